@@ -1,0 +1,1 @@
+"""Mechanisms: everything that touches the kernel."""

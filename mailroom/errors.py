@@ -1,0 +1,51 @@
+"""The errors of the service, by what is to be done about them.
+
+A message says what was attempted, on what, why it failed and what the user can do: lower case,
+no full stop, no secret. Errors are translated at the seam where they arise and logged once,
+where they are handled.
+"""
+
+from collections.abc import Sequence
+
+EXIT_BUG = 70
+EXIT_CREDENTIALS = 77
+EXIT_CONFIGURATION = 78
+
+
+class MailroomError(Exception):
+    """Root of every error that Mailroom raises on purpose."""
+
+
+class ConfigurationError(MailroomError):
+    """The configuration is wrong; the user corrects the file. Carries every problem at once."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+class CredentialsRefused(MailroomError):
+    """The server does not accept who we say we are (401, 403)."""
+
+
+class TransientError(MailroomError):
+    """Network, 5xx, 429: the same request may succeed later.
+
+    ``retry_after`` is the server's own wish in seconds, where it named one.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class ProtocolError(MailroomError):
+    """The server broke its protocol: bad JSON or XML, an impossible answer, a strange redirect."""
+
+
+class LastingTrouble(MailroomError):
+    """Something that only the user can mend: an account that cannot work, mailboxes missing."""
+
+
+class SenderFailed(MailroomError):
+    """One sender cannot be triaged now, for a reason that is that sender's alone."""

@@ -1,0 +1,1 @@
+"""Decisions: values and a time in, values out. No socket, no clock, no environment, no logging."""

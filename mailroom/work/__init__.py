@@ -1,0 +1,1 @@
+"""Conversations and jobs: coroutines that read, ask the rules, and write."""
