@@ -1,0 +1,290 @@
+"""One thread, one loop: a selector, a heap of deadlines and a self-pipe for signals.
+
+Whatever has to wait, waits here. Callbacks serve the mechanisms (sockets, libcurl, timers);
+work that has steps is a coroutine, driven by :class:`Task`. A coroutine can await one thing
+only, a :class:`Promise`: an HTTP exchange, a deadline, or another task.
+
+An exception that nobody awaits is a bug, and ends the loop by coming out of :meth:`Loop.run`.
+"""
+
+import heapq
+import itertools
+import selectors
+import signal
+import socket
+from collections import deque
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from typing import Any, Generic, TypeVar
+
+from mailroom.engine.clock import Clock
+
+T = TypeVar("T")
+
+# How many callbacks may run before the sockets are looked at again.
+_FAIR_SHARE = 100
+
+
+class DeadlinePassed(Exception):
+    """The instant came before the result."""
+
+
+class Promise(Generic[T]):
+    """One result, or one error, that is not there yet. The first one counts."""
+
+    def __init__(self) -> None:
+        self.done = False
+        self._value: T | None = None
+        self._error: BaseException | None = None
+        self._waiting: list[Callable[[], None]] = []
+
+    def resolve(self, value: T) -> None:
+        self._finish(value, None)
+
+    def reject(self, error: BaseException) -> None:
+        self._finish(None, error)
+
+    def result(self) -> T:
+        """The value, or the error raised. Only to be asked when ``done``."""
+        if self._error is not None:
+            raise self._error
+        return self._value  # type: ignore[return-value]
+
+    def on_done(self, callback: Callable[[], None]) -> None:
+        if self.done:
+            callback()
+        else:
+            self._waiting.append(callback)
+
+    def __await__(self) -> Generator["Promise[Any]", None, T]:
+        yield self
+        return self.result()
+
+    def _finish(self, value: T | None, error: BaseException | None) -> None:
+        if self.done:
+            return
+        self.done, self._value, self._error = True, value, error
+        waiting, self._waiting = self._waiting, []
+        for callback in waiting:
+            callback()
+
+
+class Timer:
+    """A callback that waits for its instant."""
+
+    __slots__ = ("_callback",)
+
+    def __init__(self, callback: Callable[[], None]) -> None:
+        self._callback: Callable[[], None] | None = callback
+
+    @property
+    def is_pending(self) -> bool:
+        return self._callback is not None
+
+    def cancel(self) -> None:
+        self._callback = None
+
+    def fire(self) -> None:
+        callback, self._callback = self._callback, None
+        if callback is not None:
+            callback()
+
+
+class Task(Promise[T]):
+    """A coroutine on its way; its return value is the promise's."""
+
+    def __init__(self, loop: "Loop", coroutine: Coroutine[Promise[Any], None, T], name: str):
+        super().__init__()
+        self.name = name
+        self._loop = loop
+        self._coroutine = coroutine
+        loop.call_soon(self._step)
+
+    def cancel(self) -> None:
+        """Abandon the coroutine where it stands. What it waits for goes on without it."""
+        if not self.done:
+            self.done = True
+            self._coroutine.close()
+
+    def _step(self) -> None:
+        if self.done:
+            return
+        try:
+            awaited = self._coroutine.send(None)
+        except StopIteration as stop:
+            self.resolve(stop.value)
+        except Exception as error:  # noqa: BLE001 - the dispatcher: whoever awaits it, gets it
+            if not self._waiting:
+                self._loop.fail(error)
+            self.reject(error)
+        else:
+            awaited.on_done(self._wake)
+
+    def _wake(self) -> None:
+        self._loop.call_soon(self._step)
+
+
+class Loop:
+    """The selector loop. ``clock`` is the only source of time."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.now = clock.now
+        self.turns = 0
+        self._selector = selectors.DefaultSelector()
+        self._soon: deque[Timer] = deque()
+        self._deadlines: list[tuple[float, int, Timer]] = []
+        self._order = itertools.count()
+        self._running = False
+        self._failure: BaseException | None = None
+        self._signals: dict[int, Callable[[], None]] = {}
+        self._self_pipe: tuple[socket.socket, ...] = ()
+
+    def call_soon(self, callback: Callable[[], None]) -> Timer:
+        timer = Timer(callback)
+        self._soon.append(timer)
+        return timer
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
+        """Run ``callback`` at the instant ``when`` (seconds of the clock)."""
+        timer = Timer(callback)
+        heapq.heappush(self._deadlines, (when, next(self._order), timer))
+        return timer
+
+    def sleep_until(self, when: float) -> Promise[None]:
+        promise: Promise[None] = Promise()
+        self.call_at(when, lambda: promise.resolve(None))
+        return promise
+
+    def spawn(self, coroutine: Coroutine[Promise[Any], None, T], name: str) -> Task[T]:
+        return Task(self, coroutine, name)
+
+    def watch(self, fd: int, events: int, callback: Callable[[int], None]) -> None:
+        """Call ``callback(events)`` when ``fd`` is ready. Replaces an earlier watch.
+
+        Always registers anew: libcurl closes sockets without saying so, the kernel forgets them
+        and gives their numbers out again, and a mere modify would then watch nothing.
+        """
+        self.unwatch(fd)
+        self._selector.register(fd, events, callback)
+
+    def unwatch(self, fd: int) -> None:
+        """Forget ``fd``; it may be unknown, or closed already."""
+        if fd in self._selector.get_map():
+            self._selector.unregister(fd)
+
+    def on_signal(self, number: signal.Signals, callback: Callable[[], None]) -> None:
+        """Call ``callback`` from the loop when the signal comes, whatever the loop waits for."""
+        if not self._self_pipe:
+            self._open_self_pipe()
+        self._signals[number] = callback
+        signal.signal(number, _only_wake)
+
+    def run(self) -> None:
+        """Turn until :meth:`stop`. Raises what nobody handled."""
+        self._running = True
+        while self._running:
+            self.turn()
+
+    def stop(self) -> None:
+        self._running = False
+
+    def fail(self, error: BaseException) -> None:
+        """End the turn with ``error``: nobody is there to handle it."""
+        self._failure = self._failure or error
+
+    def turn(self) -> None:
+        """Wait for a ready fd, a deadline or a signal, and run all that is due then."""
+        self.turns += 1
+        for key, events in self.clock.wait(self._selector, self._next_instant()):
+            # An earlier callback of this very turn may have let go of the fd.
+            if self._selector.get_map().get(key.fd) is key:
+                key.data(events)
+        self._run_due()
+        self._run_soon()
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+
+    def close(self) -> None:
+        """Give the selector and the self-pipe back."""
+        self._selector.close()
+        if self._self_pipe:
+            signal.set_wakeup_fd(-1)
+            for end in self._self_pipe:
+                end.close()
+
+    def _next_instant(self) -> float | None:
+        if self._soon:
+            return self.now()
+        while self._deadlines and not self._deadlines[0][2].is_pending:
+            heapq.heappop(self._deadlines)
+        return self._deadlines[0][0] if self._deadlines else None
+
+    def _run_due(self) -> None:
+        now = self.now()
+        while self._deadlines and self._deadlines[0][0] <= now:
+            heapq.heappop(self._deadlines)[2].fire()
+
+    def _run_soon(self) -> None:
+        for _ in range(_FAIR_SHARE):
+            if not self._soon or self._failure:
+                return
+            self._soon.popleft().fire()
+
+    def _open_self_pipe(self) -> None:
+        reader, writer = socket.socketpair()
+        reader.setblocking(False)
+        writer.setblocking(False)
+        signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        self._self_pipe = (reader, writer)
+        self.watch(reader.fileno(), selectors.EVENT_READ, self._read_signals)
+
+    def _read_signals(self, _events: int) -> None:
+        for number in self._self_pipe[0].recv(4096):
+            if number in self._signals:
+                self._signals[number]()
+
+
+def _only_wake(_number: int, _frame: object) -> None:
+    """The handler itself does nothing: the loop decides, outside of any callback."""
+
+
+async def together(
+    loop: Loop,
+    coroutines: Sequence[Coroutine[Promise[Any], None, T]],
+    limit: int = 8,
+) -> list[T]:
+    """Run the coroutines at once, at most ``limit`` at a time; results in their order.
+
+    When one fails the others still run to their end, then the first error is raised: nothing
+    is left behind in flight.
+    """
+    waiting = list(enumerate(coroutines))[::-1]
+    results: dict[int, T] = {}
+    errors: list[Exception] = []
+
+    async def worker() -> None:
+        while waiting:
+            number, coroutine = waiting.pop()
+            try:
+                results[number] = await coroutine
+            except Exception as error:  # noqa: BLE001 - raised again below
+                errors.append(error)
+
+    for task in [loop.spawn(worker(), "together") for _ in range(min(limit, len(waiting)))]:
+        await task
+    if errors:
+        raise errors[0]
+    return [results[number] for number in range(len(coroutines))]
+
+
+async def within(loop: Loop, promise: Promise[T], when: float) -> T:
+    """The promise's result, or :class:`DeadlinePassed` at the instant ``when``."""
+    either: Promise[None] = Promise()
+    promise.on_done(lambda: either.resolve(None))
+    timer = loop.call_at(when, lambda: either.resolve(None))
+    await either
+    timer.cancel()
+    if not promise.done:
+        raise DeadlinePassed
+    return promise.result()

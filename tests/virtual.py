@@ -1,0 +1,34 @@
+"""A clock for the tests: time passes only when nothing else is left to do."""
+
+import selectors
+
+from mailroom.engine.clock import Ready
+
+
+class NothingToWaitFor(Exception):
+    """The loop would wait for ever: the scenario has come to its end."""
+
+
+class VirtualClock:
+    """Jumps to the next deadline as soon as no registered fd is ready."""
+
+    def __init__(self, now: float = 1000.0, wall: float = 1_795_000_000.0) -> None:
+        self._now = now
+        self._epoch = wall - now
+
+    def now(self) -> float:
+        return self._now
+
+    def wall(self) -> float:
+        return self._epoch + self._now
+
+    def advance(self, seconds: float) -> None:
+        self._now += seconds
+
+    def wait(self, selector: selectors.BaseSelector, until: float | None) -> Ready:
+        ready = selector.select(0)
+        if not ready:
+            if until is None:
+                raise NothingToWaitFor
+            self._now = max(self._now, until)
+        return ready
