@@ -1,0 +1,134 @@
+"""The configuration as values: one class per section of the file, every default in one place.
+
+Nothing here reads YAML: the running service keeps only these values, and the reader
+(``configtext``) with its libraries stays in a child process that has ended by then.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from mailroom.rules.categories import Triage, category_from
+from mailroom.rules.servers import FASTMAIL_SESSION, carddav_url, session_url
+
+Level = Literal["debug", "info", "warning", "error"]
+Format = Literal["text", "json"]
+
+
+@dataclass(frozen=True, slots=True)
+class Jmap:
+    """Section ``jmap``. ``url`` is the session resource; ``username`` is for password log-in."""
+
+    url: str = FASTMAIL_SESSION
+    username: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Carddav:
+    """Section ``carddav``. ``url`` is where discovery starts; None: the account's own choice."""
+
+    url: str = carddav_url(None, FASTMAIL_SESSION)
+    username: str | None = None
+    addressbook: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Section ``tls``. ``ca_file`` is a PEM file of CAs trusted beside the system's."""
+
+    ca_file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Polling:
+    """Section ``polling``: spans in seconds; 0 <= quiet <= debounce <= 3."""
+
+    poll_interval: float = 60
+    debounce_seconds: float = 3
+    quiet_seconds: float = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """Section ``mailroom``: the labels and the contact group that are Mailroom's own."""
+
+    label_error: str = "@MailroomError"
+    label_warning: str = "@MailroomWarning"
+    label_unscreen: str = "@ToScreener"
+    warnings_enabled: bool = True
+    provenance_group: str = "Mailroom"
+
+
+@dataclass(frozen=True, slots=True)
+class Logging:
+    """Section ``logging``, for a terminal or a pipe; the journal takes fields of its own."""
+
+    level: Level = "info"
+    format: Format = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A whole configuration. ``Config()`` is the empty file: the defaults, for Fastmail."""
+
+    jmap: Jmap = field(default_factory=Jmap)
+    carddav: Carddav = field(default_factory=Carddav)
+    tls: Tls = field(default_factory=Tls)
+    polling: Polling = field(default_factory=Polling)
+    triage: Triage = field(default_factory=Triage)
+    mailroom: Marks = field(default_factory=Marks)
+    logging: Logging = field(default_factory=Logging)
+
+    @property
+    def managed_mailboxes(self) -> tuple[str, ...]:
+        """Screener, labels, destinations, error and warning label: each once."""
+        names = (
+            self.triage.screener_mailbox,
+            *self.triage.labels,
+            self.mailroom.label_unscreen,
+            *self.triage.destinations,
+            self.mailroom.label_error,
+            self.mailroom.label_warning,
+        )
+        return tuple(dict.fromkeys(names))
+
+
+def from_data(data: Mapping[str, Any]) -> Config:
+    """Return the configuration that checked, plain data means (an object by the JSON Schema).
+
+    A section that is missing or null is all defaults; URLs are resolved to the resource meant.
+    """
+    sections = {name: dict(section or {}) for name, section in data.items()}
+    jmap = sections.get("jmap", {})
+    jmap["url"] = session_url(jmap.get("url", FASTMAIL_SESSION))
+    carddav = sections.get("carddav", {})
+    carddav["url"] = carddav_url(carddav.get("url"), jmap["url"])
+    return Config(
+        jmap=Jmap(**jmap),
+        carddav=Carddav(**carddav),
+        tls=Tls(**sections.get("tls", {})),
+        polling=Polling(**sections.get("polling", {})),
+        triage=_triage_from(sections.get("triage", {})),
+        mailroom=Marks(**sections.get("mailroom", {})),
+        logging=Logging(**sections.get("logging", {})),
+    )
+
+
+def to_data(config: Config) -> dict[str, Any]:
+    """Return the configuration as plain data with every default spelled out.
+
+    ``from_data(to_data(config)) == config``.
+    """
+    data = asdict(config)
+    data["triage"]["categories"] = list(data["triage"]["categories"])
+    data["triage"]["own_addresses"] = list(data["triage"]["own_addresses"])
+    return data
+
+
+def _triage_from(section: Mapping[str, Any]) -> Triage:
+    given = dict(section)
+    if "categories" in given:
+        given["categories"] = tuple(category_from(entry) for entry in given["categories"])
+    if "own_addresses" in given:
+        given["own_addresses"] = tuple(address.lower() for address in given["own_addresses"])
+    return Triage(**given)
