@@ -1,0 +1,267 @@
+"""JMAP as values: the session, requests and their answers (RFC 8620), mail (RFC 8621).
+
+Whatever the server sends is checked here, so that nobody above meets a wrong shape: a broken
+answer is a :class:`ProtocolError`, a method that failed a :class:`MethodError`.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urljoin
+
+from mailroom.errors import LastingTrouble, MailroomError, ProtocolError
+
+CORE = "urn:ietf:params:jmap:core"
+MAIL = "urn:ietf:params:jmap:mail"
+
+Arguments = Mapping[str, Any]
+Patch = Mapping[str, Any]
+
+
+class MethodError(MailroomError):
+    """One method call failed (RFC 8620 §3.6.2); ``type`` is the server's."""
+
+    def __init__(self, method: str, error_type: str, description: str) -> None:
+        super().__init__(
+            f"{method} failed: {error_type}" + (f" ({description})" * bool(description))
+        )
+        self.type = error_type
+        self.description = description
+
+
+class RequestLimit(MailroomError):
+    """The server finds the whole request too large (RFC 8620 §3.6.1, ``limit``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one request may hold (RFC 8620 §2); sizes in bytes."""
+
+    calls: int
+    get: int
+    set: int
+    request_bytes: int
+    concurrent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """The parts of the session resource (RFC 8620 §2) that Mailroom lives by."""
+
+    api_url: str
+    event_source_url: str | None
+    account_id: str
+    username: str
+    state: str
+    limits: Limits
+    capabilities: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One method call; ``tag`` names its answer within the request."""
+
+    method: str
+    arguments: Arguments
+    tag: str
+
+    def ref(self, path: str) -> dict[str, str]:
+        """A back-reference into this call's answer (RFC 8620 §3.7)."""
+        return {"resultOf": self.tag, "name": self.method, "path": path}
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """A mailbox by its names (RFC 8621 §2)."""
+
+    id: str
+    name: str
+    parent_id: str | None
+    role: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One entry of From; either part may be empty, and both are the sender's to choose."""
+
+    name: str
+    email: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """A mail as far as Mailroom reads it: who wrote it, and where it is."""
+
+    id: str
+    senders: tuple[Address, ...]
+    mailbox_ids: frozenset[str]
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Turn every way in which untyped data can disappoint into one ProtocolError."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError) as error:
+        detail = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        message = f"{what} is not what RFC 8620 promises ({detail[:200]})"
+        raise ProtocolError(message) from error
+
+
+def read_session(body: bytes, url: str) -> Session:
+    """The session from its JSON. ``url`` is where it was found: its URLs may be relative to it.
+
+    Raises LastingTrouble where the account cannot be worked with.
+    """
+    with reading(f"the session at {url}"):
+        data = json.loads(body)
+        core = data["capabilities"].get(CORE, {})
+        account_id = data.get("primaryAccounts", {}).get(MAIL)
+        if account_id is None:
+            raise LastingTrouble(
+                f"the session at {url} offers no mail ({MAIL}): give the token access to mail"
+            )
+        account = data["accounts"][account_id]
+        _refuse_unworkable(account, url)
+        event_source_url = data.get("eventSourceUrl")
+        return Session(
+            api_url=urljoin(url, _string(data["apiUrl"])),
+            event_source_url=urljoin(url, event_source_url) if event_source_url else None,
+            account_id=_string(account_id),
+            username=str(data.get("username") or ""),
+            state=str(data.get("state", "")),
+            limits=Limits(
+                calls=_limit(core, "maxCallsInRequest", 16),
+                get=_limit(core, "maxObjectsInGet", 500),
+                set=_limit(core, "maxObjectsInSet", 500),
+                request_bytes=_limit(core, "maxSizeRequest", 10_000_000),
+                concurrent=_limit(core, "maxConcurrentRequests", 4),
+            ),
+            capabilities=frozenset(data["capabilities"]),
+        )
+
+
+def _refuse_unworkable(account: Mapping[str, Any], url: str) -> None:
+    if account.get("isReadOnly"):
+        raise LastingTrouble(f"the session at {url} is read-only: give the token write access")
+    if account["accountCapabilities"][MAIL].get("maxMailboxesPerEmail") == 1:
+        raise LastingTrouble(
+            f"the server at {url} keeps a mail in one folder only (maxMailboxesPerEmail is 1): "
+            "Mailroom needs mailboxes that work as labels"
+        )
+
+
+def _limit(core: Mapping[str, Any], name: str, default: int) -> int:
+    """A limit of the server; RFC 8620 §2 suggests the least that a server should allow."""
+    return max(1, int(core.get(name) or default))
+
+
+def encode_request(calls: Sequence[Call], account_id: str) -> bytes:
+    """The request body (RFC 8620 §3.3); the account is added to every call."""
+    return json.dumps(
+        {
+            "using": [CORE, MAIL],
+            "methodCalls": [
+                [call.method, {"accountId": account_id, **call.arguments}, call.tag]
+                for call in calls
+            ],
+        },
+        separators=(",", ":"),
+    ).encode()
+
+
+class Answers:
+    """The answers of one request, by the tags of its calls."""
+
+    def __init__(self, body: bytes, calls: Sequence[Call], url: str) -> None:
+        self._calls = {call.tag: call for call in calls}
+        self._answers: dict[str, tuple[str, Arguments]] = {}
+        with reading(f"the answer from {url}"):
+            data = json.loads(body)
+            self.session_state = str(data.get("sessionState", ""))
+            for name, arguments, tag in data["methodResponses"]:
+                self._answers.setdefault(_string(tag), (_string(name), _mapping(arguments)))
+
+    def __getitem__(self, tag: str) -> Arguments:
+        """The answer to the call with this tag. Raises MethodError where the call failed."""
+        method = self._calls[tag].method
+        if tag not in self._answers:
+            raise ProtocolError(f"the server left {method} without an answer")
+        name, arguments = self._answers[tag]
+        if name == "error":
+            error_type, description = arguments.get("type"), arguments.get("description")
+            raise MethodError(method, str(error_type), str(description or ""))
+        if name != method:
+            raise ProtocolError(f"the server answered {method} with {name!r}")
+        return arguments
+
+
+def read_problem(body: bytes) -> tuple[str, str]:
+    """Type and detail of a request-level error (RFC 8620 §3.6.1, RFC 7807); empty if none."""
+    try:
+        data = json.loads(body)
+        return str(data.get("type", "")), str(data.get("detail") or data.get("limit") or "")
+    except (ValueError, AttributeError):
+        return "", ""
+
+
+def read_state(answer: Arguments) -> str:
+    """The state of a type, from any ``/get``."""
+    with reading("a state"):
+        return _string(answer["state"])
+
+
+def read_mailboxes(answer: Arguments) -> tuple[Mailbox, ...]:
+    """The list of a ``Mailbox/get``."""
+    with reading("a mailbox list"):
+        return tuple(
+            Mailbox(_string(box["id"]), _string(box["name"]), box.get("parentId"), box.get("role"))
+            for box in answer["list"]
+        )
+
+
+def read_ids(answer: Arguments) -> tuple[str, ...]:
+    """The ids of an ``Email/query``."""
+    with reading("a query's answer"):
+        return tuple(_string(mail_id) for mail_id in answer["ids"])
+
+
+def read_mails(answer: Arguments) -> tuple[Mail, ...]:
+    """The list of an ``Email/get`` of id, from, mailboxIds."""
+    with reading("a list of mails"):
+        return tuple(
+            Mail(
+                id=_string(mail["id"]),
+                senders=tuple(
+                    Address(str(entry.get("name") or ""), str(entry.get("email") or ""))
+                    for entry in mail.get("from") or ()
+                ),
+                mailbox_ids=frozenset(key for key, is_in in mail["mailboxIds"].items() if is_in),
+            )
+            for mail in answer["list"]
+        )
+
+
+def read_refusals(answer: Arguments) -> dict[str, MethodError]:
+    """The mails that an ``Email/set`` did not update, and why (RFC 8620 §5.3)."""
+    with reading("the answer to an update"):
+        return {
+            _string(mail_id): MethodError(
+                "Email/set", _string(error["type"]), str(error.get("description") or "")
+            )
+            for mail_id, error in (answer.get("notUpdated") or {}).items()
+        }
+
+
+def _string(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not a string")
+    return value
+
+
+def _mapping(value: object) -> Arguments:
+    if not isinstance(value, dict):
+        raise TypeError(f"{value!r} is not an object")
+    return value
