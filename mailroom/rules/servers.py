@@ -62,6 +62,10 @@ def fault_of_url(given: str) -> str | None:
         return "has a part after '#', which servers never see; take it away"
     if port == 0 or not _is_host(parts):
         return "names no host that can exist; write it as https://mail.example.org/jmap/session"
+    return _fault_of_scheme(parts)
+
+
+def _fault_of_scheme(parts: SplitResult) -> str | None:
     if parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts)):
         return None
     if parts.scheme == "http":

@@ -1,0 +1,47 @@
+"""The configuration as text: the file read with every problem at once, and written back.
+
+Imports PyYAML and jsonschema, which cost more memory than the service itself: only commands and
+the child process of ``configfile`` import this module.
+"""
+
+import unicodedata
+from collections.abc import Mapping
+
+import yaml
+
+from mailroom.errors import ConfigurationError
+from mailroom.rules.config import Config, from_data, to_data
+from mailroom.rules.configrules import rule_problems
+from mailroom.rules.document import read
+from mailroom.rules.shape import shape_problems
+
+
+def parse(text: str, filename: str) -> Config:
+    """Return the configuration that the YAML text means; an empty text means all defaults.
+
+    ``filename`` is for the messages only. Raises ``ConfigurationError`` with every problem, each
+    ``FILE:LINE: key.path: what is wrong; what to do``, in the order of the lines.
+    """
+    # Mailbox names are in normalization form C on the server (RFC 8621, section 2; RFC 5198).
+    document = read(unicodedata.normalize("NFC", text))
+    problems = document.problems
+    if document.data is None and not problems:
+        return Config()
+    if document.data is not None:
+        problems = [*problems, *shape_problems(document), *rule_problems(document)]
+    if problems:
+        in_order = sorted(problems, key=lambda problem: problem.line)
+        raise ConfigurationError([problem.told(filename) for problem in in_order])
+    return from_data(document.data)
+
+
+def effective(config: Config, secrets: Mapping[str, str] | None = None) -> str:
+    """Return the configuration as YAML with every default spelled out: itself a valid file.
+
+    ``secrets`` says of each secret whether and where it is set, never its value; it is told in
+    comments.
+    """
+    comments = "".join(f"# {name}: {told}\n" for name, told in (secrets or {}).items())
+    return comments + yaml.safe_dump(
+        to_data(config), sort_keys=False, allow_unicode=True, default_flow_style=False
+    )

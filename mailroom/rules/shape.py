@@ -1,0 +1,90 @@
+"""The shape of the configuration: what the shipped JSON Schema finds, in words for users."""
+
+import json
+from collections.abc import Iterator
+from difflib import get_close_matches
+from importlib.resources import files
+from typing import Any
+
+from jsonschema import Draft202012Validator, ValidationError
+
+from mailroom.rules.document import Document, Path, Problem, shown
+
+_SECRET_WORDS = ("token", "password", "passwd", "secret", "apikey", "api_key", "credential")
+_SECRETS_GO = (
+    "secrets never stand in this file; put it into the systemd credential jmap-token, "
+    "jmap-password or carddav-password, or into the environment as MAILROOM_JMAP_TOKEN, "
+    "MAILROOM_JMAP_PASSWORD or MAILROOM_CARDDAV_PASSWORD"
+)
+
+_EMPTY = "is empty; give a value, or delete the key to have the default"
+_LIMITS = {
+    "minimum": "must be at least {}",
+    "exclusiveMinimum": "must be more than {}",
+    "maximum": "must be at most {}",
+    "minLength": _EMPTY,
+    "minItems": _EMPTY,
+}
+_WANTED = {
+    "boolean": "must be true or false, without quotes",
+    "number": "must be a number, without quotes",
+    "string": "must be text",
+    "array": "must be a list; write each item on a line of its own, after '- '",
+    "object": "must be a section; write its keys below it, indented, as 'key: value'",
+}
+
+
+def shape_problems(document: Document) -> Iterator[Problem]:
+    """Yield what the JSON Schema finds wrong with the document's data."""
+    schema = json.loads(files("mailroom.schema").joinpath("config.schema.json").read_bytes())
+    for error in Draft202012Validator(schema).iter_errors(document.data):
+        path = tuple(error.absolute_path)
+        if error.validator == "additionalProperties":
+            yield from _unknown_keys(document, error, path)
+        else:
+            yield document.problem(path, _explain(document, error, path))
+
+
+def _unknown_keys(document: Document, error: ValidationError, path: Path) -> Iterator[Problem]:
+    rules: Any = error.schema
+    known = list(rules["properties"])
+    for key in error.instance:
+        if key not in known:
+            yield document.problem((*path, key), _advice(key, known))
+
+
+def _advice(key: str, known: list[str]) -> str:
+    word = key.lower().replace("-", "_")
+    if any(secret in word for secret in _SECRET_WORDS):
+        return _SECRETS_GO
+    if nearest := get_close_matches(word, known, n=1):
+        return f"is not a known key; did you mean {nearest[0]}?"
+    return f"is not a known key; known here: {', '.join(known)}"
+
+
+def _explain(document: Document, error: ValidationError, path: Path) -> str:
+    limit: Any = error.validator_value
+    rule = str(error.validator)
+    if rule in _LIMITS:
+        return _LIMITS[rule].format(limit)
+    if rule == "required":
+        missing = [key for key in limit if key not in error.instance]
+        return f"has no {' and no '.join(missing)}; add it"
+    if rule == "enum":
+        nearest = get_close_matches(str(error.instance).lower(), limit, n=1)
+        hint = f"did you mean {nearest[0]}?" if nearest else f"write {' or '.join(limit)}"
+        return f"cannot be {shown(str(error.instance))}; {hint}"
+    return _explain_type(document, error.instance, limit, path)
+
+
+def _explain_type(document: Document, value: Any, limit: str | list[str], path: Path) -> str:
+    wanted = [limit] if isinstance(limit, str) else limit
+    if value is None:
+        return _EMPTY
+    if "string" in wanted and isinstance(value, bool | int | float):
+        kind = "a boolean" if isinstance(value, bool) else "a number"
+        quoted = shown(document.written[path])
+        return f"must be text, but YAML reads it as {kind}; put it in quotes: {quoted}"
+    if wanted == ["string", "object"]:
+        return "must be a name, or a mapping with a name"
+    return _WANTED[wanted[0]]
