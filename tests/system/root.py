@@ -1,0 +1,150 @@
+"""The root file system of a test host: built once, then shared and never written to.
+
+A root is a folder of the cache, named by a hash of its recipe: a changed recipe is another folder,
+and two runs may use one at the same time, because a host writes into an overlay of its own
+(:mod:`tests.system.host`). It is built beside its place and renamed, so it is whole or not there.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+DEFAULT_MIRROR = "http://deb.debian.org/debian"
+BUILD_SECONDS = 900
+
+_BASE = ("systemd", "systemd-sysv", "dbus", "ca-certificates")
+
+# What the machine's own apt needs to reach its mirror, the chroot's apt needs as well.
+_TRANSPORT = re.compile(r"^Acquire::(?:https?|Check-|Retries)")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A Debian release, the packages to add to its minimal system, and commands to run after."""
+
+    release: str
+    packages: tuple[str, ...]
+    finish: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def path(self) -> Path:
+        """Where the root of this recipe is, or will be."""
+        digest = hashlib.sha256(repr(self).encode()).hexdigest()
+        return cache_directory() / f"{self.release}-{digest[:12]}"
+
+
+TRIXIE = Recipe(
+    release="trixie",
+    packages=(
+        # the mail server
+        "cyrus-imapd",
+        "cyrus-caldav",
+        "cyrus-admin",
+        "sasl2-bin",
+        "libsasl2-modules",
+        # what Mailroom stands on
+        "python3",
+        "python3-defusedxml",
+        "python3-jsonschema",
+        "python3-nameparser",
+        "python3-pycurl",
+        "python3-rich",
+        "python3-sdnotify",
+        "python3-yaml",
+        # what the tests and the units' ExecReload call
+        "curl",
+        "procps",
+        "libbpf1",
+    ),
+    finish=(
+        # Cyrus starts when a test has configured it; its dependency exim4 never.
+        ("systemctl", "disable", "cyrus-imapd.service"),
+        ("systemctl", "mask", "exim4.service"),
+        # Else every boot rebuilds the linker cache and the journal catalog.
+        ("systemctl", "mask", "ldconfig.service", "systemd-journal-catalog-update.service"),
+    ),
+)
+
+
+def cache_directory() -> Path:
+    """The folder of all roots: ``$XDG_CACHE_HOME/mailroom`` or ``~/.cache/mailroom``."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "mailroom"
+
+
+def mirror() -> str:
+    """The Debian mirror of this machine's apt sources, in whatever format they are written."""
+    wanted = ("Created-By: Packages", "Origin: Debian", "Label: Debian", "Component: main")
+    listed = _output("apt-get", "indextargets", "--format", "$(REPO_URI)", *wanted).split()
+    return listed[0].rstrip("/") if listed else DEFAULT_MIRROR
+
+
+def ensure(recipe: Recipe = TRIXIE) -> Path:
+    """The root of `recipe`, built now if it is not in the cache (a minute, needs root).
+
+    Raises:
+        RuntimeError: a step of the build failed; the message ends with what it printed.
+    """
+    if recipe.path.is_dir():
+        return recipe.path
+    recipe.path.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=".building-", dir=recipe.path.parent))
+    try:
+        _build(recipe, work / "root")
+        if not recipe.path.exists():  # another run may have been faster; its root is as good
+            (work / "root").rename(recipe.path)
+    finally:
+        shutil.rmtree(work)
+    return recipe.path
+
+
+def _build(recipe: Recipe, root: Path) -> None:
+    include = f"--include={','.join(_BASE)}"
+    _step("debootstrap", "--variant=minbase", include, recipe.release, str(root), mirror())
+    guests = _borrow_network_settings(root)
+    policy = root / "usr/sbin/policy-rc.d"
+    policy.write_text("#!/bin/sh\nexit 101\n")  # invoke-rc.d(8): start nothing while installing
+    policy.chmod(0o755)
+    install = ("apt-get", "install", "--yes", "--no-install-recommends", *recipe.packages)
+    for command in (install, *recipe.finish, ("apt-get", "clean")):
+        _step("chroot", str(root), *command)
+    for path in (policy, *guests):
+        path.unlink()
+    shutil.rmtree(root / "var/lib/apt/lists")
+
+
+def _borrow_network_settings(root: Path) -> list[Path]:
+    """Let the chroot's apt reach the mirror as the machine's does; returns what to take away."""
+    dump = _output("apt-config", "dump").splitlines()
+    settings = root / "etc/apt/apt.conf.d/99-of-the-machine"
+    settings.write_text("".join(f"{line}\n" for line in dump if _TRANSPORT.match(line)))
+    guests = [settings]
+    for name in ("etc/resolv.conf", "etc/hosts"):
+        if Path("/", name).exists():
+            shutil.copyfile(Path("/", name), root / name)
+            guests.append(root / name)
+    return guests
+
+
+def _step(*command: str) -> None:
+    result = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=os.environ | {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"},
+        timeout=BUILD_SECONDS,
+        check=False,
+    )
+    if result.returncode:
+        printed = result.stdout.decode(errors="replace")[-3000:]
+        raise RuntimeError(f"building a test host: {' '.join(command)} failed:\n{printed}")
+
+
+def _output(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
