@@ -1,0 +1,163 @@
+"""Secrets: read once, from systemd's credentials or the environment, never shown.
+
+https://systemd.io/CREDENTIALS: ``$CREDENTIALS_DIRECTORY`` holds one file per credential. A secret
+never appears in a message, a log line or a ``repr``.
+"""
+
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mailroom.errors import ConfigurationError
+from mailroom.rules.config import Config
+from mailroom.rules.servers import origin
+
+_VARIABLES = {
+    "jmap-token": "MAILROOM_JMAP_TOKEN",
+    "jmap-password": "MAILROOM_JMAP_PASSWORD",
+    "carddav-password": "MAILROOM_CARDDAV_PASSWORD",
+}
+_USERNAME = "MAILROOM_CARDDAV_USERNAME"
+
+_FROM_DIRECTORY = "set (from the credentials directory)"
+_FROM_ENVIRONMENT = "set (from the environment)"
+_NOT_SET = "not set"
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What was found. ``sources`` tells for each secret whether it is set and where it is from."""
+
+    jmap_token: str | None = field(default=None, repr=False)
+    jmap_password: str | None = field(default=None, repr=False)
+    carddav_username: str | None = field(default=None, repr=False)
+    carddav_password: str | None = field(default=None, repr=False)
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Bearer:
+    """Log-in by token (RFC 6750)."""
+
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Basic:
+    """Log-in by password (RFC 7617). No ``username``: the one that the JMAP session names."""
+
+    username: str | None
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Logins:
+    """How to log in at either server."""
+
+    jmap: Bearer | Basic
+    carddav: Basic
+
+
+def load_credentials(environ: Mapping[str, str]) -> Credentials:
+    """Return the secrets in ``$CREDENTIALS_DIRECTORY``, each else from its variable.
+
+    Raises ``ConfigurationError`` with everything that is unreadable, empty or malformed. What is
+    missing is judged by ``logins``.
+    """
+    problems: list[str] = []
+    values: dict[str, str | None] = {}
+    sources: dict[str, str] = {}
+    for name in _VARIABLES:
+        try:
+            values[name], sources[name] = _find(name, environ)
+        except ConfigurationError as error:
+            problems += error.problems
+    username = environ.get(_USERNAME) or None
+    if username and (":" in username or not username.isprintable()):  # RFC 7617, section 2
+        problems.append(f"${_USERNAME} has a ':' or a control character; correct it")
+    if problems:
+        raise ConfigurationError(problems)
+    return Credentials(
+        jmap_token=values["jmap-token"],
+        jmap_password=values["jmap-password"],
+        carddav_username=username,
+        carddav_password=values["carddav-password"],
+        sources=sources,
+    )
+
+
+def logins(config: Config, credentials: Credentials) -> Logins:
+    """Return how to log in at the servers of the configuration.
+
+    A token is preferred to a password. Without a password of its own the address book takes the
+    mail server's, if both are one origin. Raises ``ConfigurationError`` with all that is missing.
+    """
+    problems: list[str] = []
+    username, password = config.jmap.username, credentials.jmap_password
+    if not credentials.jmap_token:
+        if not password:
+            problems.append(
+                "no secret for the mail server: provide the credential jmap-token "
+                f"(or ${_VARIABLES['jmap-token']}), or, for log-in by password, "
+                f"the credential jmap-password (or ${_VARIABLES['jmap-password']})"
+            )
+        elif not username:
+            problems.append("a password needs a user name: set jmap.username in the configuration")
+    is_one_server = origin(config.jmap.url) == origin(config.carddav.url)
+    shared = password if is_one_server else None
+    carddav_password = credentials.carddav_password or shared
+    if not carddav_password:
+        problems.append(
+            f"no password for the address book at {origin(config.carddav.url)}: provide the "
+            f"credential carddav-password (or ${_VARIABLES['carddav-password']})"
+        )
+    if problems:
+        raise ConfigurationError(problems)
+    token = credentials.jmap_token
+    return Logins(
+        jmap=Bearer(token) if token else Basic(username, password or ""),
+        carddav=Basic(
+            config.carddav.username or credentials.carddav_username or username,
+            carddav_password or "",
+        ),
+    )
+
+
+def _find(name: str, environ: Mapping[str, str]) -> tuple[str | None, str]:
+    """Return a secret and where it is from."""
+    directory = environ.get("CREDENTIALS_DIRECTORY")
+    path = Path(directory, name) if directory else None
+    if path and (content := _content(path)) is not None:
+        secret = content.removesuffix("\n").removesuffix("\r")  # editors and echo add one
+        if not secret:
+            raise ConfigurationError([f"the credential {path} is empty; write the secret into it"])
+        return _checked(name, secret, f"the credential {path}"), _FROM_DIRECTORY
+    variable = _VARIABLES[name]
+    if secret := environ.get(variable, ""):
+        return _checked(name, secret, f"${variable}"), _FROM_ENVIRONMENT
+    return None, _NOT_SET
+
+
+def _content(path: Path) -> str | None:
+    try:
+        return path.read_bytes().decode()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        fault = f"cannot read the credential {path}: {error.strerror}; check its owner and mode"
+        raise ConfigurationError([fault]) from error
+    except UnicodeDecodeError:
+        # Not chained: the error would carry the secret.
+        raise ConfigurationError([f"the credential {path} is not UTF-8; write it anew"]) from None
+
+
+def _checked(name: str, secret: str, place: str) -> str:
+    """Return the secret if it can stand in a header; what is wrong is told without showing it."""
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in secret):
+        fault = "has a control character or more than one line"
+    elif name == "jmap-token" and not (secret.isascii() and " " not in secret):
+        fault = "has characters that no token has (RFC 6750, section 2.1)"
+    else:
+        return secret
+    raise ConfigurationError([f"{place} {fault}; write the bare secret into it, one line"])
