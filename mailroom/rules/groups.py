@@ -1,0 +1,71 @@
+"""Contact groups: cards whose members are other cards' UIDs.
+
+A group is written back in the form in which it was found: KIND and MEMBER (RFC 6350 §6.1.4, §6.6.5)
+or, in vCard 3, Apple's X-ADDRESSBOOKSERVER-KIND and -MEMBER.
+"""
+
+from collections.abc import Iterable
+from typing import Literal
+
+from mailroom.wire.vcard import Card, CardView, escape_text
+
+_URN = "urn:uuid:"
+_MEMBER_NAMES = ("MEMBER", "X-ADDRESSBOOKSERVER-MEMBER")
+
+
+def bare_uid(uid: str) -> str:
+    """Return the UID without the ``urn:uuid:`` that some cards give it and members always have."""
+    uid = uid.strip()
+    return uid[len(_URN) :] if uid[: len(_URN)].lower() == _URN else uid
+
+
+def member_uids(group: CardView) -> list[str]:
+    """Return the bare UIDs of the members, in the order of the card."""
+    return [bare_uid(line.text) for line in group.lines if line.name in _MEMBER_NAMES]
+
+
+def with_members(group: Card, add: Iterable[str], remove: Iterable[str]) -> Card:
+    """Put UIDs, bare or not, into the group and take others out; one in both is put in.
+
+    What is so already changes nothing: then the card that comes back equals the one given.
+    """
+    wanted = dict.fromkeys(map(bare_uid, add))
+    unwanted = {bare_uid(uid) for uid in remove}.difference(wanted)
+    present = set(member_uids(group))
+    missing = [uid for uid in wanted if uid not in present]
+    if missing:
+        head = _member_name(group)
+        members = ((head, escape_text(_URN + uid)) for uid in missing)
+        group = group.with_lines(members, before=_after_last_member(group))
+    if unwanted & present:
+        group = group.without(_members_at(group, unwanted))
+    return group
+
+
+def new_group(uid: str, name: str, version: Literal["3.0", "4.0"] = "3.0") -> Card:
+    """Make an empty group."""
+    kind = "KIND" if version == "4.0" else "X-ADDRESSBOOKSERVER-KIND"
+    fn = escape_text(name)
+    properties = [("UID", escape_text(uid)), ("FN", fn), ("N", f"{fn};;;;"), (kind, "group")]
+    return Card.compose(version, properties)
+
+
+def _member_name(group: Card) -> str:
+    """Return the property that the group's members are written with."""
+    for line in group.lines:
+        if line.name in _MEMBER_NAMES:
+            return line.name
+    return "MEMBER" if group.first("KIND") else "X-ADDRESSBOOKSERVER-MEMBER"
+
+
+def _after_last_member(group: Card) -> int | None:
+    places = [index for index, line in enumerate(group.lines) if line.name in _MEMBER_NAMES]
+    return places[-1] + 1 if places else None
+
+
+def _members_at(group: Card, uids: set[str]) -> set[int]:
+    return {
+        index
+        for index, line in enumerate(group.lines)
+        if line.name in _MEMBER_NAMES and bare_uid(line.text) in uids
+    }

@@ -1,0 +1,163 @@
+"""Mailroom's section in a contact's NOTE: the only memory of a sender's past, and it is the user's.
+
+    — Mailroom —
+    Created by Mailroom
+    Triaged to Feed on 2026-11-21
+    Re-triaged to Imbox on 2026-12-02
+
+The section is its known lines, from the heading on, and nothing else: what the user types before,
+between or after them stays, byte for byte. Values are worked on as they are escaped, for the same
+reason.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from enum import Enum
+
+from mailroom.wire.vcard import Card, CardView, Line, escape_text, unescape_text
+
+_HEADING = "— Mailroom —"
+_FIRST, _AGAIN = "Triaged to ", "Re-triaged to "
+
+_ESCAPED = re.compile(r"\\.")
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+class Provenance(Enum):
+    """Where a contact comes from; the values are the section's words."""
+
+    NONE = ""
+    ADOPTED = "Adopted by Mailroom"
+    CREATED = "Created by Mailroom"
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """What the section says. ``category`` is the last one; without any the sender is new."""
+
+    has_heading: bool = False
+    provenance: Provenance = Provenance.NONE
+    category: str | None = None
+
+
+def read_section(view: CardView) -> Section:
+    """Return what the sections of all NOTEs say together."""
+    known = [text for line in view.lines if _is_note(line) for text in _known(line.value).values()]
+    categories = [category for text in known if (category := _category(text)) is not None]
+    return Section(
+        has_heading=bool(known),
+        # of merged contacts the stronger word counts; whether it was edited is another question
+        provenance=next(
+            (word for word in (Provenance.CREATED, Provenance.ADOPTED) if word.value in known),
+            Provenance.NONE,
+        ),
+        category=categories[-1] if categories else None,
+    )
+
+
+def with_section(card: Card, provenance: Provenance, category: str, today: date) -> Card:
+    """Add what the section does not say yet, each line after the last known one.
+
+    A section that ends with this category already gets no other line for it. A first section
+    follows the user's text in the first NOTE, in a line of its own.
+    """
+    section = read_section(card)
+    missing = [] if section.has_heading else [_HEADING]
+    if section.provenance is Provenance.NONE:
+        missing.append(provenance.value)
+    if section.category != category:
+        opening = _FIRST if section.category is None else _AGAIN
+        missing.append(f"{opening}{category} on {today.isoformat()}")
+    if not missing:
+        return card
+    lines = [escape_text(text) for text in missing]
+    place = _place(card)
+    if place is None:
+        return card.with_lines([("NOTE", r"\n".join(lines))])
+    return card.with_value(place, _extended(card.lines[place].value, lines))
+
+
+def without_section(card: Card) -> Card:
+    """Take the section out, and a NOTE with it that held nothing else."""
+    emptied = set()
+    for index, line in enumerate(card.lines):
+        if _is_note(line) and (known := _known(line.value)):
+            rest = _without(line.value, set(known))
+            if rest:
+                card = card.with_value(index, rest)
+            else:
+                emptied.add(index)
+    return card.without(emptied) if emptied else card
+
+
+def _is_note(line: Line) -> bool:
+    """Whether this is a NOTE that is plain text."""
+    return line.name == "NOTE" and not any(
+        name == "ENCODING" or (name == "VALUE" and value.lower() != "text")
+        for name, value in line.parameters
+    )
+
+
+def _place(card: Card) -> int | None:
+    """Return the index of the NOTE for new lines: the last with a section, else the first."""
+    notes = [index for index, line in enumerate(card.lines) if _is_note(line)]
+    with_heading = [index for index in notes if _known(card.lines[index].value)]
+    return with_heading[-1] if with_heading else notes[0] if notes else None
+
+
+def _spans(value: str) -> Iterator[tuple[int, int]]:
+    r"""Yield where each line of an escaped text begins and ends, its ``\n`` or ``\N`` aside."""
+    start = 0
+    for found in _ESCAPED.finditer(value):
+        if found.group() in (r"\n", r"\N"):
+            yield start, found.start()
+            start = found.end()
+    yield start, len(value)
+
+
+def _known(value: str) -> dict[tuple[int, int], str]:
+    """Return the spans of the section's lines and their texts; nothing where no heading is."""
+    known: dict[tuple[int, int], str] = {}
+    if _HEADING not in value:
+        return known
+    for start, end in _spans(value):
+        # some programs write a line's end as \r\n, both of them escaped
+        text = unescape_text(value[start:end]).removesuffix(r"\r").strip()
+        if text == _HEADING or (known and _is_known(text)):
+            known[start, end] = text
+    return known
+
+
+def _is_known(text: str) -> bool:
+    words = (Provenance.ADOPTED.value, Provenance.CREATED.value)
+    return text in words or _category(text) is not None
+
+
+def _category(text: str) -> str | None:
+    """Return the category of a line that tells of a triage."""
+    for opening in (_FIRST, _AGAIN):
+        if text.startswith(opening):
+            category, on, day = text.removeprefix(opening).rpartition(" on ")
+            return category if on and _DAY.fullmatch(day) else None
+    return None
+
+
+def _extended(value: str, lines: list[str]) -> str:
+    """Put escaped lines after the last known one, or after everything."""
+    if not value:
+        return r"\n".join(lines)
+    end = max((end for _, end in _known(value)), default=len(value))
+    return value[:end] + "".join(rf"\n{line}" for line in lines) + value[end:]
+
+
+def _without(value: str, unwanted: set[tuple[int, int]]) -> str:
+    """Leave out lines, each with the break before it; the first of all with the one after."""
+    kept: list[str] = []
+    previous_end = 0
+    for start, end in _spans(value):
+        if (start, end) not in unwanted:
+            kept.append(value[previous_end if kept else start : end])
+        previous_end = end
+    return "".join(kept)
