@@ -1,0 +1,248 @@
+"""When to poll, and why: "the next poll is due at T because TRIGGER" (SPEC 4 "Echoes", 5).
+
+A pure state machine: it is told events and times (seconds of CLOCK_BOOTTIME) and does nothing.
+Its promise: every change that the stream told of is seen by a poll whose closing query was sent
+after the event was received, soon, and the events of our own writes cause no poll.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from math import inf
+
+from mailroom.rules.backoff import Backoff, Jitter
+
+# A poll reads two states of a type; what is older than thirty polls no server sends any more.
+MAX_KNOWN_STATES = 64
+
+
+class Trigger(StrEnum):
+    """Why a poll runs. When several reasons have come, the first of these names the poll."""
+
+    STARTUP = "startup"
+    MANUAL = "manual"
+    RECONNECT = "reconnect"
+    PUSH = "push"
+    SCHEDULED = "scheduled"
+    FALLBACK = "fallback"
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds: between polls; after the newest event; after the first of a burst, at most."""
+
+    poll_interval: float = 60.0
+    quiet_seconds: float = 0.25
+    debounce_seconds: float = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """The next poll. An ``at`` that has passed means now."""
+
+    at: float
+    trigger: Trigger
+
+
+class Schedule:
+    """The polls of one account.
+
+    ``polling`` says whether one is running. An event that cannot happen in the present phase is
+    a bug of the caller: RuntimeError.
+    """
+
+    def __init__(self, timing: Timing, jitter: Jitter) -> None:
+        self.polling = False
+        self._timing = timing
+        self._backoff = Backoff(jitter)
+        self._connected = False
+        self._known = _KnownStates()
+        self._news = _News()
+        # Why and when; SCHEDULED stands for FALLBACK too, which of them shows when it is due.
+        self._reasons: dict[Trigger, float] = {}
+        # The end of the last poll, or of the backoff that followed it.
+        self._not_before = -inf
+        self._trigger = Trigger.STARTUP
+        self._poll_started_at = -inf
+
+    @property
+    def failures(self) -> int:
+        """How many polls failed in a row."""
+        return self._backoff.failures
+
+    @property
+    def backing_off(self) -> bool:
+        """Whether the last poll failed and none is running."""
+        return self.failures > 0 and not self.polling
+
+    def due(self) -> Due | None:
+        """The next poll; None while one is running and before anything asked for one."""
+        wishes = self._wishes()
+        if self.polling or not wishes:
+            return None
+        at = min(wishes.values())
+        return Due(at, self._name_poll(wishes, at))
+
+    def started(self, now: float) -> None:
+        """The service can poll from now on."""
+        self._reasons[Trigger.STARTUP] = now
+
+    def asked(self, now: float) -> None:
+        """A person wants a poll that begins after now; no backoff holds it up."""
+        self._reasons[Trigger.MANUAL] = now
+
+    def connected(self, now: float) -> None:
+        """The stream was opened. What happened before it did has to be looked for."""
+        self._connected = True
+        self._reasons[Trigger.RECONNECT] = now
+
+    def disconnected(self, now: float) -> None:
+        """The stream is gone, or was not to be had."""
+        self._connected = False
+
+    def event(self, now: float, states: Mapping[str, str]) -> None:
+        """The stream told new ``states`` of this account, by type."""
+        if not states:
+            return
+        self._news.add(now, states)
+        if not self.polling:
+            self._drop_echoes()
+
+    def poll_started(self, now: float) -> Trigger:
+        """The poll that is due begins; why. It looks at all that was received up to here."""
+        wishes = self._wishes()
+        if self.polling or not wishes or now < min(wishes.values()):
+            raise RuntimeError(f"schedule: poll_started at {now}, but due is {self.due()}")
+        self._trigger = self._name_poll(wishes, now)
+        self.polling = True
+        self._poll_started_at = now
+        self._reasons.clear()
+        self._news.clear()
+        return self._trigger
+
+    def poll_finished(
+        self, now: float, read_at: float, known: Mapping[str, Iterable[str]], again: bool = False
+    ) -> None:
+        """The poll did its work.
+
+        ``read_at`` is when its closing request (states, then label query) was sent; ``known``
+        are the states, by type, that it read before label queries whose results it acted on;
+        ``again`` says that the closing query showed a label that was not left on purpose.
+        """
+        self._end_poll("poll_finished")
+        if not self._poll_started_at <= read_at <= now:
+            raise RuntimeError(
+                f"schedule: a poll from {self._poll_started_at} to {now} cannot read at {read_at}"
+            )
+        self._backoff.reset()
+        self._not_before = now
+        self._known.remember(known)
+        self._news.drop_before(read_at)
+        self._drop_echoes()
+        if self._reasons.get(Trigger.RECONNECT, inf) < read_at:
+            del self._reasons[Trigger.RECONNECT]
+        self._reasons[Trigger.SCHEDULED] = now + self._timing.poll_interval
+        if again and self._connected:
+            self._news.begin(read_at)
+        elif again:
+            self._reasons[Trigger.SCHEDULED] = now
+
+    def poll_failed(self, now: float, retry_after: float | None = None) -> None:
+        """The poll came to nothing; ``retry_after`` is the server's wish in seconds.
+
+        It is tried again for the reason it had, unless a higher one joins.
+        """
+        self._end_poll("poll_failed")
+        self._not_before = now + self._backoff.fail(retry_after)
+        trigger = Trigger.SCHEDULED if self._trigger is Trigger.FALLBACK else self._trigger
+        self._reasons.setdefault(trigger, self._not_before)
+
+    def _end_poll(self, event: str) -> None:
+        if not self.polling:
+            raise RuntimeError(f"schedule: {event} cannot happen while no poll is running")
+        self.polling = False
+
+    def _drop_echoes(self) -> None:
+        if self._known.cover(self._news.newest) and not self._news.certain:
+            self._news.clear()
+
+    def _wishes(self) -> dict[Trigger, float]:
+        wishes = {
+            trigger: at if trigger is Trigger.MANUAL else max(at, self._not_before)
+            for trigger, at in self._reasons.items()
+        }
+        burst_at = self._news.due_at(self._timing)
+        if burst_at is not None:
+            wishes[Trigger.PUSH] = min(
+                wishes.get(Trigger.PUSH, inf), max(burst_at, self._not_before)
+            )
+        return wishes
+
+    def _name_poll(self, wishes: Mapping[Trigger, float], at: float) -> Trigger:
+        trigger = next(trigger for trigger in Trigger if wishes.get(trigger, inf) <= at)
+        if trigger is Trigger.SCHEDULED and not self._connected:
+            return Trigger.FALLBACK
+        return trigger
+
+
+@dataclass(slots=True)
+class _News:
+    """What the stream told since the last poll looked: the current burst of events.
+
+    Only the newest state of a type counts, so a storm takes no more room than one event.
+    """
+
+    newest: dict[str, str] = field(default_factory=dict)
+    certain: bool = False  # something is known to wait, whatever the states say
+    _received: dict[str, float] = field(default_factory=dict)
+    _first: float | None = None
+    _last: float = -inf  # outlives the burst: it tells whether events are pouring in
+
+    def add(self, now: float, states: Mapping[str, str]) -> None:
+        self.newest.update(states)
+        self._received.update(dict.fromkeys(states, now))
+        self._last = now
+        if self._first is None:
+            self._first = now
+
+    def begin(self, now: float) -> None:
+        """A burst is on since ``now`` that no state can declare an echo."""
+        self.certain = True
+        self._first = now
+
+    def drop_before(self, read_at: float) -> None:
+        """Forget what a query that was sent at ``read_at`` has seen."""
+        for kind in [kind for kind, at in self._received.items() if at < read_at]:
+            del self.newest[kind], self._received[kind]
+        if self._first is not None:
+            self._first = max(self._first, read_at) if self.newest else None
+
+    def clear(self) -> None:
+        self.newest.clear()
+        self._received.clear()
+        self.certain = False
+        self._first = None
+
+    def due_at(self, timing: Timing) -> float | None:
+        if self._first is None:
+            return None
+        return min(self._last + timing.quiet_seconds, self._first + timing.debounce_seconds)
+
+
+class _KnownStates:
+    """The states, by type, whose changes some poll has seen; the newest few of them."""
+
+    def __init__(self) -> None:
+        self._states: dict[str, dict[str, None]] = {}
+
+    def remember(self, known: Mapping[str, Iterable[str]]) -> None:
+        for kind, states in known.items():
+            remembered = self._states.setdefault(kind, {})
+            for state in states:
+                remembered.pop(state, None)
+                remembered[state] = None
+            while len(remembered) > MAX_KNOWN_STATES:
+                del remembered[next(iter(remembered))]
+
+    def cover(self, states: Mapping[str, str]) -> bool:
+        return all(state in self._states.get(kind, ()) for kind, state in states.items())
