@@ -19,6 +19,7 @@ from typing import Any, Generic, TypeVar
 from mailroom.engine.clock import Clock
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 # How many callbacks may run before the sockets are looked at again.
 _FAIR_SHARE = 100
@@ -276,6 +277,14 @@ async def together(
     if errors:
         raise errors[0]
     return [results[number] for number in range(len(coroutines))]
+
+
+async def both(
+    loop: Loop, one: Coroutine[Promise[Any], None, T], other: Coroutine[Promise[Any], None, U]
+) -> tuple[T, U]:
+    """Run two coroutines at once; see :func:`together`."""
+    results: list[Any] = await together(loop, [one, other])
+    return results[0], results[1]
 
 
 async def within(loop: Loop, promise: Promise[T], when: float) -> T:

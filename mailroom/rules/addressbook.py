@@ -1,0 +1,73 @@
+"""The index of the address book: what there is by href and by address, without the cards.
+
+RFC 6352; cards are told apart by their href alone, since one UID may stand at two of them.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from mailroom.rules.contact import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """One card of the book. ``etag`` is empty where the server has not told the newest."""
+
+    href: str
+    etag: str
+    entry: Entry
+
+
+class AddressBook:
+    """All cards of one address book by href, and the contacts by address."""
+
+    def __init__(self) -> None:
+        self._cards: dict[str, Indexed] = {}
+        self._by_address: dict[str, set[str]] = {}
+        self._groups: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._cards)
+
+    def get(self, href: str) -> Indexed | None:
+        return self._cards.get(href)
+
+    def put(self, indexed: Indexed) -> None:
+        self.remove(indexed.href)
+        self._cards[indexed.href] = indexed
+        if indexed.entry.is_group:
+            self._groups.add(indexed.href)
+        for address in indexed.entry.addresses:
+            self._by_address.setdefault(address, set()).add(indexed.href)
+
+    def remove(self, href: str) -> None:
+        indexed = self._cards.pop(href, None)
+        if indexed is None:
+            return
+        self._groups.discard(href)
+        for address in indexed.entry.addresses:
+            hrefs = self._by_address[address]
+            hrefs.discard(href)
+            if not hrefs:
+                del self._by_address[address]
+
+    def clear(self) -> None:
+        self._cards.clear()
+        self._by_address.clear()
+        self._groups.clear()
+
+    def groups(self) -> Iterator[Indexed]:
+        return (self._cards[href] for href in sorted(self._groups))
+
+    def group(self, name: str) -> Indexed | None:
+        """The group of this name; of equal names the first by href."""
+        return next((group for group in self.groups() if group.entry.fn == name), None)
+
+    def contact(self, address: str, managed: Iterable[Indexed]) -> Indexed | None:
+        """The contact with ``address`` (lower-case): of several the one that is in a managed
+        group already, else the first by href."""
+        hrefs = sorted(self._by_address.get(address, ()))
+        found = [card for href in hrefs if not (card := self._cards[href]).entry.is_group]
+        members = [group.entry.members for group in managed]
+        known = (card for card in found if any(card.entry.uid in uids for uids in members))
+        return next(known, found[0] if found else None)

@@ -1,0 +1,93 @@
+"""The managed mailboxes by their ids: what the configuration names, found on the server.
+
+Names are resolved as people mean them: ``Inbox`` by its role, ``A/B`` is B under A, and of equal
+names the top-level one counts (RFC 8621 §2 lets names repeat under different parents).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from mailroom.errors import LastingTrouble
+from mailroom.rules.categories import Category
+from mailroom.rules.config import Config
+from mailroom.wire.jmap import Mailbox
+
+_REFUSED_ROLES = frozenset({"inbox", "archive", "trash", "junk", "sent", "drafts"})
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Mailbox ids. ``labels`` are the taps that can be made: None is ``label_unscreen``."""
+
+    screener: str
+    inbox: str | None
+    error: str
+    warning: str | None
+    labels: Mapping[str, Category | None]
+    chains: Mapping[str, tuple[str, ...]]
+    destinations: frozenset[str]
+
+    @property
+    def queried(self) -> tuple[str, ...]:
+        """Where a poll looks for work: all labels, and the error label."""
+        return (*self.labels, self.error)
+
+    @property
+    def scope(self) -> frozenset[str]:
+        """Where a sender's waiting mail may be."""
+        return self.destinations | {self.screener}
+
+
+def find_places(config: Config, mailboxes: Sequence[Mailbox]) -> Places:
+    """Resolve every managed name. Raises LastingTrouble, which names all that are missing."""
+    found = {name: resolve(name, mailboxes) for name in config.managed_mailboxes}
+    missing = [name for name, mailbox in found.items() if mailbox is None]
+    if missing:
+        raise LastingTrouble(
+            f"mailboxes missing on the server: {', '.join(missing)}: run mailroom setup"
+        )
+    ids = {name: mailbox.id for name, mailbox in found.items() if mailbox}
+    triage, marks = config.triage, config.mailroom
+    _refuse_roles(mailbox for name in triage.destinations if (mailbox := found[name]))
+    inbox = next((mailbox.id for mailbox in mailboxes if mailbox.role == "inbox"), None)
+    labels: dict[str, Category | None] = {
+        ids[category.label]: category for category in triage.categories
+    }
+    labels[ids[marks.label_unscreen]] = None
+    return Places(
+        screener=ids[triage.screener_mailbox],
+        inbox=inbox,
+        error=ids[marks.label_error],
+        warning=ids.get(marks.label_warning),
+        labels=labels,
+        chains={
+            category.name: tuple(ids[each.destination_mailbox] for each in triage.chain(category))
+            for category in triage.categories
+        },
+        destinations=frozenset(ids[name] for name in triage.destinations),
+    )
+
+
+def resolve(name: str, mailboxes: Iterable[Mailbox]) -> Mailbox | None:
+    """The mailbox that ``name`` means, or None."""
+    candidates = sorted(mailboxes, key=lambda box: (box.parent_id is not None, box.id))
+    if name.lower() == "inbox":
+        return next((box for box in candidates if box.role == "inbox"), None)
+    exact = next((box for box in candidates if box.name == name), None)
+    parent_name, slash, child = name.rpartition("/")
+    if exact or not slash:
+        return exact
+    parent = resolve(parent_name, candidates)
+    return next(
+        (box for box in candidates if parent and box.name == child and box.parent_id == parent.id),
+        None,
+    )
+
+
+def _refuse_roles(destinations: Iterable[Mailbox]) -> None:
+    for mailbox in destinations:
+        if mailbox.role in _REFUSED_ROLES:
+            raise LastingTrouble(
+                f"the mailbox {mailbox.name} is the account's {mailbox.role} and cannot be a "
+                "destination: name another as destination_mailbox"
+            )

@@ -1,0 +1,145 @@
+"""Who goes where: from the labelled mail to what has to be done about it, and each mail's patch.
+
+The rules are those of docs/behaviour.md. Nothing here reads or writes; a poll does.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+from mailroom.rules.categories import Category
+from mailroom.rules.places import Places
+from mailroom.wire.jmap import Address, Mail
+
+Patch = Mapping[str, bool | None]
+
+# An address that a contact can carry: a local part and a domain, nothing that a line or a
+# program could stumble over. Spaces may stand in a quoted local part only (RFC 5321 §4.1.2).
+_USABLE = re.compile(
+    r'(?:"[^\x00-\x1f\x7f]+"|[^\s\x00-\x1f\x7f"(),:;<>@\[\\\]]+)@[^\s\x00-\x1f\x7f@]+'
+)
+_LONGEST_ADDRESS = 320
+
+
+@dataclass(frozen=True, slots=True)
+class Tap:
+    """One sender's labelled mail: triage that sender to ``category``; None takes it back."""
+
+    sender: str
+    category: Category | None
+    label_id: str
+    mails: tuple[Mail, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The display names on the labelled mail, in its order."""
+        return tuple(mail.senders[0].name for mail in self.mails)
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """One sender with different labels: nothing is done until the user has taken one off."""
+
+    sender: str
+    label_ids: frozenset[str]
+    mails: tuple[Mail, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """What the labelled mail asks for. ``settled`` carries an error label without a reason."""
+
+    taps: tuple[Tap, ...]
+    conflicts: tuple[Conflict, ...]
+    unusable: tuple[Mail, ...]
+    own: tuple[Mail, ...]
+    settled: tuple[Mail, ...]
+
+    @property
+    def is_nothing(self) -> bool:
+        parts: tuple[Sequence[object], ...] = (
+            self.taps, self.conflicts, self.unusable, self.own, self.settled,
+        )  # fmt: skip
+        return not any(parts)
+
+
+def sender_of(mail: Mail) -> str | None:
+    """The address that counts: the first of From, lower-cased; None if it cannot be used."""
+    first = mail.senders[0] if mail.senders else Address("", "")
+    address = first.email.lower()
+    if len(address) > _LONGEST_ADDRESS or not _USABLE.fullmatch(address):
+        return None
+    return address
+
+
+def sort_out(mails: Iterable[Mail], places: Places, own: AbstractSet[str]) -> Verdicts:
+    """Decide what each labelled mail asks for. ``own`` are the account's addresses."""
+    by_sender: dict[str, list[Mail]] = {}
+    unusable: list[Mail] = []
+    own_mail: list[Mail] = []
+    settled: list[Mail] = []
+    for mail in mails:
+        sender = sender_of(mail)
+        is_labelled = not places.labels.keys().isdisjoint(mail.mailbox_ids)
+        if sender is None or sender in own:
+            # Its error label stays: the reason for it does.
+            if is_labelled:
+                (unusable if sender is None else own_mail).append(mail)
+        elif is_labelled:
+            by_sender.setdefault(sender, []).append(mail)
+        else:
+            settled.append(mail)
+    taps, conflicts = [], []
+    for sender, labelled in by_sender.items():
+        label_ids = frozenset().union(*(mail.mailbox_ids for mail in labelled)) & set(places.labels)
+        if len(label_ids) > 1:
+            conflicts.append(Conflict(sender, label_ids, tuple(labelled)))
+        else:
+            (label_id,) = label_ids
+            taps.append(Tap(sender, places.labels[label_id], label_id, tuple(labelled)))
+    return Verdicts(tuple(taps), tuple(conflicts), tuple(unusable), tuple(own_mail), tuple(settled))
+
+
+def filed(mail: Mail, tap: Tap, places: Places, *, warn: bool = False) -> Patch:
+    """The patch that files a sender's mail by ``tap``, or takes it back to Screener; empty if
+    nothing is to change.
+
+    ``warn`` puts the warning label on mail that was tapped itself.
+    """
+    on, off = set(), {places.error, tap.label_id}
+    if tap.category is None:
+        on, off = {places.screener}, off | places.destinations
+    else:
+        on.update(places.chains[tap.category.name])
+        off |= places.scope - on
+        if tap.category.add_to_inbox and places.inbox and _is_new(mail, tap, places):
+            on.add(places.inbox)
+    if places.warning:
+        (on if warn else off).add(places.warning)
+    return moved(mail, places, on=on, off=off)
+
+
+def moved(
+    mail: Mail, places: Places, *, on: AbstractSet[str] = frozenset(), off: AbstractSet[str]
+) -> Patch:
+    """The patch that puts a mail into ``on`` and takes it out of ``off``; empty if it is so.
+
+    Only mailboxes that were read on this very mail are taken away, and a mailbox that the mail
+    keeps or gets is always named with them: a mail without any would be destroyed (seen).
+    """
+    taken = (mail.mailbox_ids & off) - on
+    missing = on - mail.mailbox_ids
+    if not taken and not missing:
+        return {}
+    kept = mail.mailbox_ids - taken
+    named = on or ({min(kept)} if kept else {places.screener})
+    return {
+        **{f"mailboxIds/{mailbox_id}": True for mailbox_id in sorted(named)},
+        **{f"mailboxIds/{mailbox_id}": None for mailbox_id in sorted(taken)},
+    }
+
+
+def _is_new(mail: Mail, tap: Tap, places: Places) -> bool:
+    """Mail that waits, or that a mail program has moved to the label: it may come to Inbox."""
+    return places.screener in mail.mailbox_ids or mail.mailbox_ids == {tap.label_id}

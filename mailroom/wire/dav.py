@@ -1,0 +1,162 @@
+"""WebDAV as values: the few XML bodies that CardDAV takes (RFC 4918, 6352, 6578).
+
+Read with entities and DTDs refused. An href is a path; hrefs that differ only in how they are
+percent-encoded are the same, so each is brought into one form when it is read.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from urllib.parse import quote, unquote, urlsplit
+from xml.etree import ElementTree as ET
+
+import defusedxml
+from defusedxml.ElementTree import fromstring
+
+from mailroom.errors import ProtocolError
+
+DAV = "{DAV:}"
+CARDDAV = "{urn:ietf:params:xml:ns:carddav}"
+
+PRINCIPAL = f"{DAV}current-user-principal"
+HOME_SET = f"{CARDDAV}addressbook-home-set"
+RESOURCE_TYPE = f"{DAV}resourcetype"
+DISPLAY_NAME = f"{DAV}displayname"
+ETAG = f"{DAV}getetag"
+ADDRESS_DATA = f"{CARDDAV}address-data"
+ADDRESS_BOOK = f"{CARDDAV}addressbook"
+VALID_SYNC_TOKEN = f"{DAV}valid-sync-token"
+
+# What the index is made of; the rest of a card is fetched when it is needed.
+INDEX_PROPERTIES = (
+    "VERSION",
+    "UID",
+    "FN",
+    "EMAIL",
+    "NOTE",
+    "KIND",
+    "MEMBER",
+    "X-ADDRESSBOOKSERVER-KIND",
+    "X-ADDRESSBOOKSERVER-MEMBER",
+    "X-MAILROOM-CREATED",
+)
+
+ET.register_namespace("D", DAV[1:-1])
+ET.register_namespace("C", CARDDAV[1:-1])
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One ``response`` of a multistatus: properties found, or the status that it has instead."""
+
+    href: str
+    status: int
+    properties: Mapping[str, ET.Element]
+
+    def text(self, name: str) -> str | None:
+        """The property's text; None where the server did not give it."""
+        element = self.properties.get(name)
+        return None if element is None else element.text or ""
+
+    def inner_href(self, name: str) -> str | None:
+        """The href inside of a property such as current-user-principal."""
+        element = self.properties.get(name)
+        found = None if element is None else element.find(f"{DAV}href")
+        return None if found is None or not found.text else found.text.strip()
+
+    def has_type(self, name: str) -> bool:
+        element = self.properties.get(RESOURCE_TYPE)
+        return element is not None and element.find(name) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Multistatus:
+    """RFC 4918 §13, with the token of RFC 6578 where it is the answer to a sync."""
+
+    resources: tuple[Resource, ...]
+    sync_token: str | None
+
+
+def canonical_href(href: str) -> str:
+    """The path of ``href``, percent-encoded in one way."""
+    segments = urlsplit(href.strip()).path.split("/")
+    return "/".join(quote(unquote(segment), safe="@:!$&'()*+,;=~") for segment in segments)
+
+
+def propfind(properties: Iterable[str]) -> bytes:
+    """The body of a PROPFIND for the named properties (RFC 4918 §9.1)."""
+    root = ET.Element(f"{DAV}propfind")
+    _prop(root, properties)
+    return _serialize(root)
+
+
+def sync_collection(token: str | None) -> bytes:
+    """The body of a REPORT for what changed since ``token``, as far as the index needs it."""
+    root = ET.Element(f"{DAV}sync-collection")
+    ET.SubElement(root, f"{DAV}sync-token").text = token or ""
+    ET.SubElement(root, f"{DAV}sync-level").text = "1"
+    data = ET.SubElement(_prop(root, [ETAG]), ADDRESS_DATA)
+    for name in INDEX_PROPERTIES:
+        ET.SubElement(data, f"{CARDDAV}prop", name=name)
+    return _serialize(root)
+
+
+def multiget(hrefs: Iterable[str]) -> bytes:
+    """The body of a REPORT for whole cards (RFC 6352 §8.7)."""
+    root = ET.Element(f"{CARDDAV}addressbook-multiget")
+    _prop(root, [ETAG, ADDRESS_DATA])
+    for href in hrefs:
+        ET.SubElement(root, f"{DAV}href").text = href
+    return _serialize(root)
+
+
+def read_multistatus(body: bytes, url: str) -> Multistatus:
+    """Raises ProtocolError where ``body`` is no multistatus."""
+    root = _parse(body)
+    if root is None or root.tag != f"{DAV}multistatus":
+        raise ProtocolError(f"the answer from {url} is not the XML that WebDAV promises")
+    return Multistatus(
+        tuple(_resource(element) for element in root.iterfind(f"{DAV}response")),
+        root.findtext(f"{DAV}sync-token"),
+    )
+
+
+def read_precondition(body: bytes) -> str | None:
+    """The precondition that failed (RFC 4918 §16), as ``{namespace}name``; None if none is told."""
+    root = _parse(body)
+    if root is None or root.tag != f"{DAV}error":
+        return None
+    return next((child.tag for child in root), None)
+
+
+def _parse(body: bytes) -> ET.Element | None:
+    try:
+        root: ET.Element = fromstring(body, forbid_dtd=True)
+    except (ET.ParseError, defusedxml.DefusedXmlException, ValueError, LookupError):
+        return None
+    return root
+
+
+def _resource(element: ET.Element) -> Resource:
+    properties: dict[str, ET.Element] = {}
+    for propstat in element.iterfind(f"{DAV}propstat"):
+        if _status(propstat) == 200:  # noqa: PLR2004 - properties that the server has
+            properties |= {child.tag: child for child in propstat.find(f"{DAV}prop") or ()}
+    href = canonical_href(element.findtext(f"{DAV}href") or "")
+    return Resource(href, _status(element) or 200, properties)
+
+
+def _status(element: ET.Element) -> int:
+    """The number in ``HTTP/1.1 200 OK``; 0 where there is none."""
+    words = (element.findtext(f"{DAV}status") or "").split()
+    return int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
+
+
+def _prop(root: ET.Element, properties: Iterable[str]) -> ET.Element:
+    prop = ET.SubElement(root, f"{DAV}prop")
+    for name in properties:
+        ET.SubElement(prop, name)
+    return prop
+
+
+def _serialize(root: ET.Element) -> bytes:
+    return bytes(ET.tostring(root, encoding="utf-8", xml_declaration=True))
