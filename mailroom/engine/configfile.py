@@ -10,7 +10,7 @@ import os
 import signal
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from mailroom.errors import ConfigurationError
 from mailroom.rules.config import Config, from_data, to_data
@@ -109,7 +109,7 @@ def _ask_child(text: str, filename: str) -> dict[str, Any] | None:
     return parsed
 
 
-def _answer_and_end(text: str, filename: str, writer: int) -> None:
+def _answer_and_end(text: str, filename: str, writer: int) -> NoReturn:
     """The child: whatever happens, it never returns into the service's code."""
     try:
         signal.set_wakeup_fd(-1)  # the parent's self-pipe

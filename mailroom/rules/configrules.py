@@ -4,10 +4,10 @@ The rules run also on data whose shape is wrong, so that every problem is told a
 only at what is there and has the right type.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from itertools import combinations
 from typing import Any
 
 from mailroom.rules.categories import DEFAULT_CATEGORIES, Category, Triage, category_from
@@ -16,22 +16,54 @@ from mailroom.rules.document import Document, Path, Problem, shown
 from mailroom.rules.servers import fault_of_url
 
 _ROLES = frozenset({"inbox", "archive", "trash", "junk", "sent", "drafts"})
-_FIRST_PRINTABLE, _DELETE, _LAST_CONTROL = 0x20, 0x7F, 0x9F
-_SURROGATES = range(0xD800, 0xE000)
+_UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # Unicode general categories
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A category and where in the document it stands."""
+
+    path: Path
+    category: Category
+
+    @property
+    def title(self) -> str:
+        return f"category {shown(self.category.name)}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """One name on the server, what it is used for, and the key that says so.
+
+    ``owner`` is the category that may share the name with others by the rules of its kind.
+    """
+
+    path: Path
+    name: str
+    purpose: str
+    owner: Category | None = None
 
 
 def rule_problems(document: Document) -> Iterator[Problem]:
     """Yield what is wrong with the document's values and with how they go together."""
-    placed = tuple(_placed_categories(document))
-    firsts = {category.name.casefold(): category for _, category in reversed(placed)}
     yield from _text_problems(document)
     yield from _timing_problems(document)
-    yield from _category_problems(document, placed, firsts)
-    # Of categories with one name only the first counts from here: the rest would be echoes.
-    distinct = tuple(item for item in placed if item[1] is firsts[item[1].name.casefold()])
-    yield from _parent_problems(document, distinct)
-    yield from _clashes(document, _group_uses(document, distinct), _GroupSharing(distinct))
-    yield from _clashes(document, _mailbox_uses(document, distinct), _both_are_destinations)
+    first: dict[str, _Placed] = {}
+    for placed in _placed_categories(document):
+        known = first.setdefault(placed.category.name.casefold(), placed)
+        if known is not placed:
+            message = f"there is a {known.title} already; choose another name"
+            yield document.problem((*placed.path, "name"), message)
+        is_mailbox = (*placed.path, "destination_mailbox") not in document.lines
+        fault_of = _fault_of_mailbox if is_mailbox else _fault_of_name
+        if fault := fault_of(placed.category.name):
+            yield document.problem((*placed.path, "name"), fault)
+    # Only the first of each name counts from here: the others' clashes would be echoes of this.
+    categories = tuple(first.values())
+    parents = {placed.category.name: placed.category.parent for placed in categories}
+    yield from _parent_problems(document, categories, parents)
+    yield from _group_problems(document, categories, parents)
+    yield from _mailbox_problems(document, categories)
 
 
 def _section(document: Document, name: str) -> dict[str, Any]:
@@ -55,11 +87,8 @@ def _placed_categories(document: Document) -> Iterator[_Placed]:
     for at, entry in enumerate(entries):
         given = {"name": entry} if isinstance(entry, str) else entry
         if isinstance(given, dict) and _text(given, "name", ""):
-            usable = {
-                key: given[key]
-                for key in ("name", "label", "contact_group", "destination_mailbox", "parent")
-                if _text(given, key, "")
-            }
+            keys = ("name", "label", "contact_group", "destination_mailbox", "parent")
+            usable = {key: given[key] for key in keys if _text(given, key, "")}
             yield _Placed((*path, at), category_from(usable))
 
 
@@ -71,7 +100,6 @@ def _text_problems(document: Document) -> Iterator[Problem]:
         ("carddav", "username", _fault_of_username),
         ("carddav", "addressbook", _fault_of_name),
         ("tls", "ca_file", _fault_of_file),
-        ("mailroom", "provenance_group", _fault_of_name),
     )
     for section, key, fault_of in checks:
         value = _text(_section(document, section), key, "")
@@ -87,114 +115,105 @@ def _timing_problems(document: Document) -> Iterator[Problem]:
     section, default = _section(document, "polling"), Polling()
     debounce = section.get("debounce_seconds", default.debounce_seconds)
     quiet = section.get("quiet_seconds", default.quiet_seconds)
-    are_numbers = all(isinstance(n, int | float) and n is not True for n in (debounce, quiet))
-    if are_numbers and quiet > debounce:
+    are_numbers = all(isinstance(span, int | float) for span in (debounce, quiet))
+    if are_numbers and 0 < debounce < quiet:
         key = "quiet_seconds" if "quiet_seconds" in section else "debounce_seconds"
         message = f"quiet_seconds ({quiet}) is more than debounce_seconds ({debounce}); lower it"
         yield document.problem(("polling", key), message)
 
 
-def _category_problems(document: Document, categories: tuple[_Placed, ...]) -> Iterator[Problem]:
-    by_name: dict[str, _Placed] = {}
-    for placed in categories:
-        for key in ("name", "contact_group"):
-            value = getattr(placed.category, key)
-            if (key == "name" or (*placed.path, key) in document.lines) and (
-                fault := _fault_of_name(value)
-            ):
-                yield document.problem((*placed.path, key), fault)
-        first = by_name.setdefault(placed.category.name.casefold(), placed)
-        if first is not placed:
-            message = f"there is a {first.title} already; choose another name"
-            yield document.problem((*placed.path, "name"), message)
-
-
-def _parent_problems(document: Document, categories: tuple[_Placed, ...]) -> Iterator[Problem]:
-    names = [placed.category.name for placed in categories]
+def _parent_problems(
+    document: Document, categories: tuple[_Placed, ...], parents: Mapping[str, str | None]
+) -> Iterator[Problem]:
+    names = list(parents)
     for placed in categories:
         name, parent = placed.category.name, placed.category.parent
-        if parent is None:
-            continue
-        line = _lineage(categories, name)
-        if parent not in names:
+        line = _lineage(parents, name)
+        if parent is not None and parent not in parents:
             nearest = get_close_matches(parent, names, n=1)
             hint = f"did you mean {nearest[0]}?" if nearest else f"known: {', '.join(names)}"
             message = f"there is no category {shown(parent)}; {hint}"
             yield document.problem((*placed.path, "parent"), message)
-        elif line[-1] == name and min(line, key=names.index) == name:  # each cycle once
-            message = f"{' → '.join(line)} is a cycle; take one parent away"
+        elif len(line) > 1 and line[-1] == name == min(line, key=names.index):  # each cycle once
+            message = f"{' → '.join(line)} goes in a circle; take one of the parents away"
             yield document.problem((*placed.path, "parent"), message)
 
 
-def _lineage(categories: tuple[_Placed, ...], name: str) -> list[str]:
-    """Return the name and its ancestors; in a cycle the last one is there for the second time."""
-    parents = {placed.category.name: placed.category.parent for placed in reversed(categories)}
+def _lineage(parents: Mapping[str, str | None], name: str) -> list[str]:
+    """Return the known names of a chain; in a cycle, the last is there for the second time."""
     line = [name]
-    while (parent := parents.get(line[-1])) is not None:
+    while (parent := parents.get(line[-1])) in parents and parent is not None:
         line.append(parent)
         if parent in line[:-1]:
             break
     return line
 
 
-def _group_problems(document: Document, categories: tuple[_Placed, ...]) -> Iterator[Problem]:
-    for first, second in combinations(categories, 2):
-        names = first.category.name, second.category.name
-        is_chain = names[0] in _lineage(categories, names[1]) or names[1] in _lineage(
-            categories, names[0]
-        )
-        if _same(first.category.contact_group, second.category.contact_group) and not is_chain:
-            message = (
-                f"{shown(second.category.contact_group)} is the group of {first.title} too; "
-                "only a category and its ancestors can share one, choose another"
-            )
-            yield document.problem((*second.path, "contact_group"), message)
+def _group_problems(
+    document: Document, categories: tuple[_Placed, ...], parents: Mapping[str, str | None]
+) -> Iterator[Problem]:
     provenance = _text(_section(document, "mailroom"), "provenance_group", Marks().provenance_group)
+    purpose = "the group of the contacts that Mailroom made"
+    uses = [_Use(("mailroom", "provenance_group"), provenance, purpose)]
     for placed in categories:
-        if _same(placed.category.contact_group, provenance):
-            message = f"{shown(provenance)} is the group of {placed.title} too; choose another"
-            yield document.problem(("mailroom", "provenance_group"), message)
+        path, group = (*placed.path, "contact_group"), placed.category.contact_group
+        uses.append(_Use(path, group, f"the group of {placed.title}", placed.category))
+
+    def are_of_one_chain(one: Category, other: Category) -> bool:
+        lines = _lineage(parents, one.name), _lineage(parents, other.name)
+        return one.name in lines[1] or other.name in lines[0]
+
+    yield from _name_problems(document, uses, _fault_of_name)
+    yield from _clashes(document, uses, are_of_one_chain)
 
 
 def _mailbox_problems(document: Document, categories: tuple[_Placed, ...]) -> Iterator[Problem]:
-    uses = sorted(
-        _mailbox_uses(document, categories), key=lambda use: document.lines.get(use.path, 0)
-    )
-    for at, use in enumerate(uses):
-        if use.path in document.lines and (fault := _fault_of_mailbox(use.name)):
+    screener = _text(_section(document, "triage"), "screener_mailbox", Triage().screener_mailbox)
+    marks, default = _section(document, "mailroom"), Marks()
+    uses = [_Use(("triage", "screener_mailbox"), screener, "triage.screener_mailbox")]
+    for key in ("label_error", "label_warning", "label_unscreen"):
+        name = _text(marks, key, getattr(default, key))
+        uses.append(_Use(("mailroom", key), name, f"mailroom.{key}"))
+    for placed in categories:
+        path, category = placed.path, placed.category
+        uses += (
+            _Use((*path, "label"), category.label, f"the label of {placed.title}"),
+            _Use(
+                (*path, "destination_mailbox"),
+                category.destination_mailbox,
+                f"the destination of {placed.title}",
+                category,
+            ),
+        )
+    yield from _name_problems(document, uses, _fault_of_mailbox)
+    yield from _clashes(document, uses, lambda _one, _other: True)  # destinations may be shared
+
+
+def _name_problems(
+    document: Document, uses: Iterable[_Use], fault_of: Callable[[str], str | None]
+) -> Iterator[Problem]:
+    for use in uses:
+        if use.path in document.lines and (fault := fault_of(use.name)):
             yield document.problem(use.path, fault)
-        for other in uses[:at]:
-            both_are_destinations = use.is_destination and other.is_destination
-            if _same(use.name, other.name) and not both_are_destinations:
+
+
+def _clashes(
+    document: Document, uses: Iterable[_Use], may_share: Callable[[Category, Category], bool]
+) -> Iterator[Problem]:
+    """Yield each name that is used twice, at the later line; what is not written comes first."""
+    by_name: dict[str, list[_Use]] = {}
+    for use in sorted(uses, key=lambda use: document.lines.get(use.path, 0)):
+        others = by_name.setdefault(use.name.casefold(), [])  # case alone tells nobody anything
+        for other in others:
+            if not (use.owner and other.owner and may_share(use.owner, other.owner)):
                 message = f"{shown(use.name)} is {other.purpose} already; choose another"
                 yield document.problem(use.path, message)
                 break
-
-
-def _mailbox_uses(document: Document, categories: tuple[_Placed, ...]) -> Iterator[_Use]:
-    screener = _text(_section(document, "triage"), "screener_mailbox", Triage().screener_mailbox)
-    yield _Use(("triage", "screener_mailbox"), screener, "the mailbox where unknown mail waits")
-    marks, default = _section(document, "mailroom"), Marks()
-    for key in ("label_error", "label_warning", "label_unscreen"):
-        yield _Use(("mailroom", key), _text(marks, key, getattr(default, key)), f"the {key}")
-    for placed in categories:
-        category, path = placed.category, placed.path
-        yield _Use((*path, "label"), category.label, f"the label of {placed.title}")
-        purpose = f"the destination of {placed.title}"
-        destination = category.destination_mailbox
-        yield _Use((*path, "destination_mailbox"), destination, purpose, is_destination=True)
-
-
-def _same(one: str, other: str) -> bool:
-    """Whether a person would take one name for the other."""
-    return one.casefold() == other.casefold()
+        others.append(use)
 
 
 def _fault_of_name(name: str) -> str | None:
-    if any(
-        ord(c) < _FIRST_PRINTABLE or _DELETE <= ord(c) <= _LAST_CONTROL or ord(c) in _SURROGATES
-        for c in name
-    ):
+    if any(unicodedata.category(character) in _UNPRINTABLE for character in name):
         return f"{shown(name)} has a control character; take it out"
     if name != name.strip():
         return f"{shown(name)} begins or ends with a space; take it out"

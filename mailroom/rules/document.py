@@ -21,7 +21,9 @@ _REPAIR_LIMIT = 50  # each repair reads the text again
 _UNQUOTED = re.compile(r"[@`][^\n,\[\]{}#\"\\:]*")
 _PLAIN_KEY = re.compile(r"[\w-]{1,40}")
 
-_EXPLANATIONS = (
+_EXPLANATIONS = (  # the first that fits
+    ("found '}'", "a bracket is closed that was never opened; take it away"),
+    ("found ']'", "a bracket is closed that was never opened; take it away"),
     ("character '\\t'", "a tab cannot indent in YAML; use spaces"),
     ("character '%'", "a value cannot begin with % unless it is quoted; put it in quotes"),
     ("mapping values are not", "a ':' stands where no key can be; check the indentation"),
@@ -29,7 +31,9 @@ _EXPLANATIONS = (
     ("unexpected end of stream", "a quote is opened and never closed; close it"),
     ("expected <block end>", "the indentation does not fit the lines above; align it with them"),
     ("another document", "a second document begins ('---'); keep one"),
-    ("expected ',' or", "a bracket is opened and not closed; close it"),
+    ("'<document start>'", "the text before it has ended already; check brackets and quotes"),
+    ("'<stream end>'", "a bracket is opened and never closed; close it"),
+    ("expected ',' or", "a ',' or a closing bracket is missing; add it"),
     ("unknown escape", 'a backslash in "…" must be doubled; or use single quotes'),
 )
 

@@ -48,7 +48,8 @@ def shape_problems(document: Document) -> Iterator[Problem]:
 def _unknown_keys(document: Document, error: ValidationError, path: Path) -> Iterator[Problem]:
     rules: Any = error.schema
     known = list(rules["properties"])
-    for key in error.instance:
+    given: Any = error.instance
+    for key in given:
         if key not in known:
             yield document.problem((*path, key), _advice(key, known))
 
@@ -64,17 +65,18 @@ def _advice(key: str, known: list[str]) -> str:
 
 def _explain(document: Document, error: ValidationError, path: Path) -> str:
     limit: Any = error.validator_value
+    value: Any = error.instance
     rule = str(error.validator)
     if rule in _LIMITS:
         return _LIMITS[rule].format(limit)
     if rule == "required":
-        missing = [key for key in limit if key not in error.instance]
+        missing = [key for key in limit if key not in value]
         return f"has no {' and no '.join(missing)}; add it"
     if rule == "enum":
-        nearest = get_close_matches(str(error.instance).lower(), limit, n=1)
+        nearest = get_close_matches(str(value).lower(), limit, n=1)
         hint = f"did you mean {nearest[0]}?" if nearest else f"write {' or '.join(limit)}"
-        return f"cannot be {shown(str(error.instance))}; {hint}"
-    return _explain_type(document, error.instance, limit, path)
+        return f"cannot be {shown(str(value))}; {hint}"
+    return _explain_type(document, value, limit, path)
 
 
 def _explain_type(document: Document, value: Any, limit: str | list[str], path: Path) -> str:

@@ -1,0 +1,182 @@
+"""The configuration: what files mean, and what is said of files that are wrong."""
+
+import dataclasses
+import json
+import re
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from mailroom.rules.categories import Category, category_from
+from mailroom.rules.config import Carddav, Config, from_data, to_data
+from mailroom.rules.configtext import effective, parse
+from mailroom.rules.servers import carddav_url, session_url
+
+ROOT = Path(__file__).parent.parent
+SCHEMA: dict[str, Any] = json.loads(
+    files("mailroom.schema").joinpath("config.schema.json").read_bytes()
+)
+GUIDE = (ROOT / "docs/configuration.md").read_text()
+EXAMPLE = (ROOT / "packaging/mailroom.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "# nothing\n", "---\n", "{}", "~", "jmap:\ntriage:\n", "\ufeff"]
+)
+def test_what_is_empty_is_all_defaults(text: str) -> None:
+    assert parse(text, "FILE") == Config()
+
+
+def test_the_example_says_the_defaults() -> None:
+    assert parse(EXAMPLE, "FILE") == Config()
+
+
+def test_the_example_with_everything_uncommented_is_valid() -> None:
+    assert parse(re.sub(r"(?m)^( *)#(?=[a-z-] ?)", r"\1", EXAMPLE), "FILE") != Config()
+
+
+@pytest.mark.parametrize("block", re.findall(r"```yaml\n(.*?)```", GUIDE, re.DOTALL))
+def test_every_example_of_the_guide_is_valid(block: str) -> None:
+    assert parse(block, "FILE")
+
+
+def test_the_guide_names_every_key_and_its_default() -> None:
+    for section, schema in SCHEMA["properties"].items():
+        chapter = GUIDE.split(f"### `{section}`")[1].split("\n### ")[0]
+        for key, rule in schema["properties"].items():
+            row = re.search(rf"(?m)^\| `{key}` \| (.*?) \|", chapter)
+            assert row, f"{section}.{key} is not in docs/configuration.md"
+            if isinstance(rule["default"], str):
+                assert row[1] == f"`{rule['default']}`" or section == "carddav"
+    for key in SCHEMA["$defs"]["category"]["properties"]:
+        assert f"| `{key}` |" in GUIDE
+
+
+def test_the_schema_is_a_schema() -> None:
+    Draft202012Validator.check_schema(SCHEMA)
+
+
+def test_schema_and_classes_have_the_same_keys_and_defaults() -> None:
+    default = Config()
+    assert set(SCHEMA["properties"]) == {field.name for field in dataclasses.fields(Config)}
+    said = {
+        section: {key: rule["default"] for key, rule in schema["properties"].items()}
+        for section, schema in SCHEMA["properties"].items()
+    }
+    assert from_data({**said, "carddav": {}}) == default
+    assert set(said["carddav"]) == {field.name for field in dataclasses.fields(Carddav)}
+    assert set(SCHEMA["$defs"]["category"]["properties"]) == {
+        field.name for field in dataclasses.fields(Category)
+    }
+
+
+def test_what_a_category_leaves_out_follows_from_its_name() -> None:
+    assert category_from("Paper  Trail") == Category(
+        name="Paper  Trail",
+        label="@ToPaperTrail",
+        contact_group="Paper  Trail",
+        destination_mailbox="Paper  Trail",
+    )
+
+
+def test_a_chain_is_the_category_and_its_ancestors_nearest_first() -> None:
+    text = "triage: {categories: [{name: C, parent: B}, {name: B, parent: A}, A]}"
+    triage = parse(text, "FILE").triage
+    chain = triage.chain(triage.category("C"))
+    assert [category.name for category in chain] == ["C", "B", "A"]
+    assert [c.name for c in triage.chain(triage.category("A"))] == ["A"]
+    with pytest.raises(KeyError):
+        triage.category("D")
+
+
+def test_labels_lead_to_categories() -> None:
+    triage = Config().triage
+    assert triage.by_label["@ToPaperTrail"].name == "Paper Trail"
+    assert list(triage.by_label) == list(triage.labels)
+
+
+def test_managed_names_are_told_once_each() -> None:
+    text = """
+triage:
+  screener_mailbox: Wait
+  categories:
+    - {name: A, destination_mailbox: Box}
+    - {name: B, destination_mailbox: Box, contact_group: A, parent: A}
+"""
+    config = parse(text, "FILE")
+    assert config.triage.groups == ("A",)
+    assert config.triage.destinations == ("Box",)
+    assert config.managed_mailboxes == (
+        *("Wait", "@ToA", "@ToB", "@ToScreener", "Box", "@MailroomError", "@MailroomWarning"),
+    )
+
+
+def test_own_addresses_are_lower_cased_and_names_composed() -> None:
+    text = "triage: {screener_mailbox: Bu\u0308ro, own_addresses: [Me@Example.ORG]}"
+    triage = parse(text, "FILE").triage
+    assert triage.own_addresses == ("me@example.org",)
+    assert triage.screener_mailbox == "B\u00fcro"
+
+
+@pytest.mark.parametrize(
+    ("given", "session", "carddav"),
+    [
+        (
+            "https://api.fastmail.com/jmap/session",
+            "https://api.fastmail.com/jmap/session",
+            "https://carddav.fastmail.com/.well-known/carddav",
+        ),
+        (
+            "mail.example.org",
+            "https://mail.example.org/.well-known/jmap",
+            "https://mail.example.org/.well-known/carddav",
+        ),
+        (
+            "mail.example.org:8443",
+            "https://mail.example.org:8443/.well-known/jmap",
+            "https://mail.example.org:8443/.well-known/carddav",
+        ),
+        (
+            "https://Mail.Example.org:443/",
+            "https://mail.example.org/.well-known/jmap",
+            "https://mail.example.org/.well-known/carddav",
+        ),
+        (
+            "http://127.0.0.1:8008",
+            "http://127.0.0.1:8008/.well-known/jmap",
+            "http://127.0.0.1:8008/.well-known/carddav",
+        ),
+        (
+            "http://[::1]:8008/jmap",
+            "http://[::1]:8008/jmap",
+            "http://[::1]:8008/.well-known/carddav",
+        ),
+        (
+            "https://notfastmail.com/x?y=z",
+            "https://notfastmail.com/x?y=z",
+            "https://notfastmail.com/.well-known/carddav",
+        ),
+    ],
+)
+def test_a_url_may_be_short(given: str, session: str, carddav: str) -> None:
+    assert session_url(given) == session
+    assert carddav_url(None, session) == carddav
+    config = parse(f"jmap: {{url: {json.dumps(given)}}}", "FILE")
+    assert (config.jmap.url, config.carddav.url) == (session, carddav)
+
+
+def test_the_address_book_may_be_elsewhere() -> None:
+    config = parse("carddav: {url: dav.example.org}", "FILE")
+    assert config.carddav.url == "https://dav.example.org/.well-known/carddav"
+
+
+@pytest.mark.parametrize("text", ["", "jmap: {url: localhost}", "triage: {categories: [A, 'B é']}"])
+def test_the_effective_configuration_is_a_configuration(text: str) -> None:
+    config = parse(text, "FILE")
+    shown = effective(config, {"jmap-token": "set (from the environment)"})
+    assert parse(shown, "FILE") == config
+    assert shown.startswith("# jmap-token: set (from the environment)\n")
+    assert from_data(json.loads(json.dumps(to_data(config)))) == config

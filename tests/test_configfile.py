@@ -1,0 +1,112 @@
+"""Which configuration file is taken, and how it is read without keeping what reading costs."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mailroom.engine.configfile import find_config, load
+from mailroom.errors import ConfigurationError
+from mailroom.rules.config import Config
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    for name in ("xdg", ".config"):
+        (tmp_path / name / "mailroom").mkdir(parents=True)
+        (tmp_path / name / "mailroom/mailroom.yaml").touch()
+    (tmp_path / "system.yaml").touch()
+    return tmp_path
+
+
+def test_the_first_file_that_is_named_or_exists_is_taken(home: Path) -> None:
+    system = home / "system.yaml"
+    everything = {
+        "MAILROOM_CONFIG": "/named/by/variable",
+        "XDG_CONFIG_HOME": str(home / "xdg"),
+        "HOME": str(home),
+    }
+    without_variable = {**everything, "MAILROOM_CONFIG": ""}
+    without_xdg = {**without_variable, "XDG_CONFIG_HOME": "relative"}
+    assert find_config("/named", everything, system) == Path("/named")
+    assert find_config(None, everything, system) == Path("/named/by/variable")
+    assert find_config(None, without_variable, system) == home / "xdg/mailroom/mailroom.yaml"
+    assert find_config(None, without_xdg, system) == home / ".config/mailroom/mailroom.yaml"
+    assert find_config(None, {}, system) == system
+
+
+def test_without_any_file_the_places_are_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        find_config(None, {"HOME": str(tmp_path)}, tmp_path / "no.yaml")
+    assert caught.value.problems == (
+        f"no configuration file at {tmp_path}/.config/mailroom/mailroom.yaml or {tmp_path}/no.yaml"
+        "; make one (it may be empty) or name one by --config",
+    )
+
+
+def test_a_file_is_loaded_without_its_libraries_staying(tmp_path: Path) -> None:
+    file = tmp_path / "mailroom.yaml"
+    file.write_text("\ufefftriage: {categories: [{name: Ä, add_to_inbox: yes}]}", "utf-8")
+    code = (
+        "import sys, pathlib, mailroom.engine.configfile as c\n"
+        f"config = c.load(pathlib.Path({str(file)!r}))\n"
+        "print(ascii(config.triage.categories[0].name), config.triage.categories[0].add_to_inbox)\n"
+        "print([m for m in ('yaml', 'jsonschema') if m in sys.modules])\n"
+    )
+    assert _run(code) == "'\\xc4' True\n[]\n"
+
+
+def test_a_child_that_is_killed_costs_memory_but_no_answer(tmp_path: Path) -> None:
+    file = tmp_path / "mailroom.yaml"
+    file.write_text("jmap: {username: me}")
+    code = (
+        "import os, pathlib, mailroom.engine.configfile as c\n"
+        "os.register_at_fork(after_in_child=lambda: os.kill(os.getpid(), 9))\n"
+        f"print(c.load(pathlib.Path({str(file)!r})).jmap.username)\n"
+    )
+    assert _run(code) == "me\n"
+
+
+def _run(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"tls:\n  ca: \xff", ":2: is not UTF-8; save it as UTF-8"),
+        (b"#" * 262_145, ": is larger than 256 KiB; is it the right file?"),
+        (b"tlss:\n", ":1: tlss: is not a known key; did you mean tls?"),
+        (
+            None,
+            ": cannot be read: No such file or directory; "
+            "check that it is there and who may read it",
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_loaded_is_told_by_name(
+    tmp_path: Path, content: bytes | None, told: str
+) -> None:
+    file = tmp_path / "mailroom.yaml"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(ConfigurationError) as caught:
+        load(file)
+    assert caught.value.problems == (f"{file}{told}",)
+
+
+def test_loading_leaves_no_child_and_no_descriptor(tmp_path: Path) -> None:
+    file = tmp_path / "mailroom.yaml"
+    file.touch()
+    before = os.listdir("/proc/self/fd")
+    assert load(file) == Config()
+    assert os.listdir("/proc/self/fd") == before
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
