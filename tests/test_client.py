@@ -1,0 +1,106 @@
+"""What a command gets from a service that answers, and is told about one that does not."""
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mailroom.engine.client import ask
+from mailroom.engine.sockets import listen
+from mailroom.errors import MailroomError
+
+
+class Service:
+    """Answers one client with ``answer``, then hangs up."""
+
+    def __init__(self, path: Path, answer: bytes) -> None:
+        self.asked = b""
+        self._answer = answer
+        self._listener = listen(path)
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        connection = self._listener.accept()[0]
+        with connection:
+            while b"\r\n\r\n" not in self.asked:
+                self.asked += connection.recv(4096)
+            connection.sendall(self._answer)
+
+    def end(self) -> None:
+        self._thread.join()
+        self._listener.close()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "status.sock"
+
+
+@pytest.fixture
+def service(path: Path, request: pytest.FixtureRequest) -> Iterator[Service]:
+    served = Service(path, request.param)
+    yield served
+    served.end()
+
+
+@pytest.mark.parametrize(
+    "service", [b"HTTP/1.1 202 Accepted\r\nContent-Length: 3\r\n\r\n{}\n"], indirect=True
+)
+def test_status_and_body_come_back(service: Service, path: Path) -> None:
+    assert ask(path, "POST", "/poll") == (202, b"{}\n")
+    assert service.asked.startswith(b"POST /poll HTTP/1.1\r\nHost: mailroom\r\n")
+
+
+@pytest.mark.parametrize(
+    "service",
+    [b"", b"220 mail ESMTP\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{}"],
+    indirect=True,
+)
+def test_an_answer_that_is_none_is_told(service: Service, path: Path) -> None:
+    with pytest.raises(MailroomError, match=r"the service at .*status\.sock did not answer: "):
+        ask(path, "GET", "/healthz")
+
+
+def test_without_a_service_the_question_is_whether_it_runs(path: Path) -> None:
+    with pytest.raises(MailroomError, match=r"nobody answers at .*: is the service running\?$"):
+        ask(path, "GET", "/healthz")
+    listen(path).close()
+    with pytest.raises(MailroomError, match="is the service running"):
+        ask(path, "GET", "/healthz")
+
+
+def test_a_service_that_hangs_is_not_waited_for_long(path: Path) -> None:
+    with listen(path), pytest.raises(MailroomError, match=r"did not answer within 0\.01 s"):
+        ask(path, "GET", "/healthz", timeout_seconds=0.01)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_who_may_not_ask_is_told_of_the_group(path: Path) -> None:
+    with listen(path):
+        for parent in (path.parent, path.parent.parent, path.parent.parent.parent):
+            parent.chmod(0o755)
+        path.chmod(0o600)  # the tests keep root's groups
+        os.seteuid(65534)
+        try:
+            with pytest.raises(MailroomError, match="member of its group"):
+                ask(path, "GET", "/healthz")
+        finally:
+            os.seteuid(0)
+
+
+def test_a_path_that_is_too_long_is_told(tmp_path: Path) -> None:
+    with pytest.raises(MailroomError, match="AF_UNIX path too long"):
+        ask(tmp_path / ("x" * 108), "GET", "/")
+
+
+def test_a_full_backlog_is_told(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as busy, socket.socket(socket.AF_UNIX) as waiting:
+        busy.bind(str(path))
+        busy.listen(0)
+        waiting.connect(str(path))
+        with pytest.raises(MailroomError, match="did not answer"):
+            ask(path, "GET", "/", timeout_seconds=0.01)

@@ -1,0 +1,461 @@
+"""The status socket under polite, slow, silent, rude and many clients."""
+
+import json
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from mailroom.engine.endpoint import CLIENT_LIMIT, PATIENCE_SECONDS, Endpoint, routes
+from mailroom.engine.loop import Loop
+from mailroom.engine.sockets import listen
+from mailroom.wire.http1 import Answer, Request, json_answer
+from tests.virtual import VirtualClock
+
+GET = b"GET /healthz HTTP/1.1\r\nHost: mailroom\r\n\r\n"
+BIG = 4 << 20  # more than any socket buffer takes at once
+
+
+class Client:
+    """A client of the status socket, driven by hand between the turns of the loop."""
+
+    def __init__(self, service: "Service") -> None:
+        self._service = service
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.connect(str(service.path))
+        self._socket.setblocking(False)
+        self.is_closed = False
+        self._received = bytearray()
+
+    def send(self, data: bytes) -> None:
+        self._socket.sendall(data)
+
+    def finish(self) -> None:
+        self._socket.shutdown(socket.SHUT_WR)
+
+    def hang_up(self) -> None:
+        self._socket.close()
+
+    def take(self) -> None:
+        """Receive what is there."""
+        try:
+            while not self.is_closed:
+                data = self._socket.recv(1 << 16)
+                self._received += data
+                self.is_closed = not data
+        except BlockingIOError:
+            pass
+        except ConnectionResetError:
+            self.is_closed = True
+
+    def answer(self) -> tuple[int, dict[str, str], bytes]:
+        """The next answer, taken while the loop turns: status, headers and body."""
+        while (end := self._received.find(b"\r\n\r\n")) < 0:
+            self._turn()
+        lines = bytes(self._received[:end]).decode("ascii").split("\r\n")
+        headers = dict(line.split(": ", 1) for line in lines[1:])
+        size = end + 4 + int(headers["Content-Length"])
+        while len(self._received) < size:
+            self._turn()
+        body = bytes(self._received[end + 4 : size])
+        del self._received[:size]
+        return int(lines[0].split()[1]), headers, body
+
+    def head(self) -> bytes:
+        """The next answer, to the end of its head."""
+        while b"\r\n\r\n" not in self._received:
+            self._turn()
+        head, _, rest = bytes(self._received).partition(b"\r\n\r\n")
+        self._received[:] = rest
+        return head
+
+    def wait_for_the_end(self) -> bytes:
+        """What comes until the service closes the connection."""
+        self.take()
+        while not self.is_closed:
+            self._service.loop.turn()
+            self.take()
+        return bytes(self._received)
+
+    def _turn(self) -> None:
+        """Make room first: with nothing to do the virtual clock would jump."""
+        before = len(self._received)
+        self.take()
+        if len(self._received) == before and not self.is_closed:
+            self._service.loop.turn()
+            self.take()
+        assert len(self._received) > before or not self.is_closed
+
+
+class Service:
+    """An endpoint on a loop with a virtual clock."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.clock = VirtualClock()
+        self.loop = Loop(self.clock)
+        self.polls = 0
+        self.is_drained = False
+        self.clients: list[Client] = []
+        self.endpoint = Endpoint(
+            self.loop,
+            listen(path),
+            routes(
+                {
+                    "/healthz": {"GET": lambda: json_answer(200, {"status": "ok"})},
+                    "/big": {"GET": lambda: Answer(200, b"x" * BIG, "text/plain")},
+                    "/poll": {"POST": self.poll},
+                }
+            ),
+        )
+
+    def poll(self) -> Answer:
+        self.polls += 1
+        return json_answer(202, {"status": "accepted"})
+
+    def connect(self) -> Client:
+        self.clients.append(Client(self))
+        return self.clients[-1]
+
+    def drain(self, seconds: float = 0.02) -> None:
+        self.is_drained = True
+        self.endpoint.drain(seconds)
+
+    def ask(self, data: bytes) -> Client:
+        client = self.connect()
+        client.send(data)
+        return client
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    served = Service(tmp_path / "status.sock")
+    yield served
+    for client in served.clients:
+        client.hang_up()
+    if not served.is_drained:
+        served.drain(0)
+    served.loop.close()
+
+
+def request(method: str, target: str, *fields: str) -> bytes:
+    return "\r\n".join([f"{method} {target} HTTP/1.1", "Host: m", *fields, "", ""]).encode()
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "allow"),
+    [
+        (request("GET", "/healthz"), 200, None),
+        (request("GET", "/healthz?verbose"), 200, None),
+        (request("POST", "/poll"), 202, None),
+        (request("POST", "/poll", "Content-Length: 2") + b"{}", 202, None),
+        (request("GET", "/"), 404, None),
+        (request("GET", "/healthz/"), 404, None),
+        (request("POST", "/healthz"), 405, "GET, HEAD"),
+        (request("BREW", "/healthz"), 405, "GET, HEAD"),
+        (request("GET", "/poll"), 405, "POST"),
+        (request("HEAD", "/poll"), 405, "POST"),
+        (b"hello\r\n\r\n", 400, None),
+        (request("GET", "/", "X: " + "x" * 9000), 431, None),
+        (request("POST", "/poll", "Content-Length: 9000"), 413, None),
+    ],
+)
+def test_requests_are_routed(service: Service, data: bytes, status: int, allow: str | None) -> None:
+    client = service.ask(data)
+    head = client.head()
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    assert (b"\r\nAllow: " in head) == (allow is not None)
+    assert f"\r\nAllow: {allow}".encode() in head or allow is None
+    assert service.polls == (status == 202)
+
+
+def test_refusals_are_json_that_says_what_there_is(service: Service) -> None:
+    status, headers, body = service.ask(request("GET", "/metric")).answer()
+    assert (status, headers["Content-Type"]) == (404, "application/json")
+    assert json.loads(body) == {"error": "there is /healthz, /big, /poll"}
+
+
+def test_head_is_answered_like_get_without_the_body(service: Service) -> None:
+    client = service.ask(request("HEAD", "/healthz") + GET)
+    head = client.head()
+    status, headers, body = client.answer()
+    assert status == 200
+    assert f"Content-Length: {len(body)}".encode() in head
+    assert headers["Connection"] == "keep-alive"
+
+
+def test_the_date_is_the_loops(service: Service) -> None:
+    service.clock.advance(-service.clock.wall())
+    headers = service.ask(GET).answer()[1]
+    assert headers["Date"] == "Thu, 01 Jan 1970 00:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    "data", [b"GET /healthz HTTP/1.0\r\n\r\n", request("GET", "/healthz", "Connection: close")]
+)
+def test_the_connection_is_closed_when_the_client_wants_it(service: Service, data: bytes) -> None:
+    client = service.ask(data)
+    assert client.answer()[1]["Connection"] == "close"
+    client.wait_for_the_end()
+    assert service.endpoint.client_count == 0
+
+
+def test_the_connection_is_closed_after_a_request_that_cannot_be_understood(
+    service: Service,
+) -> None:
+    client = service.ask(b"\0\0\0\n\n" + GET)
+    assert client.answer()[0] == 400
+    assert client.wait_for_the_end() == b""
+
+
+def test_one_connection_serves_many_requests(service: Service) -> None:
+    client = service.connect()
+    for _ in range(10):
+        client.send(GET)
+        assert client.answer()[0] == 200
+    assert service.endpoint.client_count == 1
+
+
+def test_pipelined_requests_are_answered_in_their_order(service: Service) -> None:
+    client = service.ask((GET + request("GET", "/nowhere") + request("POST", "/poll")) * 40)
+    assert [client.answer()[0] for _ in range(120)] == [200, 404, 202] * 40
+
+
+def test_a_client_that_pipelines_is_served_once_a_turn(service: Service) -> None:
+    greedy = service.ask(request("POST", "/poll") * 100)
+    service.loop.turn()
+    before = service.polls
+    service.loop.turn()
+    assert service.polls == before + 1
+    modest = service.ask(GET)
+    assert modest.answer()[0] == 200
+    assert service.polls < 10
+    assert greedy.answer()[0] == 202
+
+
+def test_a_client_that_has_said_all_is_answered_all_the_same(service: Service) -> None:
+    client = service.ask(GET * 2)
+    client.finish()
+    assert [client.answer()[0] for _ in range(2)] == [200, 200]
+    assert client.wait_for_the_end() == b""
+
+
+@pytest.mark.parametrize("sent", [b"", GET[:-1], GET + GET[:-2]])
+def test_a_request_has_five_seconds_to_be_complete(service: Service, sent: bytes) -> None:
+    begin = service.clock.now()
+    client = service.ask(sent)
+    service.loop.turn()
+    if sent.startswith(GET):
+        client.answer()
+    assert client.wait_for_the_end() == b""
+    assert service.clock.now() == begin + PATIENCE_SECONDS
+
+
+def test_dripping_bytes_does_not_buy_time(service: Service) -> None:
+    begin = service.clock.now()
+    client = service.connect()
+    for byte in GET:
+        if client.is_closed:
+            break
+        client.send(bytes([byte]))
+        service.loop.turn()
+        service.clock.advance(1)
+        service.loop.turn()
+        client.take()
+    assert client.is_closed
+    assert service.clock.now() <= begin + PATIENCE_SECONDS + 1
+
+
+def test_a_kept_connection_is_closed_after_five_idle_seconds(service: Service) -> None:
+    client = service.connect()
+    for _ in range(3):
+        client.send(GET)
+        assert client.answer()[0] == 200
+        service.clock.advance(PATIENCE_SECONDS - 1)
+    begin = service.clock.now() - (PATIENCE_SECONDS - 1)
+    assert client.wait_for_the_end() == b""
+    assert service.clock.now() == begin + PATIENCE_SECONDS
+
+
+def test_an_answer_that_nobody_takes_is_dropped_after_five_seconds(service: Service) -> None:
+    begin = service.clock.now()
+    lazy = service.ask(request("GET", "/big"))
+    while service.clock.now() < begin + PATIENCE_SECONDS:
+        service.loop.turn()
+    assert service.endpoint.client_count == 0
+    assert len(lazy.wait_for_the_end()) < BIG
+
+
+def test_an_answer_larger_than_the_sockets_buffer_arrives_whole(service: Service) -> None:
+    client = service.ask(request("GET", "/big"))
+    assert client.answer()[2] == b"x" * BIG
+
+
+def test_others_are_served_while_one_does_not_take_its_answer(service: Service) -> None:
+    lazy = service.ask(request("GET", "/big") + GET)
+    service.loop.turn()
+    for _ in range(5):
+        assert service.ask(GET).answer()[0] == 200
+    assert lazy.answer()[2] == b"x" * BIG
+    assert lazy.answer()[0] == 200
+
+
+@pytest.mark.parametrize(
+    "data", [b"", GET[:9], GET, request("GET", "/big"), GET * 20 + request("GET", "/big")]
+)
+def test_a_client_that_is_gone_is_forgotten(service: Service, data: bytes) -> None:
+    begin = service.clock.now()
+    service.ask(data).hang_up()
+    noticed = service.ask(data)
+    service.loop.turn()
+    noticed.hang_up()
+    assert service.ask(GET).answer()[0] == 200
+    while service.endpoint.client_count > 1:
+        service.loop.turn()
+    assert service.clock.now() == begin
+
+
+def test_of_too_many_clients_the_one_that_kept_us_waiting_longest_has_to_go(
+    service: Service,
+) -> None:
+    taking = service.ask(request("GET", "/big"))
+    service.loop.turn()
+    silent = [service.connect() for _ in range(CLIENT_LIMIT - 1)]
+    while service.endpoint.client_count < CLIENT_LIMIT:
+        service.loop.turn()
+    assert service.ask(GET).answer()[0] == 200
+    for client in silent:
+        client.take()
+    assert [client.is_closed for client in silent] == [True] + [False] * (CLIENT_LIMIT - 2)
+    assert taking.answer()[2] == b"x" * BIG
+
+
+def test_a_thousand_silent_clients_keep_nobody_from_an_answer(service: Service) -> None:
+    begin = service.clock.now()
+    for _ in range(1000 // 50):
+        crowd = [service.connect() for _ in range(50)]
+        assert service.ask(GET).answer()[0] == 200
+        assert service.endpoint.client_count <= CLIENT_LIMIT
+        for client in crowd:
+            client.take()
+    assert service.clock.now() == begin
+
+
+class OutOfFiles:
+    """A listener that is always ready and cannot accept, until it is told that it can."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener = listener
+        self.attempts = 0
+        self.is_exhausted = True
+
+    def accept(self) -> tuple[socket.socket, object]:
+        self.attempts += 1
+        if self.is_exhausted:
+            raise OSError(24, "Too many open files")
+        return self._listener.accept()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._listener, name)
+
+
+def test_without_a_free_file_descriptor_the_loop_does_not_spin(tmp_path: Path) -> None:
+    clock = VirtualClock()
+    loop = Loop(clock)
+    listener = OutOfFiles(listen(tmp_path / "s"))
+    endpoint = Endpoint(
+        loop,
+        listener,  # type: ignore[arg-type]
+        lambda _request: Answer(200),
+    )
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(tmp_path / "s"))
+        begin = clock.now()
+        while clock.now() < begin + 10:
+            loop.turn()
+        assert listener.attempts <= 11
+        listener.is_exhausted = False
+        while not endpoint.client_count:
+            loop.turn()
+    endpoint.drain(0)
+    loop.close()
+
+
+def answered(clients: list[Client]) -> list[bool]:
+    for client in clients:
+        client.take()
+        assert client.is_closed
+    return [client.wait_for_the_end().startswith(b"HTTP/1.1 200 ") for client in clients]
+
+
+def test_drain_answers_what_was_asked_and_drops_the_rest(service: Service) -> None:
+    half = service.ask(GET[:20])
+    kept = service.ask(GET)
+    kept.answer()
+    asked = [service.connect() for _ in range(5)]
+    while service.endpoint.client_count < 7:
+        service.loop.turn()
+    kept.send(GET)
+    for client in asked:
+        client.send(GET)
+    service.drain()
+    assert answered([half, kept, *asked]) == [False, True, *[True] * 5]
+    assert service.endpoint.client_count == 0
+
+
+def test_drain_says_that_the_connection_ends(service: Service) -> None:
+    client = service.connect()
+    service.loop.turn()
+    client.send(GET)
+    service.drain()
+    assert b"\r\nConnection: close\r\n" in client.wait_for_the_end()
+
+
+def test_drain_lets_nobody_in_any_more(service: Service) -> None:
+    service.drain()
+    with socket.socket(socket.AF_UNIX) as late, pytest.raises(ConnectionRefusedError):
+        late.connect(str(service.path))
+
+
+@pytest.mark.parametrize("data", [b"", GET[:20], request("GET", "/big")])
+def test_drain_waits_for_nobody_longer_than_it_was_given(
+    service: Service, data: bytes, elapsed: Callable[[], float]
+) -> None:
+    service.ask(data)
+    service.loop.turn()
+    service.drain(0.02)
+    assert 0.015 < elapsed() < 0.5
+    assert service.endpoint.client_count == 0
+
+
+def test_drain_of_nobody_takes_no_time(service: Service, elapsed: Callable[[], float]) -> None:
+    service.drain(5)
+    assert elapsed() < 1
+
+
+@pytest.fixture
+def elapsed() -> Callable[[], float]:
+    """Real seconds since the test began: drain is the one thing that does not wait in the loop."""
+    begin = time.monotonic()
+    return lambda: time.monotonic() - begin
+
+
+def test_the_answerer_is_asked_with_what_was_read(tmp_path: Path) -> None:
+    seen: list[Request] = []
+
+    def answer(asked: Request) -> Answer:
+        seen.append(asked)
+        return Answer(200)
+
+    loop = Loop(VirtualClock())
+    endpoint = Endpoint(loop, listen(tmp_path / "s"), answer)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(tmp_path / "s"))
+        client.sendall(request("PUT", "/a?b"))
+        while not seen:
+            loop.turn()
+    endpoint.drain(0)
+    loop.close()
+    assert seen == [Request("PUT", "/a", True)]
