@@ -1,0 +1,42 @@
+"""A mail server for the demo and the tests: JMAP over memory, CardDAV by Radicale.
+
+Nothing of the service imports it.
+"""
+
+from mailroom.sandbox.account import DEFAULT_CATEGORIES
+from mailroom.sandbox.events import Feed
+from mailroom.sandbox.exchange import ConnectionBroken, Delivery, Request, Response, json_response
+from mailroom.sandbox.faults import Fault
+from mailroom.sandbox.front import Running, serve
+from mailroom.sandbox.log import Entry, longest_chain
+from mailroom.sandbox.profile import (
+    CYRUS_3_6,
+    CYRUS_3_10,
+    PROFILES,
+    SMALL_LIMITS,
+    Limits,
+    Profile,
+)
+from mailroom.sandbox.server import Sandbox
+
+__all__ = [
+    "CYRUS_3_6",
+    "CYRUS_3_10",
+    "DEFAULT_CATEGORIES",
+    "PROFILES",
+    "SMALL_LIMITS",
+    "ConnectionBroken",
+    "Delivery",
+    "Entry",
+    "Fault",
+    "Feed",
+    "Limits",
+    "Profile",
+    "Request",
+    "Response",
+    "Running",
+    "Sandbox",
+    "json_response",
+    "longest_chain",
+    "serve",
+]

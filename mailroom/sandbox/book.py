@@ -1,0 +1,214 @@
+"""Address books in memory, as a storage of Radicale.
+
+Radicale's own storages write a card as their parser understood it: properties in another order,
+names in capitals. Servers keep what they are given, and Mailroom's promise to leave foreign lines
+alone can only be tested on one that does. So this storage keeps the text; and it counts changes,
+so that a sync costs what has changed and not what there is (RFC 6578).
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+from radicale.config import Configuration
+from radicale.item import Item
+from radicale.storage import BaseCollection, BaseStorage
+
+_LAST_MODIFIED: Final = "Sat, 01 Jan 2000 00:00:00 GMT"
+_TOKEN: Final = re.compile(r"data:,sandbox-(\d+)")
+_UNFOLD: Final = re.compile(r"\r?\n[ \t]")
+
+
+class Book(BaseCollection):
+    """One collection: the root, a principal, or an address book with its cards."""
+
+    def __init__(self, storage: "BookStorage", path: str, props: Mapping[str, str]) -> None:
+        self.cards: dict[str, str] = {}
+        self._storage = storage
+        self._path = path
+        self._props = dict(props)
+        self._revision = 0
+        #: Name of a card → revision of its last change, the newest last; gone ones too.
+        self._changes: dict[str, int] = {}
+        self._oldest_token = 0
+
+    @property
+    def path(self) -> str:
+        """The path without slashes around it."""
+        return self._path
+
+    @property
+    def last_modified(self) -> str:
+        """An instant in the past: nobody asks the sandbox for it in earnest."""
+        return _LAST_MODIFIED
+
+    def put(self, name: str, text: str) -> None:
+        """Keep a card as it is."""
+        self.cards[name] = text
+        self._changed(name)
+
+    def delete(self, href: str | None = None) -> None:
+        """Delete a card, or the whole collection."""
+        if href is None:
+            del self._storage.books[self._path]
+        else:
+            del self.cards[href]
+            self._changed(href)
+
+    def sync(self, old_token: str = "") -> tuple[str, list[str]]:
+        """Return the new token and the names that have changed since the old one.
+
+        Raises:
+            ValueError: the token is not one of ours, or no longer.
+        """
+        token = f"data:,sandbox-{self._revision}"
+        if not old_token:
+            return token, list(self.cards)
+        match = _TOKEN.fullmatch(old_token)
+        since = int(match[1]) if match else -1
+        if not self._oldest_token <= since <= self._revision:
+            raise ValueError(f"no such token: {old_token}")
+        changed = []
+        for name, revision in reversed(self._changes.items()):
+            if revision <= since:
+                break
+            changed.append(name)
+        return token, changed
+
+    def forget_tokens(self) -> None:
+        """Make every token that was handed out invalid."""
+        self._revision += 1
+        self._oldest_token = self._revision
+
+    def get_multi(self, hrefs: Iterable[str]) -> Iterator[tuple[str, Item | None]]:
+        """Yield the cards of these names, None for those that are not there."""
+        for href in hrefs:
+            yield href, self._item(href) if href in self.cards else None
+
+    def get_all(self) -> Iterator[Item]:
+        """Yield every card."""
+        return (self._item(href) for href in list(self.cards))
+
+    def has_uid(self, uid: str) -> bool:
+        """Let one UID stand at two hrefs, as Cyrus does."""
+        return False
+
+    def upload(self, href: str, item: Item) -> tuple[Item, Item | None]:
+        """Keep the text that the client has sent and not Radicale's reading of it."""
+        old = self._item(href) if href in self.cards else None
+        self.put(href, self._storage.incoming)
+        return self._item(href), old
+
+    def get_meta(self, key: str | None = None) -> Any:
+        """Return one property of the collection, or all."""
+        return self._props if key is None else self._props.get(key)
+
+    def set_meta(self, props: Mapping[str, str]) -> None:
+        """Set all properties of the collection."""
+        self._props = dict(props)
+
+    def _changed(self, name: str) -> None:
+        self._revision += 1
+        self._changes.pop(name, None)
+        self._changes[name] = self._revision
+
+    def _item(self, name: str) -> Item:
+        """Show a card to Radicale: its ETag is of the whole text, whatever part is shown."""
+        text = self.cards[name]
+        whole = Item(
+            collection=self,
+            href=name,
+            text=text,
+            uid=property_of(text, "UID"),
+            name="VCARD",
+            last_modified=_LAST_MODIFIED,
+        )
+        if self._storage.shown_properties is None:
+            return whole
+        part = partial_card(text, self._storage.shown_properties)
+        return Item(collection=self, href=name, text=part, etag=whole.etag, name="VCARD")
+
+
+class BookStorage(BaseStorage):
+    """All collections of one sandbox. Whoever calls Radicale holds the sandbox's lock."""
+
+    _is_collision_free = True
+    _supports_unicode = True
+    _supports_trailing_whitespace = True
+    _supports_problematic_chars = True
+
+    def __init__(self, configuration: Configuration) -> None:
+        super().__init__(configuration)
+        self.books: dict[str, Book] = {"": Book(self, "", {})}
+        #: The body of the PUT that is being handled.
+        self.incoming = ""
+        #: What the REPORT that is being handled asks of each card; None is all of it.
+        self.shown_properties: frozenset[str] | None = None
+
+    def discover(
+        self, path: str, depth: str = "0", *unused: object, **unused_too: object
+    ) -> Iterator[Book | Item]:
+        """Yield what is at a path and, unless the depth is 0, its direct children."""
+        path = path.strip("/")
+        parent, _, name = path.rpartition("/")
+        if path in self.books:
+            book = self.books[path]
+            yield book
+            if depth != "0":
+                yield from (b for p, b in self.books.items() if p and _parent(p) == path)
+                yield from book.get_all()
+        elif parent in self.books and name in self.books[parent].cards:
+            yield next(item for _, item in self.books[parent].get_multi([name]) if item)
+
+    def create_collection(
+        self,
+        href: str,
+        items: Iterable[Item] | None = None,
+        props: Mapping[str, str] | None = None,
+    ) -> tuple[Book, dict[str, Item], list[str]]:
+        """Create a collection, or return the one that is there."""
+        path = href.strip("/")
+        if path not in self.books or props is not None:
+            self.books[path] = Book(self, path, props or {})
+        return self.books[path], {}, []
+
+    def move(self, item: Item, to_collection: BaseCollection, to_href: str) -> None:
+        """Move a card."""
+        assert isinstance(to_collection, Book)
+        assert isinstance(item.collection, Book)
+        to_collection.put(to_href, item.serialize())
+        item.collection.delete(item.href)
+
+    @contextmanager
+    def acquire_lock(self, mode: str, user: str = "", *_: object, **__: object) -> Iterator[None]:
+        """Lock nothing."""
+        yield
+
+    def verify(self) -> bool:
+        """Find no fault."""
+        return True
+
+
+def property_of(text: str, name: str) -> str:
+    """Return the first value of a card's property as it is written, empty if there is none."""
+    pattern = rf"^(?:[\w-]+\.)?{name}(?:;[^:\r\n]*)?:(.*?)\r?$"
+    match = re.search(pattern, _UNFOLD.sub("", text), re.MULTILINE | re.IGNORECASE)
+    return match[1].strip() if match else ""
+
+
+def partial_card(text: str, properties: frozenset[str]) -> str:
+    """Return a card with the named properties alone (RFC 6352 §10.4.2), lines untouched."""
+    kept: list[str] = []
+    keeps = False
+    for line in text.splitlines(keepends=True):
+        if line[:1] not in (" ", "\t"):
+            name = re.split("[:;]", line, maxsplit=1)[0].rpartition(".")[2].upper()
+            keeps = name in properties or name in ("BEGIN", "VERSION", "END")
+        if keeps:
+            kept.append(line)
+    return "".join(kept)
+
+
+def _parent(path: str) -> str:
+    return path.rpartition("/")[0]

@@ -1,0 +1,134 @@
+"""CardDAV (RFC 6352): Radicale's WSGI application, called directly.
+
+The sandbox has already checked who asks. What Radicale does otherwise than Cyrus is put right
+here: a bad card is 403 with ``valid-address-data``, and partial ``address-data`` is honoured.
+"""
+
+import io
+import logging
+from typing import Final
+from urllib.parse import unquote
+from xml.etree import ElementTree as ET
+
+from radicale import config
+from radicale.app import Application
+
+from mailroom.sandbox.book import Book, BookStorage, property_of
+from mailroom.sandbox.exchange import Request, Response
+
+HOME: Final = "/dav/addressbooks/user"
+DEFAULT_BOOK: Final = "Default"
+
+_CARDDAV: Final = "{urn:ietf:params:xml:ns:carddav}"
+_PASSED_HEADERS: Final = ("Depth", "Destination", "If-Match", "If-None-Match", "Overwrite")
+_BAD_CARD: Final = Response(
+    403,
+    {"Content-Type": "application/xml; charset=utf-8"},
+    b'<?xml version="1.0" encoding="utf-8"?>\n<D:error xmlns:D="DAV:">'
+    b'<C:valid-address-data xmlns:C="urn:ietf:params:xml:ns:carddav"/></D:error>',
+)
+_BAD_REQUEST: Final = 400
+
+
+class CardDav:
+    """One user's address books, spoken to by CardDAV or directly."""
+
+    def __init__(self, user: str) -> None:
+        logging.getLogger("radicale").setLevel(logging.CRITICAL + 1)
+        settings = config.load()
+        settings.update(
+            {
+                "auth": {"type": "remote_user", "delay": "0"},
+                "storage": {"type": self._make_storage},
+                "web": {"type": "none"},
+                "server": {"delay_on_error": "0"},
+            },
+            "sandbox",
+            privileged=True,
+        )
+        self._user = user
+        self._application = Application(settings)
+        self.book_path = f"{HOME}/{user}/{DEFAULT_BOOK}/"
+        self._storage.create_collection(user)
+        self._storage.create_collection(
+            f"{user}/{DEFAULT_BOOK}",
+            props={"tag": "VADDRESSBOOK", "D:displayname": "Personal"},
+        )
+
+    @property
+    def book(self) -> Book:
+        """The user's default address book."""
+        return self._storage.books[f"{self._user}/{DEFAULT_BOOK}"]
+
+    def handle(self, request: Request) -> Response:
+        """Answer one request below ``/dav/addressbooks``."""
+        if request.method == "PUT":
+            text = request.body.decode("utf-8", "replace")
+            if not _is_card(text):
+                return _BAD_CARD
+            self._storage.incoming = text
+        if request.method == "REPORT":
+            self._storage.shown_properties = _shown_properties(request.body)
+        try:
+            response = self._call(request)
+        finally:
+            self._storage.shown_properties = None
+        is_bad_card = request.method == "PUT" and response.status == _BAD_REQUEST
+        return _BAD_CARD if is_bad_card else response
+
+    def _make_storage(self, configuration: config.Configuration) -> BookStorage:
+        self._storage = BookStorage(configuration)
+        return self._storage
+
+    def _call(self, request: Request) -> Response:
+        status: list[str] = []
+        headers: dict[str, str] = {}
+
+        def start_response(line: str, pairs: list[tuple[str, str]]) -> None:
+            status.append(line)
+            headers.update(pairs)
+
+        body = b"".join(self._application(self._environment(request), start_response))
+        headers.pop("Content-Length", None)
+        return Response(int(status[0].split()[0]), headers, body)
+
+    def _environment(self, request: Request) -> dict[str, object]:
+        """Return the WSGI environment; everything above the home is its root."""
+        path = unquote(request.path)
+        environment: dict[str, object] = {
+            "REQUEST_METHOD": request.method,
+            "SCRIPT_NAME": HOME,
+            "PATH_INFO": path.removeprefix(HOME) if path.startswith(f"{HOME}/") else "/",
+            "QUERY_STRING": request.query,
+            "CONTENT_TYPE": request.header("Content-Type") or "",
+            "CONTENT_LENGTH": str(len(request.body)),
+            "REMOTE_USER": self._user,
+            "REMOTE_ADDR": "127.0.0.1",
+            "SERVER_NAME": "sandbox",
+            "SERVER_PORT": "0",
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "wsgi.url_scheme": "http",
+            "wsgi.input": io.BytesIO(request.body),
+            "wsgi.errors": io.StringIO(),
+        }
+        for name in _PASSED_HEADERS:
+            if value := request.header(name):
+                environment[f"HTTP_{name.upper().replace('-', '_')}"] = value
+        return environment
+
+
+def _is_card(text: str) -> bool:
+    """Check what Cyrus demands of every card: one, with UID and FN."""
+    has_required = property_of(text, "UID") and property_of(text, "FN")
+    return text.upper().startswith("BEGIN:VCARD") and bool(has_required)
+
+
+def _shown_properties(body: bytes) -> frozenset[str] | None:
+    """Read which properties of a card a REPORT asks for (RFC 6352 §10.4)."""
+    try:
+        root = ET.fromstring(body)  # the sandbox's clients are ours
+    except ET.ParseError:
+        return None
+    data = root.find(f".//{_CARDDAV}address-data")
+    names = [] if data is None else data.findall(f"{_CARDDAV}prop")
+    return frozenset(name.get("name", "").upper() for name in names) or None

@@ -1,0 +1,216 @@
+"""Email/query, Email/get and Email/set (RFC 8621 §4)."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Final
+
+from mailroom.sandbox.addresses import Address
+from mailroom.sandbox.filters import Selector, show_date, sort_mails, utc_date
+from mailroom.sandbox.profile import Profile
+from mailroom.sandbox.requests import Arguments, Calls, MethodError
+from mailroom.sandbox.standard import (
+    SetError,
+    SetHandler,
+    checked,
+    get_objects,
+    patched_set,
+    read_patch,
+    real_id,
+    set_objects,
+    whole_set,
+)
+from mailroom.sandbox.store import Mail, MailStore
+
+_QUERY_ARGUMENTS: Final[Mapping[str, Any]] = {
+    "filter": dict,
+    "sort": list,
+    "position": int,
+    "anchor": str,
+    "anchorOffset": int,
+    "limit": int,
+    "calculateTotal": bool,
+    "collapseThreads": bool,
+}
+_BODY_ARGUMENTS: Final[Mapping[str, Any]] = {
+    "bodyProperties": list,
+    "fetchTextBodyValues": bool,
+    "fetchHTMLBodyValues": bool,
+    "fetchAllBodyValues": bool,
+    "maxBodyValueBytes": int,
+}
+_PREVIEW_CHARACTERS: Final = 256
+
+
+def _addresses(senders: tuple[Address, ...] | None) -> list[dict[str, str | None]] | None:
+    return None if senders is None else [sender.as_json() for sender in senders]
+
+
+#: Property → how it is shown. Bodies are plain text in one part.
+_RENDERERS: Final[Mapping[str, Callable[[Mail], object]]] = {
+    "id": lambda mail: mail.id,
+    "blobId": lambda mail: f"G{mail.id}",
+    "threadId": lambda mail: f"T{mail.id}",
+    "mailboxIds": lambda mail: dict.fromkeys(sorted(mail.mailbox_ids), True),
+    "keywords": lambda mail: dict.fromkeys(sorted(mail.keywords), True),
+    "size": lambda mail: len(mail.text) + len(mail.subject) + len(mail.from_header or ""),
+    "receivedAt": lambda mail: show_date(mail.received_at),
+    "messageId": lambda mail: [f"{mail.id}@sandbox.invalid"],
+    "from": lambda mail: _addresses(mail.senders),
+    "subject": lambda mail: mail.subject,
+    "hasAttachment": lambda mail: False,
+    "preview": lambda mail: mail.text[:_PREVIEW_CHARACTERS],
+    "textBody": lambda mail: [{"partId": "1", "type": "text/plain", "size": len(mail.text)}],
+    "bodyValues": lambda mail: {
+        "1": {"value": mail.text, "isEncodingProblem": False, "isTruncated": False}
+    },
+}
+
+
+class EmailMethods(SetHandler):
+    """The methods on mails of one account."""
+
+    def __init__(
+        self, store: MailStore, account_id: str, profile: Profile, clock: Callable[[], float]
+    ) -> None:
+        self._store = store
+        self._account_id = account_id
+        self._profile = profile
+        self._clock = clock
+        self._created: dict[str, str] = {}
+
+    def query(self, arguments: Arguments, calls: Calls) -> Arguments:
+        """Email/query (RFC 8621 §4.4)."""
+        args = checked(arguments, self._account_id, **_QUERY_ARGUMENTS)
+        limit, position = args["limit"], args["position"] or 0
+        if limit is not None and limit < 0:
+            raise MethodError("invalidArguments", arguments=["limit"])
+        mails = self._store.mails
+        selector = Selector(self._store, self._profile, self._clock())
+        found = selector.select(args["filter"], set(mails))
+        ids = sort_mails([mails[id_] for id_ in found], args["sort"])
+        if args["anchor"] is not None:
+            if args["anchor"] not in ids:
+                raise MethodError("anchorNotFound")
+            position = max(0, ids.index(args["anchor"]) + (args["anchorOffset"] or 0))
+        elif position < 0:
+            position = max(0, len(ids) + position)
+        return {
+            "accountId": self._account_id,
+            "queryState": self._store.state("Email"),
+            "canCalculateChanges": False,
+            "position": position if position < len(ids) else 0,
+            "ids": ids[position:][:limit],
+            **({"total": len(ids)} if args["calculateTotal"] else {}),
+        }
+
+    def get(self, arguments: Arguments, calls: Calls) -> Arguments:
+        """Email/get (RFC 8621 §4.2); of all mails at once only as many as the limit allows."""
+        args = checked(arguments, self._account_id, ids=list, properties=list, **_BODY_ARGUMENTS)
+        state = self._store.state("Email")
+        answer = get_objects(args, self._store.mails, _RENDERERS, self._profile.limits)
+        return {"accountId": self._account_id, "state": state, **answer}
+
+    def set_(self, arguments: Arguments, calls: Calls) -> Arguments:
+        """Email/set (RFC 8621 §4.6)."""
+        args = checked(
+            arguments, self._account_id, ifInState=str, create=dict, update=dict, destroy=list
+        )
+        old_state = self._store.state("Email")
+        if args["ifInState"] not in (None, old_state):
+            raise MethodError("stateMismatch")
+        self._created = calls.created
+        answer = set_objects(
+            args, self, calls.created, self._profile.limits, self._publish_in_between
+        )
+        self._store.publish()
+        states = {"oldState": old_state, "newState": self._store.state("Email")}
+        return {"accountId": self._account_id, **states, **answer}
+
+    def create(self, properties: Arguments) -> Arguments:
+        """Create a plain mail from mailboxIds, from, subject, receivedAt, keywords and text."""
+        known = {
+            "mailboxIds",
+            "from",
+            "subject",
+            "receivedAt",
+            "keywords",
+            "textBody",
+            "bodyValues",
+        }
+        if unknown := sorted(properties.keys() - known):
+            raise SetError("invalidProperties", properties=unknown)
+        mailbox_ids = self._checked_mailboxes(whole_set("mailboxIds", properties.get("mailboxIds")))
+        if not mailbox_ids:
+            raise SetError("invalidProperties", properties=["mailboxIds"])
+        now = self._clock()
+        senders = _property(properties, "from", _read_senders, None)
+        mail = Mail(
+            self._store.new_id("M"),
+            mailbox_ids,
+            _property(
+                properties, "receivedAt", partial(utc_date, name="receivedAt"), float(int(now))
+            ),
+            None if senders is None else ", ".join(f"{s.name} <{s.email}>" for s in senders),
+            senders,
+            _property(properties, "subject", str, ""),
+            _property(properties, "bodyValues", _read_text, ""),
+            whole_set("keywords", properties.get("keywords", {})),
+            now + self._profile.search_lag_seconds,
+        )
+        self._store.add_mail(mail)
+        return {name: _RENDERERS[name](mail) for name in ("id", "blobId", "threadId", "size")}
+
+    def update(self, id_: str, patch: Arguments) -> None:
+        """Change a mail's mailboxes and keywords; nothing else of a mail can change."""
+        mail = self._existing(id_)
+        paths = read_patch(patch)
+        if wrong := sorted({path[0] for path in paths} - {"mailboxIds", "keywords"}):
+            raise SetError("invalidProperties", properties=wrong)
+        keywords = patched_set(mail.keywords, "keywords", paths)
+        mailbox_ids = self._checked_mailboxes(patched_set(mail.mailbox_ids, "mailboxIds", paths))
+        if not mailbox_ids and not self._profile.destroys_mail_without_mailbox:
+            raise SetError("invalidProperties", properties=["mailboxIds"])
+        self._store.set_keywords(mail, keywords)
+        self._store.set_mailboxes(mail, mailbox_ids)
+
+    def destroy(self, id_: str) -> None:
+        """Destroy a mail."""
+        self._store.remove_mail(self._existing(id_))
+
+    def _existing(self, id_: str) -> Mail:
+        if mail := self._store.mails.get(id_):
+            return mail
+        raise SetError("notFound")
+
+    def _checked_mailboxes(self, mailbox_ids: set[str]) -> set[str]:
+        """Return the ids with creation ids resolved; every one must exist."""
+        resolved = {real_id(id_, self._created) for id_ in mailbox_ids}
+        if not resolved <= self._store.mailboxes.keys():
+            raise SetError("invalidProperties", properties=["mailboxIds"])
+        limit = self._profile.limits.max_mailboxes_per_email
+        if limit is not None and len(resolved) > limit:
+            raise SetError("tooManyMailboxes")
+        return resolved
+
+    def _publish_in_between(self, done: int) -> None:
+        """Cyrus shows states in the middle of a large set that no answer ever names."""
+        if self._profile.push_batch and done % self._profile.push_batch == 0:
+            self._store.publish()
+
+
+def _property(properties: Arguments, name: str, read: Callable[[Any], Any], default: object) -> Any:
+    """Read one property of a creation; whatever is wrong with it refuses the object."""
+    if properties.get(name) is None:
+        return default
+    try:
+        return read(properties[name])
+    except (AttributeError, KeyError, MethodError, TypeError, ValueError) as error:
+        raise SetError("invalidProperties", properties=[name]) from error
+
+
+def _read_senders(value: list[dict[str, Any]]) -> tuple[Address, ...]:
+    return tuple(Address(item.get("name"), item["email"]) for item in value)
+
+
+def _read_text(value: dict[str, dict[str, str]]) -> str:
+    return "".join(part["value"] for part in value.values())

@@ -1,0 +1,163 @@
+"""Email/query: filters and sort (RFC 8621 §4.4)."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from mailroom.sandbox.profile import Profile
+from mailroom.sandbox.requests import MethodError
+from mailroom.sandbox.store import Mail, MailStore
+
+Comparators = list[dict[str, Any]]
+
+_UTC_DATE: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d*[1-9])?Z")
+
+#: What RFC 8621 §4.4.1 knows and Mailroom has no use for.
+_UNSUPPORTED_CONDITIONS: Final = frozenset(
+    [
+        "inMailboxOtherThan",
+        "minSize",
+        "maxSize",
+        "allInThreadHaveKeyword",
+        "someInThreadHaveKeyword",
+        "noneInThreadHaveKeyword",
+        "hasKeyword",
+        "notKeyword",
+        "hasAttachment",
+        "text",
+        "to",
+        "cc",
+        "bcc",
+        "subject",
+        "body",
+        "header",
+    ]
+)
+_UNSUPPORTED_SORTS: Final = frozenset(
+    [
+        "size",
+        "from",
+        "to",
+        "subject",
+        "sentAt",
+        "hasKeyword",
+        "allInThreadHaveKeyword",
+        "someInThreadHaveKeyword",
+    ]
+)
+
+
+class Selector:
+    """Evaluates filters over one store at one instant."""
+
+    def __init__(self, store: MailStore, profile: Profile, now: float) -> None:
+        self._store = store
+        self._profile = profile
+        self._now = now
+        #: Those that an index answers come first, so that the others have less to look at.
+        self._conditions: dict[str, Callable[[Any, set[str]], set[str]]] = {
+            "inMailbox": self._in_mailbox,
+            "from": self._from,
+            "after": lambda date, mails: self._received(mails, utc_date(date, "after"), after=True),
+            "before": lambda date, mails: self._received(
+                mails, utc_date(date, "before"), after=False
+            ),
+        }
+
+    def select(self, filter_: object, within: set[str]) -> set[str]:
+        """Return the ids of ``within`` that the filter lets through.
+
+        Raises:
+            MethodError: the filter is not understood, not offered, or the search fails.
+        """
+        match filter_:
+            case None:
+                return within
+            case {"operator": operator, "conditions": list(conditions), **rest} if not rest:
+                return self._combine(operator, conditions, within)
+            case {"operator": _}:
+                raise _invalid("operator")
+            case dict(condition):
+                return self._condition(condition, within)
+            case _:
+                raise _invalid("filter")
+
+    def _combine(self, operator: object, conditions: list[object], within: set[str]) -> set[str]:
+        results = [self.select(condition, within) for condition in conditions]
+        match operator:
+            case "AND":
+                return within.intersection(*results)
+            case "OR":
+                return set().union(*results)
+            case "NOT":
+                return within.difference(*results)
+            case _:
+                raise _invalid("operator")
+
+    def _condition(self, condition: dict[str, Any], within: set[str]) -> set[str]:
+        for name in condition:
+            if name in _UNSUPPORTED_CONDITIONS:
+                raise MethodError("unsupportedFilter", description=f"{name} is not offered")
+            if name not in self._conditions:
+                raise _invalid(name)
+        for name, select in self._conditions.items():
+            if name in condition:
+                within = select(condition[name], within)
+        return within
+
+    def _in_mailbox(self, mailbox_id: object, within: set[str]) -> set[str]:
+        """Cyrus fails the whole query when the mailbox does not exist."""
+        if not isinstance(mailbox_id, str) or mailbox_id not in self._store.mailboxes:
+            raise _invalid("inMailbox")
+        return within & self._store.in_mailbox(mailbox_id)
+
+    def _from(self, text: object, within: set[str]) -> set[str]:
+        if not isinstance(text, str):
+            raise _invalid("from")
+        if not self._profile.has_search:
+            raise MethodError("serverFail", description="no search engine")
+        mails = self._store.mails
+        found = within & self._store.with_words(text)
+        return {id_ for id_ in found if mails[id_].found_from <= self._now}
+
+    def _received(self, within: set[str], instant: float, *, after: bool) -> set[str]:
+        mails = self._store.mails
+        return {id_ for id_ in within if (mails[id_].received_at >= instant) is after}
+
+
+def sort_mails(mails: list[Mail], comparators: Comparators | None) -> list[str]:
+    """Return the ids in the order asked for; equals, and all without a sort, by id."""
+    ordered = sorted(mails, key=lambda mail: mail.id)
+    for comparator in reversed(comparators or []):
+        match comparator:
+            case {"property": "receivedAt", **options} if options.keys() <= {
+                "isAscending",
+                "collation",
+            }:
+                descending = options.get("isAscending", True) is False
+                ordered.sort(key=lambda mail: mail.received_at, reverse=descending)
+            case {"property": str(name)} if name in _UNSUPPORTED_SORTS:
+                raise MethodError("unsupportedSort", description=f"{name} is not offered")
+            case _:
+                raise MethodError("invalidArguments", arguments=["sort"])
+    return [mail.id for mail in ordered]
+
+
+def utc_date(text: object, name: str) -> float:
+    """Read a UTCDate (RFC 8620 §1.4)."""
+    if not isinstance(text, str) or not _UTC_DATE.fullmatch(text):
+        raise _invalid(name)
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError as error:
+        raise _invalid(name) from error
+
+
+def show_date(instant: float) -> str:
+    """Write an instant as a UTCDate, in whole seconds."""
+    return datetime.fromtimestamp(int(instant), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _invalid(name: str) -> MethodError:
+    return MethodError("invalidArguments", arguments=[f"filter/{name}"])

@@ -1,0 +1,198 @@
+"""The sandbox on a port of the loopback: HTTP/1.1, kept alive, a thread for each connection."""
+
+import contextlib
+import math
+import selectors
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import ClassVar, Final
+
+from mailroom.sandbox.events import Feed
+from mailroom.sandbox.exchange import ConnectionBroken, Request, Response
+from mailroom.sandbox.server import Sandbox
+
+_METHODS: Final = [
+    "DELETE",
+    "GET",
+    "HEAD",
+    "MKCOL",
+    "MOVE",
+    "OPTIONS",
+    "POST",
+    "PROPFIND",
+    "PROPPATCH",
+    "PUT",
+    "REPORT",
+]
+
+
+class Running:
+    """A sandbox that listens; ``url`` has no slash at its end."""
+
+    def __init__(self, server: "_Server") -> None:
+        self._server = server
+        self._thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{server.server_address[1]}"
+
+    def close(self) -> None:
+        """Stop listening and cut every connection."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._server.cut_connections()
+        self._thread.join()
+
+    def __enter__(self) -> "Running":
+        return self
+
+    def __exit__(
+        self,
+        type_: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def serve(sandbox: Sandbox, port: int = 0) -> Running:
+    """Serve a sandbox on 127.0.0.1, on a free port if ``port`` is 0."""
+    return Running(_Server(sandbox, port))
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+
+    def __init__(self, sandbox: Sandbox, port: int) -> None:
+        super().__init__(("127.0.0.1", port), _Connection)
+        self.sandbox = sandbox
+        self.closing = threading.Event()
+        self._connections: set[socket.socket] = set()
+        self._guard = threading.Lock()
+
+    def process_request_thread(self, request: socket.socket, client_address: object) -> None:  # type: ignore[override]
+        with self._guard:
+            self._connections.add(request)
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            with self._guard:
+                self._connections.discard(request)
+
+    def cut_connections(self) -> None:
+        """Wake every thread: its connection is over."""
+        self.closing.set()
+        with self._guard:
+            for connection in self._connections:
+                connection.shutdown(socket.SHUT_RDWR)
+
+
+class _Connection(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = 1 << 16
+    server: _Server
+    methods: ClassVar = _METHODS
+
+    def __getattr__(self, name: str) -> object:
+        """Answer every method alike; the base class looks for ``do_METHOD``."""
+        if name.removeprefix("do_") in self.methods and name.startswith("do_"):
+            return self._answer
+        raise AttributeError(name)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing: the sandbox keeps its own log."""
+
+    def handle(self) -> None:
+        """Serve one connection; a client that goes away is nothing to speak of."""
+        try:
+            super().handle()
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True
+
+    def _answer(self) -> None:
+        length = int(self.headers.get("Content-Length", 0))
+        request = Request.to(
+            self.command,
+            self.path,
+            dict(self.headers.items()),
+            self.rfile.read(length),
+            connection="{}:{}".format(*self.client_address),
+        )
+        try:
+            response = self.server.sandbox.handle(request)
+        except ConnectionBroken:
+            self.close_connection = True
+            return
+        if response.feed is not None:
+            self._stream(response, response.feed)
+        else:
+            self._send(response)
+
+    def _send(self, response: Response) -> None:
+        delivery = response.delivery
+        endless = math.isinf(delivery.delay_seconds)
+        if self.server.closing.wait(None if endless else delivery.delay_seconds):
+            self.close_connection = True
+            return
+        body = response.body[: delivery.cut_after]
+        if len(body) < len(response.body):
+            self.close_connection = True
+        self._send_head(response, {"Content-Length": str(len(response.body))})
+        step = delivery.chunk_bytes or max(1, len(body))
+        for start in range(0, len(body), step):
+            self.wfile.write(body[start : start + step])
+            if delivery.chunk_bytes:
+                self.wfile.flush()
+                self.server.closing.wait(delivery.pause_seconds)
+
+    def _send_head(self, response: Response, framing: dict[str, str]) -> None:
+        self.send_response(response.status)
+        for name, value in (dict(response.headers) | framing).items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def _stream(self, response: Response, feed: Feed) -> None:
+        """Carry an event stream until either side ends it."""
+        self._send_head(response, {"Transfer-Encoding": "chunked"})
+        self.wfile.flush()
+        waker, woken = socket.socketpair()
+        with waker, woken, selectors.DefaultSelector() as selector:
+            waker.setblocking(False)
+            selector.register(woken, selectors.EVENT_READ)
+            selector.register(self.connection, selectors.EVENT_READ)
+            feed.on_data(lambda: _wake(waker))
+            try:
+                while self._carry(feed, selector, woken):
+                    pass
+            finally:
+                with self.server.sandbox.lock:
+                    feed.on_data(lambda: None)
+                    feed.close()
+        self.close_connection = True
+
+    def _carry(self, feed: Feed, selector: selectors.BaseSelector, woken: socket.socket) -> bool:
+        """Wait for something to send and send it; False at the end."""
+        sandbox = self.server.sandbox
+        deadline = feed.deadline
+        timeout = None if deadline is None else max(0.0, deadline - sandbox.clock())
+        ready = {key.fileobj for key, _ in selector.select(timeout)}
+        if woken in ready:
+            woken.recv(4096)
+        with sandbox.lock:
+            feed.tick()
+            data, ended = feed.take(), feed.closed
+        if data:
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
+        if ended:
+            self.wfile.write(b"0\r\n\r\n")
+        self.wfile.flush()
+        return not ended and self.connection not in ready
+
+
+def _wake(waker: socket.socket) -> None:
+    with contextlib.suppress(BlockingIOError):  # enough wake-ups are waiting already
+        waker.send(b"!")

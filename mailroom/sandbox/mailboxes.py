@@ -1,0 +1,166 @@
+"""Mailbox/get and Mailbox/set (RFC 8621 §2)."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from mailroom.sandbox.profile import Limits
+from mailroom.sandbox.requests import Arguments, Calls, MethodError
+from mailroom.sandbox.standard import (
+    SetError,
+    SetHandler,
+    checked,
+    get_objects,
+    real_id,
+    set_objects,
+)
+from mailroom.sandbox.store import Mailbox, MailStore
+
+RIGHTS: Final = {
+    name: True
+    for name in [
+        "mayReadItems",
+        "mayAddItems",
+        "mayRemoveItems",
+        "maySetSeen",
+        "maySetKeywords",
+        "mayCreateChild",
+        "mayRename",
+        "mayDelete",
+        "maySubmit",
+    ]
+}
+
+#: Property of Mailbox/set → the types it may have.
+_SETTABLE: Final[Mapping[str, tuple[type, ...]]] = {
+    "name": (str,),
+    "parentId": (str, type(None)),
+    "role": (str, type(None)),
+    "sortOrder": (int,),
+    "isSubscribed": (bool,),
+}
+
+
+class MailboxMethods(SetHandler):
+    """The methods on mailboxes of one account."""
+
+    def __init__(self, store: MailStore, account_id: str, limits: Limits) -> None:
+        self._store = store
+        self._account_id = account_id
+        self._limits = limits
+        self._created: dict[str, str] = {}
+        self._empties = False
+        self._renderers: Mapping[str, Callable[[Mailbox], object]] = {
+            "id": lambda mailbox: mailbox.id,
+            "name": lambda mailbox: mailbox.name,
+            "parentId": lambda mailbox: mailbox.parent_id,
+            "role": lambda mailbox: mailbox.role,
+            "sortOrder": lambda mailbox: mailbox.sort_order,
+            "totalEmails": self._total,
+            "unreadEmails": self._unread,
+            "totalThreads": self._total,
+            "unreadThreads": self._unread,
+            "myRights": lambda mailbox: RIGHTS,
+            "isSubscribed": lambda mailbox: True,
+        }
+
+    def get(self, arguments: Arguments, calls: Calls) -> Arguments:
+        """Mailbox/get (RFC 8621 §2.1)."""
+        args = checked(arguments, self._account_id, ids=list, properties=list)
+        state = self._store.state("Mailbox")
+        answer = get_objects(args, self._store.mailboxes, self._renderers, self._limits)
+        return {"accountId": self._account_id, "state": state, **answer}
+
+    def set_(self, arguments: Arguments, calls: Calls) -> Arguments:
+        """Mailbox/set (RFC 8621 §2.5)."""
+        args = checked(
+            arguments,
+            self._account_id,
+            ifInState=str,
+            create=dict,
+            update=dict,
+            destroy=list,
+            onDestroyRemoveEmails=bool,
+        )
+        old_state = self._store.state("Mailbox")
+        if args["ifInState"] not in (None, old_state):
+            raise MethodError("stateMismatch")
+        self._created, self._empties = calls.created, bool(args["onDestroyRemoveEmails"])
+        answer = set_objects(args, self, calls.created, self._limits)
+        self._store.publish()
+        states = {"oldState": old_state, "newState": self._store.state("Mailbox")}
+        return {"accountId": self._account_id, **states, **answer}
+
+    def create(self, properties: Arguments) -> Arguments:
+        """Create one mailbox; the name must be free among its siblings."""
+        _check_properties(properties)
+        name, parent_id = self._place(properties, None, None)
+        self._refuse_duplicate(name, parent_id, None)
+        role = properties.get("role")
+        mailbox_id = self._store.add_mailbox(name, parent_id, role)
+        mailbox = self._store.mailboxes[mailbox_id]
+        mailbox.sort_order = properties.get("sortOrder", mailbox.sort_order)
+        return {
+            name: render(mailbox)
+            for name, render in self._renderers.items()
+            if name not in properties
+        }
+
+    def update(self, id_: str, patch: Arguments) -> None:
+        """Rename or move one mailbox."""
+        mailbox = self._existing(id_)
+        _check_properties(patch)
+        name, parent_id = self._place(patch, mailbox.name, mailbox.parent_id)
+        ancestor = parent_id
+        while ancestor is not None:
+            if ancestor == id_:
+                raise SetError("invalidProperties", properties=["parentId"])
+            ancestor = self._store.mailboxes[ancestor].parent_id
+        self._refuse_duplicate(name, parent_id, mailbox)
+        self._store.change_mailbox(mailbox, name, parent_id)
+
+    def destroy(self, id_: str) -> None:
+        """Destroy one mailbox without children, and without mail unless told to empty it."""
+        self._existing(id_)
+        if self._store.children(id_):
+            raise SetError("mailboxHasChild")
+        if self._store.in_mailbox(id_) and not self._empties:
+            raise SetError("mailboxHasEmail")
+        self._store.remove_mailbox(id_)
+
+    def _existing(self, id_: str) -> Mailbox:
+        if mailbox := self._store.mailboxes.get(id_):
+            return mailbox
+        raise SetError("notFound")
+
+    def _place(
+        self, properties: Arguments, name: str | None, parent_id: str | None
+    ) -> tuple[str, str | None]:
+        """Return the name and parent that a mailbox is to have."""
+        name = properties.get("name", name)
+        if not name:
+            raise SetError("invalidProperties", properties=["name"])
+        parent_id = properties.get("parentId", parent_id)
+        if parent_id is not None:
+            parent_id = real_id(parent_id, self._created)
+            if parent_id not in self._store.mailboxes:
+                raise SetError("invalidProperties", properties=["parentId"])
+        return name, parent_id
+
+    def _refuse_duplicate(self, name: str, parent_id: str | None, own: Mailbox | None) -> None:
+        if any(m.name == name and m is not own for m in self._store.children(parent_id)):
+            raise SetError("invalidProperties", properties=["name"])
+
+    def _total(self, mailbox: Mailbox) -> int:
+        return len(self._store.in_mailbox(mailbox.id))
+
+    def _unread(self, mailbox: Mailbox) -> int:
+        mails = self._store.mails
+        return sum("$seen" not in mails[id_].keywords for id_ in self._store.in_mailbox(mailbox.id))
+
+
+def _check_properties(properties: Mapping[str, Any]) -> None:
+    wrong = [
+        name for name, value in properties.items() if type(value) not in _SETTABLE.get(name, ())
+    ]
+    if wrong:
+        raise SetError("invalidProperties", properties=wrong)

@@ -1,0 +1,301 @@
+"""The sandbox: routes, who may ask, hooks, faults and the log of one mail server.
+
+``handle`` is a plain function: it takes no time, opens no socket and starts no thread, so that
+tests can drive the service through thousands of scenarios on a virtual clock. ``front.serve``
+puts it on a port.
+"""
+
+import base64
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from mailroom.sandbox.account import Account
+from mailroom.sandbox.emails import EmailMethods
+from mailroom.sandbox.events import Feed, read_subscription
+from mailroom.sandbox.exchange import Request, Response, json_response
+from mailroom.sandbox.faults import Faults, break_connection
+from mailroom.sandbox.log import Entry, RequestLog
+from mailroom.sandbox.mailboxes import MailboxMethods
+from mailroom.sandbox.profile import CYRUS_3_10, Profile
+from mailroom.sandbox.requests import (
+    CORE,
+    MAIL,
+    SUBMISSION,
+    Arguments,
+    Calls,
+    Method,
+    RequestError,
+    check_limits,
+    read_calls,
+    run_calls,
+)
+from mailroom.sandbox.session import API_PATH, EVENT_PATH, session
+from mailroom.sandbox.standard import checked
+
+_API_PATHS: Final = (API_PATH, API_PATH.rstrip("/"))
+_DAV_PREFIX: Final = "/dav/"
+
+BeforeHook = Callable[[Entry, Request], None]
+AfterHook = Callable[[Entry, Request, Response], None]
+
+
+@dataclass(slots=True)
+class Controls:
+    """What can be turned while the sandbox runs.
+
+    ``delay_seconds`` is the time from request to answer, of every request alike and of several
+    at once, as a network has it.
+    """
+
+    delay_seconds: float = 0.0
+
+
+class Sandbox(Account):
+    """A mail server in memory for one account."""
+
+    def __init__(
+        self,
+        profile: Profile = CYRUS_3_10,
+        *,
+        seed: int = 0,
+        clock: Callable[[], float] = time.time,
+        user: str = "alice",
+        password: str = "secret",
+        token: str = "alice-token",
+    ) -> None:
+        super().__init__(profile, seed, clock, user)
+        self.controls = Controls()
+        self.faults = Faults()
+        self.log = RequestLog()
+        basic = base64.b64encode(f"{user}:{password}".encode()).decode()
+        self.dav_authorization = f"Basic {basic}"
+        self.authorization = (
+            self.dav_authorization if profile.jmap_authentication == "Basic" else f"Bearer {token}"
+        )
+        self._session_state = 0
+        self._method_errors: dict[str, str] = {}
+        self._methods = self._jmap_methods()
+        self._feeds: list[Feed] = []
+        self._before: list[BeforeHook] = []
+        self._after: list[AfterHook] = []
+        self._under_way: list[Entry] = []
+        self._store.on_publish(self._push)
+
+    def before(self, callback: BeforeHook) -> None:
+        """Have ``callback`` called before each request is handled; it may act, or raise."""
+        self._before.append(callback)
+
+    def after(self, callback: AfterHook) -> None:
+        """Have ``callback`` called when a request took effect and its answer is not yet sent."""
+        self._after.append(callback)
+
+    def handle(self, request: Request) -> Response:
+        """Answer one request.
+
+        Raises:
+            ConnectionBroken: a fault ends the connection; and whatever a hook raises.
+        """
+        with self.lock:
+            entry = self._log(request)
+            calls, refusal = self._read(request)
+            entry.calls = calls.names if calls else ()
+            for before in self._before:
+                before(entry, request)
+            response = self._faulty(entry, lambda: refusal or self._route(request, calls))
+            self._finish(entry, response)
+            for after in self._after:
+                after(entry, request, response)
+            return response
+
+    def subscribe(
+        self,
+        types: str = "*",
+        closeafter: str = "no",
+        ping: int = 0,
+        last_event_id: str | None = None,
+    ) -> Feed:
+        """Connect to the event source and return the stream."""
+        headers = {"Authorization": self.authorization}
+        if last_event_id is not None:
+            headers["Last-Event-ID"] = last_event_id
+        query = f"types={types}&closeafter={closeafter}&ping={ping}"
+        response = self.handle(Request("GET", EVENT_PATH, query, headers))
+        if response.feed is None:
+            raise ValueError(f"no stream: the event source answers {response.status}")
+        return response.feed
+
+    def close_feeds(self) -> None:
+        """End every event stream in good order, as a server that restarts does."""
+        with self.lock:
+            for feed in self._feeds:
+                feed.close()
+            self._feeds.clear()
+
+    def renew_session(self) -> None:
+        """Change the session's state, as a server does whose session has changed."""
+        with self.lock:
+            self._session_state += 1
+
+    # One request
+
+    def _log(self, request: Request) -> Entry:
+        entry = Entry(
+            number=len(self.log.entries) + 1,
+            method=request.method,
+            path=request.path,
+            connection=request.connection,
+            started=self.clock(),
+            bytes_in=len(request.body),
+        )
+        self.log.entries.append(entry)
+        return entry
+
+    def _read(self, request: Request) -> tuple[Calls | None, Response | None]:
+        """Read the calls of an API request, or the reason why they cannot be run."""
+        if request.method != "POST" or request.path not in _API_PATHS:
+            return None, None
+        if not self._is_user(request):
+            return None, None  # and no calls: the route refuses it
+        limits = self.profile.limits
+        try:
+            if len(request.body) > limits.max_size_request:
+                raise RequestError("limit", "too large", "maxSizeRequest")
+            media_type = request.header("Content-Type") or ""
+            return read_calls(request.body, media_type, frozenset((CORE, MAIL, SUBMISSION))), None
+        except RequestError as error:
+            return None, error.response
+
+    def _faulty(self, entry: Entry, answer: Callable[[], Response]) -> Response:
+        """Have the request answered, as far as the faults let it."""
+        faults = self.faults.striking(entry)
+        self._method_errors = {
+            fault.call: fault.method_error for fault in faults if fault.call and fault.method_error
+        }
+        break_connection(faults, "before")
+        response = next((fault.answer for fault in faults if fault.answer), None) or answer()
+        break_connection(faults, "after")
+        for fault in faults:
+            if fault.rewrite:
+                response = fault.rewrite(response)
+            if fault.delivery:
+                response = dataclasses.replace(response, delivery=fault.delivery)
+        return response if response.feed else self._delayed(response)
+
+    def _delayed(self, response: Response) -> Response:
+        delivery = response.delivery
+        delay = delivery.delay_seconds + self.controls.delay_seconds
+        return dataclasses.replace(
+            response, delivery=dataclasses.replace(delivery, delay_seconds=delay)
+        )
+
+    def _finish(self, entry: Entry, response: Response) -> None:
+        entry.status = response.status
+        entry.bytes_out = len(response.body)
+        entry.is_stream = response.feed is not None
+        if math.isfinite(response.delivery.delay_seconds):
+            entry.ended = self.clock() + response.delivery.delay_seconds
+        if entry.calls:
+            self._under_way.append(entry)
+
+    # Routes
+
+    def _route(self, request: Request, calls: Calls | None) -> Response:
+        match request.path:
+            case "/.well-known/jmap":
+                return _redirect(request, API_PATH.rstrip("/"))
+            case "/.well-known/carddav":
+                return _redirect(request, "/dav/addressbooks")
+            case path if path.startswith(_DAV_PREFIX):
+                is_user = request.header("Authorization") == self.dav_authorization
+                return self._contacts.handle(request) if is_user else self._unauthorized("Basic")
+            case path if path in (*_API_PATHS, EVENT_PATH):
+                return self._jmap(request, calls)
+            case _:
+                return Response(404)
+
+    def _jmap(self, request: Request, calls: Calls | None) -> Response:
+        if not self._is_user(request):
+            return self._unauthorized(self.profile.jmap_authentication)
+        match request.method:
+            case "GET" if request.path == EVENT_PATH:
+                return self._event_source(request)
+            case "GET":
+                return json_response(session(self.profile, self.user, str(self._session_state)))
+            case "POST" if calls:
+                return self._run(calls)
+            case _:
+                return Response(405)
+
+    def _is_user(self, request: Request) -> bool:
+        return request.header("Authorization") == self.authorization
+
+    def _unauthorized(self, scheme: str) -> Response:
+        return Response(401, {"WWW-Authenticate": f'{scheme} realm="sandbox"'})
+
+    def _run(self, calls: Calls) -> Response:
+        """Run an API request's calls."""
+        limits, now = self.profile.limits, self.clock()
+        self._under_way = [e for e in self._under_way if e.ended is None or e.ended > now]
+        try:
+            if len(self._under_way) >= limits.max_concurrent_requests:
+                raise RequestError("limit", "too many at once", "maxConcurrentRequests")
+            check_limits(calls, limits)
+        except RequestError as error:
+            return error.response
+        responses = run_calls(calls, self._methods, self._method_errors.get)
+        return json_response(
+            {
+                "methodResponses": [[r.name, r.arguments, r.call_id] for r in responses],
+                "sessionState": str(self._session_state),
+            }
+        )
+
+    def _jmap_methods(self) -> dict[str, tuple[str, Method]]:
+        limits = self.profile.limits
+        mailboxes = MailboxMethods(self._store, self.user, limits)
+        emails = EmailMethods(self._store, self.user, self.profile, self.clock)
+        return {
+            "Core/echo": (CORE, lambda arguments, calls: arguments),
+            "Mailbox/get": (MAIL, mailboxes.get),
+            "Mailbox/set": (MAIL, mailboxes.set_),
+            "Email/query": (MAIL, emails.query),
+            "Email/get": (MAIL, emails.get),
+            "Email/set": (MAIL, emails.set_),
+            "Identity/get": (SUBMISSION, self._identity_get),
+        }
+
+    def _identity_get(self, arguments: Arguments, calls: Calls) -> Arguments:
+        """Identity/get (RFC 8621 §6.1): Cyrus has one without an address."""
+        checked(arguments, self.user, ids=list, properties=list)
+        identity = {"id": self.user, "name": "", "email": "", "mayDelete": False}
+        return {"accountId": self.user, "state": "0", "list": [identity], "notFound": []}
+
+    # Push
+
+    def _event_source(self, request: Request) -> Response:
+        subscription = read_subscription(request)
+        if isinstance(subscription, Response):
+            return subscription
+        if not self.profile.has_push:
+            return Response(204)
+        feed = Feed(subscription, self.clock, self.profile.stream_seconds)
+        self._feeds.append(feed)
+        if request.header("Last-Event-ID") is not None:
+            feed.show_states(self._store.sequence, self.user, self.mail_states())
+        headers = {"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-cache"}
+        return Response(200, headers, feed=feed)
+
+    def _push(self, states: Mapping[str, str]) -> None:
+        self._feeds = [feed for feed in self._feeds if not feed.closed]
+        for feed in self._feeds:
+            feed.show_states(self._store.sequence, self.user, states)
+
+
+def _redirect(request: Request, path: str) -> Response:
+    """Redirect as Cyrus does, to a whole URL where the client has named the host."""
+    host = request.header("Host")
+    return Response(301, {"Location": f"http://{host}{path}" if host else path})

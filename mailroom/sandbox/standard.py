@@ -1,0 +1,211 @@
+"""The standard methods that all types share: get, set, patches (RFC 8620 §5)."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from mailroom.sandbox.profile import Limits
+from mailroom.sandbox.requests import Arguments, MethodError
+
+PatchPath = tuple[str, ...]
+
+
+class SetError(Exception):
+    """One object of a set is refused (RFC 8620 §5.3); the others go on."""
+
+    def __init__(self, type_: str, **details: object) -> None:
+        super().__init__(type_)
+        self.answer: Arguments = {"type": type_, **details}
+
+
+def checked(arguments: Arguments, account_id: str, **types: type | tuple[type, ...]) -> Arguments:
+    """Check a call's arguments and return them, None for those that are absent.
+
+    Raises:
+        MethodError: no accountId, another account's, an unknown argument or one of a wrong type.
+    """
+    known: dict[str, Any] = {"accountId": str, **types}
+    wrong = [name for name, value in arguments.items() if not _fits(value, known.get(name, ()))]
+    if not isinstance(arguments.get("accountId"), str):
+        wrong.append("accountId")
+    if wrong:
+        raise MethodError("invalidArguments", arguments=sorted(set(wrong)))
+    if arguments["accountId"] != account_id:
+        raise MethodError("accountNotFound")
+    return dict.fromkeys(known) | arguments
+
+
+def _fits(value: object, types: type | tuple[type, ...]) -> bool:
+    """Compare exactly: a JSON true is no number. Null fits where the type has a default."""
+    allowed = types if isinstance(types, tuple) else (types,)
+    return type(value) in allowed or (value is None and bool(allowed))
+
+
+def check_ids(values: Sequence[object], argument: str) -> None:
+    """Refuse what cannot be an id (RFC 8620 §1.2)."""
+    if not all(isinstance(value, str) and value for value in values):
+        raise MethodError("invalidArguments", arguments=[argument])
+
+
+def get_objects(
+    arguments: Arguments,
+    objects: Mapping[str, Any],
+    renderers: Mapping[str, Callable[[Any], object]],
+    limits: Limits,
+) -> Arguments:
+    """Answer a Foo/get (RFC 8620 §5.1) from checked arguments; the state is the caller's to add.
+
+    ``renderers`` has a function for each property, in the order in which they are shown.
+    """
+    properties = renderers.keys() if arguments["properties"] is None else arguments["properties"]
+    if unknown := [name for name in properties if name not in renderers]:
+        raise MethodError("invalidArguments", arguments=["properties"], properties=unknown)
+    ids = list(objects) if arguments["ids"] is None else list(dict.fromkeys(arguments["ids"]))
+    check_ids(ids, "ids")
+    if len(ids) > limits.max_objects_in_get:
+        raise MethodError("requestTooLarge")
+    shown = {"id", *properties}
+    return {
+        "list": [
+            {name: render(objects[id_]) for name, render in renderers.items() if name in shown}
+            for id_ in ids
+            if id_ in objects
+        ],
+        "notFound": [id_ for id_ in ids if id_ not in objects],
+    }
+
+
+class SetHandler:
+    """What a type does when its objects are created, updated and destroyed.
+
+    Each raises SetError where the object is refused; ``create`` and ``update`` return the
+    properties that the server itself has set, None if there are none.
+    """
+
+    def create(self, properties: Arguments) -> Arguments:
+        """Create an object and return at least its id."""
+        raise SetError("forbidden")
+
+    def update(self, id_: str, patch: Arguments) -> Arguments | None:
+        """Change an object."""
+        raise SetError("forbidden")
+
+    def destroy(self, id_: str) -> None:
+        """Destroy an object."""
+        raise SetError("forbidden")
+
+
+def set_objects(
+    arguments: Arguments,
+    handler: SetHandler,
+    created_ids: dict[str, str],
+    limits: Limits,
+    after_each: Callable[[int], None] = lambda count: None,
+) -> Arguments:
+    """Answer a Foo/set (RFC 8620 §5.3) from checked arguments; the states are the caller's.
+
+    ``after_each`` is told after every object how many are done.
+    """
+    create, update = arguments["create"] or {}, arguments["update"] or {}
+    destroy = list(dict.fromkeys(arguments["destroy"] or ()))
+    check_ids(destroy, "destroy")
+    if len(create) + len(update) + len(destroy) > limits.max_objects_in_set:
+        raise MethodError("requestTooLarge")
+    answer: dict[str, dict[str, Any]] = {}
+    actions = _actions(create, update, destroy, handler, created_ids)
+    for done, (verb, key, action) in enumerate(actions, 1):
+        try:
+            answer.setdefault(verb, {})[key] = action()
+        except SetError as error:
+            answer.setdefault(f"not{verb.capitalize()}", {})[key] = error.answer
+        after_each(done)
+    return {
+        "created": answer.get("created"),
+        "updated": answer.get("updated"),
+        "destroyed": list(answer["destroyed"]) if "destroyed" in answer else None,
+        "notCreated": answer.get("notCreated"),
+        "notUpdated": answer.get("notUpdated"),
+        "notDestroyed": answer.get("notDestroyed"),
+    }
+
+
+def _actions(
+    create: Mapping[str, Arguments],
+    update: Mapping[str, Arguments],
+    destroy: Sequence[str],
+    handler: SetHandler,
+    created_ids: dict[str, str],
+) -> Iterator[tuple[str, str, Callable[[], Arguments | None]]]:
+    """Yield what is to be done, in RFC 8620's order: create, update, destroy."""
+
+    def create_one(key: str, properties: object) -> Arguments:
+        answer = handler.create(_object(properties))
+        created_ids[key] = answer["id"]
+        return answer
+
+    def update_one(id_: str, patch: object) -> Arguments | None:
+        return handler.update(real_id(id_, created_ids), _object(patch))
+
+    def destroy_one(id_: str) -> None:
+        handler.destroy(real_id(id_, created_ids))
+
+    for key, properties in create.items():
+        yield "created", key, partial(create_one, key, properties)
+    for id_, patch in update.items():
+        yield "updated", id_, partial(update_one, id_, patch)
+    for id_ in destroy:
+        yield "destroyed", id_, partial(destroy_one, id_)
+
+
+def real_id(id_: str, created_ids: Mapping[str, str]) -> str:
+    """Return the id behind a creation id, ``#key`` (RFC 8620 §5.3); others are as they are."""
+    return created_ids.get(id_[1:], id_) if id_.startswith("#") else id_
+
+
+def _object(value: object) -> Arguments:
+    if not isinstance(value, dict):
+        raise SetError("invalidProperties", description="no object")
+    return value
+
+
+def read_patch(patch: Arguments) -> dict[PatchPath, Any]:
+    """Read a PatchObject (RFC 8620 §5.3): its pointers, taken apart.
+
+    Raises:
+        SetError: two pointers where one contains the other.
+    """
+    paths = {
+        tuple(step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")): value
+        for pointer, value in patch.items()
+    }
+    if len(paths) != len(patch) or any(
+        path[:length] in paths for path in paths for length in range(1, len(path))
+    ):
+        raise SetError("invalidPatch")
+    return paths
+
+
+def patched_set(current: Collection[str], name: str, patch: Mapping[PatchPath, Any]) -> set[str]:
+    """Apply a patch to a property that is a set: an object whose values are all true."""
+    if (name,) in patch:
+        return whole_set(name, patch[(name,)])
+    result = set(current)
+    for path, value in patch.items():
+        if path[0] != name:
+            continue
+        if len(path) != 2:  # noqa: PLR2004 - the property and the member
+            raise SetError("invalidPatch")
+        if value is True:
+            result.add(path[1])
+        elif value is None:
+            result.discard(path[1])
+        else:
+            raise SetError("invalidProperties", properties=["/".join(path)])
+    return result
+
+
+def whole_set(name: str, value: object) -> set[str]:
+    """Read a property that is a set and is given whole."""
+    if not isinstance(value, dict) or not all(flag is True for flag in value.values()):
+        raise SetError("invalidProperties", properties=[name])
+    return set(value)

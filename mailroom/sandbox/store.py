@@ -1,0 +1,177 @@
+"""Mailboxes and mails in memory, with their JMAP states.
+
+Every real change raises one number, the account's modification sequence, and becomes the new
+state of the types that it touches, as in Cyrus; a change that changes nothing leaves them alone.
+Listeners hear of the new states when ``publish`` is called: at the end of a method or of a
+user's action.
+"""
+
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from mailroom.sandbox.addresses import Address, words
+
+StateListener = Callable[[Mapping[str, str]], None]
+
+
+@dataclass(slots=True)
+class Mailbox:
+    """A mailbox (RFC 8621 §2); ``parent_id`` None is the top level."""
+
+    id: str
+    name: str
+    parent_id: str | None = None
+    role: str | None = None
+    sort_order: int = 10
+
+
+@dataclass(slots=True)
+class Mail:
+    """A mail (RFC 8621 §4): instants are seconds of the sandbox's clock."""
+
+    id: str
+    mailbox_ids: set[str]
+    received_at: float
+    from_header: str | None
+    senders: tuple[Address, ...] | None
+    subject: str
+    text: str = ""
+    keywords: set[str] = field(default_factory=set)
+    #: From when on a search by words finds it.
+    found_from: float = 0.0
+
+    def words(self) -> list[str]:
+        """Return the words of its From."""
+        return [
+            word
+            for sender in self.senders or ()
+            for word in (*words(sender.name or ""), *words(sender.email))
+        ]
+
+
+class MailStore:
+    """One account's mailboxes and mails."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.mailboxes: dict[str, Mailbox] = {}
+        self.mails: dict[str, Mail] = {}
+        self.states: dict[str, int] = {"Email": 1, "Mailbox": 1}
+        self.sequence = 1
+        self._random = random.Random(seed)
+        self._members: defaultdict[str, set[str]] = defaultdict(set)
+        self._by_word: defaultdict[str, set[str]] = defaultdict(set)
+        self._unpublished: set[str] = set()
+        self._listeners: list[StateListener] = []
+
+    # States
+
+    def state(self, type_: str) -> str:
+        """Return the current state of a type, as JMAP shows it."""
+        return str(self.states[type_])
+
+    def on_publish(self, listener: StateListener) -> None:
+        """Have ``listener`` called with the new states of the types that changed."""
+        self._listeners.append(listener)
+
+    def publish(self) -> None:
+        """Tell the listeners what has changed since the last time."""
+        if self._unpublished:
+            changed = {type_: self.state(type_) for type_ in sorted(self._unpublished)}
+            self._unpublished.clear()
+            for listener in self._listeners:
+                listener(changed)
+
+    def _changed(self, *types: str) -> None:
+        self.sequence += 1
+        for type_ in types:
+            self.states[type_] = self.sequence
+            self._unpublished.add(type_)
+
+    def new_id(self, prefix: str) -> str:
+        """Return an id that no test can guess but every run repeats."""
+        return f"{prefix}{self._random.getrandbits(96):024x}"
+
+    # Mailboxes
+
+    def add_mailbox(self, name: str, parent_id: str | None = None, role: str | None = None) -> str:
+        """Create a mailbox; the caller has checked that the name is free there."""
+        mailbox = Mailbox(self.new_id("P"), name, parent_id, role)
+        self.mailboxes[mailbox.id] = mailbox
+        self._changed("Mailbox")
+        return mailbox.id
+
+    def change_mailbox(self, mailbox: Mailbox, name: str, parent_id: str | None) -> None:
+        """Rename or move a mailbox."""
+        if (mailbox.name, mailbox.parent_id) != (name, parent_id):
+            mailbox.name, mailbox.parent_id = name, parent_id
+            self._changed("Mailbox")
+
+    def remove_mailbox(self, mailbox_id: str) -> None:
+        """Destroy a mailbox; mail that was only there is destroyed with it."""
+        for mail_id in self.in_mailbox(mailbox_id).copy():
+            mail = self.mails[mail_id]
+            self.set_mailboxes(mail, mail.mailbox_ids - {mailbox_id})
+        del self.mailboxes[mailbox_id]
+        self._members.pop(mailbox_id, None)
+        self._changed("Mailbox")
+
+    def children(self, parent_id: str | None) -> list[Mailbox]:
+        """Return the mailboxes directly below one, or those at the top."""
+        return [m for m in self.mailboxes.values() if m.parent_id == parent_id]
+
+    def path_of(self, mailbox: Mailbox) -> str:
+        """Return the mailbox's name with its ancestors' before it: ``A/B``."""
+        parent = self.mailboxes[mailbox.parent_id] if mailbox.parent_id else None
+        return f"{self.path_of(parent)}/{mailbox.name}" if parent else mailbox.name
+
+    def in_mailbox(self, mailbox_id: str) -> set[str]:
+        """Return the ids of a mailbox's mails: the store's own set, to be read only."""
+        return self._members[mailbox_id]
+
+    # Mails
+
+    def add_mail(self, mail: Mail) -> None:
+        """Take in a new mail and index it."""
+        self.mails[mail.id] = mail
+        for mailbox_id in mail.mailbox_ids:
+            self._members[mailbox_id].add(mail.id)
+        for word in mail.words():
+            self._by_word[word].add(mail.id)
+        self._changed("Email", "Mailbox")
+
+    def set_mailboxes(self, mail: Mail, mailbox_ids: Iterable[str]) -> None:
+        """Put a mail into exactly these mailboxes; into none means that it is destroyed."""
+        wanted = set(mailbox_ids)
+        if not wanted:
+            self.remove_mail(mail)
+        elif wanted != mail.mailbox_ids:
+            for mailbox_id in mail.mailbox_ids - wanted:
+                self._members[mailbox_id].discard(mail.id)
+            for mailbox_id in wanted - mail.mailbox_ids:
+                self._members[mailbox_id].add(mail.id)
+            mail.mailbox_ids = wanted
+            self._changed("Email", "Mailbox")
+
+    def set_keywords(self, mail: Mail, keywords: Iterable[str]) -> None:
+        """Give a mail exactly these keywords; $seen counts in the mailboxes as well."""
+        wanted = set(keywords)
+        toggled = wanted ^ mail.keywords
+        if toggled:
+            mail.keywords = wanted
+            self._changed("Email", *(["Mailbox"] if "$seen" in toggled else []))
+
+    def remove_mail(self, mail: Mail) -> None:
+        """Destroy a mail."""
+        del self.mails[mail.id]
+        for mailbox_id in mail.mailbox_ids:
+            self._members[mailbox_id].discard(mail.id)
+        for word in mail.words():
+            self._by_word[word].discard(mail.id)
+        self._changed("Email", "Mailbox")
+
+    def with_words(self, text: str) -> set[str]:
+        """Return the ids of the mails whose From has all words of ``text``."""
+        found = [self._by_word.get(word, set()) for word in words(text)]
+        return set.intersection(*found) if found else set()
