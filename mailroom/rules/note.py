@@ -101,10 +101,14 @@ def _is_note(line: Line) -> bool:
 
 
 def _place(card: Card) -> int | None:
-    """Return the index of the NOTE for new lines: the last with a section, else the first."""
+    """Return the index of the NOTE for new lines: the last with a section, else the first.
+
+    One that ends within an escape cannot be added to: its backslash would take ours with it.
+    """
     notes = [index for index, line in enumerate(card.lines) if _is_note(line)]
     with_heading = [index for index in notes if _known(card.lines[index].value)]
-    return with_heading[-1] if with_heading else notes[0] if notes else None
+    whole = [index for index in notes if "\\" not in _ESCAPED.sub("", card.lines[index].value)]
+    return with_heading[-1] if with_heading else whole[0] if whole else None
 
 
 def _spans(value: str) -> Iterator[tuple[int, int]]:

@@ -117,10 +117,14 @@ class Card(CardView):
             raise UnsafeCard("it contains a NUL byte")
         if raw.count(b"\r") != raw.count(b"\r\n"):
             raise UnsafeCard("it contains a carriage return that ends no line")
-        lines = tuple(
-            _read_line(logical, f"line {number}")
-            for number, logical in enumerate(_logical_lines(raw), 1)
-        )
+        try:
+            lines = tuple(
+                _read_line(logical, f"line {number}")
+                for number, logical in enumerate(_logical_lines(raw), 1)
+            )
+        except UnsafeCard:
+            _check_version(CardView.glance(raw).version or VERSIONS[0])  # says more, if it is old
+            raise
         _check_frame([line for line in lines if line.name])
         return cls(lines)
 
@@ -238,8 +242,12 @@ def _check_frame(lines: list[Line]) -> None:
     versions = [line.value.strip() for line in lines if line.name == "VERSION"]
     if len(versions) != 1:
         raise UnsafeCard("it does not say its version once")
-    if versions[0] not in VERSIONS:
-        raise UnsafeCard(f"it is vCard {versions[0][:8]!a}; only 3.0 and 4.0 can be edited")
+    _check_version(versions[0])
+
+
+def _check_version(version: str) -> None:
+    if version not in VERSIONS:
+        raise UnsafeCard(f"it is vCard {version[:8]!a}; only 3.0 and 4.0 can be edited")
 
 
 def _is_frame(line: Line, name: str) -> bool:

@@ -1,0 +1,114 @@
+"""Contact groups keep their form, their order and everything else in them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailroom.rules.groups import bare_uid, member_uids, new_group, with_members
+from mailroom.wire.vcard import Card
+from tests.cards import SAFE
+
+MAJA = "5A1C8F0E-3C39-4B4B-8E6F-6A8E5E0E2B11"
+NORDLYS = "0F0C6A5E-0B4E-44D0-9A59-3C9A47B5F001"
+
+
+@pytest.mark.parametrize(
+    ("uid", "bare"),
+    [
+        ("abc", "abc"),
+        ("urn:uuid:abc", "abc"),
+        ("URN:UUID:ABC", "ABC"),
+        (" abc ", "abc"),
+        ("urn:uuid:", ""),
+        ("urn:oid:1.2", "urn:oid:1.2"),
+    ],
+)
+def test_a_bare_uid_has_no_prefix(uid: str, bare: str) -> None:
+    assert bare_uid(uid) == bare
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("apple-icloud-group", b"X-ADDRESSBOOKSERVER-MEMBER:urn:uuid:new\r\n"),
+        ("fastmail-group", b"X-ADDRESSBOOKSERVER-MEMBER:urn:uuid:new\r\n"),
+        ("sabre-group-4", b"MEMBER:urn:uuid:new\r\n"),
+        ("group-mixed-forms", b"MEMBER:urn:uuid:new\r\n"),
+    ],
+)
+def test_a_member_is_added_in_the_form_found(name: str, line: bytes) -> None:
+    card = Card.parse(SAFE[name])
+    added = bytes(with_members(card, ["new"], []))
+    assert added.count(line) == 1
+    assert added.replace(line, b"") == SAFE[name]
+
+
+def test_a_new_member_follows_the_last_one() -> None:
+    group = Card.parse(SAFE["apple-icloud-group"])
+    assert member_uids(with_members(group, ["new"], [])) == [MAJA, NORDLYS, "new"]
+    assert b"001\r\nX-ADDRESSBOOKSERVER-MEMBER:urn:uuid:new\r\nREV:" in bytes(
+        with_members(group, ["new"], [])
+    )
+
+
+@pytest.mark.parametrize("version", ["3.0", "4.0"])
+def test_an_empty_group_gets_its_first_member_in_its_own_form(version: str) -> None:
+    group = new_group("g-1", "Paper, Trail", "4.0" if version == "4.0" else "3.0")
+    assert group.kind == "group"
+    assert (group.version, member_uids(group)) == (version, [])
+    prefix = b"\r\nMEMBER:" if version == "4.0" else b"\r\nX-ADDRESSBOOKSERVER-MEMBER:"
+    assert prefix + b"urn:uuid:a\r\n" in bytes(with_members(group, ["a"], []))
+    assert b"\r\nFN:Paper\\, Trail\r\n" in bytes(group)
+
+
+@pytest.mark.parametrize("uid", [MAJA, f"urn:uuid:{MAJA}", f"URN:UUID:{MAJA}"])
+def test_who_is_in_already_is_not_put_in_twice(uid: str) -> None:
+    group = Card.parse(SAFE["apple-icloud-group"])
+    assert with_members(group, [uid, uid], []) == group
+
+
+def test_a_uid_that_has_the_prefix_is_not_given_it_twice() -> None:
+    group = with_members(new_group("g", "Feed"), ["urn:uuid:a"], [])
+    assert b"MEMBER:urn:uuid:a\r\n" in bytes(group)
+
+
+def test_a_member_is_taken_out_in_every_form_and_nothing_else_is() -> None:
+    mixed = Card.parse(SAFE["group-mixed-forms"])
+    assert member_uids(with_members(mixed, [], ["urn:uuid:aaaa-1"])) == []
+    sabre = Card.parse(SAFE["sabre-group-4"])
+    emptied = with_members(sabre, [], ["77b7a3c0-2f5e-43e7-9d3a-2d6c5f5b1003"])
+    assert member_uids(emptied) == ["mailto:someone@else.example"]
+
+
+def test_who_is_not_in_is_not_taken_out() -> None:
+    group = Card.parse(SAFE["apple-icloud-group"])
+    assert with_members(group, [], ["stranger"]) == group
+
+
+def test_additions_and_removals_go_together_and_an_addition_wins() -> None:
+    group = Card.parse(SAFE["apple-icloud-group"])
+    changed = with_members(group, add=["new", MAJA], remove=[MAJA, NORDLYS])
+    assert member_uids(changed) == [MAJA, "new"]
+
+
+@pytest.mark.timeout(10)
+def test_a_group_of_five_thousand_is_quick() -> None:
+    uids = [f"uid-{number}" for number in range(5_000)]
+    group = Card.parse(bytes(with_members(new_group("g", "Feed"), uids, [])))
+    assert member_uids(with_members(group, ["new"], uids[1::2])) == [*uids[::2], "new"]
+
+
+UIDS = st.lists(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1), max_size=5)
+
+
+@given(UIDS, UIDS, UIDS)
+def test_any_uids_end_up_where_they_are_wanted(
+    before: list[str], add: list[str], remove: list[str]
+) -> None:
+    group = with_members(new_group("g", "Feed"), before, [])
+    changed = with_members(group, add, remove)
+    wanted = {*map(bare_uid, before)} - {*map(bare_uid, remove)} | {*map(bare_uid, add)}
+    members = member_uids(Card.parse(bytes(changed)))
+    assert set(members) == wanted
+    assert len(members) == len(wanted)
+    assert with_members(changed, add, remove) == changed
