@@ -1,0 +1,97 @@
+"""What systemd is told (sd_notify(3)), and the watchdog that it is fed by (sd_watchdog_enabled(3)).
+
+``sdnotify`` finds the socket and sends. It encodes Latin-1 and swallows every error, so that only
+ASCII may be handed to it: a message with anything else would be lost without a word.
+"""
+
+import os
+import time
+from collections.abc import Mapping
+
+import sdnotify
+
+from mailroom.engine.loop import Loop, Timer
+
+# All services share systemd's socket: when its queue is full, READY=1 is worth a short wait, but
+# the loop is not to stand still.
+_PATIENCE_SECONDS = 0.25
+
+
+class Notify:
+    """Messages to ``$NOTIFY_SOCKET``; nothing at all where there is none."""
+
+    def __init__(self) -> None:
+        is_supervised = bool(os.environ.get("NOTIFY_SOCKET"))
+        self._notifier = sdnotify.SystemdNotifier() if is_supervised else None
+        self._line: str | None = None
+        if self._notifier is not None and self._notifier.socket is not None:
+            self._notifier.socket.settimeout(_PATIENCE_SECONDS)
+
+    def close(self) -> None:
+        if self._notifier is not None and self._notifier.socket is not None:
+            self._notifier.socket.close()
+
+    def ready(self) -> None:
+        """The service is up, or its reload is done."""
+        self._send("READY=1")
+
+    def status(self, line: str) -> None:
+        """The line for ``systemctl status``; one like the last is not sent again."""
+        if line != self._line:
+            self._line = line
+            # A newline would begin another assignment.
+            text = line.encode("ascii", "backslashreplace").decode("ascii").replace("\n", r"\n")
+            self._send(f"STATUS={text}")
+
+    def watchdog(self) -> None:
+        self._send("WATCHDOG=1")
+
+    def reloading(self) -> None:
+        """The configuration is read again from now on; :meth:`ready` ends it.
+
+        The instant goes into the same datagram: systemd tells by it this reload from an older one.
+        """
+        now_usec = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={now_usec}")
+
+    def stopping(self) -> None:
+        self._send("STOPPING=1")
+
+    def _send(self, message: str) -> None:
+        if self._notifier is not None:
+            self._notifier.notify(message)
+
+
+def watchdog_interval(environ: Mapping[str, str], pid: int) -> float | None:
+    """Seconds between two feedings, half of what systemd allows; None when it does not watch."""
+    usec = environ.get("WATCHDOG_USEC", "")
+    if not (usec.isascii() and usec.isdigit()) or int(usec) == 0:
+        return None
+    # WATCHDOG_PID names the process that is meant; a child of it inherits the environment too.
+    if environ.get("WATCHDOG_PID", str(pid)) != str(pid):
+        return None
+    return int(usec) / 2 / 1_000_000
+
+
+class Watchdog:
+    """Feeds systemd's watchdog, at once and then by a deadline of the loop.
+
+    A loop that no longer turns is not fed: that is the point. The deadline is one of
+    CLOCK_BOOTTIME, so it is due at once when the machine resumes.
+    """
+
+    def __init__(self, loop: Loop, notify: Notify, interval_seconds: float) -> None:
+        self._loop = loop
+        self._notify = notify
+        self._interval_seconds = interval_seconds
+        self._timer: Timer | None = None
+        self.feed()
+
+    def feed(self) -> None:
+        self.stop()
+        self._notify.watchdog()
+        self._timer = self._loop.call_at(self._loop.now() + self._interval_seconds, self.feed)
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
