@@ -102,10 +102,8 @@ class Schedule:
 
     def event(self, now: float, states: Mapping[str, str]) -> None:
         """The stream told new ``states`` of this account, by type."""
-        if not states:
-            return
-        self._news.add(now, states)
-        if not self.polling:
+        if states:
+            self._news.add(now, states)
             self._drop_echoes()
 
     def poll_started(self, now: float) -> Trigger:
@@ -214,8 +212,6 @@ class _News:
         """Forget what a query that was sent at ``read_at`` has seen."""
         for kind in [kind for kind, at in self._received.items() if at < read_at]:
             del self.newest[kind], self._received[kind]
-        if self._first is not None:
-            self._first = max(self._first, read_at) if self.newest else None
 
     def clear(self) -> None:
         self.newest.clear()

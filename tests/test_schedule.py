@@ -1,0 +1,685 @@
+"""When to poll, and why: timelines, then a machine that knows what a server would know."""
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from mailroom.rules.schedule import MAX_KNOWN_STATES, Due, Schedule, Timing, Trigger
+
+TIMING = Timing()
+
+
+def no_jitter() -> float:
+    return 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Something the schedule is told at an instant; a mapping is the states of an event."""
+
+    at: float
+    what: str | Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """How a poll goes: it takes ``seconds``, and its closing request is sent ``read`` into it."""
+
+    seconds: float = 0.2
+    read: float = 0.1
+    known: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    again: bool = False
+    fails: bool = False
+    retry_after: float | None = None
+
+
+def email(state: int) -> dict[str, str]:
+    return {"Email": str(state)}
+
+
+def tell(schedule: Schedule, told: Told) -> None:
+    match told.what:
+        case "connected":
+            schedule.connected(told.at)
+        case "disconnected":
+            schedule.disconnected(told.at)
+        case "asked":
+            schedule.asked(told.at)
+        case str():
+            raise AssertionError(told.what)
+        case states:
+            schedule.event(told.at, states)
+
+
+def end(schedule: Schedule, poll: Poll, begin: float) -> None:
+    now = begin + poll.seconds
+    if poll.fails:
+        schedule.poll_failed(now, poll.retry_after)
+    else:
+        schedule.poll_finished(now, begin + poll.read, poll.known, poll.again)
+
+
+def polls_of(timeline: list[Told], polls: list[Poll], until: float) -> list[tuple[float, str]]:
+    """Run the schedule from 0 to ``until``; when which polls began. ``polls`` say how they go,
+    the last of them for all further ones. What is told at an instant comes before what is due."""
+    schedule = Schedule(TIMING, no_jitter)
+    schedule.started(0.0)
+    begun: list[tuple[float, str]] = []
+    running: tuple[float, Poll] | None = None
+    waiting = list(timeline)
+    now = 0.0
+    while True:
+        due = schedule.due()
+        ends = running[0] + running[1].seconds if running else float("inf")
+        starts = max(due.at, now) if due else float("inf")
+        told = waiting[0].at if waiting else float("inf")
+        now = min(ends, starts, told)
+        if now > until:
+            return begun
+        if told == now:
+            tell(schedule, waiting.pop(0))
+        elif running and ends == now:
+            end(schedule, running[1], running[0])
+            running = None
+        else:
+            trigger = schedule.poll_started(now)
+            running = now, polls[min(len(begun), len(polls) - 1)]
+            begun.append((round(now, 3), trigger.value))
+
+
+C0 = Told(0.0, "connected")
+INSTANT = Poll(seconds=0, read=0)
+
+# The rule; what is told; how the polls go; until when; the polls expected.
+TIMELINES: list[tuple[str, list[Told], list[Poll], float, list[tuple[float, str]]]] = [
+    (
+        "without push, the interval counts from the end of a poll",
+        [],
+        [Poll(seconds=2)],
+        130,
+        [(0, "startup"), (62, "fallback"), (124, "fallback")],
+    ),
+    (
+        "with push the regular poll is called scheduled",
+        [C0],
+        [Poll()],
+        125,
+        [(0, "startup"), (60.2, "scheduled"), (120.4, "scheduled")],
+    ),
+    (
+        "a stream opened before the startup poll began needs none of its own",
+        [C0],
+        [Poll()],
+        10,
+        [(0, "startup")],
+    ),
+    (
+        "nor one opened before its closing request was sent",
+        [Told(0.05, "connected")],
+        [Poll()],
+        10,
+        [(0, "startup")],
+    ),
+    (
+        "one opened after that does: what came between is in no answer and no event",
+        [Told(0.15, "connected")],
+        [Poll()],
+        10,
+        [(0, "startup"), (0.2, "reconnect")],
+    ),
+    (
+        "one opened between polls is followed by a poll at once",
+        [Told(5, "connected")],
+        [Poll()],
+        10,
+        [(0, "startup"), (5, "reconnect")],
+    ),
+    (
+        "every reconnection is",
+        [C0, Told(5, "disconnected"), Told(7, "connected"), Told(8, "disconnected")],
+        [Poll()],
+        70,
+        [(0, "startup"), (7, "reconnect"), (67.2, "fallback")],
+    ),
+    (
+        "a tap is acted on after the quiet time",
+        [C0, Told(5, email(7))],
+        [Poll()],
+        10,
+        [(0, "startup"), (5.25, "push")],
+    ),
+    (
+        "the quiet time counts from the newest event",
+        [C0, Told(5, email(7)), Told(5.2, email(8)), Told(5.4, {"Mailbox": "3"})],
+        [Poll()],
+        10,
+        [(0, "startup"), (5.65, "push")],
+    ),
+    (
+        "a burst is waited for three seconds at most",
+        [C0, *(Told(5 + i / 5, email(i)) for i in range(21))],
+        [Poll(seconds=0.01, read=0)],
+        60,
+        [(0, "startup"), (8, "push"), (9.25, "push")],
+    ),
+    (
+        "an event of nothing is nothing",
+        [C0, Told(3, {}), Told(5, email(7)), Told(5.2, {})],
+        [Poll()],
+        10,
+        [(0, "startup"), (5.25, "push")],
+    ),
+    (
+        "an event before the closing request is covered by it",
+        [C0, Told(5, email(7)), Told(5.3, email(8))],
+        [Poll()],
+        20,
+        [(0, "startup"), (5.25, "push")],
+    ),
+    (
+        "an event after it makes the next poll due",
+        [C0, Told(5, email(7)), Told(5.4, email(8))],
+        [Poll()],
+        20,
+        [(0, "startup"), (5.25, "push"), (5.65, "push")],
+    ),
+    (
+        "one of the same instant may have come after it",
+        [C0, Told(0.5, email(8))],
+        [Poll(seconds=1, read=0.5)],
+        15,
+        [(0, "startup"), (1, "push")],
+    ),
+    (
+        "and so may a stream",
+        [Told(0.5, "connected")],
+        [Poll(seconds=1, read=0.5)],
+        15,
+        [(0, "startup"), (1, "reconnect")],
+    ),
+    (
+        "an event early in a long poll is due at its end",
+        [C0, Told(1, email(8))],
+        [Poll(seconds=9, read=0.5)],
+        15,
+        [(0, "startup"), (9, "push")],
+    ),
+    (
+        "echoes after the end of the poll cause none",
+        [C0, Told(5, email(7)), Told(6.4, email(9)), Told(6.5, {"Mailbox": "4", "Email": "9"})],
+        [Poll(), Poll(known={"Email": ("7", "9"), "Mailbox": ("4",)})],
+        50,
+        [(0, "startup"), (5.25, "push")],
+    ),
+    (
+        "echoes between the closing request and the end cause none",
+        [C0, Told(5, email(7)), Told(5.4, email(9))],
+        [Poll(), Poll(known={"Email": ("7", "9")})],
+        50,
+        [(0, "startup"), (5.25, "push")],
+    ),
+    (
+        "states between, that no answer names, are settled by the newest",
+        [C0, Told(5, email(7)), Told(5.4, email(50)), Told(5.5, email(60)), Told(5.6, email(90))],
+        [Poll(), Poll(known={"Email": ("7", "90")})],
+        50,
+        [(0, "startup"), (5.25, "push")],
+    ),
+    (
+        "one known type does not excuse the other",
+        [C0, Told(5, email(7)), Told(6, {"Email": "9", "Mailbox": "5"}), Told(6.1, email(9))],
+        [Poll(), Poll(known={"Email": ("7", "9"), "Mailbox": ("4",)})],
+        50,
+        [(0, "startup"), (5.25, "push"), (6.35, "push")],
+    ),
+    (
+        "a change after the echo is a change",
+        [C0, Told(5, email(7)), Told(6, email(9)), Told(6.1, email(10))],
+        [Poll(), Poll(known={"Email": ("7", "9")}), Poll(known={"Email": ("10",)})],
+        50,
+        [(0, "startup"), (5.25, "push"), (6.35, "push")],
+    ),
+    (
+        "a state is known by its type",
+        [C0, Told(5, {"Mailbox": "9"})],
+        [Poll(known={"Email": ("9",)})],
+        50,
+        [(0, "startup"), (5.25, "push")],
+    ),
+    (
+        "a state known from an earlier poll stays known",
+        [C0, Told(65, email(7))],
+        [Poll(known=dict(Email=("7",))), Poll(known=dict(Email=("8",)))],
+        70,
+        [(0, "startup"), (60.2, "scheduled")],
+    ),
+    (
+        "a label left over is looked at once more, at once",
+        [C0, Told(5, email(7))],
+        [Poll(), Poll(known={"Email": ("7",)}, again=True, seconds=0.5), Poll()],
+        50,
+        [(0, "startup"), (5.25, "push"), (5.75, "push")],
+    ),
+    (
+        "no echo takes that back",
+        [C0, Told(5, email(7)), Told(5.74, email(7)), Told(5.8, email(7))],
+        [Poll(), Poll(known={"Email": ("7",)}, again=True, seconds=0.5), Poll()],
+        50,
+        [(0, "startup"), (5.25, "push"), (6.05, "push")],
+    ),
+    (
+        "without push it is a fallback poll",
+        [],
+        [Poll(again=True), Poll()],
+        50,
+        [(0, "startup"), (0.2, "fallback")],
+    ),
+    (
+        "while events pour in, it waits with the burst",
+        [C0, *(Told(5 + i / 20, email(i)) for i in range(100))],
+        [Poll(), Poll(again=True), Poll()],
+        30,
+        [(0, "startup"), (8, "push"), (10.2, "push")],
+    ),
+    (
+        "though not for ever",
+        [C0, *(Told(5 + i / 20, email(i)) for i in range(123))],
+        [Poll(), Poll(again=True), Poll()],
+        11.1,
+        [(0, "startup"), (8, "push"), (11.1, "push")],
+    ),
+    (
+        "failed polls back off",
+        [],
+        [Poll(fails=True, seconds=0)] * 8 + [INSTANT],
+        250,
+        [(float(t), "startup") for t in (0, 1, 3, 7, 15, 31, 63, 123, 183)] + [(243, "fallback")],
+    ),
+    (
+        "after a success the backoff begins anew",
+        [],
+        [Poll(fails=True, seconds=0)] * 2 + [INSTANT, Poll(fails=True, seconds=0), Poll()],
+        64.5,
+        [(0, "startup"), (1, "startup"), (3, "startup"), (63, "fallback"), (64, "fallback")],
+    ),
+    (
+        "Retry-After is honoured",
+        [],
+        [Poll(fails=True, retry_after=17), Poll()],
+        30,
+        [(0, "startup"), (17.2, "startup")],
+    ),
+    (
+        "an event does not bypass the backoff, but names the poll",
+        [C0, Told(60.5, email(7))],
+        [INSTANT, Poll(fails=True, seconds=0, retry_after=5), INSTANT],
+        80,
+        [(0, "startup"), (60, "scheduled"), (65, "push")],
+    ),
+    (
+        "a reconnection does not either",
+        [C0, Told(60.5, "disconnected"), Told(61, "connected")],
+        [INSTANT, Poll(fails=True, seconds=0, retry_after=5), INSTANT],
+        80,
+        [(0, "startup"), (60, "scheduled"), (65, "reconnect")],
+    ),
+    (
+        "the retry of a push poll is a push poll",
+        [C0, Told(5, email(7))],
+        [Poll(), Poll(fails=True, seconds=0), Poll()],
+        20,
+        [(0, "startup"), (5.25, "push"), (6.25, "push")],
+    ),
+    (
+        "and an event does not put it off",
+        [C0, Told(5, email(7)), Told(6.2, email(8))],
+        [Poll(), Poll(fails=True, seconds=0), Poll()],
+        20,
+        [(0, "startup"), (5.25, "push"), (6.25, "push")],
+    ),
+    (
+        "an event during a poll that fails waits for the retry",
+        [C0, Told(5, email(7)), Told(5.3, email(8))],
+        [Poll(), Poll(fails=True, retry_after=4), Poll()],
+        20,
+        [(0, "startup"), (5.25, "push"), (9.45, "push")],
+    ),
+    (
+        "a person is not held up by the backoff, but their failed poll is",
+        [Told(5, "asked")],
+        [Poll(fails=True, retry_after=30), Poll(fails=True, retry_after=10), Poll()],
+        40,
+        [(0, "startup"), (5, "manual"), (15.2, "manual")],
+    ),
+    (
+        "who asks during a poll gets one that begins after it",
+        [Told(0.05, "asked")],
+        [Poll()],
+        40,
+        [(0, "startup"), (0.2, "manual")],
+    ),
+    (
+        "also when that poll fails",
+        [Told(0.05, "asked")],
+        [Poll(fails=True, retry_after=30), Poll()],
+        40,
+        [(0, "startup"), (0.2, "manual")],
+    ),
+    (
+        "even when it was a manual one",
+        [Told(5, "asked"), Told(5.1, "asked")],
+        [Poll(), Poll(fails=True, retry_after=30), Poll()],
+        40,
+        [(0, "startup"), (5, "manual"), (5.2, "manual")],
+    ),
+    (
+        "one poll answers all reasons, and is named for the first of the order",
+        [C0, Told(5, email(7)), Told(5.2, "connected"), Told(5.2, "asked")],
+        [Poll()],
+        40,
+        [(0, "startup"), (5.2, "manual")],
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("timeline", "polls", "until", "expected"),
+    [pytest.param(*case[1:], id=case[0]) for case in TIMELINES],
+)
+def test_timeline(
+    timeline: list[Told], polls: list[Poll], until: float, expected: list[tuple[float, str]]
+) -> None:
+    assert polls_of(timeline, polls, until) == expected
+
+
+def test_nothing_is_due_before_anything_asks_for_a_poll_nor_while_one_runs() -> None:
+    schedule = Schedule(TIMING, no_jitter)
+    assert schedule.due() is None
+    schedule.started(7.0)
+    assert schedule.due() == Due(7.0, Trigger.STARTUP)
+    schedule.poll_started(7.5)
+    schedule.event(7.6, email(1))
+    schedule.asked(7.6)
+    assert schedule.polling
+    assert schedule.due() is None
+
+
+def test_a_late_start_takes_in_what_has_come_up_meanwhile() -> None:
+    schedule = Schedule(TIMING, no_jitter)
+    schedule.started(0.0)
+    schedule.poll_started(0.0)
+    schedule.poll_finished(0.0, 0.0, {})
+    schedule.connected(5.0)
+    schedule.asked(6.0)
+    assert schedule.due() == Due(5.0, Trigger.RECONNECT)
+    assert schedule.poll_started(6.0) is Trigger.MANUAL
+    schedule.poll_finished(6.0, 6.0, {})
+    assert schedule.due() == Due(66.0, Trigger.SCHEDULED)
+
+
+def test_backing_off_lasts_from_a_failure_to_the_next_poll() -> None:
+    schedule = Schedule(TIMING, no_jitter)
+    schedule.started(0.0)
+    schedule.poll_started(0.0)
+    schedule.poll_failed(1.0)
+    assert (schedule.backing_off, schedule.failures) == (True, 1)
+    schedule.poll_started(2.0)
+    assert (schedule.backing_off, schedule.failures) == (False, 1)
+    schedule.poll_finished(3.0, 2.0, {})
+    assert (schedule.backing_off, schedule.failures) == (False, 0)
+
+
+def test_what_cannot_happen_raises_and_says_what() -> None:
+    schedule = Schedule(TIMING, no_jitter)
+    with pytest.raises(RuntimeError, match="poll_started at 1"):
+        schedule.poll_started(1.0)
+    with pytest.raises(RuntimeError, match="poll_finished cannot happen"):
+        schedule.poll_finished(1.0, 1.0, {})
+    with pytest.raises(RuntimeError, match="poll_failed cannot happen"):
+        schedule.poll_failed(1.0)
+    schedule.started(5.0)
+    with pytest.raises(RuntimeError, match=r"poll_started at 4\.9"):
+        schedule.poll_started(4.9)
+    schedule.poll_started(5.0)
+    with pytest.raises(RuntimeError, match="poll_started"):
+        schedule.poll_started(5.0)
+    with pytest.raises(RuntimeError, match=r"cannot read at 4\.9"):
+        schedule.poll_finished(6.0, 4.9, {})
+
+
+def test_the_states_known_are_the_newest_few() -> None:
+    schedule = Schedule(TIMING, no_jitter)
+    schedule.started(0.0)
+    schedule.poll_started(0.0)
+    states = [str(i) for i in range(MAX_KNOWN_STATES + 1)]
+    schedule.poll_finished(0.0, 0.0, {"Email": states})
+    regular = schedule.due()
+    for state in states[1:]:
+        schedule.event(1.0, {"Email": state})
+        assert schedule.due() == regular
+    schedule.event(1.0, {"Email": states[0]})
+    assert schedule.due() == Due(1.25, Trigger.PUSH)
+
+
+def test_a_state_that_is_read_again_counts_as_new() -> None:
+    schedule = Schedule(TIMING, no_jitter)
+    schedule.started(0.0)
+    schedule.poll_started(0.0)
+    states = [str(i) for i in range(MAX_KNOWN_STATES + 1)]
+    schedule.poll_finished(0.0, 0.0, {"Email": [*states[:-1], states[0], states[-1]]})
+    regular = schedule.due()
+    schedule.event(1.0, {"Email": states[0]})
+    assert schedule.due() == regular
+    schedule.event(1.0, {"Email": states[1]})
+    assert schedule.due() == Due(1.25, Trigger.PUSH)
+
+
+@given(
+    gaps=st.lists(st.floats(0.01, 0.24), min_size=1, max_size=8),
+    polls=st.lists(st.tuples(st.floats(0, 2), st.floats(0, 1), st.booleans()), min_size=1),
+)
+def test_a_storm_of_events_costs_one_poll_per_three_seconds(
+    gaps: list[float], polls: list[tuple[float, float, bool]]
+) -> None:
+    timeline, at = [C0], 100.0
+    for number, gap in enumerate(itertools.cycle(gaps)):
+        timeline.append(Told(at := at + gap, email(number)))
+        if at > 115:
+            break
+    ways = [INSTANT] * 2
+    ways += [Poll(seconds=s, read=s * part, again=again) for s, part, again in polls]
+    # After the last event there is no storm any more.
+    begun = [when for when, _ in polls_of(timeline, ways, at) if when > 100]
+    assert len(begun) >= 3
+    for earlier, later in itertools.pairwise(begun):
+        assert later - earlier > TIMING.debounce_seconds - 0.01
+
+
+class Account(RuleBasedStateMachine):
+    """A server whose only state is a number, changed by others and by our polls; every change
+    that others make is a tap that must be seen. What the stream carries is delivered late, in
+    order. The states 0 to ``_seen`` were there when a label query ran that we acted on.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 100.0
+        self.schedule = Schedule(TIMING, no_jitter)
+        self.state = 0
+        self.stream: list[int] | None = None
+        self.foreign: set[int] = set()
+        self.told: dict[int, float] = {}
+        self.seen = -1
+        self.newest_told = -1
+        self.opening = -1
+        self.known: set[int] = set()
+        self.poll_began = 0.0
+        self.backoff_until = 0.0
+        self.failures = 0
+        self.must_poll_since: float | None = None  # a reconnection, a request, a label left over
+
+    @initialize()
+    def start(self) -> None:
+        self.schedule.started(self.now)
+        self.must_poll_since = self.now
+
+    # What others do.
+
+    @rule(seconds=st.sampled_from([0.0, 0.01, 0.1, 0.3, 1.0, 2.9, 10.0, 61.0]))
+    def time_passes(self, seconds: float) -> None:
+        """As in the service: what is due is not left lying."""
+        until = self.now + seconds
+        due = self.schedule.due()
+        if due is not None:
+            until = min(until, max(due.at, self.now))
+        self.now = until
+
+    @rule()
+    def tap(self) -> None:
+        self.state += 1
+        self.foreign.add(self.state)
+        self._push()
+
+    @precondition(lambda self: self.stream is None)
+    @rule()
+    def connect(self) -> None:
+        self.stream = []
+        self.schedule.connected(self.now)
+        if self.must_poll_since is None or self.schedule.polling:
+            self.must_poll_since = self.now
+
+    @precondition(lambda self: self.stream is not None)
+    @rule()
+    def disconnect(self) -> None:
+        self.stream = None
+        self.schedule.disconnected(self.now)
+
+    @precondition(lambda self: self.stream)
+    @rule(share=st.floats(0, 1))
+    def deliver(self, share: float) -> None:
+        """One event with the state as it was some changes later."""
+        assert self.stream is not None
+        index = int(share * (len(self.stream) - 1))
+        state = self.stream[index]
+        del self.stream[: index + 1]
+        self.schedule.event(self.now, email(state))
+        self.newest_told = state
+        for change in self.foreign:
+            if change <= state:
+                self.told.setdefault(change, self.now)
+
+    @rule()
+    def ask(self) -> None:
+        self.schedule.asked(self.now)
+
+    # What a poll does.
+
+    def _due_now(self) -> bool:
+        due = self.schedule.due()
+        return due is not None and due.at <= self.now
+
+    @precondition(_due_now)
+    @rule()
+    def begin_poll(self) -> None:
+        trigger = self.schedule.poll_started(self.now)
+        assert trigger is Trigger.MANUAL or self.now >= self.backoff_until
+        self.poll_began = self.now
+        self.opening = self.state
+        self.must_poll_since = None
+
+    @precondition(lambda self: self.schedule.polling)
+    @rule()
+    def write(self) -> None:
+        self.state += 1
+        self._push()
+
+    @precondition(lambda self: self.schedule.polling)
+    @rule(
+        tap_between=st.booleans(),
+        tap_after=st.booleans(),
+        deliveries=st.integers(0, 3),
+        answer_takes=st.sampled_from([0.0, 0.1, 1.0]),
+    )
+    def finish_poll(
+        self, tap_between: bool, tap_after: bool, deliveries: int, answer_takes: float
+    ) -> None:
+        """The closing request reads the state, then the labels; taps come between and after."""
+        read_at, closing = self.now, self.state
+        if tap_between:
+            self.tap()
+        shown = self.state
+        again = any(self.opening < change <= shown for change in self.foreign)
+        if tap_after:
+            self.tap()
+        for _ in range(deliveries):
+            if self.stream:
+                self.deliver(0.5)
+        self.now += answer_takes
+        self.schedule.poll_finished(
+            self.now, read_at, {"Email": (str(self.opening), str(closing))}, again
+        )
+        self.seen = shown
+        self.known = {self.opening, closing}
+        self.failures = 0
+        self.backoff_until = self.now
+        if again:
+            self.must_poll_since = self.now
+        elif self.must_poll_since is not None and self.must_poll_since < read_at:
+            self.must_poll_since = None
+
+    @precondition(lambda self: self.schedule.polling)
+    @rule(retry_after=st.sampled_from([None, 0.0, 5.0, 90.0]))
+    def fail_poll(self, retry_after: float | None) -> None:
+        self.schedule.poll_failed(self.now, retry_after)
+        self.failures += 1
+        delay = max(min(60.0, 2.0 ** (self.failures - 1)), retry_after or 0.0)
+        self.backoff_until = self.now + delay
+        self.must_poll_since = self.now
+
+    def _push(self) -> None:
+        if self.stream is not None:
+            self.stream.append(self.state)
+
+    # What must be true.
+
+    def _limit(self, since: float) -> float:
+        return max(since + TIMING.debounce_seconds, self.backoff_until)
+
+    @invariant()
+    def a_poll_is_due_unless_one_runs(self) -> None:
+        due = self.schedule.due()
+        assert (due is None) is self.schedule.polling
+        if due is not None:
+            assert due.at <= max(self.now, self.backoff_until) + TIMING.poll_interval
+            fallback = due.trigger is Trigger.FALLBACK
+            assert not fallback or self.stream is None
+
+    @invariant()
+    def every_tap_that_was_told_of_is_looked_for_in_time(self) -> None:
+        due = self.schedule.due()
+        for change, told_at in self.told.items():
+            if due is not None and change > self.seen:
+                assert due.at <= self._limit(told_at)
+
+    @invariant()
+    def what_calls_for_a_poll_gets_one(self) -> None:
+        due = self.schedule.due()
+        if due is not None and self.must_poll_since is not None:
+            assert due.at <= self._limit(self.must_poll_since)
+
+    @invariant()
+    def our_own_writes_cause_no_poll(self) -> None:
+        due = self.schedule.due()
+        if due is None or self.must_poll_since is not None or self.failures:
+            return
+        if due.trigger is Trigger.PUSH:
+            assert self.newest_told not in self.known
+
+
+TestAccount = Account.TestCase
+TestAccount.settings = settings(max_examples=60, stateful_step_count=60)
