@@ -1,4 +1,4 @@
-"""The status socket: answers small HTTP/1.1 requests from the loop (SPEC section 6).
+"""The status socket: answers small HTTP/1.1 requests from the loop.
 
 One client costs nobody else anything: each has five seconds to send a request and five to take the
 answer, gets one request served per turn of the loop, and is not read from while it owes us the

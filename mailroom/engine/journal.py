@@ -1,4 +1,4 @@
-"""The log: one line, or one journal entry, per thing that happened (SPEC section 6).
+"""The log: one line, or one journal entry, per thing that happened.
 
 When stderr is the journal, entries go there by its native protocol, with fields (systemd.io,
 "Native Journal Protocol"); else stderr gets ``event key=value ...`` or JSON lines. Addresses and
