@@ -12,6 +12,7 @@ from mailroom.sandbox.log import Entry, longest_chain
 from mailroom.sandbox.profile import (
     CYRUS_3_6,
     CYRUS_3_10,
+    CYRUS_WITHOUT_PUSH,
     PROFILES,
     SMALL_LIMITS,
     Limits,
@@ -22,6 +23,7 @@ from mailroom.sandbox.server import Sandbox
 __all__ = [
     "CYRUS_3_6",
     "CYRUS_3_10",
+    "CYRUS_WITHOUT_PUSH",
     "DEFAULT_CATEGORIES",
     "PROFILES",
     "SMALL_LIMITS",

@@ -40,7 +40,7 @@ class Account:
         self.user = user
         self.lock = threading.RLock()
         self.clock = clock
-        self._store = MailStore(seed)
+        self._store = MailStore(seed, pushes_counts=profile.pushes_counts)
         self._contacts = CardDav(user)
 
     def standard_account(self, categories: Sequence[str] = DEFAULT_CATEGORIES) -> None:
@@ -120,9 +120,9 @@ class Account:
             return self._store.in_mailbox(self.mailbox_id(name)).copy()
 
     def mail_states(self) -> dict[str, str]:
-        """Return the JMAP states by type."""
+        """Return the states by type, as an event shows them."""
         with self.lock:
-            return {type_: self._store.state(type_) for type_ in self._store.states}
+            return self._store.pushed_states()
 
     # Mailboxes
 
@@ -208,8 +208,8 @@ def _names(mailbox: str | Iterable[str]) -> Iterable[str]:
 
 
 def _is_group(text: str) -> bool:
-    kinds = (property_of(text, "KIND"), property_of(text, "X-ADDRESSBOOKSERVER-KIND"))
-    return "group" in (kind.lower() for kind in kinds)
+    kind = property_of(text, "KIND") or property_of(text, "X-ADDRESSBOOKSERVER-KIND") or ""
+    return kind.lower() == "group"
 
 
 def _group_card(name: str) -> str:

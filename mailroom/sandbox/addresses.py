@@ -36,6 +36,13 @@ class Address:
         """Return the EmailAddress object of RFC 8621 §4.1.2.3."""
         return {"name": self.name, "email": self.email}
 
+    def terms(self) -> set[str]:
+        """Return what a search finds it by: address, its two sides, and single words."""
+        email = self.email.lower()
+        local, _, domain = email.rpartition("@")
+        words = _WORD.findall(f"{self.name or ''} {email}".lower())
+        return {email, local, domain, *words} - {""}
+
 
 @dataclass(slots=True)
 class _Parts:
@@ -66,9 +73,15 @@ def parse_addresses(header: str | None) -> tuple[Address, ...] | None:
     return tuple(_addresses(ascii_header))
 
 
-def words(text: str) -> list[str]:
-    """Split a text into the words that the search engine knows, in lower case."""
-    return [word.lower() for word in _WORD.findall(text)]
+def query_terms(text: str) -> list[str]:
+    """Return the terms that a mail must have for a ``from`` filter to find it.
+
+    With an @ it is one address, or after the @ one domain, whole; else every word counts.
+    """
+    text = text.strip().lower()
+    if "@" in text:
+        return [text.removeprefix("@")]
+    return text.split()
 
 
 def _addresses(header: str) -> Iterator[Address]:

@@ -120,7 +120,7 @@ class Book(BaseCollection):
             collection=self,
             href=name,
             text=text,
-            uid=property_of(text, "UID"),
+            uid=property_of(text, "UID") or "",
             name="VCARD",
             last_modified=_LAST_MODIFIED,
         )
@@ -190,21 +190,24 @@ class BookStorage(BaseStorage):
         return True
 
 
-def property_of(text: str, name: str) -> str:
-    """Return the first value of a card's property as it is written, empty if there is none."""
+def property_of(text: str, name: str) -> str | None:
+    """Return the first value of a card's property as it is written, None if there is none."""
     pattern = rf"^(?:[\w-]+\.)?{name}(?:;[^:\r\n]*)?:(.*?)\r?$"
     match = re.search(pattern, _UNFOLD.sub("", text), re.MULTILINE | re.IGNORECASE)
-    return match[1].strip() if match else ""
+    return match[1].strip() if match else None
 
 
 def partial_card(text: str, properties: frozenset[str]) -> str:
-    """Return a card with the named properties alone (RFC 6352 §10.4.2), lines untouched."""
+    """Return a card with the named properties alone (RFC 6352 §10.4.2), lines untouched.
+
+    Not even VERSION comes unless it is named, as in Cyrus.
+    """
     kept: list[str] = []
     keeps = False
     for line in text.splitlines(keepends=True):
         if line[:1] not in (" ", "\t"):
             name = re.split("[:;]", line, maxsplit=1)[0].rpartition(".")[2].upper()
-            keeps = name in properties or name in ("BEGIN", "VERSION", "END")
+            keeps = name in properties or name in ("BEGIN", "END")
         if keeps:
             kept.append(line)
     return "".join(kept)

@@ -1,7 +1,7 @@
 """CardDAV (RFC 6352): Radicale's WSGI application, called directly.
 
 The sandbox has already checked who asks. What Radicale does otherwise than Cyrus is put right
-here: a bad card is 403 with ``valid-address-data``, and partial ``address-data`` is honoured.
+here: which cards are refused, and with what status; and partial ``address-data`` is honoured.
 """
 
 import io
@@ -21,13 +21,7 @@ DEFAULT_BOOK: Final = "Default"
 
 _CARDDAV: Final = "{urn:ietf:params:xml:ns:carddav}"
 _PASSED_HEADERS: Final = ("Depth", "Destination", "If-Match", "If-None-Match", "Overwrite")
-_BAD_CARD: Final = Response(
-    403,
-    {"Content-Type": "application/xml; charset=utf-8"},
-    b'<?xml version="1.0" encoding="utf-8"?>\n<D:error xmlns:D="DAV:">'
-    b'<C:valid-address-data xmlns:C="urn:ietf:params:xml:ns:carddav"/></D:error>',
-)
-_BAD_REQUEST: Final = 400
+_OK: Final = 200
 
 
 class CardDav:
@@ -36,10 +30,11 @@ class CardDav:
     def __init__(self, user: str) -> None:
         logging.getLogger("radicale").setLevel(logging.CRITICAL + 1)
         settings = config.load()
+        self._storage = BookStorage(settings)
         settings.update(
             {
                 "auth": {"type": "remote_user", "delay": "0"},
-                "storage": {"type": self._make_storage},
+                "storage": {"type": lambda _: self._storage},  # asked for more than once
                 "web": {"type": "none"},
                 "server": {"delay_on_error": "0"},
             },
@@ -62,23 +57,34 @@ class CardDav:
 
     def handle(self, request: Request) -> Response:
         """Answer one request below ``/dav/addressbooks``."""
-        if request.method == "PUT":
-            text = request.body.decode("utf-8", "replace")
-            if not _is_card(text):
-                return _BAD_CARD
-            self._storage.incoming = text
-        if request.method == "REPORT":
-            self._storage.shown_properties = _shown_properties(request.body)
-        try:
-            response = self._call(request)
-        finally:
-            self._storage.shown_properties = None
-        is_bad_card = request.method == "PUT" and response.status == _BAD_REQUEST
-        return _BAD_CARD if is_bad_card else response
+        match request.method:
+            case "PUT":
+                return self._put(request)
+            case "REPORT":
+                self._storage.shown_properties = _shown_properties(request.body)
+                try:
+                    return self._call(request)
+                finally:
+                    self._storage.shown_properties = None
+            case "DELETE":
+                response = self._call(request)
+                return Response(204) if response.status == _OK else response
+            case _:
+                return self._call(request)
 
-    def _make_storage(self, configuration: config.Configuration) -> BookStorage:
-        self._storage = BookStorage(configuration)
-        return self._storage
+    def _put(self, request: Request) -> Response:
+        text = request.body.decode("utf-8", "replace")
+        if fault := _fault_of(text):
+            return _refused(fault)
+        self._storage.incoming = text
+        response = self._call(request)
+        match response.status:
+            case 400:
+                return _refused("valid-address-data")
+            case 409:
+                return _refused("no-uid-conflict")
+            case _:
+                return response
 
     def _call(self, request: Request) -> Response:
         status: list[str] = []
@@ -117,10 +123,25 @@ class CardDav:
         return environment
 
 
-def _is_card(text: str) -> bool:
-    """Check what Cyrus demands of every card: one, with UID and FN."""
-    has_required = property_of(text, "UID") and property_of(text, "FN")
-    return text.upper().startswith("BEGIN:VCARD") and bool(has_required)
+def _fault_of(text: str) -> str | None:
+    """Return the precondition (RFC 6352 §6.3.2.1) that Cyrus finds a card to fail, if any."""
+    version = property_of(text, "VERSION")
+    if version == "2.1":
+        return "supported-address-data"
+    needed = ("FN",) if version == "4.0" else ("FN", "N")
+    is_whole = bool(property_of(text, "UID")) and None not in (
+        property_of(text, name) for name in needed
+    )
+    is_card = text[:11].upper() == "BEGIN:VCARD"
+    return None if is_card and is_whole else "valid-address-data"
+
+
+def _refused(precondition: str) -> Response:
+    body = (
+        '<?xml version="1.0" encoding="utf-8"?>\n<D:error xmlns:D="DAV:">'
+        f'<C:{precondition} xmlns:C="urn:ietf:params:xml:ns:carddav"/></D:error>'
+    )
+    return Response(403, {"Content-Type": "application/xml; charset=utf-8"}, body.encode())
 
 
 def _shown_properties(body: bytes) -> frozenset[str] | None:

@@ -1,7 +1,6 @@
 """Email/query, Email/get and Email/set (RFC 8621 §4)."""
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any, Final
 
 from mailroom.sandbox.addresses import Address
@@ -96,18 +95,20 @@ class EmailMethods(SetHandler):
             position = max(0, len(ids) + position)
         return {
             "accountId": self._account_id,
-            "queryState": self._store.state("Email"),
+            "queryState": self._store.state,
             "canCalculateChanges": False,
-            "position": position if position < len(ids) else 0,
+            "position": min(position, len(ids)),
             "ids": ids[position:][:limit],
             **({"total": len(ids)} if args["calculateTotal"] else {}),
         }
 
     def get(self, arguments: Arguments, calls: Calls) -> Arguments:
-        """Email/get (RFC 8621 §4.2); of all mails at once only as many as the limit allows."""
+        """Email/get (RFC 8621 §4.2); Cyrus limits the ids of a back-reference not at all."""
         args = checked(arguments, self._account_id, ids=list, properties=list, **_BODY_ARGUMENTS)
-        state = self._store.state("Email")
-        answer = get_objects(args, self._store.mails, _RENDERERS, self._profile.limits)
+        state = self._store.state
+        is_whole = args["ids"] is None or self._profile.limits_references
+        maximum = self._profile.limits.max_objects_in_get if is_whole else None
+        answer = get_objects(args, self._store.mails, _RENDERERS, maximum)
         return {"accountId": self._account_id, "state": state, **answer}
 
     def set_(self, arguments: Arguments, calls: Calls) -> Arguments:
@@ -115,15 +116,13 @@ class EmailMethods(SetHandler):
         args = checked(
             arguments, self._account_id, ifInState=str, create=dict, update=dict, destroy=list
         )
-        old_state = self._store.state("Email")
+        old_state = self._store.state
         if args["ifInState"] not in (None, old_state):
             raise MethodError("stateMismatch")
         self._created = calls.created
-        answer = set_objects(
-            args, self, calls.created, self._profile.limits, self._publish_in_between
-        )
+        answer = set_objects(args, self, calls.created, self._publish_in_between)
         self._store.publish()
-        states = {"oldState": old_state, "newState": self._store.state("Email")}
+        states = {"oldState": old_state, "newState": self._store.state}
         return {"accountId": self._account_id, **states, **answer}
 
     def create(self, properties: Arguments) -> Arguments:
@@ -147,9 +146,7 @@ class EmailMethods(SetHandler):
         mail = Mail(
             self._store.new_id("M"),
             mailbox_ids,
-            _property(
-                properties, "receivedAt", partial(utc_date, name="receivedAt"), float(int(now))
-            ),
+            _property(properties, "receivedAt", utc_date, float(int(now))),
             None if senders is None else ", ".join(f"{s.name} <{s.email}>" for s in senders),
             senders,
             _property(properties, "subject", str, ""),
@@ -167,6 +164,7 @@ class EmailMethods(SetHandler):
         if wrong := sorted({path[0] for path in paths} - {"mailboxIds", "keywords"}):
             raise SetError("invalidProperties", properties=wrong)
         keywords = patched_set(mail.keywords, "keywords", paths)
+        self._resolved({path[1] for path in paths if path[0] == "mailboxIds" and path[1:]})
         mailbox_ids = self._checked_mailboxes(patched_set(mail.mailbox_ids, "mailboxIds", paths))
         if not mailbox_ids and not self._profile.destroys_mail_without_mailbox:
             raise SetError("invalidProperties", properties=["mailboxIds"])
@@ -183,13 +181,18 @@ class EmailMethods(SetHandler):
         raise SetError("notFound")
 
     def _checked_mailboxes(self, mailbox_ids: set[str]) -> set[str]:
+        """Return the ids of all the mailboxes that a mail is to have."""
+        resolved = self._resolved(mailbox_ids)
+        limit = self._profile.limits.max_mailboxes_per_email
+        if limit is not None and len(resolved) > limit:
+            raise SetError("tooManyMailboxes")
+        return resolved
+
+    def _resolved(self, mailbox_ids: set[str]) -> set[str]:
         """Return the ids with creation ids resolved; every one must exist."""
         resolved = {real_id(id_, self._created) for id_ in mailbox_ids}
         if not resolved <= self._store.mailboxes.keys():
             raise SetError("invalidProperties", properties=["mailboxIds"])
-        limit = self._profile.limits.max_mailboxes_per_email
-        if limit is not None and len(resolved) > limit:
-            raise SetError("tooManyMailboxes")
         return resolved
 
     def _publish_in_between(self, done: int) -> None:
@@ -204,7 +207,7 @@ def _property(properties: Arguments, name: str, read: Callable[[Any], Any], defa
         return default
     try:
         return read(properties[name])
-    except (AttributeError, KeyError, MethodError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise SetError("invalidProperties", properties=[name]) from error
 
 

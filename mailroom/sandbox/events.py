@@ -69,8 +69,7 @@ class Feed:
         if self._ends is not None and now >= self._ends:
             self.close()
         interval = self._subscription.ping_seconds
-        if interval and now >= self._next_ping and not self.closed:
-            self._next_ping = now + interval
+        if interval and now >= self._next_ping:
             self.write(b"event: ping\ndata: " + json.dumps({"interval": interval}).encode())
 
     def show_states(self, event_id: int, account_id: str, states: Mapping[str, str]) -> None:
@@ -84,8 +83,9 @@ class Feed:
             self.close()
 
     def write(self, event: bytes) -> None:
-        """Write one event, given without the empty line that ends it; or anything else."""
+        """Write one event, given without the empty line that ends it; it puts off the ping."""
         if not self.closed:
+            self._next_ping = self._clock() + self._subscription.ping_seconds
             self._buffer += event + b"\n\n"
             self._listener()
 
@@ -99,8 +99,8 @@ def read_subscription(request: Request) -> Subscription | Response:
     types = query.get("types", "")
     if not types:
         return Response(204)
-    closeafter, ping = query.get("closeafter", "no"), query.get("ping", "0")
-    if closeafter not in ("no", "state") or not ping.isdecimal():
-        return Response(400)
     chosen = TYPES if types == "*" else TYPES & set(types.split(","))
-    return Subscription(frozenset(chosen), closeafter == "state", int(ping))
+    closeafter, ping = query.get("closeafter", "no"), query.get("ping", "0")
+    if closeafter not in ("no", "state"):
+        return Response(400)
+    return Subscription(chosen, closeafter == "state", int(ping) if ping.isdecimal() else 0)

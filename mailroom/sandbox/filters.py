@@ -1,13 +1,15 @@
 """Email/query: filters and sort (RFC 8621 §4.4)."""
 
 import re
-from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from mailroom.sandbox.profile import Profile
 from mailroom.sandbox.requests import MethodError
 from mailroom.sandbox.store import Mail, MailStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Comparators = list[dict[str, Any]]
 
@@ -59,14 +61,14 @@ class Selector:
         self._conditions: dict[str, Callable[[Any, set[str]], set[str]]] = {
             "inMailbox": self._in_mailbox,
             "from": self._from,
-            "after": lambda date, mails: self._received(mails, utc_date(date, "after"), after=True),
-            "before": lambda date, mails: self._received(
-                mails, utc_date(date, "before"), after=False
-            ),
+            "after": lambda date, mails: self._received(mails, utc_date(date), after=True),
+            "before": lambda date, mails: self._received(mails, utc_date(date), after=False),
         }
 
-    def select(self, filter_: object, within: set[str]) -> set[str]:
+    def select(self, filter_: object, within: set[str], path: str = "filter") -> set[str]:
         """Return the ids of ``within`` that the filter lets through.
+
+        ``path`` says where in the call's arguments the filter stands.
 
         Raises:
             MethodError: the filter is not understood, not offered, or the search fails.
@@ -75,50 +77,45 @@ class Selector:
             case None:
                 return within
             case {"operator": operator, "conditions": list(conditions), **rest} if not rest:
-                return self._combine(operator, conditions, within)
+                results = [
+                    self.select(condition, within, f"{path}/conditions[{index}]")
+                    for index, condition in enumerate(conditions)
+                ]
+                return _combined(operator, results, within, path)
             case {"operator": _}:
-                raise _invalid("operator")
+                raise _invalid(f"{path}/operator")
             case dict(condition):
-                return self._condition(condition, within)
+                return self._condition(condition, within, path)
             case _:
-                raise _invalid("filter")
+                raise _invalid(path)
 
-    def _combine(self, operator: object, conditions: list[object], within: set[str]) -> set[str]:
-        results = [self.select(condition, within) for condition in conditions]
-        match operator:
-            case "AND":
-                return within.intersection(*results)
-            case "OR":
-                return set().union(*results)
-            case "NOT":
-                return within.difference(*results)
-            case _:
-                raise _invalid("operator")
-
-    def _condition(self, condition: dict[str, Any], within: set[str]) -> set[str]:
+    def _condition(self, condition: dict[str, Any], within: set[str], path: str) -> set[str]:
         for name in condition:
             if name in _UNSUPPORTED_CONDITIONS:
                 raise MethodError("unsupportedFilter", description=f"{name} is not offered")
             if name not in self._conditions:
-                raise _invalid(name)
+                raise _invalid(f"{path}/{name}")
         for name, select in self._conditions.items():
             if name in condition:
-                within = select(condition[name], within)
+                try:
+                    within = select(condition[name], within)
+                except ValueError as error:
+                    raise _invalid(f"{path}/{name}") from error
         return within
 
     def _in_mailbox(self, mailbox_id: object, within: set[str]) -> set[str]:
         """Cyrus fails the whole query when the mailbox does not exist."""
         if not isinstance(mailbox_id, str) or mailbox_id not in self._store.mailboxes:
-            raise _invalid("inMailbox")
+            raise ValueError("no such mailbox")
         return within & self._store.in_mailbox(mailbox_id)
 
     def _from(self, text: object, within: set[str]) -> set[str]:
         if not isinstance(text, str):
-            raise _invalid("from")
+            raise ValueError("no text")
         if not self._profile.has_search:
             raise MethodError("serverFail", description="no search engine")
         mails = self._store.mails
-        found = within & self._store.with_words(text)
+        found = within & self._store.sent_by(text)
         return {id_ for id_ in found if mails[id_].found_from <= self._now}
 
     def _received(self, within: set[str], instant: float, *, after: bool) -> set[str]:
@@ -144,14 +141,11 @@ def sort_mails(mails: list[Mail], comparators: Comparators | None) -> list[str]:
     return [mail.id for mail in ordered]
 
 
-def utc_date(text: object, name: str) -> float:
-    """Read a UTCDate (RFC 8620 §1.4)."""
+def utc_date(text: object) -> float:
+    """Read a UTCDate (RFC 8620 §1.4); ValueError if it is none."""
     if not isinstance(text, str) or not _UTC_DATE.fullmatch(text):
-        raise _invalid(name)
-    try:
-        return datetime.fromisoformat(text).timestamp()
-    except ValueError as error:
-        raise _invalid(name) from error
+        raise ValueError(f"no UTCDate: {text!r}")
+    return datetime.fromisoformat(text).timestamp()
 
 
 def show_date(instant: float) -> str:
@@ -159,5 +153,17 @@ def show_date(instant: float) -> str:
     return datetime.fromtimestamp(int(instant), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _invalid(name: str) -> MethodError:
-    return MethodError("invalidArguments", arguments=[f"filter/{name}"])
+def _combined(operator: object, results: list[set[str]], within: set[str], path: str) -> set[str]:
+    match operator:
+        case "AND":
+            return within.intersection(*results)
+        case "OR":
+            return set().union(*results)
+        case "NOT":
+            return within.difference(*results)
+        case _:
+            raise _invalid(f"{path}/operator")
+
+
+def _invalid(path: str) -> MethodError:
+    return MethodError("invalidArguments", arguments=[path])

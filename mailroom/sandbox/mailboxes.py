@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from mailroom.sandbox.profile import Limits
 from mailroom.sandbox.requests import Arguments, Calls, MethodError
 from mailroom.sandbox.standard import (
     SetError,
@@ -43,10 +42,9 @@ _SETTABLE: Final[Mapping[str, tuple[type, ...]]] = {
 class MailboxMethods(SetHandler):
     """The methods on mailboxes of one account."""
 
-    def __init__(self, store: MailStore, account_id: str, limits: Limits) -> None:
+    def __init__(self, store: MailStore, account_id: str) -> None:
         self._store = store
         self._account_id = account_id
-        self._limits = limits
         self._created: dict[str, str] = {}
         self._empties = False
         self._renderers: Mapping[str, Callable[[Mailbox], object]] = {
@@ -66,8 +64,8 @@ class MailboxMethods(SetHandler):
     def get(self, arguments: Arguments, calls: Calls) -> Arguments:
         """Mailbox/get (RFC 8621 §2.1)."""
         args = checked(arguments, self._account_id, ids=list, properties=list)
-        state = self._store.state("Mailbox")
-        answer = get_objects(args, self._store.mailboxes, self._renderers, self._limits)
+        state = self._store.state
+        answer = get_objects(args, self._store.mailboxes, self._renderers)
         return {"accountId": self._account_id, "state": state, **answer}
 
     def set_(self, arguments: Arguments, calls: Calls) -> Arguments:
@@ -81,13 +79,13 @@ class MailboxMethods(SetHandler):
             destroy=list,
             onDestroyRemoveEmails=bool,
         )
-        old_state = self._store.state("Mailbox")
+        old_state = self._store.state
         if args["ifInState"] not in (None, old_state):
             raise MethodError("stateMismatch")
         self._created, self._empties = calls.created, bool(args["onDestroyRemoveEmails"])
-        answer = set_objects(args, self, calls.created, self._limits)
+        answer = set_objects(args, self, calls.created)
         self._store.publish()
-        states = {"oldState": old_state, "newState": self._store.state("Mailbox")}
+        states = {"oldState": old_state, "newState": self._store.state}
         return {"accountId": self._account_id, **states, **answer}
 
     def create(self, properties: Arguments) -> Arguments:
@@ -139,6 +137,8 @@ class MailboxMethods(SetHandler):
         name = properties.get("name", name)
         if not name:
             raise SetError("invalidProperties", properties=["name"])
+        if "/" in name:
+            raise SetError("serverFail", description="Invalid mailbox name")
         parent_id = properties.get("parentId", parent_id)
         if parent_id is not None:
             parent_id = real_id(parent_id, self._created)

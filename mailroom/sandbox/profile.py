@@ -6,8 +6,8 @@ alone does.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +30,14 @@ class Profile:
     limits: Limits = Limits()
     #: Which HTTP authentication JMAP accepts; CardDAV is always Basic.
     jmap_authentication: str = "Basic"
-    #: False: the event source answers 204, "no push here".
-    has_push: bool = True
+    #: "unavailable": the event source answers 204; "absent": the session names none.
+    push: Literal["available", "unavailable", "absent"] = "available"
     #: One Email/set shows a state in between after so many mails; None: never.
     push_batch: int | None = 500
+    #: True: new mail in a mailbox is pushed as a change of Mailbox as well.
+    pushes_counts: bool = False
+    #: True: the limit of Email/get counts for ids that come by a back-reference as well.
+    limits_references: bool = False
     #: Seconds after which the server ends an event stream in good order; None: never.
     stream_seconds: float | None = None
     #: Seconds until the search finds a mail by the words of its From.
@@ -45,7 +49,9 @@ class Profile:
 
 
 CYRUS_3_10: Final = Profile("cyrus-3.10")
-CYRUS_3_6: Final = Profile("cyrus-3.6", has_push=False)
+CYRUS_3_6: Final = Profile("cyrus-3.6", push="unavailable")
+#: With ``jmap_pushpoll: 0``.
+CYRUS_WITHOUT_PUSH: Final = Profile("cyrus-3.10-without-push", push="absent")
 SMALL_LIMITS: Final = Profile(
     "small-limits",
     limits=Limits(
@@ -55,10 +61,9 @@ SMALL_LIMITS: Final = Profile(
         max_objects_in_get=20,
         max_objects_in_set=10,
     ),
+    limits_references=True,
 )
 
 PROFILES: Final[Mapping[str, Profile]] = {
-    profile.name: profile for profile in (CYRUS_3_10, CYRUS_3_6, SMALL_LIMITS)
+    profile.name: profile for profile in (CYRUS_3_10, CYRUS_3_6, CYRUS_WITHOUT_PUSH, SMALL_LIMITS)
 }
-
-__all__ = ["CYRUS_3_6", "CYRUS_3_10", "PROFILES", "SMALL_LIMITS", "Limits", "Profile", "replace"]

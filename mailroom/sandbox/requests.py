@@ -26,11 +26,14 @@ class MethodError(Exception):
 class RequestError(Exception):
     """The whole request fails with problem details (RFC 8620 §3.6.1)."""
 
-    def __init__(self, type_: str, detail: str, limit: str | None = None) -> None:
+    def __init__(
+        self, type_: str, detail: str, limit: str | None = None, status: int = 400
+    ) -> None:
         super().__init__(detail)
-        problem = {"type": f"urn:ietf:params:jmap:error:{type_}", "status": 400, "detail": detail}
+        type_ = f"urn:ietf:params:jmap:error:{type_}"
+        problem = {"type": type_, "status": status, "detail": detail}
         self.response: Response = json_response(
-            problem | ({"limit": limit} if limit else {}), 400, "application/problem+json"
+            problem | ({"limit": limit} if limit else {}), status, "application/problem+json"
         )
 
 
@@ -67,7 +70,7 @@ def read_calls(body: bytes, media_type: str, capabilities: frozenset[str]) -> Ca
         RequestError: it is no JSON, no request, or uses a capability that is not there.
     """
     if media_type.partition(";")[0].strip().lower() != "application/json":
-        raise RequestError("notJSON", f"the content type is {media_type!r}")
+        raise RequestError("notJSON", f"the content type is {media_type!r}", status=415)
     try:
         content = json.loads(body, object_pairs_hook=_without_duplicates)
     except ValueError as error:
@@ -87,10 +90,15 @@ def read_calls(body: bytes, media_type: str, capabilities: frozenset[str]) -> Ca
 def check_limits(calls: Calls, limits: Limits) -> None:
     """Refuse a request that is larger than the session allows.
 
-    Cyrus refuses too many ids the same way, as an error of the request and not of the method.
+    Cyrus refuses too many objects this way as well, and not as an error of the method.
     """
     if len(calls.invocations) > limits.max_calls_in_request:
         raise RequestError("limit", "too many calls", "maxCallsInRequest")
+    for call in calls.invocations:
+        if call.name.endswith("/get") and _count(call, "ids") > limits.max_objects_in_get:
+            raise RequestError("limit", "too many ids", "maxObjectsInGet")
+        if _count(call, "create", "update", "destroy") > limits.max_objects_in_set:
+            raise RequestError("limit", "too many objects", "maxObjectsInSet")
 
 
 def run_calls(
@@ -117,6 +125,11 @@ def run_calls(
             answer = Invocation("error", error.answer, call.call_id)
         responses.append(answer)
     return responses
+
+
+def _count(call: Invocation, *names: str) -> int:
+    values = [call.arguments.get(name) for name in names]
+    return sum(len(value) for value in values if isinstance(value, list | dict))
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

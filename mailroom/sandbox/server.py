@@ -255,8 +255,7 @@ class Sandbox(Account):
         )
 
     def _jmap_methods(self) -> dict[str, tuple[str, Method]]:
-        limits = self.profile.limits
-        mailboxes = MailboxMethods(self._store, self.user, limits)
+        mailboxes = MailboxMethods(self._store, self.user)
         emails = EmailMethods(self._store, self.user, self.profile, self.clock)
         return {
             "Core/echo": (CORE, lambda arguments, calls: arguments),
@@ -277,16 +276,16 @@ class Sandbox(Account):
     # Push
 
     def _event_source(self, request: Request) -> Response:
+        if self.profile.push != "available":
+            return Response(204 if self.profile.push == "unavailable" else 404)
         subscription = read_subscription(request)
         if isinstance(subscription, Response):
             return subscription
-        if not self.profile.has_push:
-            return Response(204)
         feed = Feed(subscription, self.clock, self.profile.stream_seconds)
         self._feeds.append(feed)
         if request.header("Last-Event-ID") is not None:
             feed.show_states(self._store.sequence, self.user, self.mail_states())
-        headers = {"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-cache"}
+        headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
         return Response(200, headers, feed=feed)
 
     def _push(self, states: Mapping[str, str]) -> None:

@@ -31,7 +31,7 @@ def session(profile: Profile, user: str, state: str) -> dict[str, Any]:
         "apiUrl": API_PATH,
         "downloadUrl": "/jmap/download/{accountId}/{blobId}/{name}?accept={type}",
         "uploadUrl": "/jmap/upload/{accountId}/",
-        "eventSourceUrl": _EVENT_URL,
+        **({} if profile.push == "absent" else {"eventSourceUrl": _EVENT_URL}),
         "state": state,
         "accounts": {
             user: {

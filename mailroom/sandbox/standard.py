@@ -4,7 +4,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from mailroom.sandbox.profile import Limits
 from mailroom.sandbox.requests import Arguments, MethodError
 
 PatchPath = tuple[str, ...]
@@ -51,18 +50,19 @@ def get_objects(
     arguments: Arguments,
     objects: Mapping[str, Any],
     renderers: Mapping[str, Callable[[Any], object]],
-    limits: Limits,
+    maximum: int | None = None,
 ) -> Arguments:
     """Answer a Foo/get (RFC 8620 §5.1) from checked arguments; the state is the caller's to add.
 
     ``renderers`` has a function for each property, in the order in which they are shown.
+    More than ``maximum`` objects are refused.
     """
     properties = renderers.keys() if arguments["properties"] is None else arguments["properties"]
     if unknown := [name for name in properties if name not in renderers]:
         raise MethodError("invalidArguments", arguments=["properties"], properties=unknown)
     ids = list(objects) if arguments["ids"] is None else list(dict.fromkeys(arguments["ids"]))
     check_ids(ids, "ids")
-    if len(ids) > limits.max_objects_in_get:
+    if maximum is not None and len(ids) > maximum:
         raise MethodError("requestTooLarge")
     shown = {"id", *properties}
     return {
@@ -99,7 +99,6 @@ def set_objects(
     arguments: Arguments,
     handler: SetHandler,
     created_ids: dict[str, str],
-    limits: Limits,
     after_each: Callable[[int], None] = lambda count: None,
 ) -> Arguments:
     """Answer a Foo/set (RFC 8620 §5.3) from checked arguments; the states are the caller's.
@@ -109,8 +108,6 @@ def set_objects(
     create, update = arguments["create"] or {}, arguments["update"] or {}
     destroy = list(dict.fromkeys(arguments["destroy"] or ()))
     check_ids(destroy, "destroy")
-    if len(create) + len(update) + len(destroy) > limits.max_objects_in_set:
-        raise MethodError("requestTooLarge")
     answer: dict[str, dict[str, Any]] = {}
     actions = _actions(create, update, destroy, handler, created_ids)
     for done, (verb, key, action) in enumerate(actions, 1):

@@ -1,9 +1,11 @@
 """Mailboxes and mails in memory, with their JMAP states.
 
-Every real change raises one number, the account's modification sequence, and becomes the new
-state of the types that it touches, as in Cyrus; a change that changes nothing leaves them alone.
-Listeners hear of the new states when ``publish`` is called: at the end of a method or of a
-user's action.
+As in Cyrus, the state of every type is one number, the account's modification sequence, which
+every real change raises. What is pushed is less: a change of mails alone is a change of Email
+only, although Mailbox/get shows the new number as well; so the last state of Mailbox that a
+client heard of may be older than the one that it would read. A change that changes nothing
+leaves all as it is. Listeners hear of changes when ``publish`` is called: at the end of a method
+or of a user's action.
 """
 
 import random
@@ -11,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from mailroom.sandbox.addresses import Address, words
+from mailroom.sandbox.addresses import Address, query_terms
 
 StateListener = Callable[[Mapping[str, str]], None]
 
@@ -42,34 +44,37 @@ class Mail:
     #: From when on a search by words finds it.
     found_from: float = 0.0
 
-    def words(self) -> list[str]:
-        """Return the words of its From."""
-        return [
-            word
-            for sender in self.senders or ()
-            for word in (*words(sender.name or ""), *words(sender.email))
-        ]
+    def terms(self) -> set[str]:
+        """Return the terms that a search by its From finds it by."""
+        return {term for sender in self.senders or () for term in sender.terms()}
 
 
 class MailStore:
     """One account's mailboxes and mails."""
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int, *, pushes_counts: bool) -> None:
         self.mailboxes: dict[str, Mailbox] = {}
         self.mails: dict[str, Mail] = {}
-        self.states: dict[str, int] = {"Email": 1, "Mailbox": 1}
         self.sequence = 1
+        #: Type → sequence of its last change, as it is pushed.
+        self._changed_at = {"Email": 1, "Mailbox": 1}
+        self._pushes_counts = pushes_counts
         self._random = random.Random(seed)
         self._members: defaultdict[str, set[str]] = defaultdict(set)
-        self._by_word: defaultdict[str, set[str]] = defaultdict(set)
+        self._by_term: defaultdict[str, set[str]] = defaultdict(set)
         self._unpublished: set[str] = set()
         self._listeners: list[StateListener] = []
 
     # States
 
-    def state(self, type_: str) -> str:
-        """Return the current state of a type, as JMAP shows it."""
-        return str(self.states[type_])
+    @property
+    def state(self) -> str:
+        """The current state of every type, as JMAP shows it."""
+        return str(self.sequence)
+
+    def pushed_states(self) -> dict[str, str]:
+        """Return the states by type, as the event source shows them."""
+        return {type_: str(sequence) for type_, sequence in self._changed_at.items()}
 
     def on_publish(self, listener: StateListener) -> None:
         """Have ``listener`` called with the new states of the types that changed."""
@@ -78,15 +83,25 @@ class MailStore:
     def publish(self) -> None:
         """Tell the listeners what has changed since the last time."""
         if self._unpublished:
-            changed = {type_: self.state(type_) for type_ in sorted(self._unpublished)}
+            states = self.pushed_states()
+            changed = {type_: states[type_] for type_ in sorted(self._unpublished)}
             self._unpublished.clear()
             for listener in self._listeners:
                 listener(changed)
 
-    def _changed(self, *types: str) -> None:
+    def _mails_changed(self, steps: int = 1) -> None:
+        """A change of mail; moving one is two steps, so that no answer names the first."""
+        self.sequence += steps
+        changed = ("Email", "Mailbox") if self._pushes_counts else ("Email",)
+        self._mark(*changed)
+
+    def _mailboxes_changed(self) -> None:
         self.sequence += 1
+        self._mark("Email", "Mailbox")
+
+    def _mark(self, *types: str) -> None:
         for type_ in types:
-            self.states[type_] = self.sequence
+            self._changed_at[type_] = self.sequence
             self._unpublished.add(type_)
 
     def new_id(self, prefix: str) -> str:
@@ -99,14 +114,14 @@ class MailStore:
         """Create a mailbox; the caller has checked that the name is free there."""
         mailbox = Mailbox(self.new_id("P"), name, parent_id, role)
         self.mailboxes[mailbox.id] = mailbox
-        self._changed("Mailbox")
+        self._mailboxes_changed()
         return mailbox.id
 
     def change_mailbox(self, mailbox: Mailbox, name: str, parent_id: str | None) -> None:
         """Rename or move a mailbox."""
         if (mailbox.name, mailbox.parent_id) != (name, parent_id):
             mailbox.name, mailbox.parent_id = name, parent_id
-            self._changed("Mailbox")
+            self._mailboxes_changed()
 
     def remove_mailbox(self, mailbox_id: str) -> None:
         """Destroy a mailbox; mail that was only there is destroyed with it."""
@@ -115,7 +130,7 @@ class MailStore:
             self.set_mailboxes(mail, mail.mailbox_ids - {mailbox_id})
         del self.mailboxes[mailbox_id]
         self._members.pop(mailbox_id, None)
-        self._changed("Mailbox")
+        self._mailboxes_changed()
 
     def children(self, parent_id: str | None) -> list[Mailbox]:
         """Return the mailboxes directly below one, or those at the top."""
@@ -137,9 +152,9 @@ class MailStore:
         self.mails[mail.id] = mail
         for mailbox_id in mail.mailbox_ids:
             self._members[mailbox_id].add(mail.id)
-        for word in mail.words():
-            self._by_word[word].add(mail.id)
-        self._changed("Email", "Mailbox")
+        for term in mail.terms():
+            self._by_term[term].add(mail.id)
+        self._mails_changed()
 
     def set_mailboxes(self, mail: Mail, mailbox_ids: Iterable[str]) -> None:
         """Put a mail into exactly these mailboxes; into none means that it is destroyed."""
@@ -151,27 +166,27 @@ class MailStore:
                 self._members[mailbox_id].discard(mail.id)
             for mailbox_id in wanted - mail.mailbox_ids:
                 self._members[mailbox_id].add(mail.id)
+            steps = len(wanted ^ mail.mailbox_ids)
             mail.mailbox_ids = wanted
-            self._changed("Email", "Mailbox")
+            self._mails_changed(steps)
 
     def set_keywords(self, mail: Mail, keywords: Iterable[str]) -> None:
-        """Give a mail exactly these keywords; $seen counts in the mailboxes as well."""
+        """Give a mail exactly these keywords."""
         wanted = set(keywords)
-        toggled = wanted ^ mail.keywords
-        if toggled:
+        if wanted != mail.keywords:
             mail.keywords = wanted
-            self._changed("Email", *(["Mailbox"] if "$seen" in toggled else []))
+            self._mails_changed()
 
     def remove_mail(self, mail: Mail) -> None:
         """Destroy a mail."""
         del self.mails[mail.id]
         for mailbox_id in mail.mailbox_ids:
             self._members[mailbox_id].discard(mail.id)
-        for word in mail.words():
-            self._by_word[word].discard(mail.id)
-        self._changed("Email", "Mailbox")
+        for term in mail.terms():
+            self._by_term[term].discard(mail.id)
+        self._mails_changed()
 
-    def with_words(self, text: str) -> set[str]:
-        """Return the ids of the mails whose From has all words of ``text``."""
-        found = [self._by_word.get(word, set()) for word in words(text)]
+    def sent_by(self, text: str) -> set[str]:
+        """Return the ids of the mails that a ``from`` filter with this text finds."""
+        found = [self._by_term.get(term, set()) for term in query_terms(text)]
         return set.intersection(*found) if found else set()
