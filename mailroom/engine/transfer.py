@@ -14,50 +14,18 @@ Redirects are not followed here: whether credentials may go there is decided abo
 
 import os
 import selectors
-import socket
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Protocol
-from urllib.parse import urlsplit, urlunsplit
 
 import pycurl
 
+from mailroom.engine.exchange import Exchange, Request, Response, StreamExchange
 from mailroom.engine.loop import Loop, Promise, Timer
-from mailroom.errors import MailroomError, ProtocolError, TransientError
-
-CONNECT_SECONDS = 10.0  # including the name look-up
-SILENCE_SECONDS = 30.0  # without a byte in either direction
-MAX_BODY_BYTES = 64 * 1024 * 1024
+from mailroom.errors import TransientError
 
 # libcurl asks for a call now and then even when no socket stirs (libcurl-multi(3)).
 _HOUSEKEEPING_SECONDS = 60.0
-_KEEPALIVE_IDLE_SECONDS, _KEEPALIVE_INTERVAL_SECONDS, _KEEPALIVE_PROBES = 60, 15, 4
 # PyPI's wheels carry an OpenSSL that knows no CA path of the system.
 _SYSTEM_CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One HTTP request; the URL is absolute, the headers carry the credentials."""
-
-    method: str
-    url: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | None = None
-
-    def __str__(self) -> str:
-        return f"{self.method} {without_query(self.url)}"
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """One answer; header names are lower-case. The byte counts are those of the wire."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes = b""
-    sent_bytes: int = 0
-    received_bytes: int = 0
 
 
 class Stream(Protocol):
@@ -80,12 +48,6 @@ class Http(Protocol):
     def stream(self, request: Request) -> Stream: ...
 
 
-def without_query(url: str) -> str:
-    """The URL as it may be shown: no user, no query."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-
-
 class Transfer:
     """All HTTP of the process. ``ca_file`` is trusted besides the system's authorities."""
 
@@ -93,7 +55,7 @@ class Transfer:
         self._loop = loop
         self._user_agent = user_agent
         self._ca_info = ca_file or (_SYSTEM_CA_BUNDLE if os.path.exists(_SYSTEM_CA_BUNDLE) else "")
-        self._exchanges: dict[pycurl.Curl, _Exchange] = {}
+        self._exchanges: dict[pycurl.Curl, Exchange] = {}
         self._timer: Timer | None = None
         self._housekeeping: Timer | None = None
         self._multi = pycurl.CurlMulti()
@@ -102,25 +64,30 @@ class Transfer:
 
     def send(self, request: Request) -> Promise[Response]:
         """Send it; the promise is rejected with TransientError or ProtocolError."""
-        exchange = _Exchange(self._loop, request)
+        exchange = Exchange(self._loop, request)
         self._start(exchange)
         return exchange.answer
 
     def stream(self, request: Request) -> Stream:
         """Open a stream, on a connection of its own."""
-        exchange = _StreamExchange(self._loop, request)
+        exchange = StreamExchange(self._loop, request)
         exchange.abandon = lambda: self._abandon(exchange)
         self._start(exchange)
         return exchange
 
-    def _start(self, exchange: "_Exchange") -> None:
+    def close(self) -> None:
+        """Let go of everything in flight, but for what is still resolving a name."""
+        for exchange in list(self._exchanges.values()):
+            self._abandon(exchange)
+
+    def _start(self, exchange: Exchange) -> None:
         curl = exchange.prepare(self._user_agent, self._ca_info)
         self._exchanges[curl] = exchange
         self._multi.add_handle(curl)
         self._watch_over(exchange)
         self._keep_house()
 
-    def _watch_over(self, exchange: "_Exchange") -> None:
+    def _watch_over(self, exchange: Exchange) -> None:
         """Our own timeouts: one timer per exchange, moved on when it finds bytes have come."""
 
         def check() -> None:
@@ -135,13 +102,13 @@ class Transfer:
 
         self._loop.call_at(exchange.deadline(), check)
 
-    def _abandon(self, exchange: "_Exchange") -> None:
+    def _abandon(self, exchange: Exchange) -> None:
         if exchange.is_resolving():
             exchange.is_parked = True
         else:
             self._release(exchange)
 
-    def _release(self, exchange: "_Exchange") -> None:
+    def _release(self, exchange: Exchange) -> None:
         if self._exchanges.pop(exchange.curl, None) is not None:
             self._multi.remove_handle(exchange.curl)
             exchange.curl.close()
@@ -202,224 +169,3 @@ class Transfer:
 
         when = self._loop.now() + _HOUSEKEEPING_SECONDS
         self._housekeeping = self._loop.call_at(when, housekeeping)
-
-
-class _Exchange:
-    """One request on its way: the easy handle, what has come so far, and for whom."""
-
-    def __init__(self, loop: Loop, request: Request) -> None:
-        self.request = request
-        self.answer: Promise[Response] = Promise()
-        self.is_parked = False
-        self._loop = loop
-        self._status = 0
-        self._headers: dict[str, str] = {}
-        self._chunks: list[bytes] = []
-        self._size = 0
-        self._too_large = False
-        self._has_socket = False
-        self._last_progress = loop.now()
-        self._uploaded = 0.0
-
-    def prepare(self, user_agent: str, ca_info: str) -> pycurl.Curl:
-        self.curl = curl = pycurl.Curl()
-        request = self.request
-        curl.setopt(pycurl.URL, request.url)
-        curl.setopt(pycurl.NOSIGNAL, 1)
-        curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
-        curl.setopt(pycurl.USERAGENT, user_agent)
-        curl.setopt(pycurl.SOCKOPTFUNCTION, self._on_new_socket)
-        curl.setopt(pycurl.HEADERFUNCTION, self._on_header)
-        curl.setopt(pycurl.WRITEFUNCTION, self._on_body)
-        if urlsplit(request.url).scheme == "http":
-            curl.setopt(pycurl.PROXY, "")  # loopback only: no proxy is to see it
-        elif ca_info:
-            curl.setopt(pycurl.CAINFO, ca_info)
-            # Without a CA directory libcurl shares the parsed bundle between connections;
-            # with one each connection loads 3.9 MiB of its own (seen, GnuTLS).
-            curl.unsetopt(pycurl.CAPATH)
-        self._set_method(curl)
-        self._set_headers(curl)
-        return curl
-
-    def _set_method(self, curl: pycurl.Curl) -> None:
-        if self.request.body is not None:
-            curl.setopt(pycurl.POST, 1)
-            curl.setopt(pycurl.POSTFIELDS, self.request.body)
-        if self.request.method not in ("GET", "POST"):
-            curl.setopt(pycurl.CUSTOMREQUEST, self.request.method)
-
-    def _set_headers(self, curl: pycurl.Curl) -> None:
-        curl.setopt(pycurl.ACCEPT_ENCODING, "")
-        headers = [f"{name}: {value}" for name, value in self.request.headers.items()]
-        # No "100 Continue" before a large body: it would cost a round trip.
-        curl.setopt(pycurl.HTTPHEADER, [*headers, "Expect:"])
-
-    def deadline(self) -> float:
-        return self._last_progress + (SILENCE_SECONDS if self._is_connected() else CONNECT_SECONDS)
-
-    def overdue(self) -> str | None:
-        """Why this exchange has to end now, if it has to."""
-        uploaded = self.curl.getinfo(pycurl.SIZE_UPLOAD)
-        if uploaded != self._uploaded:
-            self._uploaded, self._last_progress = uploaded, self._loop.now()
-        if self._loop.now() < self.deadline():
-            return None
-        if self._is_connected():
-            return f"the server has sent nothing for {SILENCE_SECONDS:.0f} s"
-        what = "the name was not resolved" if self.is_resolving() else "no connection"
-        return f"{what} within {CONNECT_SECONDS:.0f} s"
-
-    def is_watched(self) -> bool:
-        return not self.is_parked
-
-    def is_resolving(self) -> bool:
-        return not self._has_socket and not self._is_connected()
-
-    def fail(self, error: MailroomError) -> None:
-        self.answer.reject(error)
-
-    def ended(self, number: int, message: str) -> None:
-        """libcurl is through with it: 0, or one of libcurl-errors(3)."""
-        if self._too_large:
-            limit = MAX_BODY_BYTES // 1024**2
-            self.fail(ProtocolError(f"{self.request}: the answer is larger than {limit} MiB"))
-        elif number:
-            self.fail(TransientError(f"{self.request}: {_explain(number, message)}"))
-        else:
-            self.succeed()
-
-    def succeed(self) -> None:
-        self.answer.resolve(self.response(b"".join(self._chunks)))
-
-    def response(self, body: bytes) -> Response:
-        info = self.curl.getinfo
-        sent = info(pycurl.REQUEST_SIZE) + int(info(pycurl.SIZE_UPLOAD))
-        received = info(pycurl.HEADER_SIZE) + int(info(pycurl.SIZE_DOWNLOAD))
-        return Response(self._status, self._headers, body, sent, received)
-
-    def _is_connected(self) -> bool:
-        return bool(self.curl.getinfo(pycurl.PRETRANSFER_TIME) > 0)
-
-    def _on_new_socket(self, fd: int, _purpose: int) -> int:
-        self._has_socket = True
-        connection = socket.socket(fileno=fd)
-        try:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for option, value in (
-                (socket.TCP_KEEPIDLE, _KEEPALIVE_IDLE_SECONDS),
-                (socket.TCP_KEEPINTVL, _KEEPALIVE_INTERVAL_SECONDS),
-                (socket.TCP_KEEPCNT, _KEEPALIVE_PROBES),
-            ):
-                connection.setsockopt(socket.IPPROTO_TCP, option, value)
-        finally:
-            connection.detach()
-        return int(pycurl.SOCKOPT_OK)
-
-    def _on_header(self, line: bytes) -> None:
-        self._last_progress = self._loop.now()
-        text = line.decode("latin-1").rstrip("\r\n")
-        if text.startswith("HTTP/"):
-            self._status, self._headers = int(text.split()[1]), {}
-        elif not text:
-            if self._status >= 200:  # noqa: PLR2004 - below, another head follows
-                self.on_head()
-        else:
-            name, _, value = text.partition(":")
-            name, value = name.lower(), value.strip()
-            known = self._headers.get(name)
-            self._headers[name] = value if known is None else f"{known}, {value}"
-
-    def on_head(self) -> None:
-        """The head of the answer is complete."""
-
-    def _on_body(self, chunk: bytes) -> int:
-        self._last_progress = self._loop.now()
-        self._size += len(chunk)
-        if self._size > MAX_BODY_BYTES:
-            self._too_large = True
-            return 0
-        self._chunks.append(chunk)
-        return len(chunk)
-
-
-class _StreamExchange(_Exchange):
-    """An exchange whose body is read while it comes. Silence is its reader's business."""
-
-    def __init__(self, loop: Loop, request: Request) -> None:
-        super().__init__(loop, request)
-        self.head: Promise[Response] = Promise()
-        self.abandon = _nothing
-        self._error: MailroomError | None = None
-        self._has_ended = False
-        self._reader: Promise[bytes] | None = None
-
-    def read(self) -> Promise[bytes]:
-        if self._reader is None or self._reader.done:
-            self._reader = Promise()
-            self._serve_reader()
-        return self._reader
-
-    def close(self) -> None:
-        self._has_ended = True
-        self.abandon()
-
-    def is_watched(self) -> bool:
-        return not self.head.done and super().is_watched()
-
-    def _set_headers(self, curl: pycurl.Curl) -> None:
-        super()._set_headers(curl)
-        curl.unsetopt(pycurl.ACCEPT_ENCODING)  # a compressed stream may sit in a buffer
-        curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
-        curl.setopt(pycurl.FRESH_CONNECT, 1)
-
-    def on_head(self) -> None:
-        head = self.response(b"")
-        self._loop.call_soon(lambda: self.head.resolve(head))
-
-    def fail(self, error: MailroomError) -> None:
-        self._error, self._has_ended = error, True
-        self.head.reject(error)
-        self._serve_reader()
-
-    def succeed(self) -> None:
-        self._has_ended = True
-        self._serve_reader()
-
-    def _on_body(self, chunk: bytes) -> int:
-        self._chunks.append(chunk)
-        self._loop.call_soon(self._serve_reader)
-        return len(chunk)
-
-    def _serve_reader(self) -> None:
-        if self._reader is None or self._reader.done:
-            return
-        if self._chunks:
-            chunks, self._chunks = self._chunks, []
-            self._reader.resolve(b"".join(chunks))
-        elif self._error is not None:
-            self._reader.reject(self._error)
-        elif self._has_ended:
-            self._reader.resolve(b"")
-
-
-def _nothing() -> None:
-    pass
-
-
-_ADVICE = {
-    pycurl.E_COULDNT_RESOLVE_HOST: "the name does not resolve",
-    pycurl.E_COULDNT_CONNECT: "nobody answers there",
-    pycurl.E_SSL_CACERT: (
-        "its certificate is not trusted (if it is signed by an authority of your own, name that "
-        "in tls.ca_file)"
-    ),
-    pycurl.E_GOT_NOTHING: "the server closed the connection without an answer",
-    pycurl.E_PARTIAL_FILE: "the answer ended in the middle",
-    pycurl.E_SSL_CACERT_BADFILE: "tls.ca_file cannot be read",
-}
-
-
-def _explain(number: int, message: str) -> str:
-    advice = _ADVICE.get(number)
-    return f"{advice} ({message})" if advice and message else advice or message or f"error {number}"

@@ -41,6 +41,12 @@ def origin(url: str) -> str:
     return f"{parts.scheme}://{bracketed}" + ("" if is_default else f":{parts.port}")
 
 
+def is_confidential(url: str) -> bool:
+    """Whether a secret may be sent there: by TLS, or to this machine."""
+    parts = urlsplit(url)
+    return parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts))
+
+
 def fault_of_url(given: str) -> str | None:
     """Return what is wrong with a ``url`` of the configuration and what to do, or None.
 
@@ -66,7 +72,7 @@ def fault_of_url(given: str) -> str | None:
 
 
 def _fault_of_scheme(parts: SplitResult) -> str | None:
-    if parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts)):
+    if is_confidential(parts.geturl()):
         return None
     if parts.scheme == "http":
         return "would send the secret in the clear; use https: (http: is for loopback only)"

@@ -48,10 +48,14 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """The parts of the session resource (RFC 8620 §2) that Mailroom lives by."""
+    """The parts of the session resource (RFC 8620 §2) that Mailroom lives by.
 
+    ``url`` is where it was found; ``api_url`` is absolute, the template as the server wrote it.
+    """
+
+    url: str
     api_url: str
-    event_source_url: str | None
+    event_source_template: str | None
     account_id: str
     username: str
     state: str
@@ -125,10 +129,10 @@ def read_session(body: bytes, url: str) -> Session:
             )
         account = data["accounts"][account_id]
         _refuse_unworkable(account, url)
-        event_source_url = data.get("eventSourceUrl")
         return Session(
+            url=url,
             api_url=urljoin(url, _string(data["apiUrl"])),
-            event_source_url=urljoin(url, event_source_url) if event_source_url else None,
+            event_source_template=data.get("eventSourceUrl") or None,
             account_id=_string(account_id),
             username=str(data.get("username") or ""),
             state=str(data.get("state", "")),

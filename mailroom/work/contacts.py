@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
 
+from mailroom.engine.exchange import Request, Response, without_query
 from mailroom.engine.loop import Loop, together
-from mailroom.engine.transfer import Request, Response, without_query
 from mailroom.errors import LastingTrouble, ProtocolError, SenderFailed
 from mailroom.rules.addressbook import AddressBook, Indexed
 from mailroom.rules.contact import summarise

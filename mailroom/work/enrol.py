@@ -17,9 +17,9 @@ from mailroom.rules.categories import Category
 from mailroom.rules.config import Config
 from mailroom.rules.contact import (
     Filing,
+    addresses,
     contact_uid,
     file_under,
-    has_address,
     is_unedited,
     new_contact,
     summarise,
@@ -207,7 +207,7 @@ class Enrolment:
             if created is not None:
                 return created
             there = await self._contacts.read(href)
-            if has_address(there.card, job.tap.sender):
+            if job.tap.sender in addresses(there.card):
                 return await self._contacts.edit(there, self._filed(job, uid))
         raise SenderFailed(f"{_MOST_UIDS} cards of other people stand where the contact would")
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mailroom.engine.exchange import Request
 from mailroom.engine.loop import Loop, together
-from mailroom.engine.transfer import Request
 from mailroom.errors import ProtocolError
 from mailroom.wire import jmap
 from mailroom.wire.jmap import Answers, Call, Mail, Mailbox, MethodError, Patch, Session
@@ -70,10 +70,8 @@ class MailConversation:
         if self._session is None:
             headers = {"Accept": "application/json"}
             response = await self._web.send(Request("GET", self._session_url, headers))
-            session = jmap.read_session(response.body, self._session_url)
+            session = jmap.read_session(response.body, response.url)
             self._web.trust(session.api_url)
-            if session.event_source_url:
-                self._web.trust(session.event_source_url)
             self._session, self._session_state = session, session.state
         return self._session
 

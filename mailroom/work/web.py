@@ -4,15 +4,16 @@ Credentials go to the configured origin, and to those that the session names, an
 never over ``http:`` but to this machine. A redirect is followed within its origin only.
 """
 
-import ipaddress
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from urllib.parse import urljoin, urlsplit
+from typing import Any
+from urllib.parse import urljoin
 
+from mailroom.engine.exchange import Request, Response, without_query
 from mailroom.engine.loop import Loop
-from mailroom.engine.transfer import Http, Request, Response, Stream, without_query
+from mailroom.engine.transfer import Http, Stream
 from mailroom.errors import (
     CredentialsRefused,
     LastingTrouble,
@@ -21,6 +22,9 @@ from mailroom.errors import (
     TransientError,
 )
 from mailroom.rules.health import Totals
+from mailroom.rules.servers import is_confidential, origin
+
+Authorization = Callable[[], Coroutine[Any, None, str]]
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MAX_REDIRECTS = 5
@@ -32,11 +36,12 @@ _SERVER_ERROR = 500
 class Web:
     """Sends requests with the account's credentials to the origins that may have them.
 
-    ``secret`` names where the credentials come from, for the message that they were refused.
+    ``authorization`` gives the header's value, ``secret`` the name under which the user has
+    provided it.
     """
 
     def __init__(
-        self, loop: Loop, http: Http, authorization: str, secret: str, totals: Totals
+        self, loop: Loop, http: Http, authorization: Authorization, secret: str, totals: Totals
     ) -> None:
         self._loop = loop
         self._http = http
@@ -47,12 +52,11 @@ class Web:
 
     def trust(self, url: str) -> None:
         """The credentials may be sent to the origin of ``url``."""
-        host = urlsplit(url).hostname or ""
-        if urlsplit(url).scheme != "https" and not _is_loopback(host):
+        if not is_confidential(url):
             raise LastingTrouble(
                 f"{without_query(url)} would send the credentials in the clear: use https"
             )
-        self._origins.add(_origin(url))
+        self._origins.add(origin(url))
 
     async def send(self, request: Request, accept: Collection[int] = (200,)) -> Response:
         """The answer, if its status is one of ``accept``; else the error that it stands for.
@@ -60,7 +64,7 @@ class Web:
         Raises CredentialsRefused, TransientError, ProtocolError.
         """
         for _ in range(_MAX_REDIRECTS):
-            response = await self._http.send(self._authorized(request))
+            response = await self._http.send(await self._authorized(request))
             self._totals.requests += 1
             self._totals.bytes_sent += response.sent_bytes
             self._totals.bytes_received += response.received_bytes
@@ -71,9 +75,9 @@ class Web:
             request = self._redirected(request, response)
         raise ProtocolError(f"{request}: more than {_MAX_REDIRECTS} redirects")
 
-    def stream(self, request: Request) -> Stream:
+    async def stream(self, request: Request) -> Stream:
         """Open a stream with the account's credentials."""
-        return self._http.stream(self._authorized(request))
+        return self._http.stream(await self._authorized(request))
 
     def refusal(self, request: Request, response: Response) -> MailroomError:
         """The error that an unwelcome status stands for."""
@@ -88,15 +92,15 @@ class Web:
             return TransientError(f"{request}: the server answered {status}", wait)
         return ProtocolError(f"{request}: the server answered {status}, which makes no sense here")
 
-    def _authorized(self, request: Request) -> Request:
-        if _origin(request.url) not in self._origins:
+    async def _authorized(self, request: Request) -> Request:
+        if origin(request.url) not in self._origins:
             raise ProtocolError(f"{request}: not an origin that may have the credentials")
-        headers = {**request.headers, "Authorization": self._authorization}
+        headers = {**request.headers, "Authorization": await self._authorization()}
         return replace(request, headers=headers)
 
     def _redirected(self, request: Request, response: Response) -> Request:
         target = urljoin(request.url, response.headers.get("location", ""))
-        if _origin(target) != _origin(request.url):
+        if origin(target) != origin(request.url):
             raise ProtocolError(
                 f"{request}: redirected to another origin, {without_query(target)}: "
                 "if that is where your server is, configure it as the url"
@@ -115,18 +119,3 @@ def retry_after(value: str | None, now: float) -> float | None:
     except ValueError:
         return None
     return max(0.0, when.replace(tzinfo=when.tzinfo or UTC).timestamp() - now)
-
-
-def _origin(url: str) -> str:
-    parts = urlsplit(url)
-    port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
-    return f"{parts.scheme}://{(parts.hostname or '').lower()}:{port}"
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

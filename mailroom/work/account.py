@@ -1,0 +1,331 @@
+"""One account: its session, push, schedule, address book and history hang here, nothing is global.
+
+The account turns what the schedule decides into polls, and what polls bring into history.
+"""
+
+import base64
+import os
+import random
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from mailroom import __version__
+from mailroom.engine.credentials import Basic, Bearer, Logins
+from mailroom.engine.journal import Log
+from mailroom.engine.loop import Loop, Task, Timer
+from mailroom.engine.transfer import Http
+from mailroom.errors import (
+    CredentialsRefused,
+    LastingTrouble,
+    MailroomError,
+    ProtocolError,
+    TransientError,
+)
+from mailroom.rules import health
+from mailroom.rules.backoff import Backoff, Jitter
+from mailroom.rules.config import Config
+from mailroom.rules.health import Phase, PollView, PushStatus, Snapshot, Totals, Trouble
+from mailroom.rules.push import Push, Status
+from mailroom.rules.schedule import Schedule, Timing, Trigger
+from mailroom.wire.jmap import MethodError
+from mailroom.work.contacts import ContactsConversation
+from mailroom.work.listener import Listener
+from mailroom.work.mail import MailConversation
+from mailroom.work.poll import Outcome, Poller
+from mailroom.work.web import Authorization, Web
+
+# The first poll waits this long for the stream to open: then one poll serves for both.
+_STREAM_FIRST_SECONDS = 2.0
+_KINDS: tuple[tuple[type[MailroomError], str], ...] = (
+    (CredentialsRefused, "credentials"),
+    (LastingTrouble, "account"),
+    (TransientError, "network"),
+    (ProtocolError, "protocol"),
+    (MethodError, "method"),
+)
+
+
+@dataclass(slots=True)
+class History:
+    """What happened since the process started; a reload hands it on to the new account."""
+
+    started_at: float
+    started: float
+    totals: Totals = field(default_factory=Totals)
+    recent: deque[health.Triage] = field(default_factory=lambda: deque(maxlen=health.RECENT_LIMIT))
+    last_poll: PollView | None = None
+    last_poll_ended: float | None = None
+    last_active_poll: PollView | None = None
+    trouble: Trouble | None = None
+    last_error: Trouble | None = None
+
+
+class Account:
+    """One account at work. ``on_change`` is called whenever its snapshot may have changed.
+
+    CredentialsRefused comes out of the loop when that happens before any poll succeeded.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        http: Http,
+        config: Config,
+        logins: Logins,
+        log: Log,
+        history: History,
+        jitter: Jitter = random.random,
+    ) -> None:
+        self.on_change: Callable[[], None] = _nothing
+        self._loop = loop
+        self._config = config
+        self._log = log
+        self._history = history
+        self._has_started = False
+        self._timer: Timer | None = None
+        self._tasks: list[Task[None]] = []
+        totals, polling = history.totals, config.polling
+        jmap_web = Web(loop, http, self._jmap_login(logins), _secret(logins.jmap), totals)
+        dav_web = Web(
+            loop, http, self._dav_login(logins), "the credential carddav-password", totals
+        )
+        self._mail = MailConversation(loop, jmap_web, config.jmap.url)
+        self._contacts = ContactsConversation(
+            loop, dav_web, config.carddav.url, config.carddav.addressbook
+        )
+        self._poller = Poller(loop, config, self._mail, self._contacts, log)
+        self._schedule = Schedule(
+            Timing(polling.poll_interval, polling.quiet_seconds, polling.debounce_seconds), jitter
+        )
+        self._push = Push(loop.now(), jitter)
+        self._listener = Listener(
+            loop, jmap_web, self._mail, log, self._push, self._on_states, self._on_push_status
+        )
+        self._refusals = Backoff(jitter, base=60.0, cap=3600.0)
+
+    def start(self) -> None:
+        """Open the stream, then poll; from then on whenever it is due."""
+        self._tasks.append(self._loop.spawn(self._listener.listen(), "listener"))
+        self._loop.call_at(self._loop.now() + _STREAM_FIRST_SECONDS, self._begin)
+
+    def close(self) -> None:
+        """Stop where everything stands: any point is a safe point."""
+        self._has_started = True
+        if self._timer:
+            self._timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+
+    def poll_now(self) -> None:
+        self._schedule.asked(self._loop.now())
+        self._arm()
+
+    def snapshot(self) -> Snapshot:
+        """How this account is, now."""
+        history, now = self._history, self._loop.now()
+        ended = history.last_poll_ended
+        return Snapshot(
+            version=__version__,
+            pid=os.getpid(),
+            account=self._config.jmap.username or self._config.jmap.url,
+            phase=self._phase(),
+            started_at=history.started_at,
+            uptime_seconds=now - history.started,
+            poll_interval=self._config.polling.poll_interval,
+            push=self._push_view(),
+            totals=history.totals,
+            last_poll=history.last_poll,
+            last_poll_age_seconds=None if ended is None else now - ended,
+            last_active_poll=history.last_active_poll,
+            next_poll=self._next_poll(),
+            trouble=history.trouble,
+            last_error=history.last_error,
+            recent=tuple(history.recent),
+            failing=tuple(
+                health.FailingSender(
+                    sender, failure.reason, failure.attempts, self._wall(failure.next_try)
+                )
+                for sender, failure in self._poller.failures.items()
+            ),
+        )
+
+    def _begin(self) -> None:
+        """The startup poll is due: the stream is open, or will not be for now."""
+        if not self._has_started:
+            self._has_started = True
+            self._schedule.started(self._loop.now())
+            self._arm()
+
+    def _on_states(self, states: Mapping[str, str]) -> None:
+        self._schedule.event(self._loop.now(), states)
+        self._arm()
+
+    def _on_push_status(self) -> None:
+        self._begin()
+        if self._push.status is Status.CONNECTED:
+            self._schedule.connected(self._loop.now())
+        else:
+            self._schedule.disconnected(self._loop.now())
+        self._arm()
+        self.on_change()
+
+    def _arm(self) -> None:
+        """Wait for the next poll; the schedule may have changed its mind about when that is."""
+        if self._timer:
+            self._timer.cancel()
+        due = self._schedule.due()
+        if due is not None:
+            self._timer = self._loop.call_at(due.at, self._start_poll)
+
+    def _start_poll(self) -> None:
+        self._tasks = [task for task in self._tasks if not task.done]
+        self._tasks.append(self._loop.spawn(self._poll(), "poll"))
+
+    async def _poll(self) -> None:
+        began = self._loop.now()
+        trigger = self._schedule.poll_started(began)
+        requests = self._history.totals.requests
+        try:
+            outcome = await self._poller.poll()
+        except MailroomError as error:
+            self._poll_failed(error, trigger, began)
+        else:
+            self._poll_succeeded(outcome, trigger, began, requests)
+        self._arm()
+        self.on_change()
+
+    def _poll_succeeded(
+        self, outcome: Outcome, trigger: Trigger, began: float, requests: int
+    ) -> None:
+        history, now = self._history, self._loop.now()
+        self._schedule.poll_finished(now, outcome.read_at, outcome.known, outcome.again)
+        self._refusals.reset()
+        self._count(outcome, trigger)
+        history.last_poll = PollView(self._loop.clock.wall(), trigger)
+        history.last_poll_ended = now
+        if history.trouble:
+            self._log.info("poll_recovered", after=history.trouble.kind)
+            history.trouble = None
+        is_routine = trigger is Trigger.SCHEDULED and outcome.is_idle
+        if not (outcome.is_idle and trigger in (Trigger.SCHEDULED, Trigger.FALLBACK)):
+            history.last_active_poll = history.last_poll
+        (self._log.debug if is_routine else self._log.info)(
+            "poll_completed",
+            trigger=trigger,
+            senders=len(outcome.triaged),
+            filed=outcome.filed,
+            requests=history.totals.requests - requests,
+            seconds=now - began,
+        )
+
+    def _count(self, outcome: Outcome, trigger: Trigger) -> None:
+        history = self._history
+        totals = history.totals
+        totals.polls[trigger] += 1
+        totals.mails_filed += outcome.filed
+        totals.conflicts += outcome.conflicts
+        for triaged in outcome.triaged:
+            category = triaged.category or "Screener"
+            totals.triaged[category] += 1
+            history.recent.append(
+                health.Triage(
+                    number=totals.triaged.total(),
+                    at=self._loop.clock.wall(),
+                    sender=triaged.sender,
+                    category=category,
+                    previous=triaged.previous,
+                    filed=triaged.filed,
+                    trigger=trigger,
+                )
+            )
+
+    def _poll_failed(self, error: MailroomError, trigger: Trigger, began: float) -> None:
+        history, now = self._history, self._loop.now()
+        kind = next((kind for branch, kind in _KINDS if isinstance(error, branch)), "other")
+        totals = history.totals
+        totals.polls[trigger] += 1
+        totals.polls_failed += 1
+        totals.errors[kind] += 1
+        if isinstance(error, CredentialsRefused):
+            if history.last_poll is None:
+                raise error
+            self._mail.forget_session()
+            self._schedule.poll_failed(now, self._refusals.fail())
+        elif isinstance(error, LastingTrouble):
+            # Nothing to try again in a hurry: the user is needed, and a Mailbox event tells.
+            self._schedule.poll_finished(now, began, {})
+        else:
+            wait = error.retry_after if isinstance(error, TransientError) else None
+            self._schedule.poll_failed(now, wait)
+        self._note_trouble(error, kind, trigger)
+
+    def _note_trouble(self, error: MailroomError, kind: str, trigger: Trigger) -> None:
+        """Keep it for the status, and log it once for as long as it is the same."""
+        history = self._history
+        reason = str(error)
+        is_new = history.trouble is None or history.trouble.reason != reason
+        since = self._loop.clock.wall() if history.trouble is None else history.trouble.since
+        is_lasting = isinstance(error, CredentialsRefused | LastingTrouble)
+        history.trouble = history.last_error = Trouble(since, kind, reason, is_lasting)
+        report = self._log.warning if is_new else self._log.debug
+        report("poll_failed", trigger=trigger, kind=kind, error=reason)
+
+    def _phase(self) -> Phase:
+        if self._schedule.polling:
+            return Phase.POLLING
+        if self._schedule.backing_off:
+            return Phase.BACKING_OFF
+        return Phase.IDLE if self._history.totals.poll_count else Phase.STARTING
+
+    def _push_view(self) -> health.PushView:
+        push = self._push
+        return health.PushView(
+            status=PushStatus(push.status),
+            connected_since=self._wall(push.connected_since),
+            last_event=self._wall(push.last_event_at),
+            reconnect_count=push.reconnect_count,
+            url=self._listener.url,
+            error=push.error,
+        )
+
+    def _next_poll(self) -> health.NextPoll | None:
+        due = self._schedule.due()
+        if due is None:
+            return None
+        wait = max(0.0, due.at - self._loop.now())
+        return health.NextPoll(self._loop.clock.wall() + wait, wait, due.trigger)
+
+    def _wall(self, instant: float | None) -> float | None:
+        """An instant of the loop's clock as people's time."""
+        return None if instant is None else self._loop.clock.wall() + instant - self._loop.now()
+
+    def _jmap_login(self, logins: Logins) -> Authorization:
+        async def authorization() -> str:
+            return _header(logins.jmap, "")
+
+        return authorization
+
+    def _dav_login(self, logins: Logins) -> Authorization:
+        async def authorization() -> str:
+            username = logins.carddav.username or (await self._mail.session()).username
+            return _header(logins.carddav, username)
+
+        return authorization
+
+
+def _header(login: Bearer | Basic, username: str) -> str:
+    """The Authorization header (RFC 6750, 7617)."""
+    if isinstance(login, Bearer):
+        return f"Bearer {login.token}"
+    pair = f"{login.username or username}:{login.password}".encode()
+    return f"Basic {base64.b64encode(pair).decode()}"
+
+
+def _secret(login: Bearer | Basic) -> str:
+    name = "jmap-token" if isinstance(login, Bearer) else "jmap-password"
+    return f"the credential {name}"
+
+
+def _nothing() -> None:
+    pass

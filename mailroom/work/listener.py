@@ -1,0 +1,128 @@
+"""The conversation about push: the event stream of RFC 8620 §7.3, for as long as we live.
+
+What to do about the stream is decided by :class:`mailroom.rules.push.Push`; here it is done.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from mailroom.engine.exchange import Request, Response
+from mailroom.engine.journal import Log
+from mailroom.engine.loop import DeadlinePassed, Loop, Promise, within
+from mailroom.engine.transfer import Stream
+from mailroom.errors import MailroomError
+from mailroom.rules.push import Push, Status
+from mailroom.wire.jmap_push import changed_states, event_source_url, ping_interval
+from mailroom.wire.sse import Event, Parser
+from mailroom.work.mail import MailConversation
+from mailroom.work.web import Web, retry_after
+
+T = TypeVar("T")
+
+_OK, _NO_CONTENT = 200, 204
+
+
+class Listener:
+    """Keeps one account's stream open. ``on_states`` hears of changes, ``on_status`` of the
+    stream itself: that it was opened, lost, or is not to be had."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        web: Web,
+        mail: MailConversation,
+        log: Log,
+        push: Push,
+        on_states: Callable[[Mapping[str, str]], None],
+        on_status: Callable[[], None],
+    ) -> None:
+        self.url: str | None = None
+        self._loop = loop
+        self._web = web
+        self._mail = mail
+        self._log = log
+        self._push = push
+        self._on_states = on_states
+        self._on_status = on_status
+        self._last_report = ""
+
+    async def listen(self) -> None:
+        """Never returns."""
+        push = self._push
+        while True:
+            if push.next_attempt_at is not None:
+                await self._loop.sleep_until(push.next_attempt_at)
+            push.attempt_started(self._loop.now())
+            try:
+                await self._one_connection()
+            except DeadlinePassed:
+                push.expired(self._loop.now())
+            except MailroomError as error:
+                push.ended(self._loop.now(), str(error))
+            self._report()
+            self._on_status()
+
+    async def _one_connection(self) -> None:
+        session = await self._mail.session()
+        if session.event_source_template is None:
+            self._push.refused(self._loop.now(), _NO_CONTENT)
+            return
+        self.url = event_source_url(session.event_source_template, session.url)
+        self._web.trust(self.url)
+        headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
+        if self._push.last_event_id:
+            headers["Last-Event-ID"] = self._push.last_event_id
+        stream = await self._web.stream(Request("GET", self.url, headers))
+        try:
+            head = await self._in_time(stream.head)
+            if _is_event_stream(head):
+                await self._read(stream, session.account_id)
+            else:
+                wait = retry_after(head.headers.get("retry-after"), self._loop.clock.wall())
+                self._push.refused(self._loop.now(), head.status, wait)
+        finally:
+            stream.close()
+
+    async def _read(self, stream: Stream, account_id: str) -> None:
+        self._push.opened(self._loop.now())
+        self._report()
+        self._on_status()
+        parser = Parser(self._push.last_event_id)
+        while chunk := await self._in_time(stream.read()):
+            events = parser.feed(chunk)
+            self._push.heard(self._loop.now(), parser.last_event_id, parser.retry_seconds)
+            for event in events:
+                self._heed(event, account_id)
+        self._push.ended(self._loop.now(), None)
+
+    def _heed(self, event: Event, account_id: str) -> None:
+        interval = ping_interval(event)
+        if interval is not None:
+            self._push.pinged(self._loop.now(), interval)
+        states = changed_states(event, account_id)
+        if states:
+            self._push.changed(self._loop.now())
+            self._on_states(states)
+
+    async def _in_time(self, promise: Promise[T]) -> T:
+        assert self._push.deadline is not None
+        return await within(self._loop, promise, self._push.deadline)
+
+    def _report(self) -> None:
+        """Tell the log when something else is so than before; repeated failures are quiet."""
+        status, error = self._push.status, self._push.error
+        if status is Status.CONNECTED:
+            self._log.info("eventsource_connected", reconnects=self._push.reconnect_count)
+            self._last_report = ""
+            return
+        event, report = "eventsource_disconnected", self._log.warning
+        if status is Status.UNAVAILABLE:
+            event, report = "eventsource_unavailable", self._log.info
+        is_new = self._last_report != (error or event)
+        self._last_report = error or event
+        (report if is_new else self._log.debug)(event, error=error)
+
+
+def _is_event_stream(head: Response) -> bool:
+    kind = head.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return head.status == _OK and kind == "text/event-stream"

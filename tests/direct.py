@@ -1,0 +1,135 @@
+"""The sandbox without sockets: the service's HTTP, answered in process on the loop's own clock.
+
+Held against the real transfer by tests/test_transfer.py.
+"""
+
+import math
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from mailroom.engine.exchange import SILENCE_SECONDS, Request, Response
+from mailroom.engine.loop import Loop, Promise
+from mailroom.engine.transfer import Stream
+from mailroom.errors import TransientError
+from mailroom.sandbox import ConnectionBroken, Delivery, Feed, Sandbox
+from mailroom.sandbox import Request as SandboxRequest
+from mailroom.sandbox import Response as SandboxResponse
+
+
+class DirectHttp:
+    """An :class:`mailroom.engine.transfer.Http` that asks a sandbox."""
+
+    def __init__(self, loop: Loop, sandbox: Sandbox) -> None:
+        self._loop = loop
+        self._sandbox = sandbox
+
+    def send(self, request: Request) -> Promise[Response]:
+        promise: Promise[Response] = Promise()
+
+        def arrived(answer: SandboxResponse) -> None:
+            self._deliver(request, answer, promise)
+
+        self._ask(request, arrived, promise.reject)
+        return promise
+
+    def stream(self, request: Request) -> Stream:
+        return _DirectStream(self._loop, request, self._ask)
+
+    def _ask(
+        self,
+        request: Request,
+        arrived: Callable[[SandboxResponse], None],
+        failed: Callable[[TransientError], None],
+    ) -> None:
+        target = urlsplit(request.url)._replace(scheme="", netloc="").geturl()
+        asked = SandboxRequest.to(
+            request.method, target, dict(request.headers), request.body or b""
+        )
+
+        def ask() -> None:
+            try:
+                answer = self._sandbox.handle(asked)
+            except ConnectionBroken:
+                failed(TransientError(f"{request}: the connection broke"))
+            else:
+                arrived(answer)
+
+        self._loop.call_soon(ask)
+
+    def _deliver(
+        self, request: Request, answer: SandboxResponse, promise: Promise[Response]
+    ) -> None:
+        delivery: Delivery = answer.delivery
+        response = Response(
+            answer.status,
+            {name.lower(): value for name, value in answer.headers.items()},
+            answer.body,
+            request.url,
+            len(request.body or b""),
+            len(answer.body),
+        )
+        if math.isinf(delivery.delay_seconds):
+            when = self._loop.now() + SILENCE_SECONDS
+            error = TransientError(f"{request}: the server has sent nothing for 30 s")
+            self._loop.call_at(when, lambda: promise.reject(error))
+        elif delivery.cut_after is not None:
+            promise.reject(TransientError(f"{request}: the answer ended in the middle"))
+        elif delivery.delay_seconds:
+            when = self._loop.now() + delivery.delay_seconds
+            self._loop.call_at(when, lambda: promise.resolve(response))
+        else:
+            promise.resolve(response)
+
+
+class _DirectStream:
+    """The sandbox's feed as a stream."""
+
+    def __init__(self, loop: Loop, request: Request, ask: Callable[..., None]) -> None:
+        self.head: Promise[Response] = Promise()
+        self._loop = loop
+        self._request = request
+        self._feed: Feed | None = None
+        self._has_ended = False
+        self._reader: Promise[bytes] | None = None
+        ask(request, self._arrived, self.head.reject)
+
+    def read(self) -> Promise[bytes]:
+        self._reader = Promise()
+        self._serve()
+        return self._reader
+
+    def close(self) -> None:
+        self._has_ended = True
+        if self._feed is not None:
+            self._feed.close()
+
+    def _arrived(self, answer: SandboxResponse) -> None:
+        headers = {name.lower(): value for name, value in answer.headers.items()}
+        if self._has_ended:
+            if answer.feed is not None:
+                answer.feed.close()
+            return
+        if answer.feed is not None:
+            self._feed = answer.feed
+            self._feed.on_data(self._wake)
+            self._tick()
+        self.head.resolve(Response(answer.status, headers, b"", self._request.url))
+
+    def _wake(self) -> None:
+        self._loop.call_soon(self._serve)
+
+    def _tick(self) -> None:
+        feed = self._feed
+        if feed is None or self._has_ended or feed.closed:
+            return
+        feed.tick()
+        if feed.deadline is not None:
+            wait = max(0.0, feed.deadline - self._loop.clock.wall())
+            self._loop.call_at(self._loop.now() + wait, self._tick)
+
+    def _serve(self) -> None:
+        if self._reader is None or self._reader.done or self._feed is None:
+            return
+        chunk = self._feed.take()
+        if chunk or self._feed.closed:
+            self._reader.resolve(chunk)

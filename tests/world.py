@@ -1,0 +1,96 @@
+"""A whole account in a bottle: the service's parts, a sandbox, and time that passes for free."""
+
+from collections.abc import Callable
+from typing import Any
+
+from mailroom.engine.credentials import Basic, Logins
+from mailroom.engine.journal import Level, Log
+from mailroom.engine.loop import Loop
+from mailroom.errors import MailroomError
+from mailroom.rules.config import Config, from_data
+from mailroom.sandbox import CYRUS_3_10, Entry, Profile, Sandbox
+from mailroom.work.account import Account, History
+from tests.direct import DirectHttp
+from tests.virtual import VirtualClock
+
+URL = "http://127.0.0.1"
+
+
+class World:
+    """One account against one sandbox, on a virtual clock."""
+
+    def __init__(
+        self, profile: Profile = CYRUS_3_10, configuration: dict[str, Any] | None = None
+    ) -> None:
+        self.clock = VirtualClock()
+        self.loop = Loop(self.clock)
+        self.sandbox = Sandbox(profile, clock=self.clock.wall)
+        self.sandbox.standard_account()
+        self.events: list[tuple[str, str, dict[str, object]]] = []
+        self.config: Config = from_data(
+            {"jmap": {"url": URL, "username": "alice"}, "carddav": {"url": URL}}
+            | (configuration or {})
+        )
+        self.history = History(self.clock.wall(), self.clock.now())
+        self.account = self.new_account()
+
+    def new_account(self) -> Account:
+        """The account as after a start of the process, or a reload."""
+        login = Basic("alice", "secret")
+        log = Log(self._note, Level.DEBUG)
+        http = DirectHttp(self.loop, self.sandbox)
+        return Account(
+            self.loop, http, self.config, Logins(login, login), log, self.history, lambda: 0.0
+        )
+
+    def start(self) -> "World":
+        """Start, and run until the first poll is over."""
+        self.account.start()
+        self.run_until(lambda: self.polls > 0)
+        return self
+
+    def run_until(self, reached: Callable[[], bool], turns: int = 100_000) -> None:
+        for _ in range(turns):
+            if reached():
+                return
+            self.loop.turn()
+        raise AssertionError("it never came to that")
+
+    def run_for(self, seconds: float) -> None:
+        end = self.clock.now() + seconds
+        reached: list[bool] = []
+        self.loop.call_at(end, lambda: reached.append(True))
+        self.run_until(lambda: bool(reached))
+
+    def settle(self) -> None:
+        """Until nothing is left to do but to wait for the next minute."""
+        self.run_for(10.0)
+
+    @property
+    def polls(self) -> int:
+        return self.history.totals.poll_count
+
+    def requests_since(self, number: int) -> list[Entry]:
+        """The requests after number, the stream left out."""
+        return [entry for entry in self.sandbox.log.since(number) if not entry.is_stream]
+
+    def named(self, event: str) -> list[dict[str, object]]:
+        """The fields of every log line of that name."""
+        return [fields for _, name, fields in self.events if name == event]
+
+    def tap(self, mail_id: str, label: str) -> None:
+        """What a phone does."""
+        self.sandbox.label(mail_id, label)
+
+    def _note(self, level: Level, event: str, fields: Any) -> bool:
+        self.events.append((level.name.lower(), event, dict(fields)))
+        return True
+
+
+def failure_of(world: World) -> MailroomError | None:
+    """What comes out of the loop when the service is to end."""
+    try:
+        world.start()
+    except MailroomError as error:
+        return error
+    return None
