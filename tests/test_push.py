@@ -216,9 +216,8 @@ def test_what_the_health_view_tells() -> None:
     assert view() == ("disconnected", None, 3.0, 1, None)
     push.attempt_started(8.0)
     push.refused(8.1, 503)
-    assert view() == (
-        "disconnected", None, 3.0, 1, "the server answered the event stream with 503",
-    )  # fmt: skip
+    refused = "the server answered with HTTP 503 instead of an event stream"
+    assert view() == ("disconnected", None, 3.0, 1, refused)
     push.attempt_started(99.0)
     push.refused(99.1, 204)
     assert view() == ("unavailable", None, 3.0, 1, "the server offers no push")

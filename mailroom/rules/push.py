@@ -86,7 +86,7 @@ class Push:
         """A request for the stream is on its way; not to be called before ``next_attempt_at``."""
         self._check("attempt_started")
         if self.next_attempt_at is None or now < self.next_attempt_at:
-            raise RuntimeError(f"attempt_started at {now}, due at {self.next_attempt_at}")
+            raise RuntimeError(f"push: attempt_started at {now}, due at {self.next_attempt_at}")
         self._enter(Status.CONNECTING)
         self.deadline = now + ANSWER_SECONDS
 
@@ -112,7 +112,7 @@ class Push:
         self._wait(
             now + backoff.fail(retry_after),
             Status.DISCONNECTED,
-            f"the server answered the event stream with {status}",
+            f"the server answered with HTTP {status} instead of an event stream",
         )
 
     def heard(
@@ -154,7 +154,7 @@ class Push:
         """``deadline`` has come: the caller has cut the connection, which counts as failed."""
         self._check("expired")
         if self.deadline is None or now < self.deadline:
-            raise RuntimeError(f"expired at {now}, but the deadline is {self.deadline}")
+            raise RuntimeError(f"push: expired at {now}, but the deadline is {self.deadline}")
         if self.status is Status.CONNECTING:
             self.ended(now, f"no answer to the event stream for {ANSWER_SECONDS:g} s")
         else:
