@@ -70,7 +70,7 @@ class Feed:
             self.close()
         interval = self._subscription.ping_seconds
         if interval and now >= self._next_ping:
-            self.write(b"event: ping\ndata: " + json.dumps({"interval": interval}).encode())
+            self.write(f"event: ping\ndata: {_json({'interval': interval})}".encode())
 
     def show_states(self, event_id: int, account_id: str, states: Mapping[str, str]) -> None:
         """Write the states of the types that this client wants to hear of."""
@@ -78,7 +78,7 @@ class Feed:
         if not wanted:
             return
         change = {"@type": "StateChange", "changed": {account_id: wanted}}
-        self.write(f"id: {event_id}\nevent: state\ndata: {json.dumps(change)}".encode())
+        self.write(f"id: {event_id}\nevent: state\ndata: {_json(change)}".encode())
         if self._subscription.closes_after_state:
             self.close()
 
@@ -88,6 +88,10 @@ class Feed:
             self._next_ping = self._clock() + self._subscription.ping_seconds
             self._buffer += event + b"\n\n"
             self._listener()
+
+
+def _json(content: object) -> str:
+    return json.dumps(content, separators=(",", ":"))
 
 
 def read_subscription(request: Request) -> Subscription | Response:

@@ -1,0 +1,267 @@
+"""The servers under contract, and a plain client that speaks to either."""
+
+import base64
+import http.client
+import json
+import os
+import smtplib
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+from urllib.parse import urlsplit
+
+from mailroom.sandbox import Sandbox, serve
+
+CORE = "urn:ietf:params:jmap:core"
+MAIL = "urn:ietf:params:jmap:mail"
+SUBMISSION = "urn:ietf:params:jmap:submission"
+TIMEOUT_SECONDS = 15
+
+T = TypeVar("T")
+Json = Any
+
+
+class Server(Protocol):
+    """What a test needs of a server beyond JMAP and CardDAV."""
+
+    url: str
+    user: str
+    password: str
+
+    def deliver(self, from_header: str | None, subject: str) -> None:
+        """Have a mail arrive in Inbox, whose From header is this."""
+
+    def close(self) -> None:
+        """Let the server go."""
+
+
+class SandboxServer:
+    user = "alice"
+    password = "secret"
+
+    def __init__(self) -> None:
+        self._sandbox = Sandbox(user=self.user, password=self.password)
+        self._sandbox.standard_account()
+        self._running = serve(self._sandbox)
+        self.url = self._running.url
+
+    def deliver(self, from_header: str | None, subject: str) -> None:
+        self._sandbox.deliver(from_header, subject, "Inbox")
+
+    def close(self) -> None:
+        self._running.close()
+
+
+class CyrusServer:
+    """A Cyrus that somebody has booted: MAILROOM_CYRUS_URL, _USER, _PASSWORD, _LMTP (host:port)."""
+
+    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
+        self.url = environment["MAILROOM_CYRUS_URL"].rstrip("/")
+        self.user = environment.get("MAILROOM_CYRUS_USER", "alice")
+        self.password = environment.get("MAILROOM_CYRUS_PASSWORD", "secret")
+        self._lmtp = environment.get("MAILROOM_CYRUS_LMTP", "127.0.0.1:2003")
+
+    def deliver(self, from_header: str | None, subject: str) -> None:
+        head = [] if from_header is None else [f"From: {from_header}"]
+        head += [f"Subject: {subject}", f"Message-ID: <{uuid.uuid4()}@example.org>"]
+        message = "\r\n".join([*head, "", "Hello", ""]).encode()
+        host, _, port = self._lmtp.partition(":")
+        with smtplib.LMTP(host, int(port)) as lmtp:
+            lmtp.sendmail("sender@example.org", [self.user], message)
+
+    def close(self) -> None:
+        """Leave it running: it is not ours."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Json:
+        return json.loads(self.body)
+
+
+class Client:
+    """One connection to a server, and what every test says over it."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        credentials = f"{server.user}:{server.password}".encode()
+        self.authorization = f"Basic {base64.b64encode(credentials).decode()}"
+        self._connection = self.connect()
+        self.session: Json = self.request("GET", "/jmap/").json()
+        self.account_id: str = self.session["primaryAccounts"][MAIL]
+
+    def connect(self) -> http.client.HTTPConnection:
+        address = urlsplit(self.server.url)
+        return http.client.HTTPConnection(
+            address.hostname or "", address.port, timeout=TIMEOUT_SECONDS
+        )
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def request(
+        self, method: str, path: str, body: bytes | str = b"", **headers: str | None
+    ) -> Answer:
+        """Send one request; ``If_Match="x"`` is a header, None leaves one out."""
+        whole = {"Authorization": self.authorization} | {
+            name.replace("_", "-"): value for name, value in headers.items()
+        }
+        content = body.encode() if isinstance(body, str) else body
+        sent = {name: value for name, value in whole.items() if value is not None}
+        self._connection.request(method, path, content or None, sent)
+        response = self._connection.getresponse()
+        return Answer(response.status, dict(response.headers), response.read())
+
+    # JMAP
+
+    def post(self, content: Json) -> Answer:
+        return self.request("POST", "/jmap/", json.dumps(content), Content_Type="application/json")
+
+    def calls(self, *calls: tuple[str, Json]) -> list[tuple[str, Json]]:
+        """Make calls named 0, 1, 2 … in one request and return the names and arguments."""
+        answer = self.post(
+            {
+                "using": [CORE, MAIL],
+                "methodCalls": [
+                    [name, {"accountId": self.account_id} | arguments, str(index)]
+                    for index, (name, arguments) in enumerate(calls)
+                ],
+            }
+        )
+        assert answer.status == 200, answer
+        return [(name, arguments) for name, arguments, _ in answer.json()["methodResponses"]]
+
+    def call(self, method: str, **arguments: Json) -> Json:
+        """Make one call and return its arguments."""
+        [(name, answer)] = self.calls((method, arguments))
+        assert name == method, answer
+        return answer
+
+    def error(self, method: str, **arguments: Json) -> Json:
+        """Make one call that must fail and return the error."""
+        [(name, answer)] = self.calls((method, arguments))
+        assert name == "error", answer
+        return answer
+
+    def state(self) -> str:
+        state: str = self.call("Email/get", ids=[])["state"]
+        return state
+
+    def inbox(self) -> str:
+        boxes = self.call("Mailbox/get", ids=None, properties=["role"])["list"]
+        inbox: str = next(box["id"] for box in boxes if box["role"] == "inbox")
+        return inbox
+
+    def new_mailbox(self, **properties: Json) -> str:
+        wanted = {"name": unique("box")} | properties
+        answer = self.call("Mailbox/set", create={"new": wanted})
+        mailbox_id: str = answer["created"]["new"]["id"]
+        return mailbox_id
+
+    def mail(self, from_header: str | None = "Bob <bob@example.org>") -> str:
+        """Have a mail delivered and return its id."""
+        subject = unique("mail")
+        self.server.deliver(from_header, subject)
+        inbox = self.inbox()
+
+        def found() -> str | None:
+            (_, _), (_, got) = self.calls(
+                (
+                    "Email/query",
+                    {
+                        "filter": {"inMailbox": inbox},
+                        "sort": [{"property": "receivedAt", "isAscending": False}],
+                        "limit": 50,
+                    },
+                ),
+                (
+                    "Email/get",
+                    {
+                        "#ids": {"resultOf": "0", "name": "Email/query", "path": "/ids"},
+                        "properties": ["subject"],
+                    },
+                ),
+            )
+            return next((m["id"] for m in got["list"] if m["subject"] == subject), None)
+
+        return eventually(found)
+
+    def mail_in(self, *mailbox_ids: str) -> str:
+        """Have a mail delivered and put into exactly these mailboxes."""
+        mail_id = self.mail()
+        self.patch(mail_id, mailboxIds=dict.fromkeys(mailbox_ids, True))
+        return mail_id
+
+    def patch(self, mail_id: str, **patch: Json) -> Json:
+        return self.call("Email/set", update={mail_id: patch})
+
+    def relabel(self, mail_id: str, patch: Mapping[str, object]) -> Json:
+        """Patch single mailboxes of a mail: id → true or null."""
+        pointers = {f"mailboxIds/{id_}": value for id_, value in patch.items()}
+        return self.call("Email/set", update={mail_id: pointers})
+
+    def mailboxes_of(self, mail_id: str) -> set[str]:
+        [mail] = self.call("Email/get", ids=[mail_id], properties=["mailboxIds"])["list"]
+        return set(mail["mailboxIds"])
+
+    def is_gone(self, mail_id: str) -> bool:
+        return bool(self.call("Email/get", ids=[mail_id], properties=["id"])["notFound"])
+
+    def query(self, filter_: Json, **arguments: Json) -> list[str]:
+        ids: list[str] = self.call("Email/query", filter=filter_, **arguments)["ids"]
+        return ids
+
+
+class EventStream:
+    """An event source as it comes over the wire, one event at a time."""
+
+    def __init__(self, client: Client, query: str, **headers: str) -> None:
+        self._connection = client.connect()
+        whole = {"Authorization": client.authorization, "Accept": "text/event-stream"} | {
+            name.replace("_", "-"): value for name, value in headers.items()
+        }
+        self._connection.request("GET", f"/jmap/eventsource/?{query}", headers=whole)
+        self._response = self._connection.getresponse()
+        self.status = self._response.status
+        self.headers = self._response.headers
+
+    def event(self) -> dict[str, str]:
+        """Return the fields of the next event; empty at the end of the stream."""
+        fields: dict[str, str] = {}
+        while line := self._response.readline():
+            name, _, value = line.decode().rstrip("\r\n").partition(": ")
+            if name:
+                fields[name] = value
+            elif fields:
+                return fields
+        return fields
+
+    def changed(self, client: Client) -> dict[str, str]:
+        """Return the states that the next event names, which must be a state event."""
+        event = self.event()
+        assert event["event"] == "state", event
+        states: dict[str, str] = json.loads(event["data"])["changed"][client.account_id]
+        return states
+
+    def close(self) -> None:
+        self._response.close()
+        self._connection.close()
+
+
+def unique(prefix: str) -> str:
+    return f"{prefix}-{uuid.uuid4().hex[:12]}"
+
+
+def eventually(probe: Callable[[], T | None]) -> T:
+    """Ask until there is an answer: a real server's index and its push run behind."""
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while time.monotonic() < deadline:
+        if (result := probe()) is not None:
+            return result
+    raise AssertionError("it did not happen in time")

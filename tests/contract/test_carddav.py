@@ -1,0 +1,302 @@
+"""CardDAV (RFC 6352, 6578) as the sandbox and Cyrus both speak it."""
+
+from dataclasses import dataclass, field
+from urllib.parse import urljoin, urlsplit
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from tests.contract.peers import Answer, Client, unique
+
+D = "{DAV:}"
+C = "{urn:ietf:params:xml:ns:carddav}"
+NAMESPACES = 'xmlns:D="DAV:" xmlns:C="urn:ietf:params:xml:ns:carddav"'
+
+
+def card(uid: str, *lines: str, version: str = "3.0", name: str = "N:;;;;") -> str:
+    """A card in the form in which Cyrus keeps every line as it is."""
+    whole = ["BEGIN:VCARD", f"VERSION:{version}", f"UID:{uid}", "FN:Bob", name, *lines, "END:VCARD"]
+    return "".join(f"{line}\r\n" for line in whole if line)
+
+
+@dataclass
+class Multistatus:
+    """A 207: what was found by href, those that are gone, and the sync token."""
+
+    found: dict[str, ET.Element] = field(default_factory=dict)
+    gone: set[str] = field(default_factory=set)
+    token: str = ""
+
+    def etag(self, href: str) -> str:
+        return self.found[href].findtext(f"{D}getetag") or ""
+
+    def text(self, href: str) -> str:
+        return self.found[href].findtext(f"{C}address-data") or ""
+
+
+class Book:
+    """The default address book."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.path = f"/dav/addressbooks/user/{client.server.user}/Default/"
+
+    def put(self, href: str, text: str, **headers: str) -> Answer:
+        return self.client.request(
+            "PUT", href, text, Content_Type="text/vcard; charset=utf-8", **headers
+        )
+
+    def new(self, *lines: str) -> tuple[str, str]:
+        """Put a new card and return its href and ETag."""
+        uid = unique("card")
+        href = f"{self.path}{uid}.vcf"
+        answer = self.put(href, card(uid, *lines), If_None_Match="*")
+        assert answer.status == 201, answer
+        return href, answer.headers["ETag"]
+
+    def get(self, href: str) -> Answer:
+        return self.client.request("GET", href)
+
+    def delete(self, href: str, **headers: str) -> int:
+        return self.client.request("DELETE", href, **headers).status
+
+    def sync(self, token: str = "", data: str = "<C:address-data/>") -> Multistatus:
+        answer = self.sync_answer(token, data)
+        assert answer.status == 207, answer
+        return read(answer)
+
+    def sync_answer(self, token: str, data: str = "") -> Answer:
+        return self._report(
+            f"<D:sync-collection {NAMESPACES}><D:sync-token>{token}</D:sync-token>"
+            f"<D:sync-level>1</D:sync-level><D:prop><D:getetag/>{data}</D:prop>"
+            "</D:sync-collection>"
+        )
+
+    def multiget(self, *hrefs: str) -> Multistatus:
+        names = "".join(f"<D:href>{href}</D:href>" for href in hrefs)
+        return read(
+            self._report(
+                f"<C:addressbook-multiget {NAMESPACES}><D:prop><D:getetag/><C:address-data/>"
+                f"</D:prop>{names}</C:addressbook-multiget>"
+            )
+        )
+
+    def _report(self, body: str) -> Answer:
+        return self.client.request(
+            "REPORT", self.path, body, Content_Type="application/xml", Depth="1"
+        )
+
+
+def read(answer: Answer) -> Multistatus:
+    result = Multistatus()
+    root = ET.fromstring(answer.body.decode("utf-8", "replace"))
+    result.token = root.findtext(f"{D}sync-token") or ""
+    for response in root.findall(f"{D}response"):
+        href = response.findtext(f"{D}href") or ""
+        if "404" in (response.findtext(f"{D}status") or ""):
+            result.gone.add(href)
+        for propstat in response.findall(f"{D}propstat"):
+            prop = propstat.find(f"{D}prop")
+            if prop is not None and "200" in (propstat.findtext(f"{D}status") or ""):
+                result.found[href] = prop
+    return result
+
+
+def error_of(answer: Answer) -> set[str]:
+    return {element.tag for element in ET.fromstring(answer.body)}
+
+
+@pytest.fixture
+def book(client: Client) -> Book:
+    return Book(client)
+
+
+def test_the_address_book_is_found_from_the_well_known_address(client: Client) -> None:
+    def ask(path: str, depth: str, *names: str) -> Multistatus:
+        body = f"<D:propfind {NAMESPACES}><D:prop>{''.join(names)}</D:prop></D:propfind>"
+        answer = client.request("PROPFIND", path, body, Content_Type="text/xml", Depth=depth)
+        if answer.status == 301:
+            return ask(urlsplit(answer.headers["Location"]).path, depth, *names)
+        assert answer.status == 207, answer
+        return read(answer)
+
+    def href_in(prop: ET.Element, name: str) -> str:
+        return urljoin("/", prop.findtext(f"{name}/{D}href") or "")
+
+    start = ask("/.well-known/carddav", "0", "<D:current-user-principal/>")
+    principal = href_in(next(iter(start.found.values())), f"{D}current-user-principal")
+    homes = ask(principal, "0", "<C:addressbook-home-set/>")
+    home = href_in(homes.found[principal], f"{C}addressbook-home-set")
+    inside = ask(home, "1", "<D:resourcetype/><D:displayname/>")
+    books = [
+        href
+        for href, prop in inside.found.items()
+        if prop.find(f"{D}resourcetype/{C}addressbook") is not None
+    ]
+    assert books == [f"/dav/addressbooks/user/{client.server.user}/Default/"]
+    assert inside.found[books[0]].findtext(f"{D}displayname") == "Personal"
+
+
+def test_strangers_are_asked_for_a_password(client: Client, book: Book) -> None:
+    for authorization in (None, "Basic YWxpY2U6d3Jvbmc="):
+        answer = client.request("PROPFIND", book.path, Authorization=authorization)
+        assert answer.status == 401
+        assert answer.headers["WWW-Authenticate"].startswith("Basic realm=")
+
+
+def test_a_card_comes_back_as_it_was_put(book: Book) -> None:
+    lines = (
+        "item1.EMAIL;TYPE=INTERNET;TYPE=HOME:bob@example.org",
+        "item1.X-ABLabel:_$!<HomePage>!$_",
+        "X-foo;x-bar=baz:kept",
+        "NOTE:one\\ntwo\\, three\\; four",
+        "PRODID:-//somebody//EN",
+        "ORG:",
+    )
+    href, etag = book.new(*lines)
+    answer = book.get(href)
+    uid = href.rpartition("/")[2].removesuffix(".vcf")
+    assert answer.body.decode() == card(uid, *lines)
+    assert answer.headers["ETag"] == etag
+    assert answer.headers["Content-Type"].startswith("text/vcard")
+
+
+def test_a_new_card_is_201_a_changed_one_204_with_a_strong_etag(book: Book) -> None:
+    href, first = book.new()
+    uid = href.rpartition("/")[2].removesuffix(".vcf")
+    changed = book.put(href, card(uid, "NOTE:new"), If_Match=first)
+    assert changed.status == 204
+    assert changed.headers["ETag"].startswith('"')
+    assert changed.headers["ETag"] != first
+    assert book.put(href, card(uid), If_Match=changed.headers["ETag"]).headers["ETag"] == first
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [{"If_None_Match": "*"}, {"If_Match": '"0"'}, {"If_Match": "0"}, {"If_Match": '"0", "1"'}],
+)
+def test_a_condition_that_does_not_hold_is_412(book: Book, condition: dict[str, str]) -> None:
+    href, etag = book.new()
+    uid = href.rpartition("/")[2].removesuffix(".vcf")
+    assert book.put(href, card(uid, "NOTE:new"), **condition).status == 412
+    assert book.get(href).headers["ETag"] == etag
+
+
+def test_a_card_that_is_not_there_matches_nothing(book: Book) -> None:
+    href = f"{book.path}{unique('none')}.vcf"
+    assert book.put(href, card("none"), If_Match='"0"').status == 412
+    assert book.put(href, card("none"), If_Match="*").status == 412
+    assert book.get(href).status == 404
+    assert book.delete(href) == 404
+
+
+def test_a_card_is_deleted_by_its_etag_and_its_href_is_free_again(book: Book) -> None:
+    href, etag = book.new()
+    assert book.delete(href, If_Match='"0"') == 412
+    assert book.delete(href, If_Match=etag) == 204
+    assert book.delete(href) == 404
+    uid = href.rpartition("/")[2].removesuffix(".vcf")
+    assert book.put(href, card(uid), If_None_Match="*").status == 201
+
+
+@pytest.mark.parametrize(
+    ("text", "condition"),
+    [
+        (card("x").replace("UID:x\r\n", ""), "valid-address-data"),
+        (card("x").replace("FN:Bob\r\n", ""), "valid-address-data"),
+        (card("x", name=""), "valid-address-data"),
+        ("not a card", "valid-address-data"),
+        (card("x", version="2.1"), "supported-address-data"),
+    ],
+)
+def test_a_bad_card_is_403_with_the_reason(book: Book, text: str, condition: str) -> None:
+    answer = book.put(f"{book.path}{unique('bad')}.vcf", text, If_None_Match="*")
+    assert answer.status == 403
+    assert f"{C}{condition}" in error_of(answer)
+
+
+def test_a_vcard_4_needs_no_n(book: Book) -> None:
+    uid = unique("four")
+    answer = book.put(f"{book.path}{uid}.vcf", card(uid, version="4.0", name=""))
+    assert answer.status == 201
+
+
+def test_a_card_keeps_its_uid_but_two_may_have_the_same(book: Book) -> None:
+    href, _ = book.new()
+    uid = href.rpartition("/")[2].removesuffix(".vcf")
+    assert book.put(href, card("another")).status == 403
+    assert book.put(f"{book.path}{unique('twin')}.vcf", card(uid)).status == 201
+
+
+def test_a_group_keeps_its_members(book: Book) -> None:
+    members = ("X-ADDRESSBOOKSERVER-MEMBER:urn:uuid:u-1", "X-ADDRESSBOOKSERVER-MEMBER:urn:uuid:u-2")
+    href, _ = book.new("X-ADDRESSBOOKSERVER-KIND:group", *members)
+    assert all(member in book.get(href).body.decode() for member in members)
+
+
+def test_a_first_sync_has_every_card_and_a_token(book: Book) -> None:
+    href, etag = book.new("NOTE:all")
+    everything = book.sync()
+    assert everything.token
+    assert everything.etag(href) == etag
+    assert "NOTE:all" in everything.text(href)
+
+
+def test_a_later_sync_has_what_changed_since(book: Book) -> None:
+    (changed, _), (deleted, _), _ = book.new(), book.new(), book.new()
+    token = book.sync().token
+    assert book.sync(token) == Multistatus(token=token)
+    uid = changed.rpartition("/")[2].removesuffix(".vcf")
+    book.put(changed, card(uid, "NOTE:changed"))
+    book.delete(deleted)
+    new, _ = book.new()
+    fleeting, _ = book.new()
+    book.delete(fleeting)
+    later = book.sync(token)
+    assert set(later.found) == {changed, new}
+    assert later.gone - {fleeting} == {deleted}
+    assert later.token != token
+
+
+@pytest.mark.parametrize("token", ["nonsense", "data:,0-0", "data:,sandbox-99999"])
+def test_a_token_that_is_none_is_403(book: Book, token: str) -> None:
+    answer = book.sync_answer(token)
+    assert answer.status == 403
+    assert f"{D}valid-sync-token" in error_of(answer)
+
+
+def test_a_sync_shows_the_named_properties_alone(book: Book) -> None:
+    href, etag = book.new(
+        "item1.EMAIL;TYPE=HOME:bob@example.org",
+        "item1.X-ABLabel:x",
+        "TEL:1",
+        "X-MAILROOM-CREATED:0",
+    )
+    names = "".join(f'<C:prop name="{name}"/>' for name in ("UID", "EMAIL", "X-MAILROOM-CREATED"))
+    shown = book.sync(data=f"<C:address-data>{names}</C:address-data>")
+    uid = href.rpartition("/")[2].removesuffix(".vcf")
+    assert shown.text(href).split() == [
+        "BEGIN:VCARD",
+        f"UID:{uid}",
+        "item1.EMAIL;TYPE=HOME:bob@example.org",
+        "X-MAILROOM-CREATED:0",
+        "END:VCARD",
+    ]
+    assert shown.etag(href) == etag
+
+
+def test_a_multiget_has_the_cards_asked_for_and_names_those_not_there(book: Book) -> None:
+    (one, etag), (two, _) = book.new("NOTE:one"), book.new()
+    book.new()
+    missing = f"{book.path}missing.vcf"
+    answer = book.multiget(one, two, missing)
+    assert set(answer.found) == {one, two}
+    assert answer.gone == {missing}
+    assert answer.etag(one) == etag
+    assert "NOTE:one" in answer.text(one)
+
+
+def test_line_ends_are_lf_in_a_report_and_crlf_in_a_get(book: Book) -> None:
+    href, _ = book.new()
+    assert "\r" not in book.multiget(href).text(href)
+    assert book.get(href).body.count(b"\r\n") == 6
