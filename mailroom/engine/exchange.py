@@ -222,7 +222,8 @@ class StreamExchange(Exchange):
         curl.setopt(pycurl.FRESH_CONNECT, 1)
 
     def on_head(self) -> None:
-        head = self.response(b"")
+        # No getinfo here: libcurl is at work, and refuses it.
+        head = Response(self._status, self._headers, url=self.request.url)
         self._loop.call_soon(lambda: self.head.resolve(head))
 
     def fail(self, error: MailroomError) -> None:

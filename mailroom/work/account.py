@@ -3,7 +3,6 @@
 The account turns what the schedule decides into polls, and what polls bring into history.
 """
 
-import base64
 import os
 import random
 from collections import deque
@@ -11,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from mailroom import __version__
-from mailroom.engine.credentials import Basic, Bearer, Logins
+from mailroom.engine.credentials import Logins
 from mailroom.engine.journal import Log
 from mailroom.engine.loop import Loop, Task, Timer
 from mailroom.engine.transfer import Http
@@ -29,11 +28,9 @@ from mailroom.rules.health import Phase, PollView, PushStatus, Snapshot, Totals,
 from mailroom.rules.push import Push, Status
 from mailroom.rules.schedule import Schedule, Timing, Trigger
 from mailroom.wire.jmap import MethodError
-from mailroom.work.contacts import ContactsConversation
+from mailroom.work.conversations import converse
 from mailroom.work.listener import Listener
-from mailroom.work.mail import MailConversation
 from mailroom.work.poll import Outcome, Poller
-from mailroom.work.web import Authorization, Web
 
 # The first poll waits this long for the stream to open: then one poll serves for both.
 _STREAM_FIRST_SECONDS = 2.0
@@ -83,24 +80,19 @@ class Account:
         self._log = log
         self._history = history
         self._has_started = False
+        self._is_closed = False
         self._timer: Timer | None = None
         self._tasks: list[Task[None]] = []
-        totals, polling = history.totals, config.polling
-        jmap_web = Web(loop, http, self._jmap_login(logins), _secret(logins.jmap), totals)
-        dav_web = Web(
-            loop, http, self._dav_login(logins), "the credential carddav-password", totals
-        )
-        self._mail = MailConversation(loop, jmap_web, config.jmap.url)
-        self._contacts = ContactsConversation(
-            loop, dav_web, config.carddav.url, config.carddav.addressbook
-        )
-        self._poller = Poller(loop, config, self._mail, self._contacts, log)
+        talks = converse(loop, http, config, logins, history.totals)
+        self._mail = talks.mail
+        self._poller = Poller(loop, config, talks.mail, talks.contacts, log)
+        polling = config.polling
         self._schedule = Schedule(
             Timing(polling.poll_interval, polling.quiet_seconds, polling.debounce_seconds), jitter
         )
         self._push = Push(loop.now(), jitter)
         self._listener = Listener(
-            loop, jmap_web, self._mail, log, self._push, self._on_states, self._on_push_status
+            loop, talks.web, talks.mail, log, self._push, self._on_states, self._on_push_status
         )
         self._refusals = Backoff(jitter, base=60.0, cap=3600.0)
 
@@ -111,7 +103,7 @@ class Account:
 
     def close(self) -> None:
         """Stop where everything stands: any point is a safe point."""
-        self._has_started = True
+        self._has_started = self._is_closed = True
         if self._timer:
             self._timer.cancel()
         for task in self._tasks:
@@ -272,6 +264,8 @@ class Account:
         report("poll_failed", trigger=trigger, kind=kind, error=reason)
 
     def _phase(self) -> Phase:
+        if self._is_closed:
+            return Phase.STOPPING
         if self._schedule.polling:
             return Phase.POLLING
         if self._schedule.backing_off:
@@ -299,32 +293,6 @@ class Account:
     def _wall(self, instant: float | None) -> float | None:
         """An instant of the loop's clock as people's time."""
         return None if instant is None else self._loop.clock.wall() + instant - self._loop.now()
-
-    def _jmap_login(self, logins: Logins) -> Authorization:
-        async def authorization() -> str:
-            return _header(logins.jmap, "")
-
-        return authorization
-
-    def _dav_login(self, logins: Logins) -> Authorization:
-        async def authorization() -> str:
-            username = logins.carddav.username or (await self._mail.session()).username
-            return _header(logins.carddav, username)
-
-        return authorization
-
-
-def _header(login: Bearer | Basic, username: str) -> str:
-    """The Authorization header (RFC 6750, 7617)."""
-    if isinstance(login, Bearer):
-        return f"Bearer {login.token}"
-    pair = f"{login.username or username}:{login.password}".encode()
-    return f"Basic {base64.b64encode(pair).decode()}"
-
-
-def _secret(login: Bearer | Basic) -> str:
-    name = "jmap-token" if isinstance(login, Bearer) else "jmap-password"
-    return f"the credential {name}"
 
 
 def _nothing() -> None:

@@ -61,7 +61,7 @@ class ContactsConversation:
 
     async def fetch(self, hrefs: Iterable[str]) -> dict[str, Stored | UnsafeCard]:
         """The whole cards at ``hrefs``, those that are there; UnsafeCard for one not to touch."""
-        url = await self._book()
+        url = await self.url()
         wanted = sorted(set(hrefs))
         batches = [
             wanted[start : start + _CARDS_PER_REQUEST]
@@ -79,7 +79,7 @@ class ContactsConversation:
 
     async def href_of(self, uid: str) -> str:
         """Where a card that we create stands."""
-        return dav.canonical_href(urljoin(await self._book(), f"{uid}.vcf"))
+        return dav.canonical_href(urljoin(await self.url(), f"{uid}.vcf"))
 
     async def create(self, href: str, card: Card) -> Stored | None:
         """Put a new card; None where there is one already."""
@@ -120,7 +120,7 @@ class ContactsConversation:
         return True
 
     async def _sync_once(self) -> bool:
-        url = await self._book()
+        url = await self.url()
         request = _xml("REPORT", url, dav.sync_collection(self._token), "0")
         response = await self._web.send(request, accept=(_MULTISTATUS, _FORBIDDEN, 409, _FAILED))
         if response.status != _MULTISTATUS:
@@ -182,7 +182,8 @@ class ContactsConversation:
             raise SenderFailed(f"the server refuses the card {href}: {why}")
         return response
 
-    async def _book(self) -> str:
+    async def url(self) -> str:
+        """The address book's; discovered when it is first needed."""
         if self._book_url is None:
             self._book_url = await self._discover()
         return self._book_url

@@ -1,0 +1,158 @@
+"""The commands. An error that a user can cause is one clear line on stderr and an exit code."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from mailroom import __version__
+from mailroom.errors import (
+    EXIT_CONFIGURATION,
+    EXIT_CREDENTIALS,
+    ConfigurationError,
+    CredentialsRefused,
+    MailroomError,
+)
+
+_HEALTHY = 200
+_ACCEPTED = 202
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code (0; 1; 2 usage; 70, 77, 78 as documented)."""
+    options = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = options.command
+    try:
+        code = command(options)
+        sys.stdout.flush()
+        return code
+    except ConfigurationError as error:
+        for problem in error.problems:
+            _complain(problem)
+        return EXIT_CONFIGURATION
+    except CredentialsRefused as error:
+        _complain(str(error))
+        return EXIT_CREDENTIALS
+    except MailroomError as error:
+        _complain(str(error))
+        return 1
+    except BrokenPipeError:
+        # Whoever read our output has gone (`mailroom status | head`): nothing to complain about.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+
+
+def _complain(message: str) -> None:
+    sys.stderr.write(f"mailroom: {message}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="mailroom",
+        description="Screen mail: one label on one mail files its sender for good.",
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def add(name: str, command: Callable[[argparse.Namespace], int], summary: str) -> _Command:
+        sub = commands.add_parser(name, help=summary, description=summary)
+        sub.set_defaults(command=command)
+        return sub
+
+    run = add("run", _run, "run the service, in the foreground")
+    check = add("check", _check, "check configuration, credentials, servers, mailboxes, groups")
+    config = add("config", _config, "show the effective configuration, secrets hidden")
+    for sub in (run, check, config):
+        sub.add_argument("--config", metavar="FILE", help="the configuration file")
+    status = add("status", _status, "show how the running service is")
+    status.add_argument("--json", action="store_true", help="print the answer of /status as it is")
+    status.add_argument(
+        "--watch", action="store_true", help="then a line per poll that happens and per triage"
+    )
+    poll = add("poll", _poll, "make the running service poll now")
+    for sub in (run, status, poll):
+        sub.add_argument("--socket", metavar="PATH", type=Path, help="the status socket")
+    demo = add("demo", _demo, "show the service at work on a mail server of its own")
+    demo.add_argument("--stay", action="store_true", help="go on running, to play with")
+    add("version", _version, "print the version")
+    return parser
+
+
+_Command = argparse.ArgumentParser
+
+
+def _run(options: argparse.Namespace) -> int:
+    from mailroom.service import Options, Service  # noqa: PLC0415 - 20 MiB other commands spare
+
+    code = Service(Options(options.config, options.socket), os.environ).run()
+    # A thread of libcurl's resolver may still wait for a name server; nobody waits for it.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _check(options: argparse.Namespace) -> int:
+    from mailroom.terminal import show_check  # noqa: PLC0415 - brings rich
+
+    return show_check(options.config, os.environ)
+
+
+def _config(options: argparse.Namespace) -> int:
+    from mailroom.engine.configfile import find_config, load  # noqa: PLC0415
+    from mailroom.engine.credentials import load_credentials  # noqa: PLC0415
+    from mailroom.rules.configtext import effective  # noqa: PLC0415 - brings yaml
+
+    config = load(find_config(options.config, os.environ))
+    sys.stdout.write(effective(config, load_credentials(os.environ).sources))
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    from mailroom.terminal import show_status, watch  # noqa: PLC0415 - brings rich
+
+    path = _socket(options)
+    if options.json:
+        answer = _ask(path, "GET", "/status")
+        sys.stdout.write(json.dumps(json.loads(answer), indent=2, ensure_ascii=False) + "\n")
+        return 0
+    healthy = show_status(json.loads(_ask(path, "GET", "/status")))
+    if options.watch:
+        watch(lambda: json.loads(_ask(path, "GET", "/status")))
+    return 0 if healthy else 1
+
+
+def _poll(options: argparse.Namespace) -> int:
+    _ask(_socket(options), "POST", "/poll")
+    return 0
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from mailroom.demo import demo  # noqa: PLC0415 - the sandbox needs Radicale
+
+    return demo(stay=options.stay)
+
+
+def _version(_options: argparse.Namespace) -> int:
+    sys.stdout.write(f"mailroom {__version__}\n")
+    return 0
+
+
+def _socket(options: argparse.Namespace) -> Path:
+    from mailroom.engine.sockets import socket_paths  # noqa: PLC0415
+
+    if options.socket:
+        return Path(options.socket)
+    paths = socket_paths(os.environ)
+    return next((path for path in paths if path.exists()), paths[-1])
+
+
+def _ask(path: Path, method: str, target: str) -> bytes:
+    from mailroom.engine.client import ask  # noqa: PLC0415
+
+    code, body = ask(path, method, target)
+    if code not in (_HEALTHY, _ACCEPTED):
+        raise MailroomError(f"{method} {target} on {path}: the service answered {code}")
+    return body

@@ -1,0 +1,179 @@
+"""The service: one loop, one account, a status socket, and systemd on the other side.
+
+Here everything is wired together; nothing is decided. Any instant is a safe one to stop at
+(SPEC: the mail server is the only database), so a stop answers whom it owes an answer and ends.
+"""
+
+import os
+import signal
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from mailroom import __version__
+from mailroom.engine.clock import BoottimeClock
+from mailroom.engine.configfile import find_config, load
+from mailroom.engine.credentials import Logins, load_credentials, logins
+from mailroom.engine.endpoint import Answerer, Endpoint, routes
+from mailroom.engine.journal import Level, Log, choose_sink
+from mailroom.engine.loop import Loop
+from mailroom.engine.notify import Notify, Watchdog, watchdog_interval
+from mailroom.engine.sockets import inherited, listen, socket_paths, unlisten
+from mailroom.engine.transfer import Transfer
+from mailroom.errors import (
+    EXIT_BUG,
+    EXIT_CONFIGURATION,
+    EXIT_CREDENTIALS,
+    ConfigurationError,
+    CredentialsRefused,
+    MailroomError,
+)
+from mailroom.rules.config import Config
+from mailroom.rules.health import healthz, status
+from mailroom.rules.metrics import METRICS_TYPE, metrics
+from mailroom.rules.statusline import status_line
+from mailroom.wire.http1 import Answer, json_answer
+from mailroom.work.account import Account, History
+
+USER_AGENT = f"Mailroom/{__version__}"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says about a run; None: look at the usual places."""
+
+    config: str | None = None
+    socket: Path | None = None
+
+
+class Service:
+    """One process. ``environ`` is read for systemd's variables and the credentials."""
+
+    def __init__(self, options: Options, environ: Mapping[str, str]) -> None:
+        self._options = options
+        self._environ = environ
+        self._loop = Loop(BoottimeClock())
+        self._notify = Notify()
+        self._log = Log(choose_sink(environ))
+        self._history = History(self._loop.clock.wall(), self._loop.now())
+
+    def run(self) -> int:
+        """Serve until a signal says stop; returns the exit code."""
+        try:
+            self._heed_signals()
+            self._start()
+            self._loop.run()
+        except ConfigurationError as error:
+            self._refuse("config_refused", error.problems)
+            return EXIT_CONFIGURATION
+        except CredentialsRefused as error:
+            self._refuse("credentials_refused", [str(error)])
+            return EXIT_CREDENTIALS
+        except MailroomError as error:
+            self._refuse("start_refused", [str(error)])
+            return 1
+        except Exception:  # noqa: BLE001 - a bug: systemd restarts us, the journal has the details
+            traceback.print_exc()
+            self._refuse("bug", ["an error that nobody foresaw; the traceback is in the journal"])
+            return EXIT_BUG
+        self._stop()
+        return 0
+
+    def _start(self) -> None:
+        config, who = self._read_configuration()
+        listener = inherited(self._environ, os.getpid())
+        self._own_listener = None
+        if listener is None:
+            path = self._options.socket or socket_paths(self._environ)[0]
+            listener = self._own_listener = listen(path)
+        self._endpoint = Endpoint(self._loop, listener, self._answerer())
+        self._open_account(config, who)
+        interval = watchdog_interval(self._environ, os.getpid())
+        if interval is not None:
+            Watchdog(self._loop, self._notify, interval)
+        self._notify.ready()
+        self._log.info("service_started", version=__version__, account=config.jmap.url)
+        self._tell_systemd()
+
+    def _stop(self) -> None:
+        if self._own_listener:
+            unlisten(self._own_listener)
+        self._endpoint.drain()
+        self._log.info("service_stopped", polls=self._history.totals.poll_count)
+
+    def _read_configuration(self) -> tuple[Config, Logins]:
+        config = load(find_config(self._options.config, self._environ))
+        return config, logins(config, load_credentials(self._environ))
+
+    def _open_account(self, config: Config, who: Logins) -> None:
+        self._log.threshold = Level[config.logging.level.upper()]
+        self._log.sink = choose_sink(self._environ, config.logging.format)
+        self._transfer = Transfer(self._loop, USER_AGENT, config.tls.ca_file)
+        self._account = Account(self._loop, self._transfer, config, who, self._log, self._history)
+        self._account.on_change = self._tell_systemd
+        self._account.start()
+
+    def _heed_signals(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.on_signal(number, partial(self._stop_for, number))
+        self._loop.on_signal(signal.SIGHUP, self._reload)
+        self._loop.on_signal(signal.SIGUSR1, self._poll_now)
+
+    def _stop_for(self, number: signal.Signals) -> None:
+        self._log.info("shutdown_signal_received", signal=number.name)
+        self._notify.stopping()
+        self._account.close()
+        self._tell_systemd()
+        self._loop.stop()
+
+    def _reload(self) -> None:
+        """Read the configuration again; a bad one is reported and the old one kept."""
+        self._notify.reloading()
+        try:
+            config, who = self._read_configuration()
+        except ConfigurationError as error:
+            for problem in error.problems:
+                self._log.error("config_refused", problem=problem, kept="the old configuration")
+        else:
+            self._account.close()
+            self._transfer.close()
+            self._open_account(config, who)
+            self._log.info("config_reloaded")
+        self._notify.ready()
+        self._tell_systemd()
+
+    def _poll_now(self) -> None:
+        self._account.poll_now()
+
+    def _answerer(self) -> Answerer:
+        return routes(
+            {
+                "/healthz": {"GET": lambda: json_answer(*healthz(self._account.snapshot()))},
+                "/status": {"GET": lambda: json_answer(200, status(self._account.snapshot()))},
+                "/metrics": {"GET": self._answer_metrics},
+                "/poll": {"POST": self._answer_poll},
+            }
+        )
+
+    def _answer_metrics(self) -> Answer:
+        return Answer(200, metrics(self._account.snapshot()).encode(), METRICS_TYPE)
+
+    def _answer_poll(self) -> Answer:
+        self._poll_now()
+        return json_answer(202, {"status": "accepted"})
+
+    def _tell_systemd(self) -> None:
+        self._notify.status(status_line(self._account.snapshot(), _local_clock_face))
+
+    def _refuse(self, event: str, problems: list[str] | tuple[str, ...]) -> None:
+        """The process is to end: say why, in the log and in ``systemctl status``."""
+        for problem in problems:
+            self._log.error(event, problem=problem)
+        self._notify.status(f"{event.replace('_', ' ')}: {problems[0]}")
+
+
+def _local_clock_face(at: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(at))

@@ -1,0 +1,106 @@
+"""``mailroom check``: walk through everything that the service will need, and tell of each step."""
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from mailroom.engine.exchange import Request
+from mailroom.engine.loop import DeadlinePassed, Loop, within
+from mailroom.errors import CredentialsRefused, LastingTrouble, MailroomError, TransientError
+from mailroom.rules.config import Config
+from mailroom.rules.places import find_places
+from mailroom.wire.jmap_push import event_source_url
+from mailroom.work.conversations import Conversations
+
+_PUSH_SECONDS = 10.0
+_OK = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One step: what was looked at, what was found, and the error if it is in the way."""
+
+    what: str
+    detail: str
+    error: MailroomError | None = None
+
+
+class Check:
+    """The steps, in the order in which each makes the next possible."""
+
+    def __init__(self, loop: Loop, config: Config, talks: Conversations) -> None:
+        self._loop = loop
+        self._config = config
+        self._talks = talks
+
+    async def run(self, report: Callable[[Finding], None]) -> list[Finding]:
+        """Report every step; those that depend on a failed one are left out."""
+        findings: list[Finding] = []
+
+        async def step(what: str, work: Coroutine[Any, Any, str]) -> bool:
+            try:
+                finding = Finding(what, await work)
+            except MailroomError as error:
+                finding = Finding(what, str(error), error)
+            findings.append(finding)
+            report(finding)
+            return finding.error is None
+
+        if await step("mail server", self._session()):
+            await step("mailboxes", self._mailboxes())
+            await step("push", self._push())
+        if await step("address book", self._address_book()):
+            await step("contact groups", self._groups())
+        return findings
+
+    async def _session(self) -> str:
+        session = await self._talks.mail.session()
+        limits = session.limits
+        return (
+            f"{session.api_url}, account {session.account_id} "
+            f"({limits.get} mails per request, {limits.concurrent} requests at a time)"
+        )
+
+    async def _mailboxes(self) -> str:
+        reading = await self._talks.mail.open(())
+        find_places(self._config, reading.mailboxes)
+        return f"all {len(self._config.managed_mailboxes)} are there"
+
+    async def _push(self) -> str:
+        session = await self._talks.mail.session()
+        interval = f"{self._config.polling.poll_interval:g} s"
+        if session.event_source_template is None:
+            return f"not offered here: mailroom polls every {interval}"
+        url = event_source_url(session.event_source_template, session.url)
+        self._talks.web.trust(url)
+        request = Request("GET", url, {"Accept": "text/event-stream"})
+        stream = await self._talks.web.stream(request)
+        try:
+            head = await within(self._loop, stream.head, self._loop.now() + _PUSH_SECONDS)
+        except DeadlinePassed:
+            return f"no answer within {_PUSH_SECONDS:.0f} s: mailroom polls every {interval}"
+        finally:
+            stream.close()
+        if head.status == _OK:
+            return "the event stream opens"
+        return f"not offered here ({head.status}): mailroom polls every {interval}"
+
+    async def _address_book(self) -> str:
+        contacts = self._talks.contacts
+        await contacts.sync()
+        return f"{await contacts.url()}, {len(contacts.book)} cards"
+
+    async def _groups(self) -> str:
+        marks, triage = self._config.mailroom, self._config.triage
+        names = (*triage.groups, marks.provenance_group)
+        missing = [name for name in names if self._talks.contacts.book.group(name) is None]
+        if missing:
+            raise LastingTrouble(f"missing: {', '.join(missing)}: run mailroom setup")
+        return f"all {len(names)} are there"
+
+
+def worst(findings: list[Finding]) -> MailroomError | None:
+    """The error that decides the exit code: refused credentials before anything else."""
+    errors = [finding.error for finding in findings if finding.error]
+    order = (CredentialsRefused, LastingTrouble, TransientError, MailroomError)
+    return next((error for kind in order for error in errors if isinstance(error, kind)), None)

@@ -1,0 +1,49 @@
+"""The conversations of one account: how they log in, and where."""
+
+import base64
+from dataclasses import dataclass
+
+from mailroom.engine.credentials import Basic, Bearer, Logins
+from mailroom.engine.loop import Loop
+from mailroom.engine.transfer import Http
+from mailroom.rules.config import Config
+from mailroom.rules.health import Totals
+from mailroom.work.contacts import ContactsConversation
+from mailroom.work.mail import MailConversation
+from mailroom.work.web import Web
+
+
+@dataclass(frozen=True, slots=True)
+class Conversations:
+    """Mail and contacts of one account; ``web`` is the one that mail and push go through."""
+
+    web: Web
+    mail: MailConversation
+    contacts: ContactsConversation
+
+
+def converse(
+    loop: Loop, http: Http, config: Config, logins: Logins, totals: Totals
+) -> Conversations:
+    """Set up both conversations; nothing is sent yet."""
+
+    async def jmap_login() -> str:
+        return _header(logins.jmap, "")
+
+    async def dav_login() -> str:
+        return _header(logins.carddav, logins.carddav.username or (await mail.session()).username)
+
+    secret = "jmap-token" if isinstance(logins.jmap, Bearer) else "jmap-password"
+    web = Web(loop, http, jmap_login, f"the credential {secret}", totals)
+    mail = MailConversation(loop, web, config.jmap.url)
+    dav_web = Web(loop, http, dav_login, "the credential carddav-password", totals)
+    contacts = ContactsConversation(loop, dav_web, config.carddav.url, config.carddav.addressbook)
+    return Conversations(web, mail, contacts)
+
+
+def _header(login: Bearer | Basic, username: str) -> str:
+    """The Authorization header (RFC 6750 §2.1, RFC 7617)."""
+    if isinstance(login, Bearer):
+        return f"Bearer {login.token}"
+    pair = f"{login.username or username}:{login.password}".encode()
+    return f"Basic {base64.b64encode(pair).decode()}"
