@@ -101,6 +101,20 @@ def sort_out(mails: Iterable[Mail], places: Places, own: AbstractSet[str]) -> Ve
     return Verdicts(tuple(taps), tuple(conflicts), tuple(unusable), tuple(own_mail), tuple(settled))
 
 
+def marked(verdicts: Verdicts, places: Places) -> dict[str, Patch]:
+    """The patches for mail that is not triaged: error labels on and off, labels off."""
+    error, labels = {places.error}, frozenset(places.labels)
+    is_alone = not (verdicts.taps or verdicts.conflicts or verdicts.unusable)
+    patches = {mail.id: moved(mail, places, on=error, off=labels) for mail in verdicts.unusable}
+    for mail in verdicts.own:
+        patches[mail.id] = moved(mail, places, on=error if is_alone else set(), off=labels)
+    for mail in verdicts.settled:
+        patches[mail.id] = moved(mail, places, off=error)
+    for conflict in verdicts.conflicts:
+        patches |= {mail.id: moved(mail, places, on=error, off=set()) for mail in conflict.mails}
+    return {mail_id: patch for mail_id, patch in patches.items() if patch}
+
+
 def filed(mail: Mail, tap: Tap, places: Places, *, warn: bool = False) -> Patch:
     """The patch that files a sender's mail by ``tap``, or takes it back to Screener; empty if
     nothing is to change.

@@ -59,8 +59,10 @@ class Job:
 
     @property
     def has_other_name(self) -> bool:
-        """The mail's display name is another than that of the contact that was there."""
-        return any(name_mismatch(name, self.contact_name) for name in self.tap.names)
+        """A triage whose mail has another display name than the contact that was there."""
+        return self.category is not None and any(
+            name_mismatch(name, self.contact_name) for name in self.tap.names
+        )
 
 
 @dataclass(slots=True)

@@ -18,7 +18,7 @@ from mailroom.errors import ProtocolError, SenderFailed, TransientError
 from mailroom.rules.config import Config
 from mailroom.rules.failures import Failures
 from mailroom.rules.places import Places, find_places
-from mailroom.rules.triage import Patch, Tap, Verdicts, filed, moved, sender_of, sort_out
+from mailroom.rules.triage import Patch, Tap, Verdicts, filed, marked, sender_of, sort_out
 from mailroom.wire.jmap import Mail, MethodError
 from mailroom.work.contacts import ContactsConversation
 from mailroom.work.enrol import Enrolment, Job
@@ -95,8 +95,10 @@ class Poller:
             self.failures.keep_only(set())
             return Outcome(reading.sent_at, _known(reading))
         done = [job for job in await self._triage(jobs, places) if job.error is None]
-        patches = newcomers | self._label_patches(done, verdicts, places)
+        marks = marked(verdicts, places)
+        patches = newcomers | self._tap_patches(done, places) | marks
         refused, closing = await self._mail.close(patches, in_any(places.queried))
+        self._report_marks(done, verdicts, marks, places)
         _note_refusals(refused, {mail.id: job for job in done for mail in job.tap.mails})
         self._heed_failures(jobs, verdicts)
         return self._outcome(reading, closing, jobs, verdicts, len(newcomers))
@@ -216,43 +218,32 @@ class Poller:
         if patches:
             _note_refusals(await self._mail.update(patches), owners)
 
-    def _label_patches(
-        self, done: Iterable[Job], verdicts: Verdicts, places: Places
-    ) -> dict[str, Patch]:
-        """The last patches of a poll: all that carries a label."""
+    def _tap_patches(self, done: Iterable[Job], places: Places) -> dict[str, Patch]:
+        """File the labelled mail itself, label off."""
         patches: dict[str, Patch] = {}
-        warnings = self._config.mailroom.warnings_enabled
         for job in done:
-            warn = warnings and job.category is not None and job.has_other_name
+            warn = job.has_other_name and self._config.mailroom.warnings_enabled
             for mail in job.tap.mails:
                 patches[mail.id] = filed(mail, job.tap, places, warn=warn)
             job.filed += len(job.tap.mails)
-            if warn:
-                self._log.warning(
-                    "name_mismatch",
-                    sender=job.tap.sender,
-                    name=job.tap.names[0],
-                    contact_name=job.contact_name,
-                )
-        error, labels = {places.error}, frozenset(places.labels)
+        return patches
+
+    def _report_marks(
+        self, done: Iterable[Job], verdicts: Verdicts, marks: Mapping[str, Patch], places: Places
+    ) -> None:
+        """Tell what the user has to look at; of a conflict only when its mail gets the label."""
+        for job in done:
+            if job.has_other_name:
+                names = {"name": job.tap.names[0], "contact_name": job.contact_name}
+                self._log.warning("name_mismatch", sender=job.tap.sender, **names)
         for mail in verdicts.unusable:
             self._log.warning("sender_unusable", mail=mail.id)
-            patches[mail.id] = moved(mail, places, on=error, off=labels)
-        is_alone = not (verdicts.taps or verdicts.conflicts or verdicts.unusable)
-        for mail in verdicts.own:
-            patches[mail.id] = moved(mail, places, on=error if is_alone else set(), off=labels)
-        for mail in verdicts.settled:
-            patches[mail.id] = moved(mail, places, off=error)
         for conflict in verdicts.conflicts:
-            marks = {mail.id: moved(mail, places, on=error, off=set()) for mail in conflict.mails}
-            if any(marks.values()):
+            if not marks.keys().isdisjoint(_ids(conflict.mails)):
+                categories = sorted(_label_names(conflict.label_ids, places))
                 self._log.warning(
-                    "conflict_detected",
-                    sender=conflict.sender,
-                    categories=sorted(_label_names(conflict.label_ids, places)),
+                    "conflict_detected", sender=conflict.sender, categories=categories
                 )
-            patches |= marks
-        return {mail_id: patch for mail_id, patch in patches.items() if patch}
 
     def _heed_failures(self, jobs: Iterable[Job], verdicts: Verdicts) -> None:
         """Note and report the senders that failed. Trouble that passes fails the poll instead,
