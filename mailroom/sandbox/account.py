@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from typing import Final
 
 from mailroom.sandbox.addresses import Address, parse_addresses
-from mailroom.sandbox.book import property_of
 from mailroom.sandbox.carddav import CardDav
+from mailroom.sandbox.cards import is_group, plain_uid, property_of
 from mailroom.sandbox.profile import Profile
 from mailroom.sandbox.store import Mail, Mailbox, MailStore
 
@@ -41,7 +41,7 @@ class Account:
         self.lock = threading.RLock()
         self.clock = clock
         self._store = MailStore(seed, pushes_counts=profile.pushes_counts)
-        self._contacts = CardDav(user)
+        self._contacts = CardDav(user, converts_versions=profile.converts_card_versions)
 
     def standard_account(self, categories: Sequence[str] = DEFAULT_CATEGORIES) -> None:
         """Make every mailbox and contact group that a set-up account has."""
@@ -161,7 +161,7 @@ class Account:
         ``name`` is the last part of the href, by default the card's UID and ``.vcf``.
         """
         with self.lock:
-            name = name or f"{property_of(text, 'UID')}.vcf"
+            name = name or f"{plain_uid(text)}.vcf"
             self._contacts.book.put(name, text)
             return f"{self._contacts.book_path}{name}"
 
@@ -173,7 +173,7 @@ class Account:
     def group_members(self, name: str) -> set[str]:
         """Return the UIDs of a contact group's members; KeyError when there is no such group."""
         for text in self.cards().values():
-            if property_of(text, "FN") == name and _is_group(text):
+            if property_of(text, "FN") == name and is_group(text):
                 return set(_MEMBER.findall(text))
         raise KeyError(name)
 
@@ -205,11 +205,6 @@ class Account:
 
 def _names(mailbox: str | Iterable[str]) -> Iterable[str]:
     return [mailbox] if isinstance(mailbox, str) else mailbox
-
-
-def _is_group(text: str) -> bool:
-    kind = property_of(text, "KIND") or property_of(text, "X-ADDRESSBOOKSERVER-KIND") or ""
-    return kind.lower() == "group"
 
 
 def _group_card(name: str) -> str:

@@ -12,12 +12,13 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from radicale.config import Configuration
-from radicale.item import Item
+from radicale.item import Item, get_etag
 from radicale.storage import BaseCollection, BaseStorage
+
+from mailroom.sandbox.cards import Version, in_version, partial_card, plain_uid, property_of
 
 _LAST_MODIFIED: Final = "Sat, 01 Jan 2000 00:00:00 GMT"
 _TOKEN: Final = re.compile(r"data:,sandbox-(\d+)")
-_UNFOLD: Final = re.compile(r"\r?\n[ \t]")
 
 
 class Book(BaseCollection):
@@ -114,20 +115,17 @@ class Book(BaseCollection):
         self._changes[name] = self._revision
 
     def _item(self, name: str) -> Item:
-        """Show a card to Radicale: its ETag is of the whole text, whatever part is shown."""
+        """Show a card to Radicale: its ETag is of the whole text, whatever is shown of it."""
         text = self.cards[name]
-        whole = Item(
+        return Item(
             collection=self,
             href=name,
-            text=text,
-            uid=property_of(text, "UID") or "",
+            text=self._storage.shown(text),
+            etag=get_etag(text),
+            uid=self._storage.uid(text),
             name="VCARD",
             last_modified=_LAST_MODIFIED,
         )
-        if self._storage.shown_properties is None:
-            return whole
-        part = partial_card(text, self._storage.shown_properties)
-        return Item(collection=self, href=name, text=part, etag=whole.etag, name="VCARD")
 
 
 class BookStorage(BaseStorage):
@@ -143,8 +141,24 @@ class BookStorage(BaseStorage):
         self.books: dict[str, Book] = {"": Book(self, "", {})}
         #: The body of the PUT that is being handled.
         self.incoming = ""
-        #: What the REPORT that is being handled asks of each card; None is all of it.
-        self.shown_properties: frozenset[str] | None = None
+        #: What the request that is being handled wants to see of each card; None is all of it.
+        self.properties: frozenset[str] | None = None
+        #: In which version; None is the one that it is kept in.
+        self.version: Version | None = None
+
+    def shown(self, text: str) -> str:
+        """Return what the request that is being handled is to see of a card."""
+        if self.version is not None:
+            text = in_version(text, self.version)
+        return text if self.properties is None else partial_card(text, self.properties)
+
+    def uid(self, text: str) -> str:
+        """Return a card's UID in the form of the card that is being put, if it is the same one.
+
+        A client that has seen the card in another version has seen another form of it.
+        """
+        is_same = plain_uid(text) == plain_uid(self.incoming)
+        return property_of(self.incoming if is_same else text, "UID") or ""
 
     def discover(
         self, path: str, depth: str = "0", *unused: object, **unused_too: object
@@ -188,29 +202,6 @@ class BookStorage(BaseStorage):
     def verify(self) -> bool:
         """Find no fault."""
         return True
-
-
-def property_of(text: str, name: str) -> str | None:
-    """Return the first value of a card's property as it is written, None if there is none."""
-    pattern = rf"^(?:[\w-]+\.)?{name}(?:;[^:\r\n]*)?:(.*?)\r?$"
-    match = re.search(pattern, _UNFOLD.sub("", text), re.MULTILINE | re.IGNORECASE)
-    return match[1].strip() if match else None
-
-
-def partial_card(text: str, properties: frozenset[str]) -> str:
-    """Return a card with the named properties alone (RFC 6352 §10.4.2), lines untouched.
-
-    Not even VERSION comes unless it is named, as in Cyrus.
-    """
-    kept: list[str] = []
-    keeps = False
-    for line in text.splitlines(keepends=True):
-        if line[:1] not in (" ", "\t"):
-            name = re.split("[:;]", line, maxsplit=1)[0].rpartition(".")[2].upper()
-            keeps = name in properties or name in ("BEGIN", "END")
-        if keeps:
-            kept.append(line)
-    return "".join(kept)
 
 
 def _parent(path: str) -> str:

@@ -6,6 +6,7 @@ here: which cards are refused, and with what status; and partial ``address-data`
 
 import io
 import logging
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote
 from xml.etree import ElementTree as ET
@@ -13,7 +14,8 @@ from xml.etree import ElementTree as ET
 from radicale import config
 from radicale.app import Application
 
-from mailroom.sandbox.book import Book, BookStorage, property_of
+from mailroom.sandbox.book import Book, BookStorage
+from mailroom.sandbox.cards import Version, property_of
 from mailroom.sandbox.exchange import Request, Response
 
 HOME: Final = "/dav/addressbooks/user"
@@ -27,7 +29,7 @@ _OK: Final = 200
 class CardDav:
     """One user's address books, spoken to by CardDAV or directly."""
 
-    def __init__(self, user: str) -> None:
+    def __init__(self, user: str, *, converts_versions: bool) -> None:
         logging.getLogger("radicale").setLevel(logging.CRITICAL + 1)
         settings = config.load()
         self._storage = BookStorage(settings)
@@ -42,6 +44,7 @@ class CardDav:
             privileged=True,
         )
         self._user = user
+        self._converts_versions = converts_versions
         self._application = Application(settings)
         self.book_path = f"{HOME}/{user}/{DEFAULT_BOOK}/"
         self._storage.create_collection(user)
@@ -60,17 +63,24 @@ class CardDav:
         match request.method:
             case "PUT":
                 return self._put(request)
-            case "REPORT":
-                self._storage.shown_properties = _shown_properties(request.body)
-                try:
-                    return self._call(request)
-                finally:
-                    self._storage.shown_properties = None
+            case "GET" | "HEAD" | "REPORT":
+                return self._show(request)
             case "DELETE":
                 response = self._call(request)
                 return Response(204) if response.status == _OK else response
             case _:
                 return self._call(request)
+
+    def _show(self, request: Request) -> Response:
+        """Show cards, as far and in the version that the client wants."""
+        wanted = _wanted(request)
+        self._storage.properties = wanted.properties
+        if self._converts_versions:
+            self._storage.version = wanted.version
+        try:
+            return self._call(request)
+        finally:
+            self._storage.properties = self._storage.version = None
 
     def _put(self, request: Request) -> Response:
         text = request.body.decode("utf-8", "replace")
@@ -144,12 +154,24 @@ def _refused(precondition: str) -> Response:
     return Response(403, {"Content-Type": "application/xml; charset=utf-8"}, body.encode())
 
 
-def _shown_properties(body: bytes) -> frozenset[str] | None:
-    """Read which properties of a card a REPORT asks for (RFC 6352 §10.4)."""
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What of a card a client wants to see; without a word it is all of it, in version 3.0."""
+
+    properties: frozenset[str] | None = None
+    version: Version = "3.0"
+
+
+def _wanted(request: Request) -> _Wanted:
+    """Read address-data (RFC 6352 §10.4) or the Accept header."""
+    if request.method != "REPORT":
+        wants_4 = "version=4.0" in (request.header("Accept") or "")
+        return _Wanted(version="4.0" if wants_4 else "3.0")
     try:
-        root = ET.fromstring(body)  # the sandbox's clients are ours
+        data = ET.fromstring(request.body).find(f".//{_CARDDAV}address-data")
     except ET.ParseError:
-        return None
-    data = root.find(f".//{_CARDDAV}address-data")
-    names = [] if data is None else data.findall(f"{_CARDDAV}prop")
-    return frozenset(name.get("name", "").upper() for name in names) or None
+        data = None  # Radicale refuses it
+    if data is None:
+        return _Wanted()
+    names = frozenset(name.get("name", "").upper() for name in data.findall(f"{_CARDDAV}prop"))
+    return _Wanted(names or None, "4.0" if data.get("version") == "4.0" else "3.0")

@@ -152,7 +152,7 @@ class EmailMethods(SetHandler):
             _property(properties, "subject", str, ""),
             _property(properties, "bodyValues", _read_text, ""),
             whole_set("keywords", properties.get("keywords", {})),
-            now + self._profile.search_lag_seconds,
+            found_from=now + self._profile.search_lag_seconds,
         )
         self._store.add_mail(mail)
         return {name: _RENDERERS[name](mail) for name in ("id", "blobId", "threadId", "size")}
@@ -166,7 +166,7 @@ class EmailMethods(SetHandler):
         keywords = patched_set(mail.keywords, "keywords", paths)
         self._resolved({path[1] for path in paths if path[0] == "mailboxIds" and path[1:]})
         mailbox_ids = self._checked_mailboxes(patched_set(mail.mailbox_ids, "mailboxIds", paths))
-        if not mailbox_ids and not self._profile.destroys_mail_without_mailbox:
+        if not mailbox_ids and not self._may_be_in_none(mail):
             raise SetError("invalidProperties", properties=["mailboxIds"])
         self._store.set_keywords(mail, keywords)
         self._store.set_mailboxes(mail, mailbox_ids)
@@ -174,6 +174,11 @@ class EmailMethods(SetHandler):
     def destroy(self, id_: str) -> None:
         """Destroy a mail."""
         self._store.remove_mail(self._existing(id_))
+
+    def _may_be_in_none(self, mail: Mail) -> bool:
+        """Say whether a patch may destroy a mail by taking its last mailbox away."""
+        way = self._profile.patch_to_no_mailbox
+        return way == "destroys" or (way == "by past" and mail.has_left)
 
     def _existing(self, id_: str) -> Mail:
         if mail := self._store.mails.get(id_):

@@ -33,7 +33,7 @@ class Running:
 
     def __init__(self, server: "_Server") -> None:
         self._server = server
-        self._thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+        self._thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
         self.url = f"http://127.0.0.1:{server.server_address[1]}"
 

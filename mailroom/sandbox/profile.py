@@ -44,8 +44,11 @@ class Profile:
     search_lag_seconds: float = 0.0
     #: False: a query with ``from`` fails with ``serverFail``.
     has_search: bool = True
-    #: A patch that takes a mail's last mailbox away: destroys it, or is refused.
-    destroys_mail_without_mailbox: bool = True
+    #: A patch that takes a mail's last mailbox away is refused, or destroys the mail; "by past":
+    #: destroys a mail that has ever left a mailbox, as in Cyrus, which counts its remains there.
+    patch_to_no_mailbox: Literal["refused", "destroys", "by past"] = "by past"
+    #: True: cards of either version are shown as vCard 3.0 unless 4.0 is asked for.
+    converts_card_versions: bool = True
 
 
 CYRUS_3_10: Final = Profile("cyrus-3.10")

@@ -41,6 +41,8 @@ class Mail:
     subject: str
     text: str = ""
     keywords: set[str] = field(default_factory=set)
+    #: Whether it has ever been taken out of a mailbox.
+    has_left: bool = False
     #: From when on a search by words finds it.
     found_from: float = 0.0
 
@@ -167,6 +169,7 @@ class MailStore:
             for mailbox_id in wanted - mail.mailbox_ids:
                 self._members[mailbox_id].add(mail.id)
             steps = len(wanted ^ mail.mailbox_ids)
+            mail.has_left = mail.has_left or not mail.mailbox_ids <= wanted
             mail.mailbox_ids = wanted
             self._mails_changed(steps)
 

@@ -300,3 +300,51 @@ def test_line_ends_are_lf_in_a_report_and_crlf_in_a_get(book: Book) -> None:
     href, _ = book.new()
     assert "\r" not in book.multiget(href).text(href)
     assert book.get(href).body.count(b"\r\n") == 6
+
+
+FOUR = """BEGIN:VCARD
+VERSION:4.0
+UID:urn:uuid:{uid}
+FN:Bob
+KIND:group
+MEMBER:urn:uuid:u-1
+END:VCARD
+""".replace("\n", "\r\n")
+
+
+def test_a_vcard_4_is_shown_as_3_unless_4_is_asked_for(book: Book) -> None:
+    uid = unique("four")
+    href = f"{book.path}{uid}.vcf"
+    etag = book.put(href, FOUR.format(uid=uid)).headers["ETag"]
+    shown = book.get(href)
+    assert shown.headers["ETag"] == etag
+    assert shown.body.decode().split() == [
+        "BEGIN:VCARD",
+        "VERSION:3.0",
+        f"UID:{uid}",
+        "FN:Bob",
+        "x-addressbookserver-kind:group",
+        "x-addressbookserver-member:urn:uuid:u-1",
+        "END:VCARD",
+    ]
+    kept = book.client.request("GET", href, Accept="text/vcard;version=4.0")
+    assert kept.body.decode() == FOUR.format(uid=uid)
+
+
+def test_a_report_shows_a_vcard_4_as_3_unless_4_is_asked_for(book: Book) -> None:
+    uid = unique("four")
+    href = f"{book.path}{uid}.vcf"
+    book.put(href, FOUR.format(uid=uid))
+    four = '<C:address-data content-type="text/vcard" version="4.0"/>'
+    assert "VERSION:3.0" in book.sync().text(href)
+    assert "VERSION:4.0" in book.sync(data=four).text(href)
+
+
+def test_a_vcard_4_that_was_seen_as_3_can_be_put_back_as_such(book: Book) -> None:
+    uid = unique("four")
+    href = f"{book.path}{uid}.vcf"
+    etag = book.put(href, FOUR.format(uid=uid)).headers["ETag"]
+    text = book.get(href).body.decode().replace("FN:Bob", "FN:Rob\r\nN:;;;;")
+    assert book.put(href, text, If_Match=etag).status == 204
+    again = book.client.request("GET", href, Accept="text/vcard;version=4.0").body.decode()
+    assert "FN:Rob" in again

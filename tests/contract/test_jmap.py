@@ -411,11 +411,24 @@ def test_false_takes_nothing_off(client: Client) -> None:
     assert client.mailboxes_of(mail_id) == {box}
 
 
-def test_a_mail_that_loses_its_last_mailbox_is_destroyed(client: Client) -> None:
+def test_a_mail_that_has_left_a_mailbox_is_destroyed_with_its_last(client: Client) -> None:
     box = client.new_mailbox()
     mail_id = client.mail_in(box)
     assert client.relabel(mail_id, {box: None})["updated"] == {mail_id: None}
     assert client.is_gone(mail_id)
+
+
+@pytest.mark.parametrize("adds_one_first", [False, True])
+def test_a_mail_that_has_left_none_stays_in_its_last(client: Client, adds_one_first: bool) -> None:
+    inbox, box, mail_id = client.inbox(), client.new_mailbox(), client.mail()
+    if adds_one_first:
+        client.relabel(mail_id, {box: True})
+    before = client.mailboxes_of(mail_id)
+    refusal = {"type": "invalidProperties", "properties": ["mailboxIds"]}
+    off = dict.fromkeys(before, None)
+    for answer in (client.relabel(mail_id, off), client.patch(mail_id, mailboxIds={})):
+        assert answer["notUpdated"] == {mail_id: refusal}
+    assert inbox in client.mailboxes_of(mail_id) == before
 
 
 def test_a_mail_that_is_not_there_is_not_updated(client: Client) -> None:
