@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -57,19 +58,15 @@ class Host:
             RuntimeError: it did not come up; the message has the console's last lines.
         """
         with contextlib.ExitStack() as stack:
-            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mailroom-")))
-            name = scratch.name.replace("_", "-")  # unique, and a valid host name
+            name = f"mailroom-{secrets.token_hex(4)}"
+            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"{name}-")))
             stack.callback(_remove_cgroups, trees := _make_cgroups(name))
             binds = [f"--bind-ro={path}:{there}" for path, there in (read_only or {}).items()]
-            notifications = stack.enter_context(_bound_socket(scratch / "notify"))
-            console = scratch / "console"
-            host = cls(name, _start(trees, _nspawn_command(name, root, binds), scratch))
-            stack.callback(host.stop)
-            try:
-                host._await_boot(notifications)
-            except (OSError, RuntimeError) as error:
-                printed = console.read_text(errors="replace")[-3000:]
-                raise RuntimeError(f"the test host did not boot: {error}\n{printed}") from error
+            # Closed once it is up: when the queue of a socket that nobody reads is full, PID 1 blocks.
+            with _bound_socket(scratch / "notify") as notifications:
+                host = cls(name, _start(trees, _nspawn_command(name, root, binds), scratch))
+                stack.callback(host.stop)
+                host._await_boot(notifications, scratch / "console")
             yield host
 
     def run(
@@ -130,35 +127,33 @@ class Host:
 
     def stop(self) -> None:
         """Shut the host down in order and wait for its end; a host that hangs is killed."""
-        if self._nspawn.poll() is not None:
-            return
         self._nspawn.terminate()  # nspawn hands it on as --kill-signal
-        try:
-            self._nspawn.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            # The leader, not nspawn: killing that one leaves the container without a keeper.
-            os.kill(self.leader or self._nspawn.pid, signal.SIGKILL)
-            self._nspawn.wait(STOP_SECONDS)
+        # Then the leader, before nspawn: a container whose keeper is killed first lives on.
+        for victim in (self.leader, self._nspawn.pid):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._nspawn.wait(STOP_SECONDS)
+                return
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(victim or self._nspawn.pid, signal.SIGKILL)
+        self._nspawn.wait(STOP_SECONDS)
 
     def _enter(self) -> list[str]:
         namespaces = ["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd"]
         return ["nsenter", f"--target={self.leader}", *namespaces, "--"]
 
-    def _await_boot(self, notifications: socket.socket) -> None:
+    def _await_boot(self, notifications: socket.socket, console: Path) -> None:
         """Read what nspawn says by sd_notify(3): first its leader's pid, then READY=1."""
         deadline = time.monotonic() + BOOT_SECONDS
         notifications.settimeout(0.2)
-        while time.monotonic() < deadline:
-            if self._nspawn.poll() is not None:
-                raise RuntimeError(f"systemd-nspawn exited {self._nspawn.returncode}")
+        while time.monotonic() < deadline and self._nspawn.poll() is None:
             with contextlib.suppress(TimeoutError):
-                said = dict(
-                    line.split("=", 1) for line in notifications.recv(4096).decode().splitlines()
-                )
+                text = notifications.recv(4096).decode()
+                said = dict(line.split("=", 1) for line in text.splitlines())
                 self.leader = int(said.get("X_NSPAWN_LEADER_PID", self.leader))
                 if said.get("READY") == "1":
                     return
-        raise RuntimeError(f"not up after {BOOT_SECONDS:.0f} s")
+        printed = console.read_text(errors="replace")[-3000:]
+        raise RuntimeError(f"the test host did not boot in {BOOT_SECONDS:.0f} s:\n{printed}")
 
 
 def _nspawn_command(name: str, root: Path, options: list[str]) -> list[str]:
