@@ -32,6 +32,10 @@ class Tap:
     mails: tuple[Mail, ...]
 
     @property
+    def mail_ids(self) -> frozenset[str]:
+        return frozenset(mail.id for mail in self.mails)
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The display names on the labelled mail, in its order."""
         return tuple(mail.senders[0].name for mail in self.mails)
@@ -44,6 +48,10 @@ class Conflict:
     sender: str
     label_ids: frozenset[str]
     mails: tuple[Mail, ...]
+
+    @property
+    def mail_ids(self) -> frozenset[str]:
+        return frozenset(mail.id for mail in self.mails)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from mailroom.rules.schedule import Schedule, Timing, Trigger
 from mailroom.wire.jmap import MethodError
 from mailroom.work.conversations import converse
 from mailroom.work.listener import Listener
-from mailroom.work.poll import Outcome, Poller
+from mailroom.work.poll import Outcome, Poller, Triaged
 
 # The first poll waits this long for the stream to open: then one poll serves for both.
 _STREAM_FIRST_SECONDS = 2.0
@@ -138,7 +138,7 @@ class Account:
                 health.FailingSender(
                     sender, failure.reason, failure.attempts, self._wall(failure.next_try)
                 )
-                for sender, failure in self._poller.failures.items()
+                for sender, failure in self._poller.surveyor.failures.items()
             ),
         )
 
@@ -183,54 +183,61 @@ class Account:
         except MailroomError as error:
             self._poll_failed(error, trigger, began)
         else:
-            self._poll_succeeded(outcome, trigger, began, requests)
+            self._note_outcome(outcome, trigger, began, requests)
+            if outcome.trouble is None:
+                self._poll_succeeded(outcome, trigger)
+            else:
+                self._poll_failed(outcome.trouble, trigger, began)
         self._arm()
         self.on_change()
 
-    def _poll_succeeded(
-        self, outcome: Outcome, trigger: Trigger, began: float, requests: int
-    ) -> None:
+    def _poll_succeeded(self, outcome: Outcome, trigger: Trigger) -> None:
         history, now = self._history, self._loop.now()
         self._schedule.poll_finished(now, outcome.read_at, outcome.known, outcome.again)
         self._refusals.reset()
-        self._count(outcome, trigger)
+        history.totals.polls[trigger] += 1
         history.last_poll = PollView(self._loop.clock.wall(), trigger)
         history.last_poll_ended = now
+        if not (outcome.is_idle and trigger in (Trigger.SCHEDULED, Trigger.FALLBACK)):
+            history.last_active_poll = history.last_poll
         if history.trouble:
             self._log.info("poll_recovered", after=history.trouble.kind)
             history.trouble = None
+
+    def _note_outcome(
+        self, outcome: Outcome, trigger: Trigger, began: float, requests: int
+    ) -> None:
+        """Count what was done, and tell the log; what only happens every minute at DEBUG."""
+        totals = self._history.totals
+        totals.mails_filed += outcome.filed
+        totals.conflicts += outcome.conflicts
+        for triaged in outcome.triaged:
+            self._note_triage(triaged, trigger)
         is_routine = trigger is Trigger.SCHEDULED and outcome.is_idle
-        if not (outcome.is_idle and trigger in (Trigger.SCHEDULED, Trigger.FALLBACK)):
-            history.last_active_poll = history.last_poll
         (self._log.debug if is_routine else self._log.info)(
             "poll_completed",
             trigger=trigger,
             senders=len(outcome.triaged),
             filed=outcome.filed,
-            requests=history.totals.requests - requests,
-            seconds=now - began,
+            requests=totals.requests - requests,
+            seconds=self._loop.now() - began,
         )
 
-    def _count(self, outcome: Outcome, trigger: Trigger) -> None:
-        history = self._history
-        totals = history.totals
-        totals.polls[trigger] += 1
-        totals.mails_filed += outcome.filed
-        totals.conflicts += outcome.conflicts
-        for triaged in outcome.triaged:
-            category = triaged.category or "Screener"
-            totals.triaged[category] += 1
-            history.recent.append(
-                health.Triage(
-                    number=totals.triaged.total(),
-                    at=self._loop.clock.wall(),
-                    sender=triaged.sender,
-                    category=category,
-                    previous=triaged.previous,
-                    filed=triaged.filed,
-                    trigger=trigger,
-                )
+    def _note_triage(self, triaged: Triaged, trigger: Trigger) -> None:
+        totals = self._history.totals
+        category = triaged.category or "Screener"
+        totals.triaged[category] += 1
+        self._history.recent.append(
+            health.Triage(
+                number=totals.triaged.total(),
+                at=self._loop.clock.wall(),
+                sender=triaged.sender,
+                category=category,
+                previous=triaged.previous,
+                filed=triaged.filed,
+                trigger=trigger,
             )
+        )
 
     def _poll_failed(self, error: MailroomError, trigger: Trigger, began: float) -> None:
         history, now = self._history, self._loop.now()

@@ -112,9 +112,8 @@ class Enrolment:
         await self._fetch({href for href in self._hrefs(jobs) if not self._is_current(href)})
 
     async def write_contacts(self, jobs: Sequence[Job]) -> None:
-        """Create or update the contact of every job that is a triage."""
-        triages = [self._write_contact(job) for job in jobs if job.category is not None]
-        await together(self._loop, triages, _PARALLEL)
+        """Create or update the contact of every job."""
+        await together(self._loop, [self._write_contact(job) for job in jobs], _PARALLEL)
 
     async def write_groups(self, jobs: Iterable[Job]) -> None:
         """Bring all groups to what the jobs demand, each in one write."""

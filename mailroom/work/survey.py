@@ -1,0 +1,178 @@
+"""What a poll reads, and what it makes of it; nothing is written here.
+
+In dependent round trips: (1) states and labelled mail; (2) the senders' mail, the index of the
+address book and the cards that will change, at once. Nothing labelled: (1) is all.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from mailroom.engine.loop import Loop, both
+from mailroom.errors import ProtocolError
+from mailroom.rules.config import Config
+from mailroom.rules.failures import Failures
+from mailroom.rules.places import Places, find_places
+from mailroom.rules.triage import Patch, Tap, Verdicts, filed, sender_of, sort_out
+from mailroom.wire.jmap import Mail, MethodError
+from mailroom.work.contacts import ContactsConversation
+from mailroom.work.enrol import Enrolment, Job
+from mailroom.work.mail import Filter, MailConversation, Reading, all_of, any_of, in_any
+
+# A search may run behind what was delivered (the index), so the last hour is looked through.
+_UNINDEXED_SECONDS = 3600.0
+# Mail that came while its sender was triaged waits in Screener: it is looked for this long.
+_NEWCOMER_SECONDS = 120.0
+_SENDERS_PER_QUERY = 50
+_LOOKS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """One look at the account: the senders to work on, and the mail that came late.
+
+    Of the verdicts' taps, those that are held back after a failure, and those whose contact is
+    another job's, have no job.
+    """
+
+    reading: Reading
+    places: Places
+    verdicts: Verdicts
+    jobs: tuple[Job, ...]
+    newcomers: Mapping[str, Patch]
+    enrolment: Enrolment
+
+
+class Surveyor:
+    """Looks at one account; remembers what one poll leaves to the next."""
+
+    def __init__(
+        self, loop: Loop, config: Config, mail: MailConversation, contacts: ContactsConversation
+    ) -> None:
+        self.failures = Failures()
+        self._loop = loop
+        self._config = config
+        self._mail = mail
+        self._contacts = contacts
+        self._places: Places | None = None
+        self._has_groups = False
+        self._recent: dict[str, tuple[Tap, float]] = {}
+
+    async def survey(self) -> Survey:
+        """Read all that a poll needs. Raises LastingTrouble where something is missing."""
+        reading, places = await self._begin()
+        verdicts = sort_out(reading.found[0] or (), places, await self._own_addresses())
+        jobs = self._due_jobs(verdicts)
+        enrolment = await self._enrolment()
+        if jobs:
+            found, _ = await both(self._loop, self._find_mail(jobs, places), enrolment.read(jobs))
+            jobs = _one_per_contact(jobs)
+            for job in jobs:
+                job.waiting = _others(found.get(job.tap.sender, ()), job.tap)
+        newcomers = self._newcomers(reading, verdicts, places)
+        return Survey(reading, places, verdicts, tuple(jobs), newcomers, enrolment)
+
+    def remember(self, tap: Tap) -> None:
+        """The tap has been carried out: mail that came meanwhile is still to be filed."""
+        self._recent.pop(tap.sender, None)
+        if tap.category is not None:
+            self._recent[tap.sender] = (tap, self._loop.now() + _NEWCOMER_SECONDS)
+
+    async def _begin(self) -> tuple[Reading, Places]:
+        if self._has_groups:
+            return await self._look()
+        looked, _ = await both(self._loop, self._look(), self._check_groups())
+        return looked
+
+    async def _check_groups(self) -> None:
+        await (await self._enrolment()).refresh()
+        self._has_groups = True
+
+    async def _look(self) -> tuple[Reading, Places]:
+        """States and labelled mail; once more when the mailboxes turn out to be others."""
+        if self._places is None:
+            self._places = find_places(self._config, (await self._mail.open(())).mailboxes)
+        for _ in range(_LOOKS):
+            reading = await self._mail.open(self._filters(self._places))
+            places = find_places(self._config, reading.mailboxes)
+            if places == self._places and None not in reading.found:
+                return reading, places
+            self._places = places
+        raise ProtocolError("the mailboxes that the server lists cannot be searched")
+
+    def _filters(self, places: Places) -> list[Filter]:
+        now = self._loop.now()
+        self._recent = {who: entry for who, entry in self._recent.items() if entry[1] > now}
+        filters = [in_any(places.queried)]
+        if self._recent:
+            filters.append(all_of({"inMailbox": places.screener}, self._last_hour()))
+        return filters
+
+    def _last_hour(self) -> Filter:
+        since = datetime.fromtimestamp(self._loop.clock.wall() - _UNINDEXED_SECONDS, UTC)
+        return {"after": since.strftime("%Y-%m-%dT%H:%M:%SZ")}
+
+    async def _own_addresses(self) -> frozenset[str]:
+        username = (await self._mail.session()).username.lower()
+        own = {address.lower() for address in self._config.triage.own_addresses}
+        return frozenset(own | ({username} if "@" in username else set()))
+
+    def _due_jobs(self, verdicts: Verdicts) -> list[Job]:
+        self.failures.keep_only({tap.sender for tap in verdicts.taps})
+        now = self._loop.now()
+        return [
+            Job(tap)
+            for tap in verdicts.taps
+            if not self.failures.is_held_back(tap.sender, tap.mail_ids, now)
+        ]
+
+    def _newcomers(self, reading: Reading, verdicts: Verdicts, places: Places) -> dict[str, Patch]:
+        """Patches for mail that came while its sender was triaged a moment ago."""
+        tapped = {tap.sender for tap in verdicts.taps}
+        patches = {}
+        for mail in (reading.found[1] or ()) if len(reading.found) > 1 else ():
+            sender = sender_of(mail)
+            if sender in self._recent and sender not in tapped:
+                patches[mail.id] = filed(mail, self._recent[sender][0], places)
+        return {mail_id: patch for mail_id, patch in patches.items() if patch}
+
+    async def _enrolment(self) -> Enrolment:
+        session = await self._mail.session()
+        today = datetime.fromtimestamp(self._loop.clock.wall(), UTC).astimezone().date()
+        return Enrolment(self._loop, self._config, self._contacts, session.account_id, today)
+
+    async def _find_mail(self, jobs: Sequence[Job], places: Places) -> dict[str, tuple[Mail, ...]]:
+        """The senders' mail in Screener and the destinations, by exact address."""
+        scope = in_any(sorted(places.scope))
+        senders = [job.tap.sender for job in jobs]
+        by_sender = [
+            all_of(any_of({"from": sender} for sender in batch), scope)
+            for start in range(0, len(senders), _SENDERS_PER_QUERY)
+            if (batch := senders[start : start + _SENDERS_PER_QUERY])
+        ]
+        *found, recent = await self._mail.search([*by_sender, all_of(scope, self._last_hour())])
+        if any(isinstance(each, MethodError) for each in (*found, recent)):
+            found = await self._mail.search([scope])  # the search fails: look at every mail
+        mails = {mail.id: mail for each in (*found, recent) for mail in _found(each)}
+        by_address: dict[str, tuple[Mail, ...]] = {}
+        for mail in mails.values():
+            if (sender := sender_of(mail)) and places.scope & mail.mailbox_ids:
+                by_address[sender] = (*by_address.get(sender, ()), mail)
+        return by_address
+
+
+def _others(mails: Iterable[Mail], tap: Tap) -> tuple[Mail, ...]:
+    tapped = {mail.id for mail in tap.mails}
+    return tuple(mail for mail in mails if mail.id not in tapped)
+
+
+def _found(result: tuple[Mail, ...] | MethodError) -> tuple[Mail, ...]:
+    return () if isinstance(result, MethodError) else result
+
+
+def _one_per_contact(jobs: Iterable[Job]) -> list[Job]:
+    """Two addresses of one contact, tapped at the same time, take turns: one poll each."""
+    first: dict[str, Job] = {}
+    for job in jobs:
+        first.setdefault(job.href or job.uid or job.tap.sender, job)
+    return list(first.values())
