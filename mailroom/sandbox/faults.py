@@ -14,7 +14,7 @@ class Fault:
 
     Of the conditions all that are given must hold: HTTP ``method``, start of the ``path``, a
     JMAP method ``call`` among the request's. Of the requests that match, ``nth`` (from 1)
-    chooses one, ``times`` limits how often the fault strikes.
+    chooses one; or the first ``times`` are struck, without either all of them.
 
     The outcome: an ``answer`` in place of the server's, nothing takes effect; a connection that
     ``breaks`` before or after handling; an error of type ``method_error`` for the JMAP method
@@ -41,32 +41,38 @@ class Fault:
         )
 
 
+@dataclass(slots=True)
+class _Rule:
+    fault: Fault
+    matched: int = 0
+
+    def strikes(self, entry: Entry) -> bool:
+        """Count the request if it matches, and say whether it is one that is struck."""
+        if not self.fault.matches(entry):
+            return False
+        self.matched += 1
+        if self.fault.nth is not None:
+            return self.matched == self.fault.nth
+        return self.fault.times is None or self.matched <= self.fault.times
+
+
 class Faults:
     """The rules in force."""
 
     def __init__(self) -> None:
-        self._counts: dict[Fault, int] = {}
+        self._rules: list[_Rule] = []
 
     def add(self, fault: Fault) -> None:
         """Put a rule in force; its count starts at nothing."""
-        self._counts[fault] = 0
+        self._rules.append(_Rule(fault))
 
     def clear(self) -> None:
         """Lift all rules."""
-        self._counts.clear()
+        self._rules.clear()
 
     def striking(self, entry: Entry) -> list[Fault]:
-        """Return the faults that strike this request, and count it for every one it matches."""
-        striking = []
-        for fault in self._counts:
-            if fault.matches(entry):
-                self._counts[fault] += 1
-                count = self._counts[fault]
-                first = fault.nth or 1
-                last = fault.nth or fault.times
-                if first <= count and (last is None or count <= last):
-                    striking.append(fault)
-        return striking
+        """Return the faults that strike this request; every rule that it matches counts it."""
+        return [rule.fault for rule in self._rules if rule.strikes(entry)]
 
 
 def break_connection(faults: list[Fault], when: Literal["before", "after"]) -> None:

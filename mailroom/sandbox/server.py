@@ -239,7 +239,7 @@ class Sandbox(Account):
     def _run(self, calls: Calls) -> Response:
         """Run an API request's calls."""
         limits, now = self.profile.limits, self.clock()
-        self._under_way = [e for e in self._under_way if e.ended is None or e.ended > now]
+        self._under_way = [e for e in self._under_way if e.ended and e.ended > now]
         try:
             if len(self._under_way) >= limits.max_concurrent_requests:
                 raise RequestError("limit", "too many at once", "maxConcurrentRequests")
