@@ -62,7 +62,7 @@ class Host:
             scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"{name}-")))
             stack.callback(_remove_cgroups, trees := _make_cgroups(name))
             binds = [f"--bind-ro={path}:{there}" for path, there in (read_only or {}).items()]
-            # Closed once it is up: when the queue of a socket that nobody reads is full, PID 1 blocks.
+            # Closed once it is up: a socket that nobody reads fills up, and then PID 1 blocks.
             with _bound_socket(scratch / "notify") as notifications:
                 host = cls(name, _start(trees, _nspawn_command(name, root, binds), scratch))
                 stack.callback(host.stop)
