@@ -45,6 +45,10 @@ class BoottimeClock:
     def wall(self) -> float:
         return time.time()
 
+    def close(self) -> None:
+        """Give the timerfd back. A loop's clock outlives the loop."""
+        os.close(self._timerfd)
+
     def wait(self, selector: selectors.BaseSelector, until: float | None) -> Ready:
         if self._selector is not selector:
             selector.register(self._timerfd, selectors.EVENT_READ)
@@ -67,6 +71,7 @@ class BoottimeClock:
 # Python 3.13 has timerfd in os; before it, the same two calls of glibc (timerfd_create(2)).
 _TFD_NONBLOCK_CLOEXEC = os.O_NONBLOCK | os.O_CLOEXEC
 _TFD_TIMER_ABSTIME = 1
+_FOREVER_SECONDS = 1e9  # no machine is up for 31 years, and the kernel counts no further than 292
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -76,7 +81,7 @@ def _timerfd_create() -> int:
 
 def _timerfd_settime(fd: int, when: float | None) -> None:
     """Arm ``fd`` for the instant ``when``; None disarms it. Zero would disarm, so 1 ns is least."""
-    nanoseconds = 0 if when is None else max(1, int(when * 1e9) + 1)
+    nanoseconds = 0 if when is None else max(1, int(min(when, _FOREVER_SECONDS) * 1e9) + 1)
     seconds, rest = divmod(nanoseconds, 1_000_000_000)
     itimerspec = struct.pack("@llll", 0, 0, seconds, rest)
     _checked(_libc.timerfd_settime, fd, _TFD_TIMER_ABSTIME, itimerspec, None)
