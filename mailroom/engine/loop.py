@@ -23,6 +23,8 @@ U = TypeVar("U")
 
 # How many callbacks may run before the sockets are looked at again.
 _FAIR_SHARE = 100
+# How many deadlines there are before it is worth to look for cancelled ones.
+_FEW_DEADLINES = 64
 
 
 class DeadlinePassed(Exception):
@@ -98,17 +100,20 @@ class Task(Promise[T]):
         self.name = name
         self._loop = loop
         self._coroutine = coroutine
+        self._is_running = False
         loop.call_soon(self._step)
 
     def cancel(self) -> None:
         """Abandon the coroutine where it stands. What it waits for goes on without it."""
         if not self.done:
             self.done = True
-            self._coroutine.close()
+            if not self._is_running:
+                self._coroutine.close()
 
     def _step(self) -> None:
         if self.done:
             return
+        self._is_running = True
         try:
             awaited = self._coroutine.send(None)
         except StopIteration as stop:
@@ -117,6 +122,14 @@ class Task(Promise[T]):
             if not self._waiting:
                 self._loop.fail(error)
             self.reject(error)
+        else:
+            self._wait_for(awaited)
+        finally:
+            self._is_running = False
+
+    def _wait_for(self, awaited: Promise[Any]) -> None:
+        if self.done:  # it cancelled itself, and can be closed only now that it waits
+            self._coroutine.close()
         else:
             awaited.on_done(self._wake)
 
@@ -134,10 +147,12 @@ class Loop:
         self._selector = selectors.DefaultSelector()
         self._soon: deque[Timer] = deque()
         self._deadlines: list[tuple[float, int, Timer]] = []
+        self._many_deadlines = _FEW_DEADLINES
         self._order = itertools.count()
         self._running = False
         self._failure: BaseException | None = None
         self._signals: dict[int, Callable[[], None]] = {}
+        self._former_handlers: dict[signal.Signals, Any] = {}
         self._self_pipe: tuple[socket.socket, ...] = ()
 
     def call_soon(self, callback: Callable[[], None]) -> Timer:
@@ -147,6 +162,8 @@ class Loop:
 
     def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
         """Run ``callback`` at the instant ``when`` (seconds of the clock)."""
+        if len(self._deadlines) >= self._many_deadlines:
+            self._drop_cancelled()
         timer = Timer(callback)
         heapq.heappush(self._deadlines, (when, next(self._order), timer))
         return timer
@@ -170,7 +187,7 @@ class Loop:
 
     def unwatch(self, fd: int) -> None:
         """Forget ``fd``; it may be unknown, or closed already."""
-        if fd in self._selector.get_map():
+        if fd >= 0 and fd in self._selector.get_map():
             self._selector.unregister(fd)
 
     def on_signal(self, number: signal.Signals, callback: Callable[[], None]) -> None:
@@ -178,7 +195,8 @@ class Loop:
         if not self._self_pipe:
             self._open_self_pipe()
         self._signals[number] = callback
-        signal.signal(number, _only_wake)
+        former = signal.signal(number, _only_wake)
+        self._former_handlers.setdefault(number, former)
 
     def run(self) -> None:
         """Turn until :meth:`stop`. Raises what nobody handled."""
@@ -200,15 +218,17 @@ class Loop:
             # An earlier callback of this very turn may have let go of the fd.
             if self._selector.get_map().get(key.fd) is key:
                 key.data(events)
-        self._run_due()
+        self._queue_due()
         self._run_soon()
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure
 
     def close(self) -> None:
-        """Give the selector and the self-pipe back."""
+        """Give the selector, the signals and the self-pipe back."""
         self._selector.close()
+        for number, handler in self._former_handlers.items():
+            signal.signal(number, handler)
         if self._self_pipe:
             signal.set_wakeup_fd(-1)
             for end in self._self_pipe:
@@ -221,10 +241,17 @@ class Loop:
             heapq.heappop(self._deadlines)
         return self._deadlines[0][0] if self._deadlines else None
 
-    def _run_due(self) -> None:
+    def _drop_cancelled(self) -> None:
+        """Most deadlines are timeouts, cancelled long before their instant: let go of those."""
+        self._deadlines = [entry for entry in self._deadlines if entry[2].is_pending]
+        heapq.heapify(self._deadlines)
+        self._many_deadlines = max(_FEW_DEADLINES, 2 * len(self._deadlines))
+
+    def _queue_due(self) -> None:
+        """What is due waits its turn: a timer that sets itself anew cannot keep out the sockets."""
         now = self.now()
         while self._deadlines and self._deadlines[0][0] <= now:
-            heapq.heappop(self._deadlines)[2].fire()
+            self._soon.append(heapq.heappop(self._deadlines)[2])
 
     def _run_soon(self) -> None:
         for _ in range(_FAIR_SHARE):

@@ -1,0 +1,694 @@
+"""What the loop promises: to sockets, deadlines, signals, and to coroutines that wait."""
+
+import gc
+import os
+import selectors
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailroom.engine.clock import BoottimeClock
+from mailroom.engine.loop import DeadlinePassed, Loop, Promise, Task, Timer, both, together, within
+from tests.virtual import NothingToWaitFor, VirtualClock
+
+READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock()
+
+
+@pytest.fixture
+def loop(clock: VirtualClock) -> Iterator[Loop]:
+    made = Loop(clock)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def real_loop() -> Iterator[Loop]:
+    clock = BoottimeClock()
+    made = Loop(clock)
+    yield made
+    made.close()
+    clock.close()
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    here, there = socket.socketpair()
+    with here, there:
+        yield here, there
+
+
+def drain(loop: Loop) -> None:
+    """Turn until nothing is left to wait for."""
+    with pytest.raises(NothingToWaitFor):
+        loop.run()
+
+
+def result_of(loop: Loop, task: Task[Any]) -> Any:
+    while not task.done:
+        loop.turn()
+    return task.result()
+
+
+# Deadlines
+
+
+def test_deadlines_come_in_their_order_and_equal_ones_in_the_order_of_their_making(
+    loop: Loop, clock: VirtualClock
+) -> None:
+    came: list[tuple[str, float]] = []
+    for name, seconds in (("c", 3.0), ("a", 1.0), ("b", 1.0), ("d", 3.0), ("0", -5.0)):
+        loop.call_at(1000 + seconds, partial(lambda name: came.append((name, clock.now())), name))
+    drain(loop)
+    assert came == [("0", 1000), ("a", 1001), ("b", 1001), ("c", 1003), ("d", 1003)]
+
+
+def test_a_cancelled_deadline_neither_fires_nor_wakes(loop: Loop, clock: VirtualClock) -> None:
+    came: list[str] = []
+    for instant in (1001.0, 1005.0):
+        loop.call_at(instant, lambda: came.append("cancelled")).cancel()
+    timer = loop.call_at(1003, lambda: came.append("kept"))
+    assert timer.is_pending
+    drain(loop)
+    assert (came, clock.now(), timer.is_pending) == (["kept"], 1003, False)
+
+
+def test_a_deadline_may_cancel_another_of_the_same_instant(loop: Loop) -> None:
+    came: list[str] = []
+    later = loop.call_at(1002, lambda: came.append("later"))
+    loop.call_at(1001, later.cancel)
+    twins: list[Timer] = []
+    loop.call_at(1002.5, lambda: twins.pop().cancel())
+    twins.append(loop.call_at(1002.5, lambda: came.append("twin")))
+    drain(loop)
+    assert came == []
+
+
+def test_a_deadline_that_sets_itself_anew_in_the_past_leaves_room_for_sockets_and_others(
+    loop: Loop, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    came: list[str] = []
+
+    def again() -> None:
+        loop.call_at(0, again)
+
+    loop.call_at(0, again)
+    loop.call_at(999, lambda: came.append("deadline"))
+    loop.watch(pair[0].fileno(), READ, lambda _: came.append("socket"))
+    pair[1].send(b"x")
+    loop.turn()
+    assert sorted(came) == ["deadline", "socket"]
+
+
+def test_callbacks_that_breed_leave_room_for_sockets_and_deadlines(
+    loop: Loop, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    came: list[str] = []
+
+    def breed() -> None:
+        loop.call_soon(breed)
+
+    breed()
+    loop.call_at(loop.now(), lambda: came.append("deadline"))
+    loop.turn()
+    pair[1].send(b"x")
+    loop.watch(pair[0].fileno(), READ, lambda _: came.append("socket"))
+    loop.turn()
+    assert came == ["deadline", "socket"]
+
+
+def test_a_failing_callback_loses_none_of_the_others_that_were_due(loop: Loop) -> None:
+    came: list[str] = []
+    loop.call_at(1001, lambda: came.append("before"))
+    loop.call_at(1001, partial(_raise, ZeroDivisionError()))
+    loop.call_at(1001, lambda: came.append("after"))
+    with pytest.raises(ZeroDivisionError):
+        loop.run()
+    drain(loop)
+    assert came == ["before", "after"]
+
+
+def test_cancelled_timeouts_do_not_pile_up(loop: Loop) -> None:
+    """A stream sets one for every chunk: 600,000 a minute in a storm, each for 75 s."""
+    kept = [loop.call_at(5000, _nothing) for _ in range(10)]
+    for _ in range(20_000):
+        loop.call_at(4000, _nothing).cancel()
+    gc.collect()
+    timers = sum(type(thing).__name__ == "Timer" for thing in gc.get_objects())
+    assert timers < 300
+    assert all(timer.is_pending for timer in kept)
+    drain(loop)
+    assert not any(timer.is_pending for timer in kept)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 20), st.booleans()), max_size=200),
+    st.integers(0, 200),
+)
+def test_exactly_what_was_not_cancelled_comes_in_order_of_time(
+    deadlines: list[tuple[int, bool]], cancel_after: int
+) -> None:
+    clock = VirtualClock(0.0)
+    loop = Loop(clock)
+    came: list[tuple[int, int]] = []
+    timers = []
+    for number, (instant, _) in enumerate(deadlines):
+        timers.append(loop.call_at(instant, partial(came.append, (instant, number))))
+        if number == cancel_after:
+            for timer, (_, is_cancelled) in zip(timers, deadlines, strict=False):
+                if is_cancelled:
+                    timer.cancel()
+    drain(loop)
+    loop.close()
+    expected = [
+        (instant, number)
+        for number, (instant, is_cancelled) in enumerate(deadlines)
+        if not (is_cancelled and number <= cancel_after < len(deadlines))
+    ]
+    assert came == sorted(expected)
+
+
+# Sockets
+
+
+def test_a_watched_socket_calls_back_with_what_it_is_ready_for(
+    loop: Loop, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    came: list[int] = []
+    loop.watch(pair[0].fileno(), READ | WRITE, came.append)
+    loop.turn()
+    pair[1].send(b"x")
+    loop.turn()
+    loop.watch(pair[0].fileno(), READ, came.append)
+    loop.turn()
+    assert came == [WRITE, READ | WRITE, READ]
+
+
+def test_unwatching_is_idempotent_and_tolerates_what_is_closed(
+    loop: Loop, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    here, _ = pair
+    fd = here.fileno()
+    loop.unwatch(fd)
+    loop.watch(fd, READ, _unexpected)
+    here.close()
+    loop.unwatch(fd)
+    loop.unwatch(fd)
+    loop.unwatch(here.fileno())  # -1 now
+    drain(loop)
+
+
+def test_a_number_that_was_given_out_again_is_watched_anew(
+    loop: Loop, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    """libcurl closes sockets without saying so, and the kernel gives the lowest number out."""
+    fd = os.dup(pair[0].fileno())
+    loop.watch(fd, READ, _unexpected)
+    another, peer = socket.socketpair()
+    with another, peer:
+        os.dup2(another.fileno(), fd)  # closes the old one
+        came: list[int] = []
+        loop.watch(fd, READ, came.append)
+        peer.send(b"x")
+        loop.turn()
+        os.close(fd)
+    assert came == [READ]
+
+
+def test_a_callback_that_lets_go_of_another_ready_socket_is_heeded_in_the_same_turn(
+    loop: Loop,
+) -> None:
+    pairs = [socket.socketpair() for _ in range(4)]
+    came: list[int] = []
+
+    def only_one(number: int, _events: int) -> None:
+        came.append(number)
+        for here, _ in pairs:
+            loop.unwatch(here.fileno())
+
+    for number, (here, there) in enumerate(pairs):
+        loop.watch(here.fileno(), READ, partial(only_one, number))
+        there.send(b"x")
+    drain(loop)
+    assert len(came) == 1
+    for here, there in pairs:
+        here.close()
+        there.close()
+
+
+def test_news_of_a_closed_socket_is_not_told_to_the_one_that_got_its_number(loop: Loop) -> None:
+    pairs = [socket.socketpair() for _ in range(2)]
+    quiet, quiet_peer = socket.socketpair()
+    came: list[str] = []
+
+    def replace_the_other(number: int, _events: int) -> None:
+        came.append("first")
+        other = pairs[1 - number][0].fileno()
+        os.dup2(quiet.fileno(), other)
+        loop.watch(other, READ, lambda _: came.append("the quiet one"))
+        loop.unwatch(pairs[number][0].fileno())
+
+    for number, (here, there) in enumerate(pairs):
+        loop.watch(here.fileno(), READ, partial(replace_the_other, number))
+        there.send(b"x")
+    drain(loop)
+    assert came == ["first"]
+    for one in (*pairs[0], *pairs[1], quiet, quiet_peer):
+        one.close()
+
+
+# Stopping, failing, closing
+
+
+def test_run_ends_after_the_turn_in_which_stop_was_called(loop: Loop) -> None:
+    loop.call_at(1001, loop.stop)
+    loop.run()
+    assert (loop.now(), loop.turns) == (1001, 1)
+
+
+def test_nothing_to_wait_for_is_not_mistaken_for_something(loop: Loop) -> None:
+    loop.call_at(1001, _nothing).cancel()
+    with pytest.raises(NothingToWaitFor):
+        loop.turn()
+
+
+def test_a_failure_ends_the_turn_and_the_rest_can_still_be_done(loop: Loop) -> None:
+    came: list[str] = []
+    loop.call_soon(lambda: loop.fail(ZeroDivisionError("first")))
+    loop.call_soon(lambda: came.append("the rest"))
+    with pytest.raises(ZeroDivisionError, match="first"):
+        loop.run()
+    assert came == []
+    loop.turn()
+    assert came == ["the rest"]
+
+
+def test_close_gives_every_fd_back() -> None:
+    before = os.listdir("/proc/self/fd")
+    clock = BoottimeClock()
+    loop = Loop(clock)
+    loop.on_signal(signal.SIGUSR2, _nothing)
+    loop.call_soon(_nothing)
+    loop.turn()
+    assert len(os.listdir("/proc/self/fd")) == len(before) + 4  # epoll, self-pipe, timerfd
+    loop.close()
+    clock.close()
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_close_gives_the_signals_back(real_loop: Loop) -> None:
+    former = signal.getsignal(signal.SIGUSR2)
+    loop = Loop(VirtualClock())
+    loop.on_signal(signal.SIGUSR2, _nothing)
+    loop.on_signal(signal.SIGUSR2, _unexpected)
+    assert signal.getsignal(signal.SIGUSR2) is not former
+    loop.close()
+    assert signal.getsignal(signal.SIGUSR2) is former
+    assert signal.set_wakeup_fd(-1) == -1
+
+
+# Signals
+
+
+def test_a_signal_wakes_a_loop_that_waits_for_ever(real_loop: Loop) -> None:
+    came: list[float] = []
+
+    def caught() -> None:
+        came.append(time.monotonic())
+        real_loop.stop()
+
+    real_loop.on_signal(signal.SIGUSR2, caught)
+    child = os.fork()
+    if child == 0:
+        _wait_until_asleep(os.getppid())
+        sent = time.monotonic()
+        os.kill(os.getppid(), signal.SIGUSR2)
+        os._exit(0 if time.monotonic() - sent < 1 else 1)
+    real_loop.run()
+    assert os.waitpid(child, 0)[1] == 0
+    assert len(came) == 1
+    assert real_loop.turns == 1
+
+
+def test_a_signal_comes_before_a_far_deadline(real_loop: Loop) -> None:
+    real_loop.on_signal(signal.SIGUSR2, real_loop.stop)
+    real_loop.call_at(real_loop.now() + 3600, _unexpected)
+    start = time.monotonic()
+    os.kill(os.getpid(), signal.SIGUSR2)
+    real_loop.run()
+    assert time.monotonic() - start < 1
+
+
+def test_each_signal_calls_its_own_callback_once_per_delivery(real_loop: Loop) -> None:
+    came: list[int] = []
+    signals = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
+    for number in signals:
+        real_loop.on_signal(number, partial(came.append, int(number)))
+    for number in signals:
+        os.kill(os.getpid(), number)
+    real_loop.turn()
+    assert sorted(came) == sorted(signals)
+
+
+def test_a_signal_works_while_callbacks_breed(real_loop: Loop) -> None:
+    def breed() -> None:
+        real_loop.call_soon(breed)
+
+    breed()
+    real_loop.on_signal(signal.SIGUSR2, real_loop.stop)
+    real_loop.turn()
+    os.kill(os.getpid(), signal.SIGUSR2)
+    real_loop.run()
+    assert real_loop.turns == 2
+
+
+# Promises
+
+
+def test_the_first_result_counts(loop: Loop) -> None:
+    resolved: Promise[int] = Promise()
+    resolved.resolve(1)
+    resolved.resolve(2)
+    resolved.reject(ValueError())
+    assert (resolved.done, resolved.result()) == (True, 1)
+    rejected: Promise[int] = Promise()
+    rejected.reject(KeyError("first"))
+    rejected.resolve(1)
+    with pytest.raises(KeyError, match="first"):
+        rejected.result()
+
+
+def test_whoever_waits_is_called_once_also_when_it_comes_too_late(loop: Loop) -> None:
+    promise: Promise[int] = Promise()
+    came: list[str] = []
+    promise.on_done(lambda: came.append("early"))
+    promise.resolve(1)
+    promise.on_done(lambda: came.append("late"))
+    promise.resolve(1)
+    assert came == ["early", "late"]
+
+
+def test_many_may_wait_for_one_promise(loop: Loop) -> None:
+    promise: Promise[int] = Promise()
+    tasks = [loop.spawn(_wait_for(promise), "waiter") for _ in range(3)]
+    loop.call_at(1001, lambda: promise.resolve(7))
+    assert [result_of(loop, task) for task in tasks] == [7, 7, 7]
+
+
+# Tasks
+
+
+def test_a_task_takes_results_and_errors_of_what_it_waits_for(loop: Loop) -> None:
+    async def work() -> list[object]:
+        failing: Promise[int] = Promise()
+        loop.call_at(1003, lambda: failing.reject(KeyError("no")))
+        await loop.sleep_until(1002)
+        seen: list[object] = [loop.now()]
+        try:
+            await failing
+        except KeyError as error:
+            seen += [loop.now(), error.args[0]]
+        return seen
+
+    assert result_of(loop, loop.spawn(work(), "work")) == [1002, 1003, "no"]
+
+
+def test_a_task_does_not_begin_before_the_loop_turns(loop: Loop) -> None:
+    came: list[str] = []
+
+    async def work() -> None:
+        came.append("begun")
+
+    task = loop.spawn(work(), "work")
+    assert came == []
+    result_of(loop, task)
+    assert came == ["begun"]
+
+
+def test_an_error_goes_to_whoever_awaits_the_task(loop: Loop) -> None:
+    async def outer() -> str:
+        try:
+            await loop.spawn(_fail(), "inner")
+        except ZeroDivisionError:
+            return "caught"
+        return "missed"
+
+    assert result_of(loop, loop.spawn(outer(), "outer")) == "caught"
+
+
+def test_an_error_that_nobody_awaits_comes_out_of_run(loop: Loop) -> None:
+    async def careless() -> None:
+        loop.spawn(_fail(), "forgotten")
+        await loop.sleep_until(2000)
+
+    loop.spawn(careless(), "careless")
+    with pytest.raises(ZeroDivisionError):
+        loop.run()
+
+
+def test_long_chains_of_ready_results_need_no_stack(loop: Loop) -> None:
+    async def count() -> int:
+        ready: Promise[int] = Promise()
+        ready.resolve(1)
+        return sum([await ready for _ in range(5000)])
+
+    assert result_of(loop, loop.spawn(count(), "count")) == 5000
+
+
+# Cancelling
+
+
+def test_a_cancelled_task_is_closed_where_it_stands(loop: Loop) -> None:
+    came: list[str] = []
+
+    async def work() -> None:
+        try:
+            await loop.sleep_until(1005)
+            came.append("went on")
+        finally:
+            came.append("closed")
+
+    task = loop.spawn(work(), "work")
+    loop.call_at(1001, task.cancel)
+    loop.call_at(1002, task.cancel)
+    drain(loop)
+    assert (came, task.done) == (["closed"], True)
+
+
+def test_a_task_cancelled_before_its_first_step_never_begins(loop: Loop) -> None:
+    task = loop.spawn(_fail(), "never")
+    task.cancel()
+    drain(loop)
+    assert task.done
+
+
+@pytest.mark.parametrize("cancel_first", [False, True])
+def test_cancelling_in_the_moment_of_the_result_leaves_the_task_where_it_stood(
+    loop: Loop, cancel_first: bool
+) -> None:
+    promise: Promise[int] = Promise()
+    came: list[int] = []
+
+    async def work() -> None:
+        came.append(await promise)
+
+    task = loop.spawn(work(), "work")
+    loop.turn()
+    if cancel_first:
+        promise.on_done(task.cancel)
+        promise.resolve(1)
+    else:
+        promise.resolve(1)
+        task.cancel()
+    drain(loop)
+    assert came == []
+
+
+def test_a_task_may_be_cancelled_by_what_it_does_itself(loop: Loop) -> None:
+    """A poll that finds the credentials refused closes the account whose poll it is."""
+    came: list[str] = []
+    tasks: list[Task[None]] = []
+
+    async def work() -> None:
+        try:
+            tasks[0].cancel()
+            came.append("reaches its next wait")
+            await loop.sleep_until(1005)
+            came.append("went on")
+        finally:
+            came.append("closed")
+
+    tasks.append(loop.spawn(work(), "work"))
+    drain(loop)
+    assert came == ["reaches its next wait", "closed"]
+
+
+def test_a_task_that_cancels_itself_and_ends_is_done(loop: Loop) -> None:
+    tasks: list[Task[None]] = []
+
+    async def work() -> None:
+        tasks[0].cancel()
+
+    tasks.append(loop.spawn(work(), "work"))
+    drain(loop)
+    assert tasks[0].done
+
+
+# Several at once
+
+
+def test_together_gives_the_results_in_order_and_runs_at_most_so_many(loop: Loop) -> None:
+    running: list[int] = []
+    most = 0
+
+    async def work(number: int) -> int:
+        nonlocal most
+        running.append(number)
+        most = max(most, len(running))
+        await loop.sleep_until(loop.now() + 10 - number)
+        running.remove(number)
+        return number
+
+    coroutines = [work(number) for number in range(10)]
+    task = loop.spawn(together(loop, coroutines, limit=3), "all")
+    assert result_of(loop, task) == list(range(10))
+    assert most == 3
+
+
+def test_together_lets_the_others_end_before_it_raises_the_first_error(loop: Loop) -> None:
+    ended: list[int] = []
+
+    async def work(number: int) -> None:
+        await loop.sleep_until(1000 + number)
+        if number in (2, 3):
+            raise KeyError(number)
+        ended.append(number)
+
+    task = loop.spawn(_caught(together(loop, [work(number) for number in range(6)])), "all")
+    error = result_of(loop, task)
+    assert (error.args, ended, loop.now()) == ((2,), [0, 1, 4, 5], 1005)
+
+
+def test_nothing_at_once_is_done_at_once(loop: Loop) -> None:
+    assert result_of(loop, loop.spawn(together(loop, []), "none")) == []
+
+
+def test_both_keeps_the_two_apart(loop: Loop) -> None:
+    async def first() -> int:
+        await loop.sleep_until(1005)
+        return 1
+
+    async def second() -> str:
+        return "two"
+
+    assert result_of(loop, loop.spawn(both(loop, first(), second()), "both")) == (1, "two")
+
+
+# Within a deadline
+
+
+@pytest.mark.parametrize(
+    ("arrives", "outcome"),
+    [(1001.0, "value"), (1004.9, "value"), (1005.1, "too late"), (None, "too late")],
+)
+def test_within_gives_the_result_or_says_that_the_instant_has_passed(
+    loop: Loop, arrives: float | None, outcome: str
+) -> None:
+    promise: Promise[str] = Promise()
+    if arrives is not None:
+        loop.call_at(arrives, lambda: promise.resolve("value"))
+    task = loop.spawn(_caught(within(loop, promise, 1005.0)), "within")
+    result = result_of(loop, task)
+    if outcome == "value":
+        assert result == "value"
+    else:
+        assert isinstance(result, DeadlinePassed)
+        assert loop.now() == 1005
+
+
+def test_within_an_instant_that_has_passed_a_ready_result_still_counts(loop: Loop) -> None:
+    promise: Promise[str] = Promise()
+    promise.resolve("value")
+    assert result_of(loop, loop.spawn(within(loop, promise, 1.0), "within")) == "value"
+
+
+def test_within_hands_on_the_error(loop: Loop) -> None:
+    promise: Promise[str] = Promise()
+    loop.call_at(1001, lambda: promise.reject(KeyError("no")))
+    error = result_of(loop, loop.spawn(_caught(within(loop, promise, 1005)), "within"))
+    assert isinstance(error, KeyError)
+
+
+# In real time
+
+
+def test_deadlines_sockets_and_tasks_share_the_real_clock(
+    real_loop: Loop, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    """Earlier and later deadlines by turns, with sockets in between: nothing comes early."""
+    late: list[float] = []
+    read: list[bytes] = []
+
+    def due(instant: float) -> None:
+        late.append(real_loop.now() - instant)
+        pair[1].send(b"x")
+
+    start = real_loop.now()
+    for milliseconds in (30, 5, 20, 1, 10, 0, 25):
+        instant = start + milliseconds / 1000
+        real_loop.call_at(instant, partial(due, instant))
+    far = real_loop.call_at(start + 3600, _unexpected)
+    real_loop.watch(pair[0].fileno(), READ, lambda _: read.append(pair[0].recv(9)))
+    while len(late) < 7:
+        real_loop.turn()
+    far.cancel()
+    assert min(late) >= 0
+    assert max(late) < 1
+    assert len(b"".join(read)) >= 6
+    assert real_loop.turns < 30  # it waits, and does not spin
+
+
+def _nothing() -> None:
+    pass
+
+
+def _unexpected(_events: int = 0) -> None:
+    raise AssertionError("this must not be called")
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+async def _fail() -> None:
+    raise ZeroDivisionError
+
+
+async def _wait_for(promise: Promise[int]) -> int:
+    return await promise
+
+
+async def _caught(coroutine: Any) -> Any:
+    try:
+        return await coroutine
+    except Exception as error:  # noqa: BLE001 - it is the result here
+        return error
+
+
+def _wait_until_asleep(pid: int) -> None:
+    """Until the process waits in the kernel, as proc(5) tells."""
+    stat = Path(f"/proc/{pid}/stat")
+    while stat.read_text().rpartition(")")[2].split()[0] != "S":
+        pass
