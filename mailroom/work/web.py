@@ -4,6 +4,7 @@ Credentials go to the configured origin, and to those that the session names, an
 never over ``http:`` but to this machine. A redirect is followed within its origin only.
 """
 
+import re
 from collections.abc import Callable, Collection, Coroutine
 from dataclasses import replace
 from datetime import UTC
@@ -23,14 +24,17 @@ from mailroom.errors import (
 )
 from mailroom.rules.health import Totals
 from mailroom.rules.servers import is_confidential, origin
+from mailroom.wire.problem import Problem, quoted, read_problem
 
 Authorization = Callable[[], Coroutine[Any, None, str]]
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MAX_REDIRECTS = 5
-_REFUSED = (401, 403)
-_TOO_MANY_REQUESTS = 429
+_UNAUTHORIZED, _FORBIDDEN = 401, 403
+# Request Timeout, Too Early, Too Many Requests: the same request may do later.
+_PASSING = (408, 425, 429)
 _SERVER_ERROR = 500
+_URL_CHARACTERS = re.compile(r"[!-~]+")
 
 
 class Web:
@@ -51,19 +55,24 @@ class Web:
         self._origins: set[str] = set()
 
     def trust(self, url: str) -> None:
-        """The credentials may be sent to the origin of ``url``."""
+        """The credentials may be sent to the origin of ``url``. Raises ProtocolError where that
+        is no URL, LastingTrouble where they would not be safe on the way."""
+        where = _origin(url)
         if not is_confidential(url):
             raise LastingTrouble(
                 f"{without_query(url)} would send the credentials in the clear: use https"
             )
-        self._origins.add(origin(url))
+        self._origins.add(where)
 
-    async def send(self, request: Request, accept: Collection[int] = (200,)) -> Response:
+    async def send(
+        self, request: Request, accept: Collection[int] = (200,), advice: str = ""
+    ) -> Response:
         """The answer, if its status is one of ``accept``; else the error that it stands for.
 
-        Raises CredentialsRefused, TransientError, ProtocolError.
+        ``advice`` is what the user may do when the answer makes no sense. Raises
+        CredentialsRefused, TransientError, ProtocolError.
         """
-        for _ in range(_MAX_REDIRECTS):
+        for _ in range(_MAX_REDIRECTS + 1):
             response = await self._http.send(await self._authorized(request))
             self._totals.requests += 1
             self._totals.bytes_sent += response.sent_bytes
@@ -71,7 +80,7 @@ class Web:
             if response.status in accept:
                 return response
             if response.status not in _REDIRECTS:
-                raise self.refusal(request, response)
+                raise self.refusal(request, response, advice)
             request = self._redirected(request, response)
         raise ProtocolError(f"{request}: more than {_MAX_REDIRECTS} redirects")
 
@@ -79,33 +88,53 @@ class Web:
         """Open a stream with the account's credentials."""
         return self._http.stream(await self._authorized(request))
 
-    def refusal(self, request: Request, response: Response) -> MailroomError:
+    def refusal(self, request: Request, response: Response, advice: str = "") -> MailroomError:
         """The error that an unwelcome status stands for."""
         status = response.status
-        if status in _REFUSED:
+        problem = read_problem(response.headers.get("content-type", ""), response.body)
+        says = f" ({problem})" if str(problem) else ""
+        wait = retry_after(response.headers.get("retry-after"), self._loop.clock.wall())
+        if _is_passing(status, problem) or wait is not None:
+            return TransientError(f"{request}: the server answered {status}{says}", wait)
+        if status == _UNAUTHORIZED or (status == _FORBIDDEN and _is_about_us(problem)):
             return CredentialsRefused(
-                f"{request}: the server refuses the credentials ({status}): check {self._secret}, "
-                "then restart mailroom"
+                f"{request}: the server refuses the credentials with {status}{says}: "
+                f"check {self._secret}, then restart mailroom"
             )
-        if status == _TOO_MANY_REQUESTS or status >= _SERVER_ERROR:
-            wait = retry_after(response.headers.get("retry-after"), self._loop.clock.wall())
-            return TransientError(f"{request}: the server answered {status}", wait)
-        return ProtocolError(f"{request}: the server answered {status}, which makes no sense here")
+        reason = says or ", which makes no sense here"
+        return ProtocolError(
+            f"{request}: the server answered {status}{reason}" + (f": {advice}" if advice else "")
+        )
 
     async def _authorized(self, request: Request) -> Request:
-        if origin(request.url) not in self._origins:
-            raise ProtocolError(f"{request}: not an origin that may have the credentials")
+        if _origin(request.url) not in self._origins:
+            raise ProtocolError(
+                f"{request}: the server sends us to another origin, which may not have the "
+                "credentials: if that is where your server is, configure it as the url"
+            )
         headers = {**request.headers, "Authorization": await self._authorization()}
         return replace(request, headers=headers)
 
     def _redirected(self, request: Request, response: Response) -> Request:
-        target = urljoin(request.url, response.headers.get("location", ""))
-        if origin(target) != origin(request.url):
+        location = response.headers.get("location")
+        if not location:
+            raise ProtocolError(f"{request}: redirected ({response.status}) to nowhere")
+        try:
+            target = urljoin(request.url, location)
+        except ValueError:
+            target = location
+        if _origin(target) != _origin(request.url):
             raise ProtocolError(
                 f"{request}: redirected to another origin, {without_query(target)}: "
                 "if that is where your server is, configure it as the url"
             )
         return replace(request, url=target)
+
+
+def _is_passing(status: int, problem: Problem) -> bool:
+    """Whether the same request may do later (429, 5xx, too many requests at once)."""
+    is_crowded = problem.limit == "maxConcurrentRequests"
+    return status in _PASSING or status >= _SERVER_ERROR or is_crowded
 
 
 def retry_after(value: str | None, now: float) -> float | None:
@@ -116,6 +145,22 @@ def retry_after(value: str | None, now: float) -> float | None:
         return float(value)
     try:
         when = parsedate_to_datetime(value)
-    except ValueError:
+        return max(0.0, when.replace(tzinfo=when.tzinfo or UTC).timestamp() - now)
+    except (ValueError, OverflowError):
         return None
-    return max(0.0, when.replace(tzinfo=when.tzinfo or UTC).timestamp() - now)
+
+
+def _is_about_us(problem: Problem) -> bool:
+    """Whether a 403 means who we are. One that names what is wrong with the request does not:
+    the server has understood who asks."""
+    return problem.kind in ("", "need-privileges")
+
+
+def _origin(url: str) -> str:
+    """The origin of a URL that a server may have named. Raises ProtocolError if it is none."""
+    try:
+        if _URL_CHARACTERS.fullmatch(url):
+            return origin(url)
+    except ValueError:
+        pass
+    raise ProtocolError(f"the server names a URL that is none: {quoted(url)}")
