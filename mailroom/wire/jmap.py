@@ -5,13 +5,14 @@ answer is a :class:`ProtocolError`, a method that failed a :class:`MethodError`.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin
 
 from mailroom.errors import LastingTrouble, MailroomError, ProtocolError
+from mailroom.wire.problem import quoted
 
 CORE = "urn:ietf:params:jmap:core"
 MAIL = "urn:ietf:params:jmap:mail"
@@ -24,15 +25,12 @@ class MethodError(MailroomError):
     """One method call failed (RFC 8620 §3.6.2); ``type`` is the server's."""
 
     def __init__(self, method: str, error_type: str, description: str) -> None:
+        description = quoted(description)
         super().__init__(
-            f"{method} failed: {error_type}" + (f" ({description})" * bool(description))
+            f"{method} failed: {quoted(error_type)}" + (f" ({description})" if description else "")
         )
         self.type = error_type
         self.description = description
-
-
-class RequestLimit(MailroomError):
-    """The server finds the whole request too large (RFC 8620 §3.6.1, ``limit``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +106,16 @@ def reading(what: str) -> Iterator[None]:
     """Turn every way in which untyped data can disappoint into one ProtocolError."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError) as error:
-        detail = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        message = f"{what} is not what RFC 8620 promises ({detail[:200]})"
-        raise ProtocolError(message) from error
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
+        detail = quoted(f"{type(error).__name__}: {error}".removesuffix(": "))
+        raise ProtocolError(f"{what} is not what RFC 8620 promises ({detail})") from error
 
 
 def read_session(body: bytes, url: str) -> Session:
@@ -122,17 +126,13 @@ def read_session(body: bytes, url: str) -> Session:
     with reading(f"the session at {url}"):
         data = json.loads(body)
         core = data["capabilities"].get(CORE, {})
-        account_id = data.get("primaryAccounts", {}).get(MAIL)
-        if account_id is None:
-            raise LastingTrouble(
-                f"the session at {url} offers no mail ({MAIL}): give the token access to mail"
-            )
-        account = data["accounts"][account_id]
+        account_id = (data.get("primaryAccounts") or {}).get(MAIL)
+        account = data["accounts"][account_id] if account_id is not None else {}
         _refuse_unworkable(account, url)
         return Session(
             url=url,
             api_url=urljoin(url, _string(data["apiUrl"])),
-            event_source_template=data.get("eventSourceUrl") or None,
+            event_source_template=_string(data.get("eventSourceUrl") or "") or None,
             account_id=_string(account_id),
             username=str(data.get("username") or ""),
             state=str(data.get("state", "")),
@@ -148,9 +148,16 @@ def read_session(body: bytes, url: str) -> Session:
 
 
 def _refuse_unworkable(account: Mapping[str, Any], url: str) -> None:
+    capability = (account.get("accountCapabilities") or {}).get(MAIL)
+    if capability is None:
+        raise LastingTrouble(
+            f"the session at {url} offers no mail ({MAIL}): give the credentials access to mail"
+        )
     if account.get("isReadOnly"):
-        raise LastingTrouble(f"the session at {url} is read-only: give the token write access")
-    if account["accountCapabilities"][MAIL].get("maxMailboxesPerEmail") == 1:
+        raise LastingTrouble(
+            f"the account at {url} is read-only: give the credentials write access"
+        )
+    if capability.get("maxMailboxesPerEmail") == 1:
         raise LastingTrouble(
             f"the server at {url} keeps a mail in one folder only (maxMailboxesPerEmail is 1): "
             "Mailroom needs mailboxes that work as labels"
@@ -177,38 +184,33 @@ def encode_request(calls: Sequence[Call], account_id: str) -> bytes:
 
 
 class Answers:
-    """The answers of one request, by the tags of its calls."""
+    """The answers to calls that went out in one request, or in several."""
 
-    def __init__(self, body: bytes, calls: Sequence[Call], url: str) -> None:
-        self._calls = {call.tag: call for call in calls}
+    def __init__(self) -> None:
         self._answers: dict[str, tuple[str, Arguments]] = {}
+        self._awaited: dict[str, str] = {}
+
+    def add(self, body: bytes, calls: Sequence[Call], url: str) -> str:
+        """Take in the answer to one request; returns the session state that it names, or ""."""
+        self._awaited |= {call.tag: call.method for call in calls}
         with reading(f"the answer from {url}"):
             data = json.loads(body)
-            self.session_state = str(data.get("sessionState", ""))
             for name, arguments, tag in data["methodResponses"]:
                 self._answers.setdefault(_string(tag), (_string(name), _mapping(arguments)))
+            return str(data.get("sessionState") or "")
 
     def __getitem__(self, tag: str) -> Arguments:
         """The answer to the call with this tag. Raises MethodError where the call failed."""
-        method = self._calls[tag].method
+        method = self._awaited[tag]
         if tag not in self._answers:
             raise ProtocolError(f"the server left {method} without an answer")
         name, arguments = self._answers[tag]
         if name == "error":
             error_type, description = arguments.get("type"), arguments.get("description")
-            raise MethodError(method, str(error_type), str(description or ""))
+            raise MethodError(method, str(error_type or "unknown"), str(description or ""))
         if name != method:
-            raise ProtocolError(f"the server answered {method} with {name!r}")
+            raise ProtocolError(f"the server answered {method} with {quoted(name)}")
         return arguments
-
-
-def read_problem(body: bytes) -> tuple[str, str]:
-    """Type and detail of a request-level error (RFC 8620 §3.6.1, RFC 7807); empty if none."""
-    try:
-        data = json.loads(body)
-        return str(data.get("type", "")), str(data.get("detail") or data.get("limit") or "")
-    except (ValueError, AttributeError):
-        return "", ""
 
 
 def read_state(answer: Arguments) -> str:
@@ -221,15 +223,34 @@ def read_mailboxes(answer: Arguments) -> tuple[Mailbox, ...]:
     """The list of a ``Mailbox/get``."""
     with reading("a mailbox list"):
         return tuple(
-            Mailbox(_string(box["id"]), _string(box["name"]), box.get("parentId"), box.get("role"))
+            Mailbox(
+                id=_string(box["id"]),
+                name=_string(box["name"]),
+                parent_id=_string(box.get("parentId") or "") or None,
+                role=_string(box.get("role") or "") or None,
+            )
             for box in answer["list"]
         )
 
 
-def read_ids(answer: Arguments) -> tuple[str, ...]:
-    """The ids of an ``Email/query``."""
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Part of what a query found. ``total`` is None where the server does not tell."""
+
+    ids: tuple[str, ...]
+    total: int | None
+    query_state: str
+
+
+def read_page(answer: Arguments) -> Page:
+    """One page of an ``Email/query`` (RFC 8620 §5.5)."""
     with reading("a query's answer"):
-        return tuple(_string(mail_id) for mail_id in answer["ids"])
+        total = answer.get("total")
+        return Page(
+            ids=tuple(_string(mail_id) for mail_id in answer["ids"]),
+            total=None if total is None else int(total),
+            query_state=str(answer.get("queryState") or ""),
+        )
 
 
 def read_mails(answer: Arguments) -> tuple[Mail, ...]:
@@ -239,7 +260,7 @@ def read_mails(answer: Arguments) -> tuple[Mail, ...]:
             Mail(
                 id=_string(mail["id"]),
                 senders=tuple(
-                    Address(str(entry.get("name") or ""), str(entry.get("email") or ""))
+                    Address(_string(entry.get("name") or ""), _string(entry.get("email") or ""))
                     for entry in mail.get("from") or ()
                 ),
                 mailbox_ids=frozenset(key for key, is_in in mail["mailboxIds"].items() if is_in),
@@ -248,15 +269,21 @@ def read_mails(answer: Arguments) -> tuple[Mail, ...]:
         )
 
 
-def read_refusals(answer: Arguments) -> dict[str, MethodError]:
-    """The mails that an ``Email/set`` did not update, and why (RFC 8620 §5.3)."""
+def read_refusals(answer: Arguments, mail_ids: Iterable[str]) -> dict[str, MethodError]:
+    """Those of the mails that an ``Email/set`` did not update, and why (RFC 8620 §5.3)."""
     with reading("the answer to an update"):
-        return {
+        refused = {
             _string(mail_id): MethodError(
                 "Email/set", _string(error["type"]), str(error.get("description") or "")
             )
             for mail_id, error in (answer.get("notUpdated") or {}).items()
         }
+        updated = answer.get("updated") or {}
+        silent = [each for each in mail_ids if each not in refused and each not in updated]
+    return refused | {
+        mail_id: MethodError("Email/set", "serverPartialFail", "neither updated nor refused")
+        for mail_id in silent
+    }
 
 
 def _string(value: object) -> str:

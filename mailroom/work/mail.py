@@ -1,28 +1,31 @@
-"""The conversation about mail: JMAP requests that keep the server's limits (RFC 8620, 8621).
+"""The conversation about mail (RFC 8621): searches and updates within the server's limits.
 
 Searches are batched: several queries travel in one request, each with the mails that it found
 by back-reference, and further pages of all of them are asked for at once.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from mailroom.engine.exchange import Request
 from mailroom.engine.loop import Loop, together
-from mailroom.errors import ProtocolError
+from mailroom.errors import TransientError
 from mailroom.wire import jmap
-from mailroom.wire.jmap import Answers, Call, Mail, Mailbox, MethodError, Patch, Session
+from mailroom.wire.jmap import Answers, Call, Mail, Mailbox, MethodError, Page, Patch
+from mailroom.work.api import Api
 from mailroom.work.web import Web
+
+T = TypeVar("T")
 
 Filter = Mapping[str, Any]
 States = Mapping[str, str]
+_Found = tuple[Page, dict[str, Mail]]
 
 _MAIL_PROPERTIES = ("id", "from", "mailboxIds")
 _MAILBOX_PROPERTIES = ("id", "name", "parentId", "role")
-# A patch of a few mailboxes, as JSON; a batch of them stays well below maxSizeRequest.
-_PATCH_BYTES = 512
-_BAD_REQUEST = 400
+# How often a search is made that does not hold still while it is read page by page.
+_LOOKS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,38 +62,10 @@ class MailConversation:
 
     def __init__(self, loop: Loop, web: Web, session_url: str) -> None:
         self._loop = loop
-        self._web = web
-        self._session_url = session_url
-        self._session: Session | None = None
-        self._session_state = ""
-        web.trust(session_url)
-
-    async def session(self) -> Session:
-        """The session resource; fetched again after the server said that it changed."""
-        if self._session is None:
-            headers = {"Accept": "application/json"}
-            response = await self._web.send(Request("GET", self._session_url, headers))
-            session = jmap.read_session(response.body, response.url)
-            self._web.trust(session.api_url)
-            self._session, self._session_state = session, session.state
-        return self._session
-
-    def forget_session(self) -> None:
-        self._session = None
-
-    async def call(self, calls: Sequence[Call]) -> Answers:
-        """One request. Raises MethodError only when an answer is looked at."""
-        session = await self.session()
-        body = jmap.encode_request(calls, session.account_id)
-        headers = {"Content-Type": "application/json", "Accept": "application/json"}
-        request = Request("POST", session.api_url, headers, body)
-        response = await self._web.send(request, accept=(200, _BAD_REQUEST))
-        if response.status == _BAD_REQUEST:
-            kind, detail = jmap.read_problem(response.body)
-            raise ProtocolError(f"{request}: refused as a whole: {kind or 400} {detail}".rstrip())
-        answers = Answers(response.body, calls, session.api_url)
-        self._heed_session_state(answers.session_state, session)
-        return answers
+        self._api = Api(loop, web, session_url)
+        self.session = self._api.session
+        self.forget_session = self._api.forget_session
+        self.call = self._api.call
 
     async def open(self, filters: Sequence[Filter]) -> Reading:
         """Names of the mailboxes, states, then the mail that the filters match."""
@@ -113,7 +88,7 @@ class MailConversation:
         calls = [_update(last), Call("Mailbox/get", {"ids": []}, "boxes")]
         reading, answers = await self._read(calls if last else calls[1:], [(0, query)], "boxes")
         if last:
-            refused |= _refusals(answers["set"])
+            refused |= _refusals(answers["set"], last)
         return refused, reading
 
     async def update(self, patches: Mapping[str, Patch]) -> dict[str, MethodError]:
@@ -124,7 +99,6 @@ class MailConversation:
         """All mail that each filter matches, or why the server could not tell."""
         limits = (await self.session()).limits
         per_request = max(1, limits.calls // 2)
-        numbered = list(enumerate(filters))
         found: dict[int, tuple[Mail, ...] | MethodError] = {}
 
         async def one(pairs: Sequence[tuple[int, Filter]]) -> None:
@@ -133,11 +107,12 @@ class MailConversation:
                 try:
                     found[number] = await self._whole(answers, number, query)
                 except MethodError as error:
-                    if error.type in ("invalidArguments",):
+                    if error.type == "invalidArguments":  # a mailbox is no more
                         raise
                     found[number] = error
 
-        requests = [one(batch) for batch in _chunks(numbered, per_request)]
+        portions = _portions(enumerate(filters), per_request, limits.request_bytes // 2)
+        requests = [one(pairs) for pairs in portions]
         await together(self._loop, requests, limits.concurrent)
         return [found[number] for number in range(len(filters))]
 
@@ -163,43 +138,58 @@ class MailConversation:
         return Reading(sent_at, states, tuple(found)), answers
 
     async def _whole(self, answers: Answers, number: int, query: Filter) -> tuple[Mail, ...]:
-        """The first page that ``answers`` has, and all further pages, asked for at once."""
-        limits = (await self.session()).limits
-        first = jmap.read_ids(answers[f"query{number}"])
-        mails = jmap.read_mails(answers[f"get{number}"])
-        total = answers[f"query{number}"].get("total", 0)
-        if not first or total <= len(first):
-            return mails
+        """All that the query finds: the page that ``answers`` has, and all further ones.
 
-        async def page(position: int) -> tuple[Mail, ...]:
-            answers = await self.call(_calls([(0, query)], len(first), position))
-            return jmap.read_mails(answers["get0"])
+        When a mail leaves the result between two pages, another slips from one to the other and
+        is on neither: so the pages have to be of one state, and as many mails as announced.
+        """
+        limit = (await self.session()).limits.get
+        for _ in range(_LOOKS):
+            first, mails = _page(answers, number)
+            pages = [first]
+            for page, more in await self._further_pages(first, query):
+                pages.append(page)
+                mails |= more
+            ids = {mail_id for page in pages for mail_id in page.ids}
+            if len({page.query_state for page in pages}) == 1 and len(ids) >= (first.total or 0):
+                return tuple(mails.values())
+            answers, number = await self.call(_calls([(0, query)], limit)), 0
+        raise TransientError("the mailboxes change faster than the server lets us read them")
 
-        positions = range(len(first), total, len(first))
-        pages = await together(self._loop, [page(at) for at in positions], limits.concurrent)
-        return mails + tuple(mail for found in pages for mail in found)
+    async def _further_pages(self, first: Page, query: Filter) -> list[_Found]:
+        """The pages after the first, all at once where the server has said how many there are."""
+        size = len(first.ids)
+
+        async def page(position: int) -> _Found:
+            return _page(await self.call(_calls([(0, query)], size, position)), 0)
+
+        if not size:
+            return []
+        if first.total is not None:
+            limits = (await self.session()).limits
+            positions = range(size, first.total, size)
+            return await together(self._loop, [page(at) for at in positions], limits.concurrent)
+        found: list[_Found] = []
+        seen = set(first.ids)
+        while not seen.issuperset((more := await page(len(seen)))[0].ids):
+            found.append(more)
+            seen |= set(more[0].ids)
+        return found
 
     async def _batches(self, patches: Mapping[str, Patch]) -> Iterator[dict[str, Patch]]:
         limits = (await self.session()).limits
-        size = min(limits.set, max(1, limits.request_bytes // _PATCH_BYTES))
-        return (dict(batch) for batch in _chunks(list(patches.items()), size))
+        portions = _portions(patches.items(), limits.set, limits.request_bytes // 2)
+        return (dict(portion) for portion in portions)
 
     async def _update_batches(
         self, batches: Sequence[Mapping[str, Patch]]
     ) -> dict[str, MethodError]:
         async def one(batch: Mapping[str, Patch]) -> dict[str, MethodError]:
-            return _refusals((await self.call([_update(batch)]))["set"])
+            return _refusals((await self.call([_update(batch)]))["set"], batch)
 
         limits = (await self.session()).limits
         refused = await together(self._loop, [one(batch) for batch in batches], limits.concurrent)
         return {mail_id: error for each in refused for mail_id, error in each.items()}
-
-    def _heed_session_state(self, state: str, session: Session) -> None:
-        """Fetch the session anew once per change, even if a server names two states for ever."""
-        if state and state != self._session_state:
-            self._session_state = state
-            if state != session.state:
-                self._session = None
 
 
 def _calls(pairs: Sequence[tuple[int, Filter]], limit: int, position: int = 0) -> list[Call]:
@@ -225,11 +215,29 @@ def _update(patches: Mapping[str, Patch]) -> Call:
     return Call("Email/set", {"update": patches}, "set")
 
 
-def _refusals(answer: jmap.Arguments) -> dict[str, MethodError]:
+def _refusals(answer: jmap.Arguments, mail_ids: Iterable[str]) -> dict[str, MethodError]:
     """Mails not updated. A mail that is gone needs no filing any more."""
-    refused = jmap.read_refusals(answer)
+    refused = jmap.read_refusals(answer, mail_ids)
     return {mail_id: error for mail_id, error in refused.items() if error.type != "notFound"}
 
 
-def _chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    return (items[start : start + size] for start in range(0, len(items), size))
+def _page(answers: Answers, number: int) -> _Found:
+    """One page of a search, and its mails by their ids."""
+    page = jmap.read_page(answers[f"query{number}"])
+    mails = jmap.read_mails(answers[f"get{number}"])
+    return page, {mail.id: mail for mail in mails}
+
+
+def _portions(items: Iterable[T], most: int, most_bytes: int) -> Iterator[list[T]]:
+    """Cut into portions of at most so many items, and so many bytes as JSON."""
+    portion: list[T] = []
+    used = 0
+    for item in items:
+        size = len(json.dumps(item))
+        if portion and (len(portion) == most or used + size > most_bytes):
+            yield portion
+            portion, used = [], 0
+        portion.append(item)
+        used += size
+    if portion:
+        yield portion
