@@ -103,11 +103,14 @@ class EmailMethods(SetHandler):
         }
 
     def get(self, arguments: Arguments, calls: Calls) -> Arguments:
-        """Email/get (RFC 8621 §4.2); Cyrus limits the ids of a back-reference not at all."""
+        """Email/get (RFC 8621 §4.2): never all; Cyrus does not limit a back-reference's ids."""
         args = checked(arguments, self._account_id, ids=list, properties=list, **_BODY_ARGUMENTS)
         state = self._store.state
-        is_whole = args["ids"] is None or self._profile.limits_references
-        maximum = self._profile.limits.max_objects_in_get if is_whole else None
+        if args["ids"] is None:
+            raise MethodError("requestTooLarge", description="ids must be specified")
+        maximum = (
+            self._profile.limits.max_objects_in_get if self._profile.limits_references else None
+        )
         answer = get_objects(args, self._store.mails, _RENDERERS, maximum)
         return {"accountId": self._account_id, "state": state, **answer}
 

@@ -36,18 +36,6 @@ _UNSUPPORTED_CONDITIONS: Final = frozenset(
         "header",
     ]
 )
-_UNSUPPORTED_SORTS: Final = frozenset(
-    [
-        "size",
-        "from",
-        "to",
-        "subject",
-        "sentAt",
-        "hasKeyword",
-        "allInThreadHaveKeyword",
-        "someInThreadHaveKeyword",
-    ]
-)
 
 
 class Selector:
@@ -134,7 +122,7 @@ def sort_mails(mails: list[Mail], comparators: Comparators | None) -> list[str]:
             }:
                 descending = options.get("isAscending", True) is False
                 ordered.sort(key=lambda mail: mail.received_at, reverse=descending)
-            case {"property": str(name)} if name in _UNSUPPORTED_SORTS:
+            case {"property": str(name)}:
                 raise MethodError("unsupportedSort", description=f"{name} is not offered")
             case _:
                 raise MethodError("invalidArguments", arguments=["sort"])
@@ -156,7 +144,7 @@ def show_date(instant: float) -> str:
 def _combined(operator: object, results: list[set[str]], within: set[str], path: str) -> set[str]:
     match operator:
         case "AND":
-            return within.intersection(*results)
+            return within.intersection(*results) if results else set()  # so does Cyrus
         case "OR":
             return set().union(*results)
         case "NOT":

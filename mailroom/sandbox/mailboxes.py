@@ -118,7 +118,8 @@ class MailboxMethods(SetHandler):
 
     def destroy(self, id_: str) -> None:
         """Destroy one mailbox without children, and without mail unless told to empty it."""
-        self._existing(id_)
+        if self._existing(id_).role == "inbox":
+            raise SetError("forbidden")
         if self._store.children(id_):
             raise SetError("mailboxHasChild")
         if self._store.in_mailbox(id_) and not self._empties:

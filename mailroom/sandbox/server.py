@@ -163,7 +163,7 @@ class Sandbox(Account):
         limits = self.profile.limits
         try:
             if len(request.body) > limits.max_size_request:
-                raise RequestError("limit", "too large", "maxSizeRequest")
+                raise RequestError("limit", "too large", "maxSizeRequest", status=413)
             media_type = request.header("Content-Type") or ""
             return read_calls(request.body, media_type, frozenset((CORE, MAIL, SUBMISSION))), None
         except RequestError as error:

@@ -224,7 +224,10 @@ def test_a_vcard_4_needs_no_n(book: Book) -> None:
 def test_a_card_keeps_its_uid_but_two_may_have_the_same(book: Book) -> None:
     href, _ = book.new()
     uid = href.rpartition("/")[2].removesuffix(".vcf")
-    assert book.put(href, card("another")).status == 403
+    changed = book.put(href, card("another"))
+    assert changed.status == 403
+    assert f"{C}no-uid-conflict" in error_of(changed)
+    assert book.put(href, card(f"urn:uuid:{uid}")).status == 204
     assert book.put(f"{book.path}{unique('twin')}.vcf", card(uid)).status == 201
 
 

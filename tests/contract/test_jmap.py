@@ -93,6 +93,18 @@ def test_a_request_over_a_limit_fails_as_a_whole(client: Client, calls: Any, lim
     assert answer.json()["limit"] == limit
 
 
+def test_a_request_over_the_limit_of_bytes_is_413(client: Client) -> None:
+    size = client.session["capabilities"][CORE]["maxSizeRequest"]
+    call = ["Core/echo", {"text": "x" * size}, "x"]
+    answer = client.post({"using": [CORE], "methodCalls": [call]})
+    assert answer.status == 413
+    assert answer.json()["limit"] == "maxSizeRequest"
+
+
+def test_all_mails_at_once_are_too_many(client: Client) -> None:
+    assert client.error("Email/get", ids=None)["type"] == "requestTooLarge"
+
+
 def test_a_method_outside_of_using_is_unknown(client: Client) -> None:
     assert client.error("Identity/get", ids=None)["type"] == "unknownMethod"
     assert client.error("Email/fetch", ids=None)["type"] == "unknownMethod"
@@ -196,6 +208,20 @@ def test_a_mailbox_with_mail_or_children_is_not_destroyed(client: Client) -> Non
     refused = client.call("Mailbox/set", destroy=[full, parent])["notDestroyed"]
     assert refused[full]["type"] == "mailboxHasEmail"
     assert refused[parent]["type"] == "mailboxHasChild"
+
+
+def test_a_mailbox_that_is_emptied_takes_the_mail_that_is_only_there(client: Client) -> None:
+    box, other = client.new_mailbox(), client.new_mailbox()
+    only, both = client.mail_in(box), client.mail_in(box, other)
+    client.call("Mailbox/set", destroy=[box], onDestroyRemoveEmails=True)
+    assert client.is_gone(only)
+    assert client.mailboxes_of(both) == {other}
+
+
+def test_the_inbox_is_never_destroyed(client: Client) -> None:
+    inbox = client.inbox()
+    refused = client.call("Mailbox/set", destroy=[inbox])["notDestroyed"]
+    assert refused == {inbox: {"type": "forbidden"}}
 
 
 def test_a_mailbox_made_anew_is_another_one(client: Client) -> None:
@@ -305,6 +331,8 @@ def test_operators_combine_what_their_conditions_find(client: Client) -> None:
 
     assert combined("OR") == {in_a, in_b, in_both}
     assert combined("AND") == {in_both}
+    assert client.query({"operator": "AND", "conditions": []}) == []
+    assert client.query({"operator": "OR", "conditions": []}) == []
     not_b = {"operator": "NOT", "conditions": [{"inMailbox": b}]}
     assert client.query({"operator": "AND", "conditions": [{"inMailbox": a}, not_b]}) == [in_a]
 
@@ -344,6 +372,10 @@ def test_get_keeps_the_order_of_the_ids_and_names_those_not_found(client: Client
     answer = client.call("Email/get", ids=[two, NO_MAIL, one], properties=["id"])
     assert [mail["id"] for mail in answer["list"]] == [two, one]
     assert answer["notFound"] == [NO_MAIL]
+
+
+def test_a_sort_that_is_unknown_is_unsupported(client: Client) -> None:
+    assert client.error("Email/query", sort=[{"property": "colour"}])["type"] == "unsupportedSort"
 
 
 # Email/set
@@ -430,6 +462,13 @@ def test_a_mail_that_has_left_none_stays_in_its_last(client: Client, adds_one_fi
     for answer in (client.relabel(mail_id, off), client.patch(mail_id, mailboxIds={})):
         assert answer["notUpdated"] == {mail_id: refusal}
     assert inbox in client.mailboxes_of(mail_id) == before
+
+
+def test_a_mail_is_in_no_more_mailboxes_than_the_limit(client: Client) -> None:
+    boxes = [client.new_mailbox() for _ in range(21)]
+    mail_id = client.mail()
+    refused = client.relabel(mail_id, dict.fromkeys(boxes, True))["notUpdated"]
+    assert refused == {mail_id: {"type": "tooManyMailboxes"}}
 
 
 def test_a_mail_that_is_not_there_is_not_updated(client: Client) -> None:
