@@ -65,7 +65,14 @@ def _parser() -> argparse.ArgumentParser:
     run = add("run", _run, "run the service, in the foreground")
     check = add("check", _check, "check configuration, credentials, servers, mailboxes, groups")
     config = add("config", _config, "show the effective configuration, secrets hidden")
-    for sub in (run, check, config):
+    triage = add("triage", _triage, "show what the next poll would do, touching nothing")
+    triage.add_argument(
+        "--dry-run",
+        action="store_true",
+        required=True,
+        help="needed: triaging is the service's work",
+    )
+    for sub in (run, check, config, triage):
         sub.add_argument("--config", metavar="FILE", help="the configuration file")
     status = add("status", _status, "show how the running service is")
     status.add_argument("--json", action="store_true", help="print the answer of /status as it is")
@@ -73,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         "--watch", action="store_true", help="then a line per poll that happens and per triage"
     )
     poll = add("poll", _poll, "make the running service poll now")
-    for sub in (run, status, poll):
+    for sub in (run, status, poll, triage):
         sub.add_argument("--socket", metavar="PATH", type=Path, help="the status socket")
     demo = add("demo", _demo, "show the service at work on a mail server of its own")
     demo.add_argument("--stay", action="store_true", help="go on running, to play with")
@@ -133,6 +140,17 @@ def _demo(options: argparse.Namespace) -> int:
     from mailroom.demo import demo  # noqa: PLC0415 - the sandbox needs Radicale
 
     return demo(stay=options.stay)
+
+
+def _triage(options: argparse.Namespace) -> int:
+    from mailroom.terminal import show_triage  # noqa: PLC0415 - brings rich
+
+    try:
+        document = json.loads(_ask(_socket(options), "GET", "/status"))
+        failing = {each["sender"]: each["reason"] for each in document["failing_senders"]}
+    except MailroomError:
+        failing = {}  # no service is running here: nobody is held back
+    return show_triage(options.config, os.environ, failing)
 
 
 def _version(_options: argparse.Namespace) -> int:

@@ -8,8 +8,10 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
 from mailroom.engine.clock import BoottimeClock
 from mailroom.engine.configfile import find_config, load
@@ -20,6 +22,8 @@ from mailroom.rules.health import Totals
 from mailroom.service import USER_AGENT
 from mailroom.work.check import Check, Finding, worst
 from mailroom.work.conversations import converse
+from mailroom.work.preview import preview
+from mailroom.work.survey import Surveyor
 
 Document = Mapping[str, Any]
 
@@ -45,6 +49,29 @@ def show_check(config_argument: str | None, environ: Mapping[str, str]) -> int:
     if error is not None:
         raise error
     console.print("All is well.")
+    return 0
+
+
+def show_triage(
+    config_argument: str | None, environ: Mapping[str, str], failing: Mapping[str, str]
+) -> int:
+    """Print what the next poll would do; ``failing`` is what the running service says of it."""
+    config = load(find_config(config_argument, environ))
+    loop = Loop(BoottimeClock())
+    transfer = Transfer(loop, USER_AGENT, config.tls.ca_file)
+    talks = converse(loop, transfer, config, logins(config, load_credentials(environ)), Totals())
+    surveyor = Surveyor(loop, config, talks.mail, talks.contacts)
+    survey = _run(loop, loop.spawn(surveyor.survey(), "survey"))
+    rows = preview(survey, config, failing)
+    console = Console(highlight=False)
+    if not rows:
+        console.print("No mail carries a label: the next poll has nothing to do.")
+        return 0
+    table = Table("From", "Label", "The next poll would", "because", box=SIMPLE_HEAD)
+    for row in rows:
+        cells = (row.sender, " ".join(row.labels), row.action, row.reason)
+        table.add_row(*(_plain(cell) for cell in cells))
+    console.print(table)
     return 0
 
 

@@ -110,10 +110,21 @@ class Enrolment:
         await together(self._loop, [self._fetch(self._hrefs(jobs)), self.refresh()])
         self._identify(jobs)
         await self._fetch({href for href in self._hrefs(jobs) if not self._is_current(href)})
+        for job in jobs:
+            self._refuse_unsafe(job)
 
-    async def write_contacts(self, jobs: Sequence[Job]) -> None:
-        """Create or update the contact of every job."""
-        await together(self._loop, [self._write_contact(job) for job in jobs], _PARALLEL)
+    def group_changes(self, job: Job) -> tuple[list[str], list[str]]:
+        """The names of the groups that the job's contact has to join, and to leave."""
+        changes: dict[str, _GroupChange] = {}
+        self._demand(job, changes)
+        names = {group.href: group.entry.fn for group in self._contacts.book.groups()}
+        joins = [names[href] for href, change in changes.items() if change.add]
+        return joins, [names[href] for href, change in changes.items() if change.remove]
+
+    async def write_contacts(self, jobs: Iterable[Job]) -> None:
+        """Create or update the contacts."""
+        writes = [self._write_contact(job) for job in jobs if job.error is None]
+        await together(self._loop, writes, _PARALLEL)
 
     async def write_groups(self, jobs: Iterable[Job]) -> None:
         """Bring all groups to what the jobs demand, each in one write."""
@@ -148,6 +159,13 @@ class Enrolment:
         entry = indexed.entry
         job.href, job.uid, job.provenance = indexed.href, entry.uid, entry.provenance
         job.previous, job.contact_name = entry.category, entry.fn
+
+    def _refuse_unsafe(self, job: Job) -> None:
+        try:
+            if job.href is not None:
+                usable(self._cards.get(job.href), job.href)
+        except SenderFailed as error:
+            job.error = error
 
     def _hrefs(self, jobs: Iterable[Job]) -> set[str]:
         changes: dict[str, _GroupChange] = {}

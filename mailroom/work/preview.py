@@ -1,0 +1,132 @@
+"""``mailroom triage --dry-run``: what the next poll would do with every labelled mail, and why.
+
+Made from a survey, which reads and writes nothing.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from mailroom.rules.config import Config
+from mailroom.rules.note import Provenance
+from mailroom.rules.places import Places
+from mailroom.rules.triage import Tap, filed, marked
+from mailroom.wire.jmap import Mail
+from mailroom.work.enrol import Job
+from mailroom.work.survey import Survey
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One labelled mail: who wrote it, which labels it has, what would be done, and why."""
+
+    mail_id: str
+    sender: str
+    labels: tuple[str, ...]
+    action: str
+    reason: str
+
+
+def preview(survey: Survey, config: Config, failing: Mapping[str, str]) -> list[Row]:
+    """A row per mail that carries a label or an error label.
+
+    ``failing`` are the senders that the running service holds back, each with why.
+    """
+    return list(_Preview(survey, config, failing).rows())
+
+
+class _Preview:
+    def __init__(self, survey: Survey, config: Config, failing: Mapping[str, str]) -> None:
+        self._survey = survey
+        self._config = config
+        self._failing = failing
+        self._names = _label_names(config, survey.places)
+        self._marks = marked(survey.verdicts, survey.places)
+
+    def rows(self) -> Iterator[Row]:
+        verdicts = self._survey.verdicts
+        jobs = {job.tap.sender: job for job in self._survey.jobs}
+        for tap in verdicts.taps:
+            action, reason = self._plan(tap, jobs.get(tap.sender))
+            yield from self._rows(tap.mails, action, reason)
+        for conflict in verdicts.conflicts:
+            labels = " and ".join(sorted(self._names[label] for label in conflict.label_ids))
+            reason = f"one sender with {labels}: take one of them off"
+            yield from self._marked(
+                conflict.mails, f"one sender with {labels}: take one of them off"
+            )
+        yield from self._marked(verdicts.unusable, "From has no address that a contact could carry")
+        yield from self._marked(verdicts.own, "your own mail is not triaged")
+        yield from self._marked(verdicts.settled, "the reason for the error label is gone")
+
+    def _marked(self, mails: Iterable[Mail], reason: str) -> Iterator[Row]:
+        """Mail that is not triaged: what happens to it is only labels going on and off."""
+        for mail in mails:
+            patch = self._marks.get(mail.id, {})
+            changes = [
+                f"{name} {'on' if patch[path] else 'off'}"
+                for label_id, name in self._names.items()
+                if (path := f"mailboxIds/{label_id}") in patch
+            ]
+            yield from self._rows([mail], "; ".join(changes) or "nothing", reason)
+
+    def _plan(self, tap: Tap, job: Job | None) -> tuple[str, str]:
+        if job is None:
+            return "wait for the next poll", "another address of the same contact comes first"
+        if job.error is not None:
+            return "nothing; the label stays", str(job.error)
+        places = self._survey.places
+        count = len(tap.mails) + sum(bool(filed(mail, tap, places)) for mail in job.waiting)
+        parts = [*self._contact_steps(job), self._mail_step(tap, count)]
+        reason = self._reason(tap, job)
+        if tap.sender in self._failing:
+            reason += f"; the service holds this sender back: {self._failing[tap.sender]}"
+        return "; ".join(parts), reason
+
+    def _contact_steps(self, job: Job) -> Iterator[str]:
+        joins, leaves = self._survey.enrolment.group_changes(job)
+        if job.category is not None:
+            if job.href is None:
+                yield "create the contact"
+            elif job.provenance is Provenance.NONE:
+                yield f"adopt the contact {job.contact_name}"
+            elif job.previous != job.category.name:
+                yield f"note it in the contact {job.contact_name}"
+        if joins:
+            yield f"into the group {_listed(joins)}"
+        if leaves:
+            yield f"out of the group {_listed(leaves)}"
+        if job.category is None and job.href is not None:
+            yield "delete the contact if nobody edited it, else take the note out"
+
+    def _mail_step(self, tap: Tap, count: int) -> str:
+        mails = "1 mail" if count == 1 else f"{count} mails"
+        if tap.category is None:
+            return f"{mails} back to {self._config.triage.screener_mailbox}"
+        chain = self._config.triage.chain(tap.category)
+        return f"file {mails} into {_listed(each.destination_mailbox for each in chain)}"
+
+    def _reason(self, tap: Tap, job: Job) -> str:
+        label = self._names[tap.label_id]
+        if tap.category is None:
+            return f"{label} takes the sender back"
+        was = f", was {job.previous}" if job.previous and job.previous != tap.category.name else ""
+        other = f"; the contact is called {job.contact_name}" if job.has_other_name else ""
+        return f"{label} asks for {tap.category.name}{was}{other}"
+
+    def _rows(self, mails: Iterable[Mail], action: str, reason: str) -> Iterator[Row]:
+        for mail in mails:
+            labels = sorted(name for key, name in self._names.items() if key in mail.mailbox_ids)
+            sender = mail.senders[0].email if mail.senders else "(nobody)"
+            yield Row(mail.id, sender, tuple(labels), action, reason)
+
+
+def _label_names(config: Config, places: Places) -> dict[str, str]:
+    names = {
+        label_id: category.label if category else config.mailroom.label_unscreen
+        for label_id, category in places.labels.items()
+    }
+    return {**names, places.error: config.mailroom.label_error}
+
+
+def _listed(names: Iterable[str]) -> str:
+    return " and ".join(names)
