@@ -71,18 +71,17 @@ class Account:
         ``from_`` is the header as it stands in the mail, None for a mail without; or names and
         addresses as the server is to show them, whatever a header could say.
         """
-        header = from_ if isinstance(from_, str) else None
-        shown = from_ if from_ is None or isinstance(from_, str) else list(from_)
+        if from_ is None or isinstance(from_, str):
+            senders = parse_addresses(from_)
+        else:
+            senders = tuple(Address(*pair) for pair in from_)
         with self._acting() as store:
             now = self.clock()
             mail = Mail(
                 store.new_id("M"),
                 {self.mailbox_id(name) for name in _names(mailbox)},
                 float(int(now if received_at is None else received_at)),
-                header,
-                tuple(Address(*pair) for pair in shown)
-                if isinstance(shown, list)
-                else parse_addresses(header),
+                senders,
                 subject,
                 text,
                 found_from=now + self.profile.search_lag_seconds,

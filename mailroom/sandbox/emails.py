@@ -51,7 +51,7 @@ _RENDERERS: Final[Mapping[str, Callable[[Mail], object]]] = {
     "threadId": lambda mail: f"T{mail.id}",
     "mailboxIds": lambda mail: dict.fromkeys(sorted(mail.mailbox_ids), True),
     "keywords": lambda mail: dict.fromkeys(sorted(mail.keywords), True),
-    "size": lambda mail: len(mail.text) + len(mail.subject) + len(mail.from_header or ""),
+    "size": lambda mail: len(mail.text) + len(mail.subject),
     "receivedAt": lambda mail: show_date(mail.received_at),
     "messageId": lambda mail: [f"{mail.id}@sandbox.invalid"],
     "from": lambda mail: _addresses(mail.senders),
@@ -75,7 +75,7 @@ class EmailMethods(SetHandler):
         self._account_id = account_id
         self._profile = profile
         self._clock = clock
-        self._created: dict[str, str] = {}
+        self.created: dict[str, str] = {}
 
     def query(self, arguments: Arguments, calls: Calls) -> Arguments:
         """Email/query (RFC 8621 §4.4)."""
@@ -108,9 +108,8 @@ class EmailMethods(SetHandler):
         state = self._store.state
         if args["ids"] is None:
             raise MethodError("requestTooLarge", description="ids must be specified")
-        maximum = (
-            self._profile.limits.max_objects_in_get if self._profile.limits_references else None
-        )
+        limits = self._profile.limits
+        maximum = limits.max_objects_in_get if self._profile.limits_references else None
         answer = get_objects(args, self._store.mails, _RENDERERS, maximum)
         return {"accountId": self._account_id, "state": state, **answer}
 
@@ -119,14 +118,7 @@ class EmailMethods(SetHandler):
         args = checked(
             arguments, self._account_id, ifInState=str, create=dict, update=dict, destroy=list
         )
-        old_state = self._store.state
-        if args["ifInState"] not in (None, old_state):
-            raise MethodError("stateMismatch")
-        self._created = calls.created
-        answer = set_objects(args, self, calls.created, self._publish_in_between)
-        self._store.publish()
-        states = {"oldState": old_state, "newState": self._store.state}
-        return {"accountId": self._account_id, **states, **answer}
+        return set_objects(args, self, self._store, calls)
 
     def create(self, properties: Arguments) -> Arguments:
         """Create a plain mail from mailboxIds, from, subject, receivedAt, keywords and text."""
@@ -145,13 +137,11 @@ class EmailMethods(SetHandler):
         if not mailbox_ids:
             raise SetError("invalidProperties", properties=["mailboxIds"])
         now = self._clock()
-        senders = _property(properties, "from", _read_senders, None)
         mail = Mail(
             self._store.new_id("M"),
             mailbox_ids,
             _property(properties, "receivedAt", utc_date, float(int(now))),
-            None if senders is None else ", ".join(f"{s.name} <{s.email}>" for s in senders),
-            senders,
+            _property(properties, "from", _read_senders, None),
             _property(properties, "subject", str, ""),
             _property(properties, "bodyValues", _read_text, ""),
             whole_set("keywords", properties.get("keywords", {})),
@@ -198,12 +188,12 @@ class EmailMethods(SetHandler):
 
     def _resolved(self, mailbox_ids: set[str]) -> set[str]:
         """Return the ids with creation ids resolved; every one must exist."""
-        resolved = {real_id(id_, self._created) for id_ in mailbox_ids}
+        resolved = {real_id(id_, self.created) for id_ in mailbox_ids}
         if not resolved <= self._store.mailboxes.keys():
             raise SetError("invalidProperties", properties=["mailboxIds"])
         return resolved
 
-    def _publish_in_between(self, done: int) -> None:
+    def after_each(self, done: int) -> None:
         """Cyrus shows states in the middle of a large set that no answer ever names."""
         if self._profile.push_batch and done % self._profile.push_batch == 0:
             self._store.publish()

@@ -5,9 +5,10 @@ import math
 import selectors
 import socket
 import threading
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from mailroom.sandbox.events import Feed
 from mailroom.sandbox.exchange import ConnectionBroken, Request, Response
@@ -73,21 +74,23 @@ class _Server(ThreadingHTTPServer):
         self._connections: set[socket.socket] = set()
         self._guard = threading.Lock()
 
-    def process_request_thread(self, request: socket.socket, client_address: object) -> None:  # type: ignore[override]
+    def process_request(self, request: Any, client_address: Any) -> None:
         with self._guard:
             self._connections.add(request)
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            with self._guard:
-                self._connections.discard(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._guard:
+            self._connections.discard(request)
+        super().shutdown_request(request)
 
     def cut_connections(self) -> None:
         """Wake every thread: its connection is over."""
         self.closing.set()
         with self._guard:
             for connection in self._connections:
-                connection.shutdown(socket.SHUT_RDWR)
+                with contextlib.suppress(OSError):  # the client was faster
+                    connection.shutdown(socket.SHUT_RDWR)
 
 
 class _Connection(BaseHTTPRequestHandler):
@@ -141,7 +144,8 @@ class _Connection(BaseHTTPRequestHandler):
         body = response.body[: delivery.cut_after]
         if len(body) < len(response.body):
             self.close_connection = True
-        self._send_head(response, {"Content-Length": str(len(response.body))})
+        length = {"Content-Length": str(len(response.body))}
+        self._send_head(response, {} if response.status == HTTPStatus.NO_CONTENT else length)
         step = delivery.chunk_bytes or max(1, len(body))
         for start in range(0, len(body), step):
             self.wfile.write(body[start : start + step])

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from mailroom.sandbox.requests import Arguments, Calls, MethodError
+from mailroom.sandbox.requests import Arguments, Calls
 from mailroom.sandbox.standard import (
     SetError,
     SetHandler,
@@ -45,7 +45,7 @@ class MailboxMethods(SetHandler):
     def __init__(self, store: MailStore, account_id: str) -> None:
         self._store = store
         self._account_id = account_id
-        self._created: dict[str, str] = {}
+        self.created: dict[str, str] = {}
         self._empties = False
         self._renderers: Mapping[str, Callable[[Mailbox], object]] = {
             "id": lambda mailbox: mailbox.id,
@@ -79,14 +79,8 @@ class MailboxMethods(SetHandler):
             destroy=list,
             onDestroyRemoveEmails=bool,
         )
-        old_state = self._store.state
-        if args["ifInState"] not in (None, old_state):
-            raise MethodError("stateMismatch")
-        self._created, self._empties = calls.created, bool(args["onDestroyRemoveEmails"])
-        answer = set_objects(args, self, calls.created)
-        self._store.publish()
-        states = {"oldState": old_state, "newState": self._store.state}
-        return {"accountId": self._account_id, **states, **answer}
+        self._empties = bool(args["onDestroyRemoveEmails"])
+        return set_objects(args, self, self._store, calls)
 
     def create(self, properties: Arguments) -> Arguments:
         """Create one mailbox; the name must be free among its siblings."""
@@ -142,7 +136,7 @@ class MailboxMethods(SetHandler):
             raise SetError("serverFail", description="Invalid mailbox name")
         parent_id = properties.get("parentId", parent_id)
         if parent_id is not None:
-            parent_id = real_id(parent_id, self._created)
+            parent_id = real_id(parent_id, self.created)
             if parent_id not in self._store.mailboxes:
                 raise SetError("invalidProperties", properties=["parentId"])
         return name, parent_id

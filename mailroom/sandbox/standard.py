@@ -4,7 +4,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from mailroom.sandbox.requests import Arguments, MethodError
+from mailroom.sandbox.requests import Arguments, Calls, MethodError
+from mailroom.sandbox.store import MailStore
 
 PatchPath = tuple[str, ...]
 
@@ -82,6 +83,9 @@ class SetHandler:
     properties that the server itself has set, None if there are none.
     """
 
+    #: What was created so far in the request: creation id → id.
+    created: dict[str, str]
+
     def create(self, properties: Arguments) -> Arguments:
         """Create an object and return at least its id."""
         raise SetError("forbidden")
@@ -94,32 +98,37 @@ class SetHandler:
         """Destroy an object."""
         raise SetError("forbidden")
 
+    def after_each(self, done: int) -> None:
+        """Hear after every object how many are done."""
+
 
 def set_objects(
-    arguments: Arguments,
-    handler: SetHandler,
-    created_ids: dict[str, str],
-    after_each: Callable[[int], None] = lambda count: None,
+    arguments: Arguments, handler: SetHandler, store: MailStore, calls: Calls
 ) -> Arguments:
-    """Answer a Foo/set (RFC 8620 §5.3) from checked arguments; the states are the caller's.
-
-    ``after_each`` is told after every object how many are done.
-    """
+    """Answer a Foo/set (RFC 8620 §5.3) from checked arguments."""
+    old_state = store.state
+    if arguments["ifInState"] not in (None, old_state):
+        raise MethodError("stateMismatch")
     create, update = arguments["create"] or {}, arguments["update"] or {}
     destroy = list(dict.fromkeys(arguments["destroy"] or ()))
     check_ids(destroy, "destroy")
+    handler.created = calls.created
     answer: dict[str, dict[str, Any]] = {}
-    actions = _actions(create, update, destroy, handler, created_ids)
+    actions = _actions(create, update, destroy, handler)
     for done, (verb, key, action) in enumerate(actions, 1):
         try:
             answer.setdefault(verb, {})[key] = action()
         except SetError as error:
             answer.setdefault(f"not{verb.capitalize()}", {})[key] = error.answer
-        after_each(done)
+        handler.after_each(done)
+    store.publish()
     return {
-        "created": answer.get("created"),
-        "updated": answer.get("updated"),
-        "destroyed": list(answer["destroyed"]) if "destroyed" in answer else None,
+        "accountId": arguments["accountId"],
+        "oldState": old_state,
+        "newState": store.state,
+        "created": answer.get("created") or None,
+        "updated": answer.get("updated") or None,
+        "destroyed": list(answer.get("destroyed", ())) or None,
         "notCreated": answer.get("notCreated"),
         "notUpdated": answer.get("notUpdated"),
         "notDestroyed": answer.get("notDestroyed"),
@@ -131,20 +140,19 @@ def _actions(
     update: Mapping[str, Arguments],
     destroy: Sequence[str],
     handler: SetHandler,
-    created_ids: dict[str, str],
 ) -> Iterator[tuple[str, str, Callable[[], Arguments | None]]]:
     """Yield what is to be done, in RFC 8620's order: create, update, destroy."""
 
     def create_one(key: str, properties: object) -> Arguments:
         answer = handler.create(_object(properties))
-        created_ids[key] = answer["id"]
+        handler.created[key] = answer["id"]
         return answer
 
     def update_one(id_: str, patch: object) -> Arguments | None:
-        return handler.update(real_id(id_, created_ids), _object(patch))
+        return handler.update(real_id(id_, handler.created), _object(patch))
 
     def destroy_one(id_: str) -> None:
-        handler.destroy(real_id(id_, created_ids))
+        handler.destroy(real_id(id_, handler.created))
 
     for key, properties in create.items():
         yield "created", key, partial(create_one, key, properties)

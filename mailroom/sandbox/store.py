@@ -36,7 +36,6 @@ class Mail:
     id: str
     mailbox_ids: set[str]
     received_at: float
-    from_header: str | None
     senders: tuple[Address, ...] | None
     subject: str
     text: str = ""
