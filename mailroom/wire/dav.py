@@ -4,9 +4,10 @@ Read with entities and DTDs refused. An href is a path; hrefs that differ only i
 percent-encoded are the same, so each is brought into one form when it is read.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote_to_bytes, urljoin, urlsplit
 from xml.etree import ElementTree as ET
 
 import defusedxml
@@ -24,7 +25,7 @@ DISPLAY_NAME = f"{DAV}displayname"
 ETAG = f"{DAV}getetag"
 ADDRESS_DATA = f"{CARDDAV}address-data"
 ADDRESS_BOOK = f"{CARDDAV}addressbook"
-VALID_SYNC_TOKEN = f"{DAV}valid-sync-token"
+NO_UID_CONFLICT = f"{CARDDAV}no-uid-conflict"
 
 # What the index is made of; the rest of a card is fetched when it is needed.
 INDEX_PROPERTIES = (
@@ -39,6 +40,11 @@ INDEX_PROPERTIES = (
     "X-ADDRESSBOOKSERVER-MEMBER",
     "X-MAILROOM-CREATED",
 )
+
+# What XML 1.0 §2.2 does not allow, and (as surrogates) octets that are not UTF-8.
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# Stands for such a character until the card is taken out: no text has this one in earnest.
+_UNREADABLE = "\U0010fffe"
 
 ET.register_namespace("D", DAV[1:-1])
 ET.register_namespace("C", CARDDAV[1:-1])
@@ -56,6 +62,17 @@ class Resource:
         """The property's text; None where the server did not give it."""
         element = self.properties.get(name)
         return None if element is None else element.text or ""
+
+    @property
+    def card(self) -> bytes | None:
+        """The vCard, None where the server did not give it. XML makes every line ending LF (XML
+        1.0 §2.11), vCards have CRLF (RFC 6350 §3.2). What is not UTF-8 is not UTF-8 here either:
+        the card can be indexed, but not edited."""
+        text = self.text(ADDRESS_DATA)
+        if text is None:
+            return None
+        lines = text.replace("\r\n", "\n").replace("\n", "\r\n")
+        return lines.encode().replace(_UNREADABLE.encode(), b"\xff")
 
     def inner_href(self, name: str) -> str | None:
         """The href inside of a property such as current-user-principal."""
@@ -77,9 +94,9 @@ class Multistatus:
 
 
 def canonical_href(href: str) -> str:
-    """The path of ``href``, percent-encoded in one way."""
+    """The path of ``href``, percent-encoded in one way. Raises ValueError if it is no URL."""
     segments = urlsplit(href.strip()).path.split("/")
-    return "/".join(quote(unquote(segment), safe="@:!$&'()*+,;=~") for segment in segments)
+    return "/".join(quote(unquote_to_bytes(each), safe="@:!$&'()*+,;=~") for each in segments)
 
 
 def propfind(properties: Iterable[str]) -> bytes:
@@ -110,25 +127,33 @@ def multiget(hrefs: Iterable[str]) -> bytes:
 
 
 def read_multistatus(body: bytes, url: str) -> Multistatus:
-    """Raises ProtocolError where ``body`` is no multistatus."""
+    """``url`` is where it comes from: hrefs may be relative to it. Raises ProtocolError where
+    ``body`` is no multistatus."""
     root = _parse(body)
+    if root is None:
+        root = _parse_repaired(body)
     if root is None or root.tag != f"{DAV}multistatus":
         raise ProtocolError(f"the answer from {url} is not the XML that WebDAV promises")
-    return Multistatus(
-        tuple(_resource(element) for element in root.iterfind(f"{DAV}response")),
-        root.findtext(f"{DAV}sync-token"),
-    )
+    try:
+        resources = tuple(_resource(each, url) for each in root.iterfind(f"{DAV}response"))
+    except ValueError as error:
+        raise ProtocolError(f"the answer from {url} has an href that is no URL") from error
+    return Multistatus(resources, (root.findtext(f"{DAV}sync-token") or "").strip() or None)
 
 
 def read_precondition(body: bytes) -> str | None:
-    """The precondition that failed (RFC 4918 §16), as ``{namespace}name``; None if none is told."""
+    """The precondition that failed (RFC 4918 §16), as ``{namespace}name``; None if none is told.
+
+    Some servers (sabre) put exceptions of their own before it.
+    """
     root = _parse(body)
     if root is None or root.tag != f"{DAV}error":
         return None
-    return next((child.tag for child in root), None)
+    told = (child.tag for child in root if child.tag != f"{DAV}responsedescription")
+    return next((tag for tag in told if tag.startswith((DAV, CARDDAV))), None)
 
 
-def _parse(body: bytes) -> ET.Element | None:
+def _parse(body: bytes | str) -> ET.Element | None:
     try:
         root: ET.Element = fromstring(body, forbid_dtd=True)
     except (ET.ParseError, defusedxml.DefusedXmlException, ValueError, LookupError):
@@ -136,19 +161,26 @@ def _parse(body: bytes) -> ET.Element | None:
     return root
 
 
-def _resource(element: ET.Element) -> Resource:
+def _parse_repaired(body: bytes) -> ET.Element | None:
+    """Once more, without what XML cannot carry: servers pass on such cards as they were given
+    them (seen with Cyrus), and one must not keep us from all the others."""
+    text = body.decode("utf-8", "surrogateescape")
+    return _parse(_NOT_XML.sub(_UNREADABLE, text))
+
+
+def _resource(element: ET.Element, url: str) -> Resource:
     properties: dict[str, ET.Element] = {}
     for propstat in element.iterfind(f"{DAV}propstat"):
         if _status(propstat) == 200:  # noqa: PLR2004 - properties that the server has
             properties |= {child.tag: child for child in propstat.find(f"{DAV}prop") or ()}
-    href = canonical_href(element.findtext(f"{DAV}href") or "")
+    href = canonical_href(urljoin(url, (element.findtext(f"{DAV}href") or "").strip()))
     return Resource(href, _status(element) or 200, properties)
 
 
 def _status(element: ET.Element) -> int:
     """The number in ``HTTP/1.1 200 OK``; 0 where there is none."""
     words = (element.findtext(f"{DAV}status") or "").split()
-    return int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
+    return int(words[1]) if len(words) > 1 and words[1].isdecimal() else 0
 
 
 def _prop(root: ET.Element, properties: Iterable[str]) -> ET.Element:

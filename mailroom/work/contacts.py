@@ -6,26 +6,32 @@ any other. When somebody else was faster the card is read again and the change m
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 from mailroom.engine.exchange import Request, Response, without_query
 from mailroom.engine.loop import Loop, together
-from mailroom.errors import LastingTrouble, ProtocolError, SenderFailed
+from mailroom.errors import ProtocolError, SenderFailed
 from mailroom.rules.addressbook import AddressBook, Indexed
 from mailroom.rules.contact import summarise
 from mailroom.wire import dav
+from mailroom.wire.problem import read_problem
 from mailroom.wire.vcard import Card, CardView, UnsafeCard
+from mailroom.work.discovery import find_book, xml_request
 from mailroom.work.web import Web
 
 _TRIES = 5
 _CARDS_PER_REQUEST = 50
 _PARALLEL = 8
-_OK, _MULTISTATUS = 200, 207
-_FORBIDDEN, _NOT_FOUND, _FAILED = 403, 404, 412
-_TRUNCATED = 507
 _DONE = (200, 201, 204)
-# How a server says that it will not have this very card.
-_BAD_CARD = (400, 403, 409, 413, 415, 422)
+_MULTISTATUS = 207
+_FORBIDDEN, _PRECONDITION_FAILED = 403, 412
+_GONE = (404, 410)
+_TRUNCATED = 507
+# What a server may have against a sync token (RFC 6578 §3.2 says 403, others exist).
+_NO_SYNC = (400, 403, 409, 412)
+# Of the client errors these are not about the card: who we are, and what passes.
+_NOT_THE_CARD = (401, 408, 425, 429)
+_THE_CARD = tuple(status for status in range(400, 500) if status not in _NOT_THE_CARD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,198 +59,162 @@ class ContactsConversation:
 
     async def sync(self) -> None:
         """Bring the index up to date; the first time that is every card."""
-        while True:
-            truncated = await self._sync_once()
-            if not truncated:
-                self.is_synced = True
-                return
+        tokens = {self._token}
+        while await self._sync_once():
+            if self._token in tokens:
+                raise ProtocolError(
+                    f"REPORT {self._book_url}: more cards are announced, but the token stays"
+                )
+            tokens.add(self._token)
+        self.is_synced = True
 
     async def fetch(self, hrefs: Iterable[str]) -> dict[str, Stored | UnsafeCard]:
         """The whole cards at ``hrefs``, those that are there; UnsafeCard for one not to touch."""
-        url = await self.url()
-        wanted = sorted(set(hrefs))
-        batches = [
-            wanted[start : start + _CARDS_PER_REQUEST]
-            for start in range(0, len(wanted), _CARDS_PER_REQUEST)
-        ]
-        reports = [self._report(url, dav.multiget(batch), "1") for batch in batches]
-        found: dict[str, Stored | UnsafeCard] = {}
-        for multistatus in await together(self._loop, reports, _PARALLEL):
-            for resource in multistatus.resources:
-                data = resource.text(dav.ADDRESS_DATA)
-                if data is not None:
-                    etag = resource.text(dav.ETAG) or ""
-                    found[resource.href] = _stored(resource.href, etag, data.encode())
-        return found
+        return {
+            resource.href: _stored(resource.href, _etag(resource), card)
+            for resource in await self._multiget(hrefs)
+            if (card := resource.card) is not None
+        }
 
     async def href_of(self, uid: str) -> str:
         """Where a card that we create stands."""
         return dav.canonical_href(urljoin(await self.url(), f"{uid}.vcf"))
 
     async def create(self, href: str, card: Card) -> Stored | None:
-        """Put a new card; None where there is one already."""
+        """Put a new card; None where another has its place or its UID. Raises SenderFailed where
+        the server will not have it."""
         response = await self._put(href, card, {"If-None-Match": "*"})
-        return None if response.status == _FAILED else self._remember(href, card, response)
+        if response.status in _DONE:
+            return self._remember(href, card, response)
+        if dav.read_precondition(response.body) == dav.NO_UID_CONFLICT:
+            return None
+        # Some servers say 412 when they mean that they will not have the card.
+        if response.status == _PRECONDITION_FAILED and href in await self.fetch([href]):
+            return None
+        raise _refused(href, response)
 
     async def edit(self, stored: Stored, change: Callable[[Card], Card]) -> Stored:
-        """Make ``change`` to the card, as often as somebody else changes it meanwhile."""
+        """Make ``change`` to the card, as often as somebody else changes it meanwhile. Raises
+        SenderFailed where the server will not have it, and what ``change`` raises."""
         for _ in range(_TRIES):
             card = change(stored.card)
             if card == stored.card:
                 return stored
-            response = await self._put(stored.href, card, _if_match(stored.etag))
-            if response.status != _FAILED:
-                return self._remember(stored.href, card, response)
+            response = None
+            if stored.etag:
+                response = await self._put(stored.href, card, _if_match(stored.etag))
+                if response.status in _DONE:
+                    return self._remember(stored.href, card, response)
+                if response.status != _PRECONDITION_FAILED:
+                    raise _refused(stored.href, response)
             fresh = await self.read(stored.href)
-            if fresh.etag == stored.etag:
-                # Some servers say 412 when they mean that they will not have the card.
-                raise SenderFailed(f"the server refuses the card {stored.href} (412)")
+            if response and fresh.etag == stored.etag:
+                raise _refused(stored.href, response)
             stored = fresh
         raise SenderFailed(f"the card {stored.href} was changed by somebody else {_TRIES} times")
 
     async def read(self, href: str) -> Stored:
         """The card at ``href``. Raises SenderFailed where there is none, or none to work with."""
-        stored = (await self.fetch([href])).get(href)
-        if stored is None:
-            raise SenderFailed(f"the card {href} has been deleted meanwhile")
-        return usable(stored, href)
+        stored = usable((await self.fetch([href])).get(href), href)
+        if not stored.etag:
+            raise SenderFailed(
+                f"the server names no ETag of the card {href}: it cannot be changed safely"
+            )
+        return stored
 
     async def delete(self, stored: Stored) -> bool:
-        """Delete the card as it was read; False where it has changed since."""
-        url = urljoin(self._url, stored.href)
-        request = Request("DELETE", url, _if_match(stored.etag))
-        response = await self._web.send(request, accept=(*_DONE, _NOT_FOUND, _FAILED))
-        if response.status == _FAILED:
+        """Delete the card as it was read; False where that cannot be said, and it is to be read
+        again."""
+        if not stored.etag:
             return False
+        request = Request("DELETE", urljoin(self._url, stored.href), _if_match(stored.etag))
+        response = await self._web.send(request, accept=(*_DONE, *_THE_CARD))
+        if response.status == _PRECONDITION_FAILED:
+            return False
+        if response.status not in (*_DONE, *_GONE):
+            raise _refused(stored.href, response)
         self.book.remove(stored.href)
         return True
 
     async def _sync_once(self) -> bool:
+        """One page; returns whether there is more."""
         url = await self.url()
-        request = _xml("REPORT", url, dav.sync_collection(self._token), "0")
-        response = await self._web.send(request, accept=(_MULTISTATUS, _FORBIDDEN, 409, _FAILED))
+        request = xml_request("REPORT", url, dav.sync_collection(self._token), "0")
+        response = await self._web.send(request, accept=(_MULTISTATUS, *_GONE, *_NO_SYNC))
         if response.status != _MULTISTATUS:
             return self._start_over(request, response)
         multistatus = dav.read_multistatus(response.body, without_query(url))
-        if self._token is None and not self.is_synced:
+        if self._token is None:
+            self.is_synced = False
             self.book.clear()
-        own = dav.canonical_href(url)
-        truncated = any(
-            resource.href == own and resource.status == _TRUNCATED
-            for resource in multistatus.resources
-        )
-        await self._apply([each for each in multistatus.resources if each.href != own])
-        if truncated and multistatus.sync_token == self._token:
-            raise ProtocolError(f"{request}: more cards are announced, but the token stays")
+        await self._apply(multistatus.resources, dav.canonical_href(url))
         self._token = multistatus.sync_token
-        return truncated
+        return any(resource.status == _TRUNCATED for resource in multistatus.resources)
 
     def _start_over(self, request: Request, response: Response) -> bool:
-        """The server has forgotten our token: everything once more (RFC 6578 §3.2)."""
-        precondition = dav.read_precondition(response.body)
-        if self._token is None or precondition != dav.VALID_SYNC_TOKEN:
-            raise self._web.refusal(request, response)
-        self._token, self.is_synced = None, False
+        """The server has forgotten our token: everything once more (RFC 6578 §3.2). Where the
+        book itself is gone, it is looked for again next time."""
+        had_token, self._token, self.is_synced = self._token is not None, None, False
+        if response.status in _GONE:
+            self._book_url = None
+        if response.status in _GONE or not had_token:
+            raise self._web.refusal(request, response, "check carddav.url")
         return True
 
-    async def _apply(self, resources: Iterable[dav.Resource]) -> None:
+    async def _apply(self, resources: Iterable[dav.Resource], own_href: str) -> None:
         unread = []
         for resource in resources:
-            data = resource.text(dav.ADDRESS_DATA)
-            if resource.status == _NOT_FOUND:
+            if resource.href.endswith("/") or resource.href == own_href.rstrip("/"):
+                continue  # the book itself, or another collection
+            if resource.status in _GONE:
                 self.book.remove(resource.href)
-            elif data is None:
-                unread.append(resource.href)
+            elif (card := resource.card) is not None:
+                self._index(resource, card)
             else:
-                self._index(resource.href, resource.text(dav.ETAG) or "", data.encode())
+                unread.append(resource.href)
         # A server that gives no address-data in a sync is asked for the cards themselves.
-        for href, stored in (await self.fetch(unread)).items():
-            if isinstance(stored, Stored):
-                self.book.put(Indexed(href, stored.etag, summarise(stored.card)))
+        for href in unread:
+            self.book.remove(href)
+        for resource in await self._multiget(unread):
+            if (card := resource.card) is not None:
+                self._index(resource, card)
 
-    def _index(self, href: str, etag: str, data: bytes) -> None:
-        self.book.put(Indexed(href, etag, summarise(CardView.glance(data))))
+    def _index(self, resource: dav.Resource, card: bytes) -> None:
+        entry = summarise(CardView.glance(card))
+        self.book.put(Indexed(resource.href, _etag(resource), entry))
 
     def _remember(self, href: str, card: Card, response: Response) -> Stored:
-        etag = response.headers.get("etag", "")
+        etag = response.headers.get("etag", "").strip()
         self.book.put(Indexed(href, etag, summarise(card)))
         return Stored(href, etag, card)
 
     async def _put(self, href: str, card: Card, condition: Mapping[str, str]) -> Response:
         headers = {"Content-Type": "text/vcard; charset=utf-8", **condition}
         request = Request("PUT", urljoin(self._url, href), headers, bytes(card))
-        response = await self._web.send(request, accept=(*_DONE, _FAILED, *_BAD_CARD))
-        if response.status in _BAD_CARD:
-            precondition = dav.read_precondition(response.body)
-            if response.status == _FORBIDDEN and precondition is None:
-                raise self._web.refusal(request, response)
-            why = (precondition or "").rpartition("}")[2] or str(response.status)
-            raise SenderFailed(f"the server refuses the card {href}: {why}")
-        return response
+        return await self._web.send(request, accept=(*_DONE, *_THE_CARD))
+
+    async def _multiget(self, hrefs: Iterable[str]) -> list[dav.Resource]:
+        url = await self.url()
+        wanted = sorted(set(hrefs))
+        batches = [
+            wanted[start : start + _CARDS_PER_REQUEST]
+            for start in range(0, len(wanted), _CARDS_PER_REQUEST)
+        ]
+        reports = [self._report(url, dav.multiget(batch)) for batch in batches]
+        found = await together(self._loop, reports, _PARALLEL)
+        return [resource for multistatus in found for resource in multistatus.resources]
+
+    async def _report(self, url: str, body: bytes) -> dav.Multistatus:
+        response = await self._web.send(
+            xml_request("REPORT", url, body, "1"), accept=(_MULTISTATUS,)
+        )
+        return dav.read_multistatus(response.body, without_query(url))
 
     async def url(self) -> str:
         """The address book's; discovered when it is first needed."""
         if self._book_url is None:
-            self._book_url = await self._discover()
+            self._book_url = await find_book(self._web, self._url, self._book_name)
         return self._book_url
-
-    async def _discover(self) -> str:
-        """From the configured URL to the address book: principal, home, book (RFC 6352 §7)."""
-        wanted = (dav.PRINCIPAL, dav.HOME_SET, dav.RESOURCE_TYPE)
-        found = (await self._propfind(self._url, wanted, "0"))[0]
-        if found.has_type(dav.ADDRESS_BOOK):
-            return urljoin(self._url, found.href)
-        home = found.inner_href(dav.HOME_SET)
-        if home is None:
-            principal = found.inner_href(dav.PRINCIPAL)
-            if principal is None:
-                raise ProtocolError(
-                    f"PROPFIND {without_query(self._url)}: the server names no principal: "
-                    "is carddav.url the address of a CardDAV server?"
-                )
-            url = urljoin(self._url, principal)
-            home = (await self._propfind(url, (dav.HOME_SET,), "0"))[0].inner_href(dav.HOME_SET)
-        if home is None:
-            raise LastingTrouble(f"the CardDAV server at {without_query(self._url)} has no address "
-                                 "books for this user")  # fmt: skip
-        return await self._choose_book(urljoin(self._url, home))
-
-    async def _choose_book(self, home: str) -> str:
-        resources = await self._propfind(home, (dav.RESOURCE_TYPE, dav.DISPLAY_NAME), "1")
-        books = {}
-        for resource in sorted(resources, key=lambda each: each.href):
-            if resource.has_type(dav.ADDRESS_BOOK):
-                books[resource.href] = resource.text(dav.DISPLAY_NAME) or ""
-        named = [href for href, name in books.items() if self._is_chosen(href, name)]
-        if not named:
-            names = ", ".join(sorted(_last_segment(href) for href in books)) or "none"
-            asked = f"no address book named {self._book_name!r}" if self._book_name else "no book"
-            raise LastingTrouble(
-                f"{asked} at {without_query(home)} (there: {names}): "
-                "name one of them as carddav.addressbook"
-            )
-        default = [href for href in named if _last_segment(href).lower() == "default"]
-        return urljoin(self._url, (default or named)[0])
-
-    def _is_chosen(self, href: str, display_name: str) -> bool:
-        return self._book_name in (None, display_name, _last_segment(href), href)
-
-    async def _propfind(
-        self, url: str, properties: tuple[str, ...], depth: str
-    ) -> tuple[dav.Resource, ...]:
-        multistatus = await self._multistatus(
-            _xml("PROPFIND", url, dav.propfind(properties), depth)
-        )
-        if not multistatus.resources:
-            raise ProtocolError(f"PROPFIND {without_query(url)}: an empty answer")
-        return multistatus.resources
-
-    async def _report(self, url: str, body: bytes, depth: str) -> dav.Multistatus:
-        return await self._multistatus(_xml("REPORT", url, body, depth))
-
-    async def _multistatus(self, request: Request) -> dav.Multistatus:
-        response = await self._web.send(request, accept=(_MULTISTATUS,))
-        return dav.read_multistatus(response.body, without_query(request.url))
 
 
 def usable(stored: Stored | UnsafeCard | None, href: str) -> Stored:
@@ -263,16 +233,23 @@ def _stored(href: str, etag: str, data: bytes) -> Stored | UnsafeCard:
         return error
 
 
+def _refused(href: str, response: Response) -> SenderFailed:
+    """The error for a card that the server will not have, change or delete."""
+    if response.status in _GONE:
+        return SenderFailed(f"the card {href} has been deleted meanwhile")
+    problem = read_problem(response.headers.get("content-type", ""), response.body)
+    says = f", {problem}" if str(problem) else ""
+    is_ours = response.status != _FORBIDDEN or problem.kind
+    advice = "" if is_ours else ": may we write to this address book?"
+    return SenderFailed(f"the server refuses the card {href} ({response.status}{says}){advice}")
+
+
+def _etag(resource: dav.Resource) -> str:
+    return (resource.text(dav.ETAG) or "").strip()
+
+
 def _if_match(etag: str) -> dict[str, str]:
-    """The condition for a write. If-Match knows strong ETags only: a weak one is sent as such."""
-    return {"If-Match": etag.removeprefix("W/")}
-
-
-def _xml(method: str, url: str, body: bytes, depth: str) -> Request:
-    return Request(
-        method, url, {"Content-Type": "application/xml; charset=utf-8", "Depth": depth}, body
-    )
-
-
-def _last_segment(href: str) -> str:
-    return urlsplit(href).path.rstrip("/").rpartition("/")[2]
+    """The condition for a write. If-Match knows strong ETags only (RFC 9110 §13.1.1), in quotes:
+    of servers that name others, one can but hope that they know them so."""
+    etag = etag.removeprefix("W/")
+    return {"If-Match": etag if etag.startswith('"') else f'"{etag}"'}

@@ -1,0 +1,89 @@
+"""From the configured URL to the address book: principal, home, book (RFC 6352 §7, RFC 6764 §6)."""
+
+from urllib.parse import unquote, urljoin
+
+from mailroom.engine.exchange import Request, without_query
+from mailroom.errors import LastingTrouble, ProtocolError
+from mailroom.wire import dav
+from mailroom.work.web import Web
+
+_MULTISTATUS = 207
+_ADVICE = "check carddav.url"
+
+
+async def find_book(web: Web, url: str, name: str | None) -> str:
+    """The URL of the address book called ``name``; without a name, of the one to choose then.
+
+    ``url`` may be that of the book, its home, the principal, or where discovery starts. Raises
+    LastingTrouble where there is no such book, and what :meth:`Web.send` does.
+    """
+    wanted = (dav.PRINCIPAL, dav.HOME_SET, dav.RESOURCE_TYPE)
+    url, (found, *_) = await _propfind(web, url, wanted, "0")
+    if found.has_type(dav.ADDRESS_BOOK):
+        return _as_folder(urljoin(url, found.href))
+    home = found.inner_href(dav.HOME_SET)
+    if home is None:
+        principal = found.inner_href(dav.PRINCIPAL)
+        if principal is None:
+            raise ProtocolError(
+                f"PROPFIND {without_query(url)}: the server names no principal: {_ADVICE}"
+            )
+        url, (found, *_) = await _propfind(web, _joined(url, principal), (dav.HOME_SET,), "0")
+        home = found.inner_href(dav.HOME_SET)
+    if home is None:
+        raise LastingTrouble(
+            f"the CardDAV server at {without_query(url)} has no address books for this user"
+        )
+    return await _choose_book(web, _joined(url, home), name)
+
+
+def xml_request(method: str, url: str, body: bytes, depth: str) -> Request:
+    """A request of WebDAV that has a body."""
+    headers = {"Content-Type": "application/xml; charset=utf-8", "Depth": depth}
+    return Request(method, url, headers, body)
+
+
+async def _choose_book(web: Web, home: str, name: str | None) -> str:
+    url, resources = await _propfind(web, home, (dav.RESOURCE_TYPE, dav.DISPLAY_NAME), "1")
+    books = [each for each in resources if each.has_type(dav.ADDRESS_BOOK)]
+    books.sort(key=lambda book: (_last_segment(book.href).lower() != "default", book.href))
+    for book in books:
+        names = (book.text(dav.DISPLAY_NAME), _last_segment(book.href), book.href)
+        if name is None or name in names:
+            return _as_folder(urljoin(url, book.href))
+    if not books:
+        raise LastingTrouble(f"no address book at {without_query(url)}: create one there")
+    there = ", ".join(_last_segment(book.href) for book in books)
+    raise LastingTrouble(
+        f"no address book named {name!r} at {without_query(url)} (there: {there}): "
+        "name one of them as carddav.addressbook"
+    )
+
+
+async def _propfind(
+    web: Web, url: str, properties: tuple[str, ...], depth: str
+) -> tuple[str, tuple[dav.Resource, ...]]:
+    """Where the answer came from, and at least one resource."""
+    request = xml_request("PROPFIND", url, dav.propfind(properties), depth)
+    response = await web.send(request, accept=(_MULTISTATUS,), advice=_ADVICE)
+    resources = dav.read_multistatus(response.body, without_query(response.url)).resources
+    if not resources:
+        raise ProtocolError(f"{request}: an empty answer: {_ADVICE}")
+    return response.url, resources
+
+
+def _joined(url: str, href: str) -> str:
+    """The absolute URL of an href that a property holds, not yet brought into one form."""
+    try:
+        return urljoin(url, href)
+    except ValueError:
+        return href  # which no request will go to
+
+
+def _as_folder(url: str) -> str:
+    """The URL of a collection, fit for names to be joined to it."""
+    return url if url.endswith("/") else f"{url}/"
+
+
+def _last_segment(href: str) -> str:
+    return unquote(href.rstrip("/").rpartition("/")[2])
