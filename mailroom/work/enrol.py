@@ -37,6 +37,7 @@ from mailroom.work.contacts import ContactsConversation, Stored, usable
 _PER_SENDER = (SenderFailed, UnsafeCard, TransientError)
 _PARALLEL = 8
 _MOST_UIDS = 20
+_TRIES = 5
 
 
 @dataclass(slots=True)
@@ -157,7 +158,9 @@ class Enrolment:
 
     def _know(self, job: Job, indexed: Indexed) -> None:
         entry = indexed.entry
-        job.href, job.uid, job.provenance = indexed.href, entry.uid, entry.provenance
+        job.href, job.provenance = indexed.href, entry.provenance
+        # A contact without a UID is given one: no group can name it otherwise.
+        job.uid = entry.uid or contact_uid(self._account_id, job.tap.sender, 0)
         job.previous, job.contact_name = entry.category, entry.fn
 
     def _refuse_unsafe(self, job: Job) -> None:
@@ -225,7 +228,10 @@ class Enrolment:
             created = await self._contacts.create(href, new_contact(self._filing(job, uid)))
             if created is not None:
                 return created
-            there = await self._contacts.read(href)
+            there = (await self._contacts.fetch([href])).get(href)
+            if there is None:
+                continue  # a card elsewhere has the UID
+            there = usable(there, href)
             if job.tap.sender in addresses(there.card):
                 return await self._contacts.edit(there, self._filed(job, uid))
         raise SenderFailed(f"{_MOST_UIDS} cards of other people stand where the contact would")
@@ -251,8 +257,13 @@ class Enrolment:
     async def _release(self, job: Job, href: str) -> None:
         try:
             stored = usable(self._cards.get(href), href)
-            if is_unedited(stored.card) and await self._contacts.delete(stored):
-                return
-            await self._contacts.edit(stored, without_section)
+            for _ in range(_TRIES):
+                if not is_unedited(stored.card):
+                    await self._contacts.edit(stored, without_section)
+                    return
+                if await self._contacts.delete(stored):
+                    return
+                stored = await self._contacts.read(href)
+            raise SenderFailed(f"the card {href} was changed {_TRIES} times as it was deleted")
         except _PER_SENDER as error:
             job.error = error
