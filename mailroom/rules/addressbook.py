@@ -69,5 +69,7 @@ class AddressBook:
         hrefs = sorted(self._by_address.get(address, ()))
         found = [card for href in hrefs if not (card := self._cards[href]).entry.is_group]
         members = [group.entry.members for group in managed]
-        known = (card for card in found if any(card.entry.uid in uids for uids in members))
+        known = (
+            card for card in found if card.entry.uid and any(card.entry.uid in m for m in members)
+        )
         return next(known, found[0] if found else None)

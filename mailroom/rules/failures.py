@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 _FIRST_DELAY_SECONDS = 60.0
 _LONGEST_DELAY_SECONDS = 3600.0
+# Beyond the longest delay; after six weeks of failing hourly the power would overflow.
+_MOST_DOUBLINGS = 10
 # What passes is the poll's matter; what does not pass by then is this sender's.
 _STRIKES = 3
 
@@ -42,7 +44,8 @@ class Failures:
         known = self._failures.get(sender)
         is_repeated = known is not None and mail_ids <= known.mail_ids
         attempts = known.attempts + 1 if known and is_repeated else 1
-        delay = min(_LONGEST_DELAY_SECONDS, _FIRST_DELAY_SECONDS * 2 ** (attempts - 1))
+        doublings = min(attempts - 1, _MOST_DOUBLINGS)
+        delay = min(_LONGEST_DELAY_SECONDS, _FIRST_DELAY_SECONDS * 2**doublings)
         failure = Failure(reason, attempts, now + delay, frozenset(mail_ids))
         self._failures[sender] = failure
         return failure

@@ -47,8 +47,9 @@ def find_places(config: Config, mailboxes: Sequence[Mailbox]) -> Places:
             f"mailboxes missing on the server: {', '.join(missing)}: run mailroom setup"
         )
     ids = {name: mailbox.id for name, mailbox in found.items() if mailbox}
+    _refuse_roles(mailbox for mailbox in found.values() if mailbox)
+    _refuse_sharing(ids)
     triage, marks = config.triage, config.mailroom
-    _refuse_roles(mailbox for name in triage.destinations if (mailbox := found[name]))
     inbox = next((mailbox.id for mailbox in mailboxes if mailbox.role == "inbox"), None)
     labels: dict[str, Category | None] = {
         ids[category.label]: category for category in triage.categories
@@ -84,10 +85,24 @@ def resolve(name: str, mailboxes: Iterable[Mailbox]) -> Mailbox | None:
     )
 
 
-def _refuse_roles(destinations: Iterable[Mailbox]) -> None:
-    for mailbox in destinations:
+def _refuse_roles(managed: Iterable[Mailbox]) -> None:
+    """A destination among them would swallow what is filed there already; of a label among them
+    every mail would be labelled."""
+    for mailbox in managed:
         if mailbox.role in _REFUSED_ROLES:
             raise LastingTrouble(
                 f"the mailbox {mailbox.name} is the account's {mailbox.role} and cannot be a "
-                "destination: name another as destination_mailbox"
+                "label or a destination: name another in the configuration"
             )
+
+
+def _refuse_sharing(ids: Mapping[str, str]) -> None:
+    """``B`` and ``A/B`` may be one mailbox; as label and destination they could never settle."""
+    names: dict[str, str] = {}
+    for name, mailbox_id in ids.items():
+        if mailbox_id in names:
+            raise LastingTrouble(
+                f"{names[mailbox_id]} and {name} are the same mailbox on the server: "
+                "name another in the configuration"
+            )
+        names[mailbox_id] = name

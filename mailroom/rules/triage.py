@@ -76,9 +76,9 @@ def sender_of(mail: Mail) -> str | None:
     """The address that counts: the first of From, lower-cased; None if it cannot be used."""
     first = mail.senders[0] if mail.senders else Address("", "")
     address = first.email.lower()
-    if len(address) > _LONGEST_ADDRESS or not _USABLE.fullmatch(address):
-        return None
-    return address
+    # What is not printable (controls, bidi overrides, half a surrogate) no card could carry.
+    is_plain = address.isprintable() and len(address) <= _LONGEST_ADDRESS
+    return address if is_plain and _USABLE.fullmatch(address) else None
 
 
 def sort_out(mails: Iterable[Mail], places: Places, own: AbstractSet[str]) -> Verdicts:
@@ -150,12 +150,13 @@ def moved(
     Only mailboxes that were read on this very mail are taken away, and a mailbox that the mail
     keeps or gets is always named with them: a mail without any would be destroyed (seen).
     """
+    if not on and mail.mailbox_ids <= off:
+        on = {places.screener}
     taken = (mail.mailbox_ids & off) - on
     missing = on - mail.mailbox_ids
     if not taken and not missing:
         return {}
-    kept = mail.mailbox_ids - taken
-    named = on or ({min(kept)} if kept else {places.screener})
+    named = on or {min(mail.mailbox_ids - taken)}
     return {
         **{f"mailboxIds/{mailbox_id}": True for mailbox_id in sorted(named)},
         **{f"mailboxIds/{mailbox_id}": None for mailbox_id in sorted(taken)},
@@ -164,4 +165,5 @@ def moved(
 
 def _is_new(mail: Mail, tap: Tap, places: Places) -> bool:
     """Mail that waits, or that a mail program has moved to the label: it may come to Inbox."""
-    return places.screener in mail.mailbox_ids or mail.mailbox_ids == {tap.label_id}
+    marks = {places.error, places.warning}
+    return places.screener in mail.mailbox_ids or mail.mailbox_ids - marks == {tap.label_id}
