@@ -82,7 +82,7 @@ class Poller:
         whatever was not done by then, the next poll does."""
         survey = await self.surveyor.survey()
         verdicts, places = survey.verdicts, survey.places
-        marks = marked(verdicts, places)
+        marks = _without_swept(marked(verdicts, places), survey.jobs)
         if not (survey.jobs or survey.newcomers or marks):
             return Outcome(survey.reading.sent_at, _known(survey.reading))
         await self._triage(survey)
@@ -122,7 +122,7 @@ class Poller:
         owners: dict[str, Job] = {}
         for job in jobs:
             if job.error is None:
-                found = {mail.id: filed(mail, job.tap, places) for mail in job.waiting}
+                found = {mail.id: self._filed(mail, job, places) for mail in job.waiting}
                 changed = {mail_id: patch for mail_id, patch in found.items() if patch}
                 patches |= changed
                 owners |= dict.fromkeys(changed, job)
@@ -134,11 +134,17 @@ class Poller:
         """File the labelled mail itself, label off."""
         patches: dict[str, Patch] = {}
         for job in done:
-            warn = job.has_other_name and self._config.mailroom.warnings_enabled
             for mail in job.tap.mails:
-                patches[mail.id] = filed(mail, job.tap, places, warn=warn)
+                patches[mail.id] = self._filed(mail, job, places)
             job.filed += len(job.tap.mails)
         return patches
+
+    def _filed(self, mail: Mail, job: Job, places: Places) -> Patch:
+        """The mail's patch. A warning is for the mail that was tapped; one that is there stays
+        for as long as the name is another."""
+        warns = job.has_other_name and self._config.mailroom.warnings_enabled
+        is_marked = mail.id in job.tap.mail_ids or places.warning in mail.mailbox_ids
+        return filed(mail, job.tap, places, warn=warns and is_marked)
 
     def _report_marks(
         self, done: Iterable[Job], verdicts: Verdicts, marks: Mapping[str, Patch], places: Places
@@ -201,6 +207,12 @@ def _known(*readings: Reading) -> dict[str, frozenset[str]]:
     return {
         kind: frozenset(reading.states[kind] for reading in readings) for kind in readings[0].states
     }
+
+
+def _without_swept(marks: Mapping[str, Patch], jobs: Iterable[Job]) -> dict[str, Patch]:
+    """The sweep takes error labels off as well; a patch from before it would undo its filing."""
+    swept = {mail.id for job in jobs for mail in job.waiting}
+    return {mail_id: patch for mail_id, patch in marks.items() if mail_id not in swept}
 
 
 def _is_new(conflict: Conflict, marks: Mapping[str, Patch]) -> bool:
