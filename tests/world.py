@@ -4,10 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 from mailroom.engine.credentials import Basic, Logins
-from mailroom.engine.journal import Level, Log
+from mailroom.engine.journal import Fields, Level, Log
 from mailroom.engine.loop import Loop
 from mailroom.errors import MailroomError
 from mailroom.rules.config import Config, from_data
+from mailroom.rules.health import healthz, status
 from mailroom.sandbox import CYRUS_3_10, Entry, Profile, Sandbox
 from mailroom.work.account import Account, History
 from tests.direct import DirectHttp
@@ -17,20 +18,34 @@ URL = "http://127.0.0.1"
 
 
 class World:
-    """One account against one sandbox, on a virtual clock."""
+    """One account against one sandbox, on a virtual clock.
+
+    ``events`` are the log lines of all processes so far: level, name, fields.
+    """
+
+    loop: Loop
+    history: History
+    account: Account
 
     def __init__(
         self, profile: Profile = CYRUS_3_10, configuration: dict[str, Any] | None = None
     ) -> None:
         self.clock = VirtualClock()
-        self.loop = Loop(self.clock)
         self.sandbox = Sandbox(profile, clock=self.clock.wall)
         self.sandbox.standard_account()
-        self.events: list[tuple[str, str, dict[str, object]]] = []
-        self.config: Config = from_data(
-            {"jmap": {"url": URL, "username": "alice"}, "carddav": {"url": URL}}
-            | (configuration or {})
-        )
+        self.events: list[tuple[Level, str, Fields]] = []
+        self.configure(configuration or {})
+        self.boot()
+
+    def configure(self, configuration: dict[str, Any]) -> None:
+        """The configuration file of the processes to come."""
+        servers = {"jmap": {"url": URL, "username": "alice"}, "carddav": {"url": URL}}
+        self.config: Config = from_data(servers | configuration)
+
+    def boot(self) -> None:
+        """A process that knows nothing; what a former one had in flight is gone."""
+        self.sandbox.close_feeds()
+        self.loop = Loop(self.clock)
         self.history = History(self.clock.wall(), self.clock.now())
         self.account = self.new_account()
 
@@ -70,11 +85,25 @@ class World:
     def polls(self) -> int:
         return self.history.totals.poll_count
 
+    @property
+    def healthz(self) -> tuple[int, dict[str, Any]]:
+        """What ``GET /healthz`` answers: the status and the document."""
+        return healthz(self.account.snapshot())
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """What ``GET /status`` answers."""
+        return status(self.account.snapshot())
+
+    @property
+    def request_count(self) -> int:
+        return len(self.sandbox.log.entries)
+
     def requests_since(self, number: int) -> list[Entry]:
         """The requests after number, the stream left out."""
         return [entry for entry in self.sandbox.log.since(number) if not entry.is_stream]
 
-    def named(self, event: str) -> list[dict[str, object]]:
+    def named(self, event: str) -> list[Fields]:
         """The fields of every log line of that name."""
         return [fields for _, name, fields in self.events if name == event]
 
@@ -82,8 +111,8 @@ class World:
         """What a phone does."""
         self.sandbox.label(mail_id, label)
 
-    def _note(self, level: Level, event: str, fields: Any) -> bool:
-        self.events.append((level.name.lower(), event, dict(fields)))
+    def _note(self, level: Level, event: str, fields: Fields) -> bool:
+        self.events.append((level, event, dict(fields)))
         return True
 
 

@@ -1,0 +1,179 @@
+"""The tables of rules: files of cases that a user of the service can read, and how one is tried.
+
+A case tells what is *given*, what the user does, and what *then* is so. What it does not mention
+must be as it was: every mail in its mailboxes, every group's members, every byte of every card.
+README.md beside this file describes the words.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mailroom.engine.journal import Level
+from mailroom.sandbox import Profile
+from tests.rules.user import User, lines_of, listed
+from tests.world import World
+
+_KEYS = frozenset({"rule", "not yet", "configuration", "mail", "cards", "groups", "when", "then"})
+_THEN_KEYS = frozenset({"mail", "groups", "contacts", "log"})
+_DAY = 86400.0
+# What of a new card is the same for all, or told elsewhere (tests/test_contact.py).
+_UNTOLD = ("BEGIN", "VERSION", "PRODID", "UID", "X-MAILROOM-CREATED", "END")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One rule, as it stands in its file."""
+
+    name: str
+    given: Mapping[str, Any]
+
+    @property
+    def gap(self) -> str | None:
+        """Why the rule is not kept yet."""
+        return self.given.get("not yet")
+
+    def section(self, name: str) -> Mapping[str, Any]:
+        return self.given.get(name) or {}
+
+    def then(self, name: str) -> Mapping[str, Any]:
+        return self.section("then").get(name) or {}
+
+
+def cases() -> list[Case]:
+    """All cases of all files. A word that means nothing is an error."""
+    found = []
+    for path in sorted(Path(__file__).parent.glob("*.yaml")):
+        for given in yaml.safe_load(path.read_text(encoding="utf-8")):
+            case = Case(f"{path.stem}: {given['rule']}", given)
+            unknown = (given.keys() - _KEYS) | (case.section("then").keys() - _THEN_KEYS)
+            if unknown:
+                raise ValueError(f"{case.name}: what is {', '.join(map(str, unknown))}?")
+            found.append(case)
+    return found
+
+
+class Trial:
+    """One case against one server."""
+
+    def __init__(self, case: Case, profile: Profile) -> None:
+        self._case = case
+        self._world = World(profile, dict(case.section("configuration")))
+        self._user = User(self._world)
+        # Without push it takes a poll_interval until the poll.
+        self._patience_seconds = 30.0 if profile.push == "available" else 65.0
+
+    def run(self) -> None:
+        """Do what the case says, and demand what it says; nothing else may have happened."""
+        self._prepare()
+        mails, groups, cards = self._mails(), self._groups(), self._world.sandbox.cards()
+        self._world.start()
+        for step in self._case.given.get("when") or ():
+            for action in [step] if isinstance(step, str) else step:
+                self._user.act(action)
+            self._world.run_for(self._patience_seconds)
+        told = {str(name): set(listed(found)) for name, found in self._case.then("mail").items()}
+        assert self._mails() == mails | told
+        self._check_groups(groups)
+        self._check_cards(cards)
+        self._check_log()
+        self._check_rest()
+
+    def _prepare(self) -> None:
+        for path in ("Holidays", "Old Orders"):
+            self._world.sandbox.create_mailbox(path)
+        for name, card in self._case.section("cards").items():
+            self._user.keep(name, card)
+        for name, members in self._case.section("groups").items():
+            self._user.fill_group(name, listed(members))
+        for name, mail in self._case.section("mail").items():
+            self._user.receive(str(name), mail, age_seconds=_DAY)
+
+    def _mails(self) -> dict[str, set[str]]:
+        """Where each mail is; one that is nowhere has been destroyed, and raises KeyError."""
+        mailboxes_of = self._world.sandbox.mailboxes_of
+        return {name: mailboxes_of(mail_id) for name, mail_id in self._user.mails.items()}
+
+    def _groups(self) -> dict[str, set[str]]:
+        marks, triage = self._world.config.mailroom, self._world.config.triage
+        names = (*triage.groups, marks.provenance_group)
+        return {name: self._world.sandbox.group_members(name) for name in names}
+
+    def _check_groups(self, before: Mapping[str, set[str]]) -> None:
+        told = {
+            name: {self._user.uid_of(member) for member in listed(members)}
+            for name, members in self._case.then("groups").items()
+        }
+        assert self._groups() == {**before, **told}
+
+    def _check_cards(self, before: Mapping[str, str]) -> None:
+        name_of = self._user.name_of
+        changes = {
+            name_of(href, card): _change(before.get(href), card)
+            for href, card in self._user.contacts().items()
+            if before.get(href) != card
+        }
+        gone = before.keys() - self._world.sandbox.cards().keys()
+        changes |= {name_of(href, before[href]): "deleted" for href in gone}
+        told = {
+            name: changes.get(name, "nothing") if change == "new" else self._told(change)
+            for name, change in self._case.then("contacts").items()
+        }
+        assert changes == told
+
+    def _told(self, change: str) -> str:
+        today = datetime.fromtimestamp(self._world.clock.wall(), UTC).astimezone()
+        dated = change.strip().replace("TODAY", f"{today:%Y-%m-%d}")
+        return "\n".join(line.strip() for line in dated.split("\n"))
+
+    def _check_log(self) -> None:
+        """Warnings and errors must be told; what was triaged, if the case speaks of the log."""
+        log = self._case.section("then").get("log")
+        told = [_event(event) for event in log or ()]
+        happened = [
+            (event, fields)
+            for level, event, fields in self._world.events
+            if level <= Level.WARNING or (log is not None and event.startswith("sender_"))
+        ]
+        shown = [
+            (event, {name: _shown(fields.get(name)) for name in expected})
+            for (event, fields), (_, expected) in zip(happened, told, strict=False)
+        ]
+        assert shown == told, happened
+        assert len(happened) == len(told), happened
+
+    def _check_rest(self) -> None:
+        """The account has come to rest: whatever is polled now changes nothing."""
+        world = self._world
+        number = world.request_count
+        world.account.poll_now()
+        world.run_for(125.0)
+        requests = world.requests_since(number)
+        assert not [entry for entry in requests if entry.method in ("PUT", "DELETE")]
+        assert not [entry for entry in requests if "Email/set" in entry.calls]
+
+
+def _change(before: str | None, after: str) -> str:
+    """Lines that went and lines that came; of a new card those that tell something."""
+    old, new = lines_of(before or ""), lines_of(after)
+    gone = [f"- {line}" for line in old if line not in new]
+    came = [f"+ {line}" for line in new if line not in old]
+    if before is None:
+        came = [line for line in came if not line.removeprefix("+ ").startswith(_UNTOLD)]
+    return "\n".join(gone + came)
+
+
+def _shown(value: object) -> object:
+    return value if isinstance(value, int | list | None) else str(value)
+
+
+def _event(told: str | Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """``NAME``, or ``NAME: {FIELD: VALUE, ...}``."""
+    if isinstance(told, str):
+        return told, {}
+    ((event, fields),) = told.items()
+    return event, fields
