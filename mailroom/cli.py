@@ -102,7 +102,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from mailroom.terminal import show_check  # noqa: PLC0415 - brings rich
+    from mailroom.terminal.check import show_check  # noqa: PLC0415 - brings rich
 
     return show_check(options.config, os.environ)
 
@@ -118,16 +118,17 @@ def _config(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from mailroom.terminal import show_status, watch  # noqa: PLC0415 - brings rich
+    from mailroom.terminal.status import show_status, watch  # noqa: PLC0415 - brings rich
 
     path = _socket(options)
     if options.json:
         answer = _ask(path, "GET", "/status")
         sys.stdout.write(json.dumps(json.loads(answer), indent=2, ensure_ascii=False) + "\n")
         return 0
-    healthy = show_status(json.loads(_ask(path, "GET", "/status")))
+    document = json.loads(_ask(path, "GET", "/status"))
+    healthy = show_status(document)
     if options.watch:
-        watch(lambda: json.loads(_ask(path, "GET", "/status")))
+        watch(lambda: json.loads(_ask(path, "GET", "/status")), document)
     return 0 if healthy else 1
 
 
@@ -143,7 +144,7 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _triage(options: argparse.Namespace) -> int:
-    from mailroom.terminal import show_triage  # noqa: PLC0415 - brings rich
+    from mailroom.terminal.triage import show_triage  # noqa: PLC0415 - brings rich
 
     try:
         document = json.loads(_ask(_socket(options), "GET", "/status"))

@@ -1,0 +1,31 @@
+"""``mailroom check``: a tick per step."""
+
+from collections.abc import Mapping
+
+from rich.console import Console
+
+from mailroom.engine.configfile import find_config, load
+from mailroom.engine.credentials import load_credentials, logins
+from mailroom.terminal.desk import prepare
+from mailroom.terminal.screen import tick
+from mailroom.work.check import Check, Finding, worst
+
+
+def show_check(config_argument: str | None, environ: Mapping[str, str]) -> int:
+    """Check everything; raises the error that decides the exit code."""
+    console = Console(highlight=False, soft_wrap=True)
+    path = find_config(config_argument, environ)
+    config = load(path)
+    tick(console, Finding("configuration", str(path)))
+    who = logins(config, credentials := load_credentials(environ))
+    given = ", ".join(
+        f"{name} {how}" for name, how in credentials.sources.items() if how != "not set"
+    )
+    tick(console, Finding("credentials", given))
+    desk = prepare(config, who)
+    check = Check(desk.loop, config, desk.talks)
+    error = worst(desk.run(check.run(lambda found: tick(console, found))))
+    if error is not None:
+        raise error
+    console.print("All is well.")
+    return 0

@@ -1,0 +1,46 @@
+"""A command's own way to the account: configuration, loop, conversations."""
+
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from mailroom.engine.clock import BoottimeClock
+from mailroom.engine.configfile import find_config, load
+from mailroom.engine.credentials import Logins, load_credentials, logins
+from mailroom.engine.loop import Loop
+from mailroom.engine.transfer import Transfer
+from mailroom.rules.config import Config
+from mailroom.rules.health import Totals
+from mailroom.service import USER_AGENT
+from mailroom.work.conversations import Conversations, converse
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What a command works with."""
+
+    loop: Loop
+    config: Config
+    talks: Conversations
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Turn the loop until the coroutine is through: its result, or its error raised."""
+        task = self.loop.spawn(coroutine, "command")
+        while not task.done:
+            self.loop.turn()
+        return task.result()
+
+
+def sit_down(config_argument: str | None, environ: Mapping[str, str]) -> Desk:
+    """The desk that the configuration asks for. Raises ConfigurationError."""
+    config = load(find_config(config_argument, environ))
+    return prepare(config, logins(config, load_credentials(environ)))
+
+
+def prepare(config: Config, who: Logins) -> Desk:
+    """A desk for a configuration that has been read; nothing is sent yet."""
+    loop = Loop(BoottimeClock())
+    transfer = Transfer(loop, USER_AGENT, config.tls.ca_file)
+    return Desk(loop, config, converse(loop, transfer, config, who, Totals()))

@@ -1,0 +1,122 @@
+"""``mailroom status`` and ``status --watch``."""
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+
+from rich.console import Console
+
+from mailroom.errors import MailroomError
+from mailroom.terminal.screen import Document, clock_face, plain, span
+
+_WATCH_SECONDS = 0.2
+
+
+def show_status(document: Document) -> bool:
+    """Print how the service is; returns whether it is healthy."""
+    console = Console(highlight=False, soft_wrap=True)
+    for what, text in _status_rows(document):
+        console.print(f"[bold]{what:<9}[/] {text}")
+    for triage in document["recent_triages"][-5:]:
+        console.print(f"  {_triage(triage)}")
+    for sender in document["failing_senders"]:
+        console.print(f"[red]failing[/] {plain(sender['sender'])}: {plain(sender['reason'])}")
+    return bool(document["status"] == "ok")
+
+
+def watch(ask: Callable[[], Document], before: Document) -> None:
+    """Print a line for every poll that happens after ``before``, and for every triage.
+
+    A service that is being restarted is waited for.
+    """
+    console = Console(highlight=False, soft_wrap=True)
+    is_silent = False
+    while True:
+        time.sleep(_WATCH_SECONDS)
+        try:
+            now = ask()
+        except MailroomError as error:
+            if not is_silent:
+                console.print(f"[red]{plain(error)}[/]")
+            is_silent = True
+            continue
+        is_silent = False
+        for line in news(before, now):
+            console.print(line)
+        before = now
+
+
+def news(before: Document, now: Document) -> Iterator[str]:
+    """What happened between two answers of ``/status``: triages first, then their polls.
+
+    Nothing is told twice: triages go by their numbers, polls by their counts. A poll's instant is
+    known of the last one only, so of several since ``before`` the others are told as of then.
+    """
+    known, failed = 0, 0
+    polls: Document = {}
+    if now["pid"] == before["pid"]:
+        known = max((triage["number"] for triage in before["recent_triages"]), default=0)
+        polls, failed = before["totals"]["polls"], before["totals"]["polls_failed"]
+    else:
+        yield f"{clock_face(now['started_at'])}  [bold]started[/], pid {now['pid']}"
+    fresh = [triage for triage in now["recent_triages"] if triage["number"] > known]
+    if fresh and (untold := fresh[0]["number"] - known - 1):
+        yield f"{clock_face(fresh[0]['at'])}  {untold} more senders triaged"
+    yield from map(_triage, fresh)
+    yield from _polls(now, polls, now["totals"]["polls_failed"] - failed)
+
+
+def _polls(now: Document, before: Document, failed: int) -> Iterator[str]:
+    """The polls that ``before`` does not count yet, of which so many failed."""
+    happened = [
+        trigger
+        for trigger, count in now["totals"]["polls"].items()
+        for _ in range(count - before.get(trigger, 0))
+    ]
+    # The answer names the last one that succeeded, and what the last one failed of.
+    happened.sort(key=lambda trigger: trigger == now["last_poll_trigger"])
+    for trigger in happened[:failed]:
+        reason = plain((now["trouble"] or now["last_error"])["reason"])
+        yield f"{_answered_at(now)}  poll ({trigger}) [red]failed[/]: {reason}"
+    for trigger in happened[failed:]:
+        yield f"{clock_face(now['last_poll_at'])}  poll ({trigger})"
+
+
+def _answered_at(document: Document) -> str:
+    started = datetime.fromisoformat(document["started_at"])
+    return clock_face((started + timedelta(seconds=document["uptime_seconds"])).isoformat())
+
+
+def _status_rows(document: Document) -> list[tuple[str, str]]:
+    push, upcoming = document["eventsource"], document["next_poll"]
+    is_healthy = document["status"] == "ok"
+    health = "[green]ok[/]" if is_healthy else f"[red]unhealthy[/]: {plain(document['reason'])}"
+    stream = push["status"]
+    if push["connected_since"]:
+        stream += f" since {clock_face(push['connected_since'])}"
+    if push["error"]:
+        stream += f": {plain(push['error'])}"
+    last = "none yet"
+    if document["last_poll_at"]:
+        last = f"{clock_face(document['last_poll_at'])} ({document['last_poll_trigger']})"
+    due = f", next in {upcoming['in_seconds']:.0f} s ({upcoming['trigger']})" if upcoming else ""
+    totals = document["totals"]
+    triaged = sum(totals["senders_triaged"].values())
+    return [
+        ("mailroom", f"{document['version']}, pid {document['pid']}, {document['phase']}, up "
+                     f"{span(document['uptime_seconds'])}"),
+        ("account", plain(document["account"])),
+        ("health", health),
+        ("push", stream),
+        ("polls", f"{document['poll_count']}, last {last}{due}"),
+        ("triaged", f"{triaged} senders, {totals['mails_filed']} mails filed"),
+    ]  # fmt: skip
+
+
+def _triage(triage: Document) -> str:
+    was = f" (was {plain(triage['previous'])})" if triage["previous"] else ""
+    mails = "1 mail" if triage["filed"] == 1 else f"{triage['filed']} mails"
+    return (
+        f"{clock_face(triage['at'])}  {plain(triage['sender'])} → {plain(triage['category'])}"
+        f"{was}, {mails} ({triage['trigger']})"
+    )

@@ -1,0 +1,31 @@
+"""``mailroom triage --dry-run``: a table of what the next poll would do."""
+
+from collections.abc import Mapping
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from mailroom.terminal.desk import sit_down
+from mailroom.terminal.screen import plain
+from mailroom.work.preview import preview
+from mailroom.work.survey import Surveyor
+
+
+def show_triage(
+    config_argument: str | None, environ: Mapping[str, str], failing: Mapping[str, str]
+) -> int:
+    """Print what the next poll would do; ``failing`` is what the running service says of it."""
+    desk = sit_down(config_argument, environ)
+    surveyor = Surveyor(desk.loop, desk.config, desk.talks.mail, desk.talks.contacts)
+    rows = preview(desk.run(surveyor.survey()), desk.config, failing)
+    console = Console(highlight=False)
+    if not rows:
+        console.print("No mail carries a label: the next poll has nothing to do.")
+        return 0
+    table = Table("From", "Label", "The next poll would", "because", box=SIMPLE_HEAD)
+    for row in rows:
+        cells = (row.sender, " ".join(row.labels), row.action, row.reason)
+        table.add_row(*(plain(cell) for cell in cells))
+    console.print(table)
+    return 0

@@ -1,0 +1,71 @@
+"""``status --watch``: every poll and every triage is told once."""
+
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from mailroom.sandbox import Fault
+from mailroom.terminal.status import news
+from tests.world import World
+
+
+def told(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """The news without their clock faces."""
+    return [line.partition("  ")[2] for line in news(before, after)]
+
+
+def test_every_poll_and_every_triage_is_told_once() -> None:
+    world = World().start()
+    mail = world.sandbox.deliver("Bob <bob@example.org>")
+    before, lines = world.status, list[str]()
+    world.tap(mail, "@ToFeed")
+    for _ in range(2000):
+        world.loop.turn()
+        lines += told(before, world.status)
+        before = world.status
+    assert lines[:2] == ["bob@example.org → Feed, 1 mail (push)", "poll (push)"]
+    assert lines[2:] == ["poll (scheduled)"] * (world.polls - 2)
+
+
+def test_a_poll_that_failed_says_why() -> None:
+    world = World().start()
+    before = world.status
+    world.sandbox.faults.add(Fault(call="Email/query", method_error="serverFail", times=1))
+    world.account.poll_now()
+    world.run_until(lambda: world.polls == 2)
+    assert told(before, world.status) == [
+        "poll (manual) [red]failed[/]: Email/query failed: serverFail"
+    ]
+
+
+def test_a_first_poll_that_fails_is_told_although_none_ever_succeeded() -> None:
+    world = World()
+    world.sandbox.destroy_mailbox("Screener")
+    before = world.status
+    world.start()
+    [line] = told(before, world.status)
+    assert line.startswith("poll (startup) [red]failed[/]: mailboxes missing on the server: ")
+
+
+def test_of_another_process_everything_is_news() -> None:
+    world = World().start()
+    after = world.status
+    before = after | {"pid": 1, "totals": after["totals"] | {"polls": {"push": 900}}}
+    assert told(before, after) == [f"[bold]started[/], pid {after['pid']}", "poll (startup)"]
+
+
+@pytest.mark.parametrize(("known", "untold"), [(0, 30), (10, 20), (29, 1)])
+def test_triages_that_the_service_no_longer_lists_are_counted(known: int, untold: int) -> None:
+    world = World().start()
+    at = datetime.fromtimestamp(0).astimezone().isoformat()
+    entry = {"at": at, "sender": "a@b.org", "category": "Feed", "previous": None, "filed": 2}
+
+    def listing(*numbers: int) -> dict[str, Any]:
+        triages = [entry | {"number": number, "trigger": "push"} for number in numbers]
+        return world.status | {"recent_triages": triages}
+
+    before = listing(known) if known else listing()
+    assert told(before, listing(31)) == [
+        f"{untold} more senders triaged", "a@b.org → Feed, 2 mails (push)"
+    ]  # fmt: skip
