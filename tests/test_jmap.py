@@ -1,0 +1,321 @@
+"""JMAP as values: what is read from a server's JSON, and what is refused."""
+
+import copy
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailroom.errors import LastingTrouble, MailroomError, ProtocolError
+from mailroom.sandbox import CYRUS_3_10
+from mailroom.sandbox.session import session as sandbox_session
+from mailroom.wire.jmap import (
+    CORE,
+    MAIL,
+    Address,
+    Answers,
+    Call,
+    Limits,
+    Mail,
+    Mailbox,
+    MethodError,
+    Page,
+    encode_request,
+    read_mailboxes,
+    read_mails,
+    read_page,
+    read_refusals,
+    read_session,
+    read_state,
+)
+
+URL = "https://mail.example.org/jmap"
+SESSION = sandbox_session(CYRUS_3_10, "alice", "s1")
+ACCOUNT = SESSION["accounts"]["alice"]
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+def session_with(**changes: Any) -> bytes:
+    return json.dumps(SESSION | changes).encode()
+
+
+def account_with(**changes: Any) -> bytes:
+    return session_with(accounts={"alice": ACCOUNT | changes})
+
+
+def core_with(**changes: Any) -> bytes:
+    capabilities = SESSION["capabilities"]
+    return session_with(capabilities=capabilities | {CORE: capabilities[CORE] | changes})
+
+
+def test_a_session_is_read() -> None:
+    session = read_session(session_with(), URL)
+    assert session.api_url == "https://mail.example.org/jmap/"
+    assert session.url == URL
+    assert session.event_source_template == SESSION["eventSourceUrl"]
+    assert (session.account_id, session.username, session.state) == ("alice", "alice", "s1")
+    assert session.limits == Limits(50, 4096, 4096, 10 * 1024 * 1024, 5)
+    assert MAIL in session.capabilities
+
+
+@pytest.mark.parametrize(
+    ("body", "limits"),
+    [
+        (session_with(capabilities={MAIL: {}}), Limits(16, 500, 500, 10_000_000, 4)),
+        (core_with(maxCallsInRequest=0), Limits(16, 4096, 4096, 10 * 1024 * 1024, 5)),
+        (core_with(maxCallsInRequest=-1), Limits(1, 4096, 4096, 10 * 1024 * 1024, 5)),
+        (core_with(maxObjectsInGet=None), Limits(50, 500, 4096, 10 * 1024 * 1024, 5)),
+    ],
+)
+def test_limits_that_are_not_told_are_those_that_the_rfc_suggests(
+    body: bytes, limits: Limits
+) -> None:
+    assert read_session(body, URL).limits == limits
+
+
+@pytest.mark.parametrize("missing", [{"eventSourceUrl": None}, {"eventSourceUrl": ""}])
+def test_a_session_may_be_without_push(missing: dict[str, Any]) -> None:
+    assert read_session(session_with(**missing), URL).event_source_template is None
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (session_with(primaryAccounts={}), "offers no mail"),
+        (session_with(primaryAccounts=None), "offers no mail"),
+        (account_with(accountCapabilities={}), "offers no mail"),
+        (account_with(isReadOnly=True), "read-only"),
+        (account_with(accountCapabilities={MAIL: {"maxMailboxesPerEmail": 1}}), "labels"),
+    ],
+)
+def test_an_account_that_cannot_work_is_refused_in_one_line(body: bytes, reason: str) -> None:
+    with pytest.raises(LastingTrouble, match=reason) as error:
+        read_session(body, URL)
+    assert URL in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<html>",
+        b"",
+        b"\xff",
+        b"[]",
+        b"{}",
+        b"[" * 100_000,
+        session_with(apiUrl=None),
+        session_with(apiUrl="http://[bad"),
+        session_with(eventSourceUrl=7),
+        session_with(primaryAccounts={MAIL: "somebody else"}),
+        session_with(primaryAccounts={MAIL: ["alice"]}),
+        session_with(accounts=None),
+        core_with(maxCallsInRequest="many"),
+        core_with(maxCallsInRequest=float("inf")),
+    ],
+)
+def test_a_session_that_is_none_is_an_error_that_names_the_url(body: bytes) -> None:
+    with pytest.raises(ProtocolError, match=URL):
+        read_session(body, URL)
+
+
+def paths_of(data: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    keys = data if isinstance(data, dict) else range(len(data)) if isinstance(data, list) else ()
+    inner = [found for key in keys for found in paths_of(data[key], (*path, key))]
+    return [*([path] if path else []), *inner]
+
+
+def spoilt(data: Any, path: tuple[Any, ...], value: Any) -> Any:
+    data = copy.deepcopy(data)
+    target = data
+    for key in path[:-1]:
+        target = target[key]
+    target[path[-1]] = value
+    return data
+
+
+def complaint(read: Callable[[], object]) -> str:
+    """What Mailroom says of it, or nothing; any other exception is a bug."""
+    try:
+        read()
+    except MailroomError as error:
+        return str(error)
+    return ""
+
+
+@given(st.sampled_from(paths_of(SESSION)), JSON)
+def test_whatever_stands_in_a_session_is_no_bug(path: tuple[Any, ...], value: Any) -> None:
+    body = json.dumps(spoilt(SESSION, path, value)).encode()
+    assert complaint(lambda: read_session(body, URL)).isprintable()
+
+
+CALLS = [Call("Email/query", {}, "a"), Call("Email/get", {}, "b")]
+ANSWERS = {
+    "methodResponses": [
+        ["Email/query", {"ids": ["m1"], "total": 3, "queryState": "q"}, "a"],
+        [
+            "Email/get",
+            {
+                "state": "s",
+                "list": [
+                    {
+                        "id": "m1",
+                        "from": [{"name": "Bob", "email": "bob@example.org"}],
+                        "mailboxIds": {"box": True},
+                    }
+                ],
+                "notUpdated": {"m2": {"type": "forbidden", "description": "no"}},
+                "updated": {"m1": None},
+            },
+            "b",
+        ],
+    ],
+    "sessionState": "s1",
+}
+
+
+def answered(data: Any) -> Answers:
+    answers = Answers()
+    answers.add(json.dumps(data).encode(), CALLS, URL)
+    return answers
+
+
+@given(st.sampled_from(paths_of(ANSWERS)), JSON)
+def test_whatever_stands_in_an_answer_is_no_bug(path: tuple[Any, ...], value: Any) -> None:
+    def read() -> None:
+        answers = answered(spoilt(ANSWERS, path, value))
+        read_page(answers["a"])
+        read_mails(answers["b"])
+        read_state(answers["b"])
+        read_refusals(answers["b"], ["m1", "m3"])
+
+    assert complaint(read).isprintable()
+
+
+@given(JSON)
+def test_whatever_stands_in_a_list_of_mailboxes_is_no_bug(value: Any) -> None:
+    for name in ("id", "name", "parentId", "role"):
+        try:
+            (box,) = read_mailboxes({"list": [{"id": "1", "name": "A", name: value}]})
+        except ProtocolError:
+            continue
+        assert hash(box) == hash(box)
+
+
+def test_answers_are_found_by_their_tags_whatever_their_order() -> None:
+    answers = answered({"methodResponses": ANSWERS["methodResponses"][::-1]})
+    assert read_page(answers["a"]) == Page(("m1",), 3, "q")
+    bob = Address("Bob", "bob@example.org")
+    assert read_mails(answers["b"]) == (Mail("m1", (bob,), frozenset({"box"})),)
+
+
+def test_answers_of_several_requests_are_found_alike() -> None:
+    answers = Answers()
+    for call, response in zip(CALLS, ANSWERS["methodResponses"], strict=True):
+        body = json.dumps({"methodResponses": [response], "sessionState": "s9"}).encode()
+        assert answers.add(body, [call], URL) == "s9"
+    assert read_page(answers["a"]).ids == ("m1",)
+    assert read_state(answers["b"]) == "s"
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"null", b'{"methodResponses":[["a"]]}', b'"\xff"'])
+def test_an_answer_that_is_none_is_an_error_that_names_the_url(body: bytes) -> None:
+    with pytest.raises(ProtocolError, match=URL):
+        Answers().add(body, CALLS, URL)
+
+
+@pytest.mark.parametrize(
+    ("response", "error", "message"),
+    [
+        (["error", {"type": "serverFail"}, "a"], MethodError, "Email/query failed: serverFail"),
+        (
+            ["error", {"type": "x", "description": "a\nb" + "c" * 900}, "a"],
+            MethodError,
+            "Email/query failed: x (a b" + "c" * 196 + "…)",
+        ),
+        (["error", {}, "a"], MethodError, "Email/query failed: unknown"),
+        (["Email/query", {}, "z"], ProtocolError, "the server left Email/query without an answer"),
+        (["Email/\n", {}, "a"], ProtocolError, "the server answered Email/query with Email/"),
+    ],
+)
+def test_a_call_that_failed_raises_when_its_answer_is_looked_at(
+    response: Any, error: type[MailroomError], message: str
+) -> None:
+    answers = answered({"methodResponses": [response]})
+    with pytest.raises(error) as raised:
+        answers["a"]
+    assert str(raised.value) == message
+
+
+@pytest.mark.parametrize(
+    ("answer", "refused"),
+    [
+        ({"updated": {"m1": None, "m2": {}}}, {}),
+        ({"updated": {"m1": None, "m2": None}, "notUpdated": None}, {}),
+        ({"updated": {"m1": None}, "notUpdated": {"m2": {"type": "notFound"}}}, {"m2": "notFound"}),
+        (
+            {"updated": None, "notUpdated": {"m1": {"type": "forbidden"}, "m2": {"type": "x"}}},
+            {"m1": "forbidden", "m2": "x"},
+        ),
+        ({"updated": {"m1": None}}, {"m2": "serverPartialFail"}),
+        ({}, {"m1": "serverPartialFail", "m2": "serverPartialFail"}),
+    ],
+)
+def test_mail_counts_as_updated_only_where_the_server_says_so(
+    answer: dict[str, Any], refused: dict[str, str]
+) -> None:
+    found = read_refusals(answer, ["m1", "m2"])
+    assert {mail_id: error.type for mail_id, error in found.items()} == refused
+
+
+@pytest.mark.parametrize(
+    ("given_from", "senders"),
+    [
+        (None, ()),
+        ([], ()),
+        ([{"name": None, "email": "bob@example.org"}], (Address("", "bob@example.org"),)),
+        ([{"name": "Bob", "email": None}, {}], (Address("Bob", ""), Address("", ""))),
+    ],
+)
+def test_from_comes_in_all_forms(given_from: Any, senders: tuple[Address, ...]) -> None:
+    mail = {"id": "m", "from": given_from, "mailboxIds": {"a": True, "b": False}}
+    assert read_mails({"list": [mail]}) == (Mail("m", senders, frozenset({"a"})),)
+
+
+def test_mailboxes_are_read() -> None:
+    boxes = [{"id": "1", "name": "A", "role": "inbox"}, {"id": "2", "name": "B", "parentId": "1"}]
+    assert read_mailboxes({"list": boxes}) == (
+        Mailbox("1", "A", None, "inbox"),
+        Mailbox("2", "B", "1", None),
+    )
+
+
+@pytest.mark.parametrize(("total", "read"), [(None, None), (0, 0), (7, 7)])
+def test_a_query_may_come_without_total(total: int | None, read: int | None) -> None:
+    assert read_page({"ids": [], "total": total, "queryState": None}) == Page((), read, "")
+
+
+def test_a_request_names_the_account_in_every_call() -> None:
+    query = Call("Email/query", {"limit": 1}, "q")
+    get = Call("Email/get", {"#ids": query.ref("/ids")}, "g")
+    assert json.loads(encode_request([query, get], "alice")) == {
+        "using": [CORE, MAIL],
+        "methodCalls": [
+            ["Email/query", {"accountId": "alice", "limit": 1}, "q"],
+            [
+                "Email/get",
+                {
+                    "accountId": "alice",
+                    "#ids": {"resultOf": "q", "name": "Email/query", "path": "/ids"},
+                },
+                "g",
+            ],
+        ],
+    }
