@@ -1,0 +1,30 @@
+# `make` alone tells what there is. Everything happens in .venv, which packaging/venv.sh keeps.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint test-unit test-sandbox test-system clean
+
+help:
+	@echo 'make demo            the main job on a mail server of its own (STAY=1: then play with it)'
+	@echo 'make test            all of the following; what cannot run here is told at the end'
+	@echo '                     (REQUIRE_ALL=1: and is a failure)'
+	@echo 'make lint            ruff, mypy'
+	@echo 'make test-unit       on a virtual clock, no network'
+	@echo 'make test-sandbox    over loopback, and the demo'
+	@echo 'make test-system     as a unit on a booted Debian with Cyrus (root)'
+	@echo 'make clean           remove what all these have made'
+
+demo:
+	@packaging/venv.sh sandbox
+	@.venv/bin/python -m mailroom demo $(if $(STAY),--stay)
+
+test:
+	@packaging/venv.sh dev
+	@.venv/bin/python -m tests.layers
+
+lint test-unit test-sandbox test-system:
+	@packaging/venv.sh dev
+	@.venv/bin/python -m tests.layers $@
+
+clean:
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

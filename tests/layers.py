@@ -1,0 +1,109 @@
+"""The layers of ``make test``, each by its name: ``python3 -m tests.layers [LAYER ...]``.
+
+A layer that cannot run here is told at the end, with the reason; REQUIRE_ALL=1 makes it a failure.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from tests.system import prepare
+
+Command = tuple[str, ...]
+
+_LINT: tuple[Command, ...] = (
+    ("ruff", "check", "."),
+    ("ruff", "format", "--check", "."),
+    ("mypy", "mailroom", "tests"),
+    # On its own: in one run the package of the same name would hide the launcher.
+    ("mypy", "--scripts-are-modules", "mailroom.py"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Modules to run in turn; ``obstacle`` says why they cannot run here, None where they can."""
+
+    commands: tuple[Command, ...]
+    obstacle: Callable[[], str | None] = lambda: None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a layer went: its last line, or the reason why it did not run."""
+
+    name: str
+    verdict: str
+    seconds: float
+    line: str
+
+    def __str__(self) -> str:
+        return f"{self.name:<13} {self.verdict:<8} {self.seconds:4.0f} s  {self.line}"
+
+
+def _system_obstacle() -> str | None:
+    """Make the machine ready, and say what is in the way."""
+    if os.geteuid() == 0 and prepare.main() != 0:
+        return "the machine could not be made ready, see above"
+    return prepare.obstacle()
+
+
+LAYERS: Mapping[str, Layer] = {
+    "lint": Layer(_LINT),
+    "test-unit": Layer((("pytest", "-m", "not sandbox and not system"),)),
+    "test-sandbox": Layer((("pytest", "-m", "sandbox"),)),
+    "test-system": Layer((("pytest", "-m", "system"),), _system_obstacle),
+}
+
+
+def main(names: Sequence[str]) -> int:
+    """Run layers, all without ``names``; 0 unless one failed, or could not run and had to."""
+    results = [_run(name, LAYERS[name]) for name in names or LAYERS]
+    _say("")
+    for result in results:
+        _say(str(result))
+    bad = {"failed", "not run"} if os.environ.get("REQUIRE_ALL") == "1" else {"failed"}
+    return 1 if any(result.verdict in bad for result in results) else 0
+
+
+def _run(name: str, layer: Layer) -> Result:
+    _say(f"== {name}")
+    began = time.monotonic()
+    if reason := layer.obstacle():
+        return Result(name, "not run", time.monotonic() - began, reason)
+    outcomes = [_run_command(command) for command in layer.commands]
+    verdict = "failed" if any(code for code, _ in outcomes) else "passed"
+    return Result(name, verdict, time.monotonic() - began, outcomes[-1][1])
+
+
+def _run_command(command: Command) -> tuple[int, str]:
+    """Run a module, show what it prints; its exit code and its last line."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    assert process.stdout is not None
+    line = ""
+    with process:
+        for line in process.stdout:
+            sys.stdout.write(line)
+            sys.stdout.flush()
+    return process.returncode, line.rstrip("\n")
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)
