@@ -4,6 +4,7 @@ Our own timeouts are judged here, from the progress that the callbacks note: non
 set, because they would block the process while a name is being resolved.
 """
 
+import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,12 +12,15 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pycurl
 
-from mailroom.engine.loop import Loop, Promise
+from mailroom.engine.loop import Loop, Promise, Timer
 from mailroom.errors import MailroomError, ProtocolError, TransientError
 
 CONNECT_SECONDS = 10.0  # including the name look-up
 SILENCE_SECONDS = 30.0  # without a byte in either direction
 MAX_BODY_BYTES = 64 * 1024 * 1024
+
+_FINAL_STATUS = 200  # below, another head follows (RFC 9110 §15.2)
+_LINE_BREAK = re.compile(r"[\r\n\0]")
 
 _KEEPALIVE_IDLE_SECONDS, _KEEPALIVE_INTERVAL_SECONDS, _KEEPALIVE_PROBES = 60, 15, 4
 
@@ -48,7 +52,10 @@ class Response:
 
 def without_query(url: str) -> str:
     """The URL as it may be shown: no user, no query."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "what is no URL"
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
@@ -59,17 +66,20 @@ class Exchange:
         self.request = request
         self.answer: Promise[Response] = Promise()
         self.is_parked = False
+        self.timeout: Timer | None = None
         self._loop = loop
         self._status = 0
         self._headers: dict[str, str] = {}
+        self._has_head = False
         self._chunks: list[bytes] = []
         self._size = 0
         self._too_large = False
         self._has_socket = False
-        self._last_progress = loop.now()
-        self._uploaded = 0.0
+        self._started = self._last_progress = loop.now()
+        self._uploaded = self._downloaded = 0
 
     def prepare(self, user_agent: str, ca_info: str) -> pycurl.Curl:
+        """The easy handle. Raises ValueError where the request cannot be put into HTTP."""
         self.curl = curl = pycurl.Curl()
         request = self.request
         curl.setopt(pycurl.URL, request.url)
@@ -79,6 +89,8 @@ class Exchange:
         curl.setopt(pycurl.SOCKOPTFUNCTION, self._on_new_socket)
         curl.setopt(pycurl.HEADERFUNCTION, self._on_header)
         curl.setopt(pycurl.WRITEFUNCTION, self._on_body)
+        curl.setopt(pycurl.XFERINFOFUNCTION, self._on_progress)
+        curl.setopt(pycurl.NOPROGRESS, 0)
         if urlsplit(request.url).scheme == "http":
             curl.setopt(pycurl.PROXY, "")  # loopback only: no proxy is to see it
         elif ca_info:
@@ -91,26 +103,28 @@ class Exchange:
         return curl
 
     def _set_method(self, curl: pycurl.Curl) -> None:
-        if self.request.body is not None:
+        if self.request.body is not None or self.request.method == "POST":
             curl.setopt(pycurl.POST, 1)
-            curl.setopt(pycurl.POSTFIELDS, self.request.body)
+            curl.setopt(pycurl.POSTFIELDS, self.request.body or b"")
         if self.request.method not in ("GET", "POST"):
             curl.setopt(pycurl.CUSTOMREQUEST, self.request.method)
 
     def _set_headers(self, curl: pycurl.Curl) -> None:
         curl.setopt(pycurl.ACCEPT_ENCODING, "")
         headers = [f"{name}: {value}" for name, value in self.request.headers.items()]
+        if any(map(_LINE_BREAK.search, headers)):
+            raise ValueError("a header with a line break")  # ETags and event ids come from outside
         # No "100 Continue" before a large body: it would cost a round trip.
-        curl.setopt(pycurl.HTTPHEADER, [*headers, "Expect:"])
+        curl.setopt(pycurl.HTTPHEADER, [header.encode() for header in [*headers, "Expect:"]])
 
     def deadline(self) -> float:
-        return self._last_progress + (SILENCE_SECONDS if self._is_connected() else CONNECT_SECONDS)
+        connecting: float = self.curl.getinfo(pycurl.PRETRANSFER_TIME)
+        if not connecting:
+            return self._started + CONNECT_SECONDS
+        return max(self._last_progress, self._started + connecting) + SILENCE_SECONDS
 
     def overdue(self) -> str | None:
         """Why this exchange has to end now, if it has to."""
-        uploaded = self.curl.getinfo(pycurl.SIZE_UPLOAD)
-        if uploaded != self._uploaded:
-            self._uploaded, self._last_progress = uploaded, self._loop.now()
         if self._loop.now() < self.deadline():
             return None
         if self._is_connected():
@@ -133,7 +147,10 @@ class Exchange:
             limit = MAX_BODY_BYTES // 1024**2
             self.fail(ProtocolError(f"{self.request}: the answer is larger than {limit} MiB"))
         elif number:
-            self.fail(TransientError(f"{self.request}: {_explain(number, message)}"))
+            kind = ProtocolError if number in _NOT_HTTP else TransientError
+            self.fail(kind(f"{self.request}: {self._explain(number, message)}"))
+        elif not self._has_head:  # libcurl takes the end of the connection for the end of the head
+            self.fail(TransientError(f"{self.request}: the answer ended in the middle of its head"))
         else:
             self.succeed()
 
@@ -142,14 +159,28 @@ class Exchange:
 
     def response(self, body: bytes) -> Response:
         info = self.curl.getinfo
-        sent = info(pycurl.REQUEST_SIZE) + int(info(pycurl.SIZE_UPLOAD))
-        received = info(pycurl.HEADER_SIZE) + int(info(pycurl.SIZE_DOWNLOAD))
+        sent = info(pycurl.REQUEST_SIZE)
+        if sent < self._uploaded:  # then it is without the body (libcurl < 8, large bodies)
+            sent += self._uploaded
+        received = info(pycurl.HEADER_SIZE) + self._downloaded
         return Response(self._status, self._headers, body, self.request.url, sent, received)
 
     def _is_connected(self) -> bool:
         return bool(self.curl.getinfo(pycurl.PRETRANSFER_TIME) > 0)
 
+    def _explain(self, number: int, message: str) -> str:
+        advice = _ADVICE.get(number)
+        if number == pycurl.E_SSL_CACERT and not self.curl.getinfo(pycurl.SSL_VERIFYRESULT):
+            advice = "its certificate is that of another host"
+        return (
+            f"{advice} ({message})"
+            if advice and message
+            else advice or message or f"error {number}"
+        )
+
     def _on_new_socket(self, fd: int, _purpose: int) -> int:
+        if self.is_parked:
+            return int(pycurl.SOCKOPT_ERROR)  # its caller has gone: nothing may be sent any more
         self._has_socket = True
         connection = socket.socket(fileno=fd)
         try:
@@ -168,18 +199,25 @@ class Exchange:
         self._last_progress = self._loop.now()
         text = line.decode("latin-1").rstrip("\r\n")
         if text.startswith("HTTP/"):
-            self._status, self._headers = int(text.split()[1]), {}
-        elif not text:
-            if self._status >= 200:  # noqa: PLR2004 - below, another head follows
-                self.on_head()
-        else:
+            self._status, self._headers, self._has_head = int(text.split()[1]), {}, False
+        elif self._has_head:
+            pass  # a trailer
+        elif text:
             name, _, value = text.partition(":")
             name, value = name.lower(), value.strip()
             known = self._headers.get(name)
             self._headers[name] = value if known is None else f"{known}, {value}"
+        elif self._status >= _FINAL_STATUS and line.endswith(b"\n"):  # no lone CR, cut off there
+            self._has_head = True
+            self.on_head()
 
     def on_head(self) -> None:
         """The head of the answer is complete."""
+
+    def _on_progress(self, _to_come: int, come: int, _to_go: int, gone: int) -> None:
+        if (come, gone) != (self._downloaded, self._uploaded):
+            self._downloaded, self._uploaded = come, gone
+            self._last_progress = self._loop.now()
 
     def _on_body(self, chunk: bytes) -> int:
         self._last_progress = self._loop.now()
@@ -211,29 +249,36 @@ class StreamExchange(Exchange):
     def close(self) -> None:
         self._has_ended = True
         self.abandon()
+        self._serve_reader()
 
     def is_watched(self) -> bool:
         return not self.head.done and super().is_watched()
 
     def _set_headers(self, curl: pycurl.Curl) -> None:
         super()._set_headers(curl)
-        curl.unsetopt(pycurl.ACCEPT_ENCODING)  # a compressed stream may sit in a buffer
+        # A compressed stream may sit in a buffer; if it comes nevertheless, it is decoded.
+        curl.setopt(pycurl.ACCEPT_ENCODING, "identity")
         curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
         curl.setopt(pycurl.FRESH_CONNECT, 1)
 
     def on_head(self) -> None:
-        # No getinfo here: libcurl is at work, and refuses it.
-        head = Response(self._status, self._headers, url=self.request.url)
-        self._loop.call_soon(lambda: self.head.resolve(head))
+        self._loop.call_soon(self._tell_head)  # libcurl is at work, and can be asked nothing
 
     def fail(self, error: MailroomError) -> None:
+        self._tell_head()
         self._error, self._has_ended = error, True
         self.head.reject(error)
         self._serve_reader()
 
     def succeed(self) -> None:
+        self._tell_head()
         self._has_ended = True
         self._serve_reader()
+
+    def _tell_head(self) -> None:
+        is_news = self._has_head and not self._has_ended and not self.head.done
+        if is_news and self.curl.getinfo(pycurl.RESPONSE_CODE):  # 0: it was only the proxy's
+            self.head.resolve(Response(self._status, self._headers, url=self.request.url))
 
     def _on_body(self, chunk: bytes) -> int:
         self._chunks.append(chunk)
@@ -257,6 +302,7 @@ def _nothing() -> None:
 
 
 _ADVICE = {
+    pycurl.E_URL_MALFORMAT: "this is no URL",
     pycurl.E_COULDNT_RESOLVE_HOST: "the name does not resolve",
     pycurl.E_COULDNT_CONNECT: "nobody answers there",
     pycurl.E_SSL_CACERT: (
@@ -268,7 +314,5 @@ _ADVICE = {
     pycurl.E_SSL_CACERT_BADFILE: "tls.ca_file cannot be read",
 }
 
-
-def _explain(number: int, message: str) -> str:
-    advice = _ADVICE.get(number)
-    return f"{advice} ({message})" if advice and message else advice or message or f"error {number}"
+# The URL is none, or not one of HTTP's; or the answer is none of HTTP's.
+_NOT_HTTP = (pycurl.E_URL_MALFORMAT, pycurl.E_UNSUPPORTED_PROTOCOL)

@@ -12,20 +12,18 @@ The rules that libcurl sets (libcurl-multi(3), and what was seen with pycurl 7.4
 Redirects are not followed here: whether credentials may go there is decided above.
 """
 
-import os
 import selectors
 from typing import Protocol
 
 import pycurl
 
+from mailroom.engine.authorities import Authorities
 from mailroom.engine.exchange import Exchange, Request, Response, StreamExchange
 from mailroom.engine.loop import Loop, Promise, Timer
-from mailroom.errors import TransientError
+from mailroom.errors import ProtocolError, TransientError
 
 # libcurl asks for a call now and then even when no socket stirs (libcurl-multi(3)).
 _HOUSEKEEPING_SECONDS = 60.0
-# PyPI's wheels carry an OpenSSL that knows no CA path of the system.
-_SYSTEM_CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 
 
 class Stream(Protocol):
@@ -54,10 +52,11 @@ class Transfer:
     def __init__(self, loop: Loop, user_agent: str, ca_file: str | None = None) -> None:
         self._loop = loop
         self._user_agent = user_agent
-        self._ca_info = ca_file or (_SYSTEM_CA_BUNDLE if os.path.exists(_SYSTEM_CA_BUNDLE) else "")
+        self._authorities = Authorities(ca_file)
         self._exchanges: dict[pycurl.Curl, Exchange] = {}
         self._timer: Timer | None = None
         self._housekeeping: Timer | None = None
+        self._is_closed = False
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._on_socket)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._on_timer)
@@ -77,11 +76,19 @@ class Transfer:
 
     def close(self) -> None:
         """Let go of everything in flight, but for what is still resolving a name."""
+        self._is_closed = True
         for exchange in list(self._exchanges.values()):
             self._abandon(exchange)
+        self._end_if_idle()
 
     def _start(self, exchange: Exchange) -> None:
-        curl = exchange.prepare(self._user_agent, self._ca_info)
+        try:
+            curl = exchange.prepare(self._user_agent, self._authorities.path)
+        except ValueError as error:
+            problem = ProtocolError(f"{exchange.request}: this cannot be said in HTTP")
+            problem.__cause__ = error
+            exchange.fail(problem)
+            return
         self._exchanges[curl] = exchange
         self._multi.add_handle(curl)
         self._watch_over(exchange)
@@ -100,7 +107,7 @@ class Transfer:
                 exchange.fail(TransientError(f"{exchange.request}: {trouble}"))
                 self._abandon(exchange)
 
-        self._loop.call_at(exchange.deadline(), check)
+        exchange.timeout = self._loop.call_at(exchange.deadline(), check)
 
     def _abandon(self, exchange: Exchange) -> None:
         if exchange.is_resolving():
@@ -112,16 +119,17 @@ class Transfer:
         if self._exchanges.pop(exchange.curl, None) is not None:
             self._multi.remove_handle(exchange.curl)
             exchange.curl.close()
+            if exchange.timeout:
+                exchange.timeout.cancel()
 
     def _on_socket(self, what: int, fd: int, _multi: object, _data: object) -> None:
-        if what == pycurl.POLL_REMOVE:
-            self._loop.unwatch(fd)
-            return
         events = selectors.EVENT_READ if what & pycurl.POLL_IN else 0
         if what & pycurl.POLL_OUT:
             events |= selectors.EVENT_WRITE
         if events:
             self._loop.watch(fd, events, lambda ready: self._on_ready(fd, ready))
+        else:
+            self._loop.unwatch(fd)
 
     def _on_timer(self, timeout_ms: int) -> None:
         if self._timer:
@@ -151,12 +159,22 @@ class Transfer:
                 self._finish(curl, 0, "")
             for curl, number, message in failed:
                 self._finish(curl, number, message)
+        self._end_if_idle()
 
     def _finish(self, curl: pycurl.Curl, number: int, message: str) -> None:
         exchange = self._exchanges.get(curl)
         if exchange is not None:
             exchange.ended(number, message)
             self._release(exchange)
+
+    def _end_if_idle(self) -> None:
+        """After close, and after the last look-up has come to its end."""
+        if self._is_closed and not self._exchanges:
+            for timer in (self._timer, self._housekeeping):
+                if timer:
+                    timer.cancel()
+            self._multi.close()
+            self._authorities.close()
 
     def _keep_house(self) -> None:
         if self._housekeeping and self._housekeeping.is_pending:

@@ -1,0 +1,689 @@
+"""HTTP as it really comes: answers that are cut, late, long or wrong, on real sockets."""
+
+import gc
+import gzip
+import os
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import pytest
+
+from mailroom.engine.clock import BoottimeClock
+from mailroom.engine.exchange import Exchange, Request, Response
+from mailroom.engine.loop import Loop, Promise
+from mailroom.engine.transfer import Stream, Transfer
+from mailroom.errors import MailroomError, ProtocolError, TransientError
+from tests.peer import Asked, End, Peer, Script, Step, Wait, always, answer, chunk, head
+from tests.virtual import VirtualClock
+
+SECRET = "Basic YWxpY2U6c2VjcmV0"
+MIB = 1 << 20
+
+
+class Wire:
+    """A loop, a transfer on it, and peers that answer."""
+
+    def __init__(self) -> None:
+        self.clock = VirtualClock()
+        self.loop = Loop(self.clock)
+        self.transfer = Transfer(self.loop, "Mailroom/test")
+        self.peers: list[Peer] = []
+
+    def peer(self, script: Script, reads_bytes: float = float("inf")) -> Peer:
+        self.peers.append(Peer(self.loop, script, reads_bytes))
+        return self.peers[-1]
+
+    def until(self, reached: Callable[[], object]) -> None:
+        for _ in range(100_000):
+            if reached():
+                return
+            self.loop.turn()
+        raise AssertionError("it never came to that")
+
+    def outcome(self, promise: Promise[Any]) -> Any:
+        """The result, or the error as a value."""
+        self.until(lambda: promise.done)
+        try:
+            return promise.result()
+        except MailroomError as error:
+            return error
+
+    def ask(self, script: Script, request: Request | None = None) -> Any:
+        """What comes of one request to a peer of its own."""
+        peer = self.peer(script)
+        path = "/path?query=hidden"
+        asked = request or Request("GET", peer.url + path, {"Authorization": SECRET})
+        return self.outcome(self.transfer.send(asked))
+
+    def get(self, peer: Peer) -> Any:
+        return self.outcome(self.transfer.send(Request("GET", peer.url + "/")))
+
+    def stream(self, peer: Peer) -> Stream:
+        return self.transfer.stream(Request("GET", peer.url + "/events?query=hidden"))
+
+    def last_of(self, stream: Stream) -> Any:
+        """What a stream ends with: empty bytes, or an error."""
+        got = self.outcome(stream.head)
+        while got and not isinstance(got, MailroomError):
+            got = self.outcome(stream.read())
+        return got
+
+    def settle(self, seconds: float = 0.1) -> None:
+        """Let everything happen that is not far off."""
+        over: list[bool] = []
+        self.loop.call_at(self.loop.now() + seconds, lambda: over.append(True))
+        self.until(lambda: over)
+
+    def close(self) -> None:
+        self.transfer.close()
+        for peer in self.peers:
+            peer.__exit__(None, None, None)
+        self.loop.close()
+
+
+@pytest.fixture
+def wire() -> Iterator[Wire]:
+    made = Wire()
+    yield made
+    made.close()
+
+
+# What is sent
+
+
+def test_a_request_arrives_as_it_was_meant(wire: Wire) -> None:
+    peer = wire.peer(always(answer()))
+    body = bytes(range(256)) * 8192  # 2 MiB
+    request = Request("PUT", f"{peer.url}/a%20b?c=d", {"If-Match": '"é"', "X": "y"}, body)
+    assert wire.outcome(wire.transfer.send(request)).status == 200
+    (asked,) = peer.requests
+    assert (asked.method, asked.target) == ("PUT", "/a%20b?c=d")
+    assert asked.body == body
+    assert asked.headers["if-match"].encode("latin-1").decode() == '"é"'
+    assert asked.headers["x"] == "y"
+    assert asked.headers["user-agent"] == "Mailroom/test"
+    assert "expect" not in asked.headers  # it would cost a round trip
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "length"),
+    [
+        ("GET", None, None),
+        ("DELETE", None, None),
+        ("POST", b"", "0"),
+        ("POST", None, "0"),
+        ("POST", b"{}", "2"),
+        ("REPORT", b"<a/>", "4"),
+        ("PROPFIND", b"<a/>", "4"),
+        ("MKCOL", None, None),
+    ],
+)
+def test_every_method_is_sent_with_its_body(
+    wire: Wire, method: str, body: bytes | None, length: str | None
+) -> None:
+    peer = wire.peer(always(answer()))
+    wire.outcome(wire.transfer.send(Request(method, peer.url, body=body)))
+    (asked,) = peer.requests
+    assert (asked.method, asked.body) == (method, body or b"")
+    assert asked.headers.get("content-length") == length
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "/relative",
+        "http://[bad/",
+        "http://127.0.0.1:99999/",
+        "http://exa mple/",
+        "http://127.0.0.1/ü",
+        "http://127.0.0.1/\r\nX: y",
+        "http://127.0.0.1/\0",
+        "ftp://127.0.0.1/",
+        "file:///etc/passwd",
+    ],
+)
+def test_a_url_that_is_none_is_the_servers_fault_and_not_the_end(wire: Wire, url: str) -> None:
+    assert isinstance(wire.outcome(wire.transfer.send(Request("GET", url))), MailroomError)
+    assert isinstance(wire.outcome(wire.transfer.stream(Request("GET", url)).head), MailroomError)
+
+
+@pytest.mark.parametrize("value", ["a\r\nX-Injected: b", "a\nb", "a\rb", "a\0b"])
+def test_no_header_can_smuggle_in_another(wire: Wire, value: str) -> None:
+    """ETags and event ids come from the server."""
+    peer = wire.peer(always(answer()))
+    request = Request("GET", peer.url, {"If-Match": value})
+    assert isinstance(wire.outcome(wire.transfer.send(request)), ProtocolError)
+    assert isinstance(wire.outcome(wire.transfer.stream(request).head), ProtocolError)
+    assert peer.requests == []
+
+
+def test_a_proxy_of_the_environment_sees_nothing_of_what_is_for_this_machine(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy = wire.peer(always(answer(b"proxy")))
+    for name in ("http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, proxy.url)
+    assert wire.ask(always(answer(b"peer"))).body == b"peer"
+    assert proxy.connections == []
+
+
+def test_what_a_proxy_says_is_not_taken_for_the_answer(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy = wire.peer(always(head(status="200 Connection established"), Wait(1), End.CLOSE))
+    monkeypatch.setenv("https_proxy", proxy.url)
+    request = Request("GET", "https://mail.invalid/")
+    assert isinstance(wire.outcome(wire.transfer.stream(request).head), TransientError)
+    assert isinstance(wire.outcome(wire.transfer.send(request)), TransientError)
+    assert [asked.method for asked in proxy.requests] == ["CONNECT", "CONNECT"]
+
+
+# What comes back
+
+
+def test_an_answer_arrives_as_it_was_sent(wire: Wire) -> None:
+    body = bytes(range(256)) * 1000
+    response = wire.ask(always(answer(body, "207 Multi-Status", "X-Odd:  Two  words ", "ETag: x")))
+    assert (response.status, response.body) == (207, body)
+    assert response.headers["x-odd"] == "Two  words"
+    assert response.headers["etag"] == "x"
+    assert response.url.endswith("/path?query=hidden")
+
+
+def test_header_names_are_lower_case_and_repeated_ones_are_joined(wire: Wire) -> None:
+    response = wire.ask(always(answer(b"", "200 OK", "DAV: 1", "dav: 2, 3", "Dav:addressbook")))
+    assert response.headers["dav"] == "1, 2, 3, addressbook"
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "body"),
+    [
+        (head(status="204 No Content"), 204, b""),
+        (head("ETag: x", status="304 Not Modified"), 304, b""),
+        (head(status="100 Continue") + answer(b"then"), 200, b"then"),
+        (head("Link: x", status="103 Early Hints") + answer(b"then"), 200, b"then"),
+        (head("Location: /elsewhere", "Content-Length: 0", status="301 Moved"), 301, b""),
+        (answer(b"no", "401 Unauthorized", "WWW-Authenticate: Basic"), 401, b"no"),
+        (answer(b"down", "503 Service Unavailable", "Retry-After: 7"), 503, b"down"),
+        (answer(b"", "200"), 200, b""),
+        (answer(b"odd", "299 \xff\xfe"), 299, b"odd"),
+        (
+            head("Transfer-Encoding: chunked") + chunk(b"ab") + chunk(b"c") + chunk(b""),
+            200,
+            b"abc",
+        ),
+        (
+            head("Transfer-Encoding: chunked", "Trailer: etag")
+            + chunk(b"ab")
+            + b"0\r\nETag: late\r\n\r\n",
+            200,
+            b"ab",
+        ),
+    ],
+)
+def test_every_kind_of_answer_is_understood(
+    wire: Wire, sent: bytes, status: int, body: bytes
+) -> None:
+    """Redirects and refusals are for the conversation to decide."""
+    response = wire.ask(always(sent))
+    assert (response.status, response.body) == (status, body)
+    assert "link" not in response.headers
+    assert response.headers.get("etag") in (None, "x")
+
+
+def test_every_kind_of_answer_is_understood_byte_by_byte(wire: Wire) -> None:
+    sent = head(status="100 Continue") + answer(b"body", "207 Multi-Status", "ETag: x")
+    peer = wire.peer(always())
+    promise = wire.transfer.send(Request("GET", peer.url))
+    wire.until(lambda: peer.requests)
+    for byte in sent:
+        assert not promise.done
+        peer.latest.do(bytes([byte]))
+        wire.settle(0.01)
+    assert (promise.result().status, promise.result().body) == (207, b"body")
+
+
+def test_an_answer_without_length_ends_with_the_connection(wire: Wire) -> None:
+    assert wire.ask(always(head("Connection: close"), b"all of it", End.CLOSE)).body == b"all of it"
+
+
+def test_what_comes_after_the_announced_length_is_nobodys(wire: Wire) -> None:
+    peer = wire.peer(always(head("Content-Length: 3"), b"onemore"))
+    assert [wire.get(peer).body, wire.get(peer).body] == [b"one", b"one"]
+
+
+def test_a_compressed_answer_is_unpacked(wire: Wire) -> None:
+    packed = gzip.compress(b"many " * 10_000)
+    response = wire.ask(always(answer(packed, "200 OK", "Content-Encoding: gzip")))
+    assert response.body == b"many " * 10_000
+
+
+@pytest.mark.parametrize("body", [None, b"x" * 300, b"x" * 2_000_000])
+def test_the_bytes_that_are_counted_are_those_of_the_wire(wire: Wire, body: bytes | None) -> None:
+    packed = gzip.compress(os.urandom(20_000))
+    sent = answer(packed, "200 OK", "Content-Encoding: gzip")
+    peer = wire.peer(always(sent))
+    method = "GET" if body is None else "PUT"
+    response = wire.outcome(wire.transfer.send(Request(method, peer.url, body=body)))
+    assert response.sent_bytes == peer.requests[0].size
+    assert response.received_bytes == len(sent)
+
+
+def test_a_body_that_grows_too_large_is_refused_while_it_comes(wire: Wire) -> None:
+    """Packed as well: 64 KiB on the wire are 65 MiB here."""
+    bomb = gzip.compress(b"\0" * (65 * MIB), 1)
+    error = wire.ask(always(answer(bomb, "200 OK", "Content-Encoding: gzip")))
+    assert isinstance(error, ProtocolError)
+    assert str(error).endswith("/path: the answer is larger than 64 MiB")
+
+
+def test_an_endless_body_is_refused_as_well(wire: Wire) -> None:
+    sent: list[int] = []
+
+    def endless(_: Asked) -> Iterable[Step]:
+        yield head()
+        while True:
+            sent.append(MIB)
+            yield b"\0" * MIB
+
+    assert isinstance(wire.ask(endless), ProtocolError)
+    assert sum(sent) < 80 * MIB
+
+
+# What goes wrong
+
+
+@pytest.mark.parametrize("how", End)
+@pytest.mark.parametrize(
+    "sent",
+    [
+        answer(b"body", "200 OK", "ETag: x"),
+        head("Transfer-Encoding: chunked") + chunk(b"body") + chunk(b"more") + chunk(b""),
+        head(status="100 Continue") + answer(b"", "201 Created"),
+        head(status="204 No Content"),
+    ],
+    ids=["length", "chunked", "continued", "empty"],
+)
+def test_an_answer_that_breaks_off_at_any_byte_is_no_answer(
+    wire: Wire, sent: bytes, how: End
+) -> None:
+    """libcurl itself takes a head that was cut at the end of a line for an answer."""
+    for length in range(len(sent) - 1):  # the last LF of a chunked body libcurl can do without
+        error = wire.ask(always(sent[:length], how))
+        assert isinstance(error, TransientError), (length, error)
+        assert "/path: " in str(error)
+        assert isinstance(wire.last_of(wire.stream(wire.peers[-1])), TransientError), length
+    assert isinstance(wire.ask(always(sent, End.CLOSE)), Response)
+
+
+def test_nobody_there(wire: Wire) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}/"
+        error = wire.outcome(wire.transfer.send(Request("GET", url)))
+    assert isinstance(error, TransientError)
+    assert f"GET {url}: nobody answers there (" in str(error)
+    assert wire.clock.now() < 1001
+
+
+@pytest.mark.parametrize("nonsense", [b"220 mail ESMTP\r\n", b"\0\0\0\0", b"HTTP/1.1 abc\r\n\r\n"])
+def test_what_is_not_http_is_no_answer(wire: Wire, nonsense: bytes) -> None:
+    assert isinstance(wire.ask(always(nonsense, End.CLOSE)), MailroomError)
+
+
+@pytest.mark.parametrize("body", [None, b"x", b"x" * MIB])
+def test_a_server_that_never_answers_is_given_up_after_30_seconds(
+    wire: Wire, body: bytes | None
+) -> None:
+    start = wire.clock.now()
+    peer = wire.peer(always())
+    error = wire.outcome(wire.transfer.send(Request("PUT", peer.url, body=body)))
+    assert isinstance(error, TransientError)
+    assert "the server has sent nothing for 30 s" in str(error)
+    assert 30 <= wire.clock.now() - start < 31
+    wire.settle()
+    assert peer.latest.is_closed_by_client
+
+
+@pytest.mark.parametrize(
+    "sent", [head("Content-Length: 9"), answer(b"x" * 9)[:-1], head("Connection: close") + b"x"]
+)
+def test_an_answer_that_stalls_is_given_up_30_seconds_after_its_last_byte(
+    wire: Wire, sent: bytes
+) -> None:
+    start = wire.clock.now()
+    assert isinstance(wire.ask(always(Wait(25), sent)), TransientError)
+    assert 55 <= wire.clock.now() - start < 56
+
+
+def test_an_answer_that_drips_is_waited_for(wire: Wire) -> None:
+    """Of a head libcurl tells each line when the next one begins."""
+    lines = head("Content-Length: 9", "ETag: x").splitlines(keepends=True)
+    steps: list[Step] = [step for line in lines for step in (line, Wait(14))]
+    steps += [step for byte in b"slow body" for step in (Wait(14), bytes([byte]), Wait(15))]
+    assert wire.ask(always(*steps)).body == b"slow body"
+    assert wire.clock.now() > 1000 + 14 * len(lines) + 29 * 9 - 16
+
+
+def test_a_body_that_is_taken_slowly_is_sent_to_its_end(wire: Wire) -> None:
+    peer = wire.peer(always(answer()), reads_bytes=0)
+    # What the kernel holds (up to 6 MiB) has been sent for libcurl: 18 s of silence at the end.
+    promise = wire.transfer.send(Request("PUT", peer.url, body=b"x" * (32 * MIB)))
+    while not promise.done:
+        wire.settle(6)
+        peer.reads_bytes += 2 * MIB
+        peer.latest.read_on()
+    assert wire.outcome(promise).status == 200
+    assert wire.clock.now() > 1090
+
+
+def test_a_body_that_nobody_takes_is_given_up(wire: Wire) -> None:
+    start = wire.clock.now()
+    peer = wire.peer(always(answer()), reads_bytes=MIB)
+    promise = wire.transfer.send(Request("PUT", peer.url, body=b"x" * (16 * MIB)))
+    assert isinstance(wire.outcome(promise), TransientError)
+    assert 30 <= wire.clock.now() - start < 32
+
+
+def test_a_connection_that_is_not_made_is_given_up_after_10_seconds(wire: Wire) -> None:
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        waiting = [socket.socket() for _ in range(3)]  # from then on the kernel drops the SYN
+        for one in waiting:
+            one.setblocking(False)
+            one.connect_ex(full.getsockname())
+        start = wire.clock.now()
+        url = f"http://127.0.0.1:{full.getsockname()[1]}/"
+        error = wire.outcome(wire.transfer.send(Request("GET", url)))
+        for one in waiting:
+            one.close()
+    assert isinstance(error, TransientError)
+    assert str(error).endswith(": no connection within 10 s")
+    assert 10 <= wire.clock.now() - start < 11
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        always(End.CLOSE),
+        always(End.RESET),
+        always(),
+        always(head("Content-Length: 5"), b"abc", End.CLOSE),
+        always(b"nonsense\r\n\r\n", End.CLOSE),
+        always(answer(gzip.compress(b"\0" * (65 * MIB), 1), "200 OK", "Content-Encoding: gzip")),
+    ],
+)
+def test_no_error_tells_who_asked_or_what_the_query_was(wire: Wire, script: Script) -> None:
+    peer = wire.peer(script)
+    url = f"http://alice:secret@127.0.0.1:{peer.port}/path?query=hidden"
+    error = wire.outcome(wire.transfer.send(Request("GET", url, {"Authorization": SECRET})))
+    assert isinstance(error, MailroomError)
+    assert f"GET http://127.0.0.1:{peer.port}/path: " in str(error)
+    cause: BaseException | None = error
+    while cause is not None:
+        for word in (SECRET, SECRET.split()[1], "alice", "secret", "hidden"):
+            assert word not in repr(cause)
+        cause = cause.__cause__
+
+
+def test_a_header_that_cannot_be_sent_is_not_told_either(wire: Wire) -> None:
+    error = wire.ask(always(), Request("GET", "http://127.0.0.1/", {"Authorization": "secret\n"}))
+    assert isinstance(error, ProtocolError)
+    assert "secret" not in repr(error) + repr(error.__cause__)
+
+
+# Connections
+
+
+def test_serial_requests_share_one_connection(wire: Wire) -> None:
+    peer = wire.peer(lambda asked: [answer(asked.target.encode())])
+    for number in range(5):
+        request = Request("GET", f"{peer.url}/{number}")
+        assert wire.outcome(wire.transfer.send(request)).body == f"/{number}".encode()
+    assert len(peer.connections) == 1
+
+
+def test_a_connection_that_the_server_closed_meanwhile_is_replaced(wire: Wire) -> None:
+    peer = wire.peer(always(answer(b"here")))
+    for _ in range(3):
+        assert wire.get(peer).body == b"here"
+        peer.latest.end(End.CLOSE)
+        wire.settle()
+    peer.latest.end(End.RESET)
+    assert wire.get(peer).body == b"here"
+    assert len(peer.connections) == 4
+
+
+def test_a_connection_that_breaks_as_the_request_comes_is_replaced_once(wire: Wire) -> None:
+    """RFC 9110 §9.2.2 allows that much: on a kept connection nothing had come back."""
+    scripts: Iterator[list[Step]] = iter([[answer(b"1")], [End.CLOSE], [answer(b"2")]])
+    peer = wire.peer(lambda _: next(scripts))
+    assert [wire.get(peer).body, wire.get(peer).body] == [b"1", b"2"]
+    assert (len(peer.connections), len(peer.requests)) == (2, 3)
+
+
+def test_no_request_is_repeated_on_a_new_connection(wire: Wire) -> None:
+    peer = wire.peer(always(End.CLOSE))
+    request = Request("POST", peer.url, body=b"once")
+    assert isinstance(wire.outcome(wire.transfer.send(request)), TransientError)
+    assert len(peer.requests) == 1
+
+
+def test_many_exchanges_go_on_at_once_beside_a_stream(wire: Wire) -> None:
+    peer = wire.peer(
+        lambda asked: (
+            [head("Transfer-Encoding: chunked"), chunk(b"first")]
+            if asked.target.startswith("/events")
+            else [Wait(10 - int(asked.target[1:])), answer(asked.target.encode())]
+        )
+    )
+    start = wire.clock.now()
+    stream = wire.stream(peer)
+    assert wire.outcome(stream.read()) == b"first"
+    promises = [wire.transfer.send(Request("GET", f"{peer.url}/{n}")) for n in range(10)]
+    wire.settle(4.5)
+    assert [promise.done for promise in promises] == [False] * 6 + [True] * 4
+    peer.connections[0].do(chunk(b"second"))
+    assert wire.outcome(stream.read()) == b"second"
+    bodies = [wire.outcome(promise).body for promise in promises]
+    assert bodies == [f"/{n}".encode() for n in range(10)]
+    assert wire.clock.now() - start < 11
+    assert not peer.connections[0].is_closed_by_client
+
+
+def test_a_failing_exchange_leaves_the_others_alone(wire: Wire) -> None:
+    scripts: dict[str, list[Step]] = {"/0": [End.RESET], "/1": [Wait(40), answer(b"x")]}
+    peer = wire.peer(lambda asked: scripts.get(asked.target, [Wait(1), answer(b"fine")]))
+    promises = [wire.transfer.send(Request("GET", f"{peer.url}/{n}")) for n in range(4)]
+    kinds = [type(wire.outcome(promise)) for promise in promises]
+    assert kinds == [TransientError, TransientError, Response, Response]
+
+
+def test_connections_are_kept_alive_by_the_kernel(wire: Wire) -> None:
+    peer = wire.peer(always(answer()))
+    promise = wire.transfer.send(Request("GET", peer.url))
+    wire.until(lambda: peer.requests)
+    ours = [_keepalive(int(fd), peer.port) for fd in os.listdir("/proc/self/fd")]
+    wire.outcome(promise)
+    assert [found for found in ours if found] == [(1, 60, 15, 4)]
+
+
+# Streams
+
+
+def test_a_stream_tells_its_head_first_and_then_its_bytes_as_they_come(wire: Wire) -> None:
+    peer = wire.peer(always(head("Content-Type: text/event-stream", "Transfer-Encoding: chunked")))
+    stream = wire.stream(peer)
+    response = wire.outcome(stream.head)
+    assert (response.status, response.headers["content-type"]) == (200, "text/event-stream")
+    assert peer.requests[0].headers["accept-encoding"] == "identity"
+    reading = stream.read()
+    for text in (b"a", b"bb", b"c" * 100_000):
+        wire.settle()
+        assert not reading.done
+        peer.latest.do(chunk(text))
+        received = b""
+        while len(received) < len(text):
+            received += wire.outcome(reading)
+            reading = stream.read()
+        assert received == text
+
+
+def test_a_stream_may_be_silent_for_longer_than_an_exchange(wire: Wire) -> None:
+    """How long is too long is decided by what the server says of its pings."""
+    peer = wire.peer(always(head("Transfer-Encoding: chunked"), Wait(1800), chunk(b"still here")))
+    assert wire.outcome(wire.stream(peer).read()) == b"still here"
+
+
+def test_a_stream_without_a_head_is_given_up_as_every_exchange(wire: Wire) -> None:
+    error = wire.outcome(wire.stream(wire.peer(always())).head)
+    assert isinstance(error, TransientError)
+    assert 1030 <= wire.clock.now() < 1031
+
+
+def test_bytes_wait_for_their_reader_and_a_clean_end_is_empty(wire: Wire) -> None:
+    peer = wire.peer(
+        always(head("Transfer-Encoding: chunked"), chunk(b"a"), chunk(b"b"), chunk(b""))
+    )
+    stream = wire.stream(peer)
+    wire.outcome(stream.head)
+    wire.settle()
+    assert [wire.outcome(stream.read()) for _ in range(3)] == [b"ab", b"", b""]
+
+
+def test_bytes_that_came_before_an_error_are_read_before_it(wire: Wire) -> None:
+    peer = wire.peer(always(head("Transfer-Encoding: chunked"), chunk(b"a"), Wait(1), End.RESET))
+    stream = wire.stream(peer)
+    wire.settle(5)
+    assert wire.outcome(stream.head).status == 200
+    assert wire.outcome(stream.read()) == b"a"
+    for _ in range(2):
+        assert isinstance(wire.outcome(stream.read()), TransientError)
+
+
+def test_204_means_a_head_and_an_end(wire: Wire) -> None:
+    stream = wire.stream(wire.peer(always(head(status="204 No Content"))))
+    assert wire.outcome(stream.head).status == 204
+    assert wire.outcome(stream.read()) == b""
+
+
+def test_a_stream_that_is_packed_unasked_is_unpacked(wire: Wire) -> None:
+    packed = gzip.compress(b"data: x\n\n")
+    sent = head("Content-Encoding: gzip", "Transfer-Encoding: chunked") + chunk(packed)
+    assert wire.outcome(wire.stream(wire.peer(always(sent))).read()) == b"data: x\n\n"
+
+
+def test_closing_ends_the_connection_and_the_reading(wire: Wire) -> None:
+    peer = wire.peer(always(head("Transfer-Encoding: chunked"), chunk(b"a")))
+    stream = wire.stream(peer)
+    assert wire.outcome(stream.read()) == b"a"
+    reading = stream.read()
+    stream.close()
+    stream.close()
+    assert wire.outcome(reading) == b""
+    wire.settle()
+    assert peer.latest.is_closed_by_client
+
+
+@pytest.mark.parametrize("turns", range(6))
+def test_a_stream_can_be_closed_at_any_moment(wire: Wire, turns: int) -> None:
+    """Before libcurl has begun it, while it connects, with half a head, with a head untold."""
+    peer = wire.peer(always(head("Transfer-Encoding: chunked"), chunk(b"a"), Wait(5), chunk(b"b")))
+    stream = wire.stream(peer)
+    for _ in range(turns):
+        wire.loop.turn()
+    stream.close()
+    wire.settle(10)
+    for connection in peer.connections:  # unused, it may be kept for another request
+        assert connection.is_closed_by_client or connection.received_bytes == 0
+    assert wire.get(wire.peer(always(answer(b"alive")))).body == b"alive"
+
+
+def test_a_stream_has_a_connection_of_its_own(wire: Wire) -> None:
+    peer = wire.peer(
+        lambda asked: [answer(b"x")] if asked.target == "/" else [head(status="204 None")]
+    )
+    wire.get(peer)
+    stream = wire.stream(peer)
+    wire.outcome(stream.head)
+    assert len(peer.connections) == 2
+
+
+# What is left behind
+
+
+def test_nothing_is_left_of_an_exchange_that_is_over(wire: Wire) -> None:
+    """Not even its timeout: that held the body for 30 s, up to 64 MiB of it."""
+    peer = wire.peer(always(answer(b"x" * MIB)))
+    for _ in range(3):
+        wire.get(peer)
+    stream = wire.stream(peer)
+    wire.outcome(stream.head)
+    stream.close()
+    del stream
+    wire.settle()
+    gc.collect()
+    assert [thing for thing in gc.get_objects() if isinstance(thing, Exchange)] == []
+
+
+def test_close_gives_every_connection_back() -> None:
+    before = os.listdir("/proc/self/fd")
+    made = Wire()
+    peer = made.peer(always(answer()))
+    silent = made.peer(always())
+    made.get(peer)  # its connection is kept
+    made.transfer.send(Request("GET", silent.url))
+    stream = made.stream(silent)
+    made.settle()
+    made.close()
+    assert not stream.head.done or isinstance(made.outcome(stream.head), MailroomError)
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_a_closed_transfer_lets_the_loop_go_on(wire: Wire) -> None:
+    another = Transfer(wire.loop, "Mailroom/test")
+    peer = wire.peer(always())
+    another.send(Request("GET", peer.url))
+    another.stream(Request("GET", peer.url))  # closed before libcurl has begun with it
+    another.close()
+    wire.settle(100)
+    assert all(connection.is_closed_by_client for connection in peer.connections)
+    assert wire.get(wire.peer(always(answer(b"alive")))).body == b"alive"
+
+
+# In real time
+
+
+def test_it_all_works_on_the_real_clock() -> None:
+    clock = BoottimeClock()
+    loop = Loop(clock)
+    transfer = Transfer(loop, "Mailroom/test")
+    with Peer(loop, always(Wait(0.01), answer(b"real"))) as peer:
+        promises = [transfer.send(Request("GET", peer.url)) for _ in range(3)]
+        while not all(promise.done for promise in promises):
+            loop.turn()
+    assert [promise.result().body for promise in promises] == [b"real"] * 3
+    assert loop.turns < 100
+    transfer.close()
+    loop.close()
+    clock.close()
+
+
+def _keepalive(fd: int, port: int) -> tuple[int, ...] | None:
+    """The settings of ``fd`` if it is connected to that port."""
+    options = (
+        (socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPCNT),
+    )
+    try:
+        with socket.socket(fileno=os.dup(fd)) as copy:
+            if copy.family == socket.AF_INET and copy.getpeername()[1] == port:
+                return tuple(copy.getsockopt(*option) for option in options)
+    except OSError:
+        pass  # another kind of file, or a socket that listens
+    return None
