@@ -53,7 +53,7 @@ def test_sockets_made_in_its_network_reach_the_host_and_only_there(host: Host) -
 
 
 def test_a_host_can_be_reloaded_any_number_of_times(host: Host) -> None:
-    for _ in range(30):  # each is told to the socket of --notify-ready, whose queue holds 10
+    for _ in range(15):  # each is told to the socket of --notify-ready, whose queue holds 10
         host.run("systemctl", "daemon-reload", timeout=10)
 
 
@@ -79,6 +79,13 @@ def test_a_failed_boot_shows_the_console(tmp_path: Path) -> None:
         Host.boot(tmp_path / "no-such-tree"),
     ):
         pytest.fail("nothing was there to boot")
+
+
+def test_a_copied_folder_is_readable_by_everybody(host: Host, tmp_path: Path) -> None:
+    (tmp_path / "ours").mkdir(mode=0o700)
+    (tmp_path / "ours/hello").write_text("world")
+    host.copy(tmp_path / "ours", "/usr/lib/ours")
+    assert host.run("runuser", "-u", "nobody", "cat", "/usr/lib/ours/hello").stdout == "world"
 
 
 def test_a_folder_of_the_machine_is_shown_but_not_given(tree: Path, tmp_path: Path) -> None:

@@ -1,0 +1,86 @@
+"""Mailroom as an administrator installs it on a host: program, units, configuration, secrets."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.system.host import Host
+
+PROJECT = Path(__file__).parents[2]
+SOCKET = "/run/mailroom/status.sock"
+SERVICE = "mailroom.service"
+
+
+class Unit:
+    """``mailroom.service`` and its socket on one host, installed and not started."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        host.copy(PROJECT / "mailroom", "/usr/lib/mailroom/mailroom")
+        host.write("/usr/lib/mailroom/mailroom.py", (PROJECT / "mailroom.py").read_text(), 0o755)
+        host.run("ln", "--symbolic", "/usr/lib/mailroom/mailroom.py", "/usr/bin/mailroom")
+        for name in (SERVICE, "mailroom.socket"):
+            host.write(f"/etc/systemd/system/{name}", (PROJECT / "systemd" / name).read_text())
+        host.run("groupadd", "--system", "mailroom-status")
+        host.run("systemctl", "daemon-reload")
+
+    def configure(self, text: str) -> None:
+        """Write mailroom.yaml."""
+        self.host.write("/etc/mailroom/mailroom.yaml", text)
+
+    def give_secret(self, name: str, secret: str) -> None:
+        """Put a secret where the unit loads it from: ``jmap-token``, ``jmap-password`` …"""
+        self.host.write(f"/etc/credstore/mailroom.{name}", secret, mode=0o600)
+
+    def override(self, **service: str) -> None:
+        """Settings of ``[Service]`` in place of the unit's own."""
+        lines = "".join(f"{key}={value}\n" for key, value in service.items())
+        self.host.write(f"/etc/systemd/system/{SERVICE}.d/test.conf", f"[Service]\n{lines}")
+        self.host.run("systemctl", "daemon-reload")
+
+    def systemctl(self, verb: str, *, check: bool = True) -> float:
+        """``systemctl VERB mailroom.service``; returns the seconds it took."""
+        # Starts are counted, and a test makes more of them than an administrator does.
+        self.host.run("systemctl", "reset-failed", "mailroom.*", check=False)
+        begun = time.monotonic()
+        self.host.run("systemctl", verb, SERVICE, check=check)
+        return time.monotonic() - begun
+
+    def show(self, name: str) -> str:
+        """A property of the service: ``show("ActiveState")``."""
+        return self.host.property(SERVICE, name)
+
+    def await_property(self, name: str, wanted: str, seconds: float = 20) -> None:
+        """Wait until a property of the service is as wanted."""
+        deadline = time.monotonic() + seconds
+        while (shown := self.show(name)) != wanted:
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{name} is {shown} after {seconds} s, not {wanted}")
+
+    def ask(self, path: str, *options: str) -> str:
+        """The body of what the status socket answers."""
+        curl = ("curl", "--silent", "--show-error", "--max-time", "10", "--unix-socket", SOCKET)
+        return self.host.run(*curl, *options, f"http://mailroom{path}").stdout
+
+    def status(self) -> dict[str, Any]:
+        """``GET /status``."""
+        answer: dict[str, Any] = json.loads(self.ask("/status"))
+        return answer
+
+    def await_status(
+        self, condition: Callable[[dict[str, Any]], bool], seconds: float = 20
+    ) -> dict[str, Any]:
+        """Ask /status until `condition` holds of it; returns that answer."""
+        deadline = time.monotonic() + seconds
+        while not condition(answer := self.status()):
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not within {seconds} s; the last answer: {answer}")
+        return answer
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """The journal's entries of one kind: ``events("sender_triaged")``."""
+        return [
+            entry for entry in self.host.journal(SERVICE) if entry.get("MAILROOM_EVENT") == name
+        ]
