@@ -72,7 +72,9 @@ def _parser() -> argparse.ArgumentParser:
         required=True,
         help="needed: triaging is the service's work",
     )
-    for sub in (run, check, config, triage):
+    setup = add("setup", _setup, "show the mailboxes, labels and groups that are missing")
+    setup.add_argument("--apply", action="store_true", help="create what is missing")
+    for sub in (run, check, config, triage, setup):
         sub.add_argument("--config", metavar="FILE", help="the configuration file")
     status = add("status", _status, "show how the running service is")
     status.add_argument("--json", action="store_true", help="print the answer of /status as it is")
@@ -152,6 +154,12 @@ def _triage(options: argparse.Namespace) -> int:
     except MailroomError:
         failing = {}  # no service is running here: nobody is held back
     return show_triage(options.config, os.environ, failing)
+
+
+def _setup(options: argparse.Namespace) -> int:
+    from mailroom.terminal.setup import show_setup  # noqa: PLC0415 - brings rich
+
+    return show_setup(options.config, os.environ, apply=options.apply)
 
 
 def _version(_options: argparse.Namespace) -> int:

@@ -269,6 +269,33 @@ def read_mails(answer: Arguments) -> tuple[Mail, ...]:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Created:
+    """What came of the creations of one ``/set`` (RFC 8620 §5.3): ids and errors by the keys."""
+
+    ids: Mapping[str, str]
+    refused: Mapping[str, MethodError]
+
+
+def read_created(answer: Arguments, method: str, keys: Iterable[str]) -> Created:
+    """Which of the creations ``keys`` succeeded, as which id, and why the others did not."""
+    with reading("the answer to a creation"):
+        ids = {key: _string(made["id"]) for key, made in (answer.get("created") or {}).items()}
+        refused = {
+            key: MethodError(method, _string(error["type"]), str(error.get("description") or ""))
+            for key, error in (answer.get("notCreated") or {}).items()
+        }
+    silent = [key for key in keys if key not in ids and key not in refused]
+    return Created(
+        ids,
+        refused
+        | {
+            key: MethodError(method, "serverPartialFail", "neither created nor refused")
+            for key in silent
+        },
+    )
+
+
 def read_refusals(answer: Arguments, mail_ids: Iterable[str]) -> dict[str, MethodError]:
     """Those of the mails that an ``Email/set`` did not update, and why (RFC 8620 §5.3)."""
     with reading("the answer to an update"):

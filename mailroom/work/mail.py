@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from mailroom.engine.loop import Loop, together
 from mailroom.errors import TransientError
 from mailroom.wire import jmap
-from mailroom.wire.jmap import Answers, Call, Mail, Mailbox, MethodError, Page, Patch
+from mailroom.wire.jmap import Answers, Call, Created, Mail, Mailbox, MethodError, Page, Patch
 from mailroom.work.api import Api
 from mailroom.work.web import Web
 
@@ -94,6 +94,20 @@ class MailConversation:
     async def update(self, patches: Mapping[str, Patch]) -> dict[str, MethodError]:
         """Update the mails, in as few requests as the limits allow; returns those refused."""
         return await self._update_batches(list(await self._batches(patches)))
+
+    async def create(self, kind: str, objects: Mapping[str, jmap.Arguments]) -> Created:
+        """Create objects of a type (``Mailbox``, ``Email``) under keys of the caller's, in as
+        few requests as the limits allow."""
+        limits = (await self.session()).limits
+        ids: dict[str, str] = {}
+        refused: dict[str, MethodError] = {}
+        for portion in _portions(objects.items(), limits.set, limits.request_bytes // 2):
+            method, batch = f"{kind}/set", dict(portion)
+            answers = await self.call([Call(method, {"create": batch}, "set")])
+            made = jmap.read_created(answers["set"], method, batch)
+            ids |= made.ids
+            refused |= made.refused
+        return Created(ids, refused)
 
     async def search(self, filters: Sequence[Filter]) -> list[tuple[Mail, ...] | MethodError]:
         """All mail that each filter matches, or why the server could not tell."""

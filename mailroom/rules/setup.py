@@ -1,0 +1,171 @@
+"""What an account lacks: every mailbox, label and contact group, and whether it is there.
+
+Nothing here reads or writes; ``mailroom setup`` shows the list, and ``--apply`` creates what is
+missing. A name that means something else already is a clash: only the user can say what is meant.
+"""
+
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from mailroom.rules.addressbook import Indexed
+from mailroom.rules.config import Config
+from mailroom.rules.places import resolve
+from mailroom.wire.jmap import Mailbox
+
+_NAMESPACE = uuid.UUID("3f2b4f0e-6f0c-4f55-9f0e-6a3c1d2f7b90")
+
+
+class Kind(StrEnum):
+    """What an item is to its user. To JMAP a label is a mailbox as well."""
+
+    MAILBOX = "mailbox"
+    LABEL = "label"
+    GROUP = "contact group"
+
+
+class Status(StrEnum):
+    """How an item is; in the words that the user reads."""
+
+    EXISTS = "exists"
+    MISSING = "will create"
+    CREATED = "created"
+    CLASH = "refused"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing that the configuration names. ``reason`` says more where there is more to say."""
+
+    kind: Kind
+    name: str
+    purpose: str
+    status: Status
+    reason: str = ""
+
+    @property
+    def is_fault(self) -> bool:
+        return self.status in (Status.CLASH, Status.FAILED)
+
+    def turned(self, status: Status, reason: str = "") -> "Item":
+        return replace(self, status=status, reason=reason)
+
+
+def plan_mailboxes(config: Config, mailboxes: Sequence[Mailbox]) -> tuple[Item, ...]:
+    """Every managed mailbox, and before it the parents that it lacks."""
+    items: dict[str, Item] = {}
+    lookup = _Lookup(config, mailboxes)
+    for kind, name, purpose in _wanted_mailboxes(config):
+        for parent in lookup.missing_parents(name):
+            items.setdefault(parent, lookup.item(Kind.MAILBOX, parent, f"holds {name}"))
+        items[name] = lookup.item(kind, name, purpose)
+    return tuple(items.values())
+
+
+def plan_groups(config: Config, groups: Iterable[Indexed]) -> tuple[Item, ...]:
+    """Every managed contact group, and the one of the contacts that Mailroom made."""
+    names = [group.entry.fn for group in groups]
+    purposes: dict[str, str] = {}
+    for category in config.triage.categories:
+        purposes.setdefault(category.contact_group, f"senders in {category.name}")
+    purposes[config.mailroom.provenance_group] = "contacts that Mailroom made"
+    return tuple(
+        Item(Kind.GROUP, name, purpose, *_group_status(name, names))
+        for name, purpose in purposes.items()
+    )
+
+
+def group_uid(account_id: str, name: str, counter: int) -> str:
+    """The UID of a group that Mailroom makes: the same whenever it is asked for, so that a lost
+    answer cannot make a second one. The counter goes up where the card is something else now."""
+    return str(uuid.uuid5(_NAMESPACE, "\n".join((account_id, name, str(counter)))))
+
+
+def _wanted_mailboxes(config: Config) -> Iterator[tuple[Kind, str, str]]:
+    triage, marks = config.triage, config.mailroom
+    yield Kind.MAILBOX, triage.screener_mailbox, "mail of unknown senders"
+    for category in triage.categories:
+        yield Kind.LABEL, category.label, f"asks for {category.name}"
+    yield Kind.LABEL, marks.label_unscreen, "takes a sender back"
+    yield Kind.LABEL, marks.label_error, "Mailroom could not do it"
+    yield Kind.LABEL, marks.label_warning, "Mailroom has a doubt"
+    for name in triage.destinations:
+        owners = [each.name for each in triage.categories if each.destination_mailbox == name]
+        yield Kind.MAILBOX, name, f"mail of {' and '.join(owners)}"
+
+
+def _group_status(name: str, names: Sequence[str]) -> tuple[Status, str]:
+    count = names.count(name)
+    if count == 1:
+        return Status.EXISTS, ""
+    if count:
+        return Status.CLASH, f"there are {count} groups of this name: rename or delete the others"
+    return _case_clash([other for other in names if other.casefold() == name.casefold()])
+
+
+def _case_clash(others: Sequence[str]) -> tuple[Status, str]:
+    if not others:
+        return Status.MISSING, ""
+    return Status.CLASH, (
+        f"there is {others[0]}, which differs in upper and lower case only: rename it, or write "
+        "its name in the configuration"
+    )
+
+
+class _Lookup:
+    """Names on one server."""
+
+    def __init__(self, config: Config, mailboxes: Sequence[Mailbox]) -> None:
+        self._mailboxes = mailboxes
+        self._by_id = {mailbox.id: mailbox for mailbox in mailboxes}
+        self._paths = {
+            found.id: name
+            for name in config.managed_mailboxes
+            if "/" in name and (found := resolve(name, mailboxes))
+        }
+
+    def item(self, kind: Kind, name: str, purpose: str) -> Item:
+        return Item(kind, name, purpose, *self._status(name))
+
+    def missing_parents(self, name: str) -> Iterator[str]:
+        """The mailboxes above ``name`` that are missing, outermost first."""
+        if resolve(name, self._mailboxes) is None:
+            parts = name.split("/")
+            paths = ("/".join(parts[:depth]) for depth in range(1, len(parts)))
+            yield from (path for path in paths if resolve(path, self._mailboxes) is None)
+
+    def _status(self, name: str) -> tuple[Status, str]:
+        found = resolve(name, self._mailboxes)
+        if found is None or self._is_of_another(name, found):
+            return _case_clash(self._alike(name))
+        if found.role is not None:
+            return Status.CLASH, f"is the account's {found.role}: write another name"
+        if found.parent_id is None or "/" in name:
+            return Status.EXISTS, ""
+        paths = sorted(self._path(box) for box in self._mailboxes if box.name == name)
+        if len(paths) > 1:
+            return Status.CLASH, (
+                f"there are several ({', '.join(paths)}): write the whole path of one"
+            )
+        return Status.EXISTS, f"is {paths[0]}"
+
+    def _is_of_another(self, name: str, found: Mailbox) -> bool:
+        """Whether a name alone has met a mailbox that the configuration names by its path: then
+        one of its own is wanted, at the top."""
+        return "/" not in name and found.id in self._paths
+
+    def _alike(self, name: str) -> list[str]:
+        """The mailboxes beside which ``name`` would stand, that differ in case only."""
+        above, _, own = name.rpartition("/")
+        parent = resolve(above, self._mailboxes) if above else None
+        if above and parent is None:
+            return []
+        parent_id = parent.id if parent else None
+        beside = (box for box in self._mailboxes if box.parent_id == parent_id)
+        return [self._path(box) for box in beside if box.name.casefold() == own.casefold()]
+
+    def _path(self, mailbox: Mailbox) -> str:
+        parent = self._by_id.get(mailbox.parent_id or "")
+        return f"{self._path(parent)}/{mailbox.name}" if parent else mailbox.name

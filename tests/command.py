@@ -1,0 +1,88 @@
+"""A place where commands run against one sandbox, on a virtual clock, and can be killed."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from mailroom.engine.credentials import Basic, Logins
+from mailroom.engine.loop import Loop
+from mailroom.rules.config import from_data
+from mailroom.rules.health import Totals
+from mailroom.sandbox import CYRUS_3_10, Profile, Sandbox
+from mailroom.sandbox.account import ROLES
+from mailroom.terminal.desk import Desk
+from mailroom.work.conversations import converse
+from tests.direct import DirectHttp
+from tests.virtual import VirtualClock
+
+URL = "http://127.0.0.1"
+
+
+class Killed(BaseException):
+    """What kill -9 is to a process."""
+
+
+class Site:
+    """One account as its provider hands it out: Inbox and its like, an empty address book."""
+
+    def __init__(
+        self,
+        profile: Profile = CYRUS_3_10,
+        configuration: dict[str, Any] | None = None,
+        sandbox: type[Sandbox] = Sandbox,
+    ) -> None:
+        self.clock = VirtualClock()
+        self.sandbox = sandbox(profile, clock=self.clock.wall)
+        for name, role in ROLES.items():
+            self.sandbox.create_mailbox(name, role)
+        servers = {"jmap": {"url": URL, "username": "alice"}, "carddav": {"url": URL}}
+        self.config = from_data(servers | (configuration or {}))
+        self._kill_at: tuple[int, bool] | None = None
+        self._asked = self._answered = 0
+        self.sandbox.before(lambda *_: self._before())
+        self.sandbox.after(lambda *_: self._after())
+
+    def desk(self) -> Desk:
+        """A new process, which knows nothing."""
+        loop, login = Loop(self.clock), Basic("alice", "secret")
+        http = DirectHttp(loop, self.sandbox)
+        talks = converse(loop, http, self.config, Logins(login, login), Totals())
+        return Desk(loop, self.config, talks)
+
+    def kill_at(self, request: int, *, is_handled: bool) -> None:
+        """Kill what runs at its request of that number (from 1): before it takes effect, or
+        before its answer arrives."""
+        self._kill_at = (request, is_handled)
+        self._asked = self._answered = 0
+
+    def _before(self) -> None:
+        self._asked += 1
+        if self._kill_at == (self._asked, False):
+            raise Killed
+
+    def _after(self) -> None:
+        self._answered += 1
+        if self._kill_at == (self._answered, True):
+            raise Killed
+
+
+def killed_anywhere(
+    prepare: Callable[[], Site], work: Callable[[Site], object]
+) -> Iterator[tuple[Site, str]]:
+    """The account and its name for people, after the work was killed, once at every request
+    before and once after its effect, and done again."""
+    undisturbed = prepare()
+    before = len(undisturbed.sandbox.log.entries)
+    work(undisturbed)
+    count = len(undisturbed.sandbox.log.entries) - before
+    assert count
+    for number in range(1, count + 1):
+        for is_handled in (False, True):
+            site = prepare()
+            site.kill_at(number, is_handled=is_handled)
+            with pytest.raises(Killed):
+                work(site)
+            work(site)
+            moment = "after" if is_handled else "before"
+            yield site, f"killed {moment} request {number} of {count}"

@@ -1,0 +1,228 @@
+"""Setup: what is missing, what is in the way, and that anything can happen in between."""
+
+from typing import Any
+
+import pytest
+
+from mailroom.rules.config import Config, from_data
+from mailroom.rules.setup import Item, Kind, Status, plan_mailboxes
+from mailroom.sandbox import CYRUS_3_10, SMALL_LIMITS, Fault, Profile, Sandbox
+from mailroom.wire.jmap import Mailbox
+from mailroom.work.check import Check
+from mailroom.work.setup import Setup
+from tests.command import Site, killed_anywhere
+
+CHILDREN = {
+    "triage": {
+        "screener_mailbox": "Mail/Screener",
+        "categories": [
+            "Feed",
+            {"name": "Shops", "parent": "Feed", "destination_mailbox": "Feed/Shops"},
+            {"name": "Bills", "parent": "Shops", "label": "Labels/To/Bills",
+             "destination_mailbox": "Money/Bills"},
+        ],
+    }
+}  # fmt: skip
+
+
+def plan(site: Site) -> tuple[Item, ...]:
+    desk = site.desk()
+    return desk.run(Setup(desk.loop, desk.config, desk.talks).plan())
+
+
+def apply(site: Site) -> tuple[Item, ...]:
+    desk = site.desk()
+    told: list[Item] = []
+    items = desk.run(Setup(desk.loop, desk.config, desk.talks).apply(told.append))
+    assert told == list(items)
+    return items
+
+
+def outcomes(items: tuple[Item, ...]) -> dict[str, Status]:
+    return {f"{item.kind} {item.name}": item.status for item in items}
+
+
+def paths(sandbox: Sandbox) -> list[str]:
+    store = sandbox._store
+    return sorted(store.path_of(box) for box in store.mailboxes.values())
+
+
+def is_ready(site: Site) -> bool:
+    """Whether ``mailroom check`` finds nothing missing."""
+    desk = site.desk()
+    return not any(each.error for each in desk.run(Check(desk.loop, desk.config, desk.talks).run(
+        lambda _: None)))  # fmt: skip
+
+
+@pytest.mark.parametrize("configuration", [{}, CHILDREN], ids=["default", "children"])
+@pytest.mark.parametrize("profile", [CYRUS_3_10, SMALL_LIMITS], ids=lambda each: each.name)
+def test_an_empty_account_becomes_ready_and_setup_has_nothing_more_to_do(
+    profile: Profile, configuration: dict[str, Any]
+) -> None:
+    site = Site(profile, configuration)
+    planned = plan(site)
+    assert {item.status for item in planned} == {Status.MISSING}
+    applied = apply(site)
+    assert {item.status for item in applied} == {Status.CREATED}
+    assert {item.name for item in applied} == {item.name for item in planned}
+    assert is_ready(site)
+    after, cards = paths(site.sandbox), site.sandbox.cards()
+    assert {item.status for item in apply(site)} == {Status.EXISTS}
+    assert (paths(site.sandbox), site.sandbox.cards()) == (after, cards)
+
+
+def test_the_dry_run_writes_nothing() -> None:
+    site = Site()
+    before = paths(site.sandbox)
+    plan(site)
+    assert (paths(site.sandbox), site.sandbox.cards()) == (before, {})
+
+
+def test_a_category_and_its_children_get_their_own_of_everything() -> None:
+    expected = {
+        "mailbox Mail", "mailbox Mail/Screener", "label @ToFeed", "label @ToShops",
+        "mailbox Labels", "mailbox Labels/To", "label Labels/To/Bills", "label @ToScreener",
+        "label @MailroomError", "label @MailroomWarning", "mailbox Feed", "mailbox Feed/Shops",
+        "mailbox Money", "mailbox Money/Bills", "contact group Feed", "contact group Shops",
+        "contact group Bills", "contact group Mailroom",
+    }  # fmt: skip
+    assert set(outcomes(plan(Site(configuration=CHILDREN)))) == expected
+
+
+def test_only_what_is_missing_is_created() -> None:
+    site = Site()
+    site.sandbox.create_mailbox("Feed")
+    site.sandbox.create_mailbox("@ToJail")
+    statuses = outcomes(apply(site))
+    exist = {name for name, status in statuses.items() if status is Status.EXISTS}
+    assert exist == {"mailbox Feed", "label @ToJail"}
+
+
+@pytest.mark.parametrize("error", ["alreadyExists", "invalidProperties"])
+def test_a_mailbox_that_somebody_else_makes_meanwhile_is_as_good(error: str) -> None:
+    site = Site()
+
+    def refuse(response: Any) -> Any:
+        return response.__class__(
+            response.status,
+            response.headers,
+            response.body.replace(b'"invalidProperties"', f'"{error}"'.encode()),
+        )
+
+    def slip_in(entry: Any, _request: Any) -> None:
+        if "Mailbox/set" in entry.calls and "Feed" not in paths(site.sandbox):
+            site.sandbox.create_mailbox("Feed")
+
+    site.sandbox.before(slip_in)
+    site.sandbox.faults.add(Fault(call="Mailbox/set", rewrite=refuse))
+    assert outcomes(apply(site))["mailbox Feed"] is Status.EXISTS
+    assert is_ready(site)
+
+
+def test_one_failure_does_not_keep_the_others_from_being_created() -> None:
+    site = Site()
+    site.sandbox.faults.add(Fault(method="PUT", nth=2, breaks="before"))
+    faults = [item for item in apply(site) if item.is_fault]
+    assert [(item.kind, item.status) for item in faults] == [(Kind.GROUP, Status.FAILED)]
+    assert "the connection broke" in faults[0].reason
+    assert [item.status for item in apply(site) if item.name == faults[0].name].count(
+        Status.CREATED
+    ) == 1
+    assert is_ready(site)
+
+
+def test_when_the_server_refuses_mailboxes_the_groups_are_made_all_the_same() -> None:
+    site = Site(configuration=CHILDREN)
+    site.sandbox.faults.add(Fault(call="Mailbox/set", method_error="forbidden"))
+    items = apply(site)
+    by_kind = {kind: {item.status for item in items if item.kind is kind} for kind in Kind}
+    assert by_kind[Kind.GROUP] == {Status.CREATED}
+    assert by_kind[Kind.LABEL] == by_kind[Kind.MAILBOX] == {Status.FAILED}
+    reasons = {item.name: item.reason for item in items}
+    assert reasons["@ToFeed"] == "Mailbox/set failed: forbidden"
+    assert reasons["Money/Bills"] == "the mailbox above it could not be created"
+
+
+def test_a_group_card_that_became_something_else_gets_a_neighbour() -> None:
+    site = Site()
+    apply(site)
+    [href] = [href for href, text in site.sandbox.cards().items() if "FN:Feed\r" in text]
+    renamed = site.sandbox.cards()[href].replace("FN:Feed", "FN:News")
+    site.sandbox.put_card(renamed, href.rpartition("/")[2])
+    assert outcomes(apply(site))["contact group Feed"] is Status.CREATED
+    assert site.sandbox.cards()[href] == renamed
+    assert site.sandbox.group_members("Feed") == set()
+
+
+def mailbox(id_: str, name: str, parent: str | None = None, role: str | None = None) -> Mailbox:
+    return Mailbox(id_, name, parent, role)
+
+
+def config(**destination: str) -> Config:
+    categories = [{"name": name, "destination_mailbox": box} for name, box in destination.items()]
+    return from_data({"triage": {"categories": categories}})
+
+
+CLASHES = {
+    "a role": (
+        config(Feed="Later"),
+        [mailbox("1", "Later", role="archive")],
+        ("Later", "is the account's archive: write another name"),
+    ),
+    "case": (
+        config(Feed="Feed"),
+        [mailbox("1", "FEED")],
+        ("Feed", "there is FEED, which differs in upper and lower case only: rename it, or write "
+                 "its name in the configuration"),
+    ),
+    "case below": (
+        config(Feed="Mail/Feed"),
+        [mailbox("1", "Mail"), mailbox("2", "feed", "1")],
+        ("Mail/Feed", "there is Mail/feed, which differs in upper and lower case only: rename it, "
+                      "or write its name in the configuration"),
+    ),
+    "several": (
+        config(Feed="Feed"),
+        [mailbox("1", "A"), mailbox("2", "B"), mailbox("3", "Feed", "1"),
+         mailbox("4", "Feed", "2")],
+        ("Feed", "there are several (A/Feed, B/Feed): write the whole path of one"),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CLASHES)
+def test_a_clash_is_refused_by_name(case: str) -> None:
+    wanted, mailboxes, clash = CLASHES[case]
+    refused = [item for item in plan_mailboxes(wanted, mailboxes) if item.is_fault]
+    assert [(item.name, item.reason) for item in refused] == [clash]
+
+
+def test_a_name_that_is_elsewhere_alone_is_that_one() -> None:
+    boxes = [mailbox("1", "A"), mailbox("2", "Feed", "1")]
+    items = {item.name: item for item in plan_mailboxes(config(Feed="Feed"), boxes)}
+    assert (items["Feed"].status, items["Feed"].reason) == (Status.EXISTS, "is A/Feed")
+
+
+def test_a_name_alone_is_not_the_mailbox_that_another_path_names() -> None:
+    boxes = [mailbox("1", "A"), mailbox("2", "Feed", "1")]
+    items = plan_mailboxes(config(Feed="Feed", Shops="A/Feed"), boxes)
+    statuses = {item.name: item.status for item in items}
+    assert (statuses["A/Feed"], statuses["Feed"]) == (Status.EXISTS, Status.MISSING)
+
+
+def test_two_groups_of_one_name_are_refused() -> None:
+    site = Site()
+    apply(site)
+    [text] = [text for text in site.sandbox.cards().values() if "FN:Feed\r" in text]
+    site.sandbox.put_card(text.replace("UID:", "UID:2"))
+    [refused] = [item for item in apply(site) if item.is_fault]
+    assert refused.name == "Feed"
+    assert refused.reason == "there are 2 groups of this name: rename or delete the others"
+
+
+def test_killed_anywhere_and_run_again_it_ends_in_the_same_state() -> None:
+    expected = Site(configuration=CHILDREN)
+    apply(expected)
+    states = paths(expected.sandbox), expected.sandbox.cards()
+    for site, when in killed_anywhere(lambda: Site(configuration=CHILDREN), apply):
+        assert (paths(site.sandbox), site.sandbox.cards()) == states, when
