@@ -18,8 +18,9 @@ _LINT: tuple[Command, ...] = (
     ("ruff", "check", "."),
     ("ruff", "format", "--check", "."),
     ("mypy", "mailroom", "tests"),
-    # On its own: in one run the package of the same name would hide the launcher.
-    ("mypy", "--scripts-are-modules", "mailroom.py"),
+    # On its own: in one run the package of the same name hides the launcher. Here the launcher
+    # hides the package's __init__, so what is found in other files is not to be believed.
+    ("mypy", "--scripts-are-modules", "--follow-imports=silent", "mailroom.py"),
 )
 
 
