@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from mailroom.engine.credentials import Basic, Logins
+from mailroom.engine.credentials import Basic, Bearer, Logins
 from mailroom.engine.journal import Fields, Level, Log
 from mailroom.engine.loop import Loop
 from mailroom.errors import MailroomError
@@ -51,12 +51,12 @@ class World:
 
     def new_account(self) -> Account:
         """The account as after a start of the process, or a reload."""
-        login = Basic("alice", "secret")
+        password = Basic("alice", "secret")
+        takes_token = self.sandbox.profile.jmap_authentication == "Bearer"
+        logins = Logins(Bearer("alice-token") if takes_token else password, password)
         log = Log(self._note, Level.DEBUG)
         http = DirectHttp(self.loop, self.sandbox)
-        return Account(
-            self.loop, http, self.config, Logins(login, login), log, self.history, lambda: 0.0
-        )
+        return Account(self.loop, http, self.config, logins, log, self.history, lambda: 0.0)
 
     def start(self) -> "World":
         """Start, and run until the first poll is over."""
