@@ -6,6 +6,7 @@ Here everything is wired together; nothing is decided. Any instant is a safe one
 
 import os
 import signal
+import socket
 import time
 import traceback
 from collections.abc import Mapping
@@ -59,6 +60,8 @@ class Service:
         self._notify = Notify()
         self._log = Log(choose_sink(environ))
         self._history = History(self._loop.clock.wall(), self._loop.now())
+        self._endpoint: Endpoint | None = None
+        self._own_listener: socket.socket | None = None
 
     def run(self) -> int:
         """Serve until a signal says stop; returns the exit code."""
@@ -67,25 +70,22 @@ class Service:
             self._start()
             self._loop.run()
         except ConfigurationError as error:
-            self._refuse("config_refused", error.problems)
-            return EXIT_CONFIGURATION
+            code = self._refuse(EXIT_CONFIGURATION, "config_refused", *error.problems)
         except CredentialsRefused as error:
-            self._refuse("credentials_refused", [str(error)])
-            return EXIT_CREDENTIALS
+            code = self._refuse(EXIT_CREDENTIALS, "credentials_refused", str(error))
         except MailroomError as error:
-            self._refuse("start_refused", [str(error)])
-            return 1
+            code = self._refuse(1, "start_refused", str(error))
         except Exception:  # noqa: BLE001 - a bug: systemd restarts us, the journal has the details
             traceback.print_exc()
-            self._refuse("bug", ["an error that nobody foresaw; the traceback is in the journal"])
-            return EXIT_BUG
+            code = self._refuse(EXIT_BUG, "bug", "the traceback is in the journal")
+        else:
+            code = 0
         self._stop()
-        return 0
+        return code
 
     def _start(self) -> None:
         config, who = self._read_configuration()
         listener = inherited(self._environ, os.getpid())
-        self._own_listener = None
         if listener is None:
             path = self._options.socket or socket_paths(self._environ)[0]
             listener = self._own_listener = listen(path)
@@ -99,9 +99,11 @@ class Service:
         self._tell_systemd()
 
     def _stop(self) -> None:
+        """Answer whom we owe an answer, and leave nothing behind."""
         if self._own_listener:
             unlisten(self._own_listener)
-        self._endpoint.drain()
+        if self._endpoint:
+            self._endpoint.drain()
         self._log.info("service_stopped", polls=self._history.totals.poll_count)
 
     def _read_configuration(self) -> tuple[Config, Logins]:
@@ -168,11 +170,12 @@ class Service:
     def _tell_systemd(self) -> None:
         self._notify.status(status_line(self._account.snapshot(), _local_clock_face))
 
-    def _refuse(self, event: str, problems: list[str] | tuple[str, ...]) -> None:
-        """The process is to end: say why, in the log and in ``systemctl status``."""
+    def _refuse(self, code: int, event: str, *problems: str) -> int:
+        """The process is to end with ``code``: say why, in the log and in ``systemctl status``."""
         for problem in problems:
             self._log.error(event, problem=problem)
         self._notify.status(f"{event.replace('_', ' ')}: {problems[0]}")
+        return code
 
 
 def _local_clock_face(at: float) -> str:
