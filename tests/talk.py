@@ -1,0 +1,80 @@
+"""Both conversations of one account with a sandbox, in process and on a virtual clock."""
+
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import pytest
+
+from mailroom.engine.loop import Loop, Promise
+from mailroom.errors import MailroomError
+from mailroom.rules.health import Totals
+from mailroom.sandbox import CYRUS_3_10, Fault, Profile, Sandbox
+from mailroom.sandbox import Response as Answer
+from mailroom.work.contacts import ContactsConversation
+from mailroom.work.mail import MailConversation
+from mailroom.work.web import Web
+from tests.direct import DirectHttp
+from tests.virtual import VirtualClock
+
+T = TypeVar("T")
+
+ORIGIN = "https://mail.example.org"
+
+
+class Talk:
+    """``book_name`` and ``carddav`` are what a user configures."""
+
+    def __init__(
+        self,
+        profile: Profile = CYRUS_3_10,
+        book_name: str | None = None,
+        carddav: str = f"{ORIGIN}/.well-known/carddav",
+    ) -> None:
+        self.clock = VirtualClock()
+        self.loop = Loop(self.clock)
+        self.sandbox = Sandbox(profile, clock=self.clock.wall)
+        self.sandbox.standard_account()
+        self.totals = Totals()
+        self.web = self._web("the credential jmap-password")
+        self.mail = MailConversation(self.loop, self.web, f"{ORIGIN}/.well-known/jmap")
+        dav_web = self._web("the credential carddav-password")
+        self.contacts = ContactsConversation(self.loop, dav_web, carddav, book_name)
+
+    def run(self, coroutine: Coroutine[Promise[Any], None, T]) -> T:
+        """What comes of it, in no time."""
+        task = self.loop.spawn(coroutine, "test")
+        while not task.done:
+            self.loop.turn()
+        return task.result()
+
+    def fails(
+        self, error: type[MailroomError], coroutine: Coroutine[Promise[Any], None, Any]
+    ) -> str:
+        """The message of the error that comes of it: one printable line."""
+        with pytest.raises(error) as raised:
+            self.run(coroutine)
+        assert type(raised.value) is error
+        assert str(raised.value).isprintable()
+        return str(raised.value)
+
+    def answers(
+        self,
+        answer: Answer,
+        method: str | None = None,
+        path: str | None = None,
+        times: int | None = 1,
+    ) -> None:
+        """The server answers this instead of its own answer."""
+        self.sandbox.faults.add(Fault(method=method, path=path, times=times, answer=answer))
+
+    @property
+    def requests(self) -> list[str]:
+        """All requests so far, as "PUT /dav/…"."""
+        return [f"{entry.method} {entry.path}" for entry in self.sandbox.log.entries]
+
+    def _web(self, secret: str) -> Web:
+        async def authorization() -> str:
+            return self.sandbox.authorization
+
+        http = DirectHttp(self.loop, self.sandbox)
+        return Web(self.loop, http, authorization, secret, self.totals)

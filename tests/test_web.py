@@ -1,0 +1,239 @@
+"""Who gets the credentials, what an answer means, and what the user is told."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailroom.engine.exchange import Request
+from mailroom.errors import (
+    CredentialsRefused,
+    LastingTrouble,
+    MailroomError,
+    ProtocolError,
+    TransientError,
+)
+from mailroom.sandbox import Fault
+from mailroom.sandbox import Response as Answer
+from mailroom.work.web import retry_after
+from tests.talk import ORIGIN, Talk
+
+URL = f"{ORIGIN}/jmap/"
+GET = Request("GET", URL)
+
+
+@pytest.fixture
+def talk() -> Talk:
+    return Talk()
+
+
+def text(status: int, words: str, **headers: str) -> Answer:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Answer(status, {"Content-Type": "text/plain", **named}, words.encode())
+
+
+def problem(status: int, body: str) -> Answer:
+    return Answer(status, {"Content-Type": "application/problem+json"}, body.encode())
+
+
+JMAP_ERROR = '{"type":"urn:ietf:params:jmap:error:%s"}'
+DAV_ERROR = Answer(
+    403, {"Content-Type": "application/xml"}, b'<error xmlns="DAV:"><valid-resourcetype/></error>'
+)
+REFUSED = "the server refuses the credentials with"
+NONSENSE = ", which makes no sense here: check it"
+CREDENTIALS = "check the credential jmap-password, then restart mailroom"
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "message"),
+    [
+        # who we are
+        (Answer(401), CredentialsRefused, f"{REFUSED} 401: {CREDENTIALS}"),
+        (Answer(403), CredentialsRefused, f"{REFUSED} 403: {CREDENTIALS}"),
+        (
+            text(401, "Token expired\n"),
+            CredentialsRefused,
+            f"{REFUSED} 401 (Token expired): {CREDENTIALS}",
+        ),
+        (
+            problem(403, '{"type":"about:blank","title":"Forbidden"}'),
+            CredentialsRefused,
+            f"{REFUSED} 403 (Forbidden): {CREDENTIALS}",
+        ),
+        # what was asked
+        (
+            problem(403, JMAP_ERROR % "unknownCapability"),
+            ProtocolError,
+            "the server answered 403 (unknownCapability): check it",
+        ),
+        (DAV_ERROR, ProtocolError, "the server answered 403 (valid-resourcetype): check it"),
+        (
+            Answer(404, {"Content-Type": "text/html"}, b"<h1>Not here</h1>"),
+            ProtocolError,
+            f"the server answered 404{NONSENSE}",
+        ),
+        (
+            problem(400, JMAP_ERROR % "notJSON"),
+            ProtocolError,
+            "the server answered 400 (notJSON): check it",
+        ),
+        (Answer(206), ProtocolError, f"the server answered 206{NONSENSE}"),
+        # what passes
+        (Answer(500), TransientError, "the server answered 500"),
+        (text(502, "Bad\tGateway" * 90), TransientError, None),
+        (Answer(507), TransientError, "the server answered 507"),
+        (Answer(429), TransientError, "the server answered 429"),
+        (Answer(408), TransientError, "the server answered 408"),
+        (
+            problem(400, JMAP_ERROR[:-1] % "limit" + ',"limit":"maxConcurrentRequests"}'),
+            TransientError,
+            "the server answered 400 (limit, maxConcurrentRequests)",
+        ),
+        (
+            text(401, "rate limited", Retry_After="7"),
+            TransientError,
+            "the server answered 401 (rate limited)",
+        ),
+    ],
+)
+def test_what_an_answer_means(
+    talk: Talk, answer: Answer, error: type[MailroomError], message: str | None
+) -> None:
+    talk.answers(answer)
+    said = talk.fails(error, talk.web.send(GET, advice="check it"))
+    assert said.startswith(f"GET {URL}: ")
+    assert len(said) < 400
+    assert message is None or said == f"GET {URL}: {message}"
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (None, None),
+        ("0", 0.0),
+        ("120", 120.0),
+        ("Sat, 21 Nov 2026 07:07:50 GMT", 470.0),
+        ("Sat, 21 Nov 2026 07:07:50 -0000", 470.0),
+        ("Saturday, 21-Nov-26 07:07:50 GMT", 470.0),
+        ("Sat Nov 21 07:07:50 2026", 470.0),
+        ("Fri, 20 Nov 2026 07:06:50 GMT", 0.0),
+        ("", None),
+        ("-1", None),
+        ("1.5", None),
+        ("soon", None),
+        ("²", None),
+        ("Wed, 01 Jan 99999999999999 00:00:00 GMT", None),
+        ("Wed, 99 Foo 2026 99:99:99", None),
+    ],
+)
+def test_when_to_come_again(value: str | None, seconds: float | None) -> None:
+    assert retry_after(value, 1_795_244_400.0) == seconds
+
+
+@given(st.text() | st.from_regex(r"\w{3}, \d+ [A-Z][a-z]{2} \d+ \d+:\d+:\d+ [-+]\d+"))
+def test_no_retry_after_is_too_strange(value: str) -> None:
+    seconds = retry_after(value, 1_795_244_400.0)
+    assert seconds is None or seconds >= 0.0
+
+
+def test_the_servers_wish_comes_with_the_error(talk: Talk) -> None:
+    talk.answers(Answer(503, {"Retry-After": "30"}))
+    with pytest.raises(TransientError) as error:
+        talk.run(talk.web.send(GET))
+    assert error.value.retry_after == 30.0
+
+
+@pytest.mark.parametrize(
+    "location",
+    ["/jmap/there", "there", "//mail.example.org/jmap/there", f"{ORIGIN}:443/jmap/there"],
+)
+def test_a_redirect_is_followed_within_its_origin(talk: Talk, location: str) -> None:
+    talk.answers(Answer(308, {"Location": location}))
+    talk.answers(Answer(200, {}, b"here"), path="/jmap/there")
+    response = talk.run(talk.web.send(Request("POST", URL, {}, b"body")))
+    assert response.body == b"here"
+    assert talk.requests == ["POST /jmap/", "POST /jmap/there"]
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "https://elsewhere.example/jmap/",
+        "//elsewhere.example/jmap/",
+        "http://mail.example.org/jmap/",
+        f"{ORIGIN}:8443/jmap/",
+        "https://mail.example.org.evil.example/",
+        "https://mail.example.org@evil.example/",
+        "ftp://mail.example.org/",
+    ],
+)
+def test_a_redirect_to_another_origin_is_refused(talk: Talk, location: str) -> None:
+    talk.answers(Answer(301, {"Location": location + "?token=1"}), times=None)
+    said = talk.fails(ProtocolError, talk.web.send(GET))
+    assert "redirected to another origin" in said
+    assert "configure it as the url" in said
+    assert "token" not in said
+    assert len(talk.requests) == 1
+
+
+@pytest.mark.parametrize("location", ["https://[bad", "https://x:99999999/", "/\xe9", "/a b", ""])
+def test_a_redirect_to_no_url_is_refused(talk: Talk, location: str) -> None:
+    talk.answers(Answer(302, {"Location": location}), times=None)
+    talk.fails(ProtocolError, talk.web.send(GET))
+    assert len(talk.requests) == 1
+
+
+def test_redirects_come_to_an_end(talk: Talk) -> None:
+    talk.answers(Answer(302, {"Location": URL}), times=None)
+    assert "more than 5 redirects" in talk.fails(ProtocolError, talk.web.send(GET))
+    assert len(talk.requests) == 6
+
+
+@pytest.mark.parametrize(
+    "url", ["https://elsewhere.example/", "http://mail.example.org/", f"{ORIGIN}:1/"]
+)
+def test_only_trusted_origins_get_the_credentials(talk: Talk, url: str) -> None:
+    said = talk.fails(ProtocolError, talk.web.send(Request("GET", url)))
+    assert "may not have the credentials" in said
+    assert talk.requests == []
+    with pytest.raises(ProtocolError):
+        talk.run(talk.web.stream(Request("GET", url)))
+
+
+@pytest.mark.parametrize(
+    ("url", "error"),
+    [
+        ("http://mail.example.org/", LastingTrouble),
+        ("ftp://mail.example.org/", LastingTrouble),
+        ("https://[bad/", ProtocolError),
+        ("https://mail.example.org:port/", ProtocolError),
+        ("https://mail.exämple.org/", ProtocolError),
+        ("https://mail.example.org/\r\nX-Header: 1", ProtocolError),
+    ],
+)
+def test_an_origin_that_would_not_keep_a_secret_is_not_trusted(
+    talk: Talk, url: str, error: type[MailroomError]
+) -> None:
+    with pytest.raises(error) as raised:
+        talk.web.trust(url)
+    assert str(raised.value).isprintable()
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8008/x", "http://localhost/", "http://[::1]:1/"])
+def test_this_machine_is_trusted_without_tls(talk: Talk, url: str) -> None:
+    talk.web.trust(url)
+    talk.answers(Answer(200))
+    assert talk.run(talk.web.send(Request("GET", url))).status == 200
+
+
+def test_every_request_is_counted(talk: Talk) -> None:
+    talk.answers(Answer(301, {"Location": "/jmap/x"}))
+    talk.answers(Answer(200, {}, b"12345"), path="/jmap/x")
+    talk.run(talk.web.send(Request("POST", URL, {}, b"123")))
+    assert talk.totals.requests == 2
+    assert (talk.totals.bytes_sent, talk.totals.bytes_received) == (6, 5)
+
+
+def test_a_connection_that_breaks_is_passing_trouble(talk: Talk) -> None:
+    talk.sandbox.faults.add(Fault(breaks="after"))
+    assert URL in talk.fails(TransientError, talk.web.send(GET))
