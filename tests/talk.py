@@ -73,8 +73,10 @@ class Talk:
         return [f"{entry.method} {entry.path}" for entry in self.sandbox.log.entries]
 
     def _web(self, secret: str) -> Web:
+        header = self.sandbox.authorization
+
         async def authorization() -> str:
-            return self.sandbox.authorization
+            return header
 
         http = DirectHttp(self.loop, self.sandbox)
         return Web(self.loop, http, authorization, secret, self.totals)

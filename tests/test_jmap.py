@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailroom.errors import LastingTrouble, MailroomError, ProtocolError
-from mailroom.sandbox import CYRUS_3_10
-from mailroom.sandbox.session import session as sandbox_session
+from mailroom.sandbox import Request, Sandbox
 from mailroom.wire.jmap import (
     CORE,
     MAIL,
@@ -33,7 +32,9 @@ from mailroom.wire.jmap import (
 )
 
 URL = "https://mail.example.org/jmap"
-SESSION = sandbox_session(CYRUS_3_10, "alice", "s1")
+SANDBOX = Sandbox()
+HEADERS = {"Authorization": SANDBOX.authorization}
+SESSION = SANDBOX.handle(Request("GET", "/jmap", "", HEADERS)).json() | {"state": "s1"}
 ACCOUNT = SESSION["accounts"]["alice"]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

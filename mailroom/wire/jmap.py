@@ -195,7 +195,7 @@ class Answers:
         self._awaited |= {call.tag: call.method for call in calls}
         with reading(f"the answer from {url}"):
             data = json.loads(body)
-            for name, arguments, tag in data["methodResponses"]:
+            for name, arguments, tag in _list(data["methodResponses"]):
                 self._answers.setdefault(_string(tag), (_string(name), _mapping(arguments)))
             return str(data.get("sessionState") or "")
 
@@ -229,7 +229,7 @@ def read_mailboxes(answer: Arguments) -> tuple[Mailbox, ...]:
                 parent_id=_string(box.get("parentId") or "") or None,
                 role=_string(box.get("role") or "") or None,
             )
-            for box in answer["list"]
+            for box in _list(answer["list"])
         )
 
 
@@ -247,7 +247,7 @@ def read_page(answer: Arguments) -> Page:
     with reading("a query's answer"):
         total = answer.get("total")
         return Page(
-            ids=tuple(_string(mail_id) for mail_id in answer["ids"]),
+            ids=tuple(_string(mail_id) for mail_id in _list(answer["ids"])),
             total=None if total is None else int(total),
             query_state=str(answer.get("queryState") or ""),
         )
@@ -261,11 +261,11 @@ def read_mails(answer: Arguments) -> tuple[Mail, ...]:
                 id=_string(mail["id"]),
                 senders=tuple(
                     Address(_string(entry.get("name") or ""), _string(entry.get("email") or ""))
-                    for entry in mail.get("from") or ()
+                    for entry in _list(mail.get("from") or [])
                 ),
                 mailbox_ids=frozenset(key for key, is_in in mail["mailboxIds"].items() if is_in),
             )
-            for mail in answer["list"]
+            for mail in _list(answer["list"])
         )
 
 
@@ -316,6 +316,12 @@ def read_refusals(answer: Arguments, mail_ids: Iterable[str]) -> dict[str, Metho
 def _string(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is not a string")
+    return value
+
+
+def _list(value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r} is not a list")
     return value
 
 

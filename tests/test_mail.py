@@ -1,0 +1,482 @@
+"""The conversation about mail: limits kept, whole searches, updates that are checked."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from mailroom.errors import CredentialsRefused, LastingTrouble, ProtocolError, TransientError
+from mailroom.sandbox import CYRUS_3_10, SMALL_LIMITS, Entry, Fault, Profile, json_response
+from mailroom.sandbox import Request as Asked
+from mailroom.sandbox import Response as Answer
+from mailroom.wire.jmap import Call, Mail, MethodError
+from mailroom.work.mail import all_of, any_of, in_any
+from tests.talk import ORIGIN, Talk
+
+BOB = "Bob <bob@example.org>"
+API = "/jmap/"
+
+
+def named(talk: Talk, *names: str) -> dict[str, Any]:
+    return dict(in_any(talk.sandbox.mailbox_id(name) for name in names))
+
+
+def rewriting(change: Callable[[dict[str, Any]], None], **which: Any) -> Fault:
+    """The server's answer with something changed in it."""
+
+    def rewrite(answer: Answer) -> Answer:
+        content = json.loads(answer.body)
+        change(content)
+        return json_response(content)
+
+    return Fault(path=API, rewrite=rewrite, **which)
+
+
+def every(
+    method: str, change: Callable[[dict[str, Any]], None]
+) -> Callable[[dict[str, Any]], None]:
+    """A change to the arguments of all answers of a method."""
+
+    def apply(content: dict[str, Any]) -> None:
+        for name, arguments, _ in content["methodResponses"]:
+            if name == method:
+                change(arguments)
+
+    return apply
+
+
+def ids(found: tuple[Mail, ...] | MethodError | None) -> list[str]:
+    assert isinstance(found, tuple)
+    return [mail.id for mail in found]
+
+
+def search(talk: Talk, *names: str) -> list[str]:
+    (found,) = talk.run(talk.mail.search([named(talk, *names)]))
+    return ids(found)
+
+
+# The session
+
+
+def test_the_session_is_fetched_once_however_many_ask() -> None:
+    talk = Talk()
+    tasks = [talk.loop.spawn(talk.mail.session(), "test") for _ in range(3)]
+    while not all(task.done for task in tasks):
+        talk.loop.turn()
+    assert talk.requests == ["GET /.well-known/jmap", "GET /jmap"]
+    assert len({task.result().account_id for task in tasks}) == 1
+
+
+def test_the_session_is_fetched_again_when_it_has_changed() -> None:
+    talk = Talk()
+    first = talk.run(talk.mail.session())
+    talk.sandbox.renew_session()
+    talk.run(talk.mail.open(()))
+    assert talk.run(talk.mail.session()).state != first.state
+    fetched = talk.requests.count("GET /jmap")
+    talk.run(talk.mail.open(()))
+    talk.run(talk.mail.open(()))
+    assert talk.requests.count("GET /jmap") == fetched
+
+
+@pytest.mark.parametrize(
+    ("course", "most"),
+    [
+        ("elsewhere elsewhere elsewhere elsewhere elsewhere", 2),
+        ("one other one other one other", 2),
+        ("1 2 3 4 5 6 7 8 9 10 11 12", 2),
+    ],
+)
+def test_answers_that_name_another_session_for_ever_are_not_heeded_for_ever(
+    course: str, most: int
+) -> None:
+    talk = Talk()
+    states = iter(course.split())
+    talk.sandbox.faults.add(rewriting(lambda content: content.update(sessionState=next(states))))
+    for _ in course.split():
+        talk.run(talk.mail.open(()))
+    assert talk.requests.count("GET /jmap") == most
+
+
+def test_after_a_minute_a_new_session_state_is_heeded_again() -> None:
+    talk = Talk()
+    for _ in range(3):
+        talk.sandbox.renew_session()
+        talk.run(talk.mail.open(()))
+        talk.run(talk.mail.session())
+        talk.clock.advance(60.0)
+    assert talk.requests.count("GET /jmap") == 3
+
+
+def test_a_failed_request_asks_for_the_session_again() -> None:
+    talk = Talk()
+    talk.run(talk.mail.open(()))
+    talk.sandbox.faults.add(Fault(path=API, breaks="before", times=1))
+    talk.fails(TransientError, talk.mail.open(()))
+    talk.run(talk.mail.open(()))
+    assert talk.requests.count("GET /jmap") == 2
+
+
+def test_credentials_that_are_refused_are_named() -> None:
+    talk = Talk()
+    talk.sandbox.authorization = "Basic other"
+    assert "jmap-password" in talk.fails(CredentialsRefused, talk.mail.session())
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "says"),
+    [
+        (Answer(404), ProtocolError, "check jmap.url"),
+        (Answer(200, {}, b"<html>Sign in"), ProtocolError, "check jmap.url"),
+        (json_response({"capabilities": {}, "accounts": {}}), LastingTrouble, "offers no mail"),
+    ],
+)
+def test_a_wrong_url_says_what_to_do(answer: Answer, error: type[Exception], says: str) -> None:
+    talk = Talk()
+    talk.answers(answer, path="/jmap")
+    assert issubclass(error, ProtocolError | LastingTrouble)
+    assert says in talk.fails(error, talk.mail.session())
+
+
+def test_an_api_on_another_host_that_the_session_names_gets_the_credentials() -> None:
+    talk = Talk()
+    api = "https://api.eu.example.org/jmap/"
+
+    def move(answer: Answer) -> Answer:
+        return json_response(json.loads(answer.body) | {"apiUrl": api})
+
+    talk.sandbox.faults.add(Fault(method="GET", path="/jmap", rewrite=move))
+    assert talk.run(talk.mail.session()).api_url == api
+    assert talk.run(talk.mail.open(())).mailboxes
+
+
+def test_an_api_without_tls_does_not_get_them() -> None:
+    talk = Talk()
+
+    def move(answer: Answer) -> Answer:
+        return json_response(json.loads(answer.body) | {"apiUrl": "http://mail.example.org/"})
+
+    talk.sandbox.faults.add(Fault(method="GET", path="/jmap", rewrite=move))
+    assert "in the clear" in talk.fails(LastingTrouble, talk.mail.session())
+
+
+# Requests
+
+
+def test_one_request_reads_names_states_and_labelled_mail() -> None:
+    talk = Talk()
+    one = talk.sandbox.deliver(BOB, mailbox=["Screener", "@ToFeed"])
+    talk.sandbox.deliver(BOB)
+    talk.run(talk.mail.session())
+    before = len(talk.requests)
+    reading = talk.run(talk.mail.open([named(talk, "@ToFeed"), named(talk, "Feed")]))
+    assert len(talk.requests) == before + 1
+    assert [ids(found) for found in reading.found] == [[one], []]
+    assert reading.states["Email"] == talk.sandbox.mail_states()["Email"]
+    assert {"Screener", "@ToFeed", "Inbox"} <= {box.name for box in reading.mailboxes}
+
+
+def test_a_mailbox_that_is_no_more_is_told_apart_from_an_empty_one() -> None:
+    talk = Talk()
+    gone = named(talk, "@ToFeed")
+    talk.sandbox.destroy_mailbox("@ToFeed")
+    reading = talk.run(talk.mail.open([gone, named(talk, "Feed")]))
+    assert reading.found == (None, ())
+
+
+@pytest.mark.parametrize("calls", [2, 3, 4, 5, 6])
+def test_no_request_has_more_calls_than_allowed(calls: int) -> None:
+    talk = Talk(replace(CYRUS_3_10, limits=replace(CYRUS_3_10.limits, max_calls_in_request=calls)))
+    one = talk.sandbox.deliver(BOB, mailbox=["Screener", "@ToFeed"])
+    reading = talk.run(talk.mail.open([named(talk, "@ToFeed"), named(talk, "Feed")]))
+    assert ids(reading.found[0]) == [one]
+    patch = {f"mailboxIds/{talk.sandbox.mailbox_id('Feed')}": True}
+    refused, closing = talk.run(talk.mail.close({one: patch}, named(talk, "Feed")))
+    assert (refused, ids(closing.found[0])) == ({}, [one])
+    assert all(len(entry.calls) <= calls for entry in talk.sandbox.log.entries)
+
+
+def watched(talk: Talk) -> list[int]:
+    """How many API requests were under way whenever one began; each takes a second."""
+    talk.sandbox.controls.delay_seconds = 1.0
+    counts: list[int] = []
+
+    def count(entry: Entry, _: Asked) -> None:
+        now = talk.clock.wall()
+        log = [each for each in talk.sandbox.log.entries if each.method == "POST"]
+        counts.append(sum(each.ended is None or each.ended > now for each in log))
+
+    talk.sandbox.before(count)
+    return counts
+
+
+def test_small_limits_are_kept_in_searches_and_updates() -> None:
+    talk = Talk(SMALL_LIMITS)
+    mails = {talk.sandbox.deliver(f"s{number}@example.org") for number in range(130)}
+    counts = watched(talk)
+    filters = [named(talk, "Screener", name) for name in ("Feed", "Jail", "Imbox", "Truck")]
+    for found in talk.run(talk.mail.search(filters)):
+        assert set(ids(found)) == mails
+    feed = talk.sandbox.mailbox_id("Feed")
+    assert talk.run(talk.mail.update({each: {f"mailboxIds/{feed}": True} for each in mails})) == {}
+    assert talk.sandbox.mails_in("Feed") == mails
+    assert max(counts) == SMALL_LIMITS.limits.max_concurrent_requests
+    assert all(entry.status in (200, 301) for entry in talk.sandbox.log.entries)
+
+
+def test_no_request_is_larger_than_allowed() -> None:
+    limits = replace(CYRUS_3_10.limits, max_size_request=4000)
+    talk = Talk(replace(CYRUS_3_10, limits=limits))
+    mails = [talk.sandbox.deliver(BOB) for _ in range(200)]
+    feed = talk.sandbox.mailbox_id("Feed")
+    patches = {each: {f"mailboxIds/{feed}": True} for each in mails}
+    refused, _ = talk.run(talk.mail.close(patches, named(talk, "@ToFeed")))
+    assert refused == {}
+    long = [any_of({"from": f"{'x' * 250}{n}@example.org"} for n in range(7)) for _ in range(3)]
+    assert talk.run(talk.mail.search(long)) == [(), (), ()]
+    assert max(entry.bytes_in for entry in talk.sandbox.log.entries) <= 4000
+
+
+def test_too_many_requests_at_once_are_passing_trouble() -> None:
+    talk = Talk()
+    talk.run(talk.mail.session())
+    body = b'{"type":"urn:ietf:params:jmap:error:limit","limit":"maxConcurrentRequests"}'
+    talk.answers(Answer(400, {"Content-Type": "application/problem+json"}, body), path=API)
+    talk.fails(TransientError, talk.mail.open(()))
+
+
+def test_a_request_that_is_refused_says_why() -> None:
+    talk = Talk()
+    talk.run(talk.mail.session())
+    body = b'{"type":"urn:ietf:params:jmap:error:unknownCapability","detail":"no mail for you"}'
+    talk.answers(Answer(400, {"Content-Type": "application/json"}, body), path=API)
+    said = talk.fails(ProtocolError, talk.mail.open(()))
+    assert said == (
+        f"POST {ORIGIN}/jmap/: the server answered 400 (unknownCapability, no mail for you)"
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: content.pop("methodResponses"),
+        lambda content: content.update(methodResponses=[]),
+        lambda content: content.update(methodResponses=[["Mailbox/get", {}, "boxes"]]),
+        lambda content: content.update(methodResponses=[["Core/echo", {}, "boxes"]]),
+        every("Mailbox/get", lambda answer: answer.update(list=None)),
+        every("Email/get", lambda answer: answer.update(state=None)),
+        every("Email/get", lambda answer: answer.update(list=[{"id": "m", "mailboxIds": None}])),
+        every("Email/query", lambda answer: answer.update(ids="m")),
+        every("Email/query", lambda answer: answer.update(total="many")),
+    ],
+)
+def test_an_answer_of_the_wrong_shape_is_an_error_of_the_protocol(
+    change: Callable[[dict[str, Any]], None],
+) -> None:
+    talk = Talk()
+    talk.sandbox.faults.add(rewriting(change, method="POST"))
+    talk.fails(ProtocolError, talk.mail.open([named(talk, "@ToFeed")]))
+
+
+def test_a_search_that_fails_is_told_and_the_others_are_not_lost() -> None:
+    talk = Talk(replace(CYRUS_3_10, has_search=False))
+    one = talk.sandbox.deliver(BOB)
+    scope = named(talk, "Screener")
+    by_sender = all_of({"from": "bob@example.org"}, scope)
+    failed, found = talk.run(talk.mail.search([by_sender, scope]))
+    assert isinstance(failed, MethodError)
+    assert failed.type == "serverFail"
+    assert ids(found) == [one]
+
+
+def test_a_search_in_a_mailbox_that_is_no_more_fails_as_a_whole() -> None:
+    talk = Talk()
+    scope = named(talk, "Screener", "Feed")
+    talk.sandbox.destroy_mailbox("Feed")
+    said = talk.fails(MethodError, talk.mail.search([scope]))
+    assert "invalidArguments" in said
+
+
+# Pages
+
+
+def many(profile: Profile = SMALL_LIMITS, count: int = 90) -> tuple[Talk, list[str]]:
+    talk = Talk(profile)
+    start = talk.clock.wall() - 10_000
+    return talk, [talk.sandbox.deliver(BOB, received_at=start + n) for n in range(count)]
+
+
+def test_a_search_finds_more_than_one_page() -> None:
+    talk, mails = many()
+    assert search(talk, "Screener") == mails
+
+
+def test_labelled_mail_may_be_more_than_one_page_in_the_first_and_in_the_last_request() -> None:
+    talk, mails = many()
+    query = named(talk, "Screener")
+    assert ids(talk.run(talk.mail.open([query])).found[0]) == mails
+    _, closing = talk.run(talk.mail.close({}, query))
+    assert ids(closing.found[0]) == mails
+
+
+def first_only(count: int) -> Callable[[dict[str, Any]], None]:
+    """A server that gives at most so many ids at once, whatever was asked."""
+
+    def cap(content: dict[str, Any]) -> None:
+        kept: list[str] = []
+        for name, arguments, _ in content["methodResponses"]:
+            if name == "Email/query":
+                arguments["ids"] = kept = arguments["ids"][:count]
+            elif name == "Email/get":
+                arguments["list"] = [mail for mail in arguments["list"] if mail["id"] in kept]
+
+    return cap
+
+
+def test_a_server_that_caps_below_what_was_asked_is_read_to_the_end() -> None:
+    talk, mails = many(CYRUS_3_10)
+    talk.sandbox.faults.add(rewriting(first_only(7), call="Email/query"))
+    assert search(talk, "Screener") == mails
+
+
+@pytest.mark.parametrize("size", [7, 45, 1000])
+def test_a_server_that_tells_no_total_is_read_to_the_end(size: int) -> None:
+    talk, mails = many(CYRUS_3_10)
+    untold = every("Email/query", lambda answer: answer.pop("total", None))
+    talk.sandbox.faults.add(rewriting(untold, call="Email/query"))
+    talk.sandbox.faults.add(rewriting(first_only(size), call="Email/query"))
+    assert search(talk, "Screener") == mails
+
+
+def test_a_server_that_gives_the_first_page_for_ever_is_left_in_the_end() -> None:
+    talk, mails = many(CYRUS_3_10, 5)
+    untold = every("Email/query", lambda answer: answer.pop("total", None))
+    talk.sandbox.faults.add(rewriting(untold, call="Email/query"))
+
+    def same(entry: Entry, request: Asked) -> None:
+        assert len(talk.sandbox.log.entries) < 20
+
+    first = talk.run(talk.mail.call([Call("Email/query", {"limit": 3}, "q")]))["q"]["ids"]
+    stuck = every("Email/query", lambda answer: answer.update(ids=first))
+    talk.sandbox.faults.add(rewriting(stuck, call="Email/query"))
+    talk.sandbox.before(same)
+    assert set(search(talk, "Screener")) <= set(mails)
+
+
+def once(talk: Talk, when: Callable[[Entry], bool], act: Callable[[], object]) -> None:
+    """Somebody does something just before the first request for which ``when`` holds."""
+    done: list[Entry] = []
+
+    def hook(entry: Entry, _: Asked) -> None:
+        if not done and when(entry):
+            done.append(entry)
+            act()
+
+    talk.sandbox.before(hook)
+
+
+def is_later_page(talk: Talk) -> Callable[[Entry], bool]:
+    searches = [0]
+
+    def later(entry: Entry) -> bool:
+        searches[0] += "Email/query" in entry.calls
+        return searches[0] == 2
+
+    return later
+
+
+def test_mail_that_leaves_between_two_pages_hides_no_other() -> None:
+    talk, mails = many()
+    once(talk, is_later_page(talk), lambda: talk.sandbox.move(mails[0], "Trash"))
+    assert set(mails[1:]) <= set(search(talk, "Screener"))
+
+
+def test_mail_that_is_destroyed_between_two_pages_hides_no_other() -> None:
+    talk, mails = many()
+    once(talk, is_later_page(talk), lambda: talk.sandbox.unlabel(mails[3], "Screener"))
+    assert set(mails) - {mails[3]} <= set(search(talk, "Screener"))
+
+
+def test_mail_that_comes_between_two_pages_is_nothing_twice() -> None:
+    talk, mails = many()
+    early = talk.clock.wall() - 20_000
+    once(talk, is_later_page(talk), lambda: talk.sandbox.deliver(BOB, received_at=early))
+    found = search(talk, "Screener")
+    assert set(mails) <= set(found)
+    assert len(found) == len(set(found))
+
+
+def test_mailboxes_that_never_hold_still_are_tried_again_later() -> None:
+    talk, _ = many()
+
+    def deliver(_: Entry, __: Asked) -> None:
+        talk.sandbox.deliver(BOB)
+
+    talk.sandbox.before(deliver)
+    talk.fails(TransientError, talk.mail.search([named(talk, "Screener")]))
+
+
+# Updates
+
+
+def feeding(talk: Talk, *mail_ids: str) -> Mapping[str, Mapping[str, bool | None]]:
+    feed, screener = (talk.sandbox.mailbox_id(name) for name in ("Feed", "Screener"))
+    patch = {f"mailboxIds/{feed}": True, f"mailboxIds/{screener}": None}
+    return dict.fromkeys(mail_ids, patch)
+
+
+def test_the_last_update_reads_states_and_labels_afterwards_in_the_same_request() -> None:
+    talk = Talk()
+    one = talk.sandbox.deliver(BOB, mailbox=["Screener", "@ToFeed"])
+    query = named(talk, "@ToFeed")
+    talk.run(talk.mail.session())
+    before = len(talk.requests)
+    refused, closing = talk.run(talk.mail.close(feeding(talk, one), query))
+    assert refused == {}
+    assert len(talk.requests) == before + 1
+    assert ids(closing.found[0]) == [one]
+    assert closing.states["Email"] == talk.sandbox.mail_states()["Email"]
+    assert talk.sandbox.mailboxes_of(one) == {"Feed", "@ToFeed"}
+
+
+def test_mail_that_is_gone_needs_no_update_any_more() -> None:
+    talk = Talk()
+    there, gone = talk.sandbox.deliver(BOB), talk.sandbox.deliver(BOB)
+    talk.sandbox.unlabel(gone, "Screener")
+    assert talk.run(talk.mail.update(feeding(talk, there, gone))) == {}
+    assert talk.sandbox.mailboxes_of(there) == {"Feed"}
+
+
+def test_mail_that_is_refused_is_told_and_the_others_are_updated() -> None:
+    talk = Talk(SMALL_LIMITS)
+    mails = [talk.sandbox.deliver(BOB) for _ in range(25)]
+    bad = {mails[12]: {"mailboxIds/nowhere": True}}
+    refused = talk.run(talk.mail.update({**feeding(talk, *mails), **bad}))
+    assert {mail_id: error.type for mail_id, error in refused.items()} == {
+        mails[12]: "invalidProperties"
+    }
+    assert talk.sandbox.mails_in("Feed") == set(mails) - {mails[12]}
+
+
+def test_mail_that_the_server_says_nothing_of_counts_as_refused() -> None:
+    talk = Talk()
+    one = talk.sandbox.deliver(BOB)
+    silent = every("Email/set", lambda answer: answer.update(updated=None))
+    talk.sandbox.faults.add(rewriting(silent, call="Email/set"))
+    refused, _ = talk.run(talk.mail.close(feeding(talk, one), named(talk, "@ToFeed")))
+    assert set(refused) == {one}
+
+
+def test_an_update_that_fails_as_a_whole_is_an_error() -> None:
+    talk = Talk()
+    one = talk.sandbox.deliver(BOB)
+    talk.sandbox.faults.add(Fault(call="Email/set", method_error="serverUnavailable"))
+    assert "serverUnavailable" in talk.fails(MethodError, talk.mail.update(feeding(talk, one)))
+
+
+def test_nothing_to_update_is_no_request() -> None:
+    talk = Talk()
+    assert talk.run(talk.mail.update({})) == {}
+    assert not any("Email/set" in entry.calls for entry in talk.sandbox.log.entries)
