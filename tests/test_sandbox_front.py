@@ -1,6 +1,7 @@
 """The sandbox on a socket: what only a real connection can show."""
 
 import http.client
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from mailroom.sandbox import Delivery, Fault, Sandbox, longest_chain, serve
+from mailroom.sandbox import FASTMAIL, Delivery, Fault, Sandbox, longest_chain, serve
 
 pytestmark = pytest.mark.sandbox
 
@@ -58,6 +59,18 @@ def test_a_connection_is_kept_alive(house: House) -> None:
     for _ in range(3):
         assert len(house.get(connection).read()) > 100
     assert len({entry.connection for entry in house.sandbox.log.entries}) == 1
+
+
+def test_the_api_is_served_at_a_host_of_its_own() -> None:
+    sandbox = Sandbox(FASTMAIL)
+    with serve(sandbox) as running:
+        house = House(sandbox, running.url)
+        session = json.loads(house.get(house.connect()).read())
+        api = House(sandbox, session["apiUrl"])
+        assert urlsplit(api.url).hostname == "127.0.0.2"
+        assert json.loads(api.get(api.connect()).read()) != {}
+        house.close()
+        api.close()
 
 
 def test_a_delay_passes_for_several_requests_at_once(house: House) -> None:

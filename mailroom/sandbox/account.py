@@ -76,15 +76,15 @@ class Account:
         else:
             senders = tuple(Address(*pair) for pair in from_)
         with self._acting() as store:
-            now = self.clock()
+            received = self.clock() if received_at is None else received_at
             mail = Mail(
                 store.new_id("M"),
                 {self.mailbox_id(name) for name in _names(mailbox)},
-                float(int(now if received_at is None else received_at)),
+                float(int(received)),
                 senders,
                 subject,
                 text,
-                found_from=now + self.profile.search_lag_seconds,
+                found_from=received + self.profile.search_lag_seconds,
             )
             store.add_mail(mail)
             return mail.id

@@ -154,6 +154,8 @@ class EmailMethods(SetHandler):
         """Change a mail's mailboxes and keywords; nothing else of a mail can change."""
         mail = self._existing(id_)
         paths = read_patch(patch)
+        if not self._profile.takes_whole_mailbox_ids:
+            paths.pop(("mailboxIds",), None)
         if wrong := sorted({path[0] for path in paths} - {"mailboxIds", "keywords"}):
             raise SetError("invalidProperties", properties=wrong)
         keywords = patched_set(mail.keywords, "keywords", paths)

@@ -14,6 +14,7 @@ from mailroom.sandbox.events import Feed
 from mailroom.sandbox.exchange import ConnectionBroken, Request, Response
 from mailroom.sandbox.server import Sandbox
 
+_HOST: Final = "127.0.0.1"
 _METHODS: Final = [
     "DELETE",
     "GET",
@@ -32,18 +33,26 @@ _METHODS: Final = [
 class Running:
     """A sandbox that listens; ``url`` has no slash at its end."""
 
-    def __init__(self, server: "_Server") -> None:
-        self._server = server
-        self._thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
-        self.url = f"http://127.0.0.1:{server.server_address[1]}"
+    def __init__(self, sandbox: Sandbox, port: int) -> None:
+        self._servers = [_Server(sandbox, _HOST, port)]
+        port = self._servers[0].server_address[1]
+        if sandbox.profile.api_host is not None:
+            self._servers.append(_Server(sandbox, sandbox.profile.api_host, port))
+        self._threads = [
+            threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+            for server in self._servers
+        ]
+        for thread in self._threads:
+            thread.start()
+        self.url = f"http://{_HOST}:{port}"
 
     def close(self) -> None:
         """Stop listening and cut every connection."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._server.cut_connections()
-        self._thread.join()
+        for server, thread in zip(self._servers, self._threads, strict=True):
+            server.shutdown()
+            server.server_close()
+            server.cut_connections()
+            thread.join()
 
     def __enter__(self) -> "Running":
         return self
@@ -58,8 +67,11 @@ class Running:
 
 
 def serve(sandbox: Sandbox, port: int = 0) -> Running:
-    """Serve a sandbox on 127.0.0.1, on a free port if ``port`` is 0."""
-    return Running(_Server(sandbox, port))
+    """Serve a sandbox on 127.0.0.1, on a free port if ``port`` is 0.
+
+    Where its API has a host of its own, it is served there as well, on the same port.
+    """
+    return Running(sandbox, port)
 
 
 class _Server(ThreadingHTTPServer):
@@ -67,8 +79,8 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 128
 
-    def __init__(self, sandbox: Sandbox, port: int) -> None:
-        super().__init__(("127.0.0.1", port), _Connection)
+    def __init__(self, sandbox: Sandbox, host: str, port: int) -> None:
+        super().__init__((host, port), _Connection)
         self.sandbox = sandbox
         self.closing = threading.Event()
         self._connections: set[socket.socket] = set()

@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits that the session announces and the server keeps (RFC 8620 §2, 8621 §1.3.1)."""
+    """The limits that the server keeps (RFC 8620 §2, 8621 §1.3.1); the session announces them."""
 
     max_size_request: int = 10 * 1024 * 1024
     max_concurrent_requests: int = 5
@@ -20,6 +20,8 @@ class Limits:
     max_objects_in_get: int = 4096
     max_objects_in_set: int = 4096
     max_mailboxes_per_email: int | None = 20
+    #: Not announced: of more requests within a minute, whatever for, the rest is refused.
+    max_requests_per_minute: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,18 +30,41 @@ class Profile:
 
     name: str
     limits: Limits = Limits()
+    #: True: the limit of Email/get counts for ids that come by a back-reference as well.
+    limits_references: bool = False
+    #: The status of what is too much at once or within a minute; 429 comes with Retry-After.
+    crowded_status: Literal[400, 429] = 400
+
     #: Which HTTP authentication JMAP accepts; CardDAV is always Basic.
-    jmap_authentication: str = "Basic"
+    jmap_authentication: Literal["Basic", "Bearer"] = "Basic"
+    #: The address of this machine where the API is, when not where the session is; the session's
+    #: URLs are then absolute. None: they are relative.
+    api_host: str | None = None
+    #: True: a request that fails as a whole is told why in plain text, not as problem details.
+    has_plain_errors: bool = False
+
     #: "unavailable": the event source answers 204; "absent": the session names none.
     push: Literal["available", "unavailable", "absent"] = "available"
+    #: False: the address of the event source has no variables, the query is for the client to add.
+    has_push_template: bool = True
+    #: True: an unknown type, closeafter or ping is answered 400.
+    checks_push_query: bool = False
+    #: True: the first event of a stream tells the current states.
+    greets: bool = False
+    #: The key by which an event says what it is: RFC 8620's, or Fastmail's.
+    event_type_key: Literal["@type", "type"] = "@type"
+    has_event_ids: bool = True
+    #: The unit of the interval that a ping announces; None: there are no pings.
+    ping_unit: Literal["seconds", "milliseconds"] | None = "seconds"
+    #: How often the server looks for changes to push; 0 tells them at once.
+    push_look_seconds: float = 0.0
     #: One Email/set shows a state in between after so many mails; None: never.
     push_batch: int | None = 500
     #: True: new mail in a mailbox is pushed as a change of Mailbox as well.
     pushes_counts: bool = False
-    #: True: the limit of Email/get counts for ids that come by a back-reference as well.
-    limits_references: bool = False
     #: Seconds after which the server ends an event stream in good order; None: never.
     stream_seconds: float | None = None
+
     #: Seconds until the search finds a mail by the words of its From.
     search_lag_seconds: float = 0.0
     #: False: a query with ``from`` fails with ``serverFail``.
@@ -47,6 +72,9 @@ class Profile:
     #: A patch that takes a mail's last mailbox away is refused, or destroys the mail; "by past":
     #: destroys a mail that has ever left a mailbox, as in Cyrus, which counts its remains there.
     patch_to_no_mailbox: Literal["refused", "destroys", "by past"] = "by past"
+    #: False: a mail's ``mailboxIds`` given whole change nothing, single ones do.
+    takes_whole_mailbox_ids: bool = True
+
     #: True: cards of either version are shown as vCard 3.0 unless 4.0 is asked for.
     converts_card_versions: bool = True
 
@@ -54,7 +82,26 @@ class Profile:
 CYRUS_3_10: Final = Profile("cyrus-3.10")
 CYRUS_3_6: Final = Profile("cyrus-3.6", push="unavailable")
 #: With ``jmap_pushpoll: 0``.
-CYRUS_WITHOUT_PUSH: Final = Profile("cyrus-3.10-without-push", push="absent")
+CYRUS_WITHOUT_PUSH: Final = Profile("cyrus-without-push", push="absent")
+#: With ``jmap_pushpoll: 1s``, the least: events are up to a second late, and come together.
+LATE_PUSH: Final = Profile("late-push", push_look_seconds=1.0)
+#: With ``search_engine: none``.
+NO_SEARCH: Final = Profile("no-search", has_search=False)
+#: An indexer that is not run all the time.
+LAGGING_SEARCH: Final = Profile("lagging-search", search_lag_seconds=600.0)
+FASTMAIL: Final = Profile(
+    "fastmail",
+    limits=Limits(max_mailboxes_per_email=None),
+    jmap_authentication="Bearer",
+    api_host="127.0.0.2",
+    has_plain_errors=True,
+    has_push_template=False,
+    greets=True,
+    event_type_key="type",
+    ping_unit=None,
+    patch_to_no_mailbox="refused",
+    takes_whole_mailbox_ids=False,
+)
 SMALL_LIMITS: Final = Profile(
     "small-limits",
     limits=Limits(
@@ -68,5 +115,15 @@ SMALL_LIMITS: Final = Profile(
 )
 
 PROFILES: Final[Mapping[str, Profile]] = {
-    profile.name: profile for profile in (CYRUS_3_10, CYRUS_3_6, CYRUS_WITHOUT_PUSH, SMALL_LIMITS)
+    profile.name: profile
+    for profile in (
+        CYRUS_3_10,
+        CYRUS_3_6,
+        CYRUS_WITHOUT_PUSH,
+        LATE_PUSH,
+        NO_SEARCH,
+        LAGGING_SEARCH,
+        FASTMAIL,
+        SMALL_LIMITS,
+    )
 }

@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, Final
 
 from mailroom.sandbox.exchange import Response, json_response
@@ -24,17 +25,31 @@ class MethodError(Exception):
 
 
 class RequestError(Exception):
-    """The whole request fails with problem details (RFC 8620 §3.6.1)."""
+    """The whole request fails (RFC 8620 §3.6.1)."""
 
     def __init__(
-        self, type_: str, detail: str, limit: str | None = None, status: int = 400
+        self,
+        type_: str,
+        detail: str,
+        limit: str | None = None,
+        status: int = 400,
+        headers: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         super().__init__(detail)
         type_ = f"urn:ietf:params:jmap:error:{type_}"
-        problem = {"type": type_, "status": status, "detail": detail}
-        self.response: Response = json_response(
-            problem | ({"limit": limit} if limit else {}), status, "application/problem+json"
-        )
+        self._status = status
+        self._headers = headers
+        self._problem = {"type": type_, "status": status, "detail": detail}
+        if limit:
+            self._problem["limit"] = limit
+
+    def response(self, *, is_plain: bool) -> Response:
+        """Return the answer that says so: in plain text, or with problem details."""
+        if is_plain:
+            headers = {"Content-Type": "text/plain; charset=utf-8", **self._headers}
+            return Response(self._status, headers, str(self).encode())
+        answer = json_response(self._problem, self._status, "application/problem+json")
+        return replace(answer, headers={**answer.headers, **self._headers})
 
 
 @dataclass(frozen=True, slots=True)

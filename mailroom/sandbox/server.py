@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mailroom.sandbox.account import Account
+from mailroom.sandbox.crowd import Crowd
 from mailroom.sandbox.emails import EmailMethods
 from mailroom.sandbox.events import Feed, read_subscription
 from mailroom.sandbox.exchange import Request, Response, json_response
@@ -38,6 +39,8 @@ from mailroom.sandbox.standard import checked
 
 _API_PATHS: Final = (API_PATH, API_PATH.rstrip("/"))
 _DAV_PREFIX: Final = "/dav/"
+#: Where a client is that does not say.
+_HOST: Final = "127.0.0.1"
 
 BeforeHook = Callable[[Entry, Request], None]
 AfterHook = Callable[[Entry, Request, Response], None]
@@ -82,7 +85,7 @@ class Sandbox(Account):
         self._feeds: list[Feed] = []
         self._before: list[BeforeHook] = []
         self._after: list[AfterHook] = []
-        self._under_way: list[Entry] = []
+        self._crowd = Crowd(profile, clock)
         self._store.on_publish(self._push)
 
     def before(self, callback: BeforeHook) -> None:
@@ -101,11 +104,11 @@ class Sandbox(Account):
         """
         with self.lock:
             entry = self._log(request)
-            calls, refusal = self._read(request)
+            calls, fault = self._read(request)
             entry.calls = calls.names if calls else ()
             for before in self._before:
                 before(entry, request)
-            response = self._faulty(entry, lambda: refusal or self._route(request, calls))
+            response = self._faulty(entry, lambda: self._answer(request, calls, fault))
             self._finish(entry, response)
             for after in self._after:
                 after(entry, request, response)
@@ -154,7 +157,7 @@ class Sandbox(Account):
         self.log.entries.append(entry)
         return entry
 
-    def _read(self, request: Request) -> tuple[Calls | None, Response | None]:
+    def _read(self, request: Request) -> tuple[Calls | None, RequestError | None]:
         """Read the calls of an API request, or the reason why they cannot be run."""
         if request.method != "POST" or request.path not in _API_PATHS:
             return None, None
@@ -167,7 +170,7 @@ class Sandbox(Account):
             media_type = request.header("Content-Type") or ""
             return read_calls(request.body, media_type, frozenset((CORE, MAIL, SUBMISSION))), None
         except RequestError as error:
-            return None, error.response
+            return None, error
 
     def _faulty(self, entry: Entry, answer: Callable[[], Response]) -> Response:
         """Have the request answered, as far as the faults let it."""
@@ -199,9 +202,21 @@ class Sandbox(Account):
         if math.isfinite(response.delivery.delay_seconds):
             entry.ended = self.clock() + response.delivery.delay_seconds
         if entry.calls:
-            self._under_way.append(entry)
+            self._crowd.add(entry)
 
     # Routes
+
+    def _answer(
+        self, request: Request, calls: Calls | None, fault: RequestError | None
+    ) -> Response:
+        """Answer a request, or say why it fails as a whole."""
+        try:
+            self._crowd.let_in()
+            if fault:
+                raise fault
+            return self._route(request, calls)
+        except RequestError as error:
+            return error.response(is_plain=self.profile.has_plain_errors)
 
     def _route(self, request: Request, calls: Calls | None) -> Response:
         match request.path:
@@ -224,7 +239,9 @@ class Sandbox(Account):
             case "GET" if request.path == EVENT_PATH:
                 return self._event_source(request)
             case "GET":
-                return json_response(session(self.profile, self.user, str(self._session_state)))
+                host = request.header("Host") or _HOST
+                state = str(self._session_state)
+                return json_response(session(self.profile, self.user, state, host))
             case "POST" if calls:
                 return self._run(calls)
             case _:
@@ -237,15 +254,9 @@ class Sandbox(Account):
         return Response(401, {"WWW-Authenticate": f'{scheme} realm="sandbox"'})
 
     def _run(self, calls: Calls) -> Response:
-        """Run an API request's calls."""
-        limits, now = self.profile.limits, self.clock()
-        self._under_way = [e for e in self._under_way if e.ended and e.ended > now]
-        try:
-            if len(self._under_way) >= limits.max_concurrent_requests:
-                raise RequestError("limit", "too many at once", "maxConcurrentRequests")
-            check_limits(calls, limits)
-        except RequestError as error:
-            return error.response
+        """Run an API request's calls. Raises RequestError where they are too many."""
+        self._crowd.make_way()
+        check_limits(calls, self.profile.limits)
         responses = run_calls(calls, self._methods, self._method_errors.get)
         return json_response(
             {
@@ -278,20 +289,20 @@ class Sandbox(Account):
     def _event_source(self, request: Request) -> Response:
         if self.profile.push != "available":
             return Response(204 if self.profile.push == "unavailable" else 404)
-        subscription = read_subscription(request)
+        subscription = read_subscription(request, is_strict=self.profile.checks_push_query)
         if isinstance(subscription, Response):
             return subscription
-        feed = Feed(subscription, self.clock, self.profile.stream_seconds)
+        feed = Feed(subscription, self.user, self.clock, self.profile)
         self._feeds.append(feed)
-        if request.header("Last-Event-ID") is not None:
-            feed.show_states(self._store.sequence, self.user, self.mail_states())
+        if self.profile.greets or request.header("Last-Event-ID") is not None:
+            feed.greet(self._store.sequence, self.mail_states())
         headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
         return Response(200, headers, feed=feed)
 
     def _push(self, states: Mapping[str, str]) -> None:
         self._feeds = [feed for feed in self._feeds if not feed.closed]
         for feed in self._feeds:
-            feed.show_states(self._store.sequence, self.user, states)
+            feed.show_states(self._store.sequence, states)
 
 
 def _redirect(request: Request, path: str) -> Response:

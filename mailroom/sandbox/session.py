@@ -1,4 +1,4 @@
-"""The JMAP session object (RFC 8620 §2) as Cyrus shows it: its URLs are relative."""
+"""The JMAP session object (RFC 8620 §2)."""
 
 from typing import Any, Final
 
@@ -8,11 +8,14 @@ from mailroom.sandbox.requests import CORE, MAIL, SUBMISSION
 API_PATH: Final = "/jmap/"
 EVENT_PATH: Final = "/jmap/eventsource/"
 
-_EVENT_URL: Final = f"{EVENT_PATH}?types={{types}}&closeafter={{closeafter}}&ping={{ping}}"
+_EVENT_QUERY: Final = "?types={types}&closeafter={closeafter}&ping={ping}"
 
 
-def session(profile: Profile, user: str, state: str) -> dict[str, Any]:
-    """Return the session object of the sandbox's one user."""
+def session(profile: Profile, user: str, state: str, host: str) -> dict[str, Any]:
+    """Return the session object of the sandbox's one user, who has found it at ``host``.
+
+    A host may have a port; the API, where it is elsewhere, has the same one.
+    """
     limits = profile.limits
     account_capabilities: dict[str, Any] = {
         CORE: {},
@@ -28,10 +31,7 @@ def session(profile: Profile, user: str, state: str) -> dict[str, Any]:
     }
     return {
         "username": user,
-        "apiUrl": API_PATH,
-        "downloadUrl": "/jmap/download/{accountId}/{blobId}/{name}?accept={type}",
-        "uploadUrl": "/jmap/upload/{accountId}/",
-        **({} if profile.push == "absent" else {"eventSourceUrl": _EVENT_URL}),
+        **_urls(profile, host),
         "state": state,
         "accounts": {
             user: {
@@ -57,3 +57,20 @@ def session(profile: Profile, user: str, state: str) -> dict[str, Any]:
             SUBMISSION: {},
         },
     }
+
+
+def _urls(profile: Profile, host: str) -> dict[str, str]:
+    """Return the URLs: relative as in Cyrus, or absolute, the API's at a host of its own."""
+    base = api = ""
+    if profile.api_host is not None:
+        _, colon, port = host.partition(":")
+        base, api = f"http://{host}", f"http://{profile.api_host}{colon}{port}"
+    urls = {
+        "apiUrl": f"{api}{API_PATH}",
+        "downloadUrl": f"{api}/jmap/download/{{accountId}}/{{blobId}}/{{name}}?accept={{type}}",
+        "uploadUrl": f"{api}/jmap/upload/{{accountId}}/",
+    }
+    if profile.push != "absent":
+        query = _EVENT_QUERY if profile.has_push_template else ""
+        urls["eventSourceUrl"] = f"{base}{EVENT_PATH}{query}"
+    return urls

@@ -1,0 +1,302 @@
+"""The main job on every kind of server, and what a client sees of each one's ways."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from mailroom.sandbox import (
+    CYRUS_3_10,
+    FASTMAIL,
+    LAGGING_SEARCH,
+    LATE_PUSH,
+    NO_SEARCH,
+    PROFILES,
+    Fault,
+    Limits,
+    Profile,
+    Request,
+    Response,
+    Sandbox,
+)
+from tests.test_sandbox_server import api, make, run
+from tests.world import World
+
+BOB = "Bob Ross <bob@example.org>"
+EVENTS = "/jmap/eventsource/"
+OUTAGE = Fault(path=EVENTS, answer=Response(503))
+
+CARD = "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:bob\r\nFN:{}\r\nN:;;;;\r\n{}END:VCARD\r\n"
+OWN_CARD = CARD.format("Bob Ross", "EMAIL;TYPE=HOME:Bob@Example.org\r\nNOTE:mine\r\n")
+
+
+@pytest.fixture(params=list(PROFILES))
+def profile(request: pytest.FixtureRequest) -> Profile:
+    return PROFILES[request.param]
+
+
+@pytest.fixture
+def world(profile: Profile) -> World:
+    """A service at rest, right after a poll."""
+    world = World(profile).start()
+    world.settle()
+    act(world, world.account.poll_now)
+    return world
+
+
+def act(world: World, action: Callable[[], object]) -> None:
+    """Let the user do something, and the service see it: by push, or at its next look."""
+    polls = world.polls
+    action()
+    world.run_until(lambda: world.polls > polls)
+
+
+def tap(world: World, mail_id: str, label: str) -> None:
+    act(world, lambda: world.tap(mail_id, label))
+
+
+def contact(world: World) -> str:
+    """The unfolded card of the one contact that is no group."""
+    cards = [text for text in world.sandbox.cards().values() if "group" not in text]
+    assert len(cards) == 1, cards
+    return cards[0].replace("\r\n ", "")
+
+
+def has_contact(world: World) -> bool:
+    return any("bob@example.org" in text.lower() for text in world.sandbox.cards().values())
+
+
+def members(world: World, *groups: str) -> list[int]:
+    return [len(world.sandbox.group_members(group)) for group in groups]
+
+
+def assert_quiet(world: World) -> None:
+    """Nothing went wrong, and nothing is left to do."""
+    assert world.healthz[1]["status"] == "ok"
+    assert world.named("poll_failed") == world.named("sender_failed") == []
+    number = world.request_count
+    act(world, world.account.poll_now)
+    assert len(world.requests_since(number)) <= 2
+
+
+# The main job
+
+
+def test_a_first_triage_files_all_of_the_senders_waiting_mail(world: World) -> None:
+    sandbox = world.sandbox
+    mails = [sandbox.deliver(BOB) for _ in range(5)]
+    other = sandbox.deliver("Carol <carol@example.org>")
+    tap(world, mails[2], "@ToFeed")
+    assert sandbox.mails_in("Feed") == set(mails)
+    assert sandbox.mails_in("Screener") == {other}
+    assert sandbox.mails_in("@ToFeed") == set()
+    assert members(world, "Feed", "Imbox", "Mailroom") == [1, 0, 1]
+    assert "NOTE:— Mailroom —\\nCreated by Mailroom\\nTriaged to Feed on " in contact(world)
+    assert_quiet(world)
+
+
+def test_another_label_changes_what_was_decided(world: World) -> None:
+    sandbox = world.sandbox
+    mails = [sandbox.deliver(BOB) for _ in range(3)]
+    tap(world, mails[0], "@ToFeed")
+    tap(world, mails[1], "@ToTruck")
+    assert sandbox.mails_in("Feed") == set()
+    assert sandbox.mails_in("Truck") == sandbox.mails_in("Paper Trail") == set(mails)
+    assert members(world, "Feed", "Truck", "Paper Trail", "Mailroom") == [0, 1, 1, 1]
+    assert "\\nRe-triaged to Truck on " in contact(world)
+    assert_quiet(world)
+
+
+def test_a_contact_that_is_there_is_adopted(world: World) -> None:
+    sandbox = world.sandbox
+    sandbox.put_card(OWN_CARD)
+    mail_id = sandbox.deliver(BOB)
+    tap(world, mail_id, "@ToFeed")
+    assert sandbox.mailboxes_of(mail_id) == {"Feed"}
+    assert "NOTE:mine\\n" in contact(world)
+    assert "\\nAdopted by Mailroom\\n" in contact(world)
+    assert sandbox.group_members("Feed") == {"bob"}
+    assert sandbox.group_members("Mailroom") == set()
+    assert_quiet(world)
+
+
+def test_a_sender_is_taken_back_and_leaves_nothing_behind(world: World) -> None:
+    sandbox = world.sandbox
+    mails = [sandbox.deliver(BOB) for _ in range(3)]
+    tap(world, mails[0], "@ToFeed")
+    tap(world, mails[0], "@ToScreener")
+    assert sandbox.mails_in("Screener") == set(mails)
+    assert sandbox.mails_in("Feed") == sandbox.mails_in("@ToScreener") == set()
+    assert not has_contact(world)
+    assert members(world, "Feed", "Mailroom") == [0, 0]
+    assert_quiet(world)
+
+
+def test_a_contact_of_the_users_own_outlives_being_taken_back(world: World) -> None:
+    sandbox = world.sandbox
+    sandbox.put_card(OWN_CARD)
+    mail_id = sandbox.deliver(BOB)
+    tap(world, mail_id, "@ToFeed")
+    tap(world, mail_id, "@ToScreener")
+    assert sandbox.mailboxes_of(mail_id) == {"Screener"}
+    assert "NOTE:mine\r\n" in contact(world)
+    assert members(world, "Feed", "Mailroom") == [0, 0]
+    assert_quiet(world)
+
+
+def test_a_conflict_waits_for_the_user(world: World) -> None:
+    sandbox = world.sandbox
+    one, two = sandbox.deliver(BOB), sandbox.deliver(BOB)
+    sandbox.label(one, "@ToFeed")
+    tap(world, two, "@ToJail")
+    world.settle()
+    assert sandbox.mailboxes_of(one) == {"Screener", "@ToFeed", "@MailroomError"}
+    assert sandbox.mailboxes_of(two) == {"Screener", "@ToJail", "@MailroomError"}
+    act(world, lambda: sandbox.unlabel(two, "@ToJail"))
+    assert sandbox.mailboxes_of(one) == sandbox.mailboxes_of(two) == {"Feed"}
+    assert_quiet(world)
+
+
+def test_a_tap_costs_one_poll_and_its_echoes_none(world: World) -> None:
+    mail_id = world.sandbox.deliver(BOB)
+    act(world, lambda: world.tap(mail_id, "@ToFeed"))
+    assert world.sandbox.mailboxes_of(mail_id) == {"Feed"}
+    polls = world.polls
+    world.run_for(50.0)
+    assert world.polls == polls
+
+
+def test_a_tap_during_an_outage_of_push_is_seen_within_a_minute(world: World) -> None:
+    sandbox = world.sandbox
+    sandbox.faults.add(OUTAGE)
+    sandbox.close_feeds()
+    world.settle()
+    one, two = sandbox.deliver(BOB), sandbox.deliver("Carol <carol@example.org>")
+    world.tap(one, "@ToFeed")
+    world.run_for(61.0)
+    assert sandbox.mailboxes_of(one) == {"Feed"}
+    sandbox.faults.clear()
+    world.run_for(75.0)
+    tap(world, two, "@ToJail")
+    assert sandbox.mailboxes_of(two) == {"Jail"}
+    assert_quiet(world)
+
+
+# What a client sees: the session
+
+
+def get(sandbox: Sandbox, path: str, query: str = "", **headers: str) -> Response:
+    named = {"Authorization": sandbox.authorization, **headers}
+    return sandbox.handle(Request("GET", path, query, named))
+
+
+def test_the_api_may_be_at_another_host_than_the_session() -> None:
+    sandbox, _ = make(FASTMAIL)
+    session = get(sandbox, "/jmap/", Host="127.0.0.1:8080").json()
+    assert session["apiUrl"] == "http://127.0.0.2:8080/jmap/"
+    assert session["eventSourceUrl"] == "http://127.0.0.1:8080/jmap/eventsource/"
+    assert get(sandbox, "/jmap/").json()["apiUrl"] == "http://127.0.0.2/jmap/"
+
+
+def test_a_request_that_fails_may_be_told_so_in_plain_text() -> None:
+    sandbox, _ = make(FASTMAIL)
+    content = {"using": ["urn:example:more"], "methodCalls": []}
+    request = replace(api(sandbox), body=json.dumps(content).encode())
+    response = sandbox.handle(request)
+    assert response.status == 400
+    assert response.headers["Content-Type"].startswith("text/plain")
+    assert response.body == b"unknown: urn:example:more"
+    assert get(sandbox, "/jmap/", Authorization="Bearer other").body == b""
+
+
+def test_too_much_at_once_may_be_429_with_a_time_to_wait() -> None:
+    limits = Limits(max_concurrent_requests=2)
+    sandbox, clock = make(replace(CYRUS_3_10, crowded_status=429, limits=limits))
+    sandbox.controls.delay_seconds = 1.0
+    request = api(sandbox, ("Core/echo", {}))
+    answers = [sandbox.handle(request) for _ in range(3)]
+    assert [answer.status for answer in answers] == [200, 200, 429]
+    assert answers[2].headers["Retry-After"] == "1"
+    clock.now += 1.0
+    assert sandbox.handle(request).status == 200
+
+
+def test_too_much_within_a_minute_is_refused_until_it_is_over() -> None:
+    limits = Limits(max_requests_per_minute=2)
+    sandbox, clock = make(replace(CYRUS_3_10, crowded_status=429, limits=limits))
+    request = Request("PROPFIND", "/dav/", "", {"Authorization": sandbox.dav_authorization})
+    assert [sandbox.handle(request).status for _ in range(2)] == [207, 207]
+    clock.now += 17.5
+    for refused in (sandbox.handle(request), get(sandbox, "/jmap/")):
+        assert (refused.status, refused.headers["Retry-After"]) == (429, "43")
+    clock.now += 42.5
+    assert sandbox.handle(request).status == 207
+
+
+# Push
+
+
+def test_a_greeting_server_tells_the_states_first() -> None:
+    sandbox, _ = make(FASTMAIL)
+    feed = sandbox.subscribe()
+    states = sandbox.mail_states()
+    first = json.loads(feed.take().decode().split("data: ")[1])
+    assert first == {"changed": {"alice": states}, "type": "connect"}
+    sandbox.deliver(BOB)
+    then = json.loads(feed.take().decode().split("data: ")[1])
+    email = {"Email": sandbox.mail_states()["Email"]}
+    assert then == {"changed": {"alice": email}, "type": "change"}
+
+
+def test_without_pings_a_silent_stream_has_no_deadline() -> None:
+    sandbox, _ = make(FASTMAIL)
+    assert sandbox.subscribe(ping=30).deadline is None
+
+
+def test_late_push_tells_the_changes_of_a_second_together() -> None:
+    sandbox, clock = make(LATE_PUSH)
+    feed = sandbox.subscribe()
+    sandbox.deliver(BOB)
+    sandbox.create_mailbox("New")
+    assert feed.deadline == clock.now + 1.0
+    clock.now += 0.9
+    feed.tick()
+    assert feed.take() == b""
+    clock.now += 0.1
+    feed.tick()
+    event = json.loads(feed.take().decode().split("data: ")[1])
+    assert event["changed"]["alice"] == sandbox.mail_states()
+    assert feed.deadline == clock.now + 1.0
+    clock.now += 5.5
+    feed.tick()
+    assert feed.take() == b""
+    assert feed.deadline == clock.now + 0.5
+
+
+# Mail
+
+
+def test_a_mailbox_set_given_whole_may_be_ignored() -> None:
+    sandbox, _ = make(FASTMAIL)
+    mail_id = sandbox.deliver(BOB)
+    whole = {"mailboxIds": {sandbox.mailbox_id("Feed"): True}}
+    [[_, answer]] = run(sandbox, ("Email/set", {"update": {mail_id: whole}}))
+    assert answer["updated"] == {mail_id: None}
+    assert sandbox.mailboxes_of(mail_id) == {"Screener"}
+
+
+def found(sandbox: Sandbox) -> Any:
+    [[_, answer]] = run(sandbox, ("Email/query", {"filter": {"from": "bob@example.org"}}))
+    return answer.get("ids", answer.get("type"))
+
+
+def test_a_search_may_fail_or_run_behind_what_has_arrived() -> None:
+    assert found(make(NO_SEARCH)[0]) == "serverFail"
+    sandbox, clock = make(LAGGING_SEARCH)
+    old = sandbox.deliver(BOB, received_at=clock.now - 600)
+    new = sandbox.deliver(BOB)
+    assert found(sandbox) == [old]
+    clock.now += 600
+    assert set(found(sandbox)) == {old, new}
