@@ -29,8 +29,11 @@ get_venv_package() {
         return 1
     fi
     say "installing $package (once)"
-    { apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
-        apt-get -qq install --no-install-recommends "$package"; } >/dev/null
+    told=$(apt-get -qq update 2>&1 && DEBIAN_FRONTEND=noninteractive \
+        apt-get -qq install --no-install-recommends "$package" 2>&1) || {
+        say "$told"
+        return 1
+    }
 }
 
 make_venv() {
