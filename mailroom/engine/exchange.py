@@ -170,7 +170,8 @@ class Exchange:
 
     def _explain(self, number: int, message: str) -> str:
         advice = _ADVICE.get(number)
-        if number == pycurl.E_SSL_CACERT and not self.curl.getinfo(pycurl.SSL_VERIFYRESULT):
+        is_refused = number == pycurl.E_SSL_CACERT
+        if is_refused and self.curl.getinfo(pycurl.SSL_VERIFYRESULT) in _CHAIN_IS_GOOD:
             advice = "its certificate is that of another host"
         return (
             f"{advice} ({message})"
@@ -313,6 +314,9 @@ _ADVICE = {
     pycurl.E_PARTIAL_FILE: "the answer ended in the middle",
     pycurl.E_SSL_CACERT_BADFILE: "tls.ca_file cannot be read",
 }
+
+# Nothing said against the chain (GnuTLS), or nothing in particular (OpenSSL).
+_CHAIN_IS_GOOD = (0, 1)
 
 # The URL is none, or not one of HTTP's; or the answer is none of HTTP's.
 _NOT_HTTP = (pycurl.E_URL_MALFORMAT, pycurl.E_UNSUPPORTED_PROTOCOL)
