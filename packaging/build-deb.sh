@@ -1,0 +1,32 @@
+#!/bin/sh
+# Build the Debian package, with its source package, into a folder: packaging/build-deb.sh [dist]
+# On a Debian 13 that has the Build-Depends it is built right here, by anybody. Elsewhere it takes
+# root, and is built in a disposable Debian 13 (tests/system/package.py).
+set -eu
+
+umask 022
+mkdir -p "${1:-dist}"
+output=$(cd "${1:-dist}" && pwd)
+cd "$(dirname "$0")/.."
+project=$(pwd)
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+source=$work/mailroom
+mkdir "$source"
+# The same content is the same package, whenever it was checked out.
+released=$(sed -n '/^ -- /{s/.*>  //p;q}' packaging/debian/changelog)
+tar --create --exclude=__pycache__ --mtime="$released" *.md LICENSE docs mailroom \
+    packaging pyproject.toml systemd tests | tar --extract --directory="$source"
+mv "$source/packaging/debian" "$source/debian"
+
+if dpkg-checkbuilddeps -I "$source/debian/control" 2>/dev/null; then
+    cd "$source"
+    # -d: they are there, and a package without machine code needs no compiler beside them.
+    dpkg-buildpackage -us -uc -d >&2
+    mv ../mailroom_* "$output"
+else
+    cd "$project"
+    python3 -m tests.system.package "$source" "$output"
+fi
+ls "$output"/mailroom_*.deb
