@@ -1,0 +1,134 @@
+"""The house keeps its floors: who may import whom, read from the source (docs: the README's map).
+
+A floor imports from itself and from lower ones. The ground floor decides and parses: it touches
+neither the kernel nor a clock, so that it can be tested by calling it.
+"""
+
+import ast
+import functools
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "mailroom"
+FLOORS = {"errors": 0, "schema": 0, "wire": 0, "rules": 0, "engine": 1, "work": 2, "terminal": 3}
+TOP = 3  # as the service and the commands
+OUTSIDE = ("sandbox", "demo")  # for the demo and the tests
+
+# What the kernel, time, chance and the environment are reached by.
+IMPURE = {
+    *("asyncio", "concurrent", "ctypes", "fcntl", "glob", "http.client", "io", "logging"),
+    *("multiprocessing", "os", "pathlib", "pycurl", "queue", "random", "resource", "sdnotify"),
+    *("secrets", "select", "selectors", "shutil", "signal", "socket", "ssl", "subprocess", "sys"),
+    *("syslog", "tempfile", "threading", "urllib.request", "warnings"),
+}
+# Of these two only what computes with a given time.
+TELLS_THE_TIME = {
+    *("time.time", "time.monotonic", "time.clock_gettime", "time.perf_counter", "time.sleep"),
+    *("time.localtime", "datetime.now", "datetime.utcnow", "datetime.today", "date.today"),
+}
+NOT_OURS = {"asyncio", "concurrent", "multiprocessing", "queue", "threading", "_thread"}
+# Loaded only in a child that ends, or for a person at a terminal (SPEC: 28 MiB).
+HEAVY = ("rich", "jsonschema", "yaml", "nameparser", "asyncio", "mailroom.sandbox")
+
+
+def modules() -> Iterator[tuple[str, ast.Module]]:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+        yield name.removesuffix(".__init__"), ast.parse(path.read_text(), str(path))
+
+
+MODULES = dict(modules())
+SERVICE = [name for name in MODULES if name.split(".")[1:2] not in [[out] for out in OUTSIDE]]
+GROUND = [name for name in SERVICE if FLOORS.get(name.partition(".")[2].split(".")[0]) == 0]
+
+
+@functools.cache
+def imports(name: str) -> set[str]:
+    """Every module that ``name`` imports, wherever in its source."""
+    found = set()
+    for node in ast.walk(MODULES[name]):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name} imports relatively"
+            module = node.module or ""
+            submodules = {f"{module}.{alias.name}" for alias in node.names}
+            found |= (submodules & MODULES.keys()) or {module}
+    return found
+
+
+def floor(name: str) -> int:
+    room = name.removeprefix("mailroom").removeprefix(".").split(".")[0]
+    return FLOORS.get(room, 0 if not room else TOP)
+
+
+def rooted(module: str, roots: set[str]) -> bool:
+    return any(module == root or module.startswith(f"{root}.") for root in roots)
+
+
+@pytest.mark.parametrize("name", SERVICE)
+def test_a_module_imports_from_its_own_floor_or_lower_ones(name: str) -> None:
+    inside = {module for module in imports(name) if rooted(module, {"mailroom"})}
+    assert {module: floor(module) for module in inside if floor(module) > floor(name)} == {}
+
+
+@pytest.mark.parametrize("name", SERVICE)
+def test_formats_know_nothing_of_decisions(name: str) -> None:
+    if name.startswith("mailroom.wire"):
+        assert not any(rooted(module, {"mailroom.rules"}) for module in imports(name))
+
+
+@pytest.mark.parametrize("name", GROUND)
+def test_the_ground_floor_touches_neither_kernel_nor_clock(name: str) -> None:
+    assert {module for module in imports(name) if rooted(module, IMPURE)} == set()
+    calls = [node.func for node in ast.walk(MODULES[name]) if isinstance(node, ast.Call)]
+    called = {ast.unparse(function) for function in calls}
+    assert {call for call in called if call.removeprefix("datetime.") in TELLS_THE_TIME} == set()
+    assert called.isdisjoint({"open", "print", "input"})
+
+
+@pytest.mark.parametrize("name", SERVICE)
+def test_only_the_demo_knows_the_sandbox(name: str) -> None:
+    assert not any(rooted(module, {"mailroom.sandbox"}) for module in imports(name))
+
+
+@pytest.mark.parametrize("name", SERVICE)
+def test_the_service_has_no_thread_and_no_second_loop(name: str) -> None:
+    assert {module for module in imports(name) if rooted(module, NOT_OURS)} == set()
+
+
+@pytest.mark.parametrize("name", SERVICE)
+def test_no_two_modules_import_each_other(name: str) -> None:
+    reached: set[str] = set()
+    waiting = [name]
+    while waiting:
+        for module in imports(waiting.pop()) & MODULES.keys():
+            assert module != name, f"{name} imports itself in a circle"
+            if module not in reached:
+                reached.add(module)
+                waiting.append(module)
+
+
+def test_the_running_service_loads_nothing_heavy() -> None:
+    script = "import json, sys, mailroom.service; print(json.dumps(sorted(sys.modules)))"
+    child = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=PACKAGE.parent,
+    )
+    loaded = set(json.loads(child.stdout))
+    assert "mailroom.service" in loaded
+    assert {module for module in HEAVY if module in loaded} == set()
+
+
+def test_every_room_has_a_floor() -> None:
+    """So that a new folder is given one on purpose."""
+    rooms = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name[0] != "_"}
+    assert rooms <= FLOORS.keys() | set(OUTSIDE)
