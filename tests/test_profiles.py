@@ -14,6 +14,8 @@ from mailroom.sandbox import (
     LATE_PUSH,
     NO_SEARCH,
     PROFILES,
+    SHORT_PAGES,
+    STALWART,
     Fault,
     Limits,
     Profile,
@@ -184,6 +186,35 @@ def test_a_tap_during_an_outage_of_push_is_seen_within_a_minute(world: World) ->
     assert_quiet(world)
 
 
+def test_the_limits_are_kept_when_answers_take_their_time(world: World) -> None:
+    sandbox = world.sandbox
+    mails = [sandbox.deliver(f"s{number}@example.org") for number in range(30)]
+    sandbox.controls.delay_seconds = 0.05
+    number = world.request_count
+    for mail_id in mails[1:]:
+        sandbox.label(mail_id, "@ToFeed")
+    tap(world, mails[0], "@ToFeed")
+    assert sandbox.mails_in("Feed") == set(mails)
+    assert members(world, "Feed") == [30]
+    assert {entry.status for entry in world.requests_since(number)} <= {200, 201, 204, 207, 403}
+    assert_quiet(world)
+
+
+def test_a_server_that_has_had_enough_is_left_alone_for_as_long_as_it_says() -> None:
+    world = World(replace(STALWART, limits=Limits(max_requests_per_minute=20))).start()
+    world.settle()
+    sandbox = world.sandbox
+    mails = [sandbox.deliver(f"s{number}@example.org") for number in range(12)]
+    for mail_id in mails:
+        sandbox.label(mail_id, "@ToFeed")
+    world.run_for(300.0)
+    assert sandbox.mails_in("Feed") == set(mails)
+    assert members(world, "Feed") == [12]
+    refused_at = {entry.started for entry in sandbox.log.entries if entry.status == 429}
+    assert 1 <= len(refused_at) <= 3
+    assert world.healthz[1]["status"] == "ok"
+
+
 # What a client sees: the session
 
 
@@ -275,6 +306,38 @@ def test_late_push_tells_the_changes_of_a_second_together() -> None:
     assert feed.deadline == clock.now + 0.5
 
 
+def test_an_interval_in_milliseconds_is_pinged_in_seconds() -> None:
+    sandbox, clock = make(STALWART)
+    feed = sandbox.subscribe(ping=30)
+    clock.now += 30.0
+    feed.tick()
+    assert feed.take() == b'event: ping\ndata: {"interval":30000}\n\n'
+
+
+def test_events_may_be_without_ids_and_tell_counts() -> None:
+    sandbox, _ = make(STALWART)
+    feed = sandbox.subscribe()
+    sandbox.deliver(BOB)
+    states = json.dumps(sandbox.mail_states(), separators=(",", ":"))
+    change = f'{{"@type":"StateChange","changed":{{"alice":{states}}}}}'
+    assert feed.take().decode() == f"event: state\ndata: {change}\n\n"
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("types=Email%2CMailbox&closeafter=no&ping=30", 200),
+        ("types=*&closeafter=state&ping=0", 200),
+        ("types=Email,Nonsense&closeafter=no&ping=0", 400),
+        ("closeafter=no&ping=0", 400),
+        ("types=*&closeafter=never&ping=0", 400),
+        ("types=*&closeafter=no&ping=soon", 400),
+    ],
+)
+def test_a_strict_event_source_takes_no_nonsense(query: str, status: int) -> None:
+    assert get(make(STALWART)[0], EVENTS, query).status == status
+
+
 # Mail
 
 
@@ -285,6 +348,27 @@ def test_a_mailbox_set_given_whole_may_be_ignored() -> None:
     [[_, answer]] = run(sandbox, ("Email/set", {"update": {mail_id: whole}}))
     assert answer["updated"] == {mail_id: None}
     assert sandbox.mailboxes_of(mail_id) == {"Screener"}
+
+
+def test_a_mailbox_that_is_there_may_be_named_when_its_name_is_taken() -> None:
+    sandbox, _ = make(STALWART)
+    [[_, answer]] = run(sandbox, ("Mailbox/set", {"create": {"a": {"name": "Feed"}}}))
+    there = {"type": "alreadyExists", "existingId": sandbox.mailbox_id("Feed")}
+    assert answer["notCreated"] == {"a": there}
+
+
+def test_a_query_may_show_less_than_was_asked_for() -> None:
+    sandbox, _ = make(SHORT_PAGES)
+    mails = [sandbox.deliver(BOB) for _ in range(3)]
+    [[_, first], [_, rest], [_, few]] = run(
+        sandbox,
+        ("Email/query", {"limit": 50, "calculateTotal": True}),
+        ("Email/query", {"position": 2}),
+        ("Email/query", {"limit": 1}),
+    )
+    assert {*first["ids"], *rest["ids"]} == set(mails)
+    assert (len(first["ids"]), first["limit"], first["total"]) == (2, 2, 3)
+    assert (len(few["ids"]), few.get("limit")) == (1, None)
 
 
 def found(sandbox: Sandbox) -> Any:
@@ -300,3 +384,22 @@ def test_a_search_may_fail_or_run_behind_what_has_arrived() -> None:
     assert found(sandbox) == [old]
     clock.now += 600
     assert set(found(sandbox)) == {old, new}
+
+
+# Contacts
+
+
+def put(sandbox: Sandbox, href: str, text: str, **headers: str) -> Response:
+    named = {"Authorization": sandbox.dav_authorization, "Content-Type": "text/vcard"}
+    named |= {name.replace("_", "-"): value for name, value in headers.items()}
+    return sandbox.handle(Request("PUT", href, "", named, text.encode()))
+
+
+def test_a_bad_card_may_be_412_like_a_condition_that_does_not_hold() -> None:
+    sandbox, _ = make(STALWART)
+    href = sandbox.put_card(OWN_CARD)
+    bad = put(sandbox, href, OWN_CARD.replace("FN:", "X-FN:"))
+    missed = put(sandbox, href, OWN_CARD, If_None_Match="*")
+    assert (bad.status, missed.status) == (412, 412)
+    assert b"valid-address-data" in bad.body
+    assert b"valid-address-data" not in missed.body

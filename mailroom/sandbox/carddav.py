@@ -17,6 +17,7 @@ from radicale.app import Application
 from mailroom.sandbox.book import Book, BookStorage
 from mailroom.sandbox.cards import Version, property_of
 from mailroom.sandbox.exchange import Request, Response
+from mailroom.sandbox.profile import Profile
 
 HOME: Final = "/dav/addressbooks/user"
 DEFAULT_BOOK: Final = "Default"
@@ -29,7 +30,7 @@ _OK: Final = 200
 class CardDav:
     """One user's address books, spoken to by CardDAV or directly."""
 
-    def __init__(self, user: str, *, converts_versions: bool) -> None:
+    def __init__(self, user: str, profile: Profile) -> None:
         logging.getLogger("radicale").setLevel(logging.CRITICAL + 1)
         settings = config.load()
         self._storage = BookStorage(settings)
@@ -44,7 +45,7 @@ class CardDav:
             privileged=True,
         )
         self._user = user
-        self._converts_versions = converts_versions
+        self._profile = profile
         self._application = Application(settings)
         self.book_path = f"{HOME}/{user}/{DEFAULT_BOOK}/"
         self._storage.create_collection(user)
@@ -75,7 +76,7 @@ class CardDav:
         """Show cards, as far and in the version that the client wants."""
         wanted = _wanted(request)
         self._storage.properties = wanted.properties
-        if self._converts_versions:
+        if self._profile.converts_card_versions:
             self._storage.version = wanted.version
         try:
             return self._call(request)
@@ -85,16 +86,25 @@ class CardDav:
     def _put(self, request: Request) -> Response:
         text = request.body.decode("utf-8", "replace")
         if fault := _fault_of(text):
-            return _refused(fault)
+            return self._refused(fault)
         self._storage.incoming = text
         response = self._call(request)
         match response.status:
             case 400:
-                return _refused("valid-address-data")
+                return self._refused("valid-address-data")
             case 409:
-                return _refused("no-uid-conflict")
+                return self._refused("no-uid-conflict")
             case _:
                 return response
+
+    def _refused(self, precondition: str) -> Response:
+        """Answer that a card is not one to keep, and why (RFC 6352 §6.3.2.1)."""
+        body = (
+            '<?xml version="1.0" encoding="utf-8"?>\n<D:error xmlns:D="DAV:">'
+            f'<C:{precondition} xmlns:C="urn:ietf:params:xml:ns:carddav"/></D:error>'
+        )
+        headers = {"Content-Type": "application/xml; charset=utf-8"}
+        return Response(self._profile.bad_card_status, headers, body.encode())
 
     def _call(self, request: Request) -> Response:
         status: list[str] = []
@@ -144,14 +154,6 @@ def _fault_of(text: str) -> str | None:
     )
     is_card = text[:11].upper() == "BEGIN:VCARD"
     return None if is_card and is_whole else "valid-address-data"
-
-
-def _refused(precondition: str) -> Response:
-    body = (
-        '<?xml version="1.0" encoding="utf-8"?>\n<D:error xmlns:D="DAV:">'
-        f'<C:{precondition} xmlns:C="urn:ietf:params:xml:ns:carddav"/></D:error>'
-    )
-    return Response(403, {"Content-Type": "application/xml; charset=utf-8"}, body.encode())
 
 
 @dataclass(frozen=True, slots=True)

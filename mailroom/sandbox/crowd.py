@@ -30,7 +30,8 @@ class Crowd:
         while self._let_in and self._let_in[0] <= now - _MINUTE_SECONDS:
             self._let_in.popleft()
         if len(self._let_in) >= most:
-            raise self._refusal("too many within a minute", self._let_in[0] + _MINUTE_SECONDS - now)
+            wait_seconds = self._let_in[0] + _MINUTE_SECONDS - now
+            raise self._refusal("too many within a minute", None, wait_seconds)
         self._let_in.append(now)
 
     def make_way(self) -> None:
@@ -38,13 +39,13 @@ class Crowd:
         now = self._clock()
         self._under_way = [e for e in self._under_way if e.ended and e.ended > now]
         if len(self._under_way) >= self._profile.limits.max_concurrent_requests:
-            raise self._refusal("too many at once", 1.0)
+            raise self._refusal("too many at once", "maxConcurrentRequests", 1.0)
 
     def add(self, entry: Entry) -> None:
         """Have an API request under way until it has ended."""
         self._under_way.append(entry)
 
-    def _refusal(self, detail: str, wait_seconds: float) -> RequestError:
+    def _refusal(self, detail: str, limit: str | None, wait_seconds: float) -> RequestError:
         status = self._profile.crowded_status
         headers = {"Retry-After": str(math.ceil(wait_seconds))} if status == _TOO_MANY else {}
-        return RequestError("limit", detail, "maxConcurrentRequests", status, headers)
+        return RequestError("limit", detail, limit, status, headers)

@@ -83,6 +83,8 @@ class EmailMethods(SetHandler):
         limit, position = args["limit"], args["position"] or 0
         if limit is not None and limit < 0:
             raise MethodError("invalidArguments", arguments=["limit"])
+        most = self._profile.limits.max_ids_in_query
+        is_capped = most is not None and (limit is None or limit > most)
         mails = self._store.mails
         selector = Selector(self._store, self._profile, self._clock())
         found = selector.select(args["filter"], set(mails))
@@ -98,7 +100,8 @@ class EmailMethods(SetHandler):
             "queryState": self._store.state,
             "canCalculateChanges": False,
             "position": min(position, len(ids)),
-            "ids": ids[position:][:limit],
+            "ids": ids[position:][: most if is_capped else limit],
+            **({"limit": most} if is_capped else {}),
             **({"total": len(ids)} if args["calculateTotal"] else {}),
         }
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from mailroom.sandbox.profile import Profile
 from mailroom.sandbox.requests import Arguments, Calls
 from mailroom.sandbox.standard import (
     SetError,
@@ -42,8 +43,9 @@ _SETTABLE: Final[Mapping[str, tuple[type, ...]]] = {
 class MailboxMethods(SetHandler):
     """The methods on mailboxes of one account."""
 
-    def __init__(self, store: MailStore, account_id: str) -> None:
+    def __init__(self, store: MailStore, account_id: str, profile: Profile) -> None:
         self._store = store
+        self._profile = profile
         self._account_id = account_id
         self.created: dict[str, str] = {}
         self._empties = False
@@ -142,8 +144,12 @@ class MailboxMethods(SetHandler):
         return name, parent_id
 
     def _refuse_duplicate(self, name: str, parent_id: str | None, own: Mailbox | None) -> None:
-        if any(m.name == name and m is not own for m in self._store.children(parent_id)):
-            raise SetError("invalidProperties", properties=["name"])
+        there = (m for m in self._store.children(parent_id) if m.name == name and m is not own)
+        if (other := next(there, None)) is None:
+            return
+        if self._profile.duplicate_mailbox == "alreadyExists":
+            raise SetError("alreadyExists", existingId=other.id)
+        raise SetError("invalidProperties", properties=["name"])
 
     def _total(self, mailbox: Mailbox) -> int:
         return len(self._store.in_mailbox(mailbox.id))

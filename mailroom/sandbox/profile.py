@@ -20,6 +20,8 @@ class Limits:
     max_objects_in_get: int = 4096
     max_objects_in_set: int = 4096
     max_mailboxes_per_email: int | None = 20
+    #: Not announced: a query shows no more ids than this at once; None: as many as are asked for.
+    max_ids_in_query: int | None = None
     #: Not announced: of more requests within a minute, whatever for, the rest is refused.
     max_requests_per_minute: int | None = None
 
@@ -74,9 +76,13 @@ class Profile:
     patch_to_no_mailbox: Literal["refused", "destroys", "by past"] = "by past"
     #: False: a mail's ``mailboxIds`` given whole change nothing, single ones do.
     takes_whole_mailbox_ids: bool = True
+    #: The error for a mailbox whose name is taken.
+    duplicate_mailbox: Literal["invalidProperties", "alreadyExists"] = "invalidProperties"
 
     #: True: cards of either version are shown as vCard 3.0 unless 4.0 is asked for.
     converts_card_versions: bool = True
+    #: The status for a card that the server will not have.
+    bad_card_status: Literal[403, 412] = 403
 
 
 CYRUS_3_10: Final = Profile("cyrus-3.10")
@@ -102,6 +108,26 @@ FASTMAIL: Final = Profile(
     patch_to_no_mailbox="refused",
     takes_whole_mailbox_ids=False,
 )
+STALWART: Final = Profile(
+    "stalwart",
+    limits=Limits(
+        max_concurrent_requests=4,
+        max_calls_in_request=16,
+        max_objects_in_get=500,
+        max_objects_in_set=500,
+        max_requests_per_minute=1000,
+    ),
+    limits_references=True,
+    crowded_status=429,
+    checks_push_query=True,
+    has_event_ids=False,
+    ping_unit="milliseconds",
+    pushes_counts=True,
+    patch_to_no_mailbox="refused",
+    duplicate_mailbox="alreadyExists",
+    converts_card_versions=False,
+    bad_card_status=412,
+)
 SMALL_LIMITS: Final = Profile(
     "small-limits",
     limits=Limits(
@@ -113,6 +139,7 @@ SMALL_LIMITS: Final = Profile(
     ),
     limits_references=True,
 )
+SHORT_PAGES: Final = Profile("short-pages", limits=Limits(max_ids_in_query=2))
 
 PROFILES: Final[Mapping[str, Profile]] = {
     profile.name: profile
@@ -124,6 +151,8 @@ PROFILES: Final[Mapping[str, Profile]] = {
         NO_SEARCH,
         LAGGING_SEARCH,
         FASTMAIL,
+        STALWART,
         SMALL_LIMITS,
+        SHORT_PAGES,
     )
 }

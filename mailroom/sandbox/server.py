@@ -266,7 +266,7 @@ class Sandbox(Account):
         )
 
     def _jmap_methods(self) -> dict[str, tuple[str, Method]]:
-        mailboxes = MailboxMethods(self._store, self.user)
+        mailboxes = MailboxMethods(self._store, self.user, self.profile)
         emails = EmailMethods(self._store, self.user, self.profile, self.clock)
         return {
             "Core/echo": (CORE, lambda arguments, calls: arguments),
