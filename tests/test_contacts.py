@@ -1,0 +1,676 @@
+"""The conversation about contacts: finding the book, keeping the index, writing cards."""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import pytest
+
+from mailroom.errors import (
+    CredentialsRefused,
+    LastingTrouble,
+    MailroomError,
+    ProtocolError,
+    SenderFailed,
+    TransientError,
+)
+from mailroom.sandbox import Entry, Fault
+from mailroom.sandbox import Request as Asked
+from mailroom.sandbox import Response as Answer
+from mailroom.wire.vcard import Card, UnsafeCard
+from mailroom.work.contacts import Stored, usable
+from tests.talk import ORIGIN, Talk
+
+BOOK = "/dav/addressbooks/user/alice/Default/"
+BOB = BOOK + "bob.vcf"
+
+
+def vcard(uid: str, *lines: str, fn: str = "Bob") -> str:
+    head = ("BEGIN:VCARD", "VERSION:3.0", f"UID:{uid}", f"FN:{fn}", "N:;;;;")
+    return "".join(f"{line}\r\n" for line in (*head, *lines, "END:VCARD"))
+
+
+def noted(card: Card, text: str = "hello") -> Card:
+    """A change that is there once."""
+    has_it = any(line.value == text for line in card.all("NOTE"))
+    return card if has_it else card.with_lines([("NOTE", text)])
+
+
+NEW = Card.parse(vcard("new", "EMAIL:new@example.org").encode())
+
+
+@pytest.fixture
+def talk() -> Talk:
+    talk = Talk()
+    talk.sandbox.put_card(vcard("bob", "EMAIL:bob@example.org", "X-KEEP:a\\,b"), "bob.vcf")
+    return talk
+
+
+def synced(talk: Talk) -> Talk:
+    talk.run(talk.contacts.sync())
+    return talk
+
+
+def people(talk: Talk) -> set[str]:
+    """The hrefs' last parts of all contacts in the index."""
+    book = talk.contacts.book
+    hrefs = (href for href in talk.sandbox.cards() | dict.fromkeys(["gone"]) if book.get(href))
+    return {href.removeprefix(BOOK) for href in hrefs if "group" not in href}
+
+
+def multistatus(*responses: str, token: str = "") -> Answer:
+    text = (
+        '<multistatus xmlns="DAV:" xmlns:C="urn:ietf:params:xml:ns:carddav">'
+        f"{''.join(responses)}{token}</multistatus>"
+    )
+    return Answer(207, {"Content-Type": "application/xml"}, text.encode())
+
+
+def resource(href: str, prop: str) -> str:
+    status = "<status>HTTP/1.1 200 OK</status>"
+    return (
+        f"<response><href>{href}</href><propstat><prop>{prop}</prop>{status}</propstat></response>"
+    )
+
+
+def refusal(status: int, precondition: str = "", namespace: str = "DAV:") -> Answer:
+    element = f'<{precondition} xmlns="{namespace}"/>' if precondition else ""
+    body = f'<D:error xmlns:D="DAV:">{element}</D:error>' if precondition else ""
+    return Answer(status, {"Content-Type": "application/xml"}, body.encode())
+
+
+def rewriting(change: Callable[[str], str], method: str, times: int | None = None) -> Fault:
+    """The server's answers to a method with their text changed."""
+
+    def rewrite(answer: Answer) -> Answer:
+        return replace(answer, body=change(answer.body.decode()).encode())
+
+    return Fault(method=method, times=times, rewrite=rewrite)
+
+
+def without_header(name: str, method: str) -> Fault:
+    def rewrite(answer: Answer) -> Answer:
+        kept = {key: value for key, value in answer.headers.items() if key.lower() != name}
+        return replace(answer, headers=kept)
+
+    return Fault(method=method, rewrite=rewrite)
+
+
+def conditions(talk: Talk) -> list[tuple[str, str]]:
+    """The condition of every write from now on."""
+    seen: list[tuple[str, str]] = []
+
+    def note(_: Entry, request: Asked) -> None:
+        for name in ("If-Match", "If-None-Match"):
+            if request.method in ("PUT", "DELETE") and (value := request.header(name)) is not None:
+                seen.append((name, value))
+
+    talk.sandbox.before(note)
+    return seen
+
+
+def before_each(talk: Talk, method: str, act: Callable[[int], object], times: int = 1) -> None:
+    """Somebody does something before each of the first requests of a method."""
+    count = [0]
+
+    def hook(entry: Entry, _: Asked) -> None:
+        if entry.method == method and count[0] < times:
+            count[0] += 1
+            act(count[0])
+
+    talk.sandbox.before(hook)
+
+
+# Discovery
+
+BOOK_TYPE = "<resourcetype><collection/><C:addressbook/></resourcetype>"
+HOME_PROP = "<C:addressbook-home-set><href>{}</href></C:addressbook-home-set>"
+PRINCIPAL_PROP = "<current-user-principal><href>{}</href></current-user-principal>"
+
+
+def test_the_book_is_found_from_the_host_alone(talk: Talk) -> None:
+    assert talk.run(talk.contacts.url()) == ORIGIN + BOOK
+    asked = len(talk.requests)
+    assert talk.run(talk.contacts.url()) == ORIGIN + BOOK
+    assert len(talk.requests) == asked
+
+
+@pytest.mark.parametrize(
+    "path", ["/dav/addressbooks/", "/dav/addressbooks/user/alice/", BOOK, BOOK.rstrip("/")]
+)
+def test_the_book_is_found_from_wherever_the_user_points(path: str) -> None:
+    talk = Talk(carddav=ORIGIN + path)
+    assert talk.run(talk.contacts.url()) == ORIGIN + BOOK
+
+
+def books(*names: tuple[str, str]) -> Answer:
+    home = resource("/h/", "<resourcetype><collection/></resourcetype>")
+    found = [
+        resource(href, f"{BOOK_TYPE}<displayname>{name}</displayname>") for href, name in names
+    ]
+    return multistatus(home, *found)
+
+
+def discovering(book_name: str | None, listing: Answer) -> Talk:
+    talk = Talk(book_name=book_name, carddav=f"{ORIGIN}/dav/")
+    talk.answers(multistatus(resource("/dav/", HOME_PROP.format("/h/"))), "PROPFIND", "/dav/")
+    talk.answers(listing, "PROPFIND", "/h/")
+    return talk
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        (None, "/h/Default/"),
+        ("Private", "/h/b%20c/"),
+        ("b c", "/h/b%20c/"),
+        ("/h/b%20c/", "/h/b%20c/"),
+        ("a", "/h/a/"),
+        ("Personal", "/h/Default/"),
+    ],
+)
+def test_of_several_books_the_named_one_or_the_default_is_chosen(
+    name: str | None, found: str
+) -> None:
+    listing = books(("/h/b%20c/", "Private"), ("/h/a", "Shared"), ("/h/Default/", "Personal"))
+    talk = discovering(name, listing)
+    assert talk.run(talk.contacts.url()) == ORIGIN + found
+
+
+def test_without_a_default_the_first_by_href_is_chosen() -> None:
+    talk = discovering(None, books(("/h/z/", "A"), ("/h/b/", "B")))
+    assert talk.run(talk.contacts.url()) == f"{ORIGIN}/h/b/"
+
+
+@pytest.mark.parametrize(
+    ("name", "listing", "says"),
+    [
+        ("Work", books(("/h/a/", "A"), ("/h/b%20c/", "B")), "there: a, b c"),
+        ("Work", books(("/h/a/", "A")), "carddav.addressbook"),
+        (None, books(), "create one there"),
+    ],
+)
+def test_a_book_that_is_not_there_is_trouble_for_the_user(
+    name: str | None, listing: Answer, says: str
+) -> None:
+    talk = discovering(name, listing)
+    assert says in talk.fails(LastingTrouble, talk.contacts.url())
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "says"),
+    [
+        (Answer(404), ProtocolError, "404, which makes no sense here: check carddav.url"),
+        (Answer(405), ProtocolError, "check carddav.url"),
+        (Answer(200, {}, b"<html>"), ProtocolError, "check carddav.url"),
+        (Answer(207, {}, b"<html>"), ProtocolError, "not the XML that WebDAV promises"),
+        (multistatus(), ProtocolError, "an empty answer: check carddav.url"),
+        (multistatus(resource("/dav/", "")), ProtocolError, "names no principal"),
+        (
+            multistatus(resource("/dav/", PRINCIPAL_PROP.format("https://[bad"))),
+            ProtocolError,
+            "a URL that is none",
+        ),
+        (
+            multistatus(resource("/dav/", PRINCIPAL_PROP.format("https://evil.example/"))),
+            ProtocolError,
+            "may not have the credentials",
+        ),
+        (
+            multistatus(resource("/dav/", HOME_PROP.format("http://mail.example.org/h/"))),
+            ProtocolError,
+            "may not have the credentials",
+        ),
+        (Answer(401), CredentialsRefused, "carddav-password"),
+        (Answer(403), CredentialsRefused, "carddav-password"),
+        (Answer(503), TransientError, "503"),
+    ],
+)
+def test_discovery_that_fails_says_where_and_what_to_do(
+    answer: Answer, error: type[MailroomError], says: str
+) -> None:
+    talk = Talk(carddav=f"{ORIGIN}/dav/")
+    talk.answers(answer, "PROPFIND")
+    assert says in talk.fails(error, talk.contacts.url())
+    assert talk.run(talk.contacts.url()) == ORIGIN + BOOK
+
+
+def test_a_principal_without_home_is_trouble_for_the_user() -> None:
+    talk = Talk(carddav=f"{ORIGIN}/dav/")
+    principal = multistatus(resource("/dav/", PRINCIPAL_PROP.format("/p/")))
+    talk.answers(principal, "PROPFIND", "/dav/")
+    talk.answers(multistatus(resource("/p/", "")), "PROPFIND", "/p/")
+    said = talk.fails(LastingTrouble, talk.contacts.url())
+    assert f"{ORIGIN}/p/ has no address books" in said
+
+
+# The index
+
+
+def test_the_first_sync_is_every_card_and_the_next_what_has_changed(talk: Talk) -> None:
+    synced(talk)
+    assert people(talk) == {"bob.vcf"}
+    received = talk.totals.bytes_received
+    talk.sandbox.put_card(vcard("eve", "EMAIL:eve@example.org"), "eve.vcf")
+    talk.sandbox.delete_card(BOB)
+    synced(talk)
+    assert people(talk) == {"eve.vcf"}
+    assert talk.totals.bytes_received - received < 3000
+    assert talk.contacts.book.contact("bob@example.org", []) is None
+
+
+def test_a_sync_reads_what_the_index_needs_and_no_photos(talk: Talk) -> None:
+    talk.sandbox.put_card(vcard("eve", "EMAIL:eve@example.org", "PHOTO:" + "x" * 9999), "eve.vcf")
+    synced(talk)
+    assert talk.totals.bytes_received < 9000
+    assert talk.contacts.book.contact("eve@example.org", []) is not None
+
+
+def in_pages(talk: Talk, token: Callable[[int], str] = "t{}".format) -> None:
+    """A server that truncates each sync to one card of three (RFC 6578 §3.6)."""
+    status = "<status>HTTP/1.1 507 Insufficient Storage</status>"
+    truncated = f"<response><href>{BOOK}</href>{status}</response>"
+
+    def answer(_: Entry, request: Asked) -> None:
+        talk.sandbox.faults.clear()
+        if b"sync-collection" in request.body:
+            given = re.search(rb"sync-token>t(\d)<", request.body)
+            number = int(given[1]) + 1 if given else 1
+            data = vcard(f"p{number}", f"EMAIL:p{number}@example.org")
+            prop = f"<getetag>1</getetag><C:address-data>{data}</C:address-data>"
+            card = resource(f"{BOOK}p{number}.vcf", prop)
+            name = f"<sync-token>{token(number)}</sync-token>"
+            more = truncated if number < 3 else ""
+            talk.answers(multistatus(card, more, token=name), "REPORT")
+
+    talk.sandbox.before(answer)
+
+
+def members(talk: Talk) -> list[int]:
+    found = (talk.contacts.book.get(f"{BOOK}p{number}.vcf") for number in (1, 2, 3))
+    return [number for number, card in enumerate(found, 1) if card]
+
+
+def test_a_sync_in_pages_goes_on_to_the_end(talk: Talk) -> None:
+    in_pages(talk)
+    synced(talk)
+    assert members(talk) == [1, 2, 3]
+    assert talk.contacts.is_synced
+
+
+def test_a_sync_that_is_broken_off_goes_on_where_it_stood(talk: Talk) -> None:
+    in_pages(talk)
+    broken = Fault(method="REPORT", breaks="before")
+
+    def cut(entry: Entry, request: Asked) -> None:
+        if b">t1<" in request.body and entry.number < 10:
+            talk.sandbox.faults.add(broken)
+
+    talk.sandbox.before(cut)
+    talk.fails(TransientError, talk.contacts.sync())
+    assert (members(talk), talk.contacts.is_synced) == ([1], False)
+    while len(talk.requests) < 9:
+        talk.fails(TransientError, talk.contacts.sync())
+    synced(talk)
+    assert (members(talk), talk.contacts.is_synced) == ([1, 2, 3], True)
+
+
+def test_a_token_that_stays_or_comes_again_ends_the_sync(talk: Talk) -> None:
+    in_pages(talk, lambda number: "t1")
+    said = talk.fails(ProtocolError, talk.contacts.sync())
+    assert "the token stays" in said
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        refusal(403, "valid-sync-token"),
+        refusal(409, "valid-sync-token"),
+        refusal(412),
+        refusal(400),
+        Answer(
+            403,
+            {"Content-Type": "application/xml"},
+            b'<d:error xmlns:d="DAV:" xmlns:s="s"><s:exception/><d:valid-sync-token/></d:error>',
+        ),
+    ],
+)
+def test_a_token_that_the_server_has_forgotten_means_every_card_again(
+    talk: Talk, answer: Answer | None
+) -> None:
+    synced(talk)
+    talk.sandbox.delete_card(BOB)
+    talk.sandbox.put_card(vcard("eve"), "eve.vcf")
+    if answer is None:
+        talk.sandbox.forget_sync_tokens()
+    else:
+        talk.answers(answer, "REPORT")
+    synced(talk)
+    assert people(talk) == {"eve.vcf"}
+
+
+def test_a_sync_that_is_refused_without_a_token_is_an_error_and_no_loop(talk: Talk) -> None:
+    talk.answers(refusal(403, "supported-report"), "REPORT", times=None)
+    assert "supported-report" in talk.fails(ProtocolError, talk.contacts.sync())
+    assert talk.requests.count(f"REPORT {BOOK}") == 1
+
+
+def test_a_book_that_is_gone_is_looked_for_again(talk: Talk) -> None:
+    synced(talk)
+    talk.answers(Answer(404), "REPORT")
+    talk.fails(ProtocolError, talk.contacts.sync())
+    assert not talk.contacts.is_synced
+    searches = talk.requests.count(f"PROPFIND {BOOK.removesuffix('Default/')}")
+    synced(talk)
+    assert talk.requests.count(f"PROPFIND {BOOK.removesuffix('Default/')}") > searches
+    assert people(talk) == {"bob.vcf"}
+
+
+def test_without_tokens_every_sync_is_every_card(talk: Talk) -> None:
+    untold = rewriting(lambda text: re.sub("<[^<]*sync-token>[^<]*</[^<]*>", "", text), "REPORT")
+    talk.sandbox.faults.add(untold)
+    synced(talk)
+    talk.sandbox.delete_card(BOB)
+    talk.sandbox.put_card(vcard("eve"), "eve.vcf")
+    synced(talk)
+    assert people(talk) == {"eve.vcf"}
+
+
+def without_cards(text: str) -> str:
+    """A server that leaves address-data out of a sync."""
+    if "sync-token" not in text:
+        return text
+    return re.sub(r"<(\w+:)?address-data.*?</(\w+:)?address-data>", "", text, flags=re.DOTALL)
+
+
+def test_a_server_that_gives_no_cards_in_a_sync_is_asked_for_them(talk: Talk) -> None:
+    talk.sandbox.put_card(vcard("old", "EMAIL:old@example.org").replace("3.0", "2.1"), "old.vcf")
+    talk.sandbox.faults.add(rewriting(without_cards, "REPORT"))
+    synced(talk)
+    assert people(talk) == {"bob.vcf", "old.vcf"}
+    assert talk.contacts.book.contact("old@example.org", []) is not None
+    talk.sandbox.delete_card(BOB)
+    talk.sandbox.put_card(vcard("eve"), "eve.vcf")
+    synced(talk)
+    assert people(talk) == {"old.vcf", "eve.vcf"}
+
+
+def test_more_cards_than_fit_one_request_are_fetched_in_several(talk: Talk) -> None:
+    hrefs = [talk.sandbox.put_card(vcard(f"u{n}"), f"u{n}.vcf") for n in range(120)]
+    found = talk.run(talk.contacts.fetch([*hrefs, f"{BOOK}nobody.vcf"]))
+    assert set(found) == set(hrefs)
+    assert talk.requests.count(f"REPORT {BOOK}") == 3
+
+
+def test_cards_are_told_apart_by_href_however_it_is_written(talk: Talk) -> None:
+    href = talk.sandbox.put_card(vcard("b@b", "EMAIL:b@example.org"), "b@b.vcf")
+    talk.sandbox.faults.add(rewriting(lambda text: text.replace("@b.vcf", "%40b.vcf"), "REPORT"))
+    synced(talk)
+    talk.sandbox.faults.clear()
+    absolute = rewriting(lambda text: text.replace(f">{BOOK}b", f">{ORIGIN}{BOOK}b"), "REPORT")
+    talk.sandbox.faults.add(absolute)
+    assert set(talk.run(talk.contacts.fetch([href]))) == {href}
+    card = talk.contacts.book.contact("b@example.org", [])
+    assert card is not None
+    assert card.href == href
+
+
+def test_one_card_that_xml_cannot_carry_does_not_cost_the_others(talk: Talk) -> None:
+    talk.sandbox.put_card(vcard("bad", "EMAIL:bad@example.org", "NOTE:\x01"), "bad.vcf")
+    synced(talk)
+    assert people(talk) == {"bob.vcf", "bad.vcf"}
+    found = talk.run(talk.contacts.fetch([BOB, f"{BOOK}bad.vcf"]))
+    assert isinstance(found[BOB], Stored)
+    assert isinstance(found[f"{BOOK}bad.vcf"], UnsafeCard)
+
+
+BROKEN_XML: Iterable[Callable[[str], str]] = [
+    lambda text: text[:-30],
+    lambda text: '<!DOCTYPE x [<!ENTITY a "b">]>' + text[text.index("<", 5) :],
+    lambda text: "<html/>",
+    lambda text: "",
+]
+
+
+@pytest.mark.parametrize("change", BROKEN_XML)
+def test_an_answer_that_cannot_be_read_leaves_the_index_as_it_was(
+    talk: Talk, change: Callable[[str], str]
+) -> None:
+    synced(talk)
+    talk.sandbox.put_card(vcard("eve"), "eve.vcf")
+    talk.sandbox.faults.add(rewriting(change, "REPORT", times=1))
+    talk.fails(ProtocolError, talk.contacts.sync())
+    assert people(talk) == {"bob.vcf"}
+    synced(talk)
+    assert people(talk) == {"bob.vcf", "eve.vcf"}
+
+
+# Cards
+
+
+def read(talk: Talk, href: str = BOB) -> Stored:
+    return talk.run(talk.contacts.read(href))
+
+
+def test_a_card_is_changed_in_the_lines_that_the_change_names_alone(talk: Talk) -> None:
+    before = talk.sandbox.cards()[BOB]
+    talk.run(talk.contacts.edit(read(talk), noted))
+    end = "END:VCARD\r\n"
+    assert talk.sandbox.cards()[BOB] == before.replace(end, f"NOTE:hello\r\n{end}")
+
+
+def test_a_change_that_is_made_already_is_not_written(talk: Talk) -> None:
+    stored = talk.run(talk.contacts.edit(read(talk), noted))
+    asked = len(talk.requests)
+    assert talk.run(talk.contacts.edit(stored, noted)) == stored
+    assert len(talk.requests) == asked
+
+
+def test_the_index_knows_what_was_written(talk: Talk) -> None:
+    synced(talk)
+    talk.run(
+        talk.contacts.edit(read(talk), lambda card: card.with_lines([("EMAIL", "b2@example.org")]))
+    )
+    card = talk.contacts.book.contact("b2@example.org", [])
+    assert card is not None
+    assert card.etag == read(talk).etag
+
+
+def test_every_write_says_what_it_expects_to_find(talk: Talk) -> None:
+    seen = conditions(talk)
+    href = talk.run(talk.contacts.href_of("new"))
+    created = talk.run(talk.contacts.create(href, NEW))
+    assert created is not None
+    edited = talk.run(talk.contacts.edit(created, noted))
+    assert talk.run(talk.contacts.delete(edited))
+    assert seen == [
+        ("If-None-Match", "*"),
+        ("If-Match", created.etag),
+        ("If-Match", edited.etag),
+    ]
+    assert href not in talk.sandbox.cards()
+
+
+def test_what_somebody_else_writes_meanwhile_is_kept(talk: Talk) -> None:
+    stored = read(talk)
+
+    def meanwhile(number: int) -> None:
+        talk.sandbox.put_card(vcard("bob", f"TITLE:{number}"), "bob.vcf")
+
+    before_each(talk, "PUT", meanwhile, times=4)
+    talk.run(talk.contacts.edit(stored, noted))
+    assert "TITLE:4\r\n" in talk.sandbox.cards()[BOB]
+    assert "NOTE:hello\r\n" in talk.sandbox.cards()[BOB]
+
+
+def test_a_card_that_never_stays_the_same_is_its_senders_failure(talk: Talk) -> None:
+    stored = read(talk)
+
+    def meanwhile(number: int) -> None:
+        talk.sandbox.put_card(vcard("bob", f"TITLE:{number}"), "bob.vcf")
+
+    before_each(talk, "PUT", meanwhile, times=99)
+    said = talk.fails(SenderFailed, talk.contacts.edit(stored, noted))
+    assert "changed by somebody else 5 times" in said
+    assert "TITLE:5\r\n" in talk.sandbox.cards()[BOB]
+
+
+def test_a_card_that_is_deleted_meanwhile_is_its_senders_failure(talk: Talk) -> None:
+    stored = read(talk)
+    talk.sandbox.delete_card(BOB)
+    assert "deleted meanwhile" in talk.fails(SenderFailed, talk.contacts.edit(stored, noted))
+    assert "deleted meanwhile" in talk.fails(SenderFailed, talk.contacts.read(BOB))
+    assert BOB not in talk.sandbox.cards()
+
+
+CARDDAV = "urn:ietf:params:xml:ns:carddav"
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (refusal(412), "(412)"),
+        (refusal(412, "valid-address-data", CARDDAV), "(412, valid-address-data)"),
+        (refusal(403, "valid-address-data", CARDDAV), "(403, valid-address-data)"),
+        (refusal(403), "(403): may we write to this address book?"),
+        (refusal(400), "(400)"),
+        (Answer(409, {"Content-Type": "text/plain"}, b"no\nway" * 200), "(409, no wayno way"),
+        (refusal(413), "(413)"),
+        (refusal(415), "(415)"),
+        (refusal(422), "(422)"),
+        (refusal(423), "(423)"),
+        (refusal(404), "deleted meanwhile"),
+        (refusal(410), "deleted meanwhile"),
+    ],
+)
+def test_a_card_that_the_server_will_not_have_is_its_senders_failure(
+    talk: Talk, answer: Answer, says: str
+) -> None:
+    stored = read(talk)
+    talk.answers(answer, "PUT", times=None)
+    said = talk.fails(SenderFailed, talk.contacts.edit(stored, noted))
+    assert says in said
+    assert BOB in said
+    assert len(said) < 400
+    assert sum(each.startswith("PUT") for each in talk.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (Answer(401), CredentialsRefused),
+        (Answer(429), TransientError),
+        (Answer(500), TransientError),
+        (Answer(507), TransientError),
+    ],
+)
+def test_what_is_not_about_the_card_is_no_senders_failure(
+    talk: Talk, answer: Answer, error: type[MailroomError]
+) -> None:
+    stored = read(talk)
+    talk.answers(answer, "PUT")
+    talk.fails(error, talk.contacts.edit(stored, noted))
+
+
+def test_without_an_etag_in_the_answer_the_card_is_read_before_it_is_written_again(
+    talk: Talk,
+) -> None:
+    talk.sandbox.faults.add(without_header("etag", "PUT"))
+    seen = conditions(talk)
+    href = talk.run(talk.contacts.href_of("new"))
+    created = talk.run(talk.contacts.create(href, NEW))
+    assert created is not None
+    assert created.etag == ""
+    edited = talk.run(talk.contacts.edit(created, noted))
+    talk.run(talk.contacts.edit(edited, lambda card: noted(card, "again")))
+    assert "NOTE:again\r\n" in talk.sandbox.cards()[href]
+    assert [name for name, _ in seen] == ["If-None-Match", "If-Match", "If-Match"]
+    assert all(value.startswith('"') for name, value in seen if name == "If-Match")
+    assert not talk.run(talk.contacts.delete(edited))
+    assert href in talk.sandbox.cards()
+
+
+def test_a_card_whose_etag_is_never_told_is_not_written(talk: Talk) -> None:
+    stored = replace(read(talk), etag="")
+    untold = rewriting(lambda text: re.sub("getetag>[^<]*</", "getetag></", text), "REPORT")
+    talk.sandbox.faults.add(untold)
+    assert "names no ETag" in talk.fails(SenderFailed, talk.contacts.edit(stored, noted))
+    assert not any(each.startswith("PUT") for each in talk.requests)
+
+
+@pytest.mark.parametrize("form", ['W/"{}"', "{}", "W/{}", ' "{}" '])
+def test_weak_and_unquoted_etags_are_sent_as_strong_ones(talk: Talk, form: str) -> None:
+    seen = conditions(talk)
+    etag = read(talk).etag
+    odd = form.format(etag.strip('"'))
+    replaced = rewriting(lambda text: re.sub("getetag>[^<]*</", f"getetag>{odd}</", text), "REPORT")
+    talk.sandbox.faults.add(replaced)
+    talk.run(talk.contacts.edit(read(talk), noted))
+    assert seen == [("If-Match", etag)]
+    assert "NOTE:hello" in talk.sandbox.cards()[BOB]
+
+
+# New cards
+
+
+def test_a_place_that_is_taken_is_told(talk: Talk) -> None:
+    before = talk.sandbox.cards()
+    assert talk.run(talk.contacts.create(BOB, NEW)) is None
+    assert talk.sandbox.cards() == before
+
+
+def test_an_answer_that_is_lost_makes_no_second_card(talk: Talk) -> None:
+    href = talk.run(talk.contacts.href_of("new"))
+    talk.sandbox.faults.add(Fault(method="PUT", breaks="after", times=1))
+    talk.fails(TransientError, talk.contacts.create(href, NEW))
+    assert talk.run(talk.contacts.create(href, NEW)) is None
+    assert talk.sandbox.cards()[href].encode() == bytes(NEW)
+    assert len(talk.sandbox.cards()) == len(Talk().sandbox.cards()) + 2
+
+
+def test_a_uid_that_is_taken_elsewhere_is_told(talk: Talk) -> None:
+    talk.answers(refusal(409, "no-uid-conflict", CARDDAV), "PUT")
+    assert talk.run(talk.contacts.create(f"{BOOK}new.vcf", NEW)) is None
+
+
+def test_412_for_a_place_that_is_free_means_a_bad_card(talk: Talk) -> None:
+    talk.answers(refusal(412, "valid-address-data", CARDDAV), "PUT")
+    said = talk.fails(SenderFailed, talk.contacts.create(f"{BOOK}new.vcf", NEW))
+    assert "refuses the card" in said
+    assert "valid-address-data" in said
+
+
+# Deleting
+
+
+def test_a_card_that_has_changed_is_not_deleted(talk: Talk) -> None:
+    stored = read(talk)
+    talk.sandbox.put_card(vcard("bob", "TITLE:x"), "bob.vcf")
+    assert not talk.run(talk.contacts.delete(stored))
+    assert BOB in talk.sandbox.cards()
+
+
+def test_a_card_that_is_gone_is_deleted(talk: Talk) -> None:
+    stored = read(synced(talk))
+    talk.sandbox.delete_card(BOB)
+    talk.answers(Answer(404), "DELETE")
+    assert talk.run(talk.contacts.delete(stored))
+    assert talk.contacts.book.get(BOB) is None
+
+
+def test_a_card_that_may_not_be_deleted_is_its_senders_failure(talk: Talk) -> None:
+    stored = read(talk)
+    talk.answers(Answer(403), "DELETE")
+    assert "(403)" in talk.fails(SenderFailed, talk.contacts.delete(stored))
+
+
+@pytest.mark.parametrize(
+    ("card", "says"),
+    [(None, "has been deleted"), (UnsafeCard("it is vCard 2.1"), "is left alone: it is vCard 2.1")],
+)
+def test_a_card_that_cannot_be_worked_with_is_its_senders_failure(
+    card: UnsafeCard | None, says: str
+) -> None:
+    with pytest.raises(SenderFailed, match=says):
+        usable(card, BOB)
