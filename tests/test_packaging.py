@@ -1,0 +1,263 @@
+"""What is packaged says what the program does: its manual, completions, catalog and units."""
+
+import argparse
+import ast
+import functools
+import json
+import re
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mailroom import __version__, cli
+from mailroom.engine.journal import MESSAGE_IDS, Level, text_line
+
+PROJECT = Path(__file__).resolve().parents[1]
+PACKAGING = PROJECT / "packaging"
+UNITS = PROJECT / "systemd"
+
+# Command -> its options, without their dashes; every command has --help.
+Options = dict[str, set[str]]
+
+
+def commands() -> dict[str, argparse.ArgumentParser]:
+    [subparsers] = [
+        action
+        for action in cli._parser()._actions
+        if isinstance(action, argparse._SubParsersAction)
+    ]
+    return dict(subparsers.choices)
+
+
+def options() -> Options:
+    return {
+        name: {
+            option.removeprefix("--")
+            for action in parser._actions
+            for option in action.option_strings
+            if option not in {"-h", "--help"}
+        }
+        for name, parser in commands().items()
+    }
+
+
+def blocks(text: str, heading: str) -> dict[str, str]:
+    """What follows each line that matches ``heading``, by the heading's group."""
+    _, *parts = re.split(heading, text, flags=re.MULTILINE)
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+def manual(page: str) -> str:
+    return (PACKAGING / "man" / page).read_text()
+
+
+def test_the_manual_has_exactly_the_commands_and_options_that_there_are() -> None:
+    _, text = manual("mailroom.1").split("\n.Sh COMMANDS\n")
+    listed, common = text.split("\nOptions that several commands have:\n")
+    documented = {
+        name: set(re.findall(r"Fl -([a-z-]+)", block))
+        for name, block in blocks(listed, r"^\.It Cm (\S+)").items()
+    }
+    assert documented == options()
+    explained = set(re.findall(r"^\.It Fl -([a-z-]+)", listed + common, re.MULTILINE))
+    assert explained == set.union(*options().values())
+
+
+@pytest.mark.parametrize("command", options())
+def test_bash_completes_the_options_of_each_command(command: str) -> None:
+    assert bash_offers("mailroom", command, "") == {
+        f"--{option}" for option in {*options()[command], "help"}
+    }
+
+
+def test_bash_completes_the_commands() -> None:
+    assert bash_offers("mailroom", "") == {*options(), "--help"}
+    assert bash_offers("mailroom", "st") == {"status"}
+
+
+def bash_offers(*words: str) -> set[str]:
+    script = 'source "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _mailroom; '
+    printed = 'printf "%s\\n" "${COMPREPLY[@]}"'
+    completion = str(PACKAGING / "completion/bash/mailroom")
+    result = subprocess.run(
+        ["bash", "-c", script + printed, completion, *words],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(result.stdout.split())
+
+
+def test_zsh_completes_commands_and_options_in_the_words_of_the_help() -> None:
+    text = (PACKAGING / "completion/zsh/_mailroom").read_text()
+    listed = dict(re.findall(r"^    '([a-z]+):(.*)'$", text, re.MULTILINE))
+    assert listed == {name: parser.description for name, parser in commands().items()}
+    variables = dict(re.findall(r"^local (\w+)='(?:\(.*\))?--([a-z-]+)\[", text, re.MULTILINE))
+    branches = re.findall(r"^ +([a-z]+)\) _arguments (.*) ;;$", text, re.MULTILINE)
+    offered = {
+        name: {variables[variable] for variable in re.findall(r"\$(\w+)", arguments)} - {"help"}
+        for name, arguments in branches
+    }
+    assert offered == options()
+
+
+def test_the_catalog_explains_exactly_the_message_ids() -> None:
+    assert set(catalog()) == set(MESSAGE_IDS.values())
+
+
+@pytest.mark.parametrize("event", MESSAGE_IDS)
+def test_an_entry_of_the_catalog_has_a_subject_and_only_fields_that_are_logged(event: str) -> None:
+    entry = catalog()[MESSAGE_IDS[event]]
+    head, _, text = entry.strip().partition("\n\n")
+    assert head.startswith("Subject: ")
+    assert "\nDefined-By: Mailroom" in head
+    assert text
+    used = set(re.findall(r"@([A-Z_]+)@", entry))
+    assert used <= {f"MAILROOM_{field.upper()}" for field in logged_fields()}
+    assert not re.findall(r"^.{77,}$", text, re.MULTILINE)  # journalctl puts three more before it
+
+
+def catalog() -> dict[str, str]:
+    return blocks((PACKAGING / "mailroom.catalog").read_text(), r"^-- ([0-9a-f]{32})$")
+
+
+def log_calls() -> Iterator[ast.Call]:
+    """Every call in the program that may log: by the name of a level, or through ``report``."""
+    for path in (PROJECT / "mailroom").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and node.args and _is_event(node.args[0]):
+                yield node
+
+
+def _is_event(argument: ast.expr) -> bool:
+    match argument:
+        case ast.Constant(value=str(text)):
+            return re.fullmatch(r"[a-z]+_[a-z_]+", text) is not None
+        case ast.Name(id=name):
+            return name == "event"
+        case _:
+            return False
+
+
+@functools.cache
+def logged_fields() -> set[str]:
+    plain = {keyword.arg for call in log_calls() for keyword in call.keywords if keyword.arg}
+    return plain | {"name", "contact_name"}  # poll.py hands these on as **names
+
+
+def test_logcheck_keeps_quiet_about_what_is_only_information() -> None:
+    informed = {
+        call.args[0].value
+        for call in log_calls()
+        if isinstance(call.func, ast.Attribute)
+        and call.func.attr == "info"
+        and isinstance(call.args[0], ast.Constant)
+    }
+    assert "service_started" in informed
+    told = {event for event in informed if is_ignored(Level.INFO, str(event))}
+    assert told == informed
+    loud = set(MESSAGE_IDS) - informed - {"eventsource_unavailable"}
+    assert not {event for event in loud if is_ignored(Level.WARNING, event)}
+
+
+def is_ignored(level: Level, event: str) -> bool:
+    line = f"Nov  9 07:00:00 host mailroom[1]: {text_line(level, event, {'sender': 'a@b.c'})}"
+    rules = str(PACKAGING / "debian/mailroom.logcheck.ignore.server")
+    result = subprocess.run(["grep", "-qE", "-f", rules], input=line, text=True, check=False)
+    return result.returncode == 0
+
+
+def schema_keys() -> set[str]:
+    schema = json.loads((PROJECT / "mailroom/schema/config.schema.json").read_text())
+    sections = {**schema["properties"], "Categories": schema["$defs"]["category"]}
+    return {f"{name}.{key}" for name, section in sections.items() for key in section["properties"]}
+
+
+def test_the_manual_of_the_file_has_exactly_the_keys_of_the_schema() -> None:
+    sections = blocks(manual("mailroom.yaml.5"), r"^\.Ss (\S+)$")
+    assert schema_keys() == {
+        f"{section}.{key}"
+        for section, text in sections.items()
+        for key in re.findall(r"^\.It Va (\w+)$", text, re.MULTILINE)
+    }
+
+
+def test_the_documentation_of_the_file_has_exactly_the_keys_of_the_schema() -> None:
+    text = (PROJECT / "docs/configuration.md").read_text()
+    _, keys = text.split("\n## Keys\n")
+    keys, *_ = keys.split("\n## ")
+    keys = keys.replace("A category is a name, or a mapping of:", "### `Categories`")
+    assert schema_keys() == {
+        f"{section}.{key}"
+        for section, part in blocks(keys, r"^### `(\w+)`$").items()
+        for key in re.findall(r"^\| `(\w+)` \|", part, re.MULTILINE)
+    }
+
+
+def directives(unit: str) -> list[str]:
+    lines = (UNITS / unit).read_text().splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+# What an instance has of its own. All else it has in common, hardening above all.
+OF_AN_INSTANCE = (
+    ("screener", "screener for %i"),
+    ("status socket", "status socket for %i"),
+    ("mailroom.socket", "mailroom@%i.socket"),
+    ("/etc/mailroom/mailroom.yaml", "/etc/mailroom/%i.yaml"),
+    ("/usr/bin/mailroom run", "/usr/bin/mailroom run --config /etc/mailroom/%i.yaml"),
+    (":mailroom.", ":mailroom.%i."),
+    ("/run/mailroom/", "/run/mailroom/%i/"),
+    ("DynamicUser=yes", "DynamicUser=yes\nUser=mailroom-%i"),
+)
+
+
+@pytest.mark.parametrize("kind", ["service", "socket"])
+def test_an_instance_is_the_service_but_for_what_is_its_own(kind: str) -> None:
+    expected = "\n".join(directives(f"mailroom.{kind}"))
+    for plain, own in OF_AN_INSTANCE:
+        expected = expected.replace(plain, own)
+    assert directives(f"mailroom@.{kind}") == expected.split("\n")
+
+
+def test_the_user_unit_says_nothing_that_the_service_does_not() -> None:
+    of_a_user = {
+        "ConditionPathExists=%E/mailroom/mailroom.yaml",
+        "ExecStart=/usr/bin/mailroom run --config %E/mailroom/mailroom.yaml",
+        "Environment=CREDENTIALS_DIRECTORY=%E/mailroom",
+        "WantedBy=default.target",
+    }
+    assert set(directives("user/mailroom.service")) - set(directives("mailroom.service")) == (
+        of_a_user
+    )
+
+
+def test_the_user_unit_has_all_walls_that_are_made_of_system_calls() -> None:
+    made_of_system_calls = re.compile(
+        r"UMask|NoNewPriv|RestrictSUID|RestrictNamesp|RestrictReal|LockPers|RestrictAddr"
+        r"|MemoryDeny|SystemCall"
+    )
+    walls = [line for line in directives("mailroom.service") if made_of_system_calls.match(line)]
+    assert [line for line in directives("user/mailroom.service") if line in walls] == walls
+
+
+def test_the_group_of_the_socket_is_made_and_is_not_named_like_a_unit() -> None:
+    [group] = re.findall(r"^SocketGroup=(.*)$", "\n".join(directives("mailroom.socket")), re.M)
+    sysusers = (PACKAGING / "sysusers.d/mailroom-status.conf").read_text()
+    assert f"\ng {group} -" in sysusers
+    assert group != "mailroom"  # systemd refuses DynamicUser= where there is a group of its name
+
+
+def test_the_package_has_the_version_of_the_program() -> None:
+    first, *_ = (PACKAGING / "debian/changelog").read_text().splitlines()
+    assert first.startswith(f"mailroom ({__version__}) ")
+
+
+def test_every_folder_of_the_program_is_installed() -> None:
+    setuptools = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    folders = (path.parent for path in (PROJECT / "mailroom").rglob("*.py"))
+    packages = {".".join(folder.relative_to(PROJECT).parts) for folder in folders}
+    assert set(setuptools["packages"]) == packages
