@@ -1,7 +1,7 @@
 # `make` alone tells what there is. Everything happens in .venv, which packaging/venv.sh keeps.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint test-unit test-sandbox test-system clean
+.PHONY: help demo test lint test-unit test-sandbox test-system deb clean
 
 help:
 	@echo 'make demo            the main job on a mail server of its own (STAY=1: then play with it)'
@@ -11,6 +11,7 @@ help:
 	@echo 'make test-unit       on a virtual clock, no network'
 	@echo 'make test-sandbox    over loopback, and the demo'
 	@echo 'make test-system     as a unit on a booted Debian with Cyrus (root)'
+	@echo 'make deb             the Debian package, into dist/'
 	@echo 'make clean           remove what all these have made'
 
 demo:
@@ -25,6 +26,9 @@ lint test-unit test-sandbox test-system:
 	@packaging/venv.sh dev
 	@.venv/bin/python -m tests.layers $@
 
+deb:
+	@packaging/build-deb.sh
+
 clean:
-	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
