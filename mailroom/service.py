@@ -4,9 +4,9 @@ Here everything is wired together; nothing is decided. Any instant is a safe one
 (SPEC: the mail server is the only database), so a stop answers whom it owes an answer and ends.
 """
 
+import contextlib
 import os
 import signal
-import socket
 import time
 import traceback
 from collections.abc import Mapping
@@ -60,8 +60,7 @@ class Service:
         self._notify = Notify()
         self._log = Log(choose_sink(environ))
         self._history = History(self._loop.clock.wall(), self._loop.now())
-        self._endpoint: Endpoint | None = None
-        self._own_listener: socket.socket | None = None
+        self._at_end = contextlib.ExitStack()
 
     def run(self) -> int:
         """Serve until a signal says stop; returns the exit code."""
@@ -85,11 +84,7 @@ class Service:
 
     def _start(self) -> None:
         config, who = self._read_configuration()
-        listener = inherited(self._environ, os.getpid())
-        if listener is None:
-            path = self._options.socket or socket_paths(self._environ)[0]
-            listener = self._own_listener = listen(path)
-        self._endpoint = Endpoint(self._loop, listener, self._answerer())
+        self._listen()
         self._open_account(config, who)
         interval = watchdog_interval(self._environ, os.getpid())
         if interval is not None:
@@ -98,12 +93,16 @@ class Service:
         self._log.info("service_started", version=__version__, account=config.jmap.url)
         self._tell_systemd()
 
+    def _listen(self) -> None:
+        """Serve the status socket until the end, when whoever is owed an answer gets it."""
+        given = inherited(self._environ, os.getpid())
+        listener = given or listen(self._options.socket or socket_paths(self._environ)[0])
+        self._at_end.callback(Endpoint(self._loop, listener, self._answerer()).drain)
+        if given is None:
+            self._at_end.callback(unlisten, listener)
+
     def _stop(self) -> None:
-        """Answer whom we owe an answer, and leave nothing behind."""
-        if self._own_listener:
-            unlisten(self._own_listener)
-        if self._endpoint:
-            self._endpoint.drain()
+        self._at_end.close()
         self._log.info("service_stopped", polls=self._history.totals.poll_count)
 
     def _read_configuration(self) -> tuple[Config, Logins]:
