@@ -74,7 +74,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     setup = add("setup", _setup, "show the mailboxes, labels and groups that are missing")
     setup.add_argument("--apply", action="store_true", help="create what is missing")
-    for sub in (run, check, config, triage, setup):
+    reset = add("reset", _reset, "show what it takes to undo everything that Mailroom did")
+    reset.add_argument("--apply", action="store_true", help="undo it; asks once")
+    reset.add_argument("--yes", action="store_true", help="do not ask")
+    for sub in (run, check, config, triage, setup, reset):
         sub.add_argument("--config", metavar="FILE", help="the configuration file")
     status = add("status", _status, "show how the running service is")
     status.add_argument("--json", action="store_true", help="print the answer of /status as it is")
@@ -82,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
         "--watch", action="store_true", help="then a line per poll that happens and per triage"
     )
     poll = add("poll", _poll, "make the running service poll now")
-    for sub in (run, status, poll, triage):
+    for sub in (run, status, poll, triage, reset):
         sub.add_argument("--socket", metavar="PATH", type=Path, help="the status socket")
     demo = add("demo", _demo, "show the service at work on a mail server of its own")
     demo.add_argument("--stay", action="store_true", help="go on running, to play with")
@@ -160,6 +163,14 @@ def _setup(options: argparse.Namespace) -> int:
     from mailroom.terminal.setup import show_setup  # noqa: PLC0415 - brings rich
 
     return show_setup(options.config, os.environ, apply=options.apply)
+
+
+def _reset(options: argparse.Namespace) -> int:
+    from mailroom.engine.sockets import socket_paths  # noqa: PLC0415
+    from mailroom.terminal.reset import show_reset  # noqa: PLC0415 - brings rich
+
+    sockets = [options.socket] if options.socket else socket_paths(os.environ)
+    return show_reset(options.config, os.environ, sockets, apply=options.apply, is_sure=options.yes)
 
 
 def _version(_options: argparse.Namespace) -> int:

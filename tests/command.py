@@ -1,11 +1,17 @@
 """A place where commands run against one sandbox, on a virtual clock, and can be killed."""
 
+import contextlib
+import json
+import socket
+import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mailroom.engine.credentials import Basic, Logins
+from mailroom.cli import main
+from mailroom.engine.credentials import Basic, Bearer, Logins
 from mailroom.engine.loop import Loop
 from mailroom.rules.config import from_data
 from mailroom.rules.health import Totals
@@ -45,9 +51,10 @@ class Site:
 
     def desk(self) -> Desk:
         """A new process, which knows nothing."""
-        loop, login = Loop(self.clock), Basic("alice", "secret")
-        http = DirectHttp(loop, self.sandbox)
-        talks = converse(loop, http, self.config, Logins(login, login), Totals())
+        loop, password = Loop(self.clock), Basic("alice", "secret")
+        is_bearer = self.sandbox.profile.jmap_authentication == "Bearer"
+        who = Logins(Bearer("alice-token") if is_bearer else password, password)
+        talks = converse(loop, DirectHttp(loop, self.sandbox), self.config, who, Totals())
         return Desk(loop, self.config, talks)
 
     def kill_at(self, request: int, *, is_handled: bool) -> None:
@@ -86,3 +93,48 @@ def killed_anywhere(
             work(site)
             moment = "after" if is_handled else "before"
             yield site, f"killed {moment} request {number} of {count}"
+
+
+class Answering:
+    """A status socket at ``path`` where a service answers for ``account``."""
+
+    def __init__(self, path: Path, account: str) -> None:
+        self._path = path
+        self._answer = json.dumps({"account": account}).encode()
+
+    def __enter__(self) -> "Answering":
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(self._path))
+        self._listener.listen()
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._listener.close()
+
+    def _serve(self) -> None:
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(self._answer)}\r\n\r\n".encode()
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                with connection:
+                    connection.recv(4096)
+                    connection.sendall(head + self._answer)
+
+
+class Shell:
+    """The commands themselves, run in this process against a sandbox on the loopback."""
+
+    def __init__(self, site: Site, url: str, directory: Path) -> None:
+        self.site = site
+        self.socket = directory / "status.sock"
+        self._config = directory / "mailroom.yaml"
+        self._config.write_text(
+            f"jmap: {{url: '{url}', username: alice}}\ncarddav: {{url: '{url}'}}\n"
+        )
+
+    def run(self, command: str, *arguments: str) -> int:
+        return main([command, "--config", str(self._config), *arguments])

@@ -1,16 +1,19 @@
 """Setup: what is missing, what is in the way, and that anything can happen in between."""
 
+import gc
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mailroom.rules.config import Config, from_data
 from mailroom.rules.setup import Item, Kind, Status, plan_mailboxes
-from mailroom.sandbox import CYRUS_3_10, SMALL_LIMITS, Fault, Profile, Sandbox
+from mailroom.sandbox import CYRUS_3_10, SMALL_LIMITS, Fault, Profile, Sandbox, serve
 from mailroom.wire.jmap import Mailbox
 from mailroom.work.check import Check
 from mailroom.work.setup import Setup
-from tests.command import Site, killed_anywhere
+from tests.command import Shell, Site, killed_anywhere
 
 CHILDREN = {
     "triage": {
@@ -220,9 +223,41 @@ def test_two_groups_of_one_name_are_refused() -> None:
     assert refused.reason == "there are 2 groups of this name: rename or delete the others"
 
 
+@pytest.fixture
+def _graveyard() -> Iterator[None]:
+    """What the killed processes had begun is over with the test."""
+    yield
+    gc.collect()
+
+
+@pytest.mark.usefixtures("_graveyard")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_killed_anywhere_and_run_again_it_ends_in_the_same_state() -> None:
     expected = Site(configuration=CHILDREN)
     apply(expected)
     states = paths(expected.sandbox), expected.sandbox.cards()
     for site, when in killed_anywhere(lambda: Site(configuration=CHILDREN), apply):
         assert (paths(site.sandbox), site.sandbox.cards()) == states, when
+
+
+@pytest.mark.sandbox
+def test_the_command_shows_first_and_creates_only_when_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MAILROOM_JMAP_PASSWORD", "secret")
+    monkeypatch.setenv("MAILROOM_CARDDAV_PASSWORD", "secret")
+    site = Site()
+    with serve(site.sandbox) as running:
+        shell = Shell(site, running.url, tmp_path)
+        before = paths(site.sandbox)
+        assert shell.run("setup") == 0
+        assert "26 to create: mailroom setup --apply" in capsys.readouterr().out
+        assert paths(site.sandbox) == before
+        assert shell.run("setup", "--apply") == 0
+        assert capsys.readouterr().out.endswith("26 created, 0 there already\n")
+        assert shell.run("setup") == 0
+        assert "Everything is there." in capsys.readouterr().out
+        site.sandbox.destroy_mailbox("Feed")
+        site.sandbox.create_mailbox("FEED")
+        assert shell.run("setup", "--apply") == 1
+        assert "mailbox       Feed: refused: there is FEED" in capsys.readouterr().out

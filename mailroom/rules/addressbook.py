@@ -29,6 +29,10 @@ class AddressBook:
     def __len__(self) -> int:
         return len(self._cards)
 
+    def __iter__(self) -> Iterator[Indexed]:
+        """Every card, by href."""
+        return (self._cards[href] for href in sorted(self._cards))
+
     def get(self, href: str) -> Indexed | None:
         return self._cards.get(href)
 

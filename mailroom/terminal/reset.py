@@ -1,0 +1,111 @@
+"""``mailroom reset``: what would be undone; with ``--apply``, asked once, and then undone."""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+
+from mailroom.engine.client import ask
+from mailroom.errors import MailroomError
+from mailroom.rules.config import Config
+from mailroom.rules.reset import Phase, RefileMails, Step
+from mailroom.terminal.desk import sit_down
+from mailroom.terminal.screen import plain
+from mailroom.work.reset import Fault, Reset
+
+_PHASES = {
+    Phase.MAIL: "mail",
+    Phase.GROUPS: "groups",
+    Phase.CONTACTS: "contacts",
+    Phase.PROVENANCE: "provenance",
+}
+_NOBODY = (FileNotFoundError, ConnectionRefusedError)
+_OK = 200
+
+
+def show_reset(
+    config_argument: str | None,
+    environ: Mapping[str, str],
+    sockets: Iterable[Path],
+    *,
+    apply: bool,
+    is_sure: bool,
+) -> int:
+    """Undo everything, or show what that would be; 1 if something could not be undone.
+
+    Raises MailroomError where it is refused: a service answers for this account at one of the
+    ``sockets``, or there is nobody to ask.
+    """
+    console = Console(highlight=False, soft_wrap=True)
+    desk = sit_down(config_argument, environ)
+    if apply:
+        _refuse_beside_a_service(sockets, desk.config)
+    reset = Reset(desk.loop, desk.config, desk.talks)
+    steps = desk.run(reset.plan())
+    for step in steps:
+        console.print(plain(step.text))
+    if not steps:
+        console.print("There is nothing to undo.")
+        return 0
+    if not apply:
+        console.print("This is what would be undone: mailroom reset --apply")
+        return 0
+    if not (is_sure or _confirmed()):
+        console.print("Nothing was changed.")
+        return 1
+    with _progress(console) as progress:
+        bars = {phase: _bar(progress, phase, steps) for phase in _PHASES}
+        faults = desk.run(
+            reset.apply(steps, lambda step: progress.advance(bars[step.phase], _size(step)))
+        )
+    return _show_end(console, faults)
+
+
+def _refuse_beside_a_service(sockets: Iterable[Path], config: Config) -> None:
+    """A service would triage what is being undone. One that cannot be asked may be one, too."""
+    account = config.jmap.username or config.jmap.url
+    for path in sockets:
+        try:
+            status, body = ask(path, "GET", "/status")
+        except MailroomError as error:
+            if isinstance(error.__cause__, _NOBODY):
+                continue
+            raise
+        if status != _OK or json.loads(body)["account"] == account:
+            raise MailroomError(
+                f"a service answers for {account} at {path}: stop it first "
+                "(systemctl stop mailroom.socket mailroom.service)"
+            )
+
+
+def _confirmed() -> bool:
+    if not sys.stdin.isatty():
+        raise MailroomError("reset --apply asks before it begins: without a terminal, add --yes")
+    return input("Undo all this? [y/N] ").strip().lower() in ("y", "yes")
+
+
+def _progress(console: Console) -> Progress:
+    columns = (TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn())
+    return Progress(*columns, console=console, disable=not console.is_terminal)
+
+
+def _bar(progress: Progress, phase: Phase, steps: Sequence[Step]) -> TaskID:
+    total = sum(_size(step) for step in steps if step.phase is phase)
+    return progress.add_task(_PHASES[phase], total=total, visible=total > 0)
+
+
+def _size(step: Step) -> int:
+    return len(step.patches) if isinstance(step, RefileMails) else 1
+
+
+def _show_end(console: Console, faults: Sequence[Fault]) -> int:
+    for fault in faults:
+        console.print(f"[red]✗[/] {plain(fault.step.text)}: {plain(fault.reason)}")
+    if faults:
+        console.print("The rest is undone: run it again.")
+        return 1
+    console.print("Done. Mailboxes, labels, groups and routing rules are still there.")
+    return 0

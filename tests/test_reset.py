@@ -1,0 +1,347 @@
+"""Reset: everything as it was before, nothing deleted that anybody wrote, wherever it is killed."""
+
+import gc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from mailroom.engine.journal import Level, Log
+from mailroom.errors import LastingTrouble
+from mailroom.rules.reset import EmptyGroup, RefileMails, Step
+from mailroom.sandbox import CYRUS_3_10, PROFILES, SMALL_LIMITS, Fault, Profile, serve
+from mailroom.work.poll import Poller
+from mailroom.work.reset import Fault as Failed
+from mailroom.work.reset import Reset
+from tests.command import Answering, Shell, Site, killed_anywhere
+
+ALICE = (
+    "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:alice\r\nFN:Alice\r\nORG:Alice\r\nN:;Alice;;;\r\n"
+    "EMAIL:alice@example.org\r\nX-FOREIGN;TYPE=a:kept\r\nNOTE:met in Oslo\r\nEND:VCARD\r\n"
+)
+
+
+def ready(profile: Profile = CYRUS_3_10) -> Site:
+    site = Site(profile)
+    for name in ("Inbox", "Archive", "Trash", "Junk", "Sent", "Drafts"):
+        site.sandbox.destroy_mailbox(name)
+    site.sandbox.standard_account()
+    site.sandbox.create_mailbox("Own")
+    return site
+
+
+def poll(site: Site) -> None:
+    """What the service does about the labels."""
+    desk = site.desk()
+    log = Log(lambda *_: True, Level.ERROR)
+    desk.run(Poller(desk.loop, desk.config, desk.talks.mail, desk.talks.contacts, log).poll())
+
+
+def triage(site: Site, sender: str, label: str, mails: int = 1) -> list[str]:
+    ids = [site.sandbox.deliver(sender) for _ in range(mails)]
+    site.sandbox.label(ids[0], label)
+    poll(site)
+    return ids
+
+
+def plan(site: Site) -> tuple[Step, ...]:
+    desk = site.desk()
+    return desk.run(Reset(desk.loop, desk.config, desk.talks).plan())
+
+
+def reset(site: Site) -> tuple[Failed, ...]:
+    desk = site.desk()
+    work = Reset(desk.loop, desk.config, desk.talks)
+    steps = desk.run(work.plan())
+    told: list[Step] = []
+    faults = desk.run(work.apply(steps, told.append))
+    assert {id(step) for step in told} <= {id(step) for step in steps}
+    return faults
+
+
+def mails(site: Site) -> dict[str, set[str]]:
+    return {mail_id: site.sandbox.mailboxes_of(mail_id) for mail_id in site.sandbox._store.mails}
+
+
+def uses_of_force(site: Site) -> list[bytes]:
+    """From now on, the requests that could delete mail."""
+    found: list[bytes] = []
+    words = (b'"destroy"', b"onDestroyRemoveEmails", b'"mailboxIds":')
+
+    def look(_entry: object, request: object) -> None:
+        body = getattr(request, "body")  # noqa: B009
+        found.extend([body] if b"/set" in body and any(word in body for word in words) else [])
+
+    site.sandbox.before(look)
+    return found
+
+
+MAILS: dict[str, tuple[set[str], set[str]]] = {
+    "in a destination": ({"Feed"}, {"Screener"}),
+    "in the destinations of a chain": ({"Person", "Imbox"}, {"Screener"}),
+    "came to Inbox as well": ({"Inbox", "Imbox"}, {"Screener", "Inbox"}),
+    "in a destination, filed elsewhere too": ({"Feed", "Own"}, {"Screener", "Own"}),
+    "waits with a label": ({"Screener", "@ToFeed"}, {"Screener"}),
+    "moved to a label": ({"@ToFeed"}, {"Screener"}),
+    "only an error label": ({"@MailroomError"}, {"Screener"}),
+    "all labels": ({"@ToFeed", "@ToScreener", "@MailroomError", "@MailroomWarning"}, {"Screener"}),
+    "filed elsewhere with a label": ({"Archive", "@ToJail"}, {"Archive"}),
+    "in Inbox with a warning": ({"Inbox", "@MailroomWarning"}, {"Inbox"}),
+    "everywhere": ({"Screener", "Feed", "Own", "@ToFeed"}, {"Screener", "Own"}),
+    "waits": ({"Screener"}, {"Screener"}),
+    "in Inbox": ({"Inbox"}, {"Inbox"}),
+    "in Trash": ({"Trash"}, {"Trash"}),
+    "the user's own folder": ({"Own"}, {"Own"}),
+}
+
+
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=lambda each: each.name)
+def test_where_mail_goes(profile: Profile) -> None:
+    site = ready(profile)
+    ids = {case: site.sandbox.deliver("a@b.org", mailbox=there) for case, (there, _) in
+           MAILS.items()}  # fmt: skip
+    assert reset(site) == ()
+    assert {case: site.sandbox.mailboxes_of(mail_id) for case, mail_id in ids.items()} == {
+        case: after for case, (_, after) in MAILS.items()
+    }
+    assert plan(site) == ()
+
+
+def everything_happened(profile: Profile = CYRUS_3_10) -> Site:
+    """Contacts that were made, edited, adopted, marked by half; mail everywhere; labels left."""
+    site = ready(profile)
+    sandbox = site.sandbox
+    sandbox.put_card(ALICE, "alice.vcf")
+    for there, _ in MAILS.values():
+        sandbox.deliver("zoe@example.org", mailbox=there & {"Inbox", "Own", "Trash"} or "Archive")
+    triage(site, "Alice <alice@example.org>", "@ToPerson", 3)
+    triage(site, "Bob <bob@example.org>", "@ToFeed", 25)
+    triage(site, "Carl <carl@example.org>", "@ToTruck", 2)
+    triage(site, "Dora <dora@example.org>", "@ToImbox", 2)
+    edit(site, "Carl", lambda text: text.replace("FN:Carl", "FN:Carl\r\nTEL:+47 1"))
+    edit(site, "Dora", lambda text: _without_lines(text, "NOTE", "X-MAILROOM"))
+    sandbox.label(sandbox.deliver("eve@example.org"), "@ToJail")
+    return site
+
+
+def edit(site: Site, name: str, change: Callable[[str], str]) -> None:
+    [(href, text)] = [item for item in site.sandbox.cards().items() if f"FN:{name}\r" in item[1]]
+    site.sandbox.put_card(change(text), href.rpartition("/")[2])
+
+
+def _without_lines(text: str, *starts: str) -> str:
+    unfolded = text.replace("\r\n ", "")
+    return "".join(line for line in unfolded.splitlines(True) if not line.startswith(starts))
+
+
+def contacts(site: Site) -> dict[str, str]:
+    cards = site.sandbox.cards().values()
+    return {text.split("FN:")[1].split("\r")[0]: text for text in cards if ":group" not in text}
+
+
+def test_contacts_go_or_stay_by_whose_they_are() -> None:
+    site = everything_happened()
+    texts = [step.text for step in plan(site)]
+    assert reset(site) == ()
+    left = contacts(site)
+    assert set(left) == {"Alice", "Carl", "Dora"}
+    assert left["Alice"] == ALICE
+    assert "TEL:+47 1" in left["Carl"]
+    assert "ailroom" not in left["Carl"].replace("PRODID:-//Mailroom//EN", "").lower()
+    assert "contact Bob: made by Mailroom, nobody has edited it: deleted" in texts
+    for edited in ("Carl", "Dora"):
+        assert f"contact {edited}: made by Mailroom, but edited: stays, without the note" in texts
+    for group in (*(each.contact_group for each in site.config.triage.categories), "Mailroom"):
+        assert site.sandbox.group_members(group) == set()
+
+
+def test_the_dry_run_says_exactly_what_is_done_and_writes_nothing() -> None:
+    site = everything_happened()
+    before = mails(site), site.sandbox.cards()
+    steps = plan(site)
+    assert (mails(site), site.sandbox.cards()) == before
+    assert plan(site) == steps
+    desk = site.desk()
+    work = Reset(desk.loop, desk.config, desk.talks)
+    told: list[Step] = []
+    assert desk.run(work.apply(desk.run(work.plan()), told.append)) == ()
+    assert sorted(step.text for step in told) == sorted(step.text for step in steps)
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
+    monkeypatch.setenv("MAILROOM_JMAP_PASSWORD", "secret")
+    monkeypatch.setenv("MAILROOM_CARDDAV_PASSWORD", "secret")
+    site = ready()
+    triage(site, "Bob <bob@example.org>", "@ToFeed", 3)
+    with serve(site.sandbox) as running:
+        yield Shell(site, running.url, tmp_path)
+
+
+@pytest.fixture
+def _graveyard() -> Iterator[None]:
+    """What the killed processes had begun is over with the test."""
+    yield
+    gc.collect()
+
+
+@pytest.mark.parametrize("profile", [CYRUS_3_10, SMALL_LIMITS], ids=lambda each: each.name)
+@pytest.mark.usefixtures("_graveyard")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_killed_anywhere_and_run_again_it_ends_in_the_same_state(profile: Profile) -> None:
+    expected = everything_happened(profile)
+    reset(expected)
+    states = mails(expected), expected.sandbox.cards()
+    for site, when in killed_anywhere(lambda: everything_happened(profile), reset):
+        assert (mails(site), site.sandbox.cards()) == states, when
+
+
+@pytest.mark.parametrize("profile", [CYRUS_3_10, SMALL_LIMITS], ids=lambda each: each.name)
+def test_2500_mails_within_the_limits_and_never_by_force(profile: Profile) -> None:
+    site = ready(profile)
+    ids = {site.sandbox.deliver("a@b.org", mailbox="Feed") for _ in range(2500)}
+    force, before = uses_of_force(site), len(site.sandbox.log.entries)
+    assert reset(site) == ()
+    assert site.sandbox.mails_in("Screener") == ids
+    assert site.sandbox.mails_in("Feed") == set()
+    assert force == []
+    requests = site.sandbox.log.since(before)
+    assert {entry.status for entry in requests} <= {200, 207, 301}
+
+
+def test_other_groups_and_cards_are_not_touched() -> None:
+    site = everything_happened()
+    own = ALICE.replace("NOTE:met in Oslo", "KIND:group").replace("alice", "choir")
+    site.sandbox.put_card(own.replace("END", "MEMBER:urn:uuid:alice\r\nEND"), "choir.vcf")
+    site.sandbox.put_card(ALICE.replace("alice", "otto").replace("Alice", "Otto"), "otto.vcf")
+    site.sandbox.put_card("BEGIN:VCARD\r\nVERSION:2.1\r\nEND:VCARD\r\n", "old.vcf")
+    names = ("choir.vcf", "otto.vcf", "old.vcf")
+    kept = {href: text for href, text in site.sandbox.cards().items() if href.endswith(names)}
+    reset(site)
+    assert kept.items() <= site.sandbox.cards().items()
+    assert len(kept) == 3
+
+
+def test_a_contact_that_is_edited_while_it_is_to_be_deleted_stays() -> None:
+    site = ready()
+    triage(site, "Bob <bob@example.org>", "@ToFeed")
+    edits: list[str] = []
+
+    def slip_in(entry: object, _request: object) -> None:
+        if getattr(entry, "method") == "DELETE" and not edits:  # noqa: B009
+            edits.append("once")
+            edit(site, "Bob", lambda text: text.replace("FN:Bob", "FN:Bob\r\nTEL:+47 1"))
+
+    site.sandbox.before(slip_in)
+    assert reset(site) == ()
+    assert "TEL:+47 1" in contacts(site)["Bob"]
+    assert "— Mailroom —" not in contacts(site)["Bob"]
+
+
+def test_a_member_that_joins_while_the_group_is_emptied_goes_as_well() -> None:
+    site = ready()
+    triage(site, "Bob <bob@example.org>", "@ToFeed")
+    joined: list[str] = []
+
+    def slip_in(entry: object, _request: object) -> None:
+        if getattr(entry, "method") == "PUT" and not joined:  # noqa: B009
+            joined.append("once")
+            member = "X-ADDRESSBOOKSERVER-MEMBER:urn:uuid:late\r\nEND"
+            edit(site, "Feed", lambda text: text.replace("END", member))
+
+    site.sandbox.before(slip_in)
+    assert reset(site) == ()
+    assert site.sandbox.group_members("Feed") == set()
+
+
+def test_one_failure_does_not_keep_the_others_and_the_next_run_does_the_rest() -> None:
+    site = everything_happened()
+    site.sandbox.faults.add(Fault(method="DELETE", breaks="before", times=1))
+    faults = reset(site)
+    assert [fault.step.text.partition(":")[0] for fault in faults] == [
+        "contact Bob", "group Mailroom",
+    ]  # fmt: skip
+    assert set(contacts(site)) == {"Alice", "Bob", "Carl", "Dora"}
+    assert site.sandbox.mails_in("Feed") == set()
+    assert reset(site) == ()
+    assert plan(site) == ()
+
+
+def test_without_a_screener_nothing_is_begun() -> None:
+    site = ready()
+    triage(site, "Bob <bob@example.org>", "@ToFeed")
+    site.sandbox.destroy_mailbox("Screener")
+    before = mails(site), site.sandbox.cards()
+    with pytest.raises(LastingTrouble, match="run mailroom setup"):
+        reset(site)
+    assert (mails(site), site.sandbox.cards()) == before
+
+
+def test_an_account_that_lacks_mailboxes_and_groups_is_reset_as_far_as_it_goes() -> None:
+    site = ready()
+    triage(site, "Bob <bob@example.org>", "@ToFeed")
+    for name in ("@ToJail", "@MailroomError", "Jail"):
+        site.sandbox.destroy_mailbox(name)
+    for href, text in site.sandbox.cards().items():
+        if "FN:Jail" in text or "FN:Mailroom" in text:
+            site.sandbox.delete_card(href)
+    assert reset(site) == ()
+    assert plan(site) == ()
+    assert contacts(site) == {}
+
+
+def test_an_account_that_was_never_set_up_has_nothing_to_undo() -> None:
+    assert plan(Site()) == ()
+
+
+def test_steps_are_in_the_order_that_lets_another_run_go_on() -> None:
+    kinds = [type(step) for step in plan(everything_happened())]
+    assert kinds[0] is RefileMails
+    assert kinds[-1] is EmptyGroup
+    assert kinds == sorted(kinds[:-1], key=_order) + kinds[-1:]
+
+
+def _order(kind: type) -> int:
+    return {RefileMails: 0, EmptyGroup: 1}.get(kind, 2)
+
+
+@pytest.mark.sandbox
+def test_the_command_shows_first_and_undoes_only_when_told(
+    shell: Shell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at = ("--socket", str(shell.socket))
+    before = mails(shell.site)
+    assert shell.run("reset", *at) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0] == "3 mails: back to Screener"
+    assert shown[-1] == "This is what would be undone: mailroom reset --apply"
+    assert mails(shell.site) == before
+    assert shell.run("reset", *at, "--apply", "--yes") == 0
+    done = capsys.readouterr().out.splitlines()
+    assert done[:-1] == shown[:-1]
+    assert set(map(frozenset, mails(shell.site).values())) == {frozenset({"Screener"})}
+    assert shell.run("reset", *at, "--apply", "--yes") == 0
+    assert capsys.readouterr().out == "There is nothing to undo.\n"
+
+
+@pytest.mark.sandbox
+def test_without_a_terminal_and_without_yes_it_is_refused(
+    shell: Shell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = mails(shell.site)
+    assert shell.run("reset", "--apply", "--socket", str(shell.socket)) == 1
+    assert "add --yes" in capsys.readouterr().err
+    assert mails(shell.site) == before
+
+
+@pytest.mark.sandbox
+@pytest.mark.parametrize(("account", "code"), [("alice", 1), ("bob", 0)])
+def test_beside_a_service_for_this_account_it_is_refused(
+    shell: Shell, capsys: pytest.CaptureFixture[str], account: str, code: int
+) -> None:
+    with Answering(shell.socket, account):
+        arguments = ("--apply", "--yes", "--socket", str(shell.socket))
+        assert shell.run("reset", *arguments) == code
+    refused = "a service answers for alice" in capsys.readouterr().err
+    assert refused is (account == "alice")
+    assert (shell.site.sandbox.mails_in("Feed") == set()) is not refused
