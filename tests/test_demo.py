@@ -13,11 +13,15 @@ import pytest
 pytestmark = pytest.mark.sandbox
 
 _ROOT = Path(__file__).parents[1]
-_WITHOUT_RADICALE = """
-import importlib.util, sys
-find_spec = importlib.util.find_spec
-importlib.util.find_spec = lambda name, *more: None if name == "radicale" else find_spec(name)
+_WITH_RADICALE = """
+import sys
+from importlib import metadata
 from mailroom.cli import main
+
+def version(name):
+    raise metadata.PackageNotFoundError(name)
+
+metadata.version = (lambda name: sys.argv[1]) if sys.argv[1:] else version
 sys.exit(main(["demo"]))
 """
 
@@ -161,12 +165,16 @@ def test_stay_ends_in_good_order_on_ctrl_c(tmp_path: Path) -> None:
     assert demo.leftovers() == []
 
 
-def test_without_radicale_one_line_says_what_to_install() -> None:
+@pytest.mark.parametrize("version", [(), ("3.1.8",), ("3.5.0.dev1",)])
+def test_without_a_new_radicale_one_line_says_what_to_install(version: tuple[str, ...]) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", _WITHOUT_RADICALE], cwd=_ROOT, capture_output=True, text=True,
+        [sys.executable, "-c", _WITH_RADICALE, *version],
+        cwd=_ROOT,
+        capture_output=True,
+        text=True,
         check=False,
-    )  # fmt: skip
+    )
     assert done.returncode == 1
     assert done.stdout == ""
     [line] = done.stderr.splitlines()
-    assert "apt-get install python3-radicale" in line
+    assert "pip install 'Radicale>=3.9'" in line

@@ -3,9 +3,12 @@
 It checks everything that it shows. Nothing of the service imports it.
 """
 
-import importlib.util
+from importlib import metadata
 
 from mailroom.errors import MailroomError
+
+# The sandbox's address book stands on its storage interface.
+_RADICALE = (3, 9)
 
 
 def demo(stay: bool = False) -> int:
@@ -14,11 +17,21 @@ def demo(stay: bool = False) -> int:
     ``stay``: leave everything running at the end, with a prompt to play at.
     Raises MailroomError where the demo cannot run.
     """
-    if importlib.util.find_spec("radicale") is None:
+    if not _has_radicale():
+        needed = ".".join(map(str, _RADICALE))
         raise MailroomError(
-            "the demo brings its own mail server, and that needs Radicale: "
-            "apt-get install python3-radicale, or pip install radicale"
+            f"the demo brings its own mail server, which needs Radicale {needed} or newer: "
+            f"pip install 'Radicale>={needed}', or run make demo in a checkout of Mailroom"
         )
     from mailroom.demo.play import play  # noqa: PLC0415 - not to be imported without Radicale
 
     return play(stay)
+
+
+def _has_radicale() -> bool:
+    try:
+        found = metadata.version("radicale")
+    except metadata.PackageNotFoundError:
+        return False
+    major, minor, *_ = found.split(".")
+    return (int(major), int(minor)) >= _RADICALE
