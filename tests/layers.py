@@ -56,7 +56,7 @@ LAYERS: Mapping[str, Layer] = {
     "lint": Layer(_LINT),
     "test-unit": Layer((("pytest", "-m", "not sandbox and not system"),)),
     "test-sandbox": Layer((("pytest", "-m", "sandbox"),)),
-    "test-system": Layer((("pytest", "-m", "system"),), _system_obstacle),
+    "test-system": Layer((("pytest", "-m", "system", "tests/system"),), _system_obstacle),
 }
 
 
