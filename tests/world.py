@@ -1,11 +1,13 @@
 """A whole account in a bottle: the service's parts, a sandbox, and time that passes for free."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+from weakref import WeakSet
 
+from mailroom.engine.clock import Clock
 from mailroom.engine.credentials import Basic, Bearer, Logins
 from mailroom.engine.journal import Fields, Level, Log
-from mailroom.engine.loop import Loop
+from mailroom.engine.loop import Loop, Promise, Task
 from mailroom.errors import MailroomError
 from mailroom.rules.config import Config, from_data
 from mailroom.rules.health import healthz, status
@@ -14,16 +16,38 @@ from mailroom.work.account import Account, History
 from tests.direct import DirectHttp
 from tests.virtual import VirtualClock
 
+T = TypeVar("T")
+
 URL = "http://127.0.0.1"
+# For those who start hundreds of worlds: the discovery takes longer than a triage.
+BOOK = {"carddav": {"url": f"{URL}/dav/addressbooks/user/alice/Default/"}}
+
+
+class MortalLoop(Loop):
+    """A loop whose process can be killed: none of its tasks takes another step."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self._tasks: WeakSet[Task[Any]] = WeakSet()
+
+    def spawn(self, coroutine: Coroutine[Promise[Any], None, T], name: str) -> Task[T]:
+        task = super().spawn(coroutine, name)
+        self._tasks.add(task)
+        return task
+
+    def kill(self) -> None:
+        for task in list(self._tasks):
+            task.cancel()
+        self.close()
 
 
 class World:
     """One account against one sandbox, on a virtual clock.
 
-    ``events`` are the log lines of all processes so far: level, name, fields.
+    ``events`` are the log lines of all processes so far: level, name, fields. ``mails`` are the
+    ids of the mails that were delivered, in their order.
     """
 
-    loop: Loop
     history: History
     account: Account
 
@@ -31,9 +55,11 @@ class World:
         self, profile: Profile = CYRUS_3_10, configuration: dict[str, Any] | None = None
     ) -> None:
         self.clock = VirtualClock()
+        self.loop = MortalLoop(self.clock)
         self.sandbox = Sandbox(profile, clock=self.clock.wall)
         self.sandbox.standard_account()
         self.events: list[tuple[Level, str, Fields]] = []
+        self.mails: list[str] = []
         self.configure(configuration or {})
         self.boot()
 
@@ -45,7 +71,8 @@ class World:
     def boot(self) -> None:
         """A process that knows nothing; what a former one had in flight is gone."""
         self.sandbox.close_feeds()
-        self.loop = Loop(self.clock)
+        self.loop.kill()
+        self.loop = MortalLoop(self.clock)
         self.history = History(self.clock.wall(), self.clock.now())
         self.account = self.new_account()
 
@@ -106,6 +133,16 @@ class World:
     def named(self, event: str) -> list[Fields]:
         """The fields of every log line of that name."""
         return [fields for _, name, fields in self.events if name == event]
+
+    def deliver(self, sender: str, mailbox: str = "Screener", count: int = 1) -> list[str]:
+        """Mails that have waited since yesterday; their ids."""
+        received_at = self.clock.wall() - 86400.0
+        found = [
+            self.sandbox.deliver(sender, mailbox=mailbox, received_at=received_at)
+            for _ in range(count)
+        ]
+        self.mails += found
+        return found
 
     def tap(self, mail_id: str, label: str) -> None:
         """What a phone does."""

@@ -16,7 +16,7 @@ import yaml
 from mailroom.engine.journal import Level
 from mailroom.sandbox import Profile
 from tests.rules.user import User, lines_of, listed
-from tests.world import World
+from tests.world import BOOK, World
 
 _KEYS = frozenset({"rule", "not yet", "configuration", "mail", "cards", "groups", "when", "then"})
 _THEN_KEYS = frozenset({"mail", "groups", "contacts", "log"})
@@ -62,7 +62,7 @@ class Trial:
 
     def __init__(self, case: Case, profile: Profile) -> None:
         self._case = case
-        self._world = World(profile, dict(case.section("configuration")))
+        self._world = World(profile, {**BOOK, **case.section("configuration")})
         self._user = User(self._world)
         # Without push it takes a poll_interval until the poll.
         self._patience_seconds = 30.0 if profile.push == "available" else 65.0
