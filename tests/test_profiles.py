@@ -14,6 +14,7 @@ from mailroom.sandbox import (
     LATE_PUSH,
     NO_SEARCH,
     PROFILES,
+    SABRE,
     SHORT_PAGES,
     STALWART,
     Fault,
@@ -403,3 +404,67 @@ def test_a_bad_card_may_be_412_like_a_condition_that_does_not_hold() -> None:
     assert (bad.status, missed.status) == (412, 412)
     assert b"valid-address-data" in bad.body
     assert b"valid-address-data" not in missed.body
+
+
+def card(*lines: str) -> str:
+    return CARD.format("Bob", "".join(f"{line}\r\n" for line in lines))
+
+
+def show(sandbox: Sandbox, href: str) -> Response:
+    return get(sandbox, href, Authorization=sandbox.dav_authorization)
+
+
+def test_a_card_is_kept_with_the_servers_stamp_and_no_etag_is_told() -> None:
+    sandbox, clock = make(SABRE)
+    text = card("EMAIL;TYPE=INTERNET,HOME:bob@example.org", "REV:1")
+    href = sandbox.put_card(text)
+    clock.now = 1_795_000_000.0
+    answer = put(sandbox, href, text)
+    assert (answer.status, answer.headers.get("ETag")) == (204, None)
+    assert sandbox.cards()[href].replace("\r\n", "\n") == (
+        "BEGIN:VCARD\nVERSION:3.0\nPRODID:-//sandbox//EN\nUID:bob\nFN:Bob\nN:;;;;\n"
+        "EMAIL;TYPE=INTERNET,HOME:bob@example.org\nREV:20261118T110640Z\nEND:VCARD\n"
+    )
+
+
+@pytest.mark.parametrize("profile", [replace(SABRE, card_form="as put"), STALWART])
+def test_a_card_that_is_kept_as_it_was_put_has_an_etag(profile: Profile) -> None:
+    sandbox, _ = make(profile)
+    text = card("EMAIL;TYPE=INTERNET,HOME:bob@example.org", f"NOTE:{'long ' * 30}")
+    href = sandbox.put_card(text)
+    assert put(sandbox, href, text).headers["ETag"]
+    assert sandbox.cards()[href] == text
+
+
+@pytest.mark.parametrize(
+    ("form", "shown", "matching", "missing"),
+    [
+        ("strong", '"{}"', ['"{}"', 'W/"{}"'], ["{}", '"{}x"']),
+        ("weak", 'W/"{}"', ['"{}"'], ['W/"{}"', "{}"]),
+        ("unquoted", "{}", ['"{}"', "{}"], ['W/"{}"', '"{}x"']),
+    ],
+)
+def test_an_etag_is_written_in_the_servers_way(
+    form: Any, shown: str, matching: list[str], missing: list[str]
+) -> None:
+    sandbox, _ = make(replace(STALWART, etag_form=form))
+    href = sandbox.put_card(OWN_CARD)
+    etag = show(sandbox, href).headers["ETag"]
+    plain = etag.removeprefix("W/").strip('"')
+    assert etag == shown.format(plain)
+    for condition in missing:
+        assert put(sandbox, href, OWN_CARD, If_Match=condition.format(plain)).status == 412
+    for condition in matching:
+        answer = put(sandbox, href, OWN_CARD, If_Match=condition.format(plain))
+        assert (answer.status, answer.headers["ETag"]) == (204, etag)
+
+
+@pytest.mark.parametrize("form", ["weak", "unquoted"])
+def test_the_main_job_is_done_with_any_etags(form: Any) -> None:
+    world = World(replace(CYRUS_3_10, etag_form=form)).start()
+    world.sandbox.put_card(OWN_CARD)
+    mail_id = world.sandbox.deliver(BOB)
+    tap(world, mail_id, "@ToFeed")
+    tap(world, mail_id, "@ToJail")
+    assert members(world, "Feed", "Jail") == [0, 1]
+    assert_quiet(world)

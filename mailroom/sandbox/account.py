@@ -41,7 +41,7 @@ class Account:
         self.lock = threading.RLock()
         self.clock = clock
         self._store = MailStore(seed, pushes_counts=profile.pushes_counts)
-        self._contacts = CardDav(user, profile)
+        self._contacts = CardDav(user, profile, clock)
 
     def standard_account(self, categories: Sequence[str] = DEFAULT_CATEGORIES) -> None:
         """Make every mailbox and contact group that a set-up account has."""

@@ -15,7 +15,9 @@ from radicale.config import Configuration
 from radicale.item import Item, get_etag
 from radicale.storage import BaseCollection, BaseStorage
 
+from mailroom.sandbox import etags
 from mailroom.sandbox.cards import Version, in_version, partial_card, plain_uid, property_of
+from mailroom.sandbox.profile import EtagForm
 
 _LAST_MODIFIED: Final = "Sat, 01 Jan 2000 00:00:00 GMT"
 _TOKEN: Final = re.compile(r"data:,sandbox-(\d+)")
@@ -96,7 +98,7 @@ class Book(BaseCollection):
         return False
 
     def upload(self, href: str, item: Item) -> tuple[Item, Item | None]:
-        """Keep the text that the client has sent and not Radicale's reading of it."""
+        """Keep the text that is to be kept and not Radicale's reading of what was sent."""
         old = self._item(href) if href in self.cards else None
         self.put(href, self._storage.incoming)
         return self._item(href), old
@@ -121,7 +123,7 @@ class Book(BaseCollection):
             collection=self,
             href=name,
             text=self._storage.shown(text),
-            etag=get_etag(text),
+            etag=etags.shown(get_etag(text), self._storage.etag_form),
             uid=self._storage.uid(text),
             name="VCARD",
             last_modified=_LAST_MODIFIED,
@@ -136,10 +138,11 @@ class BookStorage(BaseStorage):
     _supports_trailing_whitespace = True
     _supports_problematic_chars = True
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configuration, etag_form: EtagForm) -> None:
         super().__init__(configuration)
+        self.etag_form = etag_form
         self.books: dict[str, Book] = {"": Book(self, "", {})}
-        #: The body of the PUT that is being handled.
+        #: The card of the PUT that is being handled, as it is to be kept.
         self.incoming = ""
         #: What the request that is being handled wants to see of each card; None is all of it.
         self.properties: frozenset[str] | None = None

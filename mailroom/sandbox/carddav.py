@@ -6,7 +6,9 @@ here: which cards are refused, and with what status; and partial ``address-data`
 
 import io
 import logging
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import unquote
 from xml.etree import ElementTree as ET
@@ -14,8 +16,9 @@ from xml.etree import ElementTree as ET
 from radicale import config
 from radicale.app import Application
 
+from mailroom.sandbox import etags
 from mailroom.sandbox.book import Book, BookStorage
-from mailroom.sandbox.cards import Version, property_of
+from mailroom.sandbox.cards import Version, normalised, property_of, stamped
 from mailroom.sandbox.exchange import Request, Response
 from mailroom.sandbox.profile import Profile
 
@@ -30,10 +33,10 @@ _OK: Final = 200
 class CardDav:
     """One user's address books, spoken to by CardDAV or directly."""
 
-    def __init__(self, user: str, profile: Profile) -> None:
+    def __init__(self, user: str, profile: Profile, clock: Callable[[], float]) -> None:
         logging.getLogger("radicale").setLevel(logging.CRITICAL + 1)
         settings = config.load()
-        self._storage = BookStorage(settings)
+        self._storage = BookStorage(settings, profile.etag_form)
         settings.update(
             {
                 "auth": {"type": "remote_user", "delay": "0"},
@@ -46,6 +49,7 @@ class CardDav:
         )
         self._user = user
         self._profile = profile
+        self._clock = clock
         self._application = Application(settings)
         self.book_path = f"{HOME}/{user}/{DEFAULT_BOOK}/"
         self._storage.create_collection(user)
@@ -87,8 +91,11 @@ class CardDav:
         text = request.body.decode("utf-8", "replace")
         if fault := _fault_of(text):
             return self._refused(fault)
-        self._storage.incoming = text
+        kept = self._storage.incoming = self._kept(text)
         response = self._call(request)
+        if kept != text and not self._profile.has_etag_of_changed_card:
+            headers = {k: v for k, v in response.headers.items() if k != "ETag"}
+            response = replace(response, headers=headers)
         match response.status:
             case 400:
                 return self._refused("valid-address-data")
@@ -96,6 +103,16 @@ class CardDav:
                 return self._refused("no-uid-conflict")
             case _:
                 return response
+
+    def _kept(self, text: str) -> str:
+        """Return a card as the server keeps it."""
+        match self._profile.card_form:
+            case "as put":
+                return text
+            case "normalised":
+                return normalised(text)
+            case "stamped":
+                return stamped(text, datetime.fromtimestamp(self._clock(), UTC))
 
     def _refused(self, precondition: str) -> Response:
         """Answer that a card is not one to keep, and why (RFC 6352 §6.3.2.1)."""
@@ -139,6 +156,8 @@ class CardDav:
         }
         for name in _PASSED_HEADERS:
             if value := request.header(name):
+                if name == "If-Match":
+                    value = etags.meant(value, self._profile.etag_form)
                 environment[f"HTTP_{name.upper().replace('-', '_')}"] = value
         return environment
 

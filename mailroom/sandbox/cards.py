@@ -1,16 +1,25 @@
-"""vCards as text: properties, the part that a client asks for, and Cyrus' change of version.
+"""vCards as text: properties, the part that a client asks for, and what servers make of them.
 
-Only whole lines are dropped and only the heads of lines are rewritten: the rest is not touched.
+Showing a card drops whole lines and rewrites the heads of lines: the rest is not touched.
 """
 
 import re
 from collections.abc import Callable
+from datetime import datetime
 from typing import Final, Literal
 
 Version = Literal["3.0", "4.0"]
 
 _UNFOLD: Final = re.compile(r"\r?\n[ \t]")
 _URN: Final = "urn:uuid:"
+#: Those that a line cannot carry.
+_CONTROLS: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+#: A line up to the colon before its value, which may not be the first one in it.
+_HEAD: Final = re.compile(r'(?:[^":]|"[^"]*")*:')
+#: The value of a TYPE parameter that has several in one.
+_TYPES: Final = re.compile(r'(?<=;TYPE=)(?:"[^";]*"|[^";:]*)', re.IGNORECASE)
+_LINE_OCTETS: Final = 75
+_PRODID: Final = "PRODID:-//sandbox//EN"
 
 #: How the head of a line reads in the other version, as seen from Cyrus 3.10.
 _AS_3: Final[tuple[tuple[str, str], ...]] = (
@@ -61,6 +70,42 @@ def partial_card(text: str, properties: frozenset[str]) -> str:
     """
     shown = properties | {"BEGIN", "END"}
     return _by_line(text, lambda line: line if _name(line) in shown else "")
+
+
+def normalised(text: str) -> str:
+    """Return a card as Cyrus keeps it: one type a parameter, CRLF, folded by itself."""
+    lines = re.split(r"\r?\n", _CONTROLS.sub("", _UNFOLD.sub("", text)))
+    return "".join(f"{_folded(_normal_line(line))}\r\n" for line in lines if line)
+
+
+def stamped(text: str, now: datetime) -> str:
+    """Return a card with the server's PRODID, where it has none, and the time of the change."""
+    text = _by_line(text, lambda line: "" if _name(line) == "REV" else line)
+    if property_of(text, "PRODID") is None:
+        text = re.sub(r"(VERSION:.*\r?\n)", rf"\1{_PRODID}\r\n", text, count=1)
+    return re.sub(r"(END:VCARD\s*)\Z", rf"REV:{now:%Y%m%dT%H%M%SZ}\r\n\1", text)
+
+
+def _normal_line(line: str) -> str:
+    """Write every type as a parameter of its own, and the colon of a URL without a backslash."""
+    match = _HEAD.match(line)
+    if match is None:
+        return line
+    head, value = match[0], line[match.end() :]
+    if _name(line) == "URL":
+        value = value.replace("\\:", ":")
+    return _TYPES.sub(lambda types: types[0].strip('"').replace(",", ";TYPE="), head) + value
+
+
+def _folded(line: str) -> str:
+    """Fold after 75 octets, never inside of a character (RFC 6350 §3.2)."""
+    folded, used = "", 0
+    for char in line:
+        size = len(char.encode())
+        if used + size > _LINE_OCTETS:
+            folded, used = f"{folded}\r\n ", 1
+        folded, used = folded + char, used + size
+    return folded
 
 
 def _by_line(text: str, change: Callable[[str], str]) -> str:

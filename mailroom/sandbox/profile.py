@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+EtagForm = Literal["strong", "weak", "unquoted"]
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -81,8 +83,14 @@ class Profile:
 
     #: True: cards of either version are shown as vCard 3.0 unless 4.0 is asked for.
     converts_card_versions: bool = True
+    #: In which form a card that is put is kept: as it is; in Cyrus' spelling; or with a PRODID
+    #: and a REV of the server's.
+    card_form: Literal["as put", "normalised", "stamped"] = "normalised"
     #: The status for a card that the server will not have.
     bad_card_status: Literal[403, 412] = 403
+    etag_form: EtagForm = "strong"
+    #: False: a PUT that the server has changed the card of is answered without an ETag.
+    has_etag_of_changed_card: bool = True
 
 
 CYRUS_3_10: Final = Profile("cyrus-3.10")
@@ -126,7 +134,15 @@ STALWART: Final = Profile(
     patch_to_no_mailbox="refused",
     duplicate_mailbox="alreadyExists",
     converts_card_versions=False,
+    card_form="as put",
     bad_card_status=412,
+)
+SABRE: Final = Profile(
+    "sabre",
+    converts_card_versions=False,
+    card_form="stamped",
+    etag_form="weak",
+    has_etag_of_changed_card=False,
 )
 SMALL_LIMITS: Final = Profile(
     "small-limits",
@@ -152,6 +168,7 @@ PROFILES: Final[Mapping[str, Profile]] = {
         LAGGING_SEARCH,
         FASTMAIL,
         STALWART,
+        SABRE,
         SMALL_LIMITS,
         SHORT_PAGES,
     )

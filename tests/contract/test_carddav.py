@@ -161,6 +161,39 @@ def test_a_card_comes_back_as_it_was_put(book: Book) -> None:
     assert answer.headers["Content-Type"].startswith("text/vcard")
 
 
+@pytest.mark.parametrize(
+    ("put", "kept"),
+    [
+        ("EMAIL;TYPE=INTERNET,HOME,pref:b@example.org",
+         "EMAIL;TYPE=INTERNET;TYPE=HOME;TYPE=pref:b@example.org"),
+        ('TEL;TYPE="cell,voice":1', "TEL;TYPE=cell;TYPE=voice:1"),
+        ('item1.TEL;X-A="a;b";TYPE=cell:1', 'item1.TEL;X-A="a;b";TYPE=cell:1'),
+        ("URL:http\\://example.org", "URL:http://example.org"),
+        ("NOTE:a\x01b", "NOTE:ab"),
+    ],
+)  # fmt: skip
+def test_a_card_is_kept_in_the_servers_spelling_and_has_an_etag(
+    book: Book, put: str, kept: str
+) -> None:
+    href, etag = book.new(put)
+    answer = book.get(href)
+    uid = href.rpartition("/")[2].removesuffix(".vcf")
+    assert answer.body.decode() == card(uid, kept)
+    assert answer.headers["ETag"] == etag
+    assert book.put(href, answer.body.decode()).headers["ETag"] == etag
+
+
+def test_a_card_gets_the_servers_folds_and_line_ends(book: Book) -> None:
+    uid = unique("folded")
+    href = f"{book.path}{uid}.vcf"
+    text = card(uid, f"NOTE:{'é' * 100}", f"X-HASH:{'0123456789' * 10}")
+    assert book.put(href, text.replace("\r\n", "\n")).headers["ETag"]
+    body = book.get(href).body
+    assert body.replace(b"\r\n ", b"").decode() == text
+    assert max(map(len, body.split(b"\r\n"))) <= 76
+    assert all(line.decode() for line in body.split(b"\r\n")[:-1])
+
+
 def test_a_new_card_is_201_a_changed_one_204_with_a_strong_etag(book: Book) -> None:
     href, first = book.new()
     uid = href.rpartition("/")[2].removesuffix(".vcf")
@@ -180,6 +213,12 @@ def test_a_condition_that_does_not_hold_is_412(book: Book, condition: dict[str, 
     uid = href.rpartition("/")[2].removesuffix(".vcf")
     assert book.put(href, card(uid, "NOTE:new"), **condition).status == 412
     assert book.get(href).headers["ETag"] == etag
+
+
+def test_a_weak_etag_matches_the_strong_one(book: Book) -> None:
+    href, etag = book.new()
+    uid = href.rpartition("/")[2].removesuffix(".vcf")
+    assert book.put(href, card(uid, "NOTE:new"), If_Match=f"W/{etag}").status == 204
 
 
 def test_a_card_that_is_not_there_matches_nothing(book: Book) -> None:
