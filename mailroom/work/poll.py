@@ -8,7 +8,7 @@ A triage is a convergence: whatever has been done already is found done, so any 
 point to be killed at. The label comes off last, and only from senders of whom all has succeeded.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 
 from mailroom.engine.journal import Log
@@ -93,11 +93,10 @@ class Poller:
         self._report_marks(done, verdicts, marks, places)
         trouble = self._heed_failures(survey.jobs)
         triaged = tuple(self._report(job) for job in survey.jobs if job.error is None)
-        seen = closing.found[0]
         return Outcome(
             read_at=closing.sent_at,
             known=_known(survey.reading, closing),
-            again=seen is None or bool(_labels(seen, places) - self._left(survey)),
+            again=self._has_news(closing, refused, survey),
             triaged=triaged,
             filed=sum(each.filed for each in triaged) + len(survey.newcomers),
             conflicts=sum(_is_new(conflict, marks) for conflict in verdicts.conflicts),
@@ -181,6 +180,14 @@ class Poller:
                 report = self._log.error if is_loud else self._log.warning
                 report("sender_failed", sender=sender, error=reason, attempts=failure.attempts)
         return passing
+
+    def _has_news(self, closing: Reading, refused: Container[str], survey: Survey) -> bool:
+        """Whether the closing query shows a label that this poll did not leave, by its own will
+        or by the server's."""
+        if closing.found[0] is None:
+            return True
+        seen = [mail for mail in closing.found[0] if mail.id not in refused]
+        return bool(_labels(seen, survey.places) - self._left(survey))
 
     def _left(self, survey: Survey) -> set[Label]:
         """The labels that this poll leaves on purpose."""
