@@ -1,0 +1,230 @@
+"""Polls by their request log: how many requests, how many of them one after the other."""
+
+import dataclasses
+import json
+from collections import Counter
+
+import pytest
+
+from mailroom.sandbox import CYRUS_3_6, SMALL_LIMITS, Entry, Fault, Response, longest_chain
+from mailroom.sandbox import Request as SandboxRequest
+from tests.world import World
+
+DELAY = 0.05
+BOB = "Bob <bob@example.org>"
+
+
+def settled(world: World) -> int:
+    """Wait for the rest of what came before; the number of the last request."""
+    world.settle()
+    world.sandbox.controls.delay_seconds = DELAY
+    return world.request_count
+
+
+def most_at_once(entries: list[Entry]) -> int:
+    """How many of the requests were under way at the same instant."""
+    starts = [(entry.started, 1) for entry in entries]
+    ends = [(entry.ended, -1) for entry in entries if entry.ended is not None]
+    running = most = 0
+    for _, step in sorted(starts + ends):
+        running += step
+        most = max(most, running)
+    return most
+
+
+def test_a_poll_that_finds_nothing_labelled_is_one_request() -> None:
+    world = World()
+    world.deliver(BOB, count=3)
+    world.start()
+    number = settled(world)
+    polls = world.polls
+    world.account.poll_now()
+    world.settle()
+    assert world.polls == polls + 1
+    (entry,) = world.requests_since(number)
+    assert entry.calls == ("Mailbox/get", "Email/get", "Email/query", "Email/get")
+
+
+def test_an_hour_without_mail_costs_a_request_a_minute() -> None:
+    world = World().start()
+    number = settled(world)
+    world.run_for(3600.0)
+    assert 59 <= len(world.requests_since(number)) <= 61
+
+
+def test_a_new_sender_takes_five_dependent_round_trips_from_label_to_done() -> None:
+    world = World()
+    mails = world.deliver(BOB, count=20)
+    world.start()
+    number = settled(world)
+    tapped_at = world.clock.now()
+    world.tap(mails[7], "@ToFeed")
+    world.run_until(lambda: bool(world.named("sender_triaged")))
+    assert world.clock.now() - tapped_at <= 0.25 + 6 * DELAY
+    entries = world.requests_since(number)
+    assert len(longest_chain(entries)) == 5
+    assert len(entries) == 9
+    assert entries[-1].calls[0] == "Email/set"
+    assert world.sandbox.mails_in("Feed") == set(mails)
+
+
+def test_a_change_of_mind_takes_five_dependent_round_trips() -> None:
+    world = World()
+    mails = world.deliver(BOB, count=20)
+    world.start()
+    world.tap(mails[0], "@ToFeed")
+    number = settled(world)
+    world.tap(mails[1], "@ToJail")
+    world.settle()
+    entries = world.requests_since(number)
+    assert len(longest_chain(entries)) == 5
+    assert len(entries) <= 10
+    assert world.sandbox.mails_in("Jail") == set(mails)
+
+
+def test_taking_a_sender_back_takes_six() -> None:
+    """Out of the groups before the contact goes, the contact before the mail."""
+    world = World()
+    mails = world.deliver(BOB, count=20)
+    world.start()
+    world.tap(mails[0], "@ToFeed")
+    number = settled(world)
+    world.tap(mails[1], "@ToScreener")
+    world.settle()
+    assert len(longest_chain(world.requests_since(number))) <= 6
+    assert world.sandbox.mails_in("Screener") == set(mails)
+
+
+def test_fifty_senders_cost_the_same_five_beside_their_contacts() -> None:
+    world = World()
+    mails = [
+        mail
+        for n in range(50)
+        for mail in world.deliver(f"Sender {n} <s{n}@x{n % 9}.example>", count=2)
+    ]
+    world.start()
+    number = settled(world)
+    tapped_at = world.clock.now()
+    for mail in mails[::2]:
+        world.tap(mail, "@ToBillboard")
+    world.run_until(lambda: len(world.named("sender_triaged")) == 50)
+    assert world.clock.now() - tapped_at <= 0.25 + 20 * DELAY
+    entries = world.requests_since(number)
+    kinds = Counter(entry.method for entry in entries)
+    contacts = [e for e in entries if e.method == "PUT" and "group-" not in e.path]
+    groups = [e for e in entries if e.method == "PUT" and "group-" in e.path]
+    assert len(contacts) == 50
+    assert len(groups) == 3
+    assert len(entries) <= 70, kinds
+    assert most_at_once(contacts) >= 6
+    others = longest_chain(entry for entry in entries if entry not in contacts)
+    assert len(others) == 4
+    assert world.sandbox.mails_in("Billboard") == set(mails)
+
+
+def test_one_tap_is_one_push_poll_and_its_echo_none() -> None:
+    world = World()
+    mails = world.deliver(BOB, count=30)
+    world.start().settle()
+    polls = world.polls
+    world.tap(mails[0], "@ToImbox")
+    world.run_for(30.0)
+    assert world.polls == polls + 1
+    assert world.history.totals.polls["push"] == 1
+    assert world.healthz[1]["poll_count"] == polls + 1
+    assert world.healthz[1]["last_poll_trigger"] == "push"
+
+
+def test_a_sweep_whose_states_no_answer_names_is_an_echo_all_the_same() -> None:
+    """Cyrus shows states in the middle of one large Email/set."""
+    world = World()
+    mails = world.deliver(BOB, count=1200)
+    world.start().settle()
+    polls = world.polls
+    world.tap(mails[0], "@ToImbox")
+    world.run_for(30.0)
+    assert world.polls == polls + 1
+
+
+@pytest.mark.parametrize("at", range(1, 10))
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_foreign_change_in_the_middle_of_a_poll_is_no_echo(moment: str, at: int) -> None:
+    """Another sender is tapped before and after each request of the poll in turn."""
+    world = World()
+    bob, carol = world.deliver(BOB, count=2)[0], world.deliver("Carol <carol@example.org>")[0]
+    world.start().settle()
+    number = world.request_count + at
+
+    def act(entry: Entry, *_: object) -> None:
+        if entry.number == number:
+            world.tap(carol, "@ToJail")
+
+    getattr(world.sandbox, moment)(act)
+    world.tap(bob, "@ToFeed")
+    world.run_for(10.0)
+    assert world.sandbox.mailboxes_of(bob) == {"Feed"}
+    assert world.sandbox.mailboxes_of(carol) == {"Jail"}
+
+
+def test_a_label_that_the_closing_query_shows_is_polled_for_at_once_without_push() -> None:
+    world = World(CYRUS_3_6)
+    bob, carol = world.deliver(BOB)[0], world.deliver("Carol <carol@example.org>")[0]
+    world.start()
+
+    def act(entry: Entry, _request: SandboxRequest) -> None:
+        if entry.method == "PUT":
+            world.tap(carol, "@ToJail")
+
+    world.tap(bob, "@ToFeed")
+    world.sandbox.before(act)
+    world.run_until(lambda: bool(world.named("sender_triaged")))
+    world.settle()
+    assert world.sandbox.mailboxes_of(carol) == {"Jail"}
+
+
+def test_a_patch_that_the_server_refuses_for_ever_makes_no_busy_loop() -> None:
+    world = World(CYRUS_3_6)
+    (mail,) = world.deliver("nobody")
+    world.start()
+
+    def refuse(response: Response) -> Response:
+        document = json.loads(response.body)
+        refusal = {"updated": None, "notUpdated": {mail: {"type": "forbidden"}}}
+        document["methodResponses"][0][1] |= refusal
+        return dataclasses.replace(response, body=json.dumps(document).encode())
+
+    def undo(entry: Entry, *_: object) -> None:
+        if entry.calls[:1] == ("Email/set",):
+            world.sandbox.move(mail, "Screener", "@ToFeed")
+
+    world.sandbox.before(undo)
+    world.sandbox.after(undo)
+    world.sandbox.faults.add(Fault(call="Email/set", rewrite=refuse))
+    number = world.request_count
+    world.tap(mail, "@ToFeed")
+    world.run_for(600.0)
+    assert len(world.requests_since(number)) <= 20
+
+
+def test_senders_are_searched_in_as_few_requests_as_the_limits_allow() -> None:
+    world = World(SMALL_LIMITS)
+    mails = [world.deliver(f"Sender {n} <s{n}@example.org>", count=2)[0] for n in range(7)]
+    world.start()
+    number = settled(world)
+    for mail in mails:
+        world.tap(mail, "@ToFeed")
+    world.settle()
+    searches = [e for e in world.requests_since(number) if e.calls[:1] == ("Email/query",)]
+    assert len(searches) <= 2
+    assert len(world.sandbox.mails_in("Feed")) == 14
+
+
+def test_where_the_search_fails_the_mailboxes_are_looked_through() -> None:
+    world = World(dataclasses.replace(SMALL_LIMITS, has_search=False))
+    mails = world.deliver(BOB, count=50)
+    others = world.deliver("Carol <carol@example.org>", count=50)
+    world.start().settle()
+    world.tap(mails[0], "@ToFeed")
+    world.settle()
+    assert world.sandbox.mails_in("Feed") == set(mails)
+    assert world.sandbox.mails_in("Screener") == set(others)
