@@ -350,6 +350,12 @@ def test_a_server_that_tells_no_total_is_read_to_the_end(size: int) -> None:
     assert search(talk, "Screener") == mails
 
 
+def test_a_page_that_is_shorter_than_it_should_be_hides_no_mail() -> None:
+    talk, mails = many()
+    talk.sandbox.faults.add(rewriting(first_only(15), call="Email/query", nth=3))
+    assert search(talk, "Screener") == mails
+
+
 def test_a_server_that_gives_the_first_page_for_ever_is_left_in_the_end() -> None:
     talk, mails = many(CYRUS_3_10, 5)
     untold = every("Email/query", lambda answer: answer.pop("total", None))
