@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -12,11 +13,13 @@ from mailroom.sandbox import (
     FASTMAIL,
     LAGGING_SEARCH,
     LATE_PUSH,
+    LOST_TOKEN,
     NO_SEARCH,
     PROFILES,
     SABRE,
     SHORT_PAGES,
     STALWART,
+    TRUNCATED_SYNC,
     Fault,
     Limits,
     Profile,
@@ -28,6 +31,7 @@ from tests.test_sandbox_server import api, make, run
 from tests.world import World
 
 BOB = "Bob Ross <bob@example.org>"
+D = "{DAV:}"
 EVENTS = "/jmap/eventsource/"
 OUTAGE = Fault(path=EVENTS, answer=Response(503))
 
@@ -468,3 +472,55 @@ def test_the_main_job_is_done_with_any_etags(form: Any) -> None:
     tap(world, mail_id, "@ToJail")
     assert members(world, "Feed", "Jail") == [0, 1]
     assert_quiet(world)
+
+
+SYNC = (
+    '<sync-collection xmlns="DAV:"><sync-token>{}</sync-token><sync-level>1</sync-level>'
+    "<prop><getetag/></prop></sync-collection>"
+)
+
+
+def sync(sandbox: Sandbox, token: str) -> tuple[int, dict[str, str], str]:
+    """The status, the status of each href, and the new token."""
+    headers = {"Authorization": sandbox.dav_authorization}
+    path = "/dav/addressbooks/user/alice/Default/"
+    answer = sandbox.handle(Request("REPORT", path, "", headers, SYNC.format(token).encode()))
+    root = ElementTree.fromstring(answer.body)
+    statuses = {
+        each.findtext(f"{D}href", ""): each.findtext(f".//{D}status", "").split()[1]
+        for each in root.iter(f"{D}response")
+    }
+    return answer.status, statuses, root.findtext(f"{D}sync-token", "")
+
+
+def test_a_sync_may_come_in_pages_each_with_its_token() -> None:
+    sandbox, _ = make(TRUNCATED_SYNC)
+    book, seen, token, pages = "/dav/addressbooks/user/alice/Default/", set[str](), "", 0
+    while book in (page := sync(sandbox, token))[1]:
+        assert page[1].pop(book) == "507"
+        assert len(page[1]) == 3
+        seen |= page[1].keys()
+        token, pages = page[2], pages + 1
+    assert pages == 2
+    assert seen | page[1].keys() == sandbox.cards().keys()
+    hrefs = list(sandbox.cards())
+    sandbox.delete_card(hrefs[0])
+    sandbox.put_card(sandbox.cards()[hrefs[1]])
+    assert sync(sandbox, page[2])[1] == {hrefs[0]: "404", hrefs[1]: "200"}
+
+
+def test_a_sync_token_may_be_refused_now_and_then() -> None:
+    sandbox, _ = make(LOST_TOKEN)
+    token = sync(sandbox, "")[2]
+    assert [sync(sandbox, token)[0] for _ in range(4)] == [207, 403, 207, 403]
+    assert sync(sandbox, "")[0] == 207
+
+
+def test_a_book_is_synced_whole_though_its_token_is_lost_between_two_pages() -> None:
+    profile = replace(TRUNCATED_SYNC, sync_page=5, sync_token_uses=4)
+    world = World(profile).start()
+    for number in range(6):
+        mail_id = world.sandbox.deliver(f"s{number}@example.org")
+        world.tap(mail_id, "@ToFeed")
+        world.run_for(30.0)
+    assert members(world, "Feed", "Mailroom") == [6, 6]

@@ -9,6 +9,7 @@ so that a sync costs what has changed and not what there is (RFC 6578).
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import takewhile
 from typing import Any, Final
 
 from radicale.config import Configuration
@@ -17,10 +18,10 @@ from radicale.storage import BaseCollection, BaseStorage
 
 from mailroom.sandbox import etags
 from mailroom.sandbox.cards import Version, in_version, partial_card, plain_uid, property_of
-from mailroom.sandbox.profile import EtagForm
+from mailroom.sandbox.profile import Profile
 
 _LAST_MODIFIED: Final = "Sat, 01 Jan 2000 00:00:00 GMT"
-_TOKEN: Final = re.compile(r"data:,sandbox-(\d+)")
+_TOKEN: Final = re.compile(r"data:,sandbox-(\d+)-(\d+)")
 
 
 class Book(BaseCollection):
@@ -34,7 +35,8 @@ class Book(BaseCollection):
         self._revision = 0
         #: Name of a card → revision of its last change, the newest last; gone ones too.
         self._changes: dict[str, int] = {}
-        self._oldest_token = 0
+        self._token_series = 0
+        self._token_uses = 0
 
     @property
     def path(self) -> str:
@@ -60,29 +62,27 @@ class Book(BaseCollection):
             self._changed(href)
 
     def sync(self, old_token: str = "") -> tuple[str, list[str]]:
-        """Return the new token and the names that have changed since the old one.
+        """Return the new token and the names that have changed since the old one, oldest first.
+
+        Where a page does not hold them all, the token is that of its last one.
 
         Raises:
             ValueError: the token is not one of ours, or no longer.
         """
-        token = f"data:,sandbox-{self._revision}"
-        if not old_token:
-            return token, list(self.cards)
-        match = _TOKEN.fullmatch(old_token)
-        since = int(match[1]) if match else -1
-        if not self._oldest_token <= since <= self._revision:
-            raise ValueError(f"no such token: {old_token}")
-        changed = []
-        for name, revision in reversed(self._changes.items()):
-            if revision <= since:
-                break
-            changed.append(name)
-        return token, changed
+        since = self._revision_of(old_token) if old_token else 0
+        changed = [
+            name
+            for name, _ in takewhile(lambda item: item[1] > since, reversed(self._changes.items()))
+            if old_token or name in self.cards
+        ]
+        page = changed[::-1][: self._storage.sync_page]
+        self._storage.is_truncated = len(page) < len(changed)
+        revision = self._changes[page[-1]] if self._storage.is_truncated else self._revision
+        return f"data:,sandbox-{self._token_series}-{revision}", page
 
     def forget_tokens(self) -> None:
         """Make every token that was handed out invalid."""
-        self._revision += 1
-        self._oldest_token = self._revision
+        self._token_series += 1
 
     def get_multi(self, hrefs: Iterable[str]) -> Iterator[tuple[str, Item | None]]:
         """Yield the cards of these names, None for those that are not there."""
@@ -111,6 +111,18 @@ class Book(BaseCollection):
         """Set all properties of the collection."""
         self._props = dict(props)
 
+    def _revision_of(self, token: str) -> int:
+        """Return the revision that a token stands for, unless it is one time that it is lost."""
+        self._token_uses += 1
+        uses = self._storage.profile.sync_token_uses
+        is_lost = uses is not None and self._token_uses % uses == 0
+        match = _TOKEN.fullmatch(token)
+        if is_lost or match is None or int(match[1]) != self._token_series:
+            raise ValueError(f"no such token: {token}")
+        if (revision := int(match[2])) > self._revision:
+            raise ValueError(f"no such token yet: {token}")
+        return revision
+
     def _changed(self, name: str) -> None:
         self._revision += 1
         self._changes.pop(name, None)
@@ -123,7 +135,7 @@ class Book(BaseCollection):
             collection=self,
             href=name,
             text=self._storage.shown(text),
-            etag=etags.shown(get_etag(text), self._storage.etag_form),
+            etag=etags.shown(get_etag(text), self._storage.profile.etag_form),
             uid=self._storage.uid(text),
             name="VCARD",
             last_modified=_LAST_MODIFIED,
@@ -138,9 +150,9 @@ class BookStorage(BaseStorage):
     _supports_trailing_whitespace = True
     _supports_problematic_chars = True
 
-    def __init__(self, configuration: Configuration, etag_form: EtagForm) -> None:
+    def __init__(self, configuration: Configuration, profile: Profile) -> None:
         super().__init__(configuration)
-        self.etag_form = etag_form
+        self.profile = profile
         self.books: dict[str, Book] = {"": Book(self, "", {})}
         #: The card of the PUT that is being handled, as it is to be kept.
         self.incoming = ""
@@ -148,6 +160,10 @@ class BookStorage(BaseStorage):
         self.properties: frozenset[str] | None = None
         #: In which version; None is the one that it is kept in.
         self.version: Version | None = None
+        #: How many changes a sync shows at a time; None is all.
+        self.sync_page: int | None = profile.sync_page
+        #: Whether the request that is being handled is a sync that has not shown them all.
+        self.is_truncated = False
 
     def shown(self, text: str) -> str:
         """Return what the request that is being handled is to see of a card."""

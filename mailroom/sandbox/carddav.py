@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 from xml.etree import ElementTree as ET
 
 from radicale import config
@@ -25,6 +25,7 @@ from mailroom.sandbox.profile import Profile
 HOME: Final = "/dav/addressbooks/user"
 DEFAULT_BOOK: Final = "Default"
 
+_DAV: Final = "{DAV:}"
 _CARDDAV: Final = "{urn:ietf:params:xml:ns:carddav}"
 _PASSED_HEADERS: Final = ("Depth", "Destination", "If-Match", "If-None-Match", "Overwrite")
 _OK: Final = 200
@@ -36,7 +37,7 @@ class CardDav:
     def __init__(self, user: str, profile: Profile, clock: Callable[[], float]) -> None:
         logging.getLogger("radicale").setLevel(logging.CRITICAL + 1)
         settings = config.load()
-        self._storage = BookStorage(settings, profile.etag_form)
+        self._storage = BookStorage(settings, profile)
         settings.update(
             {
                 "auth": {"type": "remote_user", "delay": "0"},
@@ -78,14 +79,16 @@ class CardDav:
 
     def _show(self, request: Request) -> Response:
         """Show cards, as far and in the version that the client wants."""
-        wanted = _wanted(request)
-        self._storage.properties = wanted.properties
+        wanted, storage = _wanted(request), self._storage
+        storage.properties, storage.is_truncated = wanted.properties, False
+        storage.sync_page = wanted.page or self._profile.sync_page
         if self._profile.converts_card_versions:
-            self._storage.version = wanted.version
+            storage.version = wanted.version
         try:
-            return self._call(request)
+            response = self._call(request)
         finally:
-            self._storage.properties = self._storage.version = None
+            storage.properties = storage.version = None
+        return _with_rest(response, request.path) if storage.is_truncated else response
 
     def _put(self, request: Request) -> Response:
         text = request.body.decode("utf-8", "replace")
@@ -181,6 +184,8 @@ class _Wanted:
 
     properties: frozenset[str] | None = None
     version: Version = "3.0"
+    #: How many cards at most (RFC 6578 §3.7); None: all.
+    page: int | None = None
 
 
 def _wanted(request: Request) -> _Wanted:
@@ -189,10 +194,23 @@ def _wanted(request: Request) -> _Wanted:
         wants_4 = "version=4.0" in (request.header("Accept") or "")
         return _Wanted(version="4.0" if wants_4 else "3.0")
     try:
-        data = ET.fromstring(request.body).find(f".//{_CARDDAV}address-data")
+        report = ET.fromstring(request.body)
     except ET.ParseError:
-        data = None  # Radicale refuses it
+        return _Wanted()  # Radicale refuses it
+    page = int(report.findtext(f"{_DAV}limit/{_DAV}nresults") or 0) or None
+    data = report.find(f".//{_CARDDAV}address-data")
     if data is None:
-        return _Wanted()
+        return _Wanted(page=page)
     names = frozenset(name.get("name", "").upper() for name in data.findall(f"{_CARDDAV}prop"))
-    return _Wanted(names or None, "4.0" if data.get("version") == "4.0" else "3.0")
+    return _Wanted(names or None, "4.0" if data.get("version") == "4.0" else "3.0", page)
+
+
+def _with_rest(response: Response, path: str) -> Response:
+    """Add to a sync that there is more to come (RFC 6578 §3.6)."""
+    head, end, tail = response.body.rpartition(b"</")
+    rest = (
+        f'<D:response xmlns:D="DAV:"><D:href>{quote(path)}</D:href>'
+        "<D:status>HTTP/1.1 507 Insufficient Storage</D:status>"
+        "<D:error><D:number-of-matches-within-limits/></D:error></D:response>"
+    )
+    return replace(response, body=head + rest.encode() + end + tail)

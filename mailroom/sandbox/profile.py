@@ -91,6 +91,10 @@ class Profile:
     etag_form: EtagForm = "strong"
     #: False: a PUT that the server has changed the card of is answered without an ETag.
     has_etag_of_changed_card: bool = True
+    #: A sync shows so many cards at a time, and 507 for the rest (RFC 6578 §3.6); None: all.
+    sync_page: int | None = None
+    #: Every so many syncs with a token the token is refused; None: never.
+    sync_token_uses: int | None = None
 
 
 CYRUS_3_10: Final = Profile("cyrus-3.10")
@@ -156,6 +160,8 @@ SMALL_LIMITS: Final = Profile(
     limits_references=True,
 )
 SHORT_PAGES: Final = Profile("short-pages", limits=Limits(max_ids_in_query=2))
+TRUNCATED_SYNC: Final = Profile("507", sync_page=3)
+LOST_TOKEN: Final = Profile("lost-token", sync_token_uses=2)
 
 PROFILES: Final[Mapping[str, Profile]] = {
     profile.name: profile
@@ -171,5 +177,7 @@ PROFILES: Final[Mapping[str, Profile]] = {
         SABRE,
         SMALL_LIMITS,
         SHORT_PAGES,
+        TRUNCATED_SYNC,
+        LOST_TOKEN,
     )
 }

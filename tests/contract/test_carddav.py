@@ -65,10 +65,10 @@ class Book:
         assert answer.status == 207, answer
         return read(answer)
 
-    def sync_answer(self, token: str, data: str = "") -> Answer:
+    def sync_answer(self, token: str, data: str = "", limit: str = "") -> Answer:
         return self._report(
             f"<D:sync-collection {NAMESPACES}><D:sync-token>{token}</D:sync-token>"
-            f"<D:sync-level>1</D:sync-level><D:prop><D:getetag/>{data}</D:prop>"
+            f"<D:sync-level>1</D:sync-level><D:prop><D:getetag/>{data}</D:prop>{limit}"
             "</D:sync-collection>"
         )
 
@@ -298,6 +298,18 @@ def test_a_later_sync_has_what_changed_since(book: Book) -> None:
     assert set(later.found) == {changed, new}
     assert later.gone - {fleeting} == {deleted}
     assert later.token != token
+
+
+def test_a_sync_of_less_than_all_says_so_and_goes_on_from_its_token(book: Book) -> None:
+    token = book.sync().token
+    new = {book.new()[0] for _ in range(3)}
+    limit = "<D:limit><D:nresults>2</D:nresults></D:limit>"
+    answer = book.sync_answer(token, limit=limit)
+    page, root = read(answer), ET.fromstring(answer.body)
+    statuses = {each.findtext(f"{D}href"): each for each in root.iter(f"{D}response")}
+    assert "507" in (statuses[book.path].findtext(f"{D}status") or "")
+    assert len(page.found.keys() & new) == 2
+    assert page.found.keys() | book.sync(page.token).found.keys() >= new
 
 
 @pytest.mark.parametrize("token", ["nonsense", "data:,0-0", "data:,sandbox-99999"])
