@@ -34,7 +34,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a layer went: its last line, or the reason why it did not run."""
+    """How a layer went: its last line, what failed in it, or why it did not run."""
 
     name: str
     verdict: str
@@ -76,8 +76,9 @@ def _run(name: str, layer: Layer) -> Result:
     if reason := layer.obstacle():
         return Result(name, "not run", time.monotonic() - began, reason)
     outcomes = [_run_command(command) for command in layer.commands]
-    verdict = "failed" if any(code for code, _ in outcomes) else "passed"
-    return Result(name, verdict, time.monotonic() - began, outcomes[-1][1])
+    failures = [line for code, line in outcomes if code]
+    verdict, lines = ("failed", failures) if failures else ("passed", [outcomes[-1][1]])
+    return Result(name, verdict, time.monotonic() - began, "; ".join(lines))
 
 
 def _run_command(command: Command) -> tuple[int, str]:
