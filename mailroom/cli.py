@@ -64,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
 
     run = add("run", _run, "run the service, in the foreground")
     check = add("check", _check, "check configuration, credentials, servers, mailboxes, groups")
+    check.add_argument("--rules", action="store_true", help="and the rules that route new mail")
     config = add("config", _config, "show the effective configuration, secrets hidden")
     triage = add("triage", _triage, "show what the next poll would do, touching nothing")
     triage.add_argument(
@@ -74,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     setup = add("setup", _setup, "show the mailboxes, labels and groups that are missing")
     setup.add_argument("--apply", action="store_true", help="create what is missing")
+    setup.add_argument("--rules", action="store_true", help="and the rules that route new mail")
     reset = add("reset", _reset, "show what it takes to undo everything that Mailroom did")
     reset.add_argument("--apply", action="store_true", help="undo it; asks once")
     reset.add_argument("--yes", action="store_true", help="do not ask")
@@ -109,7 +111,7 @@ def _run(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     from mailroom.terminal.check import show_check  # noqa: PLC0415 - brings rich
 
-    return show_check(options.config, os.environ)
+    return show_check(options.config, os.environ, rules=options.rules)
 
 
 def _config(options: argparse.Namespace) -> int:
@@ -162,7 +164,7 @@ def _triage(options: argparse.Namespace) -> int:
 def _setup(options: argparse.Namespace) -> int:
     from mailroom.terminal.setup import show_setup  # noqa: PLC0415 - brings rich
 
-    return show_setup(options.config, os.environ, apply=options.apply)
+    return show_setup(options.config, os.environ, apply=options.apply, rules=options.rules)
 
 
 def _reset(options: argparse.Namespace) -> int:

@@ -9,10 +9,14 @@ from mailroom.engine.credentials import load_credentials, logins
 from mailroom.terminal.desk import prepare
 from mailroom.terminal.screen import tick
 from mailroom.work.check import Check, Finding, worst
+from mailroom.work.routing import Routing
 
 
-def show_check(config_argument: str | None, environ: Mapping[str, str]) -> int:
-    """Check everything; raises the error that decides the exit code."""
+def show_check(
+    config_argument: str | None, environ: Mapping[str, str], *, rules: bool = False
+) -> int:
+    """Check everything, with ``rules`` the routing as well; raises the error that decides the
+    exit code."""
     console = Console(highlight=False, soft_wrap=True)
     path = find_config(config_argument, environ)
     config = load(path)
@@ -24,7 +28,11 @@ def show_check(config_argument: str | None, environ: Mapping[str, str]) -> int:
     tick(console, Finding("credentials", given))
     desk = prepare(config, who)
     check = Check(desk.loop, config, desk.talks)
-    error = worst(desk.run(check.run(lambda found: tick(console, found))))
+    findings = desk.run(check.run(lambda found: tick(console, found)))
+    if rules and worst(findings) is None:
+        findings.append(desk.run(Routing(desk.loop, config, desk.talks).check()))
+        tick(console, findings[-1])
+    error = worst(findings)
     if error is not None:
         raise error
     console.print("All is well.")

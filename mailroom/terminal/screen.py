@@ -15,7 +15,8 @@ Document = Mapping[str, Any]
 def tick(console: Console, finding: Finding) -> None:
     """One line for one step: done, or not and why."""
     mark = "[red]✗[/]" if finding.error else "[green]✓[/]"
-    console.print(f"{mark} [bold]{finding.what}[/]: {plain(finding.detail)}")
+    detail = "\n".join(plain(line) for line in finding.detail.splitlines())
+    console.print(f"{mark} [bold]{finding.what}[/]: {detail}")
 
 
 def plain(text: object) -> str:

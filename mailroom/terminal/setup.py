@@ -1,14 +1,20 @@
-"""``mailroom setup``: what is there, what will be created; with ``--apply``, what came of it."""
+"""``mailroom setup``: what is there, what will be created; with ``--apply``, what came of it.
 
-from collections.abc import Mapping, Sequence
+With ``--rules`` also the routing rules; where the server has no interface for them, how to make
+them by hand.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from mailroom.rules.setup import Item, Status
+from mailroom.rules.sieve import SCRIPT_NAME, Decision, advice_to_include, instructions
 from mailroom.terminal.desk import Desk, sit_down
 from mailroom.terminal.screen import plain
+from mailroom.work.routing import NoSieve, Routing
 from mailroom.work.setup import Setup
 
 _STYLES = {
@@ -20,13 +26,52 @@ _STYLES = {
 }
 
 
-def show_setup(config_argument: str | None, environ: Mapping[str, str], *, apply: bool) -> int:
+def show_setup(
+    config_argument: str | None, environ: Mapping[str, str], *, apply: bool, rules: bool
+) -> int:
     """Set up, or show what that would do; 1 if anything is in the way."""
     console = Console(highlight=False, soft_wrap=True)
     desk = sit_down(config_argument, environ)
     setup = Setup(desk.loop, desk.config, desk.talks)
     items = _applied(console, desk, setup) if apply else _planned(console, desk, setup)
+    is_ready = all(item.status in (Status.EXISTS, Status.CREATED) for item in items)
+    if rules and is_ready:
+        return _show_rules(console, desk, apply=apply)
+    if rules:
+        console.print("The routing rules come when all of this is there.")
     return int(any(item.is_fault for item in items))
+
+
+def _show_rules(console: Console, desk: Desk, *, apply: bool) -> int:
+    """Write the script, or show it; 1 where it is left to the user to put it to work."""
+    routing = Routing(desk.loop, desk.config, desk.talks)
+    try:
+        routed = desk.run(routing.apply() if apply else routing.plan())
+    except NoSieve as error:
+        console.print(f"{plain(error)}.")
+        for line in instructions(desk.config):
+            console.print(plain(line))
+        return 0
+    decision = routed.decision
+    if decision.is_written and not apply:
+        for line in routed.text.splitlines():
+            console.print(plain(line))
+    for line in _rules_lines(decision, apply=apply):
+        console.print(line)
+    for line in advice_to_include(decision.beside) if decision.beside else ():
+        console.print(plain(line))
+    return int(decision.beside is not None)
+
+
+def _rules_lines(decision: Decision, *, apply: bool) -> Iterator[str]:
+    script = f"routing rules: the script {SCRIPT_NAME}"
+    done = ("[green]written[/]", "active") if apply else ("[yellow]will write[/]", "will be active")
+    if decision.is_written:
+        yield f"{script}: {done[0]}"
+    if decision.is_activated:
+        yield f"{script}: {done[1]}"
+    if not (decision.is_written or decision.is_activated):
+        yield f"{script}: [dim]exists[/]"
 
 
 def _planned(console: Console, desk: Desk, setup: Setup) -> Sequence[Item]:

@@ -5,17 +5,20 @@ answer is a :class:`ProtocolError`, a method that failed a :class:`MethodError`.
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import quote, urljoin
 
 from mailroom.errors import LastingTrouble, MailroomError, ProtocolError
 from mailroom.wire.problem import quoted
 
 CORE = "urn:ietf:params:jmap:core"
 MAIL = "urn:ietf:params:jmap:mail"
+
+_VARIABLE = re.compile(r"\{(\w+)\}")
 
 Arguments = Mapping[str, Any]
 Patch = Mapping[str, Any]
@@ -48,7 +51,7 @@ class Limits:
 class Session:
     """The parts of the session resource (RFC 8620 §2) that Mailroom lives by.
 
-    ``url`` is where it was found; ``api_url`` is absolute, the template as the server wrote it.
+    ``url`` is where it was found; ``api_url`` is absolute, the templates as the server wrote them.
     """
 
     url: str
@@ -59,15 +62,19 @@ class Session:
     state: str
     limits: Limits
     capabilities: frozenset[str]
+    upload_template: str | None = None
+    download_template: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One method call; ``tag`` names its answer within the request."""
+    """One method call; ``tag`` names its answer within the request, ``capability`` is what it
+    needs beside mail."""
 
     method: str
     arguments: Arguments
     tag: str
+    capability: str = MAIL
 
     def ref(self, path: str) -> dict[str, str]:
         """A back-reference into this call's answer (RFC 8620 §3.7)."""
@@ -144,6 +151,8 @@ def read_session(body: bytes, url: str) -> Session:
                 concurrent=_limit(core, "maxConcurrentRequests", 4),
             ),
             capabilities=frozenset(data["capabilities"]),
+            upload_template=_string(data.get("uploadUrl") or "") or None,
+            download_template=_string(data.get("downloadUrl") or "") or None,
         )
 
 
@@ -173,7 +182,7 @@ def encode_request(calls: Sequence[Call], account_id: str) -> bytes:
     """The request body (RFC 8620 §3.3); the account is added to every call."""
     return json.dumps(
         {
-            "using": [CORE, MAIL],
+            "using": [CORE, MAIL, *sorted({call.capability for call in calls} - {MAIL})],
             "methodCalls": [
                 [call.method, {"accountId": account_id, **call.arguments}, call.tag]
                 for call in calls
@@ -181,6 +190,15 @@ def encode_request(calls: Sequence[Call], account_id: str) -> bytes:
         },
         separators=(",", ":"),
     ).encode()
+
+
+def blob_url(template: str | None, session: Session, **values: str) -> str:
+    """Where a blob goes or comes from (RFC 8620 §6): a URI template of level 1, filled in."""
+    if template is None:
+        raise ProtocolError(f"the session at {session.url} names no place for files")
+    values["accountId"] = session.account_id
+    filled = _VARIABLE.sub(lambda found: quote(values.get(found[1], ""), safe=""), template)
+    return urljoin(session.url, filled)
 
 
 class Answers:
@@ -211,6 +229,12 @@ class Answers:
         if name != method:
             raise ProtocolError(f"the server answered {method} with {quoted(name)}")
         return arguments
+
+
+def read_blob_id(body: bytes, url: str) -> str:
+    """The id that an uploaded file has got (RFC 8620 §6.1)."""
+    with reading(f"the answer from {url}"):
+        return _string(json.loads(body)["blobId"])
 
 
 def read_state(answer: Arguments) -> str:
@@ -281,35 +305,31 @@ def read_created(answer: Arguments, method: str, keys: Iterable[str]) -> Created
     """Which of the creations ``keys`` succeeded, as which id, and why the others did not."""
     with reading("the answer to a creation"):
         ids = {key: _string(made["id"]) for key, made in (answer.get("created") or {}).items()}
-        refused = {
-            key: MethodError(method, _string(error["type"]), str(error.get("description") or ""))
-            for key, error in (answer.get("notCreated") or {}).items()
-        }
+        refused = _set_errors(answer.get("notCreated"), method)
+    error = MethodError(method, "serverPartialFail", "neither created nor refused")
     silent = [key for key in keys if key not in ids and key not in refused]
-    return Created(
-        ids,
-        refused
-        | {
-            key: MethodError(method, "serverPartialFail", "neither created nor refused")
-            for key in silent
-        },
-    )
+    return Created(ids, refused | dict.fromkeys(silent, error))
 
 
-def read_refusals(answer: Arguments, mail_ids: Iterable[str]) -> dict[str, MethodError]:
-    """Those of the mails that an ``Email/set`` did not update, and why (RFC 8620 §5.3)."""
+def read_refusals(
+    answer: Arguments, ids: Iterable[str], method: str = "Email/set"
+) -> dict[str, MethodError]:
+    """Those of the objects that a ``/set`` did not update, and why (RFC 8620 §5.3)."""
     with reading("the answer to an update"):
-        refused = {
-            _string(mail_id): MethodError(
-                "Email/set", _string(error["type"]), str(error.get("description") or "")
-            )
-            for mail_id, error in (answer.get("notUpdated") or {}).items()
-        }
+        refused = _set_errors(answer.get("notUpdated"), method)
         updated = answer.get("updated") or {}
-        silent = [each for each in mail_ids if each not in refused and each not in updated]
-    return refused | {
-        mail_id: MethodError("Email/set", "serverPartialFail", "neither updated nor refused")
-        for mail_id in silent
+        silent = [each for each in ids if each not in refused and each not in updated]
+    error = MethodError(method, "serverPartialFail", "neither updated nor refused")
+    return refused | dict.fromkeys(silent, error)
+
+
+def _set_errors(errors: Any, method: str) -> dict[str, MethodError]:
+    """The errors of one kind of a ``/set`` (RFC 8620 §5.3); null where there are none."""
+    return {
+        _string(key): MethodError(
+            method, _string(error["type"]), str(error.get("description") or "")
+        )
+        for key, error in (errors or {}).items()
     }
 
 

@@ -50,6 +50,24 @@ class Api:
             await self._request(portion, answers)
         return answers
 
+    async def upload(self, data: bytes, media_type: str) -> str:
+        """Give the server a file (RFC 8620 §6.1); returns its blob id."""
+        session = await self.session()
+        url = jmap.blob_url(session.upload_template, session)
+        self._web.trust(url)
+        request = Request("POST", url, {"Content-Type": media_type}, data)
+        response = await self._web.send(request, accept=(200, 201))
+        return jmap.read_blob_id(response.body, url)
+
+    async def download(self, blob_id: str, media_type: str) -> bytes:
+        """A file that the server has (RFC 8620 §6.2)."""
+        session = await self.session()
+        url = jmap.blob_url(
+            session.download_template, session, blobId=blob_id, type=media_type, name="file"
+        )
+        self._web.trust(url)
+        return (await self._web.send(Request("GET", url))).body
+
     async def _fetch_session(self) -> Session:
         request = Request("GET", self._session_url, {"Accept": "application/json"})
         response = await self._web.send(request, advice=_ADVICE)

@@ -66,6 +66,8 @@ class MailConversation:
         self.session = self._api.session
         self.forget_session = self._api.forget_session
         self.call = self._api.call
+        self.upload = self._api.upload
+        self.download = self._api.download
 
     async def open(self, filters: Sequence[Filter]) -> Reading:
         """Names of the mailboxes, states, then the mail that the filters match."""

@@ -1,0 +1,177 @@
+"""Routing: where the future mail of triaged senders goes, said as a Sieve script and to people.
+
+A rule per contact group, and one for everybody else. Rules look at groups, never at single
+senders: adding a sender to a group needs no new rule.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from mailroom.rules.categories import Category
+from mailroom.rules.config import Config
+from mailroom.rules.places import Places
+from mailroom.wire.sieve import block, string
+
+SCRIPT_NAME = "mailroom"
+
+#: What a server's jmapquery calls the group of a sender, by its UID: Cyrus up to 3.10; later ones.
+GROUP_CONDITIONS = ("fromContactGroupId", "fromContactCardUid")
+
+_INCLUDE = re.compile(r'(?:^|[;{}])\s*include\b[^;#]*"mailroom"', re.MULTILINE | re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Mail of a group's members: the mailboxes that it goes into, and whether Inbox as well."""
+
+    category: Category
+    destinations: tuple[str, ...]
+
+    @property
+    def group(self) -> str:
+        return self.category.contact_group
+
+    @property
+    def is_for_inbox(self) -> bool:
+        return self.category.add_to_inbox
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """One of the user's scripts with its text."""
+
+    id: str
+    name: str
+    text: str
+    is_active: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do so that ``SCRIPT_NAME`` has the wanted text and is at work.
+
+    ``replaces`` is its id where there is one. ``beside`` is the user's own active script that
+    does not include ours: it is not ours to change.
+    """
+
+    is_written: bool
+    is_activated: bool
+    replaces: str | None = None
+    beside: str | None = None
+
+
+def rules(config: Config) -> tuple[Rule, ...]:
+    """Children before their parents: a sender is in the groups of the whole chain, and the first
+    rule that fits says where everything goes.
+
+    A group that a chain shares does not tell child from parent: there the parent's rule counts,
+    which is right for both as far as it goes.
+    """
+    triage = config.triage
+    found: dict[str, Rule] = {}
+    for category in sorted(triage.categories, key=lambda each: len(triage.chain(each))):
+        chain = triage.chain(category)
+        rule = Rule(category, tuple(each.destination_mailbox for each in chain))
+        found.setdefault(category.contact_group, rule)
+    return tuple(sorted(found.values(), key=lambda rule: -len(rule.destinations)))
+
+
+def script(config: Config, places: Places, group_uids: Mapping[str, str], condition: str) -> str:
+    """The script. ``condition`` is one of ``GROUP_CONDITIONS``.
+
+    Mailboxes are named by their ids (RFC 9042): a name alone is not found everywhere (seen on
+    Cyrus with ``altnamespace: no``), and one that is renamed stays the same.
+    """
+    lines = [
+        "# Written by `mailroom setup --apply --rules`, and written anew by it: change the",
+        "# configuration instead. Adding a sender to a group needs no new script.",
+        'require ["fileinto", "mailboxid", "vnd.cyrus.jmapquery"];',
+    ]
+    for rule in rules(config):
+        lines += [
+            "",
+            f"if jmapquery {block({condition: group_uids[rule.group]})}",
+            "{",
+            *(f"    {_fileinto(*place)}" for place in _places(rule, places)),
+            *(["    keep;"] if rule.is_for_inbox else []),
+            "    stop;",
+            "}",
+        ]
+    screener = _fileinto(places.screener, config.triage.screener_mailbox)
+    return "\n".join([*lines, "", screener, ""])
+
+
+def decide(scripts: Sequence[Owned], wanted: Sequence[str]) -> Decision:
+    """``wanted`` are the texts that would do, the best first."""
+    ours = next((each for each in scripts if each.name == SCRIPT_NAME), None)
+    active = next((each for each in scripts if each.is_active and each is not ours), None)
+    is_current = ours is not None and ours.text in wanted
+    beside = active.name if active and not includes_ours(active.text) else None
+    is_at_work = active is not None or (ours is not None and ours.is_active)
+    return Decision(not is_current, not is_at_work, ours.id if ours else None, beside)
+
+
+def includes_ours(text: str) -> bool:
+    """Whether a script of the user's runs ours (RFC 6609)."""
+    return _INCLUDE.search(text) is not None
+
+
+def advice_to_include(name: str) -> tuple[str, ...]:
+    """What a user has to do whose own script is active."""
+    return (
+        f"Your own script {name!r} is active and stays so. Let it end with the new one:",
+        '  at its beginning   require ["include"];',
+        f'  at its very end    include :personal "{SCRIPT_NAME}";',
+        "A `stop` of yours before that keeps mail from being screened.",
+    )
+
+
+def instructions(config: Config) -> Iterator[str]:
+    """How to make the rules by hand where there is no Sieve: Fastmail's Settings, Filters & Rules.
+
+    There a rule adds its own label, and the rules of a chain together what its mail needs.
+    """
+    yield "This server has no interface for rules: make them once by hand, in this order."
+    yield "(Fastmail: Settings, Filters & Rules, Rules, Create rule)"
+    made = rules(config)
+    for number, rule in enumerate(made, 1):
+        yield ""
+        yield f"{number}. {rule.category.name}"
+        yield f"   if     From is a member of the contact group {rule.group!r}"
+        yield f"   then   add the label {rule.category.destination_mailbox!r}" + (
+            "" if rule.is_for_inbox else ", archive (remove from Inbox)"
+        )
+        yield "          tick: continue to apply other rules"
+    screener = config.triage.screener_mailbox
+    yield ""
+    yield f"{len(made) + 1}. {screener}, the last of all"
+    yield "   if     none of these conditions is met:"
+    for rule in made:
+        yield f"            From is a member of the contact group {rule.group!r}"
+    yield f"   then   add the label {screener!r}, archive (remove from Inbox)"
+    yield ""
+    yield from _mistake(config)
+    yield "Rules of your own that file mail elsewhere go above all these, without that tick."
+    yield "Afterwards: mailroom check --rules"
+
+
+def _mistake(config: Config) -> Iterator[str]:
+    """The one that everybody makes."""
+    child = next((each for each in config.triage.categories if each.parent), None)
+    yield 'The mistake that everybody makes: a rule without "continue to apply other rules".'
+    if child:
+        yield (
+            f"Mail of a sender in {child.name} would then get the label "
+            f"{child.destination_mailbox!r} and never the one of {child.parent}."
+        )
+
+
+def _places(rule: Rule, places: Places) -> Iterator[tuple[str, str]]:
+    """Id and name of each mailbox, each once."""
+    pairs = zip(places.chains[rule.category.name], rule.destinations, strict=True)
+    return iter(dict(pairs).items())
+
+
+def _fileinto(mailbox_id: str, name: str) -> str:
+    return f"fileinto :mailboxid {string(mailbox_id)} {string(name)};"

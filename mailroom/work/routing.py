@@ -1,0 +1,201 @@
+"""Routing rules on the server: one Sieve script over JMAP (RFC 9661), or what can be seen of them.
+
+Only the script ``mailroom`` is ever written. A user's own active script stays active and as it
+is. It could be included in ours, but then what it discards or files would come to Screener as
+well: on Cyrus 3.10 a ``stop`` in an included script does not stop the one that includes it (seen).
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from mailroom.engine.loop import Loop, both, together
+from mailroom.errors import LastingTrouble, MailroomError
+from mailroom.rules.categories import Category
+from mailroom.rules.config import Config
+from mailroom.rules.evidence import weigh
+from mailroom.rules.places import Places, find_places
+from mailroom.rules.sieve import (
+    GROUP_CONDITIONS,
+    SCRIPT_NAME,
+    Decision,
+    Owned,
+    advice_to_include,
+    decide,
+    script,
+)
+from mailroom.wire import jmap, sieve
+from mailroom.wire.jmap import Answers, Call, MethodError
+from mailroom.work.check import Finding
+from mailroom.work.conversations import Conversations
+from mailroom.work.mail import all_of, in_any
+
+_WHAT = "routing rules"
+_SET = "SieveScript/set"
+_EVIDENCE_SECONDS = 30 * 24 * 3600.0
+
+
+class NoSieve(LastingTrouble):
+    """The server lets nobody write rules by JMAP, or says that it does and cannot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """The script and what is, or would be, done about it."""
+
+    text: str
+    decision: Decision
+
+
+class Routing:
+    """The rules of one account."""
+
+    def __init__(self, loop: Loop, config: Config, talks: Conversations) -> None:
+        self._loop = loop
+        self._config = config
+        self._mail = talks.mail
+        self._contacts = talks.contacts
+        self._capability = ""
+
+    async def plan(self) -> Routed:
+        """What ``apply`` would do. Raises NoSieve; LastingTrouble where the account is not set
+        up or the server refuses the script."""
+        (places, group_uids), scripts = await both(self._loop, self._survey(), self._scripts())
+        texts = [
+            script(self._config, places, group_uids, condition) for condition in GROUP_CONDITIONS
+        ]
+        decision = decide(scripts, texts)
+        if not decision.is_written:
+            return Routed(next(each.text for each in scripts if each.name == SCRIPT_NAME), decision)
+        return Routed(await self._valid(texts), decision)
+
+    async def apply(self) -> Routed:
+        """Write the script and make it active, as far as it is not so."""
+        routed = await self.plan()
+        decision = routed.decision
+        if decision.is_written or decision.is_activated:
+            await self._write(routed.text, decision)
+        return routed
+
+    async def check(self) -> Finding:
+        """Whether the rules are at work: by the script itself, else by where mail has come to."""
+        try:
+            decision = (await self.plan()).decision
+        except NoSieve:
+            return await self._judge()
+        except MailroomError as error:
+            return Finding(_WHAT, str(error), error)
+        if decision.beside:
+            fault = "\n  ".join(advice_to_include(decision.beside))
+        elif decision.is_written or decision.is_activated:
+            fault = (
+                f"the script {SCRIPT_NAME} is not what the configuration asks for, or not active: "
+                "run mailroom setup --apply --rules"
+            )
+        else:
+            return Finding(_WHAT, f"the script {SCRIPT_NAME} is at work and up to date")
+        return Finding(_WHAT, fault, LastingTrouble(fault))
+
+    async def _survey(self) -> tuple[Places, dict[str, str]]:
+        reading, _ = await both(self._loop, self._mail.open(()), self._contacts.sync())
+        places = find_places(self._config, reading.mailboxes)
+        found = {name: self._contacts.book.group(name) for name in self._config.triage.groups}
+        missing = [name for name, group in found.items() if group is None]
+        if missing:
+            raise LastingTrouble(
+                f"contact groups missing: {', '.join(missing)}: run mailroom setup"
+            )
+        return places, {name: group.entry.uid for name, group in found.items() if group}
+
+    async def _scripts(self) -> list[Owned]:
+        """All scripts with their texts. A server may advertise what it does not have (seen: Cyrus
+        without the methods, and without a directory for scripts)."""
+        session = await self._mail.session()
+        offered = [name for name in sieve.CAPABILITIES if name in session.capabilities]
+        if not offered:
+            raise NoSieve("the server offers no Sieve scripts by JMAP")
+        self._capability = offered[0]
+        try:
+            answers = await self._call("SieveScript/get", {"ids": None})
+            scripts = sieve.read_scripts(answers["0"])
+        except MethodError as error:
+            raise NoSieve(f"the server offers Sieve scripts by JMAP, but {error}") from error
+
+        async def owned(found: sieve.Script) -> Owned:
+            text = await self._mail.download(found.blob_id, sieve.MEDIA_TYPE)
+            return Owned(found.id, found.name, text.decode(errors="replace"), found.is_active)
+
+        return await together(self._loop, [owned(found) for found in scripts])
+
+    async def _valid(self, texts: list[str]) -> str:
+        """The first of the texts that the server finds no fault with."""
+        faults = []
+        for text in texts:
+            blob_id = await self._mail.upload(text.encode(), sieve.MEDIA_TYPE)
+            fault = sieve.read_fault(
+                (await self._call("SieveScript/validate", {"blobId": blob_id}))["0"]
+            )
+            if fault is None:
+                return text
+            faults.append(fault)
+        raise NoSieve(f"the server's Sieve cannot look at contact groups ({faults[0]})")
+
+    async def _write(self, text: str, decision: Decision) -> None:
+        """Create or replace the script; activated in the same call, so that it is never at work
+        half-written."""
+        changes: dict[str, object] = {}
+        key = decision.replaces or "#ours"
+        if decision.is_written:
+            blob_id = await self._mail.upload(text.encode(), sieve.MEDIA_TYPE)
+            if decision.replaces:
+                changes["update"] = {decision.replaces: {"blobId": blob_id}}
+            else:
+                changes["create"] = {"ours": {"name": SCRIPT_NAME, "blobId": blob_id}}
+        if decision.is_activated:
+            changes["onSuccessActivateScript"] = key
+        answer = (await self._call(_SET, changes))["0"]
+        if decision.is_written and decision.replaces:
+            refused = jmap.read_refusals(answer, [key], _SET)
+        elif decision.is_written:
+            refused = dict(jmap.read_created(answer, _SET, ["ours"]).refused)
+        else:
+            refused = {}
+        for error in refused.values():
+            raise error
+
+    async def _call(self, method: str, arguments: dict[str, object]) -> Answers:
+        return await self._mail.call([Call(method, arguments, "0", self._capability)])
+
+    async def _judge(self) -> Finding:
+        places, _ = await self._survey()
+        since = datetime.fromtimestamp(self._loop.clock.wall() - _EVIDENCE_SECONDS, UTC)
+        query = all_of(
+            in_any(sorted(places.scope)), {"after": since.strftime("%Y-%m-%dT%H:%M:%SZ")}
+        )
+        [found] = await self._mail.search([query])
+        if isinstance(found, MethodError):
+            return Finding(_WHAT, str(found), found)
+        evidence = weigh(found, self._category_of, self._config, places)
+        if faults := evidence.faults():
+            return Finding(_WHAT, "\n  ".join(faults), LastingTrouble("\n  ".join(faults)))
+        seen = ", ".join(f"{count} in {name}" for name, count in sorted(evidence.routed.items()))
+        if not seen:
+            return Finding(_WHAT, "no mail of a triaged sender yet to tell by")
+        return Finding(_WHAT, f"the last 30 days' mail of triaged senders is in place ({seen})")
+
+    def _category_of(self, sender: str) -> Category | None:
+        """The category whose whole chain of groups the sender's contact is in."""
+        book, triage = self._contacts.book, self._config.triage
+        groups = {name: group for name in triage.groups if (group := book.group(name))}
+        contact = book.contact(sender, groups.values())
+        if contact is None:
+            return None
+        joined = {
+            name for name, group in groups.items() if contact.entry.uid in group.entry.members
+        }
+        chains = [(triage.chain(each), each) for each in triage.categories]
+        fitting = [
+            (len(chain), category)
+            for chain, category in chains
+            if {each.contact_group for each in chain} <= joined
+        ]
+        return max(fitting, key=lambda pair: pair[0])[1] if fitting else None

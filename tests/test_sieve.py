@@ -1,0 +1,289 @@
+"""Routing: the script and the instructions that a configuration means, and who may write what."""
+
+from typing import Any
+
+import pytest
+
+from mailroom.rules.categories import Category
+from mailroom.rules.config import Config, from_data
+from mailroom.rules.evidence import weigh
+from mailroom.rules.places import find_places
+from mailroom.rules.sieve import Owned as Script
+from mailroom.rules.sieve import decide, includes_ours, instructions, rules, script
+from mailroom.sandbox import CYRUS_3_10, Fault, Sandbox
+from mailroom.sandbox.sieve import SieveSandbox, fault_of
+from mailroom.wire.jmap import Address, Mail, Mailbox
+from mailroom.wire.sieve import string
+from mailroom.work.check import Finding
+from mailroom.work.routing import NoSieve, Routed, Routing
+from mailroom.work.setup import Setup
+from tests.command import Site, killed_anywhere
+
+CHAIN = {
+    "triage": {
+        "categories": [
+            {"name": "Imbox", "add_to_inbox": True},
+            {"name": "Person", "parent": "Imbox"},
+            'Jan "J" \\ Feed',
+        ]
+    }
+}
+
+
+def placed(config: Config) -> tuple[Any, dict[str, str]]:
+    """Every managed mailbox with an id, every group with a UID, made of their names."""
+    boxes = [Mailbox(f"id-{name}", name, None, None) for name in config.managed_mailboxes]
+    return find_places(config, boxes), {name: f"uid-{name}" for name in config.triage.groups}
+
+
+def test_the_script_of_a_chain() -> None:
+    config = from_data(CHAIN)
+    assert script(config, *placed(config), "fromContactGroupId") == (
+        "# Written by `mailroom setup --apply --rules`, and written anew by it: change the\n"
+        "# configuration instead. Adding a sender to a group needs no new script.\n"
+        'require ["fileinto", "mailboxid", "vnd.cyrus.jmapquery"];\n'
+        "\n"
+        "if jmapquery text:\n"
+        '{"fromContactGroupId": "uid-Person"}\n'
+        ".\n"
+        "{\n"
+        '    fileinto :mailboxid "id-Person" "Person";\n'
+        '    fileinto :mailboxid "id-Imbox" "Imbox";\n'
+        "    stop;\n"
+        "}\n"
+        "\n"
+        "if jmapquery text:\n"
+        '{"fromContactGroupId": "uid-Imbox"}\n'
+        ".\n"
+        "{\n"
+        '    fileinto :mailboxid "id-Imbox" "Imbox";\n'
+        "    keep;\n"
+        "    stop;\n"
+        "}\n"
+        "\n"
+        "if jmapquery text:\n"
+        '{"fromContactGroupId": "uid-Jan \\"J\\" \\\\ Feed"}\n'
+        ".\n"
+        "{\n"
+        '    fileinto :mailboxid "id-Jan \\"J\\" \\\\ Feed" "Jan \\"J\\" \\\\ Feed";\n'
+        "    stop;\n"
+        "}\n"
+        "\n"
+        'fileinto :mailboxid "id-Screener" "Screener";\n'
+    )
+
+
+def test_a_string_cannot_end_itself() -> None:
+    assert string('a"; discard; #\\') == '"a\\"; discard; #\\\\"'
+
+
+def test_children_come_before_their_parents() -> None:
+    order = [rule.category.name for rule in rules(Config())]
+    assert order.index("Person") < order.index("Imbox")
+    assert order.index("Billboard") < order.index("Paper Trail") > order.index("Truck")
+
+
+def test_of_a_group_that_a_chain_shares_the_parents_rule_counts() -> None:
+    config = from_data({"triage": {"categories": [
+        "Feed", {"name": "Shops", "parent": "Feed", "contact_group": "Feed"}]}})  # fmt: skip
+    assert [(rule.group, rule.destinations) for rule in rules(config)] == [("Feed", ("Feed",))]
+
+
+def test_a_destination_that_a_chain_shares_is_filed_into_once() -> None:
+    config = from_data({"triage": {"categories": [
+        "Feed", {"name": "Shops", "parent": "Feed", "destination_mailbox": "Feed"}]}})  # fmt: skip
+    text = script(config, *placed(config), "fromContactGroupId")
+    assert text.count('"id-Feed"') == 2
+
+
+OURS, OTHERS = Script("1", "mailroom", "wanted", True), Script("2", "mine", "keep;", True)
+INCLUDING = Script("2", "mine", 'keep;\ninclude :personal "mailroom";\n', True)
+DECISIONS = {
+    "nothing there": ([], (True, True, None, None)),
+    "all is well": ([OURS], (False, False, "1", None)),
+    "not active": ([Script("1", "mailroom", "wanted", False)], (False, True, "1", None)),
+    "another text": ([Script("1", "mailroom", "old", True)], (True, False, "1", None)),
+    "a user's script": ([OTHERS], (True, False, None, "mine")),
+    "a user's script that is not active": (
+        [Script("2", "mine", "keep;", False)], (True, True, None, None)
+    ),
+    "a user's script that includes ours": (
+        [INCLUDING, Script("1", "mailroom", "wanted", False)], (False, False, "1", None)
+    ),
+    "one that includes an old one of ours": (
+        [INCLUDING, Script("1", "mailroom", "old", False)], (True, False, "1", None)
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", DECISIONS)
+def test_what_is_done_about_the_scripts_that_are_there(case: str) -> None:
+    scripts, expected = DECISIONS[case]
+    found = decide(scripts, ["wanted", "also wanted"])
+    assert (found.is_written, found.is_activated, found.replaces, found.beside) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('include "mailroom";', True),
+        ('require "include"; include :personal "mailroom";', True),
+        ('if true {\n  include :once :personal "mailroom";\n}', True),
+        ('# include "mailroom";', False),
+        ('include "mailroom2";', False),
+        ('include :global "other"; # "mailroom"', False),
+        ('fileinto "include mailroom";', False),
+    ],
+)
+def test_who_includes_ours(text: str, expected: bool) -> None:
+    assert includes_ours(text) is expected
+
+
+def test_the_instructions_name_every_rule_in_order_and_the_mistake() -> None:
+    text = "\n".join(instructions(from_data(CHAIN)))
+    assert text.index("1. Person") < text.index("2. Imbox") < text.index("4. Screener, the last")
+    assert text.count("tick: continue to apply other rules") == 3
+    assert 'The mistake that everybody makes: a rule without "continue to apply' in text
+    assert "Mail of a sender in Person would then get the label 'Person' and never" in text
+    assert "add the label 'Imbox'\n" in text
+    assert "add the label 'Person', archive (remove from Inbox)\n" in text
+
+
+def mail(sender: str, *names: str) -> Mail:
+    return Mail(f"{sender}{names}", (Address("", sender),), frozenset(f"id-{n}" for n in names))
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        (["Person", "Imbox"], "routed"),
+        (["Person", "Imbox", "Archive"], "routed"),
+        (["Person"], "halfway"),
+        (["Imbox", "Screener"], "halfway"),
+        (["Screener"], "unrouted"),
+        (["Screener", "@ToImbox"], None),
+    ],
+)
+def test_what_a_mail_says_about_the_rules(where: list[str], expected: str | None) -> None:
+    config = from_data(CHAIN)
+
+    def category_of(sender: str) -> Category | None:
+        return config.triage.category("Person") if sender == "ann@example.org" else None
+
+    mails = [mail("Ann@example.org", *where), mail("eve@example.org", "Screener")]
+    evidence = weigh(mails, category_of, config, placed(config)[0])
+    counts = {"routed": evidence.routed, "halfway": evidence.halfway, "unrouted": evidence.unrouted}
+    assert [kind for kind, count in counts.items() if count["Person"]] == (
+        [expected] if expected else []
+    )
+    assert bool(evidence.faults()) is (expected in ("halfway", "unrouted"))
+
+
+def ready(sandbox: type[Any] = SieveSandbox) -> Site:
+    site = Site(CYRUS_3_10, sandbox=sandbox)
+    desk = site.desk()
+    desk.run(Setup(desk.loop, desk.config, desk.talks).apply(lambda _: None))
+    return site
+
+
+def apply(site: Site) -> Routed:
+    desk = site.desk()
+    return desk.run(Routing(desk.loop, desk.config, desk.talks).apply())
+
+
+def check(site: Site) -> Finding:
+    desk = site.desk()
+    return desk.run(Routing(desk.loop, desk.config, desk.talks).check())
+
+
+def scripts(site: Site) -> dict[str, tuple[str, bool]]:
+    assert isinstance(site.sandbox, SieveSandbox)
+    return {each.name: (each.text, each.is_active) for each in site.sandbox.scripts.values()}
+
+
+def test_one_script_is_written_and_active_and_then_nothing_more() -> None:
+    site = ready()
+    assert "run mailroom setup --apply --rules" in check(site).detail
+    routed = apply(site)
+    assert scripts(site) == {"mailroom": (routed.text, True)}
+    assert fault_of(routed.text) is None
+    assert check(site) == Finding("routing rules", "the script mailroom is at work and up to date")
+    before = len(site.sandbox.log.entries)
+    assert not apply(site).decision.is_written
+    calls = {call for entry in site.sandbox.log.since(before) for call in entry.calls}
+    assert calls == {"SieveScript/get", "Mailbox/get", "Email/get"}
+
+
+def test_an_old_script_is_replaced_and_made_active() -> None:
+    site = ready()
+    site.sandbox.put_script("mailroom", "keep;")  # type: ignore[attr-defined]
+    routed = apply(site)
+    assert scripts(site) == {"mailroom": (routed.text, True)}
+
+
+def test_the_users_active_script_stays_as_it_is_and_the_user_is_told() -> None:
+    site = ready()
+    site.sandbox.put_script("mine", "keep;", is_active=True)  # type: ignore[attr-defined]
+    routed = apply(site)
+    assert routed.decision.beside == "mine"
+    assert scripts(site) == {"mine": ("keep;", True), "mailroom": (routed.text, False)}
+    found = check(site)
+    assert found.error is not None
+    assert 'include :personal "mailroom";' in found.detail
+    text = 'require "include";\nkeep;\ninclude :personal "mailroom";\n'
+    site.sandbox.script("mine").text = text  # type: ignore[attr-defined]
+    assert check(site).error is None
+    assert apply(site).decision.beside is None
+    assert scripts(site)["mine"] == (text, True)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_killed_anywhere_and_run_again_it_ends_in_the_same_state() -> None:
+    expected = ready()
+    apply(expected)
+    for site, when in killed_anywhere(ready, apply):
+        assert scripts(site) == scripts(expected), when
+
+
+class Advertised(SieveSandbox):
+    has_sieve_methods = False
+
+
+def test_sieve_that_is_only_advertised_is_none() -> None:
+    with pytest.raises(NoSieve, match="but SieveScript/get failed: serverFail"):
+        apply(ready(Advertised))
+
+
+def test_a_server_whose_sieve_knows_no_groups_is_left_alone() -> None:
+    site = ready()
+    site.sandbox.faults.add(Fault(call="SieveScript/validate", rewrite=_refuse))
+    with pytest.raises(NoSieve, match="cannot look at contact groups"):
+        apply(site)
+    assert scripts(site) == {}
+
+
+def _refuse(response: Any) -> Any:
+    fault = b'"error": {"type": "invalidSieve", "description": "unknown extension"}'
+    body = response.body.replace(b'"error": null', fault)
+    return response.__class__(response.status, response.headers, body)
+
+
+def test_without_sieve_the_rules_are_judged_by_where_mail_has_come_to() -> None:
+    site = ready(Sandbox)
+    assert check(site).detail == "no mail of a triaged sender yet to tell by"
+    member = "X-ADDRESSBOOKSERVER-MEMBER:urn:uuid:ann\r\nEND:VCARD"
+    for href, text in site.sandbox.cards().items():
+        if "FN:Person\r" in text or "FN:Imbox\r" in text:
+            changed = text.replace("END:VCARD", member)
+            site.sandbox.put_card(changed, href.rpartition("/")[2])
+    card = (
+        "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:ann\r\nFN:Ann\r\nEMAIL:ann@example.org\r\nEND:VCARD\r\n"
+    )
+    site.sandbox.put_card(card)
+    site.sandbox.deliver("ann@example.org", mailbox=["Person", "Imbox"])
+    site.sandbox.deliver("eve@example.org")
+    assert check(site).detail.endswith("is in place (1 in Person)")
+    site.sandbox.deliver("ann@example.org", mailbox="Person")
+    found = check(site)
+    assert found.error is not None
+    assert "do the rules of its chain continue to apply other rules?" in found.detail
