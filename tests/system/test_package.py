@@ -1,0 +1,274 @@
+"""The Debian package on a booted host: all that happens to it, in this order."""
+
+import contextlib
+import json
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.system import package, root
+from tests.system.host import Host
+from tests.system.unit import PROJECT, SERVICE, SOCKET
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
+
+UNITS = (SERVICE, "mailroom.socket")
+PACKAGES = "/root/packages"
+# Lintian and autopkgtest take 20 s each on a machine that has nothing else to do.
+SECONDS = 300.0
+# Nothing listens there: the service is up and backs off.
+CONFIGURATION = "jmap:\n  url: http://127.0.0.1:9\n  username: alice\n"
+# What a host writes of its own accord, whatever is installed.
+OF_THE_HOST = (
+    "/proc /sys /dev /run/log /run/systemd /run/user /run/credentials /tmp /root"
+    " /var/cache /var/log /var/lib/apt /var/lib/dpkg /var/lib/systemd/catalog"
+)
+
+
+@pytest.fixture(scope="module")
+def packages(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that ``make deb`` fills. (``tree`` skips where no host can be booted.)"""
+    assert tree.is_dir()
+    folder = tmp_path_factory.mktemp("dist")
+    command = [str(PROJECT / "packaging/build-deb.sh"), str(folder)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=600)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bare(packages: Path) -> Iterator[Host]:
+    """A host with the package at hand and not installed."""
+    with Host.boot(root.ensure(package.BUILDER)) as host:
+        host.copy(packages, PACKAGES)
+        forget_mirrors(host)
+        yield host
+
+
+@pytest.fixture(scope="module")
+def host(bare: Host) -> Host:
+    """The package installed, unconfigured; the list of files is from before that."""
+    bare.write("/root/before", files(bare))
+    install(bare, deb(bare))
+    return bare
+
+
+@pytest.fixture(scope="module")
+def configured(host: Host) -> Host:
+    configure(host, "mailroom.yaml", "mailroom.jmap-password")
+    host.run("systemctl", "start", SERVICE)
+    return host
+
+
+def forget_mirrors(host: Host) -> None:
+    """There is no network to ask, and waiting for it takes its time."""
+    host.run("sh", "-c", ": >/etc/apt/sources.list; rm -f /etc/apt/sources.list.d/*")
+
+
+def deb(host: Host) -> str:
+    return host.run("sh", "-c", f"ls {PACKAGES}/mailroom_*_all.deb").stdout.strip()
+
+
+def install(host: Host, path: str) -> None:
+    command = "DEBIAN_FRONTEND=noninteractive apt-get install --yes"
+    host.run("sh", "-c", f"{command} {path}")
+
+
+def configure(host: Host, file: str, secret: str) -> None:
+    host.write(f"/etc/mailroom/{file}", CONFIGURATION)
+    host.write(f"/etc/credstore/{secret}", "secret", mode=0o600)
+
+
+def files(host: Host) -> str:
+    prune = " -o ".join(f"-path {path}" for path in OF_THE_HOST.split())
+    listing = f"find / \\( {prune} \\) -prune -o -print | sort"
+    return host.run("sh", "-c", listing).stdout
+
+
+def ask(host: Host, path: str, target: str = "/status") -> dict[str, object]:
+    curl = ("curl", "--silent", "--show-error", "--max-time", "10", "--unix-socket", path)
+    answer: dict[str, object] = json.loads(host.run(*curl, f"http://mailroom{target}").stdout)
+    return answer
+
+
+@contextlib.contextmanager
+def asking(host: Host) -> Iterator[list[int]]:
+    """A client that asks in a loop for as long as the context lasts; its exit codes."""
+    curl = ("curl", "--silent", "--fail", "--unix-socket", SOCKET, "http://mailroom/metrics")
+    answers: list[int] = []
+    is_over = threading.Event()
+
+    def ask_on() -> None:
+        while not is_over.is_set():
+            answers.append(host.run(*curl, check=False).returncode)
+
+    thread = threading.Thread(target=ask_on)
+    thread.start()
+    try:
+        yield answers
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def test_lintian_has_no_error_and_no_warning(bare: Host) -> None:
+    command = f"lintian --allow-root --fail-on=none {PACKAGES}/*.changes"
+    assert bare.run("sh", "-c", command, timeout=SECONDS).stdout == ""
+
+
+def test_autopkgtest_does_the_main_job(packages: Path) -> None:
+    """In a host of its own: it leaves it changed."""
+    with Host.boot(root.ensure(package.BUILDER)) as host:
+        host.copy(packages, PACKAGES)
+        forget_mirrors(host)
+        ignore = "--ignore-restrictions=isolation-container"
+        command = f"autopkgtest {ignore} {PACKAGES}/*.dsc {PACKAGES}/*.deb -- null"
+        result = host.run("sh", "-c", command, check=False, timeout=SECONDS)
+        assert result.returncode == 0, result.stdout[-3000:]
+
+
+def test_installed_it_is_enabled_and_waits_for_a_configuration(host: Host) -> None:
+    for unit in UNITS:
+        assert host.property(unit, "UnitFileState") == "enabled"
+        assert host.property(unit, "ActiveState") == "inactive"
+        assert host.property(unit, "ConditionResult") == "no"
+    assert host.run("systemctl", "is-system-running").stdout == "running\n"
+
+
+def test_each_way_to_call_it_is_the_same(host: Host) -> None:
+    version = host.run("mailroom", "version").stdout
+    assert host.run("python3", "-m", "mailroom", "version").stdout == version
+
+
+def test_what_it_is_not_installed_with_is_told_in_one_line(host: Host) -> None:
+    demo = host.run("mailroom", "demo", check=False)
+    assert (demo.returncode, demo.stdout, demo.stderr.count("\n")) == (1, "", 1)
+    assert "Radicale" in demo.stderr
+
+
+@pytest.mark.parametrize("page", ["mailroom.1", "mailroom.yaml.5", "mailroom.service.8"])
+def test_the_manual_is_well_formed(host: Host, page: str) -> None:
+    name, section = page.rsplit(".", 1)
+    shown = host.run("man", "--warnings", section, name)
+    assert shown.stderr == ""
+    assert "\nSEE ALSO\n" in shown.stdout
+
+
+def test_the_example_is_a_configuration(host: Host) -> None:
+    example = "/usr/share/doc/mailroom/examples/mailroom.yaml"
+    assert "poll_interval: 60" in host.run("mailroom", "config", "--config", example).stdout
+
+
+def test_bash_and_zsh_find_the_completions(host: Host) -> None:
+    bash = "source /usr/share/bash-completion/bash_completion; "
+    load = "_comp_load mailroom && complete -p mailroom"
+    assert "_mailroom" in host.run("bash", "-c", bash + load).stdout
+    zsh = "autoload -Uz compinit && compinit -u && print $_comps[mailroom]"
+    assert host.run("zsh", "-fc", zsh).stdout == "_mailroom\n"
+    host.run("zsh", "-n", "/usr/share/zsh/vendor-completions/_mailroom")
+
+
+def test_systemd_finds_nothing_wrong_with_the_units(host: Host) -> None:
+    folder = "/usr/lib/systemd/system"
+    templates = (f"{folder}/mailroom@work.service", f"{folder}/mailroom@work.socket")
+    found = host.run("systemd-analyze", "verify", "--man=no", *UNITS, *templates)
+    assert found.stdout + found.stderr == ""  # it exits 0 whatever it finds
+
+
+def test_configured_it_starts_and_the_journal_explains_itself(configured: Host) -> None:
+    assert f"mailroom_{ask(configured, SOCKET)['version']}_" in deb(configured)
+    configured.run("journalctl", "--sync")
+    told = configured.run("journalctl", "-x", "-u", SERVICE, "--no-pager").stdout
+    assert "Subject: Mailroom cannot do its work\n" in told
+    assert "    GET http://127.0.0.1:9/.well-known/jmap: nobody answers there" in told
+    assert "@MAILROOM_" not in told
+
+
+def test_logcheck_mails_only_what_is_trouble(configured: Host) -> None:
+    configured.run("journalctl", "--sync")
+    rules = "cat /etc/logcheck/ignore.d.server/mailroom"
+    heard = f"journalctl -u {SERVICE} -o short --no-pager | grep -Ev -f /root/rules"
+    configured.write("/root/rules", configured.run("sh", "-c", rules).stdout)
+    lines = configured.run("sh", "-c", f"{heard} | grep mailroom.[0-9]", check=False).stdout
+    assert lines
+    assert all(line.endswith(" level=warning") for line in lines.splitlines())
+
+
+def test_an_upgrade_restarts_it_and_refuses_nobody_meanwhile(configured: Host) -> None:
+    configure(configured, "work.yaml", "mailroom.work.jmap-password")
+    instance = "mailroom@work.service"
+    configured.run("systemctl", "start", instance)
+    before = {unit: configured.property(unit, "MainPID") for unit in (SERVICE, instance)}
+    newer = f"{PACKAGES}/newer.deb"
+    repack = (
+        f"cd /root && dpkg-deb -R {deb(configured)} newer"
+        " && sed -i 's/^Version: .*/&+newer/' newer/DEBIAN/control"
+        f" && dpkg-deb -b newer {newer}"
+    )
+    configured.run("sh", "-c", repack)
+    with asking(configured) as answers:
+        install(configured, newer)
+    assert configured.run("dpkg-query", "-W", "-f", "${Version}", "mailroom").stdout.endswith(
+        "+newer"
+    )
+    for unit, pid in before.items():
+        assert configured.property(unit, "ActiveState") == "active"
+        assert configured.property(unit, "MainPID") != pid
+    assert len(answers) > 10
+    assert set(answers) == {0}
+
+
+def test_instances_share_nothing(configured: Host) -> None:
+    names = ("work", "home")
+    for name in names:
+        configure(configured, f"{name}.yaml", f"mailroom.{name}.jmap-password")
+        configured.run("systemctl", "enable", "--now", f"mailroom@{name}")
+    pids = {ask(configured, f"/run/mailroom/{name}/status.sock")["pid"] for name in names}
+    units = (SERVICE, *(f"mailroom@{name}.service" for name in names))
+    assert pids == {int(configured.property(unit, "MainPID")) for unit in units[1:]}
+    users = {
+        configured.run("stat", "-c", "%u", f"/proc/{configured.property(unit, 'MainPID')}").stdout
+        for unit in units
+    }
+    assert len(users) == 3
+    status = configured.run("systemctl", "status", "--no-pager", "mailroom@*").stdout
+    assert status.count("     Status: ") == 2
+    told = configured.run("mailroom", "status", "--socket", "/run/mailroom/work/status.sock")
+    assert "http://127.0.0.1:9" in told.stdout
+
+
+def test_a_user_runs_it_for_himself(configured: Host) -> None:
+    configured.run("useradd", "--system", "--create-home", "carol")
+    for name, text in (("mailroom.yaml", CONFIGURATION), ("jmap-password", "secret")):
+        configured.write(f"/home/carol/.config/mailroom/{name}", text, mode=0o600)
+    configured.run("chown", "-R", "carol", "/home/carol")
+    uid = configured.run("id", "-u", "carol").stdout.strip()
+    # What `loginctl enable-linger` does, without the message bus.
+    configured.write("/var/lib/systemd/linger/carol", "")
+    configured.run("systemctl", "start", f"user@{uid}.service")
+    as_carol = ("runuser", "-u", "carol", "--", "env", f"XDG_RUNTIME_DIR=/run/user/{uid}")
+    configured.run(*as_carol, "systemctl", "--user", "enable", "--now", "mailroom")
+    assert "http://127.0.0.1:9" in configured.run(*as_carol, "mailroom", "status").stdout
+    configured.run(*as_carol, "systemctl", "--user", "reload", "mailroom")
+    configured.run("rm", "/var/lib/systemd/linger/carol")
+    configured.run("systemctl", "stop", f"user@{uid}.service")
+    configured.run("userdel", "--remove", "carol")
+
+
+def test_removed_it_keeps_what_is_the_administrators(configured: Host) -> None:
+    configured.run("apt-get", "remove", "--yes", "mailroom")
+    assert configured.run("systemctl", "list-units", "--no-legend", "mailroom*").stdout == ""
+    assert configured.run("test", "-e", "/run/mailroom", check=False).returncode == 1
+    assert configured.read("/etc/mailroom/mailroom.yaml") == CONFIGURATION
+    assert configured.read("/etc/credstore/mailroom.jmap-password") == "secret"
+
+
+def test_purged_it_leaves_nothing(configured: Host) -> None:
+    configured.run("apt-get", "purge", "--yes", "mailroom")
+    before = set(configured.read("/root/before").splitlines())
+    assert set(files(configured).splitlines()) - before == set()
+    assert "mailroom" not in configured.run("getent", "group").stdout
+    catalog = configured.run("journalctl", "--list-catalog").stdout
+    assert "Mailroom" not in catalog
