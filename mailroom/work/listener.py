@@ -10,7 +10,7 @@ from mailroom.engine.exchange import Request, Response
 from mailroom.engine.journal import Log
 from mailroom.engine.loop import DeadlinePassed, Loop, Promise, within
 from mailroom.engine.transfer import Stream
-from mailroom.errors import MailroomError
+from mailroom.errors import CredentialsRefused, MailroomError
 from mailroom.rules.push import Push, Status
 from mailroom.wire.jmap_push import changed_states, event_source_url, ping_interval
 from mailroom.wire.sse import Event, Parser
@@ -19,7 +19,7 @@ from mailroom.work.web import Web, retry_after
 
 T = TypeVar("T")
 
-_OK, _NO_CONTENT = 200, 204
+_OK, _NO_CONTENT, _UNAUTHORIZED = 200, 204, 401
 
 
 class Listener:
@@ -57,6 +57,8 @@ class Listener:
                 await self._one_connection()
             except DeadlinePassed:
                 push.expired(self._loop.now())
+            except CredentialsRefused:
+                push.refused(self._loop.now(), _UNAUTHORIZED)
             except MailroomError as error:
                 push.ended(self._loop.now(), str(error))
             self._report()
