@@ -4,12 +4,13 @@ In dependent round trips: (1) states and labelled mail; (2) the senders' mail, t
 address book and the cards that will change, at once. Nothing labelled: (1) is all.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any, TypeVar
 
-from mailroom.engine.loop import Loop, both
-from mailroom.errors import ProtocolError
+from mailroom.engine.loop import Loop, Promise, both
+from mailroom.errors import LastingTrouble, ProtocolError
 from mailroom.rules.config import Config
 from mailroom.rules.failures import Failures
 from mailroom.rules.places import Places, find_places
@@ -18,6 +19,8 @@ from mailroom.wire.jmap import Mail, MethodError
 from mailroom.work.contacts import ContactsConversation
 from mailroom.work.enrol import Enrolment, Job
 from mailroom.work.mail import Filter, MailConversation, Reading, all_of, any_of, in_any
+
+T = TypeVar("T")
 
 # A search may run behind what was delivered (the index), so the last hour is looked through.
 _UNINDEXED_SECONDS = 3600.0
@@ -81,7 +84,12 @@ class Surveyor:
     async def _begin(self) -> tuple[Reading, Places]:
         if self._has_groups:
             return await self._look()
-        looked, _ = await both(self._loop, self._look(), self._check_groups())
+        looked, checked = await both(
+            self._loop, _or_trouble(self._look()), _or_trouble(self._check_groups())
+        )
+        if isinstance(looked, LastingTrouble) or isinstance(checked, LastingTrouble):
+            troubles = [each for each in (looked, checked) if isinstance(each, LastingTrouble)]
+            raise LastingTrouble("; ".join(map(str, troubles)))
         return looked
 
     async def _check_groups(self) -> None:
@@ -159,6 +167,14 @@ class Surveyor:
             if (sender := sender_of(mail)) and places.scope & mail.mailbox_ids:
                 by_address[sender] = (*by_address.get(sender, ()), mail)
         return by_address
+
+
+async def _or_trouble(work: Coroutine[Promise[Any], None, T]) -> T | LastingTrouble:
+    """The result, or what only the user can mend: all of that is told together."""
+    try:
+        return await work
+    except LastingTrouble as trouble:
+        return trouble
 
 
 def _others(mails: Iterable[Mail], tap: Tap) -> tuple[Mail, ...]:
