@@ -260,11 +260,13 @@ class Account:
         self._note_trouble(error, kind, trigger)
 
     def _note_trouble(self, error: MailroomError, kind: str, trigger: Trigger) -> None:
-        """Keep it for the status, and log it once for as long as it is the same."""
+        """Keep it for the status, and log it once for as long as it is the same. Which request
+        meets an outage differs from one attempt to the next; what is missing, the user mends."""
         history = self._history
-        reason = str(error)
-        is_new = history.trouble is None or history.trouble.reason != reason
-        since = self._loop.clock.wall() if history.trouble is None else history.trouble.since
+        reason, known = str(error), history.trouble
+        is_news = isinstance(error, LastingTrouble) and known is not None and known.reason != reason
+        is_new = known is None or known.kind != kind or is_news
+        since = self._loop.clock.wall() if known is None else known.since
         is_lasting = isinstance(error, CredentialsRefused | LastingTrouble)
         history.trouble = history.last_error = Trouble(since, kind, reason, is_lasting)
         report = self._log.warning if is_new else self._log.debug
