@@ -1,0 +1,373 @@
+"""An account over hours of trouble: what it says, when it tries again, and how it recovers."""
+
+import json
+from importlib.resources import files
+from itertools import pairwise
+from typing import Any
+
+import jsonschema
+import pytest
+
+from mailroom.engine.journal import Level
+from mailroom.errors import CredentialsRefused
+from mailroom.sandbox import (
+    CYRUS_3_6,
+    CYRUS_WITHOUT_PUSH,
+    Fault,
+    Profile,
+    Response,
+)
+from mailroom.wire.vcard import Card
+from tests.world import World, failure_of
+
+BOB = "Bob <bob@example.org>"
+API = "/jmap/"
+
+_VALIDATORS = {
+    name: jsonschema.Draft202012Validator(
+        json.loads(files("mailroom.schema").joinpath(f"{name}.schema.json").read_text())
+    )
+    for name in ("healthz", "status")
+}
+
+
+def answer(status: int, **headers: str) -> Response:
+    return Response(status, {name.replace("_", "-"): value for name, value in headers.items()})
+
+
+def health(world: World) -> Any:
+    """The status and the document of /healthz; both documents keep to their schemas."""
+    _VALIDATORS["healthz"].validate(world.healthz[1])
+    _VALIDATORS["status"].validate(world.status)
+    return world.healthz
+
+
+def lines(world: World, *events: str) -> list[tuple[Level, str]]:
+    return [(level, event) for level, event, _ in world.events if event in events]
+
+
+def polls(world: World) -> dict[str, int]:
+    return {str(trigger): count for trigger, count in world.history.totals.polls.items()}
+
+
+# The phases
+
+
+def test_every_phase_keeps_to_the_schemas() -> None:
+    world = World()
+    phases = [world.status["phase"]]
+    health(world)
+    world.start()
+    phases.append(world.status["phase"])
+    mail = world.deliver(BOB)[0]
+    world.settle()
+    world.sandbox.controls.delay_seconds = 0.05
+    world.tap(mail, "@ToFeed")
+    world.run_until(lambda: world.status["phase"] == "polling")
+    phases.append("polling")
+    health(world)
+    world.settle()
+    world.sandbox.faults.add(Fault(path=API, answer=answer(500)))
+    world.account.poll_now()
+    world.run_for(0.5)
+    phases.append(world.status["phase"])
+    health(world)
+    world.account.close()
+    phases.append(world.status["phase"])
+    health(world)
+    assert phases == ["starting", "idle", "polling", "backing-off", "stopping"]
+
+
+def test_hours_without_anything_are_a_poll_a_minute_and_one_connection() -> None:
+    world = World().start()
+    world.run_for(4 * 3600.0)
+    assert polls(world) == {"startup": 1, "scheduled": 240}
+    assert len([entry for entry in world.sandbox.log.entries if entry.is_stream]) == 1
+    assert health(world)[0] == 200
+    assert {level for level, _, _ in world.events if level < Level.DEBUG} == {Level.INFO}
+    assert [event for level, event, _ in world.events if level < Level.DEBUG] == [
+        "eventsource_connected",
+        "poll_completed",
+    ]
+
+
+# Push
+
+
+def test_while_push_is_out_fallback_polls_do_the_work_and_say_so() -> None:
+    world = World().start()
+    world.settle()
+    mail = world.deliver(BOB)[0]
+    world.settle()
+    world.sandbox.faults.add(Fault(path="/jmap/eventsource", answer=answer(503)))
+    world.sandbox.close_feeds()
+    world.settle()
+    world.tap(mail, "@ToFeed")
+    world.run_for(300.0)
+    assert world.sandbox.mailboxes_of(mail) == {"Feed"}
+    assert world.history.totals.polls["fallback"] >= 4
+    status, document = health(world)
+    assert status == 200
+    assert document["last_poll_trigger"] == "fallback"
+    assert document["eventsource"]["connected"] is False
+    assert "503" in document["eventsource"]["error"]
+    assert (
+        lines(world, "eventsource_disconnected").count((Level.WARNING, "eventsource_disconnected"))
+        == 2
+    )  # that it closed, and that it cannot be had again; then silence
+    world.sandbox.faults.clear()
+    world.run_for(120.0)
+    assert health(world)[1]["eventsource"]["connected"] is True
+    assert world.history.totals.polls["reconnect"] == 1
+    assert lines(world, "eventsource_connected") == [(Level.INFO, "eventsource_connected")] * 2
+
+
+def test_what_happened_while_push_was_away_is_found_by_the_reconnect_poll() -> None:
+    world = World()
+    mail = world.deliver(BOB)[0]
+    world.start().settle()
+    world.sandbox.close_feeds()
+    world.tap(mail, "@ToFeed")
+    world.run_for(3.0)
+    assert world.sandbox.mailboxes_of(mail) == {"Feed"}
+    assert polls(world) == {"startup": 1, "reconnect": 1}
+
+
+@pytest.mark.parametrize("profile", [CYRUS_3_6, CYRUS_WITHOUT_PUSH], ids=lambda each: each.name)
+def test_a_server_without_push_is_asked_hourly_and_polled_every_minute(profile: Profile) -> None:
+    world = World(profile)
+    world.start()
+    world.run_for(3 * 3600.0)
+    document = health(world)[1]
+    assert document["status"] == "ok"
+    assert document["eventsource"]["status"] == "unavailable"
+    assert polls(world) == {"startup": 1, "fallback": 180}
+    assert len(lines(world, "eventsource_unavailable")) == 4
+    assert lines(world, "eventsource_unavailable")[:2] == [
+        (Level.INFO, "eventsource_unavailable"),
+        (Level.DEBUG, "eventsource_unavailable"),
+    ]
+
+
+# Credentials
+
+
+def test_credentials_refused_at_the_start_end_the_service() -> None:
+    world = World()
+    world.sandbox.faults.add(Fault(answer=answer(401)))
+    error = failure_of(world)
+    assert isinstance(error, CredentialsRefused)
+    assert "secret" not in str(error)
+
+
+@pytest.mark.parametrize("path", [API, "/dav/"])
+def test_refused_by_one_of_the_servers_is_refused(path: str) -> None:
+    world = World()
+    world.sandbox.faults.add(Fault(path=path, method=None, answer=answer(403)))
+    assert isinstance(failure_of(world), CredentialsRefused)
+
+
+def test_credentials_refused_later_are_trouble_that_is_tried_again_ever_more_rarely() -> None:
+    world = World().start()
+    world.settle()
+    number, began = world.request_count, world.clock.wall()
+    world.sandbox.faults.add(Fault(answer=answer(401)))
+    world.run_for(62.0)
+    status, document = health(world)
+    assert (status, document["status"]) == (503, "unhealthy")
+    assert "refuses the credentials" in document["reason"]
+    assert world.status["trouble"]["lasting"] is True
+    world.run_for(1000.0)
+    tries = [entry.started - began for entry in world.requests_since(number)]
+    gaps = [round(later - sooner) for sooner, later in pairwise(tries)]
+    assert gaps == [60, 120, 240, 480]
+    assert lines(world, "poll_failed")[:2] == [
+        (Level.WARNING, "poll_failed"),
+        (Level.DEBUG, "poll_failed"),
+    ]
+    world.sandbox.faults.clear()
+    world.run_for(960.0)
+    assert health(world)[0] == 200
+    assert world.status["trouble"] is None
+    assert world.status["last_error"]["kind"] == "credentials"
+    assert lines(world, "poll_recovered") == [(Level.INFO, "poll_recovered")]
+
+
+def test_a_listener_that_is_refused_does_not_insist() -> None:
+    """Some servers ban who tries wrong credentials again and again."""
+    world = World().start()
+    world.settle()
+    world.sandbox.faults.add(Fault(answer=answer(401)))
+    world.sandbox.close_feeds()
+    number = world.request_count
+    world.run_for(3600.0)
+    assert len(world.sandbox.log.since(number)) <= 2 * 7
+
+
+# What only the user can mend
+
+
+def test_all_that_is_missing_is_named_at_once_and_found_again_by_push() -> None:
+    world = World()
+    world.sandbox.destroy_mailbox("Feed")
+    world.sandbox.destroy_mailbox("@ToJail")
+    world.sandbox.delete_card("/x/group-imbox.vcf")
+    world.start().settle()
+    status, document = health(world)
+    assert status == 503
+    for name in ("Feed", "@ToJail", "Imbox", "mailroom setup"):
+        assert name in document["reason"]
+    assert [event for event in lines(world, "poll_failed") if event[0] < Level.DEBUG] == [
+        (Level.WARNING, "poll_failed")
+    ]
+    world.sandbox.put_card(
+        "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:i\r\nFN:Imbox\r\nN:;;;;\r\n"
+        "X-ADDRESSBOOKSERVER-KIND:group\r\nEND:VCARD\r\n"
+    )
+    world.sandbox.create_mailbox("Feed")
+    world.sandbox.create_mailbox("@ToJail")
+    world.run_for(1.0)
+    assert health(world)[0] == 200
+    assert lines(world, "poll_recovered") == [(Level.INFO, "poll_recovered")]
+
+
+def test_missing_mailboxes_are_looked_for_every_interval_without_push() -> None:
+    world = World(CYRUS_3_6)
+    world.sandbox.destroy_mailbox("Feed")
+    world.start()
+    world.run_for(300.0)
+    assert health(world)[0] == 503
+    assert len([entry for entry in world.requests_since(0) if entry.path == API]) <= 12
+    world.sandbox.create_mailbox("Feed")
+    world.run_for(61.0)
+    assert health(world)[0] == 200
+
+
+def test_a_group_that_vanishes_while_running_is_named_when_it_is_needed() -> None:
+    world = World()
+    mail = world.deliver(BOB)[0]
+    world.start().settle()
+    card = next(text for href, text in world.sandbox.cards().items() if "group-feed" in href)
+    world.sandbox.delete_card("/x/group-feed.vcf")
+    world.tap(mail, "@ToFeed")
+    world.settle()
+    status, document = health(world)
+    assert status == 503
+    assert document["reason"] == "contact groups missing: Feed: run mailroom setup"
+    assert "@ToFeed" in world.sandbox.mailboxes_of(mail)
+    assert Card.parse(card.encode())
+    world.sandbox.put_card(card, "group-feed.vcf")
+    world.run_for(61.0)
+    assert health(world)[0] == 200
+    assert world.sandbox.mailboxes_of(mail) == {"Feed"}
+
+
+# What passes
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "gaps"),
+    [
+        (500, {}, [1, 2, 4, 8, 16, 32, 60, 60]),
+        (429, {"Retry_After": "7"}, [7, 7, 7, 8, 16, 32, 60]),
+        (503, {"Retry_After": "90"}, [90, 90]),
+    ],
+)
+def test_a_failing_poll_is_tried_again_in_the_servers_time_or_ours(
+    status: int, headers: dict[str, str], gaps: list[int]
+) -> None:
+    world = World().start()
+    world.settle()
+    number = world.request_count
+    world.sandbox.faults.add(Fault(path=API, method="POST", answer=answer(status, **headers)))
+    world.run_for(250.0)
+    tries = [entry.started for entry in world.requests_since(number) if entry.method == "POST"]
+    seen = [round(later - sooner) for sooner, later in pairwise(tries)]
+    assert seen[: len(gaps)] == gaps[: len(seen)]
+    assert len(seen) >= 2
+    assert health(world)[0] == 503
+    assert str(status) in world.healthz[1]["reason"]
+    world.sandbox.faults.clear()
+    world.run_for(100.0)
+    assert health(world)[0] == 200
+    warnings = [event for event in lines(world, "poll_failed") if event[0] < Level.DEBUG]
+    assert warnings == [(Level.WARNING, "poll_failed")]
+    assert len(lines(world, "poll_recovered")) == 1
+
+
+def test_events_do_not_bypass_the_backoff_but_a_person_does() -> None:
+    world = World()
+    mail = world.deliver(BOB)[0]
+    world.start().settle()
+    world.sandbox.faults.add(Fault(path=API, method="POST", answer=answer(500)))
+    world.run_for(120.0)
+    number = world.request_count
+    world.tap(mail, "@ToFeed")
+    world.run_for(5.0)
+    assert not world.requests_since(number)
+    world.account.poll_now()
+    world.run_for(0.5)
+    assert "POST" in {entry.method for entry in world.requests_since(number)}
+
+
+def test_a_server_that_is_away_at_the_start_is_waited_for() -> None:
+    world = World()
+    mail = world.deliver(BOB)[0]
+    world.tap(mail, "@ToFeed")
+    world.sandbox.faults.add(Fault(breaks="before"))
+    world.start()
+    world.run_for(600.0)
+    assert health(world)[0] == 503
+    assert "no successful poll since the start" in world.healthz[1]["reason"]
+    world.sandbox.faults.clear()
+    world.run_for(61.0)
+    assert health(world)[0] == 200
+    assert world.sandbox.mailboxes_of(mail) == {"Feed"}
+
+
+def test_trouble_with_one_sender_that_passes_hides_nothing_of_the_others() -> None:
+    world = World()
+    bob, carol = world.deliver(BOB)[0], world.deliver("Carol <carol@example.org>")[0]
+    world.start().settle()
+    world.sandbox.faults.add(Fault(method="PUT", times=1, answer=answer(503)))
+    world.tap(bob, "@ToFeed")
+    world.tap(carol, "@ToFeed")
+    world.settle()
+    assert sorted(str(fields["sender"]) for fields in world.named("sender_triaged")) == [
+        "bob@example.org",
+        "carol@example.org",
+    ]
+    assert world.history.totals.triaged["Feed"] == 2
+
+
+# Senders that fail
+
+
+def test_a_failing_sender_is_listed_tried_again_and_louder_the_third_time() -> None:
+    world = World()
+    world.sandbox.put_card(
+        "BEGIN:VCARD\r\nVERSION:2.1\r\nUID:bob\r\nFN:B\r\nEMAIL:bob@example.org\r\nEND:VCARD\r\n"
+    )
+    bob, again = world.deliver(BOB, count=2)
+    world.start().settle()
+    world.tap(bob, "@ToFeed")
+    world.run_for(8 * 60.0)
+    (failing,) = world.status["failing_senders"]
+    assert failing["sender"] == "bob@example.org"
+    assert "2.1" in failing["reason"]
+    assert [level for level, _ in lines(world, "sender_failed")] == [
+        Level.WARNING,
+        Level.WARNING,
+        Level.ERROR,
+        Level.ERROR,
+    ]
+    assert health(world)[0] == 200
+    failures = len(lines(world, "sender_failed"))
+    world.tap(again, "@ToFeed")
+    world.run_for(2.0)
+    assert len(lines(world, "sender_failed")) == failures + 1
+    assert world.named("sender_failed")[-1]["attempts"] == 1
+    world.sandbox.unlabel(bob, "@ToFeed")
+    world.sandbox.unlabel(again, "@ToFeed")
+    world.settle()
+    assert world.status["failing_senders"] == []
