@@ -52,6 +52,8 @@ class Feed:
         self._unseen: dict[str, str] = {}
         self._unseen_id = 0
         self.closed = False
+        #: True: nothing arrives any more, and nobody is told; the path is dead.
+        self.is_cut_off = False
 
     def take(self) -> bytes:
         """Return what was written since the last time; bytes may remain after the end."""
@@ -104,8 +106,8 @@ class Feed:
 
     def write(self, event: bytes) -> None:
         """Write one event, given without the empty line that ends it; it puts off the ping."""
-        if not self.closed:
-            self._next_ping = self._clock() + self._ping_seconds
+        self._next_ping = self._clock() + self._ping_seconds
+        if not (self.closed or self.is_cut_off):
             self._buffer += event + b"\n\n"
             self._listener()
 

@@ -138,6 +138,12 @@ class Sandbox(Account):
                 feed.close()
             self._feeds.clear()
 
+    def cut_off_feeds(self) -> None:
+        """Have every event stream that is open fall silent, as when a path dies unnoticed."""
+        with self.lock:
+            for feed in self._feeds:
+                feed.is_cut_off = True
+
     def renew_session(self) -> None:
         """Change the session's state, as a server does whose session has changed."""
         with self.lock:
