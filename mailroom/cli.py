@@ -22,9 +22,9 @@ _ACCEPTED = 202
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code (0; 1; 2 usage; 70, 77, 78 as documented)."""
-    options = _parser().parse_args(arguments)
-    command: Callable[[argparse.Namespace], int] = options.command
     try:
+        options = _parser().parse_args(arguments)
+        command: Callable[[argparse.Namespace], int] = options.command
         code = command(options)
         sys.stdout.flush()
         return code

@@ -172,7 +172,7 @@ def _resource(element: ET.Element, url: str) -> Resource:
     properties: dict[str, ET.Element] = {}
     for propstat in element.iterfind(f"{DAV}propstat"):
         if _status(propstat) == 200:  # noqa: PLR2004 - properties that the server has
-            properties |= {child.tag: child for child in propstat.find(f"{DAV}prop") or ()}
+            properties |= {child.tag: child for child in propstat.iterfind(f"{DAV}prop/*")}
     href = canonical_href(urljoin(url, (element.findtext(f"{DAV}href") or "").strip()))
     return Resource(href, _status(element) or 200, properties)
 

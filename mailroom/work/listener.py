@@ -118,11 +118,12 @@ class Listener:
             self._last_report = ""
             return
         event, report = "eventsource_disconnected", self._log.warning
+        reason = error or "the server has ended the stream"
         if status is Status.UNAVAILABLE:
-            event, report = "eventsource_unavailable", self._log.info
-        is_new = self._last_report != (error or event)
-        self._last_report = error or event
-        (report if is_new else self._log.debug)(event, error=error)
+            event, report, reason = "eventsource_unavailable", self._log.info, "no push here"
+        is_new = self._last_report != reason
+        self._last_report = reason
+        (report if is_new else self._log.debug)(event, error=reason)
 
 
 def _is_event_stream(head: Response) -> bool:
