@@ -65,6 +65,13 @@ def _parser() -> argparse.ArgumentParser:
     run = add("run", _run, "run the service, in the foreground")
     check = add("check", _check, "check configuration, credentials, servers, mailboxes, groups")
     check.add_argument("--rules", action="store_true", help="and the rules that route new mail")
+    check.add_argument("--live", action="store_true", help="and try it with a test mail, timed")
+    check.add_argument(
+        "--within",
+        type=float,
+        metavar="SECONDS",
+        help="with --live: fail if label to done takes longer",
+    )
     config = add("config", _config, "show the effective configuration, secrets hidden")
     triage = add("triage", _triage, "show what the next poll would do, touching nothing")
     triage.add_argument(
@@ -87,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
         "--watch", action="store_true", help="then a line per poll that happens and per triage"
     )
     poll = add("poll", _poll, "make the running service poll now")
-    for sub in (run, status, poll, triage, reset):
+    for sub in (run, status, poll, triage, reset, check):
         sub.add_argument("--socket", metavar="PATH", type=Path, help="the status socket")
     demo = add("demo", _demo, "show the service at work on a mail server of its own")
     demo.add_argument("--stay", action="store_true", help="go on running, to play with")
@@ -111,7 +118,18 @@ def _run(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     from mailroom.terminal.check import show_check  # noqa: PLC0415 - brings rich
 
-    return show_check(options.config, os.environ, rules=options.rules)
+    code = show_check(options.config, os.environ, rules=options.rules)
+    if not options.live:
+        return code
+    from mailroom.terminal.live import show_live  # noqa: PLC0415 - brings rich
+
+    path = _socket(options)
+    return show_live(
+        options.config,
+        os.environ,
+        lambda: json.loads(_ask(path, "GET", "/status")),
+        options.within,
+    )
 
 
 def _config(options: argparse.Namespace) -> int:

@@ -323,6 +323,12 @@ def read_refusals(
     return refused | dict.fromkeys(silent, error)
 
 
+def read_undestroyed(answer: Arguments) -> dict[str, MethodError]:
+    """Those of the mails that an ``Email/set`` did not destroy, and why (RFC 8620 §5.3)."""
+    with reading("the answer to a deletion"):
+        return _set_errors(answer.get("notDestroyed"), "Email/set")
+
+
 def _set_errors(errors: Any, method: str) -> dict[str, MethodError]:
     """The errors of one kind of a ``/set`` (RFC 8620 §5.3); null where there are none."""
     return {

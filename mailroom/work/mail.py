@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from mailroom.engine.loop import Loop, together
-from mailroom.errors import TransientError
 from mailroom.wire import jmap
 from mailroom.wire.jmap import Answers, Call, Created, Mail, Mailbox, MethodError, Page, Patch
 from mailroom.work.api import Api
@@ -111,6 +110,12 @@ class MailConversation:
             refused |= made.refused
         return Created(ids, refused)
 
+    async def destroy(self, mail_ids: Sequence[str]) -> dict[str, MethodError]:
+        """Delete mail for good; returns what was refused. Only for mail that Mailroom made."""
+        answers = await self.call([Call("Email/set", {"destroy": list(mail_ids)}, "set")])
+        refused = jmap.read_undestroyed(answers["set"])
+        return {mail_id: each for mail_id, each in refused.items() if each.type != "notFound"}
+
     async def search(self, filters: Sequence[Filter]) -> list[tuple[Mail, ...] | MethodError]:
         """All mail that each filter matches, or why the server could not tell."""
         limits = (await self.session()).limits
@@ -157,9 +162,11 @@ class MailConversation:
         """All that the query finds: the page that ``answers`` has, and all further ones.
 
         When a mail leaves the result between two pages, another slips from one to the other and
-        is on neither: so the pages have to be of one state, and as many mails as announced.
+        is on neither: so the pages have to be of one state, and as many mails as announced. In
+        mailboxes that never hold still, what several looks have seen is all there is to have.
         """
         limit = (await self.session()).limits.get
+        seen: dict[str, Mail] = {}
         for _ in range(_LOOKS):
             first, mails = _page(answers, number)
             pages = [first]
@@ -169,8 +176,9 @@ class MailConversation:
             ids = {mail_id for page in pages for mail_id in page.ids}
             if len({page.query_state for page in pages}) == 1 and len(ids) >= (first.total or 0):
                 return tuple(mails.values())
+            seen |= mails
             answers, number = await self.call(_calls([(0, query)], limit)), 0
-        raise TransientError("the mailboxes change faster than the server lets us read them")
+        return tuple(seen.values())
 
     async def _further_pages(self, first: Page, query: Filter) -> list[_Found]:
         """The pages after the first, all at once where the server has said how many there are."""

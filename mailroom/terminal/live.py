@@ -1,0 +1,33 @@
+"""``mailroom check --live``: a tick per step of one tap, timed."""
+
+import signal
+from collections.abc import Callable, Mapping
+
+from rich.console import Console
+
+from mailroom.terminal.desk import sit_down
+from mailroom.terminal.screen import Document, tick
+from mailroom.work.live import Interrupted, Live
+
+_INTERRUPTED = 130
+
+
+def show_live(
+    config_argument: str | None,
+    environ: Mapping[str, str],
+    ask: Callable[[], Document],
+    within_seconds: float | None,
+) -> int:
+    """Try it; 1 if it was not push, took too long, or was not done. Ctrl+C cleans up as well."""
+    console = Console(highlight=False, soft_wrap=True)
+    desk = sit_down(config_argument, environ)
+    live = Live(desk.loop, desk.config, desk.talks, ask)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        desk.loop.on_signal(number, live.interrupt)
+    try:
+        findings = desk.run(live.run(within_seconds, lambda found: tick(console, found)))
+    finally:
+        desk.loop.close()
+    if any(isinstance(each.error, Interrupted) for each in findings):
+        return _INTERRUPTED
+    return int(any(each.error for each in findings))

@@ -1,0 +1,264 @@
+"""``mailroom check --live``: one tap as a person makes it, timed, on the user's own account.
+
+A test mail of a made-up sender is put into Screener and labelled, and the running service does
+the rest. Whatever comes of it, at the end no trace is left: the mail that was made here, the
+contact and its group entries go. No other mail and no other contact is touched: the sender's
+address is random, so nobody else has it.
+"""
+
+import secrets
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from mailroom.engine.loop import Loop
+from mailroom.errors import MailroomError
+from mailroom.rules.categories import Category
+from mailroom.rules.config import Config
+from mailroom.rules.groups import with_members
+from mailroom.rules.places import Places, find_places
+from mailroom.rules.triage import sender_of
+from mailroom.wire.jmap import Call, MethodError, read_mails
+from mailroom.work.check import Finding
+from mailroom.work.conversations import Conversations
+
+Document = Mapping[str, Any]
+Report = Callable[[Finding], None]
+
+_LOOK_SECONDS = 0.05
+# The poll that the new mail itself causes is let pass, so that the label gets one of its own.
+_SETTLE_SECONDS = 3.0
+# A poll that has begun may still write; after this long it has not begun.
+_LINGER_SECONDS = 30.0
+# How far back the test mail is looked for by its sender, if its id never came.
+_AGE_SECONDS = 3600.0
+_TRIES = 4
+_POLLING = "polling"
+
+
+class LiveFailed(MailroomError):
+    """The service did not do it, or not as it should."""
+
+
+class Interrupted(MailroomError):
+    """The user does not want to wait any longer."""
+
+
+class Live:
+    """One test. ``ask`` gives the running service's ``/status``."""
+
+    def __init__(
+        self, loop: Loop, config: Config, talks: Conversations, ask: Callable[[], Document]
+    ) -> None:
+        self.sender = f"mailroom-check-{secrets.token_hex(8)}@live-check.invalid"
+        self._loop = loop
+        self._config = config
+        self._mail = talks.mail
+        self._contacts = talks.contacts
+        self._ask = ask
+        self._is_interrupted = False
+        self._has_begun = False
+
+    def interrupt(self) -> None:
+        """Stop at the next occasion, and clean up."""
+        self._is_interrupted = True
+
+    async def run(self, within_seconds: float | None, report: Report) -> list[Finding]:
+        """Make the test; every step is reported and returned. A step with an error means that
+        the service did not do it by push, not within the time, or not at all."""
+        findings: list[Finding] = []
+
+        def tell(finding: Finding) -> None:
+            findings.append(finding)
+            report(finding)
+
+        try:
+            await self._test(within_seconds, tell)
+        except MailroomError as error:
+            tell(Finding("test", str(error), error))
+        if self._has_begun:
+            tell(await self._clean_up())
+        return findings
+
+    async def _test(self, within_seconds: float | None, tell: Report) -> None:
+        before = self._ask()
+        tell(self._service(before))
+        places = find_places(self._config, (await self._mail.open(())).mailboxes)
+        category = _category(self._config)
+        mail_id = await self._make_mail(places)
+        tell(Finding("test mail", f"of {self.sender}, in {self._config.triage.screener_mailbox}"))
+        await self._settle(before["poll_count"])
+        labelled_at = self._loop.clock.wall()
+        await self._label(mail_id, category, places)
+        tell(Finding("label", category.label))
+        triage = await self._await_triage(2 * before["poll_interval_seconds"] + _LINGER_SECONDS)
+        seconds = datetime.fromisoformat(triage["at"]).timestamp() - labelled_at
+        tell(_timing(triage["trigger"], seconds, within_seconds))
+        tell(await self._filing(mail_id, category, places))
+        tell(await self._enrolment(category))
+
+    def _service(self, document: Document) -> Finding:
+        account = self._config.jmap.username or self._config.jmap.url
+        if document["account"] != account:
+            raise LiveFailed(f"the service works for {document['account']}, not for {account}")
+        push = document["eventsource"]["status"]
+        return Finding("service", f"pid {document['pid']}, {document['phase']}, push {push}")
+
+    async def _make_mail(self, places: Places) -> str:
+        """Read already, so that no program announces it."""
+        self._go_on()
+        self._has_begun = True
+        text = "mailroom check --live has made this mail, and takes it away again."
+        made = await self._mail.create("Email", {"test": {
+            "mailboxIds": {places.screener: True},
+            "keywords": {"$seen": True},
+            "from": [{"name": "Mailroom Check", "email": self.sender}],
+            "subject": "Mailroom checks itself",
+            "textBody": [{"partId": "1", "type": "text/plain"}],
+            "bodyValues": {"1": {"value": text}},
+        }})  # fmt: skip
+        for error in made.refused.values():
+            raise error
+        return made.ids["test"]
+
+    async def _label(self, mail_id: str, category: Category, places: Places) -> None:
+        self._go_on()
+        [label_id] = [key for key, value in places.labels.items() if value == category]
+        refused = await self._mail.update({mail_id: {f"mailboxIds/{label_id}": True}})
+        for error in refused.values():
+            raise error
+
+    async def _settle(self, poll_count: int) -> None:
+        def is_over(document: Document) -> bool:
+            return bool(document["poll_count"] > poll_count and document["phase"] != _POLLING)
+
+        await self._watch(is_over, _SETTLE_SECONDS)
+
+    async def _await_triage(self, seconds: float) -> Document:
+        triages: list[Document] = []
+
+        def is_done(document: Document) -> bool:
+            for failing in document["failing_senders"]:
+                if failing["sender"] == self.sender:
+                    raise LiveFailed(f"the service could not triage it: {failing['reason']}")
+            triages.extend(
+                each for each in document["recent_triages"] if each["sender"] == self.sender
+            )
+            return bool(triages)
+
+        if not await self._watch(is_done, seconds):
+            raise LiveFailed(f"the service has not triaged it within {seconds:.0f} s")
+        return triages[0]
+
+    async def _watch(self, is_reached: Callable[[Document], bool], seconds: float) -> bool:
+        """Ask the service again and again, for so many seconds; whether it came to that."""
+        end = self._loop.now() + seconds
+        while self._loop.now() < end:
+            self._go_on()
+            if is_reached(self._ask()):
+                return True
+            await self._loop.sleep_until(self._loop.now() + _LOOK_SECONDS)
+        return False
+
+    def _go_on(self) -> None:
+        if self._is_interrupted:
+            raise Interrupted("interrupted")
+
+    async def _filing(self, mail_id: str, category: Category, places: Places) -> Finding:
+        chain = self._config.triage.chain(category)
+        names = " and ".join(each.destination_mailbox for each in chain)
+        arguments = {"ids": [mail_id], "properties": ["id", "from", "mailboxIds"]}
+        answers = await self._mail.call([Call("Email/get", arguments, "mail")])
+        managed = {*places.labels, *places.scope, places.error}
+        found = [mail.mailbox_ids & managed for mail in read_mails(answers["mail"])]
+        if found != [set(places.chains[category.name])]:
+            raise LiveFailed(f"the mail is not in {names} alone")
+        return Finding("mail", f"in {names}, label off")
+
+    async def _enrolment(self, category: Category) -> Finding:
+        await self._contacts.sync()
+        book = self._contacts.book
+        contact = book.contact(self.sender, ())
+        if contact is None:
+            raise LiveFailed("there is no contact")
+        names = [each.contact_group for each in self._config.triage.chain(category)]
+        for name in names:
+            group = book.group(name)
+            if group is None or contact.entry.uid not in group.entry.members:
+                raise LiveFailed(f"the contact is not in the group {name}")
+        return Finding("contact", f"made, in the group {' and '.join(names)}")
+
+    # Afterwards
+
+    async def _clean_up(self) -> Finding:
+        """Remove every trace, as stubbornly as can be; what is left is named."""
+        for attempt in range(_TRIES):
+            try:
+                await self._remove_mail()
+                await self._await_calm()
+                await self._remove_contact()
+            except MailroomError as error:
+                failure = error
+            else:
+                return Finding("traces", "all removed")
+            await self._loop.sleep_until(self._loop.now() + 2.0**attempt)
+        left = f"mail and contact of {self.sender} may be left: {failure}"
+        return Finding("traces", left, LiveFailed(left))
+
+    async def _remove_mail(self) -> None:
+        """By its sender: the answer with its id may have been lost."""
+        since = datetime.fromtimestamp(self._loop.clock.wall() - _AGE_SECONDS, UTC)
+        query = {"after": since.strftime("%Y-%m-%dT%H:%M:%SZ")}
+        [found] = await self._mail.search([query])
+        if isinstance(found, MethodError):
+            raise found
+        ids = [mail.id for mail in found if sender_of(mail) == self.sender]
+        refused = await self._mail.destroy(ids) if ids else {}
+        for error in refused.values():
+            raise error
+
+    async def _await_calm(self) -> None:
+        """A poll that read the label while it was on may still write a contact."""
+        end = self._loop.now() + _LINGER_SECONDS
+        while self._loop.now() < end and self._is_polling():
+            await self._loop.sleep_until(self._loop.now() + _LOOK_SECONDS)
+
+    def _is_polling(self) -> bool:
+        try:
+            return bool(self._ask()["phase"] == _POLLING)
+        except MailroomError:
+            return False  # whoever does not answer does not poll
+
+    async def _remove_contact(self) -> None:
+        """Out of its groups, then itself: nothing is left that names it."""
+        book = self._contacts.book
+        for _ in range(_TRIES):
+            await self._contacts.sync()
+            contact = book.contact(self.sender, ())
+            if contact is None:
+                return
+            uid = contact.entry.uid
+            for group in [each for each in book.groups() if uid in each.entry.members]:
+                stored = await self._contacts.read(group.href)
+                await self._contacts.edit(stored, partial(with_members, add=(), remove=[uid]))
+            await self._contacts.delete(await self._contacts.read(contact.href))
+        raise LiveFailed(f"the contact was changed by somebody else {_TRIES} times")
+
+
+def _category(config: Config) -> Category:
+    """One whose mail does not come to Inbox, where there is one: nobody has to see the test."""
+    categories = config.triage.categories
+    return next((each for each in categories if not each.add_to_inbox), categories[0])
+
+
+def _timing(trigger: str, seconds: float, within_seconds: float | None) -> Finding:
+    detail = f"by {trigger}, {seconds:.2f} s from the label to done"
+    fault = ""
+    if trigger != "push":
+        fault = "it was not push that told the service: see mailroom status"
+    elif within_seconds is not None and seconds > within_seconds:
+        fault = f"more than {within_seconds:g} s"
+    if fault:
+        return Finding("triage", f"{detail}: {fault}", LiveFailed(f"{detail}: {fault}"))
+    return Finding("triage", detail)

@@ -1,0 +1,192 @@
+"""The live check: what it says of the service, and that it leaves no trace, whatever happens."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from mailroom.engine.credentials import Basic, Logins
+from mailroom.rules.health import Totals
+from mailroom.sandbox import CYRUS_3_6, CYRUS_3_10, LATE_PUSH, Entry, Fault, Profile, Response
+from mailroom.work.check import Finding
+from mailroom.work.conversations import converse
+from mailroom.work.live import Live
+from tests.direct import DirectHttp
+from tests.world import World
+
+STEPS = ["service", "test mail", "label", "triage", "mail", "contact", "traces"]
+ADA = "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:ada\r\nFN:Ada\r\nEMAIL:ada@example.org\r\nEND:VCARD\r\n"
+
+
+def lived_in(profile: Profile = CYRUS_3_10, configuration: dict[str, Any] | None = None) -> World:
+    """An account with mail and contacts of its own, and the service at work."""
+    world = World(profile, configuration)
+    world.sandbox.put_card(ADA)
+    for name in ("Screener", "Feed", "Inbox", "Archive"):
+        world.sandbox.deliver("ada@example.org", mailbox=name)
+    world.start().settle()
+    return world
+
+
+def live(world: World, ask: Callable[[], Any] | None = None) -> Live:
+    login = Basic("alice", "secret")
+    http = DirectHttp(world.loop, world.sandbox)
+    talks = converse(world.loop, http, world.config, Logins(login, login), Totals())
+    return Live(world.loop, world.config, talks, ask or (lambda: world.status))
+
+
+def run(world: World, test: Live, within: float | None = None) -> list[Finding]:
+    told: list[Finding] = []
+    task = world.loop.spawn(test.run(within, told.append), "live")
+    world.run_until(lambda: task.done)
+    assert told == task.result()
+    return told
+
+
+def everything(world: World) -> tuple[Any, ...]:
+    """Every mail with its mailboxes, every card byte for byte."""
+    sandbox = world.sandbox
+    mails = {mail_id: sandbox.mailboxes_of(mail_id) for mail_id in sandbox._store.mails}
+    return mails, sandbox.cards()
+
+
+def test_every_step_is_told_and_no_trace_is_left() -> None:
+    world = lived_in()
+    before = everything(world)
+    test = live(world)
+    findings = run(world, test, within=2)
+    assert [each.what for each in findings] == STEPS
+    assert [each.error for each in findings] == [None] * len(STEPS)
+    details = {each.what: each.detail for each in findings}
+    assert details["triage"] == "by push, 0.25 s from the label to done"
+    assert details["mail"] == "in Feed, label off"
+    assert details["contact"] == "made, in the group Feed"
+    assert everything(world) == before
+    world.settle()
+    assert everything(world) == before
+
+
+def test_the_test_mail_announces_itself_to_nobody() -> None:
+    world = lived_in()
+    keywords: list[set[str]] = []
+
+    def look(_entry: Entry, _request: object, _response: object) -> None:
+        own = [each for each in world.sandbox._store.mails.values() if "checks" in each.subject]
+        keywords.extend(each.keywords for each in own)
+        assert not any("Inbox" in world.sandbox.mailboxes_of(each.id) for each in own)
+
+    world.sandbox.after(look)
+    run(world, live(world))
+    assert {frozenset(each) for each in keywords} == {frozenset({"$seen"})}
+
+
+def test_the_fallback_is_told_from_push() -> None:
+    world = lived_in(CYRUS_3_6)
+    before = everything(world)
+    findings = {each.what: each for each in run(world, live(world))}
+    assert findings["triage"].detail.startswith("by fallback, ")
+    assert findings["triage"].error is not None
+    assert "it was not push" in str(findings["triage"].error)
+    assert everything(world) == before
+
+
+@pytest.mark.parametrize(("within", "is_in_time"), [(0.2, False), (5, True), (None, True)])
+def test_a_tap_that_takes_too_long_is_a_fault(within: float | None, is_in_time: bool) -> None:
+    world = lived_in(LATE_PUSH)
+    before = everything(world)
+    findings = {each.what: each for each in run(world, live(world), within)}
+    assert (findings["triage"].error is None) is is_in_time
+    assert ("more than 0.2 s" in findings["triage"].detail) is not is_in_time
+    assert everything(world) == before
+
+
+def test_a_service_of_another_account_is_not_tested() -> None:
+    world = lived_in()
+    before = len(world.sandbox.log.entries)
+    findings = run(world, live(world, lambda: world.status | {"account": "bob"}))
+    assert [each.detail for each in findings] == ["the service works for bob, not for alice"]
+    assert world.requests_since(before) == []
+
+
+def test_a_service_that_does_nothing_is_waited_for_and_then_told() -> None:
+    world = lived_in()
+    before = everything(world)
+    world.account.close()
+    findings = run(world, live(world))
+    assert findings[-2].detail == "the service has not triaged it within 150 s"
+    assert findings[-1] == Finding("traces", "all removed")
+    assert everything(world) == before
+
+
+def test_a_service_that_fails_says_why() -> None:
+    world = lived_in()
+    before = everything(world)
+    world.sandbox.faults.add(Fault(method="PUT", answer=_forbidden(), times=1))
+    findings = run(world, live(world))
+    assert findings[-2].detail.startswith("the service could not triage it: the server refuses")
+    assert everything(world) == before
+
+
+def _forbidden() -> Response:
+    body = (
+        b'<D:error xmlns:D="DAV:" xmlns:C="urn:ietf:params:xml:ns:carddav">'
+        b"<C:valid-address-data/></D:error>"
+    )
+    return Response(403, {"Content-Type": "application/xml"}, body)
+
+
+def count_requests() -> int:
+    world = lived_in()
+    before = len(world.sandbox.log.entries)
+    run(world, live(world))
+    return len(world.requests_since(before))
+
+
+COUNT = 32
+
+
+@pytest.mark.parametrize("number", range(1, COUNT))
+def test_interrupted_anywhere_no_trace_is_left(number: int) -> None:
+    world = lived_in()
+    before, first = everything(world), len(world.sandbox.log.entries)
+    test = live(world)
+
+    def interrupt(entry: Entry, _request: object) -> None:
+        if entry.number == first + number:
+            test.interrupt()
+
+    world.sandbox.before(interrupt)
+    findings = run(world, test)
+    # Interrupted before anything was made, or all of it removed.
+    assert findings[-1].detail in ("interrupted", "all removed")
+    world.settle()
+    assert everything(world) == before
+
+
+@pytest.mark.parametrize("number", range(1, COUNT))
+@pytest.mark.parametrize("breaks", ["before", "after"])
+def test_a_connection_that_breaks_anywhere_leaves_no_trace(number: int, breaks: Any) -> None:
+    world = lived_in()
+    before, first = everything(world), len(world.sandbox.log.entries)
+
+    def arm(entry: Entry, _request: object) -> None:
+        if entry.number == first + number:
+            world.sandbox.faults.add(Fault(breaks=breaks, times=1))
+
+    world.sandbox.before(arm)
+    run(world, live(world))
+    world.settle()
+    assert everything(world) == before
+
+
+def test_the_disturbances_above_reach_every_request() -> None:
+    assert count_requests() < COUNT
+
+
+def test_what_cannot_be_removed_is_named() -> None:
+    world = lived_in()
+    world.sandbox.faults.add(Fault(method="DELETE", breaks="before"))
+    test = live(world)
+    traces = run(world, test)[-1]
+    assert traces.error is not None
+    assert f"mail and contact of {test.sender} may be left" in traces.detail
