@@ -18,10 +18,12 @@ from mailroom.errors import (
 
 _HEALTHY = 200
 _ACCEPTED = 202
+_STDERR = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code (0; 1; 2 usage; 70, 77, 78 as documented)."""
+    _open_standard_streams()
     try:
         options = _parser().parse_args(arguments)
         command: Callable[[argparse.Namespace], int] = options.command
@@ -44,6 +46,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except KeyboardInterrupt:
         return 130
+
+
+def _open_standard_streams() -> None:
+    """What the caller has closed would be given to a socket of ours, and the log written there."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        pass
+    os.close(fd)
+    sys.stdout = sys.stdout or os.fdopen(1, "w")
+    sys.stderr = sys.stderr or os.fdopen(2, "w")
 
 
 def _complain(message: str) -> None:
