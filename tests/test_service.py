@@ -1,0 +1,259 @@
+"""The process as its supervisor sees it: messages, signals, exit codes, and how fast it is gone."""
+
+import json
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mailroom.sandbox import Sandbox, serve
+from tests.process import ROOT, SECRET, Process, configuration, mailroom
+
+pytestmark = pytest.mark.sandbox
+
+BOB = "Bob <bob@example.org>"
+# What SPEC promises is 50 ms; the machines of the tests are busy.
+GENEROUS_SECONDS = 1.0
+
+
+@pytest.fixture
+def sandbox() -> Sandbox:
+    found = Sandbox(password=SECRET)
+    found.standard_account()
+    return found
+
+
+@pytest.fixture
+def url(sandbox: Sandbox) -> Iterator[str]:
+    with serve(sandbox) as running:
+        yield running.url
+
+
+def test_the_life_of_a_service(sandbox: Sandbox, url: str, tmp_path: Path) -> None:
+    config = configuration(tmp_path, url, logging={"format": "json"})
+    mail = sandbox.deliver(BOB)
+    with Process(tmp_path, config, {"WATCHDOG_USEC": "400000"}) as service:
+        service.until_told("READY=1").until_told("STATUS=push connected; last poll ")
+        assert service.messages.index("WATCHDOG=1") < service.messages.index("READY=1")
+
+        sandbox.label(mail, "@ToFeed")
+        service.until_told("STATUS=push connected; last poll ", 2)
+        assert sandbox.mailboxes_of(mail) == {"Feed"}
+        assert "1 sender triaged since start" in service.messages[-1]
+
+        count = service.ask("/healthz")[1]["poll_count"]
+        assert service.ask("/poll", "POST")[0] == 202
+        service.until(lambda: service.ask("/healthz")[1]["poll_count"] == count + 1)
+        service.send(signal.SIGUSR1)
+        service.until(lambda: service.ask("/healthz")[1]["poll_count"] == count + 2)
+        assert service.ask("/healthz")[1]["last_poll_trigger"] == "manual"
+        assert "mailroom_polls_total" in service.ask("/metrics")[1]
+
+        service.send(signal.SIGHUP)
+        service.until_told("RELOADING=1\nMONOTONIC_USEC=").until_told("READY=1", 2)
+        assert service.ask("/status")[1]["totals"]["senders_triaged"] == {"Feed": 1}
+        service.until(lambda: service.ask("/healthz")[1]["eventsource"]["connected"])
+
+        config.write_text("polling: {poll_interval: soon}\nnonsense: 1\n")
+        service.send(signal.SIGHUP)
+        service.until_told("READY=1", 3)
+        assert service.ask("/healthz")[0] == 200
+        service.until_told("WATCHDOG=1", 3)
+        outputs = [str(service.ask(path)) for path in ("/healthz", "/status", "/metrics")]
+        outputs.append(Path(f"/proc/{service.child.pid}/cmdline").read_text())
+
+        code, _ = service.stop()
+        assert code == 0
+        assert service.messages.index("STOPPING=1") > service.messages.index("WATCHDOG=1")
+        lines = [json.loads(line) for line in service.log.splitlines()]
+        events = [line["event"] for line in lines]
+        assert events[0] == "service_started"
+        assert events[-2:] == ["shutdown_signal_received", "service_stopped"]
+        assert "config_reloaded" in events
+        refused = [line for line in lines if line["event"] == "config_refused"]
+        assert len(refused) == 2
+        assert all(line["kept"] for line in refused)
+        assert not service.socket.exists()
+        assert SECRET not in "".join([service.log, *service.messages, *outputs])
+
+
+def test_a_reload_in_the_middle_of_a_poll_begins_anew(
+    sandbox: Sandbox, url: str, tmp_path: Path
+) -> None:
+    mails = [sandbox.deliver(f"s{n}@example.org") for n in range(30)]
+    sandbox.controls.delay_seconds = 0.02
+    reached = threading.Event()
+    sandbox.after(lambda entry, *_: reached.set() if entry.method == "PUT" else None)
+    with Process(tmp_path, configuration(tmp_path, url)) as service:
+        service.until_told("STATUS=push connected; last poll ")
+        for mail in mails:
+            sandbox.label(mail, "@ToFeed")
+        service.until(reached.is_set)
+        service.send(signal.SIGHUP)
+        service.until(lambda: sandbox.mails_in("Feed") == set(mails))
+        assert service.stop()[0] == 0
+        assert "never awaited" not in service.log
+        assert "Exception ignored" not in service.log
+        assert len(sandbox.cards()) == 8 + 30
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
+def test_stopped_while_idle(signal_number: signal.Signals, url: str, tmp_path: Path) -> None:
+    with Process(tmp_path, configuration(tmp_path, url)) as service:
+        service.until_told("STATUS=push connected; last poll ")
+        _stops_at_once(service, f"idle, {signal_number.name}", signal_number)
+
+
+def test_stopped_while_connecting(tmp_path: Path) -> None:
+    """The port's queue is full, so that nobody ever answers."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as deaf:
+        port = deaf.getsockname()[1]
+        callers = [socket.socket() for _ in range(4)]
+        for caller in callers:
+            caller.setblocking(False)
+            caller.connect_ex(("127.0.0.1", port))
+        with Process(tmp_path, configuration(tmp_path, f"http://127.0.0.1:{port}")) as service:
+            service.until_told("READY=1").until_told("STATUS=")
+            _stops_at_once(service, "connecting")
+        for caller in callers:
+            caller.close()
+
+
+def test_stopped_while_a_server_is_away(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        port = nobody.getsockname()[1]
+    with Process(tmp_path, configuration(tmp_path, f"http://127.0.0.1:{port}")) as service:
+        service.until_told("STATUS=polls fail, trying again: ")
+        _stops_at_once(service, "backing off")
+
+
+@pytest.mark.parametrize("method", ["GET", "PROPFIND", "POST", "REPORT", "PUT"])
+def test_stopped_in_the_middle_of_a_poll(
+    method: str, sandbox: Sandbox, url: str, tmp_path: Path
+) -> None:
+    """While the answer to a request of this method is awaited."""
+    mail = sandbox.deliver(BOB)
+    sandbox.label(mail, "@ToFeed")
+    sandbox.controls.delay_seconds = 0.03
+    reached = threading.Event()
+    number = {"GET": 2, "POST": 2, "REPORT": 2}.get(method, 1)
+    seen: list[str] = []
+
+    def after(entry: object, *_: object) -> None:
+        seen.append(entry.method)  # type: ignore[attr-defined]
+        if seen.count(method) >= number:
+            sandbox.controls.delay_seconds = 30.0
+            reached.set()
+
+    sandbox.before(after)
+    with Process(tmp_path, configuration(tmp_path, url)) as service:
+        service.until(reached.is_set)
+        _stops_at_once(service, f"in {method}")
+    assert sandbox.mailboxes_of(mail)
+
+
+def _stops_at_once(
+    service: Process, when: str, signal_number: signal.Signals = signal.SIGTERM
+) -> None:
+    code, seconds = service.stop(signal_number)
+    sys.stdout.write(f"stopped {when}: {seconds * 1000:.0f} ms\n")
+    assert code == 0, service.log
+    assert seconds < GENEROUS_SECONDS
+    assert "STOPPING=1" in service.messages
+    assert "Traceback" not in service.log
+
+
+def test_a_bad_configuration_ends_with_78_and_every_problem(tmp_path: Path) -> None:
+    config = tmp_path / "mailroom.yaml"
+    config.write_text("polling: {poll_interval: soon}\nnonsense: 1\n")
+    with Process(tmp_path, config) as service:
+        assert service.end() == 78
+        assert service.log.count("config_refused") == 2
+        assert any(message.startswith("STATUS=config refused: ") for message in service.messages)
+        assert "READY=1" not in service.messages
+        assert "Traceback" not in service.log
+
+
+def test_refused_credentials_end_with_77(url: str, tmp_path: Path) -> None:
+    variables = {"MAILROOM_JMAP_PASSWORD": "wrong-sesame"}
+    with Process(tmp_path, configuration(tmp_path, url), variables) as service:
+        assert service.end() == 77
+        assert "credentials_refused" in service.events
+        assert any("credentials refused" in message for message in service.messages)
+        assert "wrong-sesame" not in service.log + "".join(service.messages)
+        assert "Traceback" not in service.log
+
+
+def test_a_bug_ends_with_70_and_a_traceback(url: str, tmp_path: Path) -> None:
+    """A socket that is no path is a mistake that only a programmer can make."""
+    config = configuration(tmp_path, url)
+    script = (
+        "import os; from mailroom.service import Options, Service;"
+        f"os._exit(Service(Options({str(config)!r}, 42), os.environ).run())"
+    )
+    with Process(tmp_path, config, wrapper=[sys.executable, "-c", script]) as service:
+        assert service.end() == 70
+        assert "Traceback" in service.log
+        assert "bug" in service.events
+
+
+def test_a_second_instance_is_refused(url: str, tmp_path: Path) -> None:
+    config = configuration(tmp_path, url)
+    with Process(tmp_path, config) as service:
+        service.until_told("READY=1")
+        second = mailroom(tmp_path, "run", "--config", str(config), "--socket", str(service.socket))
+        assert second.returncode == 1
+        assert "another instance answers there" in second.stderr
+        assert "Traceback" not in second.stderr
+        assert service.ask("/healthz")[0] in (200, 503)
+
+
+def test_a_socket_path_that_is_too_long_is_refused(url: str, tmp_path: Path) -> None:
+    config = configuration(tmp_path, url)
+    path = str(tmp_path / ("long" * 40))
+    ended = mailroom(tmp_path, "run", "--config", str(config), "--socket", path)
+    assert ended.returncode == 1
+    assert "107 bytes" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_without_stderr_it_works_all_the_same(sandbox: Sandbox, url: str, tmp_path: Path) -> None:
+    mail = sandbox.deliver(BOB)
+    wrapper = ["sh", "-c", 'exec "$@" 2>&-', "sh"]
+    with Process(tmp_path, configuration(tmp_path, url), wrapper=wrapper) as service:
+        service.until_told("STATUS=push connected; last poll ")
+        sandbox.label(mail, "@ToFeed")
+        service.until_told("STATUS=push connected; last poll ", 2)
+        assert service.stop()[0] == 0
+
+
+def test_the_socket_that_systemd_hands_over_is_served_and_left_alone(
+    url: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "handed.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        service = Process(
+            tmp_path,
+            configuration(tmp_path, url),
+            {"LISTEN_FDS": "1", "LISTEN_FDNAMES": "status"},
+            wrapper=["sh", "-c", 'LISTEN_PID=$$ exec "$@"', "sh"],
+            listener=listener,
+        )
+        with service:
+            service.until_told("READY=1")
+            assert not service.socket.exists()
+            service.socket = path
+            assert service.ask("/healthz")[0] in (200, 503)
+            assert service.stop()[0] == 0
+        assert path.exists()
+
+
+def test_the_launcher_and_the_module_are_the_same(tmp_path: Path) -> None:
+    assert mailroom(tmp_path, "version").stdout.startswith("mailroom ")
+    assert (ROOT / "mailroom.py").read_text().startswith("#!")
