@@ -4,6 +4,7 @@ Nothing of the service imports it.
 """
 
 from mailroom.sandbox.account import DEFAULT_CATEGORIES
+from mailroom.sandbox.cards import without_stamp
 from mailroom.sandbox.events import Feed
 from mailroom.sandbox.exchange import ConnectionBroken, Delivery, Request, Response, json_response
 from mailroom.sandbox.faults import Fault
@@ -59,4 +60,5 @@ __all__ = [
     "json_response",
     "longest_chain",
     "serve",
+    "without_stamp",
 ]

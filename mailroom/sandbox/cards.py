@@ -86,6 +86,12 @@ def stamped(text: str, now: datetime) -> str:
     return re.sub(r"(END:VCARD\s*)\Z", rf"REV:{now:%Y%m%dT%H%M%SZ}\r\n\1", text)
 
 
+def without_stamp(text: str) -> str:
+    """Return a card without what a stamping server adds, to compare it with what was put."""
+    stamps = ("REV:", _PRODID)
+    return _by_line(text, lambda line: "" if line.startswith(stamps) else line)
+
+
 def _normal_line(line: str) -> str:
     """Write every type as a parameter of its own, and the colon of a URL without a backslash."""
     match = _HEAD.match(line)
