@@ -90,6 +90,7 @@ class Poller:
         patches = {**survey.newcomers, **self._tap_patches(done, places), **marks}
         refused, closing = await self._mail.close(patches, in_any(places.queried))
         _note_refusals(refused, {mail.id: job for job in done for mail in job.tap.mails})
+        _note_labels_left(closing.found[0] or (), done)
         self._report_marks(done, verdicts, marks, places)
         trouble = self._heed_failures(survey.jobs)
         triaged = tuple(self._report(job) for job in survey.jobs if job.error is None)
@@ -237,6 +238,15 @@ def _labels(mails: Iterable[Mail], places: Places) -> set[Label]:
 
 def _label_names(label_ids: Iterable[str], places: Places) -> list[str]:
     return [category.name if (category := places.labels[i]) else "Screener" for i in label_ids]
+
+
+def _note_labels_left(seen: Iterable[Mail], done: Iterable[Job]) -> None:
+    """A label that the server says it took off and shows all the same: that sender waits for
+    its next try, or the polls would chase each other."""
+    boxes = {mail.id: mail.mailbox_ids for mail in seen}
+    for job in done:
+        if any(job.tap.label_id in boxes.get(mail_id, ()) for mail_id in job.tap.mail_ids):
+            job.error = SenderFailed("the server says that the label is off, and still shows it")
 
 
 def _note_refusals(refused: Mapping[str, MethodError], owners: Mapping[str, Job]) -> None:

@@ -149,7 +149,7 @@ class Surveyor:
         today = datetime.fromtimestamp(self._loop.clock.wall(), UTC).astimezone().date()
         return Enrolment(self._loop, self._config, self._contacts, session.account_id, today)
 
-    async def _find_mail(self, jobs: Sequence[Job], places: Places) -> dict[str, tuple[Mail, ...]]:
+    async def _find_mail(self, jobs: Sequence[Job], places: Places) -> dict[str, list[Mail]]:
         """The senders' mail in Screener and the destinations, by exact address."""
         scope = in_any(sorted(places.scope))
         senders = [job.tap.sender for job in jobs]
@@ -158,14 +158,14 @@ class Surveyor:
             for start in range(0, len(senders), _SENDERS_PER_QUERY)
             if (batch := senders[start : start + _SENDERS_PER_QUERY])
         ]
-        *found, recent = await self._mail.search([*by_sender, all_of(scope, self._last_hour())])
-        if any(isinstance(each, MethodError) for each in (*found, recent)):
+        found = await self._mail.search([*by_sender, all_of(scope, self._last_hour())])
+        if any(isinstance(each, MethodError) for each in found):
             found = await self._mail.search([scope])  # the search fails: look at every mail
-        mails = {mail.id: mail for each in (*found, recent) for mail in _found(each)}
-        by_address: dict[str, tuple[Mail, ...]] = {}
+        mails = {mail.id: mail for each in found for mail in _found(each)}
+        by_address: dict[str, list[Mail]] = {}
         for mail in mails.values():
             if (sender := sender_of(mail)) and places.scope & mail.mailbox_ids:
-                by_address[sender] = (*by_address.get(sender, ()), mail)
+                by_address.setdefault(sender, []).append(mail)
         return by_address
 
 
@@ -183,7 +183,9 @@ def _others(mails: Iterable[Mail], tap: Tap) -> tuple[Mail, ...]:
 
 
 def _found(result: tuple[Mail, ...] | MethodError) -> tuple[Mail, ...]:
-    return () if isinstance(result, MethodError) else result
+    if isinstance(result, MethodError):
+        raise result
+    return result
 
 
 def _one_per_contact(jobs: Iterable[Job]) -> list[Job]:
