@@ -105,13 +105,14 @@ def _normal_line(line: str) -> str:
 
 def _folded(line: str) -> str:
     """Fold after 75 octets, never inside of a character (RFC 6350 §3.2)."""
-    folded, used = "", 0
-    for char in line:
-        size = len(char.encode())
-        if used + size > _LINE_OCTETS:
-            folded, used = f"{folded}\r\n ", 1
-        folded, used = folded + char, used + size
-    return folded
+    octets, parts, start = line.encode(), [], 0
+    while start < len(octets):
+        end = start + _LINE_OCTETS - bool(start)  # the space before a part counts as well
+        while end < len(octets) and octets[end] & 0xC0 == 0x80:  # noqa: PLR2004 - inside of UTF-8
+            end -= 1
+        parts.append(octets[start:end].decode())
+        start = end
+    return "\r\n ".join(parts)
 
 
 def _by_line(text: str, change: Callable[[str], str]) -> str:
