@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mailroom.sandbox import Sandbox, serve
+from mailroom.sandbox import Entry, Request, Sandbox, serve
 from tests.process import ROOT, SECRET, Process, configuration, mailroom
 
 pytestmark = pytest.mark.sandbox
@@ -143,13 +143,13 @@ def test_stopped_in_the_middle_of_a_poll(
     number = {"GET": 2, "POST": 2, "REPORT": 2}.get(method, 1)
     seen: list[str] = []
 
-    def after(entry: object, *_: object) -> None:
-        seen.append(entry.method)  # type: ignore[attr-defined]
+    def hold(entry: Entry, _request: Request) -> None:
+        seen.append(entry.method)
         if seen.count(method) >= number:
             sandbox.controls.delay_seconds = 30.0
             reached.set()
 
-    sandbox.before(after)
+    sandbox.before(hold)
     with Process(tmp_path, configuration(tmp_path, url)) as service:
         service.until(reached.is_set)
         _stops_at_once(service, f"in {method}")
