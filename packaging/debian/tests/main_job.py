@@ -1,6 +1,7 @@
 """autopkgtest: the installed package does its main job, against Cyrus on this machine."""
 
 import contextlib
+import json
 import sys
 import time
 from collections.abc import Iterator
@@ -66,14 +67,23 @@ def main() -> None:
         if entry.get("MAILROOM_EVENT") == "sender_triaged"
     ]
     assert told["MAILROOM_SENDER"] == SENDER, told
+    status = json.loads(machine.run("mailroom", "status", "--json").stdout)
+    assert [each["trigger"] for each in status["recent_triages"]] == ["push"], status
     print(f"filed {time.monotonic() - began:.2f} s after the tap")  # noqa: T201
     print(machine.run("mailroom", "status").stdout)  # noqa: T201 - exits 0: healthy
 
 
 def await_push(machine: Host) -> None:
-    """Wait until the service hears of changes."""
+    """Wait until the service has looked for the first time, and hears of what changes."""
     deadline = time.monotonic() + SECONDS
-    while not machine.property("mailroom.service", "StatusText").startswith("push connected"):
+    while True:
+        status = json.loads(machine.run("mailroom", "status", "--json").stdout)
+        if (
+            status["poll_count"]
+            and status["phase"] == "idle"
+            and status["eventsource"]["connected"]
+        ):
+            return
         if time.monotonic() > deadline:
             raise SystemExit(machine.run("systemctl", "status", "mailroom", check=False).stdout)
         time.sleep(0.05)
