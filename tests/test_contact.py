@@ -138,16 +138,24 @@ WHOLE = ("VERSION:3.0", "UID:u", "FN:Robert", "N:S;R;;;", "ORG:Bobs", "EMAIL:bob
         (WHOLE, FEED, []),
         (WHOLE, PERSON, []),
         # what is missing is filled, from the name that the user gave the contact
-        (("VERSION:3.0", "UID:u", "FN:Robert", "EMAIL:bob@example.org"), FEED, ["ORG:Robert"]),
+        (
+            ("VERSION:3.0", "UID:u", "FN:Robert", "EMAIL:bob@example.org"),
+            FEED,
+            ["ORG:Robert", "N:;;;;"],
+        ),
         (("VERSION:3.0", "UID:u", "FN:Rob Roy", "EMAIL:bob@example.org"), PERSON, ["N:Roy;Rob;;;"]),
         (("VERSION:3.0", "UID:u", "N:Roy;Rob;;;", "EMAIL:bob@example.org"), PERSON, ["FN:Rob Roy"]),
         (("VERSION:3.0", "UID:u", "N:Roy;Rob", "EMAIL:bob@example.org"), PERSON, ["FN:Rob Roy"]),
-        (("VERSION:3.0", "UID:u", "ORG:Bobs;Unit", "EMAIL:bob@example.org"), FEED, ["FN:Bobs"]),
+        (
+            ("VERSION:3.0", "UID:u", "ORG:Bobs;Unit", "EMAIL:bob@example.org"),
+            FEED,
+            ["FN:Bobs", "N:;;;;"],
+        ),
         # from the mail's only where there is none
-        (BARE, FEED, ["FN:Bob Smith", "ORG:Bob Smith"]),
+        (BARE, FEED, ["FN:Bob Smith", "ORG:Bob Smith", "N:;;;;"]),
         (BARE, PERSON, ["FN:Bob Smith", "N:Smith;Bob;;;"]),
         # a card that no group could name gets a UID
-        (("VERSION:3.0", "FN:R", "ORG:R", "EMAIL:bob@example.org"), FEED, ["UID:uid-1"]),
+        (("VERSION:3.0", "FN:R", "ORG:R", "EMAIL:bob@example.org"), FEED, ["UID:uid-1", "N:;;;;"]),
         # the address belongs there
         (WHOLE[:-1], FEED, ["EMAIL;TYPE=INTERNET:bob@example.org"]),
         (("VERSION:4.0", *WHOLE[1:-1]), FEED, ["EMAIL:bob@example.org"]),

@@ -21,6 +21,9 @@ from mailroom.wire.vcard import Card, CardView, UnsafeCard, escape_text
 _NAMESPACE = uuid.UUID("6c1f7a52-3f0e-4d8b-9d4e-0b8f5a1c7e21")
 _CREATED = "X-MAILROOM-CREATED"
 
+# vCard 3.0 wants an N (RFC 2426 §3.1.2), and Cyrus refuses a card without one.
+_NO_NAME = ";;;;"
+
 # What servers write by themselves, and the fingerprint itself.
 _NOT_FINGERPRINTED = frozenset({"REV", "PRODID", _CREATED})
 
@@ -105,7 +108,7 @@ def new_contact(filing: Filing) -> Card:
         _name_property(filing, name),
     ]
     if filing.category.contact_type == "company":
-        properties.append(("N", ";;;;"))  # vCard 3.0 wants one (RFC 2426 §3.1.2)
+        properties.append(("N", _NO_NAME))
     properties.append(_email_property(filing.address, "3.0"))
     card = Card.compose("3.0", properties)
     card = note.with_section(card, Provenance.CREATED, filing.category.name, filing.today)
@@ -145,6 +148,8 @@ def _filled(card: Card, filing: Filing) -> Card:
         _name_property(filing, name),
     ):
         card = _with_filled(card, head, value)
+    if card.version == "3.0" and card.first("N") is None:
+        card = card.with_lines([("N", _NO_NAME)])
     if filing.address.lower() not in addresses(card):
         card = card.with_lines([_email_property(filing.address, card.version)])
     return card

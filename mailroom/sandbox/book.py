@@ -174,9 +174,10 @@ class BookStorage(BaseStorage):
     def uid(self, text: str) -> str:
         """Return a card's UID in the form of the card that is being put, if it is the same one.
 
-        A client that has seen the card in another version has seen another form of it.
+        A client that has seen the card in another version has seen another form of it, and one
+        that has seen none may give it one.
         """
-        is_same = plain_uid(text) == plain_uid(self.incoming)
+        is_same = plain_uid(text) in ("", plain_uid(self.incoming))
         return property_of(self.incoming if is_same else text, "UID") or ""
 
     def discover(

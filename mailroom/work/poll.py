@@ -202,7 +202,8 @@ class Poller:
         sender, category = job.tap.sender, job.category
         self.surveyor.remember(job.tap)
         name = category.name if category else None
-        event = "sender_retriaged" if job.previous else "sender_triaged"
+        # What was broken off finds its own note in the contact: that is no change of mind.
+        event = "sender_triaged" if job.previous in (None, name) else "sender_retriaged"
         self._log.info(
             event if category else "sender_unscreened",
             sender=sender, category=name, previous=job.previous, filed=job.filed,
