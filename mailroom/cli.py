@@ -1,6 +1,7 @@
 """The commands. An error that a user can cause is one clear line on stderr and an exit code."""
 
 import argparse
+import errno
 import json
 import os
 import sys
@@ -19,6 +20,7 @@ from mailroom.errors import (
 _HEALTHY = 200
 _ACCEPTED = 202
 _STDERR = 2
+_UNWRITTEN = (errno.EPIPE, errno.ENOSPC, errno.EIO)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,10 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MailroomError as error:
         _complain(str(error))
         return 1
-    except BrokenPipeError:
-        # Whoever read our output has gone (`mailroom status | head`): nothing to complain about.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except OSError as error:
+        return _give_up_output(error)
     except KeyboardInterrupt:
         return 130
 
@@ -55,6 +55,17 @@ def _open_standard_streams() -> None:
     os.close(fd)
     sys.stdout = sys.stdout or os.fdopen(1, "w")
     sys.stderr = sys.stderr or os.fdopen(2, "w")
+
+
+def _give_up_output(error: OSError) -> int:
+    """Nobody takes our output any more, not even what is still buffered; other errors are bugs."""
+    if error.errno not in _UNWRITTEN:
+        raise error
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if error.errno == errno.EPIPE:  # `mailroom status | head`: nothing to complain about
+        return 0
+    _complain(f"the output cannot be written: {error.strerror}")
+    return 1
 
 
 def _complain(message: str) -> None:
