@@ -1,0 +1,261 @@
+"""The commands: help, wrong use, what a user did wrong in one line, and what is printed where."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Iterator
+from copy import deepcopy
+from importlib.resources import files
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from mailroom.cli import main
+from mailroom.sandbox import Sandbox, serve
+from mailroom.terminal.status import news
+from tests.process import SECRET, Process, configuration, environment, mailroom
+from tests.world import World
+
+COMMANDS = ("run", "check", "status", "poll", "config", "triage", "setup", "reset", "demo",
+            "version")  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [name for name in os.environ if name.startswith(("MAILROOM_", "XDG_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "nothing"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    sandbox = Sandbox(password=SECRET)
+    sandbox.standard_account()
+    with serve(sandbox) as running:
+        yield running.url
+
+
+# Help and wrong use
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    assert f"usage: mailroom {command}" in capsys.readouterr().out
+
+
+def test_the_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    shown = capsys.readouterr().out
+    assert all(command in shown for command in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["nonsense"], ["run", "--nonsense"], ["triage"], ["poll", "now"]]
+)
+def test_wrong_use_ends_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert "usage: mailroom" in capsys.readouterr().err
+
+
+# What a user did wrong
+
+
+@pytest.mark.parametrize("command", [["config"], ["check"], ["setup"], ["triage", "--dry-run"]])
+def test_without_a_configuration_the_places_are_named(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*command, "--config", "/nowhere/mailroom.yaml"]) == 78
+    shown = capsys.readouterr()
+    assert shown.err.startswith("mailroom: ")
+    assert "/nowhere/mailroom.yaml" in shown.err
+    assert len(shown.err.splitlines()) == 1
+
+
+def test_a_configuration_that_cannot_be_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["config", "--config", str(tmp_path)]) == 78
+    assert str(tmp_path) in capsys.readouterr().err
+
+
+def test_every_problem_of_a_configuration_is_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mailroom.yaml"
+    path.write_text("polling: {poll_interval: soon}\nnonsense: 1\n")
+    assert main(["config", "--config", str(path)]) == 78
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith(f"mailroom: {path}:") for line in lines)
+
+
+def test_without_a_secret_it_is_said_how_to_provide_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = configuration(tmp_path, "http://127.0.0.1:1")
+    assert main(["check", "--config", str(path)]) == 78
+    assert "MAILROOM_JMAP_PASSWORD" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("command", "method"), [("status", "GET"), ("poll", "POST")])
+def test_without_a_service_status_and_poll_say_so(
+    command: str, method: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "nobody.sock"
+    assert main([command, "--socket", str(path)]) == 1
+    shown = capsys.readouterr().err
+    assert shown == f"mailroom: nobody answers at {path}: is the service running?\n", method
+
+
+# check
+
+
+@pytest.mark.sandbox
+def test_check_ticks_everything(url: str, tmp_path: Path) -> None:
+    shown = mailroom(tmp_path, "check", "--config", str(configuration(tmp_path, url)))
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert shown.stdout.count("✓") >= 6
+    assert "✗" not in shown.stdout
+    assert SECRET not in shown.stdout
+
+
+@pytest.mark.sandbox
+def test_check_with_refused_credentials_ends_with_77(url: str, tmp_path: Path) -> None:
+    config = str(configuration(tmp_path, url))
+    shown = mailroom(tmp_path, "check", "--config", config, MAILROOM_JMAP_PASSWORD="wrong-sesame")
+    assert shown.returncode == 77
+    assert "✗" in shown.stdout
+    assert shown.stderr.startswith("mailroom: ")
+    assert "wrong-sesame" not in shown.stdout + shown.stderr
+    assert "Traceback" not in shown.stderr
+
+
+@pytest.mark.sandbox
+def test_check_names_what_is_missing(url: str, tmp_path: Path) -> None:
+    triage = {"categories": ["Feed", "Nonsense"]}
+    config = configuration(tmp_path, url, triage=triage)
+    shown = mailroom(tmp_path, "check", "--config", str(config))
+    assert shown.returncode == 1
+    assert "@ToNonsense" in shown.stdout
+    assert "run mailroom setup" in shown.stderr
+
+
+def test_check_of_a_server_that_is_away(tmp_path: Path) -> None:
+    config = configuration(tmp_path, "http://127.0.0.1:1")
+    shown = mailroom(tmp_path, "check", "--config", str(config))
+    assert shown.returncode == 1
+    assert "127.0.0.1:1" in shown.stderr
+    assert "Traceback" not in shown.stderr
+
+
+# status
+
+
+@pytest.mark.sandbox
+def test_status_of_a_running_service(url: str, tmp_path: Path) -> None:
+    with Process(tmp_path, configuration(tmp_path, url)) as service:
+        service.until_told("STATUS=push connected; last poll ")
+        where = ["--socket", str(service.socket)]
+        shown = mailroom(tmp_path, "status", *where)
+        assert (shown.returncode, shown.stderr) == (0, "")
+        assert "\x1b" not in shown.stdout
+        assert "(startup)" in shown.stdout
+        document = json.loads(mailroom(tmp_path, "status", "--json", *where).stdout)
+        schema = files("mailroom.schema").joinpath("status.schema.json").read_text()
+        jsonschema.Draft202012Validator(json.loads(schema)).validate(document)
+        polled = mailroom(tmp_path, "poll", *where)
+        assert (polled.returncode, polled.stdout, polled.stderr) == (0, "", "")
+        service.until(lambda: service.ask("/healthz")[1]["last_poll_trigger"] == "manual")
+        assert "\x1b[" in _on_a_terminal(tmp_path, "status", *where)
+
+
+def _on_a_terminal(folder: Path, *arguments: str) -> str:
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "mailroom", *arguments],
+        env=environment(folder, TERM="xterm-256color"),
+        stdout=theirs,
+        cwd=folder,
+    ):
+        os.close(theirs)
+        shown = b""
+        try:
+            while chunk := os.read(ours, 65536):
+                shown += chunk
+        except OSError:
+            pass  # that is how the end of a terminal reads
+    os.close(ours)
+    return shown.decode()
+
+
+@pytest.mark.parametrize(
+    ("closing", "error"), [("| true", ""), (">/dev/full", "mailroom: "), (">&-", "")]
+)
+def test_output_that_nobody_takes(closing: str, error: str, tmp_path: Path) -> None:
+    config = configuration(tmp_path, "http://127.0.0.1:1")
+    command = f"{sys.executable} -m mailroom config --config {config} {closing}"
+    shown = subprocess.run(
+        ["sh", "-c", command],
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Traceback" not in shown.stderr
+    assert "Exception ignored" not in shown.stderr
+    assert shown.stderr.startswith(error)
+
+
+# status --watch
+
+
+def told(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """The news without their times of day."""
+    return [line.partition("  ")[2] for line in news(before, now)]
+
+
+def test_the_watch_tells_every_poll_and_every_triage_once() -> None:
+    world = World()
+    bob, carol = world.deliver("Bob <bob@example.org>", count=2)[0], world.deliver("c@example.org")
+    world.start()
+    documents = [deepcopy(world.status)]
+    for mail, label in ((bob, "@ToFeed"), (bob, "@ToJail"), (carol[0], "@ToFeed")):
+        world.tap(mail, label)
+        world.settle()
+        documents.append(deepcopy(world.status))
+    world.account.poll_now()
+    world.settle()
+    documents.append(deepcopy(world.status))
+    steps = [told(*pair) for pair in pairwise(documents)]
+    assert steps == [
+        ["bob@example.org → Feed, 2 mails (push)", "poll (push)"],
+        ["bob@example.org → Jail (was Feed), 2 mails (push)", "poll (push)"],
+        ["c@example.org → Feed, 1 mail (push)", "poll (push)"],
+        ["poll (manual)"],
+    ]
+    assert told(documents[0], documents[-1]) == [
+        "bob@example.org → Feed, 2 mails (push)",
+        "bob@example.org → Jail (was Feed), 2 mails (push)",
+        "c@example.org → Feed, 1 mail (push)",
+        *["poll (push)"] * 3,
+        "poll (manual)",
+    ]
+    for document in documents:
+        assert told(document, document) == []
+
+
+def test_the_watch_of_a_service_that_has_not_polled_yet() -> None:
+    world = World()
+    assert told(world.status, world.status) == []
