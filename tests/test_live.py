@@ -32,7 +32,7 @@ def live(world: World, ask: Callable[[], Any] | None = None) -> Live:
     login = Basic("alice", "secret")
     http = DirectHttp(world.loop, world.sandbox)
     talks = converse(world.loop, http, world.config, Logins(login, login), Totals())
-    return Live(world.loop, world.config, talks, ask or (lambda: world.status))
+    return Live(world.loop, world.config, talks, ask or (lambda: world.status), lambda: 0.0)
 
 
 def run(world: World, test: Live, within: float | None = None) -> list[Finding]:

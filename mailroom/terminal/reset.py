@@ -2,26 +2,21 @@
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from mailroom.engine.client import ask
 from mailroom.errors import MailroomError
 from mailroom.rules.config import Config
-from mailroom.rules.reset import Phase, RefileMails, Step
+from mailroom.rules.reset import RefileMails, Step
 from mailroom.terminal.desk import sit_down
 from mailroom.terminal.screen import plain
 from mailroom.work.reset import Fault, Reset
 
-_PHASES = {
-    Phase.MAIL: "mail",
-    Phase.GROUPS: "groups",
-    Phase.CONTACTS: "contacts",
-    Phase.PROVENANCE: "provenance",
-}
 _NOBODY = (FileNotFoundError, ConnectionRefusedError)
 _OK = 200
 
@@ -56,11 +51,8 @@ def show_reset(
     if not (is_sure or _confirmed()):
         console.print("Nothing was changed.")
         return 1
-    with _progress(console) as progress:
-        bars = {phase: _bar(progress, phase, steps) for phase in _PHASES}
-        faults = desk.run(
-            reset.apply(steps, lambda step: progress.advance(bars[step.phase], _size(step)))
-        )
+    with _bars(console, steps) as advance:
+        faults = desk.run(reset.apply(steps, advance))
     return _show_end(console, faults)
 
 
@@ -87,14 +79,19 @@ def _confirmed() -> bool:
     return input("Undo all this? [y/N] ").strip().lower() in ("y", "yes")
 
 
-def _progress(console: Console) -> Progress:
+@contextmanager
+def _bars(console: Console, steps: Sequence[Step]) -> Iterator[Callable[[Step], None]]:
+    """A bar per phase, on a terminal only; called with each step that is over."""
+    if not console.is_terminal:
+        yield lambda _step: None
+        return
     columns = (TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn())
-    return Progress(*columns, console=console, disable=not console.is_terminal)
-
-
-def _bar(progress: Progress, phase: Phase, steps: Sequence[Step]) -> TaskID:
-    total = sum(_size(step) for step in steps if step.phase is phase)
-    return progress.add_task(_PHASES[phase], total=total, visible=total > 0)
+    with Progress(*columns, console=console) as progress:
+        bars = {}
+        for phase in sorted({step.phase for step in steps}):
+            total = sum(_size(step) for step in steps if step.phase is phase)
+            bars[phase] = progress.add_task(phase.name.lower(), total=total)
+        yield lambda step: progress.advance(bars[step.phase], _size(step))
 
 
 def _size(step: Step) -> int:
