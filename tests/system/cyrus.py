@@ -50,6 +50,7 @@ jmap_nonstandard_extensions: yes
 idlesocket: /run/cyrus/socket/idle
 lmtpsocket: /run/cyrus/socket/lmtp
 notifysocket: /run/cyrus/socket/notify
+sievedir: /var/lib/cyrus/sieve
 syslog_prefix: cyrus
 """
 
@@ -93,7 +94,7 @@ class Cyrus:
         }
         host.write("/etc/imapd.conf", _IMAPD_CONF.format_map(settings))
         host.write("/etc/cyrus.conf", _CYRUS_CONF)
-        folders = ("/var/lib/cyrus/search", "/run/cyrus/socket")
+        folders = ("/var/lib/cyrus/search", "/var/lib/cyrus/sieve", "/run/cyrus/socket")
         host.run("install", "-d", "-o", "cyrus", "-g", "mail", *folders)
         # Restarts are counted against the unit; this fails only where there was none.
         host.run("systemctl", "reset-failed", "cyrus-imapd.service", check=False)
