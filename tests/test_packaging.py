@@ -235,12 +235,12 @@ def test_the_user_unit_says_nothing_that_the_service_does_not() -> None:
     )
 
 
-def test_the_user_unit_has_all_walls_that_are_made_of_system_calls() -> None:
-    made_of_system_calls = re.compile(
-        r"UMask|NoNewPriv|RestrictSUID|RestrictNamesp|RestrictReal|LockPers|RestrictAddr"
+def test_the_user_unit_has_all_walls_that_take_no_root() -> None:
+    without_root = re.compile(
+        r"UMask|LimitCORE|NoNewPriv|RestrictSUID|RestrictNamesp|RestrictReal|LockPers|RestrictAddr"
         r"|MemoryDeny|SystemCall"
     )
-    walls = [line for line in directives("mailroom.service") if made_of_system_calls.match(line)]
+    walls = [line for line in directives("mailroom.service") if without_root.match(line)]
     assert [line for line in directives("user/mailroom.service") if line in walls] == walls
 
 
