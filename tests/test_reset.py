@@ -1,15 +1,18 @@
 """Reset: everything as it was before, nothing deleted that anybody wrote, wherever it is killed."""
 
 import gc
+import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from mailroom.engine.journal import Level, Log
 from mailroom.errors import LastingTrouble
 from mailroom.rules.reset import EmptyGroup, RefileMails, Step
 from mailroom.sandbox import CYRUS_3_10, PROFILES, SMALL_LIMITS, Fault, Profile, serve
+from mailroom.terminal.reset import progress_bars
 from mailroom.work.poll import Poller
 from mailroom.work.reset import Fault as Failed
 from mailroom.work.reset import Reset
@@ -345,3 +348,14 @@ def test_beside_a_service_for_this_account_it_is_refused(
     refused = "a service answers for alice" in capsys.readouterr().err
     assert refused is (account == "alice")
     assert (shell.site.sandbox.mails_in("Feed") == set()) is not refused
+
+
+@pytest.mark.parametrize(("is_terminal", "words"), [(True, ["mail", "contacts"]), (False, [])])
+def test_progress_is_shown_on_a_terminal_only(is_terminal: bool, words: list[str]) -> None:
+    shown = io.StringIO()
+    console = Console(file=shown, force_terminal=is_terminal, width=80)
+    steps = [step for step in plan(everything_happened()) if not isinstance(step, EmptyGroup)]
+    with progress_bars(console, steps) as advance:
+        for step in steps:
+            advance(step)
+    assert [word for word in ("mail", "groups", "contacts") if word in shown.getvalue()] == words

@@ -1,5 +1,6 @@
 """Routing: the script and the instructions that a configuration means, and who may write what."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,14 +11,14 @@ from mailroom.rules.evidence import weigh
 from mailroom.rules.places import find_places
 from mailroom.rules.sieve import Owned as Script
 from mailroom.rules.sieve import decide, includes_ours, instructions, rules, script
-from mailroom.sandbox import CYRUS_3_10, Fault, Sandbox
+from mailroom.sandbox import CYRUS_3_10, Fault, Sandbox, serve
 from mailroom.sandbox.sieve import SieveSandbox, fault_of
 from mailroom.wire.jmap import Address, Mail, Mailbox
 from mailroom.wire.sieve import string
 from mailroom.work.check import Finding
 from mailroom.work.routing import NoSieve, Routed, Routing
 from mailroom.work.setup import Setup
-from tests.command import Site, killed_anywhere
+from tests.command import Shell, Site, killed_anywhere
 
 CHAIN = {
     "triage": {
@@ -287,3 +288,47 @@ def test_without_sieve_the_rules_are_judged_by_where_mail_has_come_to() -> None:
     found = check(site)
     assert found.error is not None
     assert "do the rules of its chain continue to apply other rules?" in found.detail
+
+
+@pytest.fixture
+def secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAILROOM_JMAP_PASSWORD", "secret")
+    monkeypatch.setenv("MAILROOM_CARDDAV_PASSWORD", "secret")
+
+
+@pytest.mark.sandbox
+@pytest.mark.usefixtures("secrets")
+def test_the_command_shows_the_script_and_writes_it_only_when_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = Site(sandbox=SieveSandbox)
+    with serve(site.sandbox) as running:
+        shell = Shell(site, running.url, tmp_path)
+        assert shell.run("setup", "--rules") == 0
+        assert "The routing rules come when all of this is there." in capsys.readouterr().out
+        assert shell.run("setup", "--apply") == 0
+        assert shell.run("setup", "--rules") == 0
+        shown = capsys.readouterr().out
+        assert scripts(site) == {}
+        assert shell.run("check", "--rules") == 1
+        assert shell.run("setup", "--apply", "--rules") == 0
+        assert scripts(site)["mailroom"][0] in shown
+        capsys.readouterr()
+        assert shell.run("check", "--rules") == 0
+        assert "is at work and up to date" in capsys.readouterr().out
+        site.sandbox.put_script("mine", "keep;", is_active=True)  # type: ignore[attr-defined]
+        assert shell.run("setup", "--apply", "--rules") == 1
+        assert 'include :personal "mailroom";' in capsys.readouterr().out
+
+
+@pytest.mark.sandbox
+@pytest.mark.usefixtures("secrets")
+def test_where_there_is_no_sieve_the_command_says_what_to_do_by_hand(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = ready(Sandbox)
+    with serve(site.sandbox) as running:
+        assert Shell(site, running.url, tmp_path).run("setup", "--rules") == 0
+        shown = capsys.readouterr().out
+    assert "The mistake that everybody makes" in shown
+    assert "8. Screener, the last of all" in shown

@@ -51,7 +51,7 @@ def show_reset(
     if not (is_sure or _confirmed()):
         console.print("Nothing was changed.")
         return 1
-    with _bars(console, steps) as advance:
+    with progress_bars(console, steps) as advance:
         faults = desk.run(reset.apply(steps, advance))
     return _show_end(console, faults)
 
@@ -80,7 +80,7 @@ def _confirmed() -> bool:
 
 
 @contextmanager
-def _bars(console: Console, steps: Sequence[Step]) -> Iterator[Callable[[Step], None]]:
+def progress_bars(console: Console, steps: Sequence[Step]) -> Iterator[Callable[[Step], None]]:
     """A bar per phase, on a terminal only; called with each step that is over."""
     if not console.is_terminal:
         yield lambda _step: None
