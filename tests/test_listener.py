@@ -1,0 +1,200 @@
+"""The stream over hours: how it is asked for, when it is given up, how often it is tried again."""
+
+import dataclasses
+import json
+from itertools import pairwise
+
+import pytest
+
+from mailroom.engine.journal import Level
+from mailroom.sandbox import CYRUS_3_10, Entry, Fault, Feed, Request, Response
+from tests.world import World
+
+STREAM = "/jmap/eventsource"
+
+
+class Streams:
+    """Every request for the stream, with the instant of it."""
+
+    def __init__(self, world: World) -> None:
+        self.requests: list[Request] = []
+        self.instants: list[float] = []
+        self._world = world
+        world.sandbox.before(self._note)
+
+    def _note(self, entry: Entry, request: Request) -> None:
+        if entry.path.startswith(STREAM):
+            self.requests.append(request)
+            self.instants.append(self._world.clock.now())
+
+    @property
+    def gaps(self) -> list[float]:
+        return [round(later - sooner, 3) for sooner, later in pairwise(self.instants)]
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+def streams(world: World) -> Streams:
+    return Streams(world)
+
+
+def feeds_of(world: World) -> list[Feed]:
+    """Every stream that the sandbox opens from now on."""
+    feeds: list[Feed] = []
+
+    def keep(_entry: Entry, _request: Request, response: Response) -> None:
+        if response.feed is not None:
+            feeds.append(response.feed)
+
+    world.sandbox.after(keep)
+    return feeds
+
+
+def change(account: str, state: str) -> bytes:
+    """An event as Cyrus writes it."""
+    changed = json.dumps({"@type": "StateChange", "changed": {account: {"Email": state}}})
+    return f"event: state\ndata: {changed}".encode()
+
+
+def test_the_stream_is_asked_for_mail_and_mailboxes_with_pings(
+    world: World, streams: Streams
+) -> None:
+    world.start()
+    (request,) = streams.requests
+    assert request.query.replace("%2C", ",") == "types=Email,Mailbox&closeafter=no&ping=30"
+    assert request.header("Accept") == "text/event-stream"
+    assert request.header("Last-Event-ID") is None
+
+
+def test_a_reconnect_names_the_last_event(world: World, streams: Streams) -> None:
+    world.start()
+    world.sandbox.deliver("Bob <bob@example.org>")
+    world.settle()
+    world.sandbox.close_feeds()
+    world.settle()
+    _, request = streams.requests
+    assert request.header("Last-Event-ID") == str(world.sandbox.mail_states()["Email"])
+    assert world.status["eventsource"]["reconnect_count"] == 1
+
+
+def test_a_peer_that_has_pinged_and_falls_silent_is_noticed_within_75_seconds(
+    world: World, streams: Streams
+) -> None:
+    world.start()
+    world.run_for(100.0)  # the last ping came at 90 s
+    world.sandbox.cut_off_feeds()
+    world.run_for(100.0)
+    assert streams.gaps == [pytest.approx(90.0 + 75.0 + 1.0, abs=0.1)]
+    assert [fields["error"] for fields in world.named("eventsource_disconnected")] == [
+        "no byte on the event stream for 75 s"
+    ]
+    assert world.status["eventsource"]["connected"] is True
+
+
+def test_a_peer_that_never_pinged_is_cut_after_half_an_hour() -> None:
+    world = World(dataclasses.replace(CYRUS_3_10, ping_unit=None))
+    streams = Streams(world)
+    world.start()
+    world.run_for(2 * 3600.0)
+    assert streams.gaps == [1801.0] * 3
+
+
+def test_a_server_that_closes_at_once_is_asked_ever_more_rarely(
+    world: World, streams: Streams
+) -> None:
+    def close(_entry: Entry, _request: Request, response: Response) -> None:
+        if response.feed is not None:
+            response.feed.close()
+
+    world.sandbox.after(close)
+    world.start()
+    world.run_for(300.0)
+    assert streams.gaps == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0]
+
+
+def test_the_backoff_is_forgotten_when_the_stream_has_lived_a_minute(
+    world: World, streams: Streams
+) -> None:
+    world.start()
+    for _ in range(3):
+        world.run_for(70.0)
+        world.sandbox.close_feeds()
+    world.settle()
+    assert all(gap == pytest.approx(71.0, abs=2.0) for gap in streams.gaps), streams.gaps
+
+
+@pytest.mark.parametrize(
+    ("answer", "gaps"),
+    [
+        (Response(503, {"Retry-After": "40"}), [40.0, 40.0, 40.0]),
+        (Response(503), [1.0, 2.0, 4.0]),
+        (Response(401), [60.0, 120.0]),
+        (Response(204), []),
+        (Response(200, {"Content-Type": "text/html"}, b"<p>Hello"), [1.0, 2.0, 4.0]),
+    ],
+    ids=["503, wait", "503", "401", "204", "no stream"],
+)
+def test_an_answer_that_is_no_stream(
+    answer: Response, gaps: list[float], world: World, streams: Streams
+) -> None:
+    world.sandbox.faults.add(Fault(path=STREAM, answer=answer))
+    world.start()
+    world.run_for(190.0)
+    assert streams.gaps[: len(gaps)] == gaps
+    assert len(streams.gaps) <= 10
+    assert world.healthz[0] == 200
+    assert world.history.totals.polls["fallback"] >= 2
+
+
+def test_an_outage_is_told_once_and_its_end(world: World) -> None:
+    world.start()
+    world.sandbox.faults.add(Fault(path=STREAM, breaks="before"))
+    world.sandbox.close_feeds()
+    world.run_for(3600.0)
+    world.sandbox.faults.clear()
+    world.run_for(61.0)
+    told = [
+        event
+        for level, event, _ in world.events
+        if level < Level.DEBUG and event.startswith("eventsource")
+    ]
+    assert told == [
+        "eventsource_connected",
+        "eventsource_disconnected",
+        "eventsource_disconnected",
+        "eventsource_connected",
+    ]
+
+
+def test_a_stream_with_a_line_that_never_ends_is_given_up(world: World, streams: Streams) -> None:
+    feeds = feeds_of(world)
+    world.start()
+    feeds[0].write(b"data: " + b"x" * (2 << 20))
+    world.settle()
+    assert len(streams.requests) == 2
+    assert world.status["eventsource"]["connected"] is True
+    assert len(str(world.named("eventsource_disconnected")[0]["error"])) < 300
+
+
+def test_two_thousand_events_cost_a_poll_every_three_seconds(world: World) -> None:
+    feeds = feeds_of(world)
+    world.start().settle()
+    polls = world.polls
+    for number in range(2_000):
+        feeds[0].write(change("alice", f"x{number}"))
+        world.run_for(0.01)
+    world.settle()
+    assert 6 <= world.polls - polls <= 8
+
+
+def test_events_of_other_accounts_cause_no_poll(world: World) -> None:
+    feeds = feeds_of(world)
+    world.start().settle()
+    polls = world.polls
+    feeds[0].write(change("mallory", "x"))
+    world.settle()
+    assert world.polls == polls
