@@ -7,17 +7,31 @@ from pathlib import Path
 import pytest
 
 from tests.system import prepare, root
+from tests.system.claims import Claims
 from tests.system.host import Host
+
+_CLAIMS = pytest.StashKey[Claims]()
 
 
 @pytest.fixture(scope="session")
-def tree() -> Path:
-    """The root to boot, built when the cache has none (that takes a minute)."""
+def bootable() -> None:
+    """Skip what boots a host where that cannot be done."""
     if obstacle := prepare.obstacle():
         if os.environ.get("REQUIRE_ALL") == "1":
             pytest.fail(obstacle)
         pytest.skip(obstacle)
-    return root.ensure()
+
+
+@pytest.fixture(scope="session")
+def tree(bootable: None) -> Path:
+    """The root to boot, built when the cache has none (that takes a minute)."""
+    return root.ensure(root.TRIXIE)
+
+
+@pytest.fixture(scope="module", params=root.RELEASES, ids=lambda recipe: recipe.release)
+def each_tree(bootable: None, request: pytest.FixtureRequest) -> Path:
+    """The root of every Debian release that Mailroom works on, one after the other."""
+    return root.ensure(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -25,3 +39,18 @@ def host(tree: Path) -> Iterator[Host]:
     """A freshly booted host, shared by the tests of one module."""
     with Host.boot(tree) as booted:
         yield booted
+
+
+@pytest.fixture(scope="session")
+def claims(pytestconfig: pytest.Config) -> Claims:
+    """Where tests note what they measured; it is shown at the end."""
+    return pytestconfig.stash.setdefault(_CLAIMS, Claims())
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    if table := config.stash.setdefault(_CLAIMS, Claims()).table():
+        terminalreporter.section("measured on booted hosts")
+        for line in table:
+            terminalreporter.write_line(line)

@@ -169,6 +169,8 @@ def _nspawn_command(name: str, root: Path, options: list[str]) -> list[str]:
         *("setpriv", "--pdeathsig", "TERM", "systemd-nspawn"),
         *("--quiet", "--register=no", "--keep-unit", "--link-journal=no", "--console=pipe"),
         *("--kill-signal=SIGRTMIN+3", "--notify-ready=yes", "--private-network"),
+        # What SocketBindDeny= and the like are made of.
+        *("--capability=CAP_BPF,CAP_NET_ADMIN,CAP_PERFMON", "--system-call-filter=bpf"),
         # Read-only concerns the tree: its lock is shared, so several hosts may boot it.
         *("--read-only", "--volatile=overlay", f"--machine={name}", f"--directory={root}"),
         *options,

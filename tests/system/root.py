@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 DEFAULT_MIRROR = "http://deb.debian.org/debian"
@@ -69,6 +69,10 @@ TRIXIE = Recipe(
         ("systemctl", "mask", "ldconfig.service", "systemd-journal-catalog-update.service"),
     ),
 )
+
+# The oldest release that Mailroom works on: systemd 252, Python 3.11; its Cyrus, 3.6, has no push.
+BOOKWORM = replace(TRIXIE, release="bookworm")
+RELEASES = (TRIXIE, BOOKWORM)
 
 
 def cache_directory() -> Path:

@@ -1,5 +1,9 @@
-"""The units under a real systemd, without any mail server: what the administrator gets."""
+"""The units under a real systemd, without any mail server: what the administrator gets.
 
+On the oldest and the newest systemd that Mailroom works on.
+"""
+
+import contextlib
 import json
 import socket
 import threading
@@ -10,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.system.claims import Claims
 from tests.system.host import Host
 from tests.system.unit import SERVICE, SOCKET, Unit
 
@@ -20,8 +25,8 @@ CONFIGURATION = "jmap:\n  url: http://127.0.0.1:9\n  username: alice\n"
 
 
 @pytest.fixture(scope="module")
-def installed(tree: Path) -> Iterator[Unit]:
-    with Host.boot(tree) as host:
+def installed(each_tree: Path) -> Iterator[Unit]:
+    with Host.boot(each_tree) as host:
         yield Unit(host)
 
 
@@ -49,8 +54,10 @@ def test_systemd_finds_nothing_wrong_with_the_units(installed: Unit) -> None:
     assert found.stdout + found.stderr == ""  # it exits 0 whatever it finds
 
 
-def test_the_exposure_is_at_most_1_1(installed: Unit) -> None:
-    installed.host.run("systemd-analyze", "security", "--threshold=11", SERVICE)
+def test_the_exposure_is_at_most_1_1(installed: Unit, claims: Claims) -> None:
+    said = installed.host.run("systemd-analyze", "security", SERVICE).stdout
+    exposure = float(said.rsplit("level for mailroom.service: ", 1)[1].split()[0])
+    claims.at_most(1.1, exposure, installed.systemd, "exposure")
 
 
 def test_unconfigured_it_is_not_started_and_not_failed(installed: Unit) -> None:
@@ -97,49 +104,116 @@ def test_an_encrypted_secret_comes_in_by_a_drop_in(unit: Unit) -> None:
     assert unit.host.read(f"/run/credentials/{SERVICE}/jmap-token") == "sealed"
 
 
-def test_a_bad_configuration_stays_down_and_says_why(unit: Unit) -> None:
+REFUSED = {
+    "78": "config refused: /etc/mailroom/mailroom.yaml:2: jmap.urll",
+    "243": "status=243/CREDENTIALS",
+}
+
+
+@pytest.mark.parametrize("code", REFUSED)
+def test_what_trying_again_does_not_mend_stays_down_however_often_it_is_asked(
+    running: Unit, claims: Claims, code: str
+) -> None:
+    starts = len(running.host.journal(SERVICE))
+    with asking(running.host) as answers:
+        if code == "78":
+            running.configure("jmap:\n  urll: http://127.0.0.1:9\n")
+        else:
+            running.override(LoadCredential="jmap-token:/no/such/file")
+        running.systemctl("restart", check=False)
+        running.await_property("ActiveState", "failed")
+        asked = len(answers)
+        while len(answers) < asked + 100:  # all in vain, and none has woken it
+            assert running.show("ActiveState") == "failed"
+    assert running.host.property("mailroom.socket", "ActiveState") == "inactive"
+    assert running.show("ExecMainStatus") == code
+    assert REFUSED[code] in running.host.run("systemctl", "status", SERVICE, check=False).stdout
+    said = [entry["MESSAGE"] for entry in running.host.journal(SERVICE)[starts:]]
+    begun = [message for message in said if message.startswith("Starting ")]
+    claims.at_most(1, len(begun), running.systemd, f"exit {code}, asked on and on", "start")
+
+    running.configure(CONFIGURATION)
+    running.override()
+    running.systemctl("restart")
+    assert running.status()["phase"]
+
+
+def test_a_bad_configuration_is_told_whole(unit: Unit) -> None:
     unit.configure("jmap:\n  urll: http://127.0.0.1:9\n")
     unit.systemctl("start", check=False)
-    assert unit.show("ActiveState") == "failed"
-    assert (unit.show("ExecMainStatus"), unit.show("NRestarts")) == ("78", "0")
-    [problem] = unit.events("config_refused")
+    *_, problem = unit.events("config_refused")
     assert "urll" in problem["MESSAGE"]
-    assert "urll" in unit.show("StatusText")
+    assert problem["PRIORITY"] == "3"
 
 
-def test_reload_takes_a_good_configuration_and_refuses_a_bad_one(running: Unit) -> None:
+def test_reload_takes_a_good_configuration_and_refuses_a_bad_one(
+    running: Unit, claims: Claims
+) -> None:
+    pid = running.status()["pid"]
     running.configure(CONFIGURATION + "polling:\n  poll_interval: 7\n")
-    running.systemctl("reload")
+    seconds = running.systemctl("reload")
     assert running.status()["poll_interval_seconds"] == 7
     running.configure("nonsense: true\n")
     running.systemctl("reload")
-    assert running.status()["poll_interval_seconds"] == 7
+    answer = running.status()
+    assert (answer["poll_interval_seconds"], answer["pid"]) == (7, pid)
     assert running.show("ActiveState") == "active"
+    assert running.events("config_refused")
+    claims.at_most(1, seconds, running.systemd, "reload, until it is done", "s")
 
 
-def test_stop_is_at_once(running: Unit) -> None:
+def test_stop_is_at_once(running: Unit, claims: Claims) -> None:
     running.await_status(lambda status: status["last_error"] is not None)
-    assert running.systemctl("stop") < 0.5
+    running.systemctl("stop")
     assert (running.show("Result"), running.show("ExecMainStatus")) == ("success", "0")
+    seconds = running.seconds_between("ActiveExit", "InactiveEnter")
+    claims.at_most(0.1, seconds, running.systemd, "stop", "s")
 
 
-def test_a_killed_service_is_back_within_a_second_and_a_half(running: Unit) -> None:
-    before = running.status()["pid"]
-    begun = time.monotonic()
-    running.host.run("systemctl", "kill", "--signal=KILL", SERVICE)
-    assert running.status()["pid"] != before  # the question waited for the new one
-    assert time.monotonic() - begun < 1.5
-    assert running.show("NRestarts") == "1"
+def test_a_killed_service_is_back_within_a_second(running: Unit, claims: Claims) -> None:
+    seconds = [float("inf")]
+    while min(seconds) > 1 and len(seconds) < 5:  # what else the machine does now is not ours
+        before = running.status()["pid"]
+        running.host.run("systemctl", "kill", "--signal=KILL", SERVICE)
+        assert running.status()["pid"] != before  # the question waited for the new one
+        running.await_property("ActiveState", "active")
+        seconds.append(running.seconds_between("ActiveExit", "ActiveEnter"))
+    assert running.show("NRestarts") == str(len(seconds) - 1)
+    claims.at_most(1, min(seconds), running.systemd, "SIGKILL, until it is up again", "s")
 
 
-def test_a_service_that_stands_still_is_restarted_by_the_watchdog(unit: Unit) -> None:
+def test_a_service_that_stands_still_is_restarted_by_the_watchdog(
+    unit: Unit, claims: Claims
+) -> None:
     unit.override(WatchdogSec="2s")
     unit.systemctl("start")
     before = unit.show("MainPID")
+    begun = time.monotonic()
     unit.host.run("kill", "-STOP", before)
     assert unit.status()["pid"] != int(before)
+    claims.at_most(
+        5, time.monotonic() - begun, unit.systemd, "SIGSTOP, until it answers (WatchdogSec=2)", "s"
+    )
     journal = unit.host.journal(SERVICE)
     assert any("Watchdog timeout" in entry["MESSAGE"] for entry in journal)
+
+
+def test_a_blocked_loop_is_restarted_by_the_watchdog(unit: Unit, claims: Claims) -> None:
+    unit.override(WatchdogSec="2s")
+    unit.systemctl("start")
+    before, path = unit.show("MainPID"), "/etc/mailroom/mailroom.yaml"
+    unit.host.run("rm", path)
+    unit.host.run("mkfifo", path)
+    unit.host.run("systemctl", "reload", "--no-block", SERVICE)
+    # It opens once the service reads it; and as nothing is written, the service reads on and on.
+    with open(f"/proc/{unit.host.leader}/root{path}", "w"):
+        begun = time.monotonic()
+        unit.host.run("rm", path)
+        unit.configure(CONFIGURATION)
+        assert unit.status()["pid"] != int(before)
+    seconds = time.monotonic() - begun
+    claim = "blocked, until it answers (WatchdogSec=2)"
+    claims.at_most(5, seconds, unit.systemd, claim, "s")
 
 
 def test_a_running_service_feeds_its_watchdog(unit: Unit) -> None:
@@ -150,26 +224,93 @@ def test_a_running_service_feeds_its_watchdog(unit: Unit) -> None:
     assert unit.show("MainPID") == before
 
 
-def test_every_question_is_answered_over_restarts(running: Unit) -> None:
-    done = threading.Event()
-    with ThreadPoolExecutor() as pool:
-        answers = pool.submit(ask_until, done, running.host)
+def test_a_frozen_service_is_not_taken_for_a_dead_one(unit: Unit, claims: Claims) -> None:
+    if unit.systemd != "systemd 252":  # which watches on: there, 3 min is the longest
+        unit.override(WatchdogSec="2s")
+    unit.systemctl("start")
+    before = unit.status()
+    unit.host.run("systemctl", "freeze", SERVICE)
+    unit.host.run("sleep", "4")
+    unit.host.run("systemctl", "thaw", SERVICE)
+    begun = time.monotonic()
+    after = unit.status()
+    claims.at_most(1, time.monotonic() - begun, unit.systemd, "thaw, until it answers", "s")
+    assert after["pid"] == before["pid"]
+    assert after["uptime_seconds"] - before["uptime_seconds"] > 4
+    unit.await_status(lambda status: status["uptime_seconds"] > after["uptime_seconds"] + 2.5)
+    assert unit.show("NRestarts") == "0"
+
+
+def test_nothing_secret_is_to_be_seen(unit: Unit, claims: Claims) -> None:
+    secret = "correct horse battery staple"
+    unit.give_secret("jmap-password", secret)
+    unit.systemctl("start")
+    unit.await_status(lambda status: status["last_error"] is not None)
+    pid, host = unit.show("MainPID"), unit.host
+    seen = {
+        "environment": host.read(f"/proc/{pid}/environ"),
+        "arguments": host.read(f"/proc/{pid}/cmdline"),
+        "properties": host.run("systemctl", "show", SERVICE).stdout,
+        "status": host.run("systemctl", "status", SERVICE).stdout,
+        "journal": json.dumps(host.journal(SERVICE)),
+        "effective configuration": host.run("mailroom", "config").stdout,
+        **{path: unit.ask(path) for path in ("/healthz", "/status", "/metrics")},
+    }
+    assert all(seen.values())
+    showing = [where for where, text in seen.items() if secret in text]
+    claims.at_most(0, len(showing), unit.systemd, f"of {len(seen)} places, that show a secret")
+    # Its own memory has it, but is not written to disk.
+    [limit] = [line for line in host.read(f"/proc/{pid}/limits").splitlines() if "core" in line]
+    assert limit.split()[-3:] == ["0", "0", "bytes"]
+
+
+def test_every_question_is_answered_over_restarts(running: Unit, claims: Claims) -> None:
+    with asking(running.host) as answers:
         for _ in range(5):
             running.systemctl("restart")
-        done.set()
-        answered = answers.result()
-    assert len(answered) > 50
-    assert set(answered) == {b"HTTP/1.1 "}
+    assert len(answers) > 50
+    failed = len([answer for answer in answers if answer != b"HTTP/1.1 "])
+    claims.at_most(0, failed, running.systemd, "five restarts, questions without an answer")
 
 
-def ask_until(done: threading.Event, host: Host) -> list[bytes]:
-    """Ask /healthz as often as possible; the first bytes of every answer."""
-    path = f"/proc/{host.leader}/root{SOCKET}"
-    answered = []
-    while not done.is_set():
-        with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(10)
+def test_a_kill_costs_at_most_the_answer_that_was_on_its_way(running: Unit, claims: Claims) -> None:
+    with asking(running.host) as answers:
+        before = running.show("MainPID")
+        running.host.run("systemctl", "kill", "--signal=KILL", SERVICE)
+        running.await_property("ActiveState", "active")
+        assert running.show("MainPID") != before
+        asked = len(answers)
+        while len(answers) < asked + 10:
+            running.show("MainPID")
+    failed = [number for number, answer in enumerate(answers) if answer != b"HTTP/1.1 "]
+    claims.at_most(1, len(failed), running.systemd, "SIGKILL, answers that were cut off")
+
+
+@contextlib.contextmanager
+def asking(host: Host) -> Iterator[list[bytes]]:
+    """Meanwhile ask /healthz on and on; the first bytes of every answer, empty for a failure."""
+    answers: list[bytes] = []
+    done = threading.Event()
+
+    def ask_on() -> None:
+        while not done.is_set():
+            answers.append(ask_once(f"/proc/{host.leader}/root{SOCKET}"))
+
+    with ThreadPoolExecutor(1) as pool:
+        asker = pool.submit(ask_on)
+        try:
+            yield answers
+        finally:
+            done.set()
+        asker.result()
+
+
+def ask_once(path: str) -> bytes:
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(10)
+        try:
             client.connect(path)
             client.sendall(b"GET /healthz HTTP/1.1\r\nHost: mailroom\r\nConnection: close\r\n\r\n")
-            answered.append(client.recv(9))
-    return answered
+            return client.recv(9)
+        except OSError:
+            return b""

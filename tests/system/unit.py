@@ -20,11 +20,17 @@ class Unit:
         self.host = host
         host.copy(PROJECT / "mailroom", "/usr/lib/mailroom/mailroom")
         host.write("/usr/lib/mailroom/mailroom.py", (PROJECT / "mailroom.py").read_text(), 0o755)
+        host.run("python3", "-m", "compileall", "-q", "/usr/lib/mailroom")  # as a package does
         host.run("ln", "--symbolic", "/usr/lib/mailroom/mailroom.py", "/usr/bin/mailroom")
         for name in (SERVICE, "mailroom.socket"):
             host.write(f"/etc/systemd/system/{name}", (PROJECT / "systemd" / name).read_text())
         host.run("groupadd", "--system", "mailroom-status")
         host.run("systemctl", "daemon-reload")
+
+    @property
+    def systemd(self) -> str:
+        """``systemd 257``: what the measurements of this host stand under."""
+        return " ".join(self.host.run("systemctl", "--version").stdout.split()[:2])
 
     def configure(self, text: str) -> None:
         """Write mailroom.yaml."""
@@ -43,7 +49,7 @@ class Unit:
     def systemctl(self, verb: str, *, check: bool = True) -> float:
         """``systemctl VERB mailroom.service``; returns the seconds it took."""
         # Starts are counted, and a test makes more of them than an administrator does.
-        self.host.run("systemctl", "reset-failed", "mailroom.*", check=False)
+        self.host.run("systemctl", "reset-failed", SERVICE, "mailroom.socket", check=False)
         begun = time.monotonic()
         self.host.run("systemctl", verb, SERVICE, check=check)
         return time.monotonic() - begun
@@ -51,6 +57,11 @@ class Unit:
     def show(self, name: str) -> str:
         """A property of the service: ``show("ActiveState")``."""
         return self.host.property(SERVICE, name)
+
+    def seconds_between(self, one: str, other: str) -> float:
+        """From one instant to another, as systemd saw them: ``ActiveExit``, ``InactiveEnter`` …"""
+        usec = [int(self.show(f"{name}TimestampMonotonic")) for name in (one, other)]
+        return (usec[1] - usec[0]) / 1e6
 
     def await_property(self, name: str, wanted: str, seconds: float = 20) -> None:
         """Wait until a property of the service is as wanted."""

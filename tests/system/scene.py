@@ -1,0 +1,97 @@
+"""A user of Cyrus with Mailroom at work for them, on one host: the stage of the whole job."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tests.system.cyrus import PASSWORD, Cyrus, User, mail
+from tests.system.host import Host
+from tests.system.unit import Unit
+
+CATEGORIES = ["Imbox", "Feed", "Paper Trail", "Jail", "Person", "Billboard", "Truck"]
+LABELS = [f"@To{name.replace(' ', '')}" for name in CATEGORIES]
+OURS = ["Screener", "@ToScreener", "@MailroomError", "@MailroomWarning"]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A user of Cyrus with everything that Mailroom needs, and Mailroom running for them."""
+
+    user: User
+    unit: Unit
+    mailboxes: dict[str, str]
+
+    def screen(self, *senders: str) -> None:
+        """Have mail of these senders arrive, each with its own subject, and wait in Screener."""
+        self.user.receive(*(mail(sender, f"{n}: {sender}") for n, sender in enumerate(senders)))
+        for entry in self.user.mails(self.mailboxes["Inbox"]):
+            move = {self.mailboxes["Screener"]: True, self.mailboxes["Inbox"]: False}
+            self.user.patch(entry["id"], move)
+
+    def tap(self, label: str, where: str, sender: str) -> float:
+        """Put `label` on the newest mail of `sender` there; returns the seconds until it is off."""
+        *_, entry = [each for each in self.mails(where) if each["from"][0]["email"] == sender]
+        begun = time.monotonic()
+        self.user.patch(entry["id"], {self.mailboxes[label]: True})
+        while self.mails(label):
+            if time.monotonic() - begun > 30:
+                raise AssertionError(f"{label} is still on; {self.unit.status()}")
+        return time.monotonic() - begun
+
+    def mails(self, mailbox: str) -> list[dict[str, Any]]:
+        return self.user.mails(self.mailboxes[mailbox])
+
+    def subjects(self, mailbox: str) -> set[str]:
+        return {entry["subject"] for entry in self.mails(mailbox)}
+
+    def card_of(self, address: str) -> str:
+        """The one card that has this address, its lines unfolded."""
+        [card] = [card for card in self.unfolded_cards() if f":{address}\n" in card]
+        return card
+
+    def groups_of(self, card: str) -> set[str]:
+        """The names of the groups that the contact of `card` is in."""
+        member = f"X-ADDRESSBOOKSERVER-MEMBER:urn:uuid:{value(card, 'UID')}\n"
+        return {value(group, "FN") for group in self.unfolded_cards() if member in group}
+
+    def unfolded_cards(self) -> list[str]:
+        return [card.replace("\n ", "") for card in self.user.cards().values()]
+
+
+def value(card: str, name: str) -> str:
+    return card.split(f"\n{name}:", 1)[1].split("\n", 1)[0]
+
+
+def set_up(host: Host, *, push: bool, poll_interval: int) -> Scene:
+    cyrus = Cyrus.start(host, push=push)
+    user = cyrus.user("alice")
+    mailboxes = user.make_mailboxes(*OURS, *CATEGORIES, *LABELS)
+    user.make_groups(*CATEGORIES, "Mailroom")
+    unit = Unit(host)
+    unit.configure(
+        f"jmap:\n  url: {cyrus.url}\n  username: {user.name}\n"
+        f"polling:\n  poll_interval: {poll_interval}\n"
+    )
+    unit.give_secret("jmap-password", PASSWORD)
+    unit.systemctl("start")
+    return Scene(user, unit, mailboxes)
+
+
+def quiet(scene: Scene) -> dict[str, Any]:
+    """The status once Mailroom has heard of everything up to now and done what there is to do.
+
+    Cyrus tells within a second, and a poll is due a quarter of a second later: where there was none
+    for 2.5 s, there was nothing to hear.
+    """
+    return scene.unit.await_status(
+        lambda status: status["phase"] == "idle" and status["last_poll_age_seconds"] > 2.5
+    )
+
+
+def is_triaged(sender: str) -> Callable[[dict[str, Any]], bool]:
+    def holds(status: dict[str, Any]) -> bool:
+        senders = {triage["sender"] for triage in status["recent_triages"]}
+        return sender in senders and status["phase"] == "idle"
+
+    return holds
