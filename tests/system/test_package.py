@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from tests.system import package, root
+from tests.system.claims import Claims
 from tests.system.host import Host
 from tests.system.unit import PROJECT, SERVICE, SOCKET
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 
 UNITS = (SERVICE, "mailroom.socket")
+RELEASE = package.BUILDER.release
 PACKAGES = "/root/packages"
 # Lintian and autopkgtest take 20 s each on a machine that has nothing else to do.
 SECONDS = 300.0
@@ -113,9 +115,10 @@ def asking(host: Host) -> Iterator[list[int]]:
         thread.join()
 
 
-def test_lintian_has_no_error_and_no_warning(bare: Host) -> None:
+def test_lintian_has_no_error_and_no_warning(bare: Host, claims: Claims) -> None:
     command = f"lintian --allow-root --fail-on=none {PACKAGES}/*.changes"
-    assert bare.run("sh", "-c", command, timeout=SECONDS).stdout == ""
+    found = bare.run("sh", "-c", command, timeout=SECONDS).stdout.splitlines()
+    claims.at_most(0, len(found), RELEASE, "package: errors and warnings of lintian")
 
 
 def test_autopkgtest_does_the_main_job(packages: Path) -> None:
@@ -127,6 +130,20 @@ def test_autopkgtest_does_the_main_job(packages: Path) -> None:
         command = f"autopkgtest {ignore} {PACKAGES}/*.dsc {PACKAGES}/*.deb -- null"
         result = host.run("sh", "-c", command, check=False, timeout=SECONDS)
         assert result.returncode == 0, result.stdout[-3000:]
+
+
+def test_the_same_package_works_on_debian_12(packages: Path) -> None:
+    with Host.boot(root.ensure(root.BOOKWORM)) as host:
+        host.copy(packages, PACKAGES)
+        forget_mirrors(host)
+        install(host, deb(host))
+        assert host.property(SERVICE, "ActiveState") == "inactive"
+        configure(host, "mailroom.yaml", "mailroom.jmap-password")
+        host.run("systemctl", "start", SERVICE)
+        assert ask(host, SOCKET)["phase"] != "stopping"
+        host.run("apt-get", "purge", "--yes", "mailroom")
+        left = host.run("find", "/etc", "/usr", "/var/lib", "/run", "-name", "*mailroom*").stdout
+        assert left == ""
 
 
 def test_installed_it_is_enabled_and_waits_for_a_configuration(host: Host) -> None:
@@ -196,7 +213,9 @@ def test_logcheck_mails_only_what_is_trouble(configured: Host) -> None:
     assert all(line.endswith(" level=warning") for line in lines.splitlines())
 
 
-def test_an_upgrade_restarts_it_and_refuses_nobody_meanwhile(configured: Host) -> None:
+def test_an_upgrade_restarts_it_and_refuses_nobody_meanwhile(
+    configured: Host, claims: Claims
+) -> None:
     configure(configured, "work.yaml", "mailroom.work.jmap-password")
     instance = "mailroom@work.service"
     configured.run("systemctl", "start", instance)
@@ -217,7 +236,8 @@ def test_an_upgrade_restarts_it_and_refuses_nobody_meanwhile(configured: Host) -
         assert configured.property(unit, "ActiveState") == "active"
         assert configured.property(unit, "MainPID") != pid
     assert len(answers) > 10
-    assert set(answers) == {0}
+    refused = len([code for code in answers if code])
+    claims.at_most(0, refused, RELEASE, "package: questions refused during an upgrade")
 
 
 def test_instances_share_nothing(configured: Host) -> None:
@@ -258,17 +278,19 @@ def test_a_user_runs_it_for_himself(configured: Host) -> None:
 
 
 def test_removed_it_keeps_what_is_the_administrators(configured: Host) -> None:
-    configured.run("apt-get", "remove", "--yes", "mailroom")
+    removed = configured.run("apt-get", "remove", "--yes", "mailroom")
+    assert "Warning: " not in removed.stdout + removed.stderr
     assert configured.run("systemctl", "list-units", "--no-legend", "mailroom*").stdout == ""
     assert configured.run("test", "-e", "/run/mailroom", check=False).returncode == 1
     assert configured.read("/etc/mailroom/mailroom.yaml") == CONFIGURATION
     assert configured.read("/etc/credstore/mailroom.jmap-password") == "secret"
 
 
-def test_purged_it_leaves_nothing(configured: Host) -> None:
+def test_purged_it_leaves_nothing(configured: Host, claims: Claims) -> None:
     configured.run("apt-get", "purge", "--yes", "mailroom")
     before = set(configured.read("/root/before").splitlines())
-    assert set(files(configured).splitlines()) - before == set()
+    left = set(files(configured).splitlines()) - before
+    claims.at_most(0, len(left), RELEASE, "package: files left after a purge")
     assert "mailroom" not in configured.run("getent", "group").stdout
     catalog = configured.run("journalctl", "--list-catalog").stdout
     assert "Mailroom" not in catalog
