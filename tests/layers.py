@@ -54,8 +54,8 @@ def _system_obstacle() -> str | None:
 
 LAYERS: Mapping[str, Layer] = {
     "lint": Layer(_LINT),
-    "test-unit": Layer((("pytest", "-m", "not sandbox and not system"),)),
-    "test-sandbox": Layer((("pytest", "-m", "sandbox"),)),
+    "test-unit": Layer((("pytest", "-n", "auto", "-m", "not sandbox and not system"),)),
+    "test-sandbox": Layer((("pytest", "-n", "auto", "-m", "sandbox"),)),
     "test-system": Layer((("pytest", "-m", "system", "tests/system"),), _system_obstacle),
 }
 
