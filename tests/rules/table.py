@@ -1,7 +1,7 @@
 """The tables of rules: files of cases that a user of the service can read, and how one is tried.
 
 A case tells what is *given*, what the user does, and what *then* is so. What it does not mention
-must be as it was: every mail in its mailboxes, every group's members, every byte of every card.
+must be as it was: every mail in its mailboxes, every group's members, every line of every contact.
 README.md beside this file describes the words.
 """
 
@@ -18,11 +18,15 @@ from mailroom.sandbox import Profile
 from tests.rules.user import User, lines_of, listed
 from tests.world import BOOK, World
 
-_KEYS = frozenset({"rule", "not yet", "configuration", "mail", "cards", "groups", "when", "then"})
+_KEYS = frozenset(
+    {"rule", "not yet", "servers", "configuration", "mail", "cards", "groups", "when", "then"}
+)
 _THEN_KEYS = frozenset({"mail", "groups", "contacts", "log"})
 _DAY = 86400.0
+# What servers write into a card by themselves.
+_STAMPS = ("REV", "PRODID")
 # What of a new card is the same for all, or told elsewhere (tests/test_contact.py).
-_UNTOLD = ("BEGIN", "VERSION", "PRODID", "UID", "X-MAILROOM-CREATED", "END")
+_UNTOLD = ("BEGIN", "VERSION", "UID", "X-MAILROOM-CREATED", "END")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,11 @@ class Case:
     def gap(self) -> str | None:
         """Why the rule is not kept yet."""
         return self.given.get("not yet")
+
+    def concerns(self, server: str) -> bool:
+        """Whether the rule speaks of this kind of server; most speak of all."""
+        only = self.given.get("servers")
+        return only is None or server in only
 
     def section(self, name: str) -> Mapping[str, Any]:
         return self.given.get(name) or {}
@@ -113,9 +122,9 @@ class Trial:
     def _check_cards(self, before: Mapping[str, str]) -> None:
         name_of = self._user.name_of
         changes = {
-            name_of(href, card): _change(before.get(href), card)
+            name_of(href, card): change
             for href, card in self._user.contacts().items()
-            if before.get(href) != card
+            if (change := _change(before.get(href), card))
         }
         gone = before.keys() - self._world.sandbox.cards().keys()
         changes |= {name_of(href, before[href]): "deleted" for href in gone}
@@ -159,12 +168,16 @@ class Trial:
 
 def _change(before: str | None, after: str) -> str:
     """Lines that went and lines that came; of a new card those that tell something."""
-    old, new = lines_of(before or ""), lines_of(after)
+    old, new = _own_lines(before or ""), _own_lines(after)
     gone = [f"- {line}" for line in old if line not in new]
     came = [f"+ {line}" for line in new if line not in old]
     if before is None:
         came = [line for line in came if not line.removeprefix("+ ").startswith(_UNTOLD)]
     return "\n".join(gone + came)
+
+
+def _own_lines(card: str) -> list[str]:
+    return [line for line in lines_of(card) if not line.startswith(_STAMPS)]
 
 
 def _shown(value: object) -> object:
