@@ -47,5 +47,9 @@ class LastingTrouble(MailroomError):
     """Something that only the user can mend: an account that cannot work, mailboxes missing."""
 
 
+class Missing(LastingTrouble):
+    """Mailboxes or contact groups that the configuration names are not on the server."""
+
+
 class SenderFailed(MailroomError):
     """One sender cannot be triaged now, for a reason that is that sender's alone."""

@@ -181,9 +181,9 @@ def test_credentials_refused_later_are_trouble_that_is_tried_again_ever_more_rar
     tries = [entry.started - began for entry in world.requests_since(number)]
     gaps = [round(later - sooner) for sooner, later in pairwise(tries)]
     assert gaps == [60, 120, 240, 480]
-    assert lines(world, "poll_failed")[:2] == [
-        (Level.WARNING, "poll_failed"),
-        (Level.DEBUG, "poll_failed"),
+    assert lines(world, "credentials_refused")[:2] == [
+        (Level.WARNING, "credentials_refused"),
+        (Level.DEBUG, "credentials_refused"),
     ]
     world.sandbox.faults.clear()
     world.run_for(960.0)
@@ -217,8 +217,8 @@ def test_all_that_is_missing_is_named_at_once_and_found_again_by_push() -> None:
     assert status == 503
     for name in ("Feed", "@ToJail", "Imbox", "mailroom setup"):
         assert name in document["reason"]
-    assert [event for event in lines(world, "poll_failed") if event[0] < Level.DEBUG] == [
-        (Level.WARNING, "poll_failed")
+    assert [event for event in lines(world, "mailboxes_missing") if event[0] < Level.DEBUG] == [
+        (Level.WARNING, "mailboxes_missing")
     ]
     world.sandbox.put_card(
         "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:i\r\nFN:Imbox\r\nN:;;;;\r\n"

@@ -7,7 +7,7 @@ names the top-level one counts (RFC 8621 §2 lets names repeat under different p
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mailroom.errors import LastingTrouble
+from mailroom.errors import LastingTrouble, Missing
 from mailroom.rules.categories import Category
 from mailroom.rules.config import Config
 from mailroom.wire.jmap import Mailbox
@@ -39,13 +39,11 @@ class Places:
 
 
 def find_places(config: Config, mailboxes: Sequence[Mailbox]) -> Places:
-    """Resolve every managed name. Raises LastingTrouble, which names all that are missing."""
+    """Resolve every managed name. Raises Missing, which names all that are."""
     found = {name: resolve(name, mailboxes) for name in config.managed_mailboxes}
     missing = [name for name, mailbox in found.items() if mailbox is None]
     if missing:
-        raise LastingTrouble(
-            f"mailboxes missing on the server: {', '.join(missing)}: run mailroom setup"
-        )
+        raise Missing(f"mailboxes missing on the server: {', '.join(missing)}: run mailroom setup")
     ids = {name: mailbox.id for name, mailbox in found.items() if mailbox}
     _refuse_roles(mailbox for mailbox in found.values() if mailbox)
     _refuse_sharing(ids)

@@ -18,6 +18,7 @@ from mailroom.errors import (
     CredentialsRefused,
     LastingTrouble,
     MailroomError,
+    Missing,
     ProtocolError,
     TransientError,
 )
@@ -36,11 +37,14 @@ from mailroom.work.poll import Outcome, Poller, Triaged
 _STREAM_FIRST_SECONDS = 2.0
 _KINDS: tuple[tuple[type[MailroomError], str], ...] = (
     (CredentialsRefused, "credentials"),
+    (Missing, "missing"),
     (LastingTrouble, "account"),
     (TransientError, "network"),
     (ProtocolError, "protocol"),
     (MethodError, "method"),
 )
+# Failures of a poll that the user has to mend have names, and catalog entries, of their own.
+_EVENTS = {"credentials": "credentials_refused", "missing": "mailboxes_missing"}
 
 
 @dataclass(slots=True)
@@ -270,7 +274,8 @@ class Account:
         is_lasting = isinstance(error, CredentialsRefused | LastingTrouble)
         history.trouble = history.last_error = Trouble(since, kind, reason, is_lasting)
         report = self._log.warning if is_new else self._log.debug
-        report("poll_failed", trigger=trigger, kind=kind, error=reason)
+        event = _EVENTS.get(kind, "poll_failed")
+        report(event, trigger=trigger, kind=kind, error=reason)
 
     def _phase(self) -> Phase:
         if self._is_closed:

@@ -11,7 +11,7 @@ from datetime import date
 from functools import partial
 
 from mailroom.engine.loop import Loop, together
-from mailroom.errors import LastingTrouble, MailroomError, SenderFailed, TransientError
+from mailroom.errors import MailroomError, Missing, SenderFailed, TransientError
 from mailroom.rules.addressbook import Indexed
 from mailroom.rules.categories import Category
 from mailroom.rules.config import Config
@@ -92,15 +92,13 @@ class Enrolment:
         self._cards: dict[str, Stored | UnsafeCard] = {}
 
     async def refresh(self) -> None:
-        """Sync the index. Raises LastingTrouble naming every group that is missing."""
+        """Sync the index. Raises Missing, which names every group that is."""
         await self._contacts.sync()
         marks, triage = self._config.mailroom, self._config.triage
         names = (*triage.groups, marks.provenance_group)
         missing = [name for name in names if self._contacts.book.group(name) is None]
         if missing:
-            raise LastingTrouble(
-                f"contact groups missing: {', '.join(missing)}: run mailroom setup"
-            )
+            raise Missing(f"contact groups missing: {', '.join(missing)}: run mailroom setup")
 
     async def read(self, jobs: Sequence[Job]) -> None:
         """Find each sender's contact and read the cards that will change; the index first, as

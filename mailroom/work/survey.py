@@ -89,7 +89,7 @@ class Surveyor:
         )
         if isinstance(looked, LastingTrouble) or isinstance(checked, LastingTrouble):
             troubles = [each for each in (looked, checked) if isinstance(each, LastingTrouble)]
-            raise LastingTrouble("; ".join(map(str, troubles)))
+            raise type(troubles[0])("; ".join(map(str, troubles)))
         return looked
 
     async def _check_groups(self) -> None:
