@@ -102,7 +102,7 @@ def test_a_sweep_of_10_000_mails_holds_nobody_up(
         feeds = service.messages.count("WATCHDOG=1") - fed
         _tell(len(waits), max(waits), feeds, seconds)
         assert sandbox.mails_in("Feed") == set(mails)
-        assert len(waits) >= 20
+        assert len(waits) >= 5
         assert max(waits) < 1.0
         # Every 50 ms; a busy machine may be late, but a loop that stands still is never on time.
         assert feeds >= seconds / 0.05 / 4
