@@ -12,7 +12,7 @@ import json
 import smtplib
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from email.message import EmailMessage
 from typing import Any, Self
@@ -20,10 +20,12 @@ from xml.etree import ElementTree
 
 from tests.system.host import Host
 
-HTTP_PORT, IMAP_PORT, LMTP_PORT = 8008, 8143, 8024
+HTTP_PORT, HTTPS_PORT, IMAP_PORT, LMTP_PORT = 8008, 8443, 8143, 8024
 LOOPBACK = "127.0.0.1"
 PASSWORD = "secret"
 READY_SECONDS = 30.0
+# Who vouches for it where it is asked to be known by a name.
+CA_FILE = "/etc/ssl/test/ca.pem"
 
 MAIL = "urn:ietf:params:jmap:mail"
 CORE = "urn:ietf:params:jmap:core"
@@ -52,6 +54,8 @@ lmtpsocket: /run/cyrus/socket/lmtp
 notifysocket: /run/cyrus/socket/notify
 sievedir: /var/lib/cyrus/sieve
 syslog_prefix: cyrus
+tls_server_cert: /etc/ssl/test/server.pem
+tls_server_key: /etc/ssl/test/server.key
 """
 
 _CYRUS_CONF = f"""\
@@ -62,6 +66,7 @@ START {{
 SERVICES {{
   imap cmd="imapd"    listen="{LOOPBACK}:{IMAP_PORT}"
   http cmd="httpd"    listen="{LOOPBACK}:{HTTP_PORT}" maxchild=50
+  https cmd="httpd -s" listen="{LOOPBACK}:{HTTPS_PORT}" maxchild=50
   lmtp cmd="lmtpd -a" listen="{LOOPBACK}:{LMTP_PORT}"
 }}
 DAEMON {{
@@ -107,6 +112,19 @@ class Cyrus:
     def url(self) -> str:
         """Where the host's own programs find it."""
         return f"http://{LOOPBACK}:{HTTP_PORT}"
+
+    def certify(self, name: str) -> str:
+        """Have it known by `name`, by the authority of CA_FILE; returns its https URL."""
+        folder = CA_FILE.rpartition("/")[0]
+        self.host.run("install", "--directory", folder)
+        key = ("-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-keyout")
+        new = ("openssl", "req", "-x509", *key)
+        self.host.run(*new, f"{folder}/ca.key", "-out", CA_FILE, "-subj", "/CN=Test authority")
+        subject = ("-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}")
+        signed = ("-CA", CA_FILE, "-CAkey", f"{folder}/ca.key", "-out", f"{folder}/server.pem")
+        self.host.run(*new, f"{folder}/server.key", *subject, *signed)
+        self.host.run("chown", "cyrus", f"{folder}/server.key")
+        return f"https://{name}:{HTTPS_PORT}"
 
     def user(self, name: str) -> "User":
         """A new user with an empty Inbox."""
@@ -210,8 +228,12 @@ class User:
 
     def patch(self, email: str, mailboxes: dict[str, bool]) -> None:
         """Put a mail into the mailboxes (by id) that are True, take it out of the others."""
+        self.patch_all([email], mailboxes)
+
+    def patch_all(self, emails: Iterable[str], mailboxes: dict[str, bool]) -> None:
+        """The same of all these mails, in one request."""
         change = {f"mailboxIds/{box}": present or None for box, present in mailboxes.items()}
-        result = self.call("Email/set", update={email: change})
+        result = self.call("Email/set", update=dict.fromkeys(emails, change))
         if result["notUpdated"]:
             raise CyrusError(f"Email/set: {result['notUpdated']}")
 

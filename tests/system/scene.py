@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.system.cyrus import PASSWORD, Cyrus, User, mail
+from tests.system.cyrus import CA_FILE, PASSWORD, Cyrus, User, mail
 from tests.system.host import Host
 from tests.system.unit import Unit
 
@@ -25,19 +25,26 @@ class Scene:
     def screen(self, *senders: str) -> None:
         """Have mail of these senders arrive, each with its own subject, and wait in Screener."""
         self.user.receive(*(mail(sender, f"{n}: {sender}") for n, sender in enumerate(senders)))
-        for entry in self.user.mails(self.mailboxes["Inbox"]):
-            move = {self.mailboxes["Screener"]: True, self.mailboxes["Inbox"]: False}
-            self.user.patch(entry["id"], move)
+        arrived = [entry["id"] for entry in self.user.mails(self.mailboxes["Inbox"])]
+        move = {self.mailboxes["Screener"]: True, self.mailboxes["Inbox"]: False}
+        self.user.patch_all(arrived, move)
 
     def tap(self, label: str, where: str, sender: str) -> float:
         """Put `label` on the newest mail of `sender` there; returns the seconds until it is off."""
-        *_, entry = [each for each in self.mails(where) if each["from"][0]["email"] == sender]
         begun = time.monotonic()
-        self.user.patch(entry["id"], {self.mailboxes[label]: True})
-        while self.mails(label):
-            if time.monotonic() - begun > 30:
-                raise AssertionError(f"{label} is still on; {self.unit.status()}")
+        self.put_on(label, where, sender)
+        self.await_off(label)
         return time.monotonic() - begun
+
+    def put_on(self, label: str, where: str, sender: str) -> None:
+        *_, entry = [each for each in self.mails(where) if each["from"][0]["email"] == sender]
+        self.user.patch(entry["id"], {self.mailboxes[label]: True})
+
+    def await_off(self, label: str, seconds: float = 30) -> None:
+        deadline = time.monotonic() + seconds
+        while self.mails(label):
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{label} is still on; {self.unit.status()}")
 
     def mails(self, mailbox: str) -> list[dict[str, Any]]:
         return self.user.mails(self.mailboxes[mailbox])
@@ -63,15 +70,21 @@ def value(card: str, name: str) -> str:
     return card.split(f"\n{name}:", 1)[1].split("\n", 1)[0]
 
 
-def set_up(host: Host, *, push: bool, poll_interval: int) -> Scene:
+def set_up(host: Host, *, push: bool, poll_interval: int, name: str | None = None) -> Scene:
+    """Cyrus, its user, and Mailroom, started.
+
+    With a `name` the unit reaches Cyrus by it and by HTTPS; somebody has to know where that is.
+    """
     cyrus = Cyrus.start(host, push=push)
     user = cyrus.user("alice")
     mailboxes = user.make_mailboxes(*OURS, *CATEGORIES, *LABELS)
     user.make_groups(*CATEGORIES, "Mailroom")
     unit = Unit(host)
+    url = cyrus.certify(name) if name else cyrus.url
     unit.configure(
-        f"jmap:\n  url: {cyrus.url}\n  username: {user.name}\n"
+        f"jmap:\n  url: {url}\n  username: {user.name}\n"
         f"polling:\n  poll_interval: {poll_interval}\n"
+        + (f"tls:\n  ca_file: {CA_FILE}\n" if name else "")
     )
     unit.give_secret("jmap-password", PASSWORD)
     unit.systemctl("start")

@@ -1,8 +1,12 @@
 """Mailroom as an administrator installs it on a host: program, units, configuration, secrets."""
 
+import contextlib
 import json
+import socket
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +15,9 @@ from tests.system.host import Host
 PROJECT = Path(__file__).parents[2]
 SOCKET = "/run/mailroom/status.sock"
 SERVICE = "mailroom.service"
+
+_QUESTION = b"GET /healthz HTTP/1.1\r\nHost: mailroom\r\nConnection: close\r\n\r\n"
+_ANSWERED = b"HTTP/1.1 "
 
 
 class Unit:
@@ -59,7 +66,7 @@ class Unit:
         return self.host.property(SERVICE, name)
 
     def seconds_between(self, one: str, other: str) -> float:
-        """From one instant to another, as systemd saw them: ``ActiveExit``, ``InactiveEnter`` …"""
+        """From one instant to another, as systemd saw them: ``ActiveExit``, ``ExecMainExit`` …"""
         usec = [int(self.show(f"{name}TimestampMonotonic")) for name in (one, other)]
         return (usec[1] - usec[0]) / 1e6
 
@@ -89,6 +96,32 @@ class Unit:
             if time.monotonic() > deadline:
                 raise AssertionError(f"not within {seconds} s; the last answer: {answer}")
         return answer
+
+    @contextlib.contextmanager
+    def asked_on_and_on(self) -> Iterator[list[bool]]:
+        """Meanwhile somebody asks /healthz as often as possible: whether there was an answer."""
+        outcomes: list[bool] = []
+        done = threading.Event()
+
+        def ask_on() -> None:
+            while not done.is_set():
+                outcomes.append(self._is_answered())
+
+        with ThreadPoolExecutor(1) as pool:
+            asker = pool.submit(ask_on)
+            try:
+                yield outcomes
+            finally:
+                done.set()
+            asker.result()
+
+    def _is_answered(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as client, contextlib.suppress(OSError):
+            client.settimeout(10)
+            client.connect(f"/proc/{self.host.leader}/root{SOCKET}")
+            client.sendall(_QUESTION)
+            return client.recv(len(_ANSWERED)) == _ANSWERED
+        return False
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """The journal's entries of one kind: ``events("sender_triaged")``."""
