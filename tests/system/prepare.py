@@ -1,13 +1,14 @@
 """Make this machine able to boot test hosts: ``python3 -m tests.system.prepare``.
 
 Installs the three Debian packages that building and booting take, if they are missing, and builds
-the root. Run again it does nothing. Needs nothing beyond the standard library.
+the roots. Run again it does nothing. Needs nothing beyond the standard library.
 """
 
 import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 from tests.system import root
 
@@ -35,14 +36,16 @@ def missing_packages() -> list[str]:
 
 
 def main() -> int:
-    """Install what is missing and build the root; 1 and a line on stderr if it cannot be done."""
+    """Install what is missing and build the roots; 1 and a line on stderr if it cannot be done."""
     if os.geteuid() != 0:
         print("prepare: not root; test hosts cannot be booted", file=sys.stderr)  # noqa: T201
         return 1
     try:
         if packages := missing_packages():
             _install(packages)
-        print(f"test host: {root.ensure()}")  # noqa: T201
+        with ThreadPoolExecutor() as pool:
+            for path in pool.map(root.ensure, root.RELEASES):
+                print(f"test host: {path}")  # noqa: T201
     except (RuntimeError, OSError, subprocess.SubprocessError) as error:
         print(f"prepare: {error}", file=sys.stderr)  # noqa: T201
         return 1
