@@ -487,3 +487,23 @@ def test_nothing_to_update_is_no_request() -> None:
     talk = Talk()
     assert talk.run(talk.mail.update({})) == {}
     assert not any("Email/set" in entry.calls for entry in talk.sandbox.log.entries)
+
+
+# Whose mail it is
+
+
+def test_the_users_own_addresses_are_those_of_the_identities() -> None:
+    talk = Talk()
+    found = [{"email": "Alice@Example.org"}, {"email": ""}, {"email": "*@example.net"}]
+    talk.sandbox.faults.add(rewriting(every("Identity/get", lambda got: got.update(list=found))))
+    assert talk.run(talk.mail.identities()) == {"alice@example.org"}
+
+
+def test_a_server_that_does_not_tell_them_is_not_asked_for_more() -> None:
+    talk = Talk()
+    assert talk.run(talk.mail.identities()) == set()  # as Cyrus: one without an address
+    talk.sandbox.faults.add(Fault(call="Identity/get", method_error="forbidden"))
+    assert talk.run(talk.mail.identities()) == set()
+    talk.sandbox.faults.clear()
+    talk.sandbox.faults.add(Fault(call="Identity/get", answer=Answer(403, {}, b"not your scope")))
+    assert talk.run(talk.mail.identities()) == set()

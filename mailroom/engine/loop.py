@@ -299,8 +299,15 @@ async def together(
             except Exception as error:  # noqa: BLE001 - raised again below
                 errors.append(error)
 
-    for task in [loop.spawn(worker(), "together") for _ in range(min(limit, len(waiting)))]:
-        await task
+    tasks = [loop.spawn(worker(), "together") for _ in range(min(limit, len(waiting)))]
+    try:
+        for task in tasks:
+            await task
+    finally:  # whoever waits for it may be cancelled
+        for task in tasks:
+            task.cancel()
+        for _, coroutine in waiting:
+            coroutine.close()
     if errors:
         raise errors[0]
     return [results[number] for number in range(len(coroutines))]

@@ -138,8 +138,9 @@ class Push:
         self._check("changed")
         self.last_event_at = now
 
-    def ended(self, now: float, error: str | None) -> None:
+    def ended(self, now: float, error: str | None, retry_after: float | None = None) -> None:
         """The connection is gone: closed by the server (``error`` None) or failed, and why.
+        ``retry_after`` is the server's wish in seconds.
 
         Both count as an attempt: a server that answers and closes at once is not asked again
         and again.
@@ -148,7 +149,7 @@ class Push:
         since = self.connected_since
         if since is not None and now - since >= STABLE_SECONDS:
             self._failures.reset()
-        self._wait(now + self._failures.fail(), Status.DISCONNECTED, error)
+        self._wait(now + self._failures.fail(retry_after), Status.DISCONNECTED, error)
 
     def expired(self, now: float) -> None:
         """``deadline`` has come: the caller has cut the connection, which counts as failed."""

@@ -17,6 +17,7 @@ from mailroom.wire.problem import quoted
 
 CORE = "urn:ietf:params:jmap:core"
 MAIL = "urn:ietf:params:jmap:mail"
+SUBMISSION = "urn:ietf:params:jmap:submission"
 
 _VARIABLE = re.compile(r"\{(\w+)\}")
 
@@ -264,6 +265,14 @@ class Page:
     ids: tuple[str, ...]
     total: int | None
     query_state: str
+
+
+def read_identities(answer: Arguments) -> frozenset[str]:
+    """The addresses of an ``Identity/get``, lower-cased; those that stand for a whole domain
+    (``*@example.org``) are left out."""
+    with reading("a list of identities"):
+        emails = (_string(identity["email"]).lower() for identity in answer["list"])
+        return frozenset(email for email in emails if "@" in email and not email.startswith("*"))
 
 
 def read_page(answer: Arguments) -> Page:

@@ -10,7 +10,7 @@ from mailroom.engine.exchange import Request, Response
 from mailroom.engine.journal import Log
 from mailroom.engine.loop import DeadlinePassed, Loop, Promise, within
 from mailroom.engine.transfer import Stream
-from mailroom.errors import CredentialsRefused, MailroomError
+from mailroom.errors import CredentialsRefused, MailroomError, TransientError
 from mailroom.rules.push import Push, Status
 from mailroom.wire.jmap_push import changed_states, event_source_url, ping_interval
 from mailroom.wire.sse import Event, Parser
@@ -60,7 +60,8 @@ class Listener:
             except CredentialsRefused:
                 push.refused(self._loop.now(), _UNAUTHORIZED)
             except MailroomError as error:
-                push.ended(self._loop.now(), str(error))
+                wait = error.retry_after if isinstance(error, TransientError) else None
+                push.ended(self._loop.now(), str(error), wait)
             self._report()
             self._on_status()
 

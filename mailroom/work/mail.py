@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from mailroom.engine.loop import Loop, together
+from mailroom.errors import CredentialsRefused, ProtocolError
 from mailroom.wire import jmap
 from mailroom.wire.jmap import Answers, Call, Created, Mail, Mailbox, MethodError, Page, Patch
 from mailroom.work.api import Api
@@ -67,6 +68,17 @@ class MailConversation:
         self.call = self._api.call
         self.upload = self._api.upload
         self.download = self._api.download
+
+    async def identities(self) -> frozenset[str]:
+        """The addresses that the user sends from, lower-cased, where the server tells (RFC 8621
+        §6): not every token may ask, and Cyrus answers with empty ones."""
+        if jmap.SUBMISSION not in (await self.session()).capabilities:
+            return frozenset()
+        call = Call("Identity/get", {"ids": None}, "identities", jmap.SUBMISSION)
+        try:
+            return jmap.read_identities((await self.call([call]))["identities"])
+        except (MethodError, CredentialsRefused, ProtocolError):
+            return frozenset()
 
     async def open(self, filters: Sequence[Filter]) -> Reading:
         """Names of the mailboxes, states, then the mail that the filters match."""

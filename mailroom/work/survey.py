@@ -59,6 +59,7 @@ class Surveyor:
         self._contacts = contacts
         self._places: Places | None = None
         self._has_groups = False
+        self._identities: frozenset[str] = frozenset()
         self._recent: dict[str, tuple[Tap, float]] = {}
 
     async def survey(self) -> Survey:
@@ -93,7 +94,9 @@ class Surveyor:
         return looked
 
     async def _check_groups(self) -> None:
+        """What is looked at once: the groups, and which addresses are the user's own."""
         await (await self._enrolment()).refresh()
+        self._identities = await self._mail.identities()
         self._has_groups = True
 
     async def _look(self) -> tuple[Reading, Places]:
@@ -123,7 +126,7 @@ class Surveyor:
     async def _own_addresses(self) -> frozenset[str]:
         username = (await self._mail.session()).username.lower()
         own = {address.lower() for address in self._config.triage.own_addresses}
-        return frozenset(own | ({username} if "@" in username else set()))
+        return self._identities | own | ({username} if "@" in username else set())
 
     def _due_jobs(self, verdicts: Verdicts) -> list[Job]:
         self.failures.keep_only({tap.sender for tap in verdicts.taps})
