@@ -51,6 +51,6 @@ def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
     if table := config.stash.setdefault(_CLAIMS, Claims()).table():
-        terminalreporter.section("measured on booted hosts")
+        terminalreporter.section("measured on Debian 13 (systemd 257) and Debian 12 (systemd 252)")
         for line in table:
             terminalreporter.write_line(line)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.system.claims import Claims
-from tests.system.cyrus import Cyrus
+from tests.system.cyrus import PASSWORD, Cyrus
 from tests.system.host import Host
 from tests.system.scene import Scene, set_up, value
 from tests.system.unit import SERVICE
@@ -58,7 +58,7 @@ def test_a_service_that_stood_still_polls_again(scene: Scene, claims: Claims) ->
     status = unit.await_status(is_back)
     seconds = time.monotonic() - begun
     assert status["pid"] != int(before)
-    claims.at_most(6, seconds, unit.systemd, "SIGSTOP, until it has polled (WatchdogSec=2)", "s")
+    claims.at_most(6, seconds, unit.release, "SIGSTOP, until it has polled (WatchdogSec=2)", "s")
     unit.override()
     unit.systemctl("restart")
 
@@ -82,7 +82,7 @@ def test_a_crash_in_the_middle_of_a_triage_is_finished_by_the_next_start(
     assert value(card, "NOTE").count("Triaged to") == 1
     assert crowded.groups_of(card) == {"Feed", "Mailroom"}
     claim = f"SIGKILL in a triage of {MANY} mails, until it is done"
-    claims.at_most(30, seconds, unit.systemd, claim, "s")
+    claims.at_most(30, seconds, unit.release, claim, "s")
 
 
 def test_a_stop_in_the_middle_of_a_poll_is_at_once(crowded: Scene, claims: Claims) -> None:
@@ -97,7 +97,7 @@ def test_a_stop_in_the_middle_of_a_poll_is_at_once(crowded: Scene, claims: Claim
     assert crowded.mails("@ToJail")  # it had not come to the end
     assert unit.show("Result") == "success"
     claim = f"stop in a poll of {MANY} mails"
-    claims.at_most(0.1, seconds, unit.systemd, claim, "s")
+    claims.at_most(0.1, seconds, unit.release, claim, "s")
 
     unit.systemctl("start")
     crowded.await_off("@ToJail", 60)
@@ -125,7 +125,7 @@ def test_a_server_that_is_down_is_waited_for(scene: Scene, claims: Claims) -> No
         before["last_poll_at"]
     )
     assert after["status"] == "ok"
-    claims.at_most(POLL_INTERVAL, seconds, unit.systemd, "server back, until it has polled", "s")
+    claims.at_most(POLL_INTERVAL, seconds, unit.release, "server back, until it has polled", "s")
 
 
 def test_refused_credentials_are_not_tried_again_for_whoever_asks(
@@ -143,4 +143,8 @@ def test_refused_credentials_are_not_tried_again_for_whoever_asks(
     assert (unit.show("ExecMainStatus"), unit.show("NRestarts")) == ("77", "0")
     assert "refused" in unit.show("StatusText")
     refused = len(unit.events("credentials_refused")) - earlier
-    claims.at_most(1, refused, unit.systemd, "exit 77, asked on and on", "log-in")
+    claims.at_most(1, refused, unit.release, "exit 77, asked on and on", "log-in")
+
+    unit.give_secret("jmap-password", PASSWORD)
+    unit.systemctl("restart")  # brings the socket back as well
+    unit.await_status(is_back)

@@ -35,9 +35,10 @@ class Unit:
         host.run("systemctl", "daemon-reload")
 
     @property
-    def systemd(self) -> str:
-        """``systemd 257``: what the measurements of this host stand under."""
-        return " ".join(self.host.run("systemctl", "--version").stdout.split()[:2])
+    def release(self) -> str:
+        """The host's Debian release, by its code name."""
+        said = dict(line.split("=", 1) for line in self.host.read("/etc/os-release").splitlines())
+        return said["VERSION_CODENAME"]
 
     def configure(self, text: str) -> None:
         """Write mailroom.yaml."""
