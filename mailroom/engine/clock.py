@@ -4,13 +4,16 @@ CLOCK_BOOTTIME goes on while a laptop sleeps, so a deadline that passed in the m
 the moment the machine resumes. A clock is handed to the loop; the tests hand it a virtual one.
 """
 
-import ctypes
 import os
 import selectors
-import struct
+import sys
 import time
-from collections.abc import Callable
 from typing import Protocol
+
+if sys.version_info >= (3, 13):
+    from os import timerfd_create, timerfd_settime_ns
+else:
+    from mailroom.engine.timerfd import timerfd_create, timerfd_settime_ns
 
 Ready = list[tuple[selectors.SelectorKey, int]]
 
@@ -35,7 +38,7 @@ class BoottimeClock:
     """The kernel's clock: one timerfd, kept in the selector, armed with the next deadline."""
 
     def __init__(self) -> None:
-        self._timerfd = _timerfd_create()
+        self._timerfd = timerfd_create(time.CLOCK_BOOTTIME, flags=_TFD_NONBLOCK_CLOEXEC)
         self._armed: float | None = None
         self._selector: selectors.BaseSelector | None = None
 
@@ -56,7 +59,7 @@ class BoottimeClock:
         if until is not None and until <= self.now():
             return self._without_timer(selector.select(0))
         if until != self._armed:
-            _timerfd_settime(self._timerfd, until)
+            timerfd_settime_ns(self._timerfd, flags=_TFD_TIMER_ABSTIME, initial=_nanoseconds(until))
             self._armed = until
         return self._without_timer(selector.select())
 
@@ -68,28 +71,11 @@ class BoottimeClock:
         return others
 
 
-# Python 3.13 has timerfd in os; before it, the same two calls of glibc (timerfd_create(2)).
 _TFD_NONBLOCK_CLOEXEC = os.O_NONBLOCK | os.O_CLOEXEC
 _TFD_TIMER_ABSTIME = 1
 _FOREVER_SECONDS = 1e9  # no machine is up for 31 years, and the kernel counts no further than 292
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
-def _timerfd_create() -> int:
-    return _checked(_libc.timerfd_create, time.CLOCK_BOOTTIME, _TFD_NONBLOCK_CLOEXEC)
-
-
-def _timerfd_settime(fd: int, when: float | None) -> None:
-    """Arm ``fd`` for the instant ``when``; None disarms it. Zero would disarm, so 1 ns is least."""
-    nanoseconds = 0 if when is None else max(1, int(min(when, _FOREVER_SECONDS) * 1e9) + 1)
-    seconds, rest = divmod(nanoseconds, 1_000_000_000)
-    itimerspec = struct.pack("@llll", 0, 0, seconds, rest)
-    _checked(_libc.timerfd_settime, fd, _TFD_TIMER_ABSTIME, itimerspec, None)
-
-
-def _checked(function: Callable[..., int], *arguments: object) -> int:
-    result = function(*arguments)
-    if result < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-    return result
+def _nanoseconds(when: float | None) -> int:
+    """The instant as the timer wants it: None disarms it. Zero would as well, so 1 ns is least."""
+    return 0 if when is None else max(1, int(min(when, _FOREVER_SECONDS) * 1e9) + 1)
