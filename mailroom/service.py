@@ -7,8 +7,8 @@ Here everything is wired together; nothing is decided. Any instant is a safe one
 import contextlib
 import os
 import signal
+import sys
 import time
-import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -74,8 +74,8 @@ class Service:
             code = self._refuse(EXIT_CREDENTIALS, "credentials_refused", str(error))
         except MailroomError as error:
             code = self._refuse(1, "start_refused", str(error))
-        except Exception:  # noqa: BLE001 - a bug: systemd restarts us, the journal has the details
-            traceback.print_exc()
+        except Exception as error:  # noqa: BLE001 - systemd restarts us, the journal has the details
+            sys.excepthook(type(error), error, error.__traceback__)
             code = self._refuse(EXIT_BUG, "bug", "the traceback is in the journal")
         else:
             code = 0

@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable, Collection, Coroutine
 from dataclasses import replace
 from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urljoin
 
@@ -143,6 +142,8 @@ def retry_after(value: str | None, now: float) -> float | None:
         return None
     if value.isascii() and value.isdigit():
         return float(value)
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415 - 0.7 MiB, and a rare answer
+
     try:
         when = parsedate_to_datetime(value)
         return max(0.0, when.replace(tzinfo=when.tzinfo or UTC).timestamp() - now)
