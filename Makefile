@@ -1,7 +1,7 @@
 # `make` alone tells what there is. Everything happens in .venv, which packaging/venv.sh keeps.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint test-unit test-sandbox test-system deb clean
+.PHONY: help demo test lint test-unit test-sandbox test-system chaos deb clean
 
 help:
 	@echo 'make demo            the main job on a mail server of its own (STAY=1: then play with it)'
@@ -11,6 +11,7 @@ help:
 	@echo 'make test-unit       on a virtual clock, no network'
 	@echo 'make test-sandbox    over loopback, and the demo'
 	@echo 'make test-system     as a unit on a booted Debian with Cyrus (root)'
+	@echo 'make chaos           crashes, faults and hostile input, as a table (ROWS="kill fault": these)'
 	@echo 'make deb             the Debian package, into dist/'
 	@echo 'make clean           remove what all these have made'
 
@@ -25,6 +26,10 @@ test:
 lint test-unit test-sandbox test-system:
 	@packaging/venv.sh dev
 	@.venv/bin/python -m tests.layers $@
+
+chaos:
+	@packaging/venv.sh dev
+	@.venv/bin/python -m tests.chaos $(ROWS)
 
 deb:
 	@packaging/build-deb.sh

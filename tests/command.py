@@ -30,7 +30,10 @@ class Killed(BaseException):
 
 
 class Site:
-    """One account as its provider hands it out: Inbox and its like, an empty address book."""
+    """One account as its provider hands it out: Inbox and its like, an empty address book.
+
+    ``loop`` is that of the newest process.
+    """
 
     def __init__(
         self,
@@ -44,6 +47,7 @@ class Site:
             self.sandbox.create_mailbox(name, role)
         servers = {"jmap": {"url": URL, "username": "alice"}, "carddav": {"url": URL}}
         self.config = from_data(servers | (configuration or {}))
+        self.loop = Loop(self.clock)
         self._kill_at: tuple[int, bool] | None = None
         self._asked = self._answered = 0
         self.sandbox.before(lambda *_: self._before())
@@ -51,7 +55,9 @@ class Site:
 
     def desk(self) -> Desk:
         """A new process, which knows nothing."""
-        loop, password = Loop(self.clock), Basic("alice", "secret")
+        self.loop.close()
+        self.loop = loop = Loop(self.clock)
+        password = Basic("alice", "secret")
         is_bearer = self.sandbox.profile.jmap_authentication == "Bearer"
         who = Logins(Bearer("alice-token") if is_bearer else password, password)
         talks = converse(loop, DirectHttp(loop, self.sandbox), self.config, who, Totals())

@@ -50,11 +50,13 @@ class Peer:
     """Answers every request with the steps of ``script``; the connection stays open after them.
 
     ``reads_bytes`` holds back: of each connection no more than that is read until it is raised.
+    ``asking`` is the connection that the newest request came on.
     """
 
     def __init__(self, loop: Loop, script: Script, reads_bytes: float = float("inf")) -> None:
         self.requests: list[Asked] = []
         self.connections: list[Connection] = []
+        self.asking: Connection | None = None
         self.reads_bytes = reads_bytes
         self._loop = loop
         self.script = script
@@ -152,6 +154,7 @@ class Connection:
         if asked is not None:
             self._request = self._request[asked.size :]
             self._peer.requests.append(asked)
+            self._peer.asking = self
             self._steps = iter(self._peer.script(asked))
             self._advance()
 

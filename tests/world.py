@@ -8,6 +8,7 @@ from mailroom.engine.clock import Clock
 from mailroom.engine.credentials import Basic, Bearer, Logins
 from mailroom.engine.journal import Fields, Level, Log
 from mailroom.engine.loop import Loop, Promise, Task
+from mailroom.engine.transfer import Http
 from mailroom.errors import MailroomError
 from mailroom.rules.config import Config, from_data
 from mailroom.rules.health import healthz, status
@@ -63,9 +64,9 @@ class World:
         self.configure(configuration or {})
         self.boot()
 
-    def configure(self, configuration: dict[str, Any]) -> None:
+    def configure(self, configuration: dict[str, Any], url: str = URL) -> None:
         """The configuration file of the processes to come."""
-        servers = {"jmap": {"url": URL, "username": "alice"}, "carddav": {"url": URL}}
+        servers = {"jmap": {"url": url, "username": "alice"}, "carddav": {"url": url}}
         self.config: Config = from_data(servers | configuration)
 
     def boot(self) -> None:
@@ -82,8 +83,12 @@ class World:
         takes_token = self.sandbox.profile.jmap_authentication == "Bearer"
         logins = Logins(Bearer("alice-token") if takes_token else password, password)
         log = Log(self._note, Level.DEBUG)
-        http = DirectHttp(self.loop, self.sandbox)
+        http = self.new_http()
         return Account(self.loop, http, self.config, logins, log, self.history, lambda: 0.0)
+
+    def new_http(self) -> Http:
+        """How a process reaches the server."""
+        return DirectHttp(self.loop, self.sandbox)
 
     def start(self) -> "World":
         """Start, and run until the first poll is over."""

@@ -1,0 +1,49 @@
+"""``python -m tests.chaos [ROW ...]``: the table; exit code 1 if a row fails."""
+
+import sys
+import warnings
+from collections.abc import Sequence
+
+from tests.chaos.rows import ROWS
+from tests.chaos.table import HEADING, Result, run
+
+
+def main(names: Sequence[str]) -> int:
+    """Try the rows, all without ``names``; what failed is told in full after the table."""
+    unknown = set(names) - ROWS.keys()
+    if unknown:
+        sys.stderr.write(f"there is no row {', '.join(sorted(unknown))}: {', '.join(ROWS)}\n")
+        return 2
+    # A process that is killed tells nobody what it was about to do; here its process lives on.
+    warnings.simplefilter("ignore", RuntimeWarning)
+    sys.unraisablehook = lambda _: None
+    _say(HEADING)
+    results = [_tried(name) for name in names or ROWS]
+    failures = [failure for result in results for failure in result.failures]
+    for failure in failures:
+        _say(f"\n{failure}")
+    return 1 if failures else 0
+
+
+def _tried(name: str) -> Result:
+    row = ROWS[name]
+    result = Result(row)
+    for result in run(row, row.cases()):
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r{name} {result.count}\033[K")
+    if sys.stderr.isatty():
+        sys.stderr.write("\r\033[K")
+    _say(str(result))
+    return result
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)

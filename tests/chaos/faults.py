@@ -1,0 +1,196 @@
+"""Faults at every request: the documented outcome, no storm, and recovery by itself."""
+
+import json
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache, partial
+from typing import Any
+
+from mailroom.engine.journal import Level
+from mailroom.errors import CredentialsRefused
+from tests.chaos.crash import BOBS_CARD, differences, populate, state, watch
+from tests.chaos.spoils import ALL, Fault, is_api
+from tests.chaos.table import Case
+from tests.chaos.wire import Meeting, WireWorld
+from tests.peer import Asked, Step
+
+OUTAGE_SECONDS = 300.0
+# Senders and credentials are tried again after 1, 2, 4 minutes: the last of them comes after the
+# outage; the stream's answer may take 45 s besides.
+RECOVERY_SECONDS = 600.0
+MINUTE_SECONDS = 60.0
+
+# What may be told of a fault; anything else is undocumented.
+_DOCUMENTED = {
+    *("poll_failed", "credentials_refused", "mailboxes_missing", "sender_failed"),
+    *("eventsource_disconnected", "eventsource_unavailable"),
+}
+# Without a word: what is tried again at once, or is no fault but an odd way to say the truth.
+_QUIET = {
+    *("drips", "is out of order", "has other prefixes", "announces more than comes"),
+}
+
+Key = tuple[str, str, tuple[str, ...]]
+
+
+class Trial:
+    """Two taps, of a sender whom the user knows and of a new one, and a server that fails.
+
+    Fresh: the service starts only now; else it has run, and hears of the taps.
+    """
+
+    def __init__(self, *, is_fresh: bool) -> None:
+        self.world = world = WireWorld()
+        self.is_fresh = is_fresh
+        self.keys: list[Key] = []
+        populate(world)
+        world.sandbox.put_card(BOBS_CARD, "bob.vcf")
+        bob = world.deliver("Bob <bob@example.org>", count=3)
+        ann = world.deliver("Ann Ark <ann@example.org>", count=2)
+        if not is_fresh:
+            world.start().settle()
+        watch(world)
+        world.tap(bob[1], "@ToImbox")
+        world.tap(ann[0], "@ToTruck")
+
+    def endure(self, choose: Callable[[int, Meeting], Fault | None], seconds: float) -> float:
+        """The outage; the most requests that came within a minute of it."""
+
+        def spoil(meeting: Meeting) -> Iterable[Step] | None:
+            self.keys.append(key_of(meeting.asked))
+            fault = choose(len(self.keys) - 1, meeting)
+            return None if fault is None else fault.steps(meeting)
+
+        world = self.world
+        since = len(world.asked_at)
+        world.spoil = spoil
+        try:
+            if self.is_fresh:
+                world.account.start()
+            world.run_for(seconds)
+        except CredentialsRefused:
+            assert self.is_fresh, "the service must not end once it has worked"
+            world.boot()  # the user has mended it, and starts it again
+            world.account.start()
+        finally:
+            world.spoil = lambda _: None
+        return most_in_a_minute(world.asked_at[since:])
+
+    def recover(self, seconds: float = RECOVERY_SECONDS) -> None:
+        """The fault is gone: everything is done, and all is well."""
+        world = self.world
+        world.run_for(seconds)
+        found, expected = state(world), undisturbed(self.is_fresh)[1]
+        assert found == expected, f"\n{differences(found, expected)}\n{world.events[-5:]}"
+        code, health = world.healthz
+        assert (code, health["eventsource"]["status"]) == (200, "connected"), health
+        assert not world.status["failing_senders"]
+
+    def told(self) -> set[str]:
+        """The names of the log lines that tell of trouble; each line is one that can be read."""
+        for _, name, fields in self.world.events:
+            assert all(str(value).isprintable() for value in fields.values()), (name, fields)
+            assert "Traceback" not in str(fields)
+        trouble = {name for level, name, _ in self.world.events if level <= Level.WARNING}
+        assert trouble <= _DOCUMENTED, trouble
+        return trouble
+
+
+def key_of(asked: Asked) -> Key:
+    """What makes two requests the same one, tried again."""
+    calls = json.loads(asked.body)["methodCalls"] if is_api(asked) else []
+    return asked.method, asked.target.partition("?")[0], tuple(call[0] for call in calls)
+
+
+def most_in_a_minute(instants: Sequence[float]) -> float:
+    """Of all minutes the one with the most requests."""
+    start = most = 0
+    for end, instant in enumerate(instants):
+        while instants[start] < instant - MINUTE_SECONDS:
+            start += 1
+        most = max(most, end - start + 1)
+    return most
+
+
+@cache
+def undisturbed(is_fresh: bool) -> tuple[tuple[Key, ...], Any]:
+    """The requests that it takes, and what they lead to."""
+    trial = Trial(is_fresh=is_fresh)
+    trial.endure(lambda *_: None, 10.0)
+    assert trial.told() == set()
+    keys = tuple(trial.keys)
+    trial.world.close()
+    return keys, state(trial.world)
+
+
+def cases() -> Iterator[Case]:
+    """Every fault at every request that it can strike: once, and for five minutes."""
+    for fault in ALL:
+        for is_fresh in (True, False):
+            keys = _strikable(fault, is_fresh=is_fresh)
+            when = "at the start" if is_fresh else "at work"
+            for number, key in keys:
+                name = f"{fault.name}, {when}, {_shown(key)}"
+                yield Case(f"{name}, once", partial(_once, fault, number, is_fresh=is_fresh))
+            for key in dict.fromkeys(key for _, key in keys):
+                name = f"{fault.name}, {when}, {_shown(key)}"
+                yield Case(f"{name}, 5 min", partial(_outage, fault, key, is_fresh=is_fresh))
+
+
+def random_cases(count: int = 60) -> Iterator[Case]:
+    """One request in three fails, each in a way of its own, for five minutes."""
+    for seed in range(count):
+        yield Case(f"seed {seed}", partial(_randomly, seed))
+
+
+def _strikable(fault: Fault, *, is_fresh: bool) -> list[tuple[int, Key]]:
+    found: list[tuple[int, Key]] = []
+    trial = Trial(is_fresh=is_fresh)
+
+    def look(number: int, meeting: Meeting) -> None:
+        if fault.strikes(meeting.asked):
+            found.append((number, key_of(meeting.asked)))
+
+    trial.endure(look, 10.0)
+    trial.world.close()
+    return found
+
+
+def _once(fault: Fault, number: int, *, is_fresh: bool) -> float:
+    trial = Trial(is_fresh=is_fresh)
+    most = trial.endure(lambda at, _: fault if at == number else None, MINUTE_SECONDS)
+    trial.recover(2 * MINUTE_SECONDS)
+    trial.told()
+    trial.world.close()
+    return most
+
+
+def _outage(fault: Fault, key: Key, *, is_fresh: bool) -> float:
+    trial = Trial(is_fresh=is_fresh)
+    most = trial.endure(
+        lambda _, meeting: fault if key_of(meeting.asked) == key else None, OUTAGE_SECONDS
+    )
+    assert trial.told() or fault.name in _QUIET, "nobody is told"
+    trial.recover()
+    trial.world.close()
+    return most
+
+
+def _randomly(seed: int) -> float:
+    chance = random.Random(seed)
+
+    def choose(_: int, meeting: Meeting) -> Fault | None:
+        possible = [fault for fault in ALL if fault.strikes(meeting.asked)]
+        return chance.choice(possible) if chance.random() < 1 / 3 else None
+
+    trial = Trial(is_fresh=False)
+    most = trial.endure(choose, OUTAGE_SECONDS)
+    trial.told()
+    trial.recover(RECOVERY_SECONDS * 2)
+    trial.world.close()
+    return most
+
+
+def _shown(key: Key) -> str:
+    method, path, calls = key
+    return f"{method} {path} {' '.join(calls)}".strip()

@@ -1,0 +1,221 @@
+"""The ways in which a server, or the network before it, can fail a request."""
+
+import json
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from email.utils import formatdate
+from typing import Any
+
+from mailroom.sandbox import Response
+from tests.chaos.wire import Meeting, Spoil, rendered
+from tests.peer import Asked, End, Step, Wait
+
+_API = "/jmap/"
+_DRIP_BYTES, _DRIP_SECONDS = 256, 5.0
+_LAUGHS = (
+    '<?xml version="1.0"?><!DOCTYPE lolz [<!ENTITY a0 "ha">'
+    + "".join(f'<!ENTITY a{n + 1} "{f"&a{n};" * 10}">' for n in range(9))
+    + ']><multistatus xmlns="DAV:"><response><href>&a9;</href></response></multistatus>'
+).encode()
+_BAD_CARD = (
+    b'<error xmlns="DAV:"><valid-address-data xmlns="urn:ietf:params:xml:ns:carddav"/></error>'
+)
+_HTML = b"<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"
+_WRITES = ("Email/set",)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One way. ``strikes`` says which requests it can happen to."""
+
+    name: str
+    steps: Spoil
+    strikes: Callable[[Asked], bool] = lambda _: True
+
+
+def is_api(asked: Asked) -> bool:
+    return asked.method == "POST" and asked.target.startswith(_API)
+
+
+def is_write(asked: Asked) -> bool:
+    return is_api(asked) and any(name.encode() in asked.body for name in _WRITES)
+
+
+def is_xml(asked: Asked) -> bool:
+    return asked.method in ("PROPFIND", "REPORT")
+
+
+def is_whole(asked: Asked) -> bool:
+    """Whether the answer has an end."""
+    return "eventsource" not in asked.target
+
+
+def is_put(asked: Asked) -> bool:
+    return asked.method == "PUT"
+
+
+# The network
+
+
+def _hang_up(_: Meeting) -> Iterable[Step]:
+    return [End.RESET]
+
+
+def _lose_answer(meeting: Meeting) -> Iterable[Step]:
+    meeting.handled()
+    return [End.RESET]
+
+
+def _stall(_: Meeting) -> Iterable[Step]:
+    return []
+
+
+def _cut_head(meeting: Meeting) -> Iterable[Step]:
+    return [rendered(meeting.handled())[:25], End.RESET]
+
+
+def _cut_body(how: End) -> Spoil:
+    def steps(meeting: Meeting) -> Iterable[Step]:
+        response = meeting.handled()
+        whole = rendered(response)
+        return [whole[: len(whole) - len(response.body) // 2 - 1], how]
+
+    return steps
+
+
+def _drip(meeting: Meeting) -> Iterator[Step]:
+    whole = rendered(meeting.handled())
+    for start in range(0, len(whole), _DRIP_BYTES):
+        yield whole[start : start + _DRIP_BYTES]
+        yield Wait(_DRIP_SECONDS)
+
+
+def _lie_about_length(difference: int) -> Spoil:
+    def steps(meeting: Meeting) -> Iterable[Step]:
+        response = meeting.handled()
+        length = max(0, len(response.body) + difference)
+        return [rendered(response, length), End.CLOSE]
+
+    return steps
+
+
+def _say(data: bytes) -> Spoil:
+    return lambda _: [data, End.CLOSE]
+
+
+# The server
+
+
+def _status(status: int, body: bytes = b"", **headers: str) -> Spoil:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return lambda _: [rendered(Response(status, named, body))]
+
+
+def _retry_at_date(meeting: Meeting) -> Iterable[Step]:
+    when = formatdate(meeting.sandbox.clock() + 20.0, usegmt=True)
+    return [rendered(Response(429, {"Retry-After": when}))]
+
+
+def _body(change: Callable[[bytes], bytes]) -> Spoil:
+    """The server's answer with another body."""
+
+    def steps(meeting: Meeting) -> Iterable[Step]:
+        response = meeting.handled()
+        return [rendered(replace(response, body=change(response.body)))]
+
+    return steps
+
+
+def _json(change: Callable[[Any], Any]) -> Spoil:
+    return _body(lambda body: json.dumps(change(json.loads(body))).encode())
+
+
+def _answers(change: Callable[[list[Any]], list[Any]]) -> Spoil:
+    return _json(lambda answer: {**answer, "methodResponses": change(answer["methodResponses"])})
+
+
+def _unwritten(report: Callable[[Mapping[str, Any]], list[Any]], *, is_half: bool = False) -> Spoil:
+    """Updates that do not take effect, or only every second one; ``report`` makes the answer
+    from the patches."""
+
+    def steps(meeting: Meeting) -> Iterable[Step]:
+        asked = json.loads(meeting.asked.body)
+        calls = {tag: arguments for name, arguments, tag in asked["methodCalls"] if name in _WRITES}
+        patches = {tag: dict(arguments["update"]) for tag, arguments in calls.items()}
+        for tag, arguments in calls.items():
+            arguments["update"] = dict(list(patches[tag].items())[1::2]) if is_half else {}
+        response = meeting.handled(json.dumps(asked).encode())
+        answer = json.loads(response.body)
+        answer["methodResponses"] = [
+            [*report(patches[tag]), tag] if tag in patches else [name, arguments, tag]
+            for name, arguments, tag in answer["methodResponses"]
+        ]
+        return [rendered(replace(response, body=json.dumps(answer).encode()))]
+
+    return steps
+
+
+def _not_updated(patches: Mapping[str, Any]) -> list[Any]:
+    refused = {mail_id: {"type": "forbidden", "description": "not now"} for mail_id in patches}
+    states = {"accountId": "alice", "oldState": "1", "newState": "1"}
+    return ["Email/set", {**states, "updated": {}, "notUpdated": refused}]
+
+
+def _error(kind: str) -> Callable[[Mapping[str, Any]], list[Any]]:
+    return lambda _: ["error", {"type": kind}]
+
+
+def _with_other_prefixes(body: bytes) -> bytes:
+    return ET.tostring(ET.fromstring(body))
+
+
+NETWORK = (
+    Fault("hangs up", _hang_up),
+    Fault("loses the answer", _lose_answer, is_whole),
+    Fault("stalls", _stall),
+    Fault("is reset in the head", _cut_head, is_whole),
+    Fault("is reset in the body", _cut_body(End.RESET), is_whole),
+    Fault("truncates the body", _cut_body(End.CLOSE), is_whole),
+    Fault("drips", _drip, is_whole),
+    Fault("announces more than comes", _lie_about_length(100), is_whole),
+    Fault("announces less than comes", _lie_about_length(-10), is_whole),
+    Fault("is no HTTP", _say(b"\x16\x03\x01\x00\xff garbage\r\n\r\n")),
+)
+STATUSES = (
+    Fault("301 to elsewhere", _status(301, Location="https://elsewhere.example.org/")),
+    Fault("301 to itself", lambda meeting: _status(301, Location=meeting.asked.target)(meeting)),
+    *(Fault(f"{status}", _status(status)) for status in (400, 401, 403, 404, 409, 412, 413, 500)),
+    Fault("412, a bad card", _status(412, _BAD_CARD, Content_Type="application/xml"), is_put),
+    Fault("429 with seconds", _status(429, Retry_After="20")),
+    Fault("429 with a date", _retry_at_date),
+    Fault("502 in HTML", _status(502, _HTML, Content_Type="text/html")),
+    Fault("503", _status(503)),
+    Fault("507", _status(507)),
+)
+JSON = (
+    Fault("is no JSON", _body(lambda body: body[:-1] + b"]"), is_api),
+    Fault("is empty", _body(lambda _: b""), is_api),
+    Fault("is nested deeply", _body(lambda _: b"[" * 100_000), is_api),
+    Fault("is a list", _json(lambda _: []), is_api),
+    Fault("has no methodResponses", _json(lambda _: {"sessionState": "0"}), is_api),
+    Fault("has responses of another shape", _answers(lambda _: [[1], None]), is_api),
+    Fault("has no arguments", _answers(lambda all_: [[a, None, c] for a, _, c in all_]), is_api),
+    Fault("has no responses", _answers(lambda _: []), is_api),
+    Fault("is out of order", _answers(lambda all_: all_[::-1]), is_api),
+    Fault(
+        "knows no such account",
+        _answers(lambda all_: [["error", {"type": "accountNotFound"}, tag] for _, _, tag in all_]),
+        is_api,
+    ),
+    Fault("notUpdated", _unwritten(_not_updated), is_write),
+    Fault("serverPartialFail", _unwritten(_error("serverPartialFail"), is_half=True), is_write),
+    Fault("stateMismatch", _unwritten(_error("stateMismatch")), is_write),
+)
+XML = (
+    Fault("cuts the XML", _body(lambda body: body[: len(body) // 2]), is_xml),
+    Fault("laughs a billion times", _body(lambda _: _LAUGHS), is_xml),
+    Fault("is another document", _body(lambda _: b"<html/>"), is_xml),
+    Fault("has other prefixes", _body(_with_other_prefixes), is_xml),
+)
+ALL = (*NETWORK, *STATUSES, *JSON, *XML)

@@ -1,0 +1,74 @@
+"""The table: rows of cases, each of which is tried and measures something."""
+
+import gc
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One thing to try. ``run`` returns what it measured, in the row's unit; a promise that is
+    broken raises."""
+
+    name: str
+    run: Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A promise: how it is tried, what is measured, and the most that this may be."""
+
+    name: str
+    done: str
+    cases: Callable[[], Iterable[Case]]
+    unit: str = "differences"
+    limit: float = 0.0
+
+
+@dataclass(slots=True)
+class Result:
+    """How a row went."""
+
+    row: Row
+    count: int = 0
+    worst: float = 0.0
+    seconds: float = 0.0
+    failures: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        verdict = f"{len(self.failures)} FAILED" if self.failures else "kept"
+        measured = f"{self.worst:.4g} {self.row.unit} (at most {self.row.limit:g})"
+        return (
+            f"{self.row.name:<11} {self.row.done:<66} {self.count:>5}  {verdict:<9} "
+            f"{measured:<44} {self.seconds:5.0f} s"
+        )
+
+
+HEADING = (
+    f"{'row':<11} {'what is done':<66} {'cases':>5}  {'result':<9} {'measured':<44} {'time':>7}"
+)
+
+
+def run(row: Row, cases: Iterable[Case]) -> Iterator[Result]:
+    """Try the cases; the result so far, after each of them."""
+    result, began = Result(row), time.monotonic()
+    for case in cases:
+        failure = _failure(row, case, result)
+        if failure:
+            result.failures.append(f"{row.name}: {case.name}: {failure}")
+        result.count += 1
+        result.seconds = time.monotonic() - began
+        yield result
+
+
+def _failure(row: Row, case: Case, result: Result) -> str | None:
+    try:
+        measured = case.run()
+    except Exception:  # noqa: BLE001 - whatever it is, the row has failed, and the others go on
+        return traceback.format_exc(limit=-4)
+    finally:
+        gc.collect(1)
+    result.worst = max(result.worst, measured)
+    return f"{measured:g} {row.unit}" if measured > row.limit else None
