@@ -1,0 +1,106 @@
+"""``python -m tests.bench [--short] [GROUP ...]``: measure, print the table, write the results.
+
+Only a full run writes ``results.json``: its figures belong together. Nothing here is a test; a
+target that is missed is printed as a miss, and the exit code is 0.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pycurl
+
+from mailroom import __version__
+from tests.bench import address_book, cyrus, growth, idling, polls, startup, stopping, sweep, vcards
+from tests.bench.effort import Effort
+from tests.bench.figures import Figure, table
+
+Group = Callable[[Effort], Iterator[Figure]]
+
+GROUPS: Mapping[str, Group] = {
+    "idle-poll": polls.idle,
+    "one-sender": polls.one_sender,
+    "50-senders": polls.fifty_senders,
+    "sweep": sweep.ten_thousand,
+    "sweep-cyrus": cyrus.ten_thousand,
+    "address-book": address_book.sizes,
+    "echoes": polls.echoes,
+    "100-taps": polls.hundred_taps,
+    "idling": idling.on_trixie,
+    "start-up": startup.on_trixie,
+    "stopping": stopping.moments,
+    "vcards": vcards.edits,
+}
+RESULTS = Path(__file__).parent / "results.json"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench")
+    parser.add_argument("groups", nargs="*", metavar="GROUP", help=", ".join([*GROUPS, "growth"]))
+    parser.add_argument("--short", action="store_true", help="a tenth of the repetitions")
+    options = parser.parse_args()
+    if unknown := set(options.groups) - {*GROUPS, "growth"}:
+        parser.error(f"no such group: {', '.join(sorted(unknown))}")
+    effort = Effort(options.short)
+    figures: list[Figure] = []
+    for name in options.groups or GROUPS:
+        if name != "growth":
+            figures += _measured(name, GROUPS[name], effort)
+    if figures:
+        _say("", *table(figures), "", _summary(figures))
+    if not options.groups and not options.short:
+        RESULTS.write_text(json.dumps(_document(figures), indent=2) + "\n")
+    if "growth" in options.groups or not options.groups:
+        growth.draw(effort)
+    return 0
+
+
+def _measured(name: str, group: Group, effort: Effort) -> list[Figure]:
+    """The figures of a group; one that cannot be measured costs no other."""
+    _say(f"== {name}")
+    figures: list[Figure] = []
+    try:
+        for figure in group(effort):
+            figures.append(figure)
+            _say(*table([figure])[1:])
+    except Exception:  # noqa: BLE001 - an hour of measuring is not thrown away for one group
+        traceback.print_exc()
+        _say(f"{name}: not measured")
+    return figures
+
+
+def _summary(figures: list[Figure]) -> str:
+    missed = sum(not figure.is_met for figure in figures)
+    return f"{len(figures)} figures, {missed} missed"
+
+
+def _document(figures: list[Figure]) -> dict[str, object]:
+    cores = len(os.sched_getaffinity(0))
+    return {
+        "machine": f"{platform.machine()}, {cores} cores, Linux {platform.release()}",
+        "versions": {
+            "mailroom": __version__,
+            "python": platform.python_version(),
+            "libcurl": pycurl.version,
+            "radicale": importlib.metadata.version("radicale"),
+        },
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "figures": [figure.to_data() for figure in figures],
+    }
+
+
+def _say(*lines: str) -> None:
+    for line in lines:
+        sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

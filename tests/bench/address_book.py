@@ -1,0 +1,99 @@
+"""Address books of many sizes: what a later sync reads, what the index holds, what start-up waits
+for."""
+
+import base64
+import tracemalloc
+from collections.abc import Iterator
+
+from mailroom.rules.addressbook import AddressBook, Indexed
+from mailroom.rules.contact import summarise
+from mailroom.sandbox import Delivery, Fault, Sandbox
+from mailroom.wire.vcard import CardView
+from tests.bench.effort import Effort
+from tests.bench.figures import Figure, worst
+from tests.bench.stage import Memory, Stage
+
+SIZES = (10, 1_000, 5_000, 20_000)
+_PHOTO = base64.b64encode(bytes(range(256)) * 20).decode()
+_PARTIAL_NAMES = ("BEGIN", "VERSION", "UID", "FN", "EMAIL", "NOTE", "END")
+
+
+def card(n: int, photo: str = "") -> str:
+    """A contact as address book apps write them; some 0.4 KiB, and the photo."""
+    lines = [
+        "BEGIN:VCARD", "VERSION:3.0", f"UID:5b0c1de0-7c4e-4f6d-9a55-{n:012}",
+        f"FN:Sender Number {n}", f"N:Number {n};Sender;;;", "ORG:Example;Department",
+        f"EMAIL;TYPE=INTERNET,HOME:sender{n}@example.org", f"TEL;TYPE=CELL:+49 30 {n:07}",
+        f"ADR;TYPE=HOME:;;Street {n};Town;;12345;Country", f"NOTE:Met in room {n}",
+        f"X-APP-ID;VALUE=text:{n:032}",
+    ]  # fmt: skip
+    lines += [f"PHOTO;ENCODING=b;TYPE=JPEG:{photo}"] if photo else []
+    return "".join(f"{line}\r\n" for line in [*lines, "END:VCARD"])
+
+
+def sizes(effort: Effort) -> Iterator[Figure]:
+    later = {size: _bytes_of_later_syncs(size, effort) for size in SIZES}
+    least = max(later[SIZES[0]])
+    for size in SIZES[1:]:
+        more = [received - least for received in later[size]]
+        yield worst(f"{size:,} cards: a later sync reads more than of 10", "bytes", "<=", 0, more)
+    for size in SIZES:
+        yield worst(f"{size:,} cards: index", "bytes/card", "<=", 1024, [_index_bytes(size)])
+    yield from _service_memory(effort)
+    polls = [_polls_without_sync() for _ in range(effort.times(5))]
+    yield worst("polls done while the first sync has no answer", "polls", ">=", 1, polls)
+
+
+def _bytes_of_later_syncs(size: int, effort: Effort) -> list[int]:
+    """The sizes of the answers to every ``sync-collection`` from the second on."""
+    with Stage.open(furnish=lambda sandbox: _fill(sandbox, size)) as stage:
+        received = []
+        for n in range(effort.times(10) + 1):
+            mails = stage.deliver("Bob <sender3@example.org>", 1)
+            work = stage.tap(("@ToFeed", "@ToJail")[n % 2], mails[0])
+            syncs = [e.bytes_out for e in work.entries if e.method == "REPORT"]
+            received.append(sum(syncs))
+    return received[1:]
+
+
+def _fill(sandbox: Sandbox, size: int, photo: str = "") -> None:
+    for n in range(size):
+        sandbox.put_card(card(n, photo))
+
+
+def _index_bytes(size: int) -> float:
+    """What Python allocates for the index, of cards as a partial ``address-data`` shows them."""
+    tracemalloc.start()
+    book = AddressBook()
+    for n in range(size):
+        lines = card(n).splitlines(keepends=True)
+        partial = "".join(line for line in lines if line.startswith(_PARTIAL_NAMES)).encode()
+        href = f"/dav/addressbooks/user/alice/Default/{n:032}.vcf"
+        book.put(Indexed(href, f'"{n:032}"', summarise(CardView.glance(partial))))
+    used = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    return used / size
+
+
+def _service_memory(effort: Effort) -> Iterator[Figure]:
+    """The whole service, after its first sync: what of its memory every card accounts for."""
+    size = SIZES[1] if effort.is_short else SIZES[2]
+    resident = {}
+    for name, count, photo in (("", 10, ""), ("", size, ""), (", photos", size, _PHOTO)):
+        with Stage.open(furnish=lambda s, c=count, p=photo: _fill(s, c, p)) as stage:  # type: ignore[misc]
+            mails = stage.deliver("Bob <sender3@example.org>", 1)
+            stage.tap("@ToFeed", mails[0])
+            resident[name, count] = Memory.of(stage.pid).rss
+    for name in ("", ", photos"):
+        per_card = (resident[name, size] - resident["", 10]) * 2**20 / size
+        yield worst(f"{size:,} cards{name}: RSS", "bytes/card", "<=", 1024, [per_card])
+
+
+def _polls_without_sync() -> int:
+    def stall(sandbox: Sandbox) -> None:
+        silent = Delivery(delay_seconds=float("inf"))
+        sandbox.faults.add(Fault(method="REPORT", delivery=silent))
+
+    with Stage.open(furnish=stall) as stage:
+        polls: int = stage.status()["poll_count"]
+    return polls

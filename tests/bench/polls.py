@@ -1,0 +1,108 @@
+"""What polls cost: requests, dependent round trips, and waiting as a multiple of the delay."""
+
+import time
+from collections.abc import Iterator
+
+from mailroom.sandbox import Entry, longest_chain
+from tests.bench.effort import Effort
+from tests.bench.figures import Figure, typical, worst
+from tests.bench.stage import DELAY, QUIET, Stage, Work, most_at_once
+
+_SENDERS = 50
+_TAPS, _TAPPING_SECONDS = 100, 5.0
+_ECHO_SECONDS = 5.0
+
+
+def idle(effort: Effort) -> Iterator[Figure]:
+    with Stage.open() as stage:
+        stage.deliver("Bob <bob@example.org>", 20)
+        stage.settle()
+        requests = []
+        for _ in range(effort.times(20)):
+            number, polls = len(stage.sandbox.log.entries), stage.status()["poll_count"]
+            stage.process.ask("/poll", "POST")
+            stage.until(lambda polls=polls: stage.status()["poll_count"] > polls)  # type: ignore[misc]
+            requests.append(len(stage.since(number)))
+    yield worst("idle poll", "requests", "<=", 1, requests)
+
+
+def one_sender(effort: Effort) -> Iterator[Figure]:
+    """New senders of 20 mails each, then a change of mind about each of them."""
+    with Stage.open() as stage:
+        stage.sandbox.controls.delay_seconds = DELAY
+        new, again = [], []
+        for n in range(effort.times(15)):
+            mails = stage.deliver(f"Sender {n} <sender{n}@example.org>", 20)
+            new.append(stage.tap("@ToFeed", mails[7]))
+            again.append(stage.tap("@ToJail", mails[3]))
+    for name, works in (("new sender", new), ("re-triage", again)):
+        yield from _round_trips(f"{name}, 20 mails, 50 ms", works)
+
+
+def _round_trips(name: str, works: list[Work]) -> Iterator[Figure]:
+    chains = [len(longest_chain(work.entries)) for work in works]
+    yield worst(f"{name}: dependent round trips", "round trips", "<=", 5, chains)
+    walls = [(work.seconds - QUIET) / DELAY for work in works]
+    yield typical(f"{name}: wall beyond the quiet window", "delays", "<=", 6, walls)
+
+
+def fifty_senders(effort: Effort) -> Iterator[Figure]:
+    works = []
+    for _ in range(effort.times(5)):
+        with Stage.open() as stage:
+            senders = [f"Sender {n} <s{n}@x{n % 9}.example>" for n in range(_SENDERS)]
+            mails = [stage.deliver(sender, 2)[0] for sender in senders]
+            stage.settle()
+            stage.sandbox.controls.delay_seconds = DELAY
+            works.append(stage.tap("@ToBillboard", *mails))
+    puts = [[entry for entry in work.entries if _is_contact(entry)] for work in works]
+    others = [
+        longest_chain(entry for entry in work.entries if not _is_contact(entry)) for work in works
+    ]
+    name = "50 new senders, 50 ms"
+    chains = [len(chain) for chain in others]
+    yield worst(f"{name}: round trips but for contacts", "round trips", "<=", 5, chains)
+    at_once = [most_at_once(entries) for entries in puts]
+    yield worst(f"{name}: contact PUTs at a time", "requests", ">=", 6, at_once)
+    requests = [len(work.entries) for work in works]
+    yield worst(f"{name}: requests", "requests", "<=", _SENDERS + 20, requests)
+    walls = [work.seconds / DELAY for work in works]
+    yield typical(f"{name}: wall", "delays", "<=", 20, walls)
+
+
+def _is_contact(entry: Entry) -> bool:
+    return entry.method == "PUT" and "group-" not in entry.path
+
+
+def echoes(effort: Effort) -> Iterator[Figure]:
+    echoed = []
+    with Stage.open() as stage:
+        for n in range(effort.times(10)):
+            mails = stage.deliver(f"Sender {n} <sender{n}@example.org>", 20)
+            stage.settle()
+            work = stage.tap("@ToImbox", mails[0])
+            polls = stage.status()["poll_count"]
+            time.sleep(effort.seconds(_ECHO_SECONDS))
+            echoed.append(work.polls - 1 + stage.status()["poll_count"] - polls)
+    yield worst("echo polls after one tap", "polls", "<=", 0, echoed)
+
+
+def hundred_taps(effort: Effort) -> Iterator[Figure]:
+    polls = []
+    for _ in range(effort.times(3)):
+        with Stage.open() as stage:
+            mails = stage.deliver("Bob <bob@example.org>", _TAPS)
+            stage.settle()
+            before, begun = stage.status()["poll_count"], time.monotonic()
+            for n, mail in enumerate(mails, 1):
+                _tap_one(stage, mail)
+                time.sleep(max(0.0, begun + n * _TAPPING_SECONDS / _TAPS - time.monotonic()))
+            stage.until(lambda stage=stage: not stage.has_mail_in("@ToFeed"))  # type: ignore[misc]
+            stage.settle()
+            polls.append(stage.status()["poll_count"] - before)
+    yield worst("100 taps in 5 s", "polls", "<=", 3, polls)
+
+
+def _tap_one(stage: Stage, mail: str) -> None:
+    with stage.sandbox.lock:
+        stage.sandbox.label(mail, "@ToFeed")
