@@ -16,7 +16,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailroom.engine.clock import BoottimeClock
-from mailroom.engine.loop import DeadlinePassed, Loop, Promise, Task, Timer, both, together, within
+from mailroom.engine.loop import (
+    DeadlinePassed,
+    Loop,
+    Promise,
+    Task,
+    Timer,
+    both,
+    give_way,
+    together,
+    within,
+)
 from tests.virtual import NothingToWaitFor, VirtualClock
 
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
@@ -582,6 +592,32 @@ def test_together_lets_the_others_end_before_it_raises_the_first_error(loop: Loo
 
 def test_nothing_at_once_is_done_at_once(loop: Loop) -> None:
     assert result_of(loop, loop.spawn(together(loop, []), "none")) == []
+
+
+@pytest.mark.parametrize(("seconds_per_step", "is_answered"), [(0.001, False), (0.01, True)])
+def test_long_computing_gives_way_to_the_sockets(
+    loop: Loop, clock: VirtualClock, seconds_per_step: float, is_answered: bool
+) -> None:
+    here, there = socket.socketpair()
+    answered_at: list[int] = []
+    steps: list[int] = []
+
+    async def compute() -> None:
+        for step in range(3):
+            await give_way(loop)
+            clock.advance(seconds_per_step)
+            steps.append(step)
+
+    with here, there:
+        task = loop.spawn(compute(), "compute")
+        loop.turn()
+        loop.watch(here.fileno(), READ, lambda _events: answered_at.append(len(steps)))
+        there.send(b"?")
+        while not task.done:
+            loop.turn()
+        loop.unwatch(here.fileno())
+    assert steps == [0, 1, 2]
+    assert bool(answered_at and answered_at[0] < 3) == is_answered
 
 
 def test_both_keeps_the_two_apart(loop: Loop) -> None:

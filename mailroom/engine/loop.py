@@ -25,6 +25,8 @@ U = TypeVar("U")
 _FAIR_SHARE = 100
 # How many deadlines there are before it is worth to look for cancelled ones.
 _FEW_DEADLINES = 64
+# A turn that computes for so long already had better let the others have theirs.
+_LONG_TURN_SECONDS = 0.005
 
 
 class DeadlinePassed(Exception):
@@ -144,6 +146,7 @@ class Loop:
         self.clock = clock
         self.now = clock.now
         self.turns = 0
+        self.turn_began = self.now()
         self._selector = selectors.DefaultSelector()
         self._soon: deque[Timer] = deque()
         self._deadlines: list[tuple[float, int, Timer]] = []
@@ -214,7 +217,9 @@ class Loop:
     def turn(self) -> None:
         """Wait for a ready fd, a deadline or a signal, and run all that is due then."""
         self.turns += 1
-        for key, events in self.clock.wait(self._selector, self._next_instant()):
+        ready = self.clock.wait(self._selector, self._next_instant())
+        self.turn_began = self.now()
+        for key, events in ready:
             # An earlier callback of this very turn may have let go of the fd.
             if self._selector.get_map().get(key.fd) is key:
                 key.data(events)
@@ -311,6 +316,12 @@ async def together(
     if errors:
         raise errors[0]
     return [results[number] for number in range(len(coroutines))]
+
+
+async def give_way(loop: Loop) -> None:
+    """To be awaited within long computing: lets all others have their turn, now and then."""
+    if loop.now() - loop.turn_began > _LONG_TURN_SECONDS:
+        await loop.sleep_until(loop.now())
 
 
 async def both(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from urllib.parse import urljoin
 
 from mailroom.engine.exchange import Request, Response, without_query
-from mailroom.engine.loop import Loop, together
+from mailroom.engine.loop import Loop, give_way, together
 from mailroom.errors import ProtocolError, SenderFailed
 from mailroom.rules.addressbook import AddressBook, Indexed
 from mailroom.rules.contact import summarise
@@ -164,6 +164,7 @@ class ContactsConversation:
     async def _apply(self, resources: Iterable[dav.Resource], own_href: str) -> None:
         unread = []
         for resource in resources:
+            await give_way(self._loop)
             if resource.href.endswith("/") or resource.href == own_href.rstrip("/"):
                 continue  # the book itself, or another collection
             if resource.status in _GONE:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from mailroom.engine.loop import Loop, together
+from mailroom.engine.loop import Loop, give_way, together
 from mailroom.errors import CredentialsRefused, ProtocolError
 from mailroom.wire import jmap
 from mailroom.wire.jmap import Answers, Call, Created, Mail, Mailbox, MethodError, Page, Patch
@@ -96,7 +96,7 @@ class MailConversation:
         self, patches: Mapping[str, Patch], query: Filter
     ) -> tuple[dict[str, MethodError], Reading]:
         """Update the mails; in the last request, afterwards, read the states and the labels."""
-        *others, last = list(await self._batches(patches)) or [{}]
+        *others, last = await self._batches(patches) or [{}]
         refused = await self._update_batches(others)
         calls = [_update(last), Call("Mailbox/get", {"ids": []}, "boxes")]
         reading, answers = await self._read(calls if last else calls[1:], [(0, query)], "boxes")
@@ -106,7 +106,7 @@ class MailConversation:
 
     async def update(self, patches: Mapping[str, Patch]) -> dict[str, MethodError]:
         """Update the mails, in as few requests as the limits allow; returns those refused."""
-        return await self._update_batches(list(await self._batches(patches)))
+        return await self._update_batches(await self._batches(patches))
 
     async def create(self, kind: str, objects: Mapping[str, jmap.Arguments]) -> Created:
         """Create objects of a type (``Mailbox``, ``Email``) under keys of the caller's, in as
@@ -212,10 +212,13 @@ class MailConversation:
             seen |= set(more[0].ids)
         return found
 
-    async def _batches(self, patches: Mapping[str, Patch]) -> Iterator[dict[str, Patch]]:
+    async def _batches(self, patches: Mapping[str, Patch]) -> list[dict[str, Patch]]:
         limits = (await self.session()).limits
-        portions = _portions(patches.items(), limits.set, limits.request_bytes // 2)
-        return (dict(portion) for portion in portions)
+        batches = []
+        for portion in _portions(patches.items(), limits.set, limits.request_bytes // 2):
+            batches.append(dict(portion))
+            await give_way(self._loop)
+        return batches
 
     async def _update_batches(
         self, batches: Sequence[Mapping[str, Patch]]

@@ -12,7 +12,7 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 
 from mailroom.engine.journal import Log
-from mailroom.engine.loop import Loop, both
+from mailroom.engine.loop import Loop, both, give_way
 from mailroom.errors import SenderFailed, TransientError
 from mailroom.rules.config import Config
 from mailroom.rules.places import Places
@@ -121,12 +121,11 @@ class Poller:
         patches: dict[str, Patch] = {}
         owners: dict[str, Job] = {}
         for job in jobs:
-            if job.error is None:
-                found = {mail.id: self._filed(mail, job, places) for mail in job.waiting}
-                changed = {mail_id: patch for mail_id, patch in found.items() if patch}
-                patches |= changed
-                owners |= dict.fromkeys(changed, job)
-                job.filed += len(changed)
+            for mail in job.waiting if job.error is None else ():
+                await give_way(self._loop)
+                if patch := self._filed(mail, job, places):
+                    patches[mail.id], owners[mail.id] = patch, job
+                    job.filed += 1
         if patches:
             _note_refusals(await self._mail.update(patches), owners)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from mailroom.engine.loop import Loop, Promise, both
+from mailroom.engine.loop import Loop, Promise, both, give_way
 from mailroom.errors import LastingTrouble, ProtocolError
 from mailroom.rules.config import Config
 from mailroom.rules.failures import Failures
@@ -167,6 +167,7 @@ class Surveyor:
         mails = {mail.id: mail for each in found for mail in _found(each)}
         by_address: dict[str, list[Mail]] = {}
         for mail in mails.values():
+            await give_way(self._loop)
             if (sender := sender_of(mail)) and places.scope & mail.mailbox_ids:
                 by_address.setdefault(sender, []).append(mail)
         return by_address
