@@ -41,6 +41,8 @@ INDEX_PROPERTIES = (
     "X-MAILROOM-CREATED",
 )
 
+# An href in its one form already, as most are.
+_CANONICAL = re.compile("(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
 # What XML 1.0 §2.2 does not allow, and (as surrogates) octets that are not UTF-8.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 # Stands for such a character until the card is taken out: no text has this one in earnest.
@@ -173,7 +175,9 @@ def _resource(element: ET.Element, url: str) -> Resource:
     for propstat in element.iterfind(f"{DAV}propstat"):
         if _status(propstat) == 200:  # noqa: PLR2004 - properties that the server has
             properties |= {child.tag: child for child in propstat.iterfind(f"{DAV}prop/*")}
-    href = canonical_href(urljoin(url, (element.findtext(f"{DAV}href") or "").strip()))
+    href = (element.findtext(f"{DAV}href") or "").strip()
+    if not _CANONICAL.fullmatch(href):
+        href = canonical_href(urljoin(url, href))
     return Resource(href, _status(element) or 200, properties)
 
 
