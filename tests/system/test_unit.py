@@ -216,41 +216,40 @@ def test_a_blocked_loop_is_restarted_by_the_watchdog(unit: Unit, claims: Claims)
 
 
 def test_a_running_service_feeds_its_watchdog(unit: Unit) -> None:
-    unit.override(WatchdogSec="1s")
+    unit.override(WatchdogSec="2s")
     unit.systemctl("start")
-    before = unit.show("MainPID")
-    unit.await_status(lambda status: status["uptime_seconds"] > 2.5)
-    assert unit.show("MainPID") == before
+    before = unit.status()["pid"]
+    assert unit.await_status(lambda status: status["uptime_seconds"] > 4.5)["pid"] == before
 
 
 def test_a_frozen_service_is_not_taken_for_a_dead_one(unit: Unit, claims: Claims) -> None:
     if unit.release != "bookworm":  # whose systemd watches on: there, 3 min is the longest
-        unit.override(WatchdogSec="2s")
+        unit.override(WatchdogSec="3s")
     unit.systemctl("start")
     before = unit.status()
     unit.host.run("systemctl", "freeze", SERVICE)
-    unit.host.run("sleep", "3")
+    unit.host.run("sleep", "4")
     unit.host.run("systemctl", "thaw", SERVICE)
     begun = time.monotonic()
     after = unit.status()
     claims.at_most(1, time.monotonic() - begun, unit.release, "thaw, until it answers", "s")
-    assert after["pid"] == before["pid"]
-    assert after["uptime_seconds"] - before["uptime_seconds"] > 3
-    unit.await_status(lambda status: status["uptime_seconds"] > after["uptime_seconds"] + 2.5)
-    assert unit.show("NRestarts") == "0"
+    asleep = after["uptime_seconds"] - before["uptime_seconds"]
+    assert asleep > 4
+    later = unit.await_status(lambda status: status["uptime_seconds"] > asleep + 3.5)
+    assert before["pid"] == after["pid"] == later["pid"]
 
 
 def test_a_silent_name_server_stops_nothing(unit: Unit, claims: Claims) -> None:
     unit.configure("jmap:\n  url: https://mail.example.test\n  username: alice\n")
-    unit.override(WatchdogSec="1s")
+    unit.override(WatchdogSec="2s")
     with name_server(unit.host, silent=True):
         unit.systemctl("start")
-        before, slowest = unit.show("MainPID"), 0.0
+        before, slowest = unit.status()["pid"], 0.0
         end = time.monotonic() + 5
         while (begun := time.monotonic()) < end:
             assert unit.status()["poll_count"] == 0  # it still waits for the name
             slowest = max(slowest, time.monotonic() - begun)
-        assert unit.show("MainPID") == before
+        assert unit.status()["pid"] == before
         unit.systemctl("stop")
     claims.at_most(0.5, slowest, unit.release, "silent name server, slowest of the answers", "s")
     seconds = unit.seconds_between("ActiveExit", "ExecMainExit")
