@@ -32,9 +32,10 @@ def card(n: int, photo: str = "") -> str:
 
 
 def sizes(effort: Effort) -> Iterator[Figure]:
-    later = {size: _bytes_of_later_syncs(size, effort) for size in SIZES}
+    measured = SIZES[:2] if effort.is_short else SIZES
+    later = {size: _bytes_of_later_syncs(size, effort) for size in measured}
     least = max(later[SIZES[0]])
-    for size in SIZES[1:]:
+    for size in measured[1:]:
         more = [received - least for received in later[size]]
         yield worst(f"{size:,} cards: a later sync reads more than of 10", "bytes", "<=", 0, more)
     for size in SIZES:
