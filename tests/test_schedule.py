@@ -683,3 +683,16 @@ class Account(RuleBasedStateMachine):
 
 TestAccount = Account.TestCase
 TestAccount.settings = settings(max_examples=60, stateful_step_count=60)
+
+
+def test_polls_that_fail_late_ask_for_no_more_than_one_request_a_second() -> None:
+    schedule = Schedule(Timing(), lambda: 0.0)
+    schedule.started(0.0)
+    asked = []
+    while (due := schedule.due()) and due.at < 600.0:
+        schedule.poll_started(due.at)
+        schedule.poll_failed(due.at, requests=15)
+        asked.append(due.at)
+    assert asked[1] <= 15.0
+    assert max(sum(at <= each < at + 60.0 for each in asked) for at in asked) * 15 <= 60
+    assert asked[-1] - asked[-2] == 60.0

@@ -14,6 +14,11 @@ from mailroom.rules.backoff import Backoff, Jitter
 
 # A poll reads two states of a type; what is older than thirty polls no server sends any more.
 MAX_KNOWN_STATES = 64
+# Polls that fail late ask for much, for nothing. What they may ask in a row before the server is
+# spared, and the pause for each request then: no minute sees more than one a second.
+_FREE_REQUESTS = 10
+_SECONDS_PER_REQUEST = 3.0
+_LONGEST_PAUSE_SECONDS = 60.0
 
 
 class Trigger(StrEnum):
@@ -54,7 +59,8 @@ class Schedule:
     def __init__(self, timing: Timing, jitter: Jitter) -> None:
         self.polling = False
         self._timing = timing
-        self._backoff = Backoff(jitter)
+        # Trying again is never rarer than polling: a server that is back is found as soon.
+        self._backoff = Backoff(jitter, cap=min(60.0, timing.poll_interval))
         self._connected = False
         self._known = _KnownStates()
         self._news = _News()
@@ -64,6 +70,9 @@ class Schedule:
         self._not_before = -inf
         self._trigger = Trigger.STARTUP
         self._poll_started_at = -inf
+        # Of the polls that failed in a row: when they began, and what they have asked for.
+        self._failing_since = -inf
+        self._requests = 0
 
     @property
     def failures(self) -> int:
@@ -145,13 +154,21 @@ class Schedule:
         elif again:
             self._reasons[Trigger.SCHEDULED] = now
 
-    def poll_failed(self, now: float, retry_after: float | None = None) -> None:
-        """The poll came to nothing; ``retry_after`` is the server's wish in seconds.
+    def poll_failed(self, now: float, retry_after: float | None = None, requests: int = 0) -> None:
+        """The poll came to nothing, for so many requests; ``retry_after`` is the server's wish in
+        seconds.
 
         It is tried again for the reason it had, unless a higher one joins.
         """
         self._end_poll("poll_failed")
-        self._not_before = now + self._backoff.fail(retry_after)
+        if not self.failures:
+            self._failing_since, self._requests = self._poll_started_at, 0
+        self._requests += requests
+        spared_until = self._failing_since + _SECONDS_PER_REQUEST * (
+            self._requests - _FREE_REQUESTS
+        )
+        pause = min(spared_until - now, _LONGEST_PAUSE_SECONDS)
+        self._not_before = now + max(self._backoff.fail(retry_after), pause)
         trigger = Trigger.SCHEDULED if self._trigger is Trigger.FALLBACK else self._trigger
         self._reasons.setdefault(trigger, self._not_before)
 

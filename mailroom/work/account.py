@@ -185,13 +185,13 @@ class Account:
         try:
             outcome = await self._poller.poll()
         except MailroomError as error:
-            self._poll_failed(error, trigger, began)
+            self._poll_failed(error, trigger, began, requests)
         else:
             self._note_outcome(outcome, trigger, began, requests)
             if outcome.trouble is None:
                 self._poll_succeeded(outcome, trigger)
             else:
-                self._poll_failed(outcome.trouble, trigger, began)
+                self._poll_failed(outcome.trouble, trigger, began, requests)
         self._arm()
         self.on_change()
 
@@ -243,7 +243,9 @@ class Account:
             )
         )
 
-    def _poll_failed(self, error: MailroomError, trigger: Trigger, began: float) -> None:
+    def _poll_failed(
+        self, error: MailroomError, trigger: Trigger, began: float, requests: int
+    ) -> None:
         history, now = self._history, self._loop.now()
         kind = next((kind for branch, kind in _KINDS if isinstance(error, branch)), "other")
         totals = history.totals
@@ -260,7 +262,7 @@ class Account:
             self._schedule.poll_finished(now, began, {})
         else:
             wait = error.retry_after if isinstance(error, TransientError) else None
-            self._schedule.poll_failed(now, wait)
+            self._schedule.poll_failed(now, wait, totals.requests - requests)
         self._note_trouble(error, kind, trigger)
 
     def _note_trouble(self, error: MailroomError, kind: str, trigger: Trigger) -> None:

@@ -72,8 +72,9 @@ class Web:
         CredentialsRefused, TransientError, ProtocolError.
         """
         for _ in range(_MAX_REDIRECTS + 1):
-            response = await self._http.send(await self._authorized(request))
+            authorized = await self._authorized(request)
             self._totals.requests += 1
+            response = await self._http.send(authorized)
             self._totals.bytes_sent += response.sent_bytes
             self._totals.bytes_received += response.received_bytes
             if response.status in accept:
