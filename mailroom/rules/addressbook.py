@@ -23,7 +23,7 @@ class AddressBook:
 
     def __init__(self) -> None:
         self._cards: dict[str, Indexed] = {}
-        self._by_address: dict[str, set[str]] = {}
+        self._by_address: dict[str, tuple[str, ...]] = {}  # a set takes four times the memory
         self._groups: set[str] = set()
 
     def __len__(self) -> int:
@@ -42,7 +42,7 @@ class AddressBook:
         if indexed.entry.is_group:
             self._groups.add(indexed.href)
         for address in indexed.entry.addresses:
-            self._by_address.setdefault(address, set()).add(indexed.href)
+            self._by_address[address] = (*self._by_address.get(address, ()), indexed.href)
 
     def remove(self, href: str) -> None:
         indexed = self._cards.pop(href, None)
@@ -50,10 +50,9 @@ class AddressBook:
             return
         self._groups.discard(href)
         for address in indexed.entry.addresses:
-            hrefs = self._by_address[address]
-            hrefs.discard(href)
-            if not hrefs:
-                del self._by_address[address]
+            others = tuple(each for each in self._by_address.pop(address) if each != href)
+            if others:
+                self._by_address[address] = others
 
     def clear(self) -> None:
         self._cards.clear()

@@ -23,6 +23,8 @@ _CREATED = "X-MAILROOM-CREATED"
 # vCard 3.0 wants an N (RFC 2426 §3.1.2), and Cyrus refuses a card without one.
 _NO_NAME = ";;;;"
 
+_NOBODY: frozenset[str] = frozenset()  # one for all cards that are no groups: 216 bytes each
+
 # What servers write by themselves, and the fingerprint itself.
 _NOT_FINGERPRINTED = frozenset({"REV", "PRODID", _CREATED})
 
@@ -75,7 +77,7 @@ def summarise(view: CardView) -> Entry:
         addresses=addresses(view),
         fn=fn.text if fn else "",
         is_group=view.kind == "group",
-        members=frozenset(member_uids(view)),
+        members=frozenset(member_uids(view)) or _NOBODY,
         provenance=provenance(view),
         category=note.read_section(view).category,
     )
