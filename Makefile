@@ -1,7 +1,7 @@
 # `make` alone tells what there is. Everything happens in .venv, which packaging/venv.sh keeps.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint test-unit test-sandbox test-system chaos deb clean
+.PHONY: help demo test lint test-unit test-sandbox test-system chaos bench deb clean
 
 help:
 	@echo 'make demo            the main job on a mail server of its own (STAY=1: then play with it)'
@@ -12,6 +12,7 @@ help:
 	@echo 'make test-sandbox    over loopback, and the demo'
 	@echo 'make test-system     as a unit on a booted Debian with Cyrus (root)'
 	@echo 'make chaos           crashes, faults and hostile input, as a table (ROWS="kill fault": these)'
+	@echo 'make bench           what it costs, in figures, each beside its target (FIGURES="sweep idling")'
 	@echo 'make deb             the Debian package, into dist/'
 	@echo 'make clean           remove what all these have made'
 
@@ -30,6 +31,10 @@ lint test-unit test-sandbox test-system:
 chaos:
 	@packaging/venv.sh dev
 	@.venv/bin/python -m tests.chaos $(ROWS)
+
+bench:
+	@packaging/venv.sh dev
+	@.venv/bin/python -m tests.bench $(FIGURES)
 
 deb:
 	@packaging/build-deb.sh

@@ -17,13 +17,17 @@ def idle(effort: Effort) -> Iterator[Figure]:
     with Stage.open() as stage:
         stage.deliver("Bob <bob@example.org>", 20)
         stage.settle()
-        requests = []
+        requests: list[int] = []
+        connections: set[str] = set()
         for _ in range(effort.times(20)):
             number, polls = len(stage.sandbox.log.entries), stage.status()["poll_count"]
             stage.process.ask("/poll", "POST")
             stage.until(lambda polls=polls: stage.status()["poll_count"] > polls)  # type: ignore[misc]
-            requests.append(len(stage.since(number)))
+            entries = stage.since(number)
+            requests.append(len(entries))
+            connections |= {entry.connection for entry in entries}
     yield worst("idle poll", "requests", "<=", 1, requests)
+    yield worst("all these idle polls", "connections", "<=", 1, [len(connections)])
 
 
 def one_sender(effort: Effort) -> Iterator[Figure]:

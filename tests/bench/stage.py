@@ -29,8 +29,8 @@ class Memory:
 
     @classmethod
     def of(cls, pid: int, proc: Path = Path("/proc")) -> Self:
-        rollup = _numbers((proc / str(pid) / "smaps_rollup").read_text())
-        status = _numbers((proc / str(pid) / "status").read_text())
+        rollup = numbers((proc / str(pid) / "smaps_rollup").read_text())
+        status = numbers((proc / str(pid) / "status").read_text())
         return cls(rollup["Rss"] / 1024, rollup["Pss"] / 1024, status["VmHWM"] / 1024)
 
     @staticmethod
@@ -38,7 +38,7 @@ class Memory:
         Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
-def _numbers(text: str) -> dict[str, int]:
+def numbers(text: str) -> dict[str, int]:
     """The lines ``Name:   123 kB`` of a file in /proc."""
     fields = (line.split(":", 1) for line in text.splitlines() if ":" in line)
     words = ((name, value.split()) for name, value in fields)
@@ -85,7 +85,7 @@ class Stage:
 
     def has_begun(self) -> bool:
         status = self.status()
-        return status["eventsource"]["connected"] and status["poll_count"] > 0
+        return bool(status["eventsource"]["connected"] and status["poll_count"])
 
     def until(self, reached: Callable[[], bool]) -> None:
         give_up_at = time.monotonic() + _PATIENCE_SECONDS
@@ -97,8 +97,10 @@ class Stage:
     def settle(self) -> None:
         """Wait until nothing is asked any more, and nothing is due but the next scheduled poll."""
         self.until(
-            lambda: time.time() - self._last_instant() > _SILENCE_SECONDS
-            and self.status()["phase"] == "idle"
+            lambda: (
+                time.time() - self._last_instant() > _SILENCE_SECONDS
+                and self.status()["phase"] == "idle"
+            )
         )
 
     def deliver(self, sender: str, count: int) -> list[str]:

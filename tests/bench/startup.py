@@ -8,7 +8,9 @@ from tests.bench.figures import Figure, typical
 from tests.system.unit import Unit
 
 # A closed port: what comes after READY=1 is not measured here.
-_CONFIG = "jmap:\n  url: http://127.0.0.1:9\n  username: alice\ncarddav:\n  url: http://127.0.0.1:9\n"
+_CONFIG = (
+    "jmap:\n  url: http://127.0.0.1:9\n  username: alice\ncarddav:\n  url: http://127.0.0.1:9\n"
+)
 
 
 def on_trixie(effort: Effort) -> Iterator[Figure]:

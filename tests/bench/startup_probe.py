@@ -43,7 +43,7 @@ def measure_stop(command: list[str]) -> float:
     with service(command) as (child, told):
         while b"READY=1" not in told.recv(4096):
             pass
-        time.sleep(random.uniform(0, _MOMENTS_SECONDS))  # noqa: S311
+        time.sleep(random.uniform(0, _MOMENTS_SECONDS))
         begun = time.monotonic()
         child.send_signal(signal.SIGTERM)
         child.wait()
@@ -53,15 +53,19 @@ def measure_stop(command: list[str]) -> float:
 @contextlib.contextmanager
 def service(command):  # type: ignore[no-untyped-def]
     """The service started, and the socket on which it tells."""
-    with tempfile.TemporaryDirectory() as folder, socket.socket(
-        socket.AF_UNIX, socket.SOCK_DGRAM
-    ) as told:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told,
+    ):
         told.bind(f"{folder}/notify")
         environment = {**os.environ, "NOTIFY_SOCKET": f"{folder}/notify"}
         socket_path = f"{folder}/status.sock"
-        yield subprocess.Popen(
-            [*command, "--socket", socket_path], env=environment, stderr=subprocess.DEVNULL
-        ), told
+        yield (
+            subprocess.Popen(
+                [*command, "--socket", socket_path], env=environment, stderr=subprocess.DEVNULL
+            ),
+            told,
+        )
 
 
 def cpu_seconds(child) -> float:  # type: ignore[no-untyped-def]

@@ -90,12 +90,12 @@ class _full_backlog:  # noqa: N801
 
     def __enter__(self) -> int:
         self._server = socket.create_server(("127.0.0.1", 0), backlog=0)
-        self._port: int = self._server.getsockname()[1]
+        port: int = self._server.getsockname()[1]
         self._waiting = [socket.socket() for _ in range(4)]
         for client in self._waiting:
             client.setblocking(False)
-            client.connect_ex(("127.0.0.1", self._port))
-        return self._port
+            client.connect_ex(("127.0.0.1", port))
+        return port
 
     def __exit__(self, *_: object) -> None:
         for each in (self._server, *self._waiting):
