@@ -371,3 +371,16 @@ def test_a_failing_sender_is_listed_tried_again_and_louder_the_third_time() -> N
     world.sandbox.unlabel(again, "@ToFeed")
     world.settle()
     assert world.status["failing_senders"] == []
+
+
+def test_a_laptop_that_wakes_up_polls_once_though_everything_is_due_at_once() -> None:
+    world = World().start()
+    world.settle()
+    [mail] = world.deliver(BOB)
+    world.sandbox.cut_off_feeds()
+    world.tap(mail, "@ToFeed")
+    polls = world.polls
+    world.clock.advance(3600.0)  # asleep: the poll and the stream's deadline have passed
+    world.settle()
+    assert world.polls == polls + 2  # and one more, for the new stream
+    assert world.sandbox.mailboxes_of(mail) == {"Feed"}

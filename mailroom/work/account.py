@@ -175,12 +175,13 @@ class Account:
             self._timer = self._loop.call_at(due.at, self._start_poll)
 
     def _start_poll(self) -> None:
-        self._tasks = [task for task in self._tasks if not task.done]
-        self._tasks.append(self._loop.spawn(self._poll(), "poll"))
-
-    async def _poll(self) -> None:
+        # The schedule hears of it now: when a laptop wakes up, much else is due in this very turn.
         began = self._loop.now()
         trigger = self._schedule.poll_started(began)
+        self._tasks = [task for task in self._tasks if not task.done]
+        self._tasks.append(self._loop.spawn(self._poll(trigger, began), "poll"))
+
+    async def _poll(self, trigger: Trigger, began: float) -> None:
         requests = self._history.totals.requests
         try:
             outcome = await self._poller.poll()
