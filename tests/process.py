@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mailroom.engine.client import ask
+from mailroom.errors import MailroomError
 
 ROOT = Path(__file__).parent.parent
 SECRET = "hunter2-sesame"
@@ -120,7 +121,10 @@ class Process:
             seconds = 0.0
 
     def ask(self, target: str, method: str = "GET") -> tuple[int, Any]:
-        code, body = ask(self.socket, method, target)
+        try:
+            code, body = ask(self.socket, method, target)
+        except MailroomError as error:
+            raise AssertionError(f"{error}: {self.child.poll()} {self.log}") from error
         return code, body.decode() if target == "/metrics" else json.loads(body)
 
     def send(self, number: signal.Signals) -> None:
