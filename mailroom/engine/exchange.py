@@ -250,6 +250,7 @@ class StreamExchange(Exchange):
     def close(self) -> None:
         self._has_ended = True
         self.abandon()
+        self._chunks = []  # libcurl's handle and we hold each other until Python looks for cycles
         self._serve_reader()
 
     def is_watched(self) -> bool:

@@ -12,6 +12,8 @@ from mailroom.errors import ProtocolError
 # A StateChange is some hundred bytes. A peer that needs more than this is not speaking JMAP.
 MAX_LINE_BYTES = 1 << 20
 MAX_DATA_BYTES = 1 << 20
+# Long reads are looked at in pieces, so that a line without end is refused before it is copied.
+_PIECE_BYTES = 65536
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 _BOM = b"\xef\xbb\xbf"
@@ -53,8 +55,10 @@ class Parser:
 
         Raises StreamError when a line or an event's data outgrows its bound.
         """
-        if not chunk:
-            return []
+        pieces = (chunk[at : at + _PIECE_BYTES] for at in range(0, len(chunk), _PIECE_BYTES))
+        return [event for piece in pieces for event in self._read(piece)]
+
+    def _read(self, chunk: bytes) -> list[Event]:
         # A CR ends its line at once; the LF that may belong to it can be in the next read.
         if self._after_cr:
             chunk = chunk.removeprefix(b"\n")
