@@ -2,9 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 
-from tests.chaos import crash, faults
+from tests.chaos import cards, clients, crash, endurance, faults, mails, streams
 from tests.chaos.commands import COMMANDS
 from tests.chaos.table import Case, Row
+
+_MINUTE = ("requests in a minute", 60)
+_MEMORY = ("MiB more at the peak", 5)
 
 
 def _jobs() -> Iterator[Case]:
@@ -12,28 +15,27 @@ def _jobs() -> Iterator[Case]:
     return crash.cases([(name, each.begin) for name, each in scenarios.items()])
 
 
+def _commands() -> Iterator[Case]:
+    return crash.cases(COMMANDS.items())
+
+
 ROWS: Mapping[str, Row] = {
     row.name: row
     for row in (
         Row("kill", "killed before, in and after every request, then started again", _jobs),
+        Row("command", "setup and reset, killed likewise and run again", _commands),
+        Row("fault", "every fault at every request, once and for 5 min", faults.cases, *_MINUTE),
+        Row("random", "a third of the requests fails, for 5 min", faults.random_cases, *_MINUTE),
+        Row("stream", "hostile event streams for 2 min, and a tap", streams.cases, *_MEMORY),
+        Row("mail", "hostile names, addresses and From headers, triaged twice", mails.cases),
+        Row("card", "triaged, triaged again, taken back; compared in bytes", cards.cases),
+        Row("client", "1,000 rude clients of the status socket", clients.cases, *_MEMORY),
         Row(
-            "kill-command",
-            "setup and reset, killed likewise and run again",
-            lambda: crash.cases(COMMANDS.items()),
-        ),
-        Row(
-            "fault",
-            "every fault at every request, once and for 5 min, then no more",
-            faults.cases,
-            "requests in a minute",
-            60,
-        ),
-        Row(
-            "random",
-            "a third of the requests fail at random for 5 min, then no more",
-            faults.random_cases,
-            "requests in a minute",
-            60,
+            "endurance",
+            "a month: dropped streams, nights asleep, wrong clocks, lost tokens",
+            endurance.cases,
+            "MiB more in the end",
+            1,
         ),
     )
 }

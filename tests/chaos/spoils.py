@@ -43,7 +43,12 @@ def is_write(asked: Asked) -> bool:
 
 
 def is_xml(asked: Asked) -> bool:
-    return asked.method in ("PROPFIND", "REPORT")
+    return asked.method in ("PROPFIND", "REPORT") and ".well-known" not in asked.target
+
+
+def has_body(asked: Asked) -> bool:
+    """Whether the answer has one."""
+    return is_api(asked) or is_xml(asked)
 
 
 def is_whole(asked: Asked) -> bool:
@@ -179,7 +184,7 @@ NETWORK = (
     Fault("truncates the body", _cut_body(End.CLOSE), is_whole),
     Fault("drips", _drip, is_whole),
     Fault("announces more than comes", _lie_about_length(100), is_whole),
-    Fault("announces less than comes", _lie_about_length(-10), is_whole),
+    Fault("announces less than comes", _lie_about_length(-10), has_body),
     Fault("is no HTTP", _say(b"\x16\x03\x01\x00\xff garbage\r\n\r\n")),
 )
 STATUSES = (

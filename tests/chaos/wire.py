@@ -6,6 +6,7 @@ Between the two stands ``spoil``: it decides what of a request arrives, and what
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
+from types import TracebackType
 
 from mailroom.engine.transfer import Http, Transfer
 from mailroom.sandbox import Feed, Request, Response, Sandbox
@@ -49,6 +50,17 @@ class WireWorld(World):
         self.transfer = Transfer(self.loop, "Mailroom/chaos")
         self.configure({}, self.peer.url)
         return self.transfer
+
+    def __enter__(self) -> "WireWorld":
+        return self
+
+    def __exit__(
+        self,
+        type_: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
 
     def boot(self) -> None:
         self.close()

@@ -1,0 +1,99 @@
+"""A seeded selection of the table that ``make chaos`` tries in full, and that rows can fail."""
+
+import gc
+import random
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tests.chaos import clients, crash, endurance, streams
+from tests.chaos.__main__ import main
+from tests.chaos.rows import ROWS
+from tests.chaos.table import Case, Result, Row, run
+
+# A process that is killed tells nobody what it was about to do; a test's process lives on.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+_SEED = 6
+# How many of a row's cases are tried here; the others take too long each, or are tried below.
+_SELECTED = {"fault": 6, "random": 2, "mail": 8, "card": 12}
+_SMALL = ["a new sender", "an adopted contact", "a conflict resolved", "taken back"]
+
+
+@pytest.fixture(autouse=True)
+def _bury() -> Iterator[None]:
+    """Nothing of the killed is to be heard of in other tests."""
+    yield
+    gc.collect()
+
+
+def tried(row: Row, cases: list[Case]) -> Result:
+    *_, result = run(row, cases)
+    return result
+
+
+@pytest.mark.parametrize("name", _SELECTED)
+def test_a_selection_of_the_row_is_kept(name: str) -> None:
+    cases = random.Random(_SEED).sample(list(ROWS[name].cases()), _SELECTED[name])
+    result = tried(ROWS[name], cases)
+    assert result.failures == []
+    assert result.count == len(cases)
+
+
+def test_kills_in_small_scenarios_change_nothing() -> None:
+    begins = [(name, crash.SCENARIOS[name].begin) for name in _SMALL]
+    cases = random.Random(_SEED).sample(list(crash.cases(begins)), 6)
+    assert tried(ROWS["kill"], cases).failures == []
+
+
+@pytest.mark.parametrize("name", ["10 MiB of one id", "retry: 0, and closes", "says nothing"])
+def test_a_hostile_stream_is_endured(name: str) -> None:
+    [case] = [each for each in streams.cases() if each.name == name]
+    assert tried(ROWS["stream"], [case]).failures == []
+
+
+@pytest.mark.parametrize("what", ["send noise", "hang up at once"])
+def test_a_crowd_of_rude_clients_keeps_nobody_waiting(what: str) -> None:
+    assert clients.crowd(clients.RUDENESS[what], 100) <= ROWS["client"].limit
+
+
+def test_half_a_day_passes_without_a_missed_label() -> None:
+    endurance.live(12, "America/St_Johns")
+
+
+def test_a_row_fails_by_an_error_or_by_what_it_measures() -> None:
+    def broken() -> float:
+        raise KeyError("M1")
+
+    row = Row("row", "what", list, "things", 2)
+    cases = [Case("fine", lambda: 2.0), Case("too much", lambda: 3.0), Case("broken", broken)]
+    result = tried(row, cases)
+    assert (result.count, result.worst) == (3, 3.0)
+    much, error = result.failures
+    assert much == "row: too much: 3 things"
+    assert "KeyError: 'M1'" in error
+    assert "2 FAILED" in str(result)
+
+
+def test_a_mail_that_is_destroyed_is_noticed() -> None:
+    job = crash.SCENARIOS["a new sender"].begin()
+    world = job.world
+    store = world.sandbox._store
+
+    def lose(*_: object) -> None:
+        del store.mails[world.mails[-1]]
+
+    world.sandbox.before(lose)
+    with pytest.raises(KeyError):
+        job.work()
+
+
+def test_a_row_that_is_none_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    hook = sys.unraisablehook
+    assert main(["quakes"]) == 2
+    assert "there is no row quakes: kill, command, fault" in capsys.readouterr().err
+    assert sys.unraisablehook is hook
