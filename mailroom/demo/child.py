@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -67,8 +68,9 @@ class Child:
 
     @property
     def is_listening(self) -> bool:
-        """Whether the status socket is there."""
-        return self.socket.exists()
+        """Whether somebody answers at the status socket; it is there a moment before."""
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(str(self.socket)) == 0
 
     def status(self) -> Any:
         """Return the answer of /status."""
