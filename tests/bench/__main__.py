@@ -1,6 +1,7 @@
 """``python -m tests.bench [--short] [GROUP ...]``: measure, print the table, write the results.
 
-Only a full run writes ``results.json``: its figures belong together. Nothing here is a test; a
+Only a full run writes ``results.json``, for its figures belong together, and draws the plots
+(``growth``, which can also be asked for). Nothing here is a test; a
 target that is missed is printed as a miss, and the exit code is 0.
 """
 
@@ -55,10 +56,11 @@ def main() -> int:
             figures += _measured(name, GROUPS[name], effort)
     if figures:
         _say("", *table(figures), "", _summary(figures))
-    if not options.groups and not options.short:
+    is_full = not (options.groups or options.short)
+    if is_full:
         RESULTS.write_text(json.dumps(_document(figures), indent=2) + "\n")
-    if "growth" in options.groups or not options.groups:
-        growth.draw(effort)
+    if is_full or "growth" in options.groups:
+        growth.draw()
     return 0
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from mailroom.sandbox import longest_chain
 from tests.bench.address_book import card
-from tests.bench.effort import Effort
 from tests.bench.stage import DELAY
 from tests.world import World
 
@@ -44,9 +43,9 @@ class Cost:
     bytes: int
 
 
-def draw(effort: Effort) -> None:
+def draw() -> None:
     """Measure, and replace the plots of the document."""
-    plots = list(_plots(effort))
+    plots = list(_plots())
     text = DOCUMENT.read_text()
     before, _, rest = text.partition(_BEGIN)
     _, _, after = rest.partition(_END)
@@ -54,15 +53,14 @@ def draw(effort: Effort) -> None:
     DOCUMENT.write_text(f"{before}{_BEGIN}\n```\n{drawn}\n```\n\n{_END}{after}")
 
 
-def _plots(effort: Effort) -> Iterator[Plot]:
-    few, many = (1, 10, 50, 100), (100, 1_000, 10_000)
-    senders = [(n, _triage(n)) for n in (few[:3] if effort.is_short else few)]
+def _plots() -> Iterator[Plot]:
+    senders = [(n, _triage(n)) for n in (1, 10, 50, 100)]
     yield _plot("new senders in one poll", "requests", senders, lambda cost: cost.requests)
     yield _plot(
         "new senders in one poll", "dependent round trips", senders, lambda cost: cost.chain
     )
     yield _plot("new senders in one poll", "seconds at 50 ms", senders, lambda cost: cost.seconds)
-    mails = [(n, _triage(1, mails=n)) for n in (many[:2] if effort.is_short else many)]
+    mails = [(n, _triage(1, mails=n)) for n in (100, 1_000, 10_000)]
     yield _plot("mails of one sender, limits 4,096", "requests", mails, lambda cost: cost.requests)
     cards = [(n, _triage(1, cards=n)) for n in (10, 100, 1_000)]
     yield _plot("cards in the address book", "bytes read after one tap", cards, lambda c: c.bytes)
