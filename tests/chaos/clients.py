@@ -77,8 +77,8 @@ def crowd(rudeness: Rudeness, count: int = _CROWD) -> float:
     """MiB that the crowd takes; every fiftieth client is polite, and answered."""
     allow_files(2 * count + 200)
     with tempfile.TemporaryDirectory() as folder, _serving(Path(folder)) as service:
-        fds = open_files()
         gc.collect()
+        fds = open_files()
         tracemalloc.start()
         try:
             for number in range(count):
@@ -106,7 +106,7 @@ def _check_over(service: Service, fds: int) -> None:
     assert service.endpoint.client_count == 0
     for client in service.clients:
         client.hang_up()
-    assert open_files() == fds
+    assert open_files() <= fds
     assert service.ask(GET).answer()[0] == 200
 
 
