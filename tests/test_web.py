@@ -184,9 +184,16 @@ def test_a_redirect_to_no_url_is_refused(talk: Talk, location: str) -> None:
 
 
 def test_redirects_come_to_an_end(talk: Talk) -> None:
-    talk.answers(Answer(302, {"Location": URL}), times=None)
+    for path, other in (("/jmap/", "/other"), ("/other", "/jmap/")):
+        talk.answers(Answer(302, {"Location": other}), path=path, times=None)
     assert "more than 5 redirects" in talk.fails(ProtocolError, talk.web.send(GET))
     assert len(talk.requests) == 6
+
+
+def test_a_redirect_to_itself_is_not_followed(talk: Talk) -> None:
+    talk.answers(Answer(302, {"Location": URL}), times=None)
+    assert "redirected to itself" in talk.fails(ProtocolError, talk.web.send(GET))
+    assert len(talk.requests) == 1
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,8 @@ class Web:
                 f"{request}: redirected to another origin, {without_query(target)}: "
                 "if that is where your server is, configure it as the url"
             )
+        if target == request.url:
+            raise ProtocolError(f"{request}: redirected to itself")
         return replace(request, url=target)
 
 
