@@ -55,7 +55,8 @@ def _system_obstacle() -> str | None:
 LAYERS: Mapping[str, Layer] = {
     "lint": Layer(_LINT),
     "test-unit": Layer((("pytest", "-n", "auto", "-m", "not sandbox and not system"),)),
-    "test-sandbox": Layer((("pytest", "-n", "auto", "-m", "sandbox"),)),
+    # Mostly waiting for processes to start: more of them than cores.
+    "test-sandbox": Layer((("pytest", "-n", "4", "-m", "sandbox"),)),
     "test-system": Layer((("pytest", "-m", "system", "tests/system"),), _system_obstacle),
 }
 
