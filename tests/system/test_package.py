@@ -189,7 +189,7 @@ def test_bash_and_zsh_find_the_completions(host: Host) -> None:
 
 def test_systemd_finds_nothing_wrong_with_the_units(host: Host) -> None:
     folder = "/usr/lib/systemd/system"
-    templates = (f"{folder}/mailroom@work.service", f"{folder}/mailroom@work.socket")
+    templates = (f"{folder}/mailroom@office.service", f"{folder}/mailroom@office.socket")
     found = host.run("systemd-analyze", "verify", "--man=no", *UNITS, *templates)
     assert found.stdout + found.stderr == ""  # it exits 0 whatever it finds
 
@@ -216,8 +216,8 @@ def test_logcheck_mails_only_what_is_trouble(configured: Host) -> None:
 def test_an_upgrade_restarts_it_and_refuses_nobody_meanwhile(
     configured: Host, claims: Claims
 ) -> None:
-    configure(configured, "work.yaml", "mailroom.work.jmap-password")
-    instance = "mailroom@work.service"
+    configure(configured, "office.yaml", "mailroom.office.jmap-password")
+    instance = "mailroom@office.service"
     configured.run("systemctl", "start", instance)
     before = {unit: configured.property(unit, "MainPID") for unit in (SERVICE, instance)}
     newer = f"{PACKAGES}/newer.deb"
@@ -241,7 +241,7 @@ def test_an_upgrade_restarts_it_and_refuses_nobody_meanwhile(
 
 
 def test_instances_share_nothing(configured: Host) -> None:
-    names = ("work", "home")
+    names = ("office", "home")
     for name in names:
         configure(configured, f"{name}.yaml", f"mailroom.{name}.jmap-password")
         configured.run("systemctl", "enable", "--now", f"mailroom@{name}")
@@ -255,7 +255,7 @@ def test_instances_share_nothing(configured: Host) -> None:
     assert len(users) == 3
     status = configured.run("systemctl", "status", "--no-pager", "mailroom@*").stdout
     assert status.count("     Status: ") == 2
-    told = configured.run("mailroom", "status", "--socket", "/run/mailroom/work/status.sock")
+    told = configured.run("mailroom", "status", "--socket", "/run/mailroom/office/status.sock")
     assert "http://127.0.0.1:9" in told.stdout
 
 
