@@ -14,9 +14,8 @@ from typing import Any
 import yaml
 
 from mailroom.engine.journal import Level
-from mailroom.sandbox import Profile
 from tests.rules.user import User, lines_of, listed
-from tests.world import BOOK, World
+from tests.world import World
 
 _KEYS = frozenset(
     {"rule", "not yet", "servers", "configuration", "mail", "cards", "groups", "when", "then"}
@@ -67,14 +66,13 @@ def cases() -> list[Case]:
 
 
 class Trial:
-    """One case against one server."""
+    """One case against one account, whose service is configured as the case says."""
 
-    def __init__(self, case: Case, profile: Profile) -> None:
+    def __init__(self, case: Case, world: World, patience_seconds: float = 30.0) -> None:
         self._case = case
-        self._world = World(profile, {**BOOK, **case.section("configuration")})
-        self._user = User(self._world)
-        # Without push it takes a poll_interval until the poll.
-        self._patience_seconds = 30.0 if profile.push == "available" else 65.0
+        self._world = world
+        self._user = User(world)
+        self._patience_seconds = patience_seconds
 
     def run(self) -> None:
         """Do what the case says, and demand what it says; nothing else may have happened."""

@@ -8,6 +8,7 @@ from _pytest.mark import ParameterSet
 
 from mailroom.sandbox import CYRUS_3_10, PROFILES, Profile
 from tests.rules.table import Case, Trial, cases
+from tests.world import BOOK, World
 
 # All on all takes half a minute.
 _OTHERS_PER_RULE = len(PROFILES) if os.environ.get("ALL_SERVERS") else 2
@@ -27,4 +28,6 @@ def _pairs() -> Iterator[ParameterSet]:
 
 @pytest.mark.parametrize(("case", "profile"), list(_pairs()))
 def test_rule(case: Case, profile: Profile) -> None:
-    Trial(case, profile).run()
+    world = World(profile, {**BOOK, **case.section("configuration")})
+    # Without push it takes a poll_interval until the poll.
+    Trial(case, world, 30.0 if profile.push == "available" else 65.0).run()
