@@ -1,6 +1,6 @@
 """The sandbox without sockets: the service's HTTP, answered in process on the loop's own clock.
 
-Held against the real transfer by tests/test_transfer.py.
+Held against the real transfer by tests/test_direct.py.
 """
 
 import math

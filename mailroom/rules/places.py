@@ -1,4 +1,4 @@
-"""The managed mailboxes by their ids: what the configuration names, found on the server.
+"""The managed mailboxes and groups: what the configuration names, found on the server.
 
 Names are resolved as people mean them: ``Inbox`` by its role, ``A/B`` is B under A, and of equal
 names the top-level one counts (RFC 8621 §2 lets names repeat under different parents).
@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mailroom.errors import LastingTrouble, Missing
+from mailroom.rules.addressbook import AddressBook
 from mailroom.rules.categories import Category
 from mailroom.rules.config import Config
 from mailroom.wire.jmap import Mailbox
@@ -65,6 +66,15 @@ def find_places(config: Config, mailboxes: Sequence[Mailbox]) -> Places:
         },
         destinations=frozenset(ids[name] for name in triage.destinations),
     )
+
+
+def require_groups(config: Config, book: AddressBook) -> int:
+    """How many contact groups are managed. Raises Missing, which names all that are."""
+    names = (*config.triage.groups, config.mailroom.provenance_group)
+    missing = [name for name in names if book.group(name) is None]
+    if missing:
+        raise Missing(f"contact groups missing: {', '.join(missing)}: run mailroom setup")
+    return len(names)
 
 
 def resolve(name: str, mailboxes: Iterable[Mailbox]) -> Mailbox | None:

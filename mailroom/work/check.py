@@ -8,7 +8,7 @@ from mailroom.engine.exchange import Request
 from mailroom.engine.loop import DeadlinePassed, Loop, within
 from mailroom.errors import CredentialsRefused, LastingTrouble, MailroomError, TransientError
 from mailroom.rules.config import Config
-from mailroom.rules.places import find_places
+from mailroom.rules.places import find_places, require_groups
 from mailroom.wire.jmap_push import event_source_url
 from mailroom.work.conversations import Conversations
 
@@ -91,12 +91,8 @@ class Check:
         return f"{await contacts.url()}, {len(contacts.book)} cards"
 
     async def _groups(self) -> str:
-        marks, triage = self._config.mailroom, self._config.triage
-        names = (*triage.groups, marks.provenance_group)
-        missing = [name for name in names if self._talks.contacts.book.group(name) is None]
-        if missing:
-            raise LastingTrouble(f"missing: {', '.join(missing)}: run mailroom setup")
-        return f"all {len(names)} are there"
+        count = require_groups(self._config, self._talks.contacts.book)
+        return f"all {count} are there"
 
 
 def worst(findings: list[Finding]) -> MailroomError | None:

@@ -11,7 +11,7 @@ from datetime import date
 from functools import partial
 
 from mailroom.engine.loop import Loop, together
-from mailroom.errors import MailroomError, Missing, SenderFailed, TransientError
+from mailroom.errors import MailroomError, SenderFailed, TransientError
 from mailroom.rules.addressbook import Indexed
 from mailroom.rules.categories import Category
 from mailroom.rules.config import Config
@@ -28,6 +28,7 @@ from mailroom.rules.contact import (
 from mailroom.rules.groups import with_members
 from mailroom.rules.names import name_mismatch
 from mailroom.rules.note import Provenance
+from mailroom.rules.places import require_groups
 from mailroom.rules.triage import Tap
 from mailroom.wire.jmap import Mail
 from mailroom.wire.vcard import Card, UnsafeCard
@@ -94,11 +95,7 @@ class Enrolment:
     async def refresh(self) -> None:
         """Sync the index. Raises Missing, which names every group that is."""
         await self._contacts.sync()
-        marks, triage = self._config.mailroom, self._config.triage
-        names = (*triage.groups, marks.provenance_group)
-        missing = [name for name in names if self._contacts.book.group(name) is None]
-        if missing:
-            raise Missing(f"contact groups missing: {', '.join(missing)}: run mailroom setup")
+        require_groups(self._config, self._contacts.book)
 
     async def read(self, jobs: Sequence[Job]) -> None:
         """Find each sender's contact and read the cards that will change; the index first, as
