@@ -227,3 +227,33 @@ def test_where_the_search_fails_the_mailboxes_are_looked_through() -> None:
     world.settle()
     assert world.sandbox.mails_in("Feed") == set(mails)
     assert world.sandbox.mails_in("Screener") == set(others)
+
+
+def test_a_label_that_is_off_and_still_shown_makes_no_busy_loop() -> None:
+    world = World()
+    (mail,) = world.deliver(BOB)
+    world.start()
+    label = world.sandbox.mailbox_id("@ToFeed")
+    shown = {
+        "Email/query": {"ids": [mail], "total": 1},
+        "Email/get": {
+            "list": [
+                {"id": mail, "from": [{"email": "bob@example.org"}], "mailboxIds": {label: True}}
+            ]
+        },
+    }
+
+    def still_there(answer: Response) -> Response:
+        content = json.loads(answer.body)
+        for name, arguments, tag in content["methodResponses"]:
+            if tag.startswith(("query", "get")):
+                arguments.update(shown[name])
+        return dataclasses.replace(answer, body=json.dumps(content).encode())
+
+    world.sandbox.faults.add(Fault(call="Email/set", rewrite=still_there))
+    polls = world.polls
+    world.tap(mail, "@ToFeed")
+    world.run_for(30.0)
+    assert world.polls == polls + 1
+    (failure,) = world.named("sender_failed")
+    assert "still shows it" in str(failure["error"])
