@@ -371,6 +371,25 @@ def test_each_signal_calls_its_own_callback_once_per_delivery(real_loop: Loop) -
     assert sorted(came) == sorted(signals)
 
 
+def test_a_storm_of_one_signal_is_one_and_hides_no_other(real_loop: Loop) -> None:
+    came: list[str] = []
+    real_loop.on_signal(signal.SIGUSR1, partial(came.append, "storm"))
+    real_loop.on_signal(signal.SIGUSR2, partial(came.append, "other"))
+    for _ in range(1000):  # more than the self-pipe holds
+        os.kill(os.getpid(), signal.SIGUSR1)
+    os.kill(os.getpid(), signal.SIGUSR2)
+    real_loop.turn()
+    assert came == ["storm", "other"]
+
+
+def test_a_signal_that_lets_go_of_another_is_heeded_in_the_same_turn(real_loop: Loop) -> None:
+    real_loop.on_signal(signal.SIGUSR1, lambda: real_loop.on_signal(signal.SIGUSR2, _nothing))
+    real_loop.on_signal(signal.SIGUSR2, _unexpected)
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        os.kill(os.getpid(), number)
+    real_loop.turn()
+
+
 def test_a_signal_works_while_callbacks_breed(real_loop: Loop) -> None:
     def breed() -> None:
         real_loop.call_soon(breed)
