@@ -16,7 +16,7 @@ from pathlib import Path
 
 from mailroom import __version__
 from mailroom.engine.clock import BoottimeClock
-from mailroom.engine.configfile import find_config, load
+from mailroom.engine.configfile import find_config, load_in
 from mailroom.engine.credentials import Logins, load_credentials, logins
 from mailroom.engine.endpoint import Answerer, Endpoint, routes
 from mailroom.engine.journal import Level, Log, choose_sink
@@ -33,7 +33,7 @@ from mailroom.errors import (
     MailroomError,
 )
 from mailroom.rules.config import Config
-from mailroom.rules.health import healthz, status
+from mailroom.rules.health import Snapshot, healthz, status
 from mailroom.rules.metrics import METRICS_TYPE, metrics
 from mailroom.rules.statusline import status_line
 from mailroom.wire.http1 import Answer, json_answer
@@ -60,13 +60,15 @@ class Service:
         self._notify = Notify()
         self._log = Log(choose_sink(environ))
         self._history = History(self._loop.clock.wall(), self._loop.now())
+        self._account: Account | None = None
+        self._is_outdated = False
         self._at_end = contextlib.ExitStack()
 
     def run(self) -> int:
         """Serve until a signal says stop; returns the exit code."""
         try:
             self._heed_signals()
-            self._start()
+            self._configuring = self._loop.spawn(self._start(), "start")
             self._loop.run()
         except ConfigurationError as error:
             code = self._refuse(EXIT_CONFIGURATION, "config_refused", *error.problems)
@@ -82,8 +84,8 @@ class Service:
         self._stop()
         return code
 
-    def _start(self) -> None:
-        config, who = self._read_configuration()
+    async def _start(self) -> None:
+        config, who = await self._read_configuration()
         self._listen()
         self._open_account(config, who)
         interval = watchdog_interval(self._environ, os.getpid())
@@ -92,6 +94,8 @@ class Service:
         self._notify.ready()
         self._log.info("service_started", version=__version__, account=config.jmap.url)
         self._tell_systemd()
+        if self._is_outdated:
+            await self._reload()
 
     def _listen(self) -> None:
         """Serve the status socket until the end, when whoever is owed an answer gets it."""
@@ -105,14 +109,20 @@ class Service:
         self._at_end.close()
         self._log.info("service_stopped", polls=self._history.totals.poll_count)
 
-    def _read_configuration(self) -> tuple[Config, Logins]:
-        config = load(find_config(self._options.config, self._environ))
+    async def _read_configuration(self) -> tuple[Config, Logins]:
+        """While the loop turns: whoever asks is answered, and a signal heard."""
+        self._is_outdated = False
+        config = await load_in(self._loop, find_config(self._options.config, self._environ))
         return config, logins(config, load_credentials(self._environ))
 
     def _open_account(self, config: Config, who: Logins) -> None:
+        """In place of the one that there was."""
+        if self._account:
+            self._account.close()
+            self._transfer.close()
         self._log.threshold = Level[config.logging.level.upper()]
         self._log.sink = choose_sink(self._environ, config.logging.format)
-        self._transfer = Transfer(self._loop, USER_AGENT, config.tls.ca_file)
+        self._transfer: Transfer = Transfer(self._loop, USER_AGENT, config.tls.ca_file)
         self._account = Account(self._loop, self._transfer, config, who, self._log, self._history)
         self._account.on_change = self._tell_systemd
         self._account.start()
@@ -120,54 +130,68 @@ class Service:
     def _heed_signals(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.on_signal(number, partial(self._stop_for, number))
-        self._loop.on_signal(signal.SIGHUP, self._reload)
+        self._loop.on_signal(signal.SIGHUP, self._reload_soon)
         self._loop.on_signal(signal.SIGUSR1, self._poll_now)
 
     def _stop_for(self, number: signal.Signals) -> None:
         self._log.info("shutdown_signal_received", signal=number.name)
         self._notify.stopping()
-        self._account.close()
-        self._tell_systemd()
+        for too_late in (signal.SIGHUP, signal.SIGUSR1):
+            self._loop.on_signal(too_late, _nothing)
+        self._configuring.cancel()
+        if self._account:
+            self._account.close()
+            self._tell_systemd()
         self._loop.stop()
 
-    def _reload(self) -> None:
+    def _reload_soon(self) -> None:
+        """One reading at a time: however often it is asked for meanwhile, one more follows."""
+        self._is_outdated = True
+        if self._configuring.done:
+            self._configuring = self._loop.spawn(self._reload(), "reload")
+
+    async def _reload(self) -> None:
         """Read the configuration again; a bad one is reported and the old one kept."""
         self._notify.reloading()
-        try:
-            config, who = self._read_configuration()
-        except ConfigurationError as error:
-            for problem in error.problems:
-                self._log.error("config_refused", problem=problem, kept="the old configuration")
-        else:
-            self._account.close()
-            self._transfer.close()
-            self._open_account(config, who)
-            self._log.info("config_reloaded")
+        while self._is_outdated:
+            try:
+                config, who = await self._read_configuration()
+            except ConfigurationError as error:
+                for problem in error.problems:
+                    self._log.error("config_refused", problem=problem, kept="the old configuration")
+            else:
+                self._open_account(config, who)
+                self._log.info("config_reloaded")
         self._notify.ready()
         self._tell_systemd()
 
     def _poll_now(self) -> None:
-        self._account.poll_now()
+        if self._account:
+            self._account.poll_now()
+
+    def _snapshot(self) -> Snapshot:
+        assert self._account is not None  # nobody is let in before it is there
+        return self._account.snapshot()
 
     def _answerer(self) -> Answerer:
         return routes(
             {
-                "/healthz": {"GET": lambda: json_answer(*healthz(self._account.snapshot()))},
-                "/status": {"GET": lambda: json_answer(200, status(self._account.snapshot()))},
+                "/healthz": {"GET": lambda: json_answer(*healthz(self._snapshot()))},
+                "/status": {"GET": lambda: json_answer(200, status(self._snapshot()))},
                 "/metrics": {"GET": self._answer_metrics},
                 "/poll": {"POST": self._answer_poll},
             }
         )
 
     def _answer_metrics(self) -> Answer:
-        return Answer(200, metrics(self._account.snapshot()).encode(), METRICS_TYPE)
+        return Answer(200, metrics(self._snapshot()).encode(), METRICS_TYPE)
 
     def _answer_poll(self) -> Answer:
         self._poll_now()
         return json_answer(202, {"status": "accepted"})
 
     def _tell_systemd(self) -> None:
-        self._notify.status(status_line(self._account.snapshot(), _local_clock_face))
+        self._notify.status(status_line(self._snapshot(), _local_clock_face))
 
     def _refuse(self, code: int, event: str, *problems: str) -> int:
         """The process is to end with ``code``: say why, in the log and in ``systemctl status``."""
@@ -179,3 +203,7 @@ class Service:
 
 def _local_clock_face(at: float) -> str:
     return time.strftime("%H:%M:%S", time.localtime(at))
+
+
+def _nothing() -> None:
+    pass

@@ -1,17 +1,23 @@
 """Which configuration file is taken, and how it is read without keeping what reading costs."""
 
 import os
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from mailroom.engine.configfile import find_config, load
+from mailroom.engine.clock import BoottimeClock
+from mailroom.engine.configfile import find_config, load, load_in
+from mailroom.engine.loop import Loop
 from mailroom.errors import ConfigurationError
 from mailroom.rules.config import Config
 
 ROOT = Path(__file__).parent.parent
+_SECONDS_OF_WORK = "triage: {categories: [" + "A, " * 20_000 + "]}"
 
 
 @pytest.fixture
@@ -21,6 +27,15 @@ def home(tmp_path: Path) -> Path:
         (tmp_path / name / "mailroom/mailroom.yaml").touch()
     (tmp_path / "system.yaml").touch()
     return tmp_path
+
+
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    clock = BoottimeClock()
+    made = Loop(clock)
+    yield made
+    made.close()
+    clock.close()
 
 
 def test_the_first_file_that_is_named_or_exists_is_taken(home: Path) -> None:
@@ -110,3 +125,61 @@ def test_loading_leaves_no_child_and_no_descriptor(tmp_path: Path) -> None:
     assert os.listdir("/proc/self/fd") == before
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
+
+
+def test_the_loop_turns_while_the_child_reads(tmp_path: Path, loop: Loop) -> None:
+    file = tmp_path / "mailroom.yaml"
+    file.write_text("jmap: {username: me}")
+    loop.call_soon(lambda: None)
+    loop.turn()  # the clock has its timer in the selector from now on
+    before = os.listdir("/proc/self/fd")
+    reading = loop.spawn(load_in(loop, file), "reading")
+    beside: list[bool] = []
+    loop.call_at(loop.now() + 0.001, lambda: beside.append(reading.done))
+    while not reading.done:
+        loop.turn()
+    assert beside == [False]
+    assert reading.result().jmap.username == "me"
+    assert os.listdir("/proc/self/fd") == before
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_what_is_wrong_with_it_comes_out_of_the_loop(tmp_path: Path, loop: Loop) -> None:
+    file = tmp_path / "mailroom.yaml"
+    file.write_text("tlss:")
+    loop.spawn(load_in(loop, file), "reading")
+    with pytest.raises(ConfigurationError, match="did you mean tls"):
+        loop.run()
+
+
+def test_a_reading_that_is_given_up_ends_its_child(tmp_path: Path, loop: Loop) -> None:
+    file = tmp_path / "mailroom.yaml"
+    file.write_text(_SECONDS_OF_WORK)
+    loop.call_soon(lambda: None)
+    loop.turn()
+    before = os.listdir("/proc/self/fd")
+    reading = loop.spawn(load_in(loop, file), "reading")
+    loop.turn()
+    began = time.monotonic()
+    reading.cancel()
+    assert time.monotonic() - began < 0.5
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_what_the_service_closes_is_closed_although_a_child_reads(
+    tmp_path: Path, loop: Loop
+) -> None:
+    file = tmp_path / "mailroom.yaml"
+    file.write_text(_SECONDS_OF_WORK)
+    ours, theirs = socket.socketpair()
+    reading = loop.spawn(load_in(loop, file), "reading")
+    loop.turn()
+    ours.close()
+    theirs.settimeout(1.0)
+    assert theirs.recv(1) == b""
+    assert not reading.done
+    theirs.close()
+    reading.cancel()

@@ -131,6 +131,60 @@ def test_stopped_while_a_server_is_away(tmp_path: Path) -> None:
         _stops_at_once(service, "backing off")
 
 
+def test_stopped_while_it_starts(url: str, tmp_path: Path) -> None:
+    with Process(tmp_path, _endless(configuration(tmp_path, url))) as service:
+        service.until(lambda: bool(_children(service)))
+        _stops_at_once(service, "starting")
+        assert "READY=1" not in service.messages
+
+
+def test_stopped_while_it_reads_its_configuration_again(url: str, tmp_path: Path) -> None:
+    config = configuration(tmp_path, url)
+    with Process(tmp_path, config) as service:
+        service.until_told("STATUS=push connected; last poll ")
+        _endless(config)
+        service.send(signal.SIGHUP)
+        service.until(lambda: bool(_children(service)))
+        assert service.ask("/healthz")[0] == 200
+        _stops_at_once(service, "reloading")
+        assert service.messages[-1].startswith("STATUS=stopping")
+
+
+def test_a_storm_of_signals_costs_two_reloads_and_hides_no_other(url: str, tmp_path: Path) -> None:
+    with Process(tmp_path, configuration(tmp_path, url)) as service:
+        service.until_told("STATUS=push connected; last poll ")
+        service.send(signal.SIGHUP)
+        service.until(lambda: bool(_children(service)))
+        for _ in range(1000):
+            service.send(signal.SIGHUP)
+            service.send(signal.SIGUSR1)
+        service.until_told("READY=1", 2)
+        assert service.events.count("config_reloaded") == 2
+        assert sum(message.startswith("RELOADING=1") for message in service.messages) == 1
+        _stops_at_once(service, "after a storm of signals")
+
+
+def test_a_reload_that_is_asked_for_while_it_starts_is_done(url: str, tmp_path: Path) -> None:
+    with Process(tmp_path, configuration(tmp_path, url)) as service:
+        service.until(lambda: bool(_children(service)))
+        service.send(signal.SIGUSR1)
+        service.send(signal.SIGHUP)
+        service.until_told("READY=1", 2)
+        assert "config_reloaded" in service.events
+        assert service.stop()[0] == 0
+
+
+def _endless(config: Path) -> Path:
+    """A configuration that it takes seconds to refuse."""
+    config.write_text("triage: {categories: [" + "A, " * 80_000 + "]}")
+    return config
+
+
+def _children(service: Process) -> str:
+    pid = service.child.pid
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text()
+
+
 @pytest.mark.parametrize("method", ["GET", "PROPFIND", "POST", "REPORT", "PUT"])
 def test_stopped_in_the_middle_of_a_poll(
     method: str, sandbox: Sandbox, url: str, tmp_path: Path

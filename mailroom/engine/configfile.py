@@ -7,16 +7,19 @@ child that ends; what comes back through a pipe is plain data, as JSON.
 import contextlib
 import json
 import os
+import selectors
 import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
+from mailroom.engine.loop import Loop, Promise
 from mailroom.errors import ConfigurationError
 from mailroom.rules.config import Config, from_data, to_data
 
 SYSTEM_FILE = Path("/etc/mailroom/mailroom.yaml")
 
+_STDERR = 2
 _SIZE_LIMIT_BYTES = 256 * 1024  # a hundred categories are 20 KiB
 
 
@@ -47,13 +50,20 @@ def load(path: Path) -> Config:
 
     Raises ``ConfigurationError`` with every problem of the file.
     """
-    text = _read(path)
-    answer = _ask_child(text, str(path))
-    if answer is None:  # the child was killed, or has found a bug, which will show here as well
-        answer = _parse(text, str(path))
-    if answer["problems"]:
-        raise ConfigurationError(answer["problems"])
-    return from_data(answer["data"])
+    with contextlib.closing(_Child(_read(path), str(path))) as child:
+        return child.config()
+
+
+async def load_in(loop: Loop, path: Path) -> Config:
+    """What :func:`load` does, while the loop turns on."""
+    with contextlib.closing(_Child(_read(path), str(path))) as child:
+        answered: Promise[None] = Promise()
+        loop.watch(child.pipe, selectors.EVENT_READ, lambda _events: answered.resolve(None))
+        try:
+            await answered
+        finally:
+            loop.unwatch(child.pipe)
+        return child.config()
 
 
 def _user_files(environ: Mapping[str, str]) -> list[Path]:
@@ -90,28 +100,58 @@ def _parse(text: str, filename: str) -> dict[str, Any]:
         return {"problems": error.problems}
 
 
-def _ask_child(text: str, filename: str) -> dict[str, Any] | None:
-    """Return what a child process says of the text; None if it ended without an answer."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reader)
-        _answer_and_end(text, filename, writer)
-    os.close(writer)
-    with os.fdopen(reader, "rb") as pipe:
-        answer = pipe.read()
-    with contextlib.suppress(ChildProcessError):  # whoever started us may have SIGCHLD ignored
-        os.waitpid(child, 0)
-    try:
-        parsed: dict[str, Any] = json.loads(answer)
-    except ValueError:
-        return None
-    return parsed
+class _Child:
+    """A process that parses the text and answers, all at once, into ``pipe``."""
+
+    def __init__(self, text: str, filename: str) -> None:
+        self._text, self._filename = text, filename
+        self._has_ended = False
+        self.pipe, writer = os.pipe()
+        self._pid = os.fork()
+        if self._pid == 0:
+            os.close(self.pipe)
+            _answer_and_end(text, filename, writer)
+        os.close(writer)
+
+    def config(self) -> Config:
+        """Wait for the answer. Raises ``ConfigurationError``."""
+        answer = self._answer()
+        if answer is None:  # it was killed, or has found a bug, which will show here as well
+            answer = _parse(self._text, self._filename)
+        if answer["problems"]:
+            raise ConfigurationError(answer["problems"])
+        return from_data(answer["data"])
+
+    def close(self) -> None:
+        """Nobody wants the answer any more."""
+        os.close(self.pipe)
+        if not self._has_ended:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
+            self._await_end()
+
+    def _await_end(self) -> None:
+        self._has_ended = True
+        with contextlib.suppress(ChildProcessError):  # our parent may have SIGCHLD ignored
+            os.waitpid(self._pid, 0)
+
+    def _answer(self) -> dict[str, Any] | None:
+        with os.fdopen(self.pipe, "rb", closefd=False) as pipe:
+            answer = pipe.read()
+        self._await_end()
+        try:
+            parsed: dict[str, Any] = json.loads(answer)
+        except ValueError:
+            return None
+        return parsed
 
 
 def _answer_and_end(text: str, filename: str, writer: int) -> NoReturn:
     """The child: whatever happens, it never returns into the service's code."""
     try:
+        # A connection that the service ends meanwhile is to end for its peer, and for epoll(7).
+        os.closerange(_STDERR + 1, writer)
+        os.closerange(writer + 1, os.sysconf("SC_OPEN_MAX"))
         signal.set_wakeup_fd(-1)  # the parent's self-pipe
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
