@@ -315,6 +315,17 @@ def test_a_sync_that_is_broken_off_goes_on_where_it_stood(talk: Talk) -> None:
     assert (members(talk), talk.contacts.is_synced) == ([1, 2, 3], True)
 
 
+def test_a_first_answer_that_ends_in_the_middle_is_read_again_whole(talk: Talk) -> None:
+    for n in range(100):
+        talk.sandbox.put_card(vcard(f"n{n}", f"NOTE:{'x' * 300}"))
+    talk.sandbox.faults.add(rewriting(lambda text: text[: len(text) // 2], "REPORT", times=1))
+    talk.fails(ProtocolError, talk.contacts.sync())
+    assert (talk.contacts.is_synced, people(talk)) == (False, {"bob.vcf"})
+    talk.sandbox.delete_card(BOB)
+    assert len(synced(talk).contacts.book) == len(talk.sandbox.cards())
+    assert (talk.contacts.is_synced, people(talk)) == (True, set())
+
+
 def test_a_token_that_stays_or_comes_again_ends_the_sync(talk: Talk) -> None:
     in_pages(talk, lambda number: "t1")
     said = talk.fails(ProtocolError, talk.contacts.sync())

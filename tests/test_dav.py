@@ -1,5 +1,6 @@
 """WebDAV as values: what is asked in XML, what is read from it, and what is refused."""
 
+import tracemalloc
 from urllib.parse import urlsplit
 from xml.etree import ElementTree as ET
 
@@ -19,7 +20,11 @@ CARD = b"BEGIN:VCARD\r\nVERSION:3.0\r\nFN:Bob\r\nEND:VCARD\r\n"
 
 def multistatus(*responses: bytes, token: bytes = b"") -> dav.Multistatus:
     body = HEAD + b"<multistatus " + NAMESPACES + b">" + b"".join(responses) + token
-    return dav.read_multistatus(body + b"</multistatus>", URL)
+    return dav.Multistatus(body + b"</multistatus>", URL)
+
+
+def resources(*responses: bytes) -> list[dav.Resource]:
+    return list(multistatus(*responses))
 
 
 def response(href: bytes, prop: bytes = b"", status: bytes = b"HTTP/1.1 200 OK") -> bytes:
@@ -73,16 +78,15 @@ def test_one_form_stays_as_it_is(name: str) -> None:
     ],
 )
 def test_hrefs_may_be_relative_to_the_request(href: bytes, canonical: str) -> None:
-    assert multistatus(response(href)).resources[0].href == canonical
+    assert resources(response(href))[0].href == canonical
 
 
 def test_properties_are_read_where_the_server_has_them() -> None:
-    found, missing, gone = multistatus(
+    found, missing, gone = resources(
         response(b"/a", b'<getetag>"1"</getetag><resourcetype><C:addressbook/></resourcetype>'),
         response(b"/b", b"<getetag/>", b"HTTP/1.1 404 Not Found"),
         b"<response><href>/c</href><status>HTTP/1.1 404 Not Found</status></response>",
-        token=b"<sync-token> data:,7 </sync-token>",
-    ).resources
+    )
     assert found.text(dav.ETAG) == '"1"'
     assert found.has_type(dav.ADDRESS_BOOK)
     assert (missing.status, missing.text(dav.ETAG), missing.card) == (200, None, None)
@@ -95,7 +99,7 @@ def test_other_prefixes_mean_the_same() -> None:
         b"<x:current-user-principal><x:href> /u/ </x:href></x:current-user-principal>"
         b"</x:prop><x:status>HTTP/1.1 200 OK</x:status></x:propstat></x:response></x:multistatus>"
     )
-    (resource,) = dav.read_multistatus(body, URL).resources
+    (resource,) = dav.Multistatus(body, URL)
     assert resource.inner_href(dav.PRINCIPAL) == "/u/"
 
 
@@ -108,14 +112,16 @@ def test_other_prefixes_mean_the_same() -> None:
     ],
 )
 def test_a_sync_token_is_one_or_none(token: bytes, read: str | None) -> None:
-    assert multistatus(token=token).sync_token == read
+    answer = multistatus(response(b"/a"), token=token)
+    assert [each.href for each in answer] == ["/a"]
+    assert answer.sync_token == read
 
 
 @pytest.mark.parametrize(
     "status", [b"", b"200", b"HTTP/1.1", b"HTTP/1.1 xx", "HTTP/1.1 ²".encode(), b"HTTP/1.1 -1"]
 )
 def test_a_status_that_is_none_is_not_taken_for_200(status: bytes) -> None:
-    assert not multistatus(response(b"/a", b"<getetag/>", status)).resources[0].properties
+    assert not resources(response(b"/a", b"<getetag/>", status))[0].properties
 
 
 @pytest.mark.parametrize(
@@ -130,20 +136,75 @@ def test_a_status_that_is_none_is_not_taken_for_200(status: bytes) -> None:
     ],
 )
 def test_a_card_has_the_line_endings_that_xml_took_from_it(given_card: bytes, read: bytes) -> None:
-    assert multistatus(card_response(given_card)).resources[0].card == read
+    assert resources(card_response(given_card))[0].card == read
 
 
 @pytest.mark.parametrize("octets", [b"\xff", b"\xc3(", b"\x01", b"\x00", b"\xed\xa0\x80"])
 def test_a_card_that_xml_cannot_carry_does_not_cost_the_others(octets: bytes) -> None:
-    broken, whole = multistatus(
+    broken, whole = resources(
         card_response(CARD.replace(b"Bob", octets + b"\r\nEMAIL:b@example.org")),
         card_response(CARD),
-    ).resources
+    )
     assert whole.card == CARD
     assert broken.card is not None
     assert [line.value for line in CardView.glance(broken.card).all("EMAIL")] == ["b@example.org"]
     with pytest.raises(UnsafeCard, match="UTF-8"):
         Card.parse(broken.card)
+
+
+def numbered(count: int, filler: bytes) -> list[bytes]:
+    """Cards for more pieces than one."""
+    cards = [CARD.replace(b"Bob", b"Bob %d %b" % (n, filler)) for n in range(count)]
+    return [
+        response(b"/%d.vcf" % n, b"<C:address-data>" + card + b"</C:address-data>")
+        for n, card in enumerate(cards)
+    ]
+
+
+@pytest.mark.parametrize("shift", range(8))
+def test_pieces_meet_anywhere_even_within_a_character(shift: int) -> None:
+    filler = "é你🙂".encode() * 400
+    found = resources(b" " * shift, *numbered(20, filler))
+    assert [each.href for each in found] == [f"/{n}.vcf" for n in range(20)]
+    assert {each.card for each in found} == {
+        CARD.replace(b"Bob", b"Bob %d %b" % (n, filler)) for n in range(20)
+    }
+
+
+def test_the_first_resources_are_there_before_the_last_are_read() -> None:
+    reading = iter(multistatus(*numbered(200, b"x" * 1000), b"</wrong>"))
+    assert next(reading).href == "/0.vcf"
+    with pytest.raises(ProtocolError, match=URL):
+        list(reading)
+
+
+def test_what_is_read_is_let_go_of() -> None:
+    for each in (reading := iter(multistatus(*numbered(200, b"x" * 1000)))):
+        del each
+        break
+    tracemalloc.start()
+    most = 0
+    for _ in reading:
+        most = max(most, tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+    assert most < 150_000  # of more than 200,000
+
+
+@pytest.mark.parametrize("encoding", ["UTF-8", "utf-16", "iso-8859-1"])
+def test_a_document_is_read_in_the_encoding_that_it_declares(encoding: str) -> None:
+    text = (
+        f"<?xml version='1.0' encoding='{encoding}'?><multistatus xmlns='DAV:'><response>"
+        "<href>/b%C3%B6b</href><propstat><prop><displayname>Böb</displayname></prop>"
+        "<status>HTTP/1.1 200 OK</status></propstat></response></multistatus>"
+    )
+    (resource,) = dav.Multistatus(text.encode(encoding), URL)
+    assert resource.text(dav.DISPLAY_NAME) == "Böb"
+
+
+def test_a_response_within_something_else_is_none() -> None:
+    hidden = b"<x>" + response(b"/hidden") + b"</x>"
+    found = resources(hidden, response(b"/a", b"<y>" + response(b"/b") + b"</y>"))
+    assert [each.href for each in found] == ["/a"]
 
 
 LAUGHS = b'<!DOCTYPE m [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;">]><m xmlns="DAV:">&b;</m>'
@@ -166,20 +227,20 @@ FILE = b'<!DOCTYPE m [<!ENTITY a SYSTEM "file:///etc/passwd">]><m xmlns="DAV:">&
 )
 def test_what_is_no_multistatus_is_an_error_that_names_the_url(body: bytes) -> None:
     with pytest.raises(ProtocolError, match=URL):
-        dav.read_multistatus(body, URL)
+        list(dav.Multistatus(body, URL))
 
 
 @given(st.binary() | st.text().map(lambda text: f"<m xmlns='DAV:'>{text}</m>".encode()))
 def test_no_body_is_too_strange(body: bytes) -> None:
     with pytest.raises(ProtocolError):
-        dav.read_multistatus(body, URL)
+        list(dav.Multistatus(body, URL))
 
 
 @given(st.binary())
 def test_no_card_is_too_strange(octets: bytes) -> None:
     content = octets.replace(b"]]>", b"").replace(b"&", b"")
     try:
-        (resource,) = multistatus(card_response(b"<![CDATA[" + content + b"]]>")).resources
+        (resource,) = resources(card_response(b"<![CDATA[" + content + b"]]>"))
     except ProtocolError:
         pytest.fail("one card made the answer unreadable")
     assert resource.card is not None

@@ -4,14 +4,15 @@ Read with entities and DTDs refused. An href is a path; hrefs that differ only i
 percent-encoded are the same, so each is brought into one form when it is read.
 """
 
+import codecs
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, unquote_to_bytes, urljoin, urlsplit
 from xml.etree import ElementTree as ET
 
 import defusedxml
-from defusedxml.ElementTree import fromstring
+from defusedxml.ElementTree import fromstring, iterparse
 
 from mailroom.errors import ProtocolError
 
@@ -47,6 +48,14 @@ _CANONICAL = re.compile("(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 # Stands for such a character until the card is taken out: no text has this one in earnest.
 _UNREADABLE = "\U0010fffe"
+
+_PIECE_BYTES = 16 * 1024
+# UTF-16, or one that the document declares: for the parser to make something of.
+_ANOTHER_ENCODING = re.compile(
+    rb"""\xff\xfe|\xfe\xff|\0|.\0|<\?xml[^>]*encoding\s*=\s*["'](?!utf-8["'])""", re.I | re.S
+)
+# What the parser has against a body.
+_UNPARSABLE = (ET.ParseError, defusedxml.DefusedXmlException, ValueError, LookupError)
 
 ET.register_namespace("D", DAV[1:-1])
 ET.register_namespace("C", CARDDAV[1:-1])
@@ -87,12 +96,66 @@ class Resource:
         return element is not None and element.find(name) is not None
 
 
-@dataclass(frozen=True, slots=True)
 class Multistatus:
-    """RFC 4918 §13, with the token of RFC 6578 where it is the answer to a sync."""
+    """RFC 4918 §13: the resources are read while they are iterated over, so that a whole address
+    book never stands in memory as a tree, and others can have their turn meanwhile.
 
-    resources: tuple[Resource, ...]
-    sync_token: str | None
+    ``url`` is where ``body`` comes from: hrefs may be relative to it. Iterating raises
+    ProtocolError where the body is no multistatus, maybe after some of the resources. Once they are
+    all read, ``sync_token`` is the one of RFC 6578, where this is the answer to a sync.
+    """
+
+    def __init__(self, body: bytes, url: str) -> None:
+        self.sync_token: str | None = None
+        self._body = body
+        self._url = url
+
+    def __iter__(self) -> Iterator[Resource]:
+        children = _children(_Pieces(self._body), f"{DAV}multistatus")
+        try:
+            for element in children:
+                if element.tag == f"{DAV}response":
+                    yield self._resource(element)
+                elif element.tag == f"{DAV}sync-token":
+                    self.sync_token = (element.text or "").strip() or None
+        except _UNPARSABLE as error:
+            raise self._error("is not the XML that WebDAV promises") from error
+
+    def _resource(self, element: ET.Element) -> Resource:
+        properties: dict[str, ET.Element] = {}
+        for propstat in element.iterfind(f"{DAV}propstat"):
+            if _status(propstat) == 200:  # noqa: PLR2004 - properties that the server has
+                properties |= {child.tag: child for child in propstat.iterfind(f"{DAV}prop/*")}
+        href = (element.findtext(f"{DAV}href") or "").strip()
+        if not _CANONICAL.fullmatch(href):
+            try:
+                href = canonical_href(urljoin(self._url, href))
+            except ValueError as error:
+                raise self._error("has an href that is no URL") from error
+        return Resource(href, _status(element) or 200, properties)
+
+    def _error(self, what: str) -> ProtocolError:
+        return ProtocolError(f"the answer from {self._url} {what}")
+
+
+class _Pieces:
+    """A body as a file that is read piece by piece, without what XML cannot carry: servers pass on
+    such cards as they were given them (seen with Cyrus), and one must not keep us from all the
+    others."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self._at = 0
+        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+        self._is_utf8 = not _ANOTHER_ENCODING.match(body)
+
+    def read(self, size: int = _PIECE_BYTES) -> bytes:
+        piece = self._body[self._at : self._at + size]
+        self._at += size
+        if not self._is_utf8:
+            return piece
+        text = self._decoder.decode(piece, final=self._at >= len(self._body))
+        return _NOT_XML.sub(_UNREADABLE, text).encode()
 
 
 def canonical_href(href: str) -> str:
@@ -128,57 +191,34 @@ def multiget(hrefs: Iterable[str]) -> bytes:
     return _serialize(root)
 
 
-def read_multistatus(body: bytes, url: str) -> Multistatus:
-    """``url`` is where it comes from: hrefs may be relative to it. Raises ProtocolError where
-    ``body`` is no multistatus."""
-    root = _parse(body)
-    if root is None:
-        root = _parse_repaired(body)
-    if root is None or root.tag != f"{DAV}multistatus":
-        raise ProtocolError(f"the answer from {url} is not the XML that WebDAV promises")
-    try:
-        resources = tuple(_resource(each, url) for each in root.iterfind(f"{DAV}response"))
-    except ValueError as error:
-        raise ProtocolError(f"the answer from {url} has an href that is no URL") from error
-    return Multistatus(resources, (root.findtext(f"{DAV}sync-token") or "").strip() or None)
-
-
 def read_precondition(body: bytes) -> str | None:
     """The precondition that failed (RFC 4918 §16), as ``{namespace}name``; None if none is told.
 
     Some servers (sabre) put exceptions of their own before it.
     """
-    root = _parse(body)
-    if root is None or root.tag != f"{DAV}error":
+    try:
+        root = fromstring(body, forbid_dtd=True)
+    except _UNPARSABLE:
+        return None
+    if root.tag != f"{DAV}error":
         return None
     told = (child.tag for child in root if child.tag != f"{DAV}responsedescription")
     return next((tag for tag in told if tag.startswith((DAV, CARDDAV))), None)
 
 
-def _parse(body: bytes | str) -> ET.Element | None:
-    try:
-        root: ET.Element = fromstring(body, forbid_dtd=True)
-    except (ET.ParseError, defusedxml.DefusedXmlException, ValueError, LookupError):
-        return None
-    return root
-
-
-def _parse_repaired(body: bytes) -> ET.Element | None:
-    """Once more, without what XML cannot carry: servers pass on such cards as they were given
-    them (seen with Cyrus), and one must not keep us from all the others."""
-    text = body.decode("utf-8", "surrogateescape")
-    return _parse(_NOT_XML.sub(_UNREADABLE, text))
-
-
-def _resource(element: ET.Element, url: str) -> Resource:
-    properties: dict[str, ET.Element] = {}
-    for propstat in element.iterfind(f"{DAV}propstat"):
-        if _status(propstat) == 200:  # noqa: PLR2004 - properties that the server has
-            properties |= {child.tag: child for child in propstat.iterfind(f"{DAV}prop/*")}
-    href = (element.findtext(f"{DAV}href") or "").strip()
-    if not _CANONICAL.fullmatch(href):
-        href = canonical_href(urljoin(url, href))
-    return Resource(href, _status(element) or 200, properties)
+def _children(source: _Pieces, tag: str) -> Iterator[ET.Element]:
+    """The children of the root, which has to be a ``tag``; each is let go of when the next is asked
+    for."""
+    events = iterparse(source, ("start", "end"), forbid_dtd=True)
+    _, root = next(events)
+    if root.tag != tag:
+        raise ET.ParseError(f"{root.tag} instead of {tag}")
+    depth = 0
+    for event, element in events:
+        depth += 1 if event == "start" else -1
+        if event == "end" and depth == 0:
+            yield element
+            root.clear()
 
 
 def _status(element: ET.Element) -> int:

@@ -33,6 +33,9 @@ _NO_SYNC = (400, 403, 409, 412)
 _NOT_THE_CARD = (401, 408, 425, 429)
 _THE_CARD = tuple(status for status in range(400, 500) if status not in _NOT_THE_CARD)
 
+# What is done with a card that the server has.
+_Use = Callable[[dav.Resource, bytes], None]
+
 
 @dataclass(frozen=True, slots=True)
 class Stored:
@@ -70,11 +73,13 @@ class ContactsConversation:
 
     async def fetch(self, hrefs: Iterable[str]) -> dict[str, Stored | UnsafeCard]:
         """The whole cards at ``hrefs``, those that are there; UnsafeCard for one not to touch."""
-        return {
-            resource.href: _stored(resource.href, _etag(resource), card)
-            for resource in await self._multiget(hrefs)
-            if (card := resource.card) is not None
-        }
+        found: dict[str, Stored | UnsafeCard] = {}
+
+        def keep(resource: dav.Resource, card: bytes) -> None:
+            found[resource.href] = _stored(resource.href, _etag(resource), card)
+
+        await self._multiget(hrefs, keep)
+        return found
 
     async def href_of(self, uid: str) -> str:
         """Where a card that we create stands."""
@@ -143,13 +148,13 @@ class ContactsConversation:
         response = await self._web.send(request, accept=(_MULTISTATUS, *_GONE, *_NO_SYNC))
         if response.status != _MULTISTATUS:
             return self._start_over(request, response)
-        multistatus = dav.read_multistatus(response.body, without_query(url))
+        multistatus = dav.Multistatus(response.body, without_query(url))
         if self._token is None:
             self.is_synced = False
             self.book.clear()
-        await self._apply(multistatus.resources, dav.canonical_href(url))
+        is_truncated = await self._apply(multistatus, dav.canonical_href(url))
         self._token = multistatus.sync_token
-        return any(resource.status == _TRUNCATED for resource in multistatus.resources)
+        return is_truncated
 
     def _start_over(self, request: Request, response: Response) -> bool:
         """The server has forgotten our token: everything once more (RFC 6578 §3.2). Where the
@@ -161,10 +166,12 @@ class ContactsConversation:
             raise self._web.refusal(request, response, "check carddav.url")
         return True
 
-    async def _apply(self, resources: Iterable[dav.Resource], own_href: str) -> None:
-        unread = []
+    async def _apply(self, resources: Iterable[dav.Resource], own_href: str) -> bool:
+        """Put them into the index; returns whether the server has cut the answer off."""
+        unread, is_truncated = [], False
         for resource in resources:
             await give_way(self._loop)
+            is_truncated |= resource.status == _TRUNCATED
             if resource.href.endswith("/") or resource.href == own_href.rstrip("/"):
                 continue  # the book itself, or another collection
             if resource.status in _GONE:
@@ -176,9 +183,8 @@ class ContactsConversation:
         # A server that gives no address-data in a sync is asked for the cards themselves.
         for href in unread:
             self.book.remove(href)
-        for resource in await self._multiget(unread):
-            if (card := resource.card) is not None:
-                self._index(resource, card)
+        await self._multiget(unread, self._index)
+        return is_truncated
 
     def _index(self, resource: dav.Resource, card: bytes) -> None:
         entry = summarise(CardView.glance(card))
@@ -194,22 +200,24 @@ class ContactsConversation:
         request = Request("PUT", urljoin(self._url, href), headers, bytes(card))
         return await self._web.send(request, accept=(*_DONE, *_THE_CARD))
 
-    async def _multiget(self, hrefs: Iterable[str]) -> list[dav.Resource]:
+    async def _multiget(self, hrefs: Iterable[str], use: _Use) -> None:
+        """Ask for the cards at ``hrefs``, and hand on those that are there as they come."""
         url = await self.url()
         wanted = sorted(set(hrefs))
         batches = [
             wanted[start : start + _CARDS_PER_REQUEST]
             for start in range(0, len(wanted), _CARDS_PER_REQUEST)
         ]
-        reports = [self._report(url, dav.multiget(batch)) for batch in batches]
-        found = await together(self._loop, reports, _PARALLEL)
-        return [resource for multistatus in found for resource in multistatus.resources]
+        reports = [self._report(url, batch, use) for batch in batches]
+        await together(self._loop, reports, _PARALLEL)
 
-    async def _report(self, url: str, body: bytes) -> dav.Multistatus:
-        response = await self._web.send(
-            xml_request("REPORT", url, body, "1"), accept=(_MULTISTATUS,)
-        )
-        return dav.read_multistatus(response.body, without_query(url))
+    async def _report(self, url: str, hrefs: Iterable[str], use: _Use) -> None:
+        request = xml_request("REPORT", url, dav.multiget(hrefs), "1")
+        response = await self._web.send(request, accept=(_MULTISTATUS,))
+        for resource in dav.Multistatus(response.body, without_query(url)):
+            await give_way(self._loop)
+            if (card := resource.card) is not None:
+                use(resource, card)
 
     async def url(self) -> str:
         """The address book's; discovered when it is first needed."""

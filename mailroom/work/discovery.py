@@ -66,7 +66,7 @@ async def _propfind(
     """Where the answer came from, and at least one resource."""
     request = xml_request("PROPFIND", url, dav.propfind(properties), depth)
     response = await web.send(request, accept=(_MULTISTATUS,), advice=_ADVICE)
-    resources = dav.read_multistatus(response.body, without_query(response.url)).resources
+    resources = tuple(dav.Multistatus(response.body, without_query(response.url)))
     if not resources:
         raise ProtocolError(f"{request}: an empty answer: {_ADVICE}")
     return response.url, resources
