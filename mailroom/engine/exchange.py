@@ -4,6 +4,7 @@ Our own timeouts are judged here, from the progress that the callbacks note: non
 set, because they would block the process while a name is being resolved.
 """
 
+import io
 import re
 import socket
 from collections.abc import Mapping
@@ -71,8 +72,7 @@ class Exchange:
         self._status = 0
         self._headers: dict[str, str] = {}
         self._has_head = False
-        self._chunks: list[bytes] = []
-        self._size = 0
+        self._body = io.BytesIO()  # a list of chunks would be there twice when it is joined
         self._too_large = False
         self._has_socket = False
         self._started = self._last_progress = loop.now()
@@ -155,7 +155,7 @@ class Exchange:
             self.succeed()
 
     def succeed(self) -> None:
-        self.answer.resolve(self.response(b"".join(self._chunks)))
+        self.answer.resolve(self.response(self._body.getvalue()))
 
     def response(self, body: bytes) -> Response:
         info = self.curl.getinfo
@@ -222,12 +222,10 @@ class Exchange:
 
     def _on_body(self, chunk: bytes) -> int:
         self._last_progress = self._loop.now()
-        self._size += len(chunk)
-        if self._size > MAX_BODY_BYTES:
+        if self._body.tell() + len(chunk) > MAX_BODY_BYTES:
             self._too_large = True
             return 0
-        self._chunks.append(chunk)
-        return len(chunk)
+        return self._body.write(chunk)
 
 
 class StreamExchange(Exchange):
@@ -237,6 +235,7 @@ class StreamExchange(Exchange):
         super().__init__(loop, request)
         self.head: Promise[Response] = Promise()
         self.abandon = _nothing
+        self._chunks: list[bytes] = []
         self._error: MailroomError | None = None
         self._has_ended = False
         self._reader: Promise[bytes] | None = None
