@@ -652,6 +652,16 @@ def test_close_gives_every_connection_back() -> None:
     assert os.listdir("/proc/self/fd") == before
 
 
+def test_what_libcurl_had_not_begun_with_is_not_sent_after_close(wire: Wire) -> None:
+    another = Transfer(wire.loop, "Mailroom/test")
+    peer = wire.peer(always(answer()))
+    wire.outcome(another.send(Request("GET", peer.url)))  # its connection is there to be taken
+    another.send(Request("PUT", peer.url, body=b"late"))
+    another.close()
+    wire.settle()
+    assert [asked.method for asked in peer.requests] == ["GET"]
+
+
 def test_a_closed_transfer_lets_the_loop_go_on(wire: Wire) -> None:
     another = Transfer(wire.loop, "Mailroom/test")
     peer = wire.peer(always())

@@ -66,6 +66,7 @@ class Exchange:
     def __init__(self, loop: Loop, request: Request) -> None:
         self.request = request
         self.answer: Promise[Response] = Promise()
+        self.has_begun = False  # libcurl has looked at it
         self.is_parked = False
         self.timeout: Timer | None = None
         self._loop = loop
@@ -136,7 +137,7 @@ class Exchange:
         return not self.is_parked
 
     def is_resolving(self) -> bool:
-        return not self._has_socket and not self._is_connected()
+        return self.has_begun and not self._has_socket and not self._is_connected()
 
     def fail(self, error: MailroomError) -> None:
         self.answer.reject(error)

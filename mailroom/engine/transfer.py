@@ -54,6 +54,7 @@ class Transfer:
         self._user_agent = user_agent
         self._authorities = Authorities(ca_file)
         self._exchanges: dict[pycurl.Curl, Exchange] = {}
+        self._not_begun: list[Exchange] = []
         self._timer: Timer | None = None
         self._housekeeping: Timer | None = None
         self._is_closed = False
@@ -90,6 +91,7 @@ class Transfer:
             exchange.fail(problem)
             return
         self._exchanges[curl] = exchange
+        self._not_begun.append(exchange)
         self._multi.add_handle(curl)
         self._watch_over(exchange)
         self._keep_house()
@@ -151,6 +153,9 @@ class Transfer:
         self._drive(pycurl.SOCKET_TIMEOUT, 0)
 
     def _drive(self, fd: int, mask: int) -> None:
+        for exchange in self._not_begun:
+            exchange.has_begun = True
+        self._not_begun.clear()
         self._multi.socket_action(fd, mask)
         queued = 1
         while queued:
