@@ -335,6 +335,23 @@ def test_a_reader_that_does_not_read_holds_nobody_up(pipe: Pipe) -> None:
     assert (last, end) == ("e number=100", "")
 
 
+@pytest.mark.timeout(10)
+def test_a_terminal_that_nobody_reads_holds_nobody_up() -> None:
+    screen, terminal = os.openpty()
+    log = Log(LineSink(terminal, text_line))
+    for number in range(100):
+        log.info("e", number=number, text="x" * 5000)
+    shown = b""
+    while b"number=100" not in shown:
+        log.info("e", number=100)
+        shown += os.read(screen, 1 << 20)
+    assert shown.startswith(b"e number=0 text=xxx")
+    assert b"\r\nlog_lines_lost count=" in shown
+    assert os.get_blocking(terminal)
+    os.close(screen)
+    os.close(terminal)
+
+
 def test_a_stderr_that_is_gone_disturbs_nobody() -> None:
     reader, writer = os.pipe()
     sink = LineSink(writer, text_line)

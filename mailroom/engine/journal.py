@@ -14,7 +14,7 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import IntEnum
 from types import MappingProxyType
 from typing import Literal
@@ -178,12 +178,27 @@ class LineSink:
 
         The descriptor may be shared with a shell, so it is not made non-blocking, but asked.
         """
-        poll = select.poll()
-        poll.register(self._fd, select.POLLOUT)
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), _terminal_opened_anew(self._fd) as fd:
+            poll = select.poll()
+            poll.register(fd, select.POLLOUT)
             while data and poll.poll(0):
-                data = data[os.write(self._fd, data[:_PIPE_BUF_BYTES]) :]
+                data = data[os.write(fd, data[:_PIPE_BUF_BYTES]) :]
         return data
+
+
+@contextlib.contextmanager
+def _terminal_opened_anew(fd: int) -> Iterator[int]:
+    """A terminal is ready as soon as there is room for one byte, and blocks for the others: for us
+    it does not. Whatever else ``fd`` is, and a terminal that is not ours, it is as it is."""
+    try:
+        anew = os.open(os.ttyname(fd), os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError:
+        yield fd
+        return
+    try:
+        yield anew
+    finally:
+        os.close(anew)
 
 
 def text_line(level: Level, event: str, fields: Fields) -> str:
