@@ -134,6 +134,10 @@ def test_a_systemd_that_does_not_listen_holds_nobody_up(
         begin = time.monotonic()
         notify.ready()
         assert 0.1 < time.monotonic() - begin < 5
+        begin = time.monotonic()
+        notify.stopping()
+        notify.status("stopping")
+        assert time.monotonic() - begin < 0.1
     assert set(systemd.heard()) == {b"WATCHDOG=1"}
     notify.close()
     systemd.close()

@@ -55,6 +55,9 @@ class Notify:
         self._send(f"RELOADING=1\nMONOTONIC_USEC={now_usec}")
 
     def stopping(self) -> None:
+        """From now on nothing is worth a wait."""
+        if self._notifier is not None and self._notifier.socket is not None:
+            self._notifier.socket.settimeout(0)
         self._send("STOPPING=1")
 
     def _send(self, message: str) -> None:
