@@ -678,6 +678,15 @@ def test_within_an_instant_that_has_passed_a_ready_result_still_counts(loop: Loo
     assert result_of(loop, loop.spawn(within(loop, promise, 1.0), "within")) == "value"
 
 
+def test_a_cancelled_within_leaves_no_deadline(loop: Loop, clock: VirtualClock) -> None:
+    never: Promise[None] = Promise()
+    waiting = loop.spawn(within(loop, never, clock.now() + 1800), "waiting")
+    loop.turn()
+    waiting.cancel()
+    with pytest.raises(NothingToWaitFor):
+        loop.turn()
+
+
 def test_within_hands_on_the_error(loop: Loop) -> None:
     promise: Promise[str] = Promise()
     loop.call_at(1001, lambda: promise.reject(KeyError("no")))

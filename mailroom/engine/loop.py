@@ -346,8 +346,10 @@ async def within(loop: Loop, promise: Promise[T], when: float) -> T:
     either: Promise[None] = Promise()
     promise.on_done(lambda: either.resolve(None))
     timer = loop.call_at(when, lambda: either.resolve(None))
-    await either
-    timer.cancel()
+    try:
+        await either
+    finally:  # whoever waits for it may be cancelled
+        timer.cancel()
     if not promise.done:
         raise DeadlinePassed
     return promise.result()
