@@ -611,6 +611,13 @@ def test_a_stream_can_be_closed_at_any_moment(wire: Wire, turns: int) -> None:
     assert wire.get(wire.peer(always(answer(b"alive")))).body == b"alive"
 
 
+def test_a_stream_that_came_to_no_connection_can_be_closed(wire: Wire) -> None:
+    """As it comes when the name does not resolve."""
+    stream = wire.transfer.stream(Request("GET", "no-such-protocol://localhost"))
+    assert isinstance(wire.outcome(stream.head), ProtocolError)
+    stream.close()
+
+
 def test_a_stream_has_a_connection_of_its_own(wire: Wire) -> None:
     peer = wire.peer(
         lambda asked: [answer(b"x")] if asked.target == "/" else [head(status="204 None")]

@@ -112,6 +112,8 @@ class Transfer:
         exchange.timeout = self._loop.call_at(exchange.deadline(), check)
 
     def _abandon(self, exchange: Exchange) -> None:
+        if exchange.curl not in self._exchanges:
+            return  # it is over, and its handle can be asked nothing any more
         if exchange.is_resolving():
             exchange.is_parked = True
         else:
