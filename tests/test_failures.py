@@ -7,7 +7,8 @@ from mailroom.rules.failures import Failures
 
 BOB, CAROL = "bob@example.org", "carol@example.org"
 MINUTE = 60.0
-ONE, TWO = frozenset({"m1"}), frozenset({"m1", "m2"})
+ONE, TWO = frozenset({("m1", "feed")}), frozenset({("m1", "feed"), ("m2", "feed")})
+OTHER = frozenset({("m1", "jail")})
 
 
 def test_a_sender_is_tried_again_after_1_2_4_and_at_last_60_minutes() -> None:
@@ -35,6 +36,8 @@ def test_a_new_tap_is_tried_at_once_and_counts_from_the_start() -> None:
     assert failures.is_held_back(BOB, ONE, 1.0)
     assert not failures.is_held_back(BOB, TWO, 1.0)
     assert failures.failed(BOB, TWO, "no", 1.0).attempts == 1
+    assert not failures.is_held_back(BOB, OTHER, 2.0)
+    assert failures.failed(BOB, OTHER, "no", 2.0).attempts == 1
 
 
 def test_a_label_taken_off_one_of_several_mails_is_no_new_tap() -> None:

@@ -6,6 +6,8 @@ After 1, 2, 4 … 60 minutes; a new tap means that the user wants it now.
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
+from mailroom.rules.triage import Label
+
 _FIRST_DELAY_SECONDS = 60.0
 _LONGEST_DELAY_SECONDS = 3600.0
 # Beyond the longest delay; after six weeks of failing hourly the power would overflow.
@@ -21,7 +23,7 @@ class Failure:
     reason: str
     attempts: int
     next_try: float
-    mail_ids: frozenset[str]
+    labels: frozenset[Label]
 
 
 class Failures:
@@ -34,19 +36,19 @@ class Failures:
     def items(self) -> list[tuple[str, Failure]]:
         return sorted(self._failures.items())
 
-    def is_held_back(self, sender: str, mail_ids: AbstractSet[str], now: float) -> bool:
-        """Whether the sender waits for its next try; labelled mail not seen before ends that."""
+    def is_held_back(self, sender: str, labels: AbstractSet[Label], now: float) -> bool:
+        """Whether the sender waits for its next try; a label not seen before ends that."""
         failure = self._failures.get(sender)
-        return failure is not None and now < failure.next_try and mail_ids <= failure.mail_ids
+        return failure is not None and now < failure.next_try and labels <= failure.labels
 
-    def failed(self, sender: str, mail_ids: AbstractSet[str], reason: str, now: float) -> Failure:
+    def failed(self, sender: str, labels: AbstractSet[Label], reason: str, now: float) -> Failure:
         """Note a failure; returns it, with the number of attempts so far."""
         known = self._failures.get(sender)
-        is_repeated = known is not None and mail_ids <= known.mail_ids
+        is_repeated = known is not None and labels <= known.labels
         attempts = known.attempts + 1 if known and is_repeated else 1
         doublings = min(attempts - 1, _MOST_DOUBLINGS)
         delay = min(_LONGEST_DELAY_SECONDS, _FIRST_DELAY_SECONDS * 2**doublings)
-        failure = Failure(reason, attempts, now + delay, frozenset(mail_ids))
+        failure = Failure(reason, attempts, now + delay, frozenset(labels))
         self._failures[sender] = failure
         return failure
 

@@ -13,6 +13,8 @@ from mailroom.rules.places import Places
 from mailroom.wire.jmap import Address, Mail
 
 Patch = Mapping[str, bool | None]
+# A mail with a label on it: their ids.
+Label = tuple[str, str]
 
 # An address that a contact can carry: a local part and a domain, nothing that a line or a
 # program could stumble over. Spaces may stand in a quoted local part only (RFC 5321 §4.1.2).
@@ -34,6 +36,10 @@ class Tap:
     @property
     def mail_ids(self) -> frozenset[str]:
         return frozenset(mail.id for mail in self.mails)
+
+    @property
+    def labels(self) -> frozenset[Label]:
+        return frozenset((mail.id, self.label_id) for mail in self.mails)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from mailroom.engine.loop import Loop, both, give_way
 from mailroom.errors import SenderFailed, TransientError
 from mailroom.rules.config import Config
 from mailroom.rules.places import Places
-from mailroom.rules.triage import Conflict, Patch, Verdicts, filed, marked
+from mailroom.rules.triage import Conflict, Label, Patch, Verdicts, filed, marked
 from mailroom.wire.jmap import Mail, MethodError
 from mailroom.work.contacts import ContactsConversation
 from mailroom.work.enrol import Job
@@ -24,8 +24,6 @@ from mailroom.work.mail import MailConversation, Reading, in_any
 from mailroom.work.survey import Survey, Surveyor
 
 _LOUD_ATTEMPTS = 3
-
-Label = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +173,7 @@ class Poller:
                 passing = job.error
             else:
                 reason = str(job.error)
-                failure = failures.failed(sender, job.tap.mail_ids, reason, self._loop.now())
+                failure = failures.failed(sender, job.tap.labels, reason, self._loop.now())
                 is_loud = failure.attempts >= _LOUD_ATTEMPTS
                 report = self._log.error if is_loud else self._log.warning
                 report("sender_failed", sender=sender, error=reason, attempts=failure.attempts)
@@ -245,7 +243,7 @@ def _note_labels_left(seen: Iterable[Mail], done: Iterable[Job]) -> None:
     its next try, or the polls would chase each other."""
     boxes = {mail.id: mail.mailbox_ids for mail in seen}
     for job in done:
-        if any(job.tap.label_id in boxes.get(mail_id, ()) for mail_id in job.tap.mail_ids):
+        if any(label_id in boxes.get(mail_id, ()) for mail_id, label_id in job.tap.labels):
             job.error = SenderFailed("the server says that the label is off, and still shows it")
 
 

@@ -134,7 +134,7 @@ class Surveyor:
         return [
             Job(tap)
             for tap in verdicts.taps
-            if not self.failures.is_held_back(tap.sender, tap.mail_ids, now)
+            if not self.failures.is_held_back(tap.sender, tap.labels, now)
         ]
 
     def _newcomers(self, reading: Reading, verdicts: Verdicts, places: Places) -> dict[str, Patch]:
