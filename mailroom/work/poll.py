@@ -188,12 +188,14 @@ class Poller:
         return bool(_labels(seen, survey.places) - self._left(survey))
 
     def _left(self, survey: Survey) -> set[Label]:
-        """The labels that this poll leaves on purpose."""
+        """The labels that this poll leaves on purpose; and those that it has taken off mail
+        without a sender: where they still show, the next poll is soon enough."""
+        verdicts = survey.verdicts
         failing = {sender for sender, _ in self.surveyor.failures.items()}
-        taps = [tap.mails for tap in survey.verdicts.taps if tap.sender in failing]
-        conflicts = [conflict.mails for conflict in survey.verdicts.conflicts]
-        left = [mail for mails in (*taps, *conflicts) for mail in mails]
-        return _labels(left, survey.places)
+        taps = [tap.mails for tap in verdicts.taps if tap.sender in failing]
+        conflicts = [conflict.mails for conflict in verdicts.conflicts]
+        parts = (*taps, *conflicts, verdicts.unusable, verdicts.own)
+        return _labels([mail for mails in parts for mail in mails], survey.places)
 
     def _report(self, job: Job) -> Triaged:
         sender, category = job.tap.sender, job.category
