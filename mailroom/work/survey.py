@@ -140,6 +140,7 @@ class Surveyor:
     def _newcomers(self, reading: Reading, verdicts: Verdicts, places: Places) -> dict[str, Patch]:
         """Patches for mail that came while its sender was triaged a moment ago."""
         tapped = {tap.sender for tap in verdicts.taps}
+        tapped |= {conflict.sender for conflict in verdicts.conflicts}
         patches = {}
         for mail in (reading.found[1] or ()) if len(reading.found) > 1 else ():
             sender = sender_of(mail)
