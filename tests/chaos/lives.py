@@ -1,0 +1,26 @@
+"""Lives made up at random, on every kind of server in turn (tests/rules/life.py)."""
+
+import random
+from collections.abc import Iterator
+from functools import partial
+
+from mailroom.sandbox import PROFILES
+from tests.chaos.table import Case
+from tests.rules.life import Life, at_random
+
+_LIVES = 600
+_STEPS = 14
+
+
+def cases() -> Iterator[Case]:
+    for seed in range(_LIVES):
+        yield Case(f"life {seed}", partial(live, seed))
+
+
+def live(seed: int) -> float:
+    """Live it; whatever is not as it has to be raises."""
+    chance = random.Random(seed)
+    profile = list(PROFILES.values())[seed % len(PROFILES)]
+    steps = list(at_random(chance.randint, _STEPS))
+    Life(profile).live(steps, [chance.randint(0, 99) for _ in range(4)])
+    return 0.0
