@@ -28,8 +28,8 @@ from mailroom.rules.contact import (
 from mailroom.rules.groups import with_members
 from mailroom.rules.names import name_mismatch
 from mailroom.rules.note import Provenance
-from mailroom.rules.places import require_groups
-from mailroom.rules.triage import Tap
+from mailroom.rules.places import Places, require_groups
+from mailroom.rules.triage import Patch, Tap, filed
 from mailroom.wire.jmap import Mail
 from mailroom.wire.vcard import Card, UnsafeCard
 from mailroom.work.contacts import ContactsConversation, Stored, usable
@@ -65,6 +65,13 @@ class Job:
         return self.category is not None and any(
             name_mismatch(name, self.contact_name) for name in self.tap.names
         )
+
+    def patch(self, mail: Mail, places: Places, *, may_warn: bool) -> Patch:
+        """What files the mail. A warning is for the mail that was tapped; one that is there stays
+        for as long as the name is another."""
+        is_marked = mail.id in self.tap.mail_ids or places.warning in mail.mailbox_ids
+        warns = may_warn and self.has_other_name and is_marked
+        return filed(mail, self.tap, places, warn=warns)
 
 
 @dataclass(slots=True)
@@ -159,9 +166,10 @@ class Enrolment:
         job.previous, job.contact_name = entry.category, entry.fn
 
     def _refuse_unsafe(self, job: Job) -> None:
+        """Where the contact or a group of it cannot be written, nothing of the sender is."""
         try:
-            if job.href is not None:
-                usable(self._cards.get(job.href), job.href)
+            for href in self._hrefs([job]):
+                usable(self._cards.get(href), href)
         except SenderFailed as error:
             job.error = error
 
@@ -192,7 +200,7 @@ class Enrolment:
         chain = self._config.triage.chain(job.category) if job.category else ()
         demands = self._managed_groups(each.contact_group for each in chain)
         provenance = self._contacts.book.group(self._config.mailroom.provenance_group)
-        if provenance and (job.category is None or job.provenance is not Provenance.NONE):
+        if provenance:
             is_wanted = job.category is not None and job.provenance is Provenance.CREATED
             demands.append((provenance, is_wanted))
         for group, is_wanted in demands:

@@ -16,7 +16,7 @@ from mailroom.engine.loop import Loop, both, give_way
 from mailroom.errors import SenderFailed, TransientError
 from mailroom.rules.config import Config
 from mailroom.rules.places import Places
-from mailroom.rules.triage import Conflict, Label, Patch, Verdicts, filed, marked
+from mailroom.rules.triage import Conflict, Label, Patch, Verdicts, marked
 from mailroom.wire.jmap import Mail, MethodError
 from mailroom.work.contacts import ContactsConversation
 from mailroom.work.enrol import Job
@@ -71,7 +71,7 @@ class Poller:
     ) -> None:
         self.surveyor = Surveyor(loop, config, mail, contacts)
         self._loop = loop
-        self._config = config
+        self._may_warn = config.mailroom.warnings_enabled
         self._mail = mail
         self._log = log
 
@@ -121,7 +121,7 @@ class Poller:
         for job in jobs:
             for mail in job.waiting if job.error is None else ():
                 await give_way(self._loop)
-                if patch := self._filed(mail, job, places):
+                if patch := job.patch(mail, places, may_warn=self._may_warn):
                     patches[mail.id], owners[mail.id] = patch, job
                     job.filed += 1
         if patches:
@@ -132,16 +132,9 @@ class Poller:
         patches: dict[str, Patch] = {}
         for job in done:
             for mail in job.tap.mails:
-                patches[mail.id] = self._filed(mail, job, places)
+                patches[mail.id] = job.patch(mail, places, may_warn=self._may_warn)
             job.filed += len(job.tap.mails)
         return patches
-
-    def _filed(self, mail: Mail, job: Job, places: Places) -> Patch:
-        """The mail's patch. A warning is for the mail that was tapped; one that is there stays
-        for as long as the name is another."""
-        warns = job.has_other_name and self._config.mailroom.warnings_enabled
-        is_marked = mail.id in job.tap.mail_ids or places.warning in mail.mailbox_ids
-        return filed(mail, job.tap, places, warn=warns and is_marked)
 
     def _report_marks(
         self, done: Iterable[Job], verdicts: Verdicts, marks: Mapping[str, Patch], places: Places

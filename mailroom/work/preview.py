@@ -3,13 +3,13 @@
 Made from a survey, which reads and writes nothing.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mailroom.rules.config import Config
 from mailroom.rules.note import Provenance
 from mailroom.rules.places import Places
-from mailroom.rules.triage import Tap, filed, marked
+from mailroom.rules.triage import Patch, Tap, marked
 from mailroom.wire.jmap import Mail
 from mailroom.work.enrol import Job
 from mailroom.work.survey import Survey
@@ -51,9 +51,7 @@ class _Preview:
         for conflict in verdicts.conflicts:
             labels = " and ".join(sorted(self._names[label] for label in conflict.label_ids))
             reason = f"one sender with {labels}: take one of them off"
-            yield from self._marked(
-                conflict.mails, f"one sender with {labels}: take one of them off"
-            )
+            yield from self._marked(conflict.mails, reason)
         yield from self._marked(verdicts.unusable, "From has no address that a contact could carry")
         yield from self._marked(verdicts.own, "your own mail is not triaged")
         yield from self._marked(verdicts.settled, "the reason for the error label is gone")
@@ -66,6 +64,7 @@ class _Preview:
                 f"{name} {'on' if patch[path] else 'off'}"
                 for label_id, name in self._names.items()
                 if (path := f"mailboxIds/{label_id}") in patch
+                and bool(patch[path]) is not (label_id in mail.mailbox_ids)
             ]
             yield from self._rows([mail], "; ".join(changes) or "nothing", reason)
 
@@ -74,9 +73,12 @@ class _Preview:
             return "wait for the next poll", "another address of the same contact comes first"
         if job.error is not None:
             return "nothing; the label stays", str(job.error)
-        places = self._survey.places
-        count = len(tap.mails) + sum(bool(filed(mail, tap, places)) for mail in job.waiting)
-        parts = [*self._contact_steps(job), self._mail_step(tap, count)]
+        places, marks = self._survey.places, self._config.mailroom
+        mails = (*tap.mails, *job.waiting)
+        found = (job.patch(mail, places, may_warn=marks.warnings_enabled) for mail in mails)
+        parts = [*self._contact_steps(job), self._mail_step(tap, [each for each in found if each])]
+        if job.has_other_name and marks.warnings_enabled:
+            parts.append(f"{marks.label_warning} on")
         reason = self._reason(tap, job)
         if tap.sender in self._failing:
             reason += f"; the service holds this sender back: {self._failing[tap.sender]}"
@@ -98,12 +100,14 @@ class _Preview:
         if job.category is None and job.href is not None:
             yield "delete the contact if nobody edited it, else take the note out"
 
-    def _mail_step(self, tap: Tap, count: int) -> str:
-        mails = "1 mail" if count == 1 else f"{count} mails"
+    def _mail_step(self, tap: Tap, patches: Sequence[Patch]) -> str:
+        mails = "1 mail" if len(patches) == 1 else f"{len(patches)} mails"
         if tap.category is None:
             return f"{mails} back to {self._config.triage.screener_mailbox}"
         chain = self._config.triage.chain(tap.category)
-        return f"file {mails} into {_listed(each.destination_mailbox for each in chain)}"
+        new = sum(f"mailboxIds/{self._survey.places.inbox}" in patch for patch in patches)
+        and_inbox = f", {new} of them into Inbox too" if new else ""
+        return f"file {mails} into {_listed(each.destination_mailbox for each in chain)}{and_inbox}"
 
     def _reason(self, tap: Tap, job: Job) -> str:
         label = self._names[tap.label_id]

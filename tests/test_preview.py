@@ -1,0 +1,124 @@
+"""``triage --dry-run`` says what the next poll then does, and does nothing itself."""
+
+import random
+import re
+from collections.abc import Iterable
+
+import pytest
+
+from mailroom.engine.credentials import Basic, Logins
+from mailroom.engine.journal import Level, Log
+from mailroom.rules.health import Totals
+from mailroom.sandbox import CYRUS_3_10, SMALL_LIMITS
+from mailroom.work.conversations import Conversations, converse
+from mailroom.work.poll import Outcome, Poller
+from mailroom.work.preview import Row, preview
+from mailroom.work.survey import Surveyor
+from tests.rules.life import GROUPS, LABELS, Life, Step, address_of, at_random
+from tests.world import World
+
+BOB = "Bob <bob@example.org>"
+_GROUPS = sorted({*GROUPS, "Person", "Paper Trail"})
+
+
+def talks(world: World) -> Conversations:
+    """Those of a process that knows nothing yet."""
+    who = Basic("alice", "secret")
+    return converse(world.loop, world.new_http(), world.config, Logins(who, who), Totals())
+
+
+def rows_of(world: World) -> list[Row]:
+    own = talks(world)
+    surveyor = Surveyor(world.loop, world.config, own.mail, own.contacts)
+    task = world.loop.spawn(surveyor.survey(), "survey")
+    world.run_until(lambda: task.done)
+    return preview(task.result(), world.config, {})
+
+
+def poll(world: World) -> Outcome:
+    own, log = talks(world), Log(lambda *_: True, Level.DEBUG)
+    task = world.loop.spawn(
+        Poller(world.loop, world.config, own.mail, own.contacts, log).poll(), "poll"
+    )
+    world.run_until(lambda: task.done)
+    return task.result()
+
+
+class Picture:
+    """What there is: mailboxes by mail, members by group, contacts."""
+
+    def __init__(self, life: Life) -> None:
+        self.mails = {mail: life.sandbox.mailboxes_of(mail) for mail in life.mails}
+        self.groups = {name: life.sandbox.group_members(name) for name in _GROUPS}
+        self.hrefs = life.contacts().keys()
+        self.all = life.sandbox.cards()
+
+
+def check(life: Life) -> None:
+    """Compare what is said with what is done."""
+    before = Picture(life)
+    rows = {row.mail_id: row for row in rows_of(life.world)}
+    assert Picture(life).all == before.all
+    assert Picture(life).mails == before.mails
+    assert rows.keys() == {mail for mail in life.mails if _is_told(life, before.mails[mail], mail)}
+    outcome, after = poll(life.world), Picture(life)
+    _check_mails(rows, outcome, before, after)
+    actions = {row.sender.lower(): row.action for row in rows.values()}.values()
+    made = sum("create the contact" in action for action in actions)
+    assert made == len(after.hrefs - before.hrefs)
+    for name in _GROUPS:
+        was, now = before.groups[name], after.groups[name]
+        assert _moves(actions, "into the group ", name) == len(now - was), (name, rows)
+        assert _moves(actions, "out of the group ", name) == len(was - now), (name, rows)
+
+
+def _is_told(life: Life, places: set[str], mail: str) -> bool:
+    """What is labelled; and an error label, where it may have lost its reason."""
+    return bool(places.intersection(LABELS)) or (
+        "@MailroomError" in places and address_of(life.mails[mail]) is not None
+    )
+
+
+def _check_mails(rows: dict[str, Row], outcome: Outcome, before: Picture, after: Picture) -> None:
+    """Of a triage the number of mails is told, of other mail the labels that go on and off."""
+    triaged = {each.sender: each for each in outcome.triaged}
+    for mail, row in rows.items():
+        said = {name for name, _ in re.findall(r"(@\w+) (on|off)", row.action)}
+        if done := triaged.get(row.sender.lower()):
+            assert re.findall(r"(\d+) mails?\b", row.action)[0] == str(done.filed), (row, done)
+        else:
+            changed = before.mails[mail] ^ after.mails[mail]
+            assert changed - {"Screener"} == said, (row, before.mails[mail])
+    assert triaged.keys() <= {row.sender.lower() for row in rows.values()}
+
+
+def _moves(actions: Iterable[str], what: str, group: str) -> int:
+    parts = [part for action in actions for part in action.split("; ") if part.startswith(what)]
+    return sum(group in part.removeprefix(what).split(" and ") for part in parts)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_what_is_said_is_done(seed: int) -> None:
+    chance = random.Random(seed)
+    life = Life((CYRUS_3_10, SMALL_LIMITS)[seed % 2])
+    life.world.start()
+    steps = [step for step in at_random(chance.randint, 8) if step.verb != "rename"]
+    life.act(steps)
+    life.world.run_for(20.0)
+    life.world.account.close()
+    life.act([Step("label", chance.randint(0, 99), chance.randint(0, 99)) for _ in range(4)])
+    check(life)
+
+
+def test_a_group_that_cannot_be_written_fails_its_senders_before_anything_is_done() -> None:
+    world = World()
+    href, text = next((h, t) for h, t in world.sandbox.cards().items() if "FN:Feed" in t)
+    world.sandbox.put_card(text.replace("VERSION:3.0", "VERSION:2.1"), href.rpartition("/")[2])
+    mails = world.deliver(BOB, count=2)
+    world.tap(mails[0], "@ToFeed")
+    (row,) = rows_of(world)
+    assert row.action == "nothing; the label stays"
+    assert "2.1" in row.reason
+    world.start().settle()
+    assert world.sandbox.mails_in("Screener") == set(mails)
+    assert not [card for card in world.sandbox.cards().values() if "bob@example.org" in card]
