@@ -2,6 +2,9 @@
 
 import gc
 import io
+import os
+import pty
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -334,6 +337,24 @@ def test_without_a_terminal_and_without_yes_it_is_refused(
     before = mails(shell.site)
     assert shell.run("reset", "--apply", "--socket", str(shell.socket)) == 1
     assert "add --yes" in capsys.readouterr().err
+    assert mails(shell.site) == before
+
+
+@pytest.mark.sandbox
+@pytest.mark.parametrize("typed", [b"\n", b"n\n", b"\x04"], ids=["Enter", "n", "Ctrl+D"])
+def test_whoever_does_not_say_yes_means_no(
+    shell: Shell,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    typed: bytes,
+) -> None:
+    before = mails(shell.site)
+    keyboard, terminal = pty.openpty()
+    with os.fdopen(terminal) as standard_input, os.fdopen(keyboard, "wb", 0) as keys:
+        monkeypatch.setattr(sys, "stdin", standard_input)
+        keys.write(typed)
+        assert shell.run("reset", "--apply", "--socket", str(shell.socket)) == 1
+    assert capsys.readouterr().out.endswith("Nothing was changed.\n")
     assert mails(shell.site) == before
 
 

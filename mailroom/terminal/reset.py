@@ -76,7 +76,11 @@ def _refuse_beside_a_service(sockets: Iterable[Path], config: Config) -> None:
 def _confirmed() -> bool:
     if not sys.stdin.isatty():
         raise MailroomError("reset --apply asks before it begins: without a terminal, add --yes")
-    return input("Undo all this? [y/N] ").strip().lower() in ("y", "yes")
+    try:
+        return input("Undo all this? [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:  # Ctrl+D
+        sys.stdout.write("\n")
+        return False
 
 
 @contextmanager
