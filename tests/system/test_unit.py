@@ -126,6 +126,8 @@ def test_what_trying_again_does_not_mend_stays_down_however_often_it_is_asked(
     assert running.show("ExecMainStatus") == code
     assert REFUSED[code] in running.host.run("systemctl", "status", SERVICE, check=False).stdout
     said = [entry["MESSAGE"] for entry in running.host.journal(SERVICE)[starts:]]
+    # The start has failed, it was not cancelled by the socket's going: so says systemctl as well.
+    assert any(message.startswith("Failed to start ") for message in said)
     begun = [message for message in said if message.startswith("Starting ")]
     claims.at_most(1, len(begun), running.release, f"exit {code}, asked on and on", "start")
 
