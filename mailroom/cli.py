@@ -3,6 +3,7 @@
 import argparse
 import errno
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ from mailroom import __version__
 from mailroom.errors import (
     EXIT_CONFIGURATION,
     EXIT_CREDENTIALS,
+    EXIT_USAGE,
     ConfigurationError,
     CredentialsRefused,
     MailroomError,
@@ -27,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code (0; 1; 2 usage; 70, 77, 78 as documented)."""
     _open_standard_streams()
     try:
-        options = _parser().parse_args(arguments)
+        options = _parse(arguments)
         command: Callable[[argparse.Namespace], int] = options.command
         code = command(options)
         sys.stdout.flush()
@@ -72,12 +74,27 @@ def _complain(message: str) -> None:
     sys.stderr.write(f"mailroom: {message}\n")
 
 
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """What is asked for; wrong use ends the process, as with all that argparse finds."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.name is None:
+        parser.print_help(sys.stderr)
+        parser.exit(EXIT_USAGE)
+    if options.name == "check" and options.within is not None and not options.live:
+        parser.error("--within is for check --live")
+    return options
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mailroom",
         description="Screen mail: one label on one mail files its sender for good.",
     )
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    parser.add_argument(
+        "--version", action="version", version=f"mailroom {__version__}", help="print the version"
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="name")
 
     def add(name: str, command: Callable[[argparse.Namespace], int], summary: str) -> _Command:
         sub = commands.add_parser(name, help=summary, description=summary)
@@ -90,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--live", action="store_true", help="and try it with a test mail, timed")
     check.add_argument(
         "--within",
-        type=float,
+        type=_seconds,
         metavar="SECONDS",
         help="with --live: fail if label to done takes longer",
     )
@@ -111,8 +128,9 @@ def _parser() -> argparse.ArgumentParser:
     for sub in (run, check, config, triage, setup, reset):
         sub.add_argument("--config", metavar="FILE", help="the configuration file")
     status = add("status", _status, "show how the running service is")
-    status.add_argument("--json", action="store_true", help="print the answer of /status as it is")
-    status.add_argument(
+    shape = status.add_mutually_exclusive_group()
+    shape.add_argument("--json", action="store_true", help="print the answer of /status as it is")
+    shape.add_argument(
         "--watch", action="store_true", help="then a line per poll that happens and per triage"
     )
     poll = add("poll", _poll, "make the running service poll now")
@@ -125,6 +143,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 _Command = argparse.ArgumentParser
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+    return seconds
 
 
 def _run(options: argparse.Namespace) -> int:

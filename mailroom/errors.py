@@ -7,6 +7,7 @@ where they are handled.
 
 from collections.abc import Sequence
 
+EXIT_USAGE = 2  # argparse's
 EXIT_BUG = 70
 EXIT_CREDENTIALS = 77
 EXIT_CONFIGURATION = 78

@@ -52,15 +52,38 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
     assert f"usage: mailroom {command}" in capsys.readouterr().out
 
 
-def test_the_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("arguments", [["--help"], []])
+def test_the_help_names_every_command(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit):
-        main(["--help"])
-    shown = capsys.readouterr().out
+        main(arguments)
+    shown = "".join(capsys.readouterr())
     assert all(command in shown for command in COMMANDS)
 
 
+def test_the_version_is_told_by_either_name(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    assert main(["version"]) == 0
+    assert capsys.readouterr().out == shown
+
+
 @pytest.mark.parametrize(
-    "arguments", [[], ["nonsense"], ["run", "--nonsense"], ["triage"], ["poll", "now"]]
+    "arguments",
+    [
+        [],
+        ["nonsense"],
+        ["run", "--nonsense"],
+        ["triage"],
+        ["poll", "now"],
+        ["status", "--json", "--watch"],
+        ["check", "--within", "3"],
+        ["check", "--live", "--within", "nan"],
+        ["check", "--live", "--within", "soon"],
+    ],
 )
 def test_wrong_use_ends_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:

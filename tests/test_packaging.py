@@ -74,7 +74,7 @@ def test_bash_completes_the_options_of_each_command(command: str) -> None:
 
 
 def test_bash_completes_the_commands() -> None:
-    assert bash_offers("mailroom", "") == {*options(), "--help"}
+    assert bash_offers("mailroom", "") == {*options(), "--help", "--version"}
     assert bash_offers("mailroom", "st") == {"status"}
 
 
