@@ -274,6 +274,10 @@ def test_label_values_come_through_whatever_they_contain(category: str) -> None:
         ),
         (SNAPSHOTS["starting"], "push connecting; no sender triaged since start"),
         (
+            never_polled(0, phase=Phase.STARTING, push=PushView(PushStatus.DISCONNECTED)),
+            "push connecting; no sender triaged since start",
+        ),
+        (
             SNAPSHOTS["no push"],
             "no push here, polling every 60 s; last poll 12:04:56 (push);"
             " no sender triaged since start",

@@ -56,7 +56,8 @@ def _push_in_line(snapshot: Snapshot) -> str:
     push = snapshot.push
     if push.status is PushStatus.CONNECTED:
         return "push connected"
-    if push.status is PushStatus.CONNECTING and push.reconnect_count == 0:
+    is_first_try = snapshot.phase is Phase.STARTING and push.error is None
+    if is_first_try or (push.status is PushStatus.CONNECTING and push.reconnect_count == 0):
         return "push connecting"
     state = "no push here" if push.status is PushStatus.UNAVAILABLE else "push down"
     return f"{state}, polling every {snapshot.poll_interval:g} s"
