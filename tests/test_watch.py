@@ -55,8 +55,11 @@ def test_of_another_process_everything_is_news() -> None:
     assert told(before, after) == [f"[bold]started[/], pid {after['pid']}", "poll (startup)"]
 
 
-@pytest.mark.parametrize(("known", "untold"), [(0, 30), (10, 20), (29, 1)])
-def test_triages_that_the_service_no_longer_lists_are_counted(known: int, untold: int) -> None:
+@pytest.mark.parametrize(
+    ("known", "untold"),
+    [(0, "30 more senders"), (10, "20 more senders"), (29, "1 more sender")],
+)
+def test_triages_that_the_service_no_longer_lists_are_counted(known: int, untold: str) -> None:
     world = World().start()
     at = datetime.fromtimestamp(0).astimezone().isoformat()
     entry = {"at": at, "sender": "a@b.org", "category": "Feed", "previous": None, "filed": 2}
@@ -67,5 +70,5 @@ def test_triages_that_the_service_no_longer_lists_are_counted(known: int, untold
 
     before = listing(known) if known else listing()
     assert told(before, listing(31)) == [
-        f"{untold} more senders triaged", "a@b.org → Feed, 2 mails (push)"
+        f"{untold} triaged", "a@b.org → Feed, 2 mails (push)"
     ]  # fmt: skip

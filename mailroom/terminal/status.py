@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from rich.console import Console
 
 from mailroom.errors import MailroomError
-from mailroom.terminal.screen import Document, clock_face, plain, span
+from mailroom.terminal.screen import Document, clock_face, count, plain, span
 
 _WATCH_SECONDS = 0.2
 
@@ -61,7 +61,7 @@ def news(before: Document, now: Document) -> Iterator[str]:
         yield f"{clock_face(now['started_at'])}  [bold]started[/], pid {now['pid']}"
     fresh = [triage for triage in now["recent_triages"] if triage["number"] > known]
     if fresh and (untold := fresh[0]["number"] - known - 1):
-        yield f"{clock_face(fresh[0]['at'])}  {untold} more senders triaged"
+        yield f"{clock_face(fresh[0]['at'])}  {count(untold, 'more sender')} triaged"
     yield from map(_triage, fresh)
     yield from _polls(now, polls, now["totals"]["polls_failed"] - failed)
 
@@ -109,14 +109,13 @@ def _status_rows(document: Document) -> list[tuple[str, str]]:
         ("health", health),
         ("push", stream),
         ("polls", f"{document['poll_count']}, last {last}{due}"),
-        ("triaged", f"{triaged} senders, {totals['mails_filed']} mails filed"),
+        ("triaged", f"{count(triaged, 'sender')}, {count(totals['mails_filed'], 'mail')} filed"),
     ]  # fmt: skip
 
 
 def _triage(triage: Document) -> str:
     was = f" (was {plain(triage['previous'])})" if triage["previous"] else ""
-    mails = "1 mail" if triage["filed"] == 1 else f"{triage['filed']} mails"
     return (
         f"{clock_face(triage['at'])}  {plain(triage['sender'])} → {plain(triage['category'])}"
-        f"{was}, {mails} ({triage['trigger']})"
+        f"{was}, {count(triage['filed'], 'mail')} ({triage['trigger']})"
     )
