@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 
-from tests.chaos import cards, clients, crash, endurance, faults, lives, mails, streams
+from tests.chaos import cards, clients, crash, endurance, faults, hour, lives, mails, streams
 from tests.chaos.commands import COMMANDS
 from tests.chaos.table import Case, Row
+from tests.system import prepare
 
 _MINUTE = ("requests in a minute", 60)
 _MEMORY = ("MiB more at the peak", 5)
+_GROWTH = ("MiB more in the end", 1)
 
 
 def _jobs() -> Iterator[Case]:
@@ -35,8 +37,14 @@ ROWS: Mapping[str, Row] = {
             "endurance",
             "a month: dropped streams, nights asleep, wrong clocks, lost tokens",
             endurance.cases,
-            "MiB more in the end",
-            1,
+            *_GROWTH,
+        ),
+        Row(
+            "hour",
+            "an hour under systemd and load, Cyrus cut off every 10 s",
+            hour.cases,
+            *_GROWTH,
+            prepare.obstacle,
         ),
     )
 }

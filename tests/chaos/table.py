@@ -18,26 +18,33 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A promise: how it is tried, what is measured, and the most that this may be."""
+    """A promise: how it is tried, what is measured, and the most that this may be.
+
+    ``obstacle`` says why that cannot be tried here, None where it can.
+    """
 
     name: str
     done: str
     cases: Callable[[], Iterable[Case]]
     unit: str = "differences"
     limit: float = 0.0
+    obstacle: Callable[[], str | None] = lambda: None
 
 
 @dataclass(slots=True)
 class Result:
-    """How a row went."""
+    """How a row went; or what was in its way."""
 
     row: Row
+    obstacle: str | None = None
     count: int = 0
     worst: float = 0.0
     seconds: float = 0.0
     failures: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
+        if self.obstacle:
+            return f"{self.row.name:<11} {self.row.done:<66}     -  not run: {self.obstacle}"
         verdict = f"{len(self.failures)} FAILED" if self.failures else "kept"
         measured = f"{self.worst:.4g} {self.row.unit} (at most {self.row.limit:g})"
         return (
