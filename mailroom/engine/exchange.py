@@ -171,9 +171,9 @@ class Exchange:
 
     def _explain(self, number: int, message: str) -> str:
         advice = _ADVICE.get(number)
-        is_refused = number == pycurl.E_SSL_CACERT
-        if is_refused and self.curl.getinfo(pycurl.SSL_VERIFYRESULT) in _CHAIN_IS_GOOD:
-            advice = "its certificate is that of another host"
+        if number == pycurl.E_SSL_CACERT:
+            verdict = self.curl.getinfo(pycurl.SSL_VERIFYRESULT)
+            advice = _VERDICTS.get(verdict, advice)
         return (
             f"{advice} ({message})"
             if advice and message
@@ -316,8 +316,17 @@ _ADVICE = {
     pycurl.E_SSL_CACERT_BADFILE: "tls.ca_file cannot be read",
 }
 
-# Nothing said against the chain (GnuTLS), or nothing in particular (OpenSSL).
-_CHAIN_IS_GOOD = (0, 1)
+_ANOTHER_HOST = "its certificate is that of another host"
+_EXPIRED = "its certificate has expired (or this machine's clock is wrong)"
+
+# What was found of the certificate, if the authority is not to blame.
+_VERDICTS = {
+    # Nothing is said against the chain: by GnuTLS, and (in particular) by OpenSSL.
+    0: _ANOTHER_HOST,
+    1: _ANOTHER_HOST,
+    10: _EXPIRED,  # X509_V_ERR_CERT_HAS_EXPIRED
+    1 << 10 | 1 << 1: _EXPIRED,  # GNUTLS_CERT_EXPIRED | GNUTLS_CERT_INVALID
+}
 
 # The URL is none, or not one of HTTP's; or the answer is none of HTTP's.
 _NOT_HTTP = (pycurl.E_URL_MALFORMAT, pycurl.E_UNSUPPORTED_PROTOCOL)
