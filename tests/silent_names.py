@@ -24,7 +24,7 @@ from tests.peer import Peer, always, answer
 _FACTOR = 10.0
 _TICK_SECONDS = 0.05
 # One attempt after the other: glibc gives up after 2 s, when the exchange has been given up.
-_RESOLV_CONF = "nameserver 127.0.0.1\noptions timeout:1 attempts:2 single-request\n"
+_OPTIONS = "timeout:1 attempts:2 single-request"
 
 
 class FastClock:
@@ -77,8 +77,8 @@ class Scene:
 
 def main() -> None:
     """``silent``: the name server never answers; ``late``: it does when everybody has gone."""
-    _bring_loopback_up()
-    _use_name_server_of_ours()
+    bring_loopback_up()
+    use_name_server_of_ours(_OPTIONS)
     scene = Scene()
     with NameServer(scene.loop) as names, Peer(scene.loop, always(answer(b"alive"))) as peer:
         lost = f"http://mail.example:{peer.port}/lost"
@@ -143,7 +143,7 @@ class NameServer:
         self._socket.sendto(question[:2] + b"\x81\x80" + counts + query + record, asker)
 
 
-def _bring_loopback_up() -> None:
+def bring_loopback_up() -> None:
     siocgifflags, siocsifflags, iff_up = 0x8913, 0x8914, 1
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         request = struct.pack("16sh", b"lo", 0)
@@ -151,9 +151,10 @@ def _bring_loopback_up() -> None:
         ioctl(any_socket, siocsifflags, struct.pack("16sh", b"lo", flags | iff_up))
 
 
-def _use_name_server_of_ours() -> None:
+def use_name_server_of_ours(options: str) -> None:
+    """With the ``options`` of resolv.conf(5)."""
     with tempfile.NamedTemporaryFile("w") as ours:
-        ours.write(_RESOLV_CONF)
+        ours.write(f"nameserver 127.0.0.1\noptions {options}\n")
         ours.flush()
         subprocess.run(["mount", "--bind", ours.name, "/etc/resolv.conf"], check=True)
 

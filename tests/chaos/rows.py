@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from tests.chaos import cards, clients, crash, endurance, faults, hour, lives, mails, streams
+from tests.chaos import cards, clients, crash, endurance, faults, hour, lives, mails, paths, streams
 from tests.chaos.commands import COMMANDS
 from tests.chaos.table import Case, Row
 from tests.system import prepare
@@ -29,6 +29,13 @@ ROWS: Mapping[str, Row] = {
         Row("fault", "every fault at every request, once and for 5 min", faults.cases, *_MINUTE),
         Row("random", "a third of the requests fails, for 5 min", faults.random_cases, *_MINUTE),
         Row("life", "a user's doings at random, also in the middle of triages", lives.cases),
+        Row(
+            "path",
+            "refused, certificates, names: at the start and at work",
+            paths.cases,
+            *_MINUTE,
+            paths.obstacle,
+        ),
         Row("stream", "hostile event streams for 2 min, and a tap", streams.cases, *_MEMORY),
         Row("mail", "hostile names, addresses and From headers, triaged twice", mails.cases),
         Row("card", "triaged, triaged again, taken back; compared in bytes", cards.cases),
