@@ -140,8 +140,11 @@ def _answers(change: Callable[[list[Any]], list[Any]]) -> Spoil:
     return _json(lambda answer: {**answer, "methodResponses": change(answer["methodResponses"])})
 
 
-def _unwritten(report: Callable[[Mapping[str, Any]], list[Any]], *, is_half: bool = False) -> Spoil:
-    """Updates that do not take effect, or only every second one; ``report`` makes the answer
+_NONE, _ALL_BUT_ONE, _EVERY_SECOND = slice(0), slice(1, None), slice(1, None, 2)
+
+
+def _unwritten(report: Callable[[Mapping[str, Any]], list[Any]], written: slice = _NONE) -> Spoil:
+    """Updates that do not take effect, but for those ``written``; ``report`` makes the answer
     from the patches."""
 
     def steps(meeting: Meeting) -> Iterable[Step]:
@@ -149,7 +152,7 @@ def _unwritten(report: Callable[[Mapping[str, Any]], list[Any]], *, is_half: boo
         calls = {tag: arguments for name, arguments, tag in asked["methodCalls"] if name in _WRITES}
         patches = {tag: dict(arguments["update"]) for tag, arguments in calls.items()}
         for tag, arguments in calls.items():
-            arguments["update"] = dict(list(patches[tag].items())[1::2]) if is_half else {}
+            arguments["update"] = dict(list(patches[tag].items())[written])
         response = meeting.handled(json.dumps(asked).encode())
         answer = json.loads(response.body)
         answer["methodResponses"] = [
@@ -165,6 +168,12 @@ def _not_updated(patches: Mapping[str, Any]) -> list[Any]:
     refused = {mail_id: {"type": "forbidden", "description": "not now"} for mail_id in patches}
     states = {"accountId": "alice", "oldState": "1", "newState": "1"}
     return ["Email/set", {**states, "updated": {}, "notUpdated": refused}]
+
+
+def _one_not_updated(patches: Mapping[str, Any]) -> list[Any]:
+    first, *others = patches
+    name, answer = _not_updated({first: None})
+    return [name, {**answer, "updated": dict.fromkeys(others)}]
 
 
 def _error(kind: str) -> Callable[[Mapping[str, Any]], list[Any]]:
@@ -214,7 +223,8 @@ JSON = (
         is_api,
     ),
     Fault("notUpdated", _unwritten(_not_updated), is_write),
-    Fault("serverPartialFail", _unwritten(_error("serverPartialFail"), is_half=True), is_write),
+    Fault("notUpdated of one mail", _unwritten(_one_not_updated, _ALL_BUT_ONE), is_write),
+    Fault("serverPartialFail", _unwritten(_error("serverPartialFail"), _EVERY_SECOND), is_write),
     Fault("stateMismatch", _unwritten(_error("stateMismatch")), is_write),
 )
 XML = (
