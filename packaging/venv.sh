@@ -1,5 +1,5 @@
 #!/bin/sh
-# Make .venv hold Mailroom and one set of extras of pyproject.toml: packaging/venv.sh sandbox|dev
+# Make .venv hold Mailroom and one set of extras of pyproject.toml: packaging/venv.sh sandbox|dev|fuzz
 # Quick when it is there already. Of Debian's packages at most python3-venv is missing: root gets it
 # by apt-get, everybody else is told.
 set -eu

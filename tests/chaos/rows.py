@@ -2,7 +2,19 @@
 
 from collections.abc import Iterator, Mapping
 
-from tests.chaos import cards, clients, crash, endurance, faults, hour, lives, mails, paths, streams
+from tests.chaos import (
+    cards,
+    clients,
+    crash,
+    endurance,
+    faults,
+    fuzz,
+    hour,
+    lives,
+    mails,
+    paths,
+    streams,
+)
 from tests.chaos.commands import COMMANDS
 from tests.chaos.table import Case, Row
 from tests.system import prepare
@@ -39,6 +51,12 @@ ROWS: Mapping[str, Row] = {
         Row("stream", "hostile event streams for 2 min, and a tap", streams.cases, *_MEMORY),
         Row("mail", "hostile names, addresses and From headers, triaged twice", mails.cases),
         Row("card", "triaged, triaged again, taken back; compared in bytes", cards.cases),
+        Row(
+            "fuzz",
+            "streams cut everywhere, cards, XML and JSON, guided by coverage",
+            fuzz.cases,
+            obstacle=fuzz.obstacle,
+        ),
         Row("client", "1,000 rude clients of the status socket", clients.cases, *_MEMORY),
         Row(
             "endurance",
