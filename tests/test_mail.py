@@ -507,3 +507,34 @@ def test_a_server_that_does_not_tell_them_is_not_asked_for_more() -> None:
     talk.sandbox.faults.clear()
     talk.sandbox.faults.add(Fault(call="Identity/get", answer=Answer(403, {}, b"not your scope")))
     assert talk.run(talk.mail.identities()) == set()
+
+
+# More mailboxes than a get may show (RFC 8620 §5.1)
+
+
+def test_mailboxes_beyond_the_limit_of_a_get_are_listed_page_by_page() -> None:
+    talk = Talk(SMALL_LIMITS)
+    for number in range(100):
+        talk.sandbox.create_mailbox(f"Folder {number}")
+    reading = talk.run(talk.mail.open([named(talk, "Screener")]))
+    names = [box.name for box in reading.mailboxes]
+    assert len(names) == len(set(names)) == 124
+    assert {"Screener", "Folder 0", "Folder 99"} <= set(names)
+    assert reading.states["Mailbox"] == talk.sandbox.mail_states()["Mailbox"]
+
+
+def test_they_are_listed_anew_only_when_they_have_changed() -> None:
+    talk = Talk(SMALL_LIMITS)
+    talk.run(talk.mail.open(()))
+    number = len(talk.requests)
+    talk.run(talk.mail.open(()))
+    assert talk.requests[number:] == ["POST /jmap/"]
+    talk.sandbox.rename_mailbox("Feed", "News")
+    reading = talk.run(talk.mail.open(()))
+    assert {"Feed", "News"} & {box.name for box in reading.mailboxes} == {"News"}
+
+
+def test_a_list_of_mailboxes_that_stays_too_large_is_an_error() -> None:
+    talk = Talk()
+    talk.sandbox.faults.add(Fault(call="Mailbox/get", method_error="requestTooLarge"))
+    assert "requestTooLarge" in talk.fails(MethodError, talk.mail.open(()))

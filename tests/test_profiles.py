@@ -11,6 +11,7 @@ from mailroom.sandbox import (
     FASTMAIL,
     LATE_PUSH,
     PROFILES,
+    SMALL_LIMITS,
     STALWART,
     TRUNCATED_SYNC,
     Fault,
@@ -76,7 +77,9 @@ def assert_quiet(world: World) -> None:
     assert world.named("poll_failed") == world.named("sender_failed") == []
     number = world.request_count
     act(world, world.account.poll_now)
-    assert len(world.requests_since(number)) <= 2
+    # Mailboxes that do not fit into one answer are listed anew, here on three pages.
+    most = 5 if world.sandbox.profile is SMALL_LIMITS else 2
+    assert len(world.requests_since(number)) <= most
 
 
 # The main job

@@ -1,4 +1,4 @@
-"""Mailbox/get and Mailbox/set (RFC 8621 §2)."""
+"""Mailbox/get, Mailbox/query and Mailbox/set (RFC 8621 §2)."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -67,8 +67,22 @@ class MailboxMethods(SetHandler):
         """Mailbox/get (RFC 8621 §2.1)."""
         args = checked(arguments, self._account_id, ids=list, properties=list)
         state = self._store.state
-        answer = get_objects(args, self._store.mailboxes, self._renderers)
+        limits = self._profile.limits
+        maximum = limits.max_objects_in_get if self._profile.limits_references else None
+        answer = get_objects(args, self._store.mailboxes, self._renderers, maximum)
         return {"accountId": self._account_id, "state": state, **answer}
+
+    def query(self, arguments: Arguments, calls: Calls) -> Arguments:
+        """Mailbox/query (RFC 8621 §2.3) for all, in the order in which they were made."""
+        args = checked(arguments, self._account_id, position=int, limit=int)
+        ids, position = list(self._store.mailboxes), args["position"] or 0
+        return {
+            "accountId": self._account_id,
+            "queryState": self._store.state,
+            "canCalculateChanges": False,
+            "position": min(position, len(ids)),
+            "ids": ids[position:][: args["limit"]],
+        }
 
     def set_(self, arguments: Arguments, calls: Calls) -> Arguments:
         """Mailbox/set (RFC 8621 §2.5)."""

@@ -34,7 +34,7 @@ class Profile:
 
     name: str
     limits: Limits = Limits()
-    #: True: the limit of Email/get counts for ids that come by a back-reference as well.
+    #: True: the limit of a get counts for ids that come by a back-reference, and for all, as well.
     limits_references: bool = False
     #: The status of what is too much at once or within a minute; 429 comes with Retry-After.
     crowded_status: Literal[400, 429] = 400

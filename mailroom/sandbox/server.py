@@ -277,6 +277,7 @@ class Sandbox(Account):
         return {
             "Core/echo": (CORE, lambda arguments, calls: arguments),
             "Mailbox/get": (MAIL, mailboxes.get),
+            "Mailbox/query": (MAIL, mailboxes.query),
             "Mailbox/set": (MAIL, mailboxes.set_),
             "Email/query": (MAIL, emails.query),
             "Email/get": (MAIL, emails.get),

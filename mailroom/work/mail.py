@@ -6,7 +6,7 @@ by back-reference, and further pages of all of them are asked for at once.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from mailroom.engine.loop import Loop, give_way, together
@@ -68,6 +68,8 @@ class MailConversation:
         self.call = self._api.call
         self.upload = self._api.upload
         self.download = self._api.download
+        # Of an account with more mailboxes than one answer may hold: all, and their state then.
+        self._listed: tuple[str, tuple[Mailbox, ...]] | None = None
 
     async def identities(self) -> frozenset[str]:
         """The addresses that the user sends from, lower-cased, where the server tells (RFC 8621
@@ -82,15 +84,21 @@ class MailConversation:
 
     async def open(self, filters: Sequence[Filter]) -> Reading:
         """Names of the mailboxes, states, then the mail that the filters match."""
-        pairs = [(number, query) for number, query in enumerate(filters)]
-        mailboxes = Call("Mailbox/get", {"ids": None, "properties": _MAILBOX_PROPERTIES}, "boxes")
-        reading, answers = await self._read([mailboxes], pairs, boxes_tag="boxes")
-        return Reading(
-            reading.sent_at,
-            reading.states,
-            reading.found,
-            jmap.read_mailboxes(answers["boxes"]),
-        )
+        pairs = list(enumerate(filters))
+        is_listed = self._listed is not None
+        get: jmap.Arguments = {"ids": [] if is_listed else None, "properties": _MAILBOX_PROPERTIES}
+        try:
+            reading, answers = await self._read([Call("Mailbox/get", get, "boxes")], pairs, "boxes")
+        except MethodError as error:
+            if error.type != "requestTooLarge" or is_listed:
+                raise
+            self._listed = ("", ())
+            return await self.open(filters)
+        if is_listed:
+            mailboxes = await self._all_mailboxes(reading.states["Mailbox"])
+        else:
+            mailboxes = jmap.read_mailboxes(answers["boxes"])
+        return replace(reading, mailboxes=mailboxes)
 
     async def close(
         self, patches: Mapping[str, Patch], query: Filter
@@ -148,6 +156,22 @@ class MailConversation:
         requests = [one(pairs) for pairs in portions]
         await together(self._loop, requests, limits.concurrent)
         return [found[number] for number in range(len(filters))]
+
+    async def _all_mailboxes(self, state: str) -> tuple[Mailbox, ...]:
+        """Page by page (RFC 8620 §5.1: a get of too many fails); anew when ``state`` is."""
+        if self._listed is None or self._listed[0] != state:
+            found: dict[str, Mailbox] = {}
+            while not found.keys() >= (more := await self._some_mailboxes(len(found))).keys():
+                found |= more
+            self._listed = (state, tuple(found.values()))
+        return self._listed[1]
+
+    async def _some_mailboxes(self, position: int) -> dict[str, Mailbox]:
+        limit = (await self.session()).limits.get
+        query = Call("Mailbox/query", {"position": position, "limit": limit}, "query")
+        get = {"#ids": query.ref("/ids"), "properties": _MAILBOX_PROPERTIES}
+        answers = await self.call([query, Call("Mailbox/get", get, "boxes")])
+        return {box.id: box for box in jmap.read_mailboxes(answers["boxes"])}
 
     async def _read(
         self, before: Sequence[Call], pairs: Sequence[tuple[int, Filter]], boxes_tag: str
