@@ -134,6 +134,26 @@ def test_the_book_is_found_from_the_host_alone(talk: Talk) -> None:
     assert len(talk.requests) == asked
 
 
+@pytest.mark.parametrize("status", [404, 405, 410])
+def test_without_a_well_known_address_discovery_starts_at_the_root(talk: Talk, status: int) -> None:
+    """RFC 6764 §6."""
+    talk.answers(Answer(status), path="/.well-known/carddav")
+    start = Answer(301, {"Location": "/dav/addressbooks"})
+    talk.sandbox.faults.add(Fault(method="PROPFIND", nth=2, answer=start))
+    assert talk.run(talk.contacts.url()) == ORIGIN + BOOK
+    assert talk.requests[:3] == [
+        "PROPFIND /.well-known/carddav", "PROPFIND /", "PROPFIND /dav/addressbooks",
+    ]  # fmt: skip
+
+
+def test_where_there_is_nothing_at_the_root_either_that_is_told(talk: Talk) -> None:
+    talk.answers(Answer(404), method="PROPFIND", times=None)
+    said = talk.fails(ProtocolError, talk.contacts.url())
+    assert said == (
+        f"PROPFIND {ORIGIN}/: the server answered 404, which makes no sense here: check carddav.url"
+    )
+
+
 @pytest.mark.parametrize(
     "path", ["/dav/addressbooks/", "/dav/addressbooks/user/alice/", BOOK, BOOK.rstrip("/")]
 )

@@ -8,6 +8,8 @@ from mailroom.wire import dav
 from mailroom.work.web import Web
 
 _MULTISTATUS = 207
+_WELL_KNOWN = "/.well-known/carddav"
+_NOTHING = (404, 405, 410)  # what web servers say where nobody has thought of it
 _ADVICE = "check carddav.url"
 
 
@@ -65,7 +67,11 @@ async def _propfind(
 ) -> tuple[str, tuple[dav.Resource, ...]]:
     """Where the answer came from, and at least one resource."""
     request = xml_request("PROPFIND", url, dav.propfind(properties), depth)
-    response = await web.send(request, accept=(_MULTISTATUS,), advice=_ADVICE)
+    accept = (_MULTISTATUS, *(_NOTHING if url.endswith(_WELL_KNOWN) else ()))
+    response = await web.send(request, accept, _ADVICE)
+    if response.status != _MULTISTATUS:
+        # RFC 6764 §6: then the server's root is where to begin.
+        return await _propfind(web, urljoin(url, "/"), properties, depth)
     resources = tuple(dav.Multistatus(response.body, without_query(response.url)))
     if not resources:
         raise ProtocolError(f"{request}: an empty answer: {_ADVICE}")
