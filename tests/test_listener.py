@@ -198,3 +198,26 @@ def test_events_of_other_accounts_cause_no_poll(world: World) -> None:
     feeds[0].write(change("mallory", "x"))
     world.settle()
     assert world.polls == polls
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_within_the_origin_is_followed(world: World, status: int) -> None:
+    answer = Response(status, {"Location": f"{STREAM}/?types=*&closeafter=no&ping=30"})
+    world.sandbox.faults.add(Fault(path=STREAM, times=1, answer=answer))
+    (mail,) = world.deliver("Bob <bob@example.org>")
+    world.start().settle()
+    assert world.healthz[1]["eventsource"]["connected"]
+    assert not world.named("eventsource_disconnected")
+    world.tap(mail, "@ToFeed")
+    world.run_for(1.0)
+    assert world.history.last_poll is not None
+    assert world.history.last_poll.trigger == "push"
+
+
+def test_a_redirect_of_the_stream_elsewhere_is_not_followed(world: World, streams: Streams) -> None:
+    answer = Response(307, {"Location": "https://elsewhere.example/events"})
+    world.sandbox.faults.add(Fault(path=STREAM, answer=answer))
+    world.start().run_for(60.0)
+    assert {request.path for request in streams.requests} == {STREAM + "/"}
+    error = world.healthz[1]["eventsource"]["error"]
+    assert "redirected to another origin, https://elsewhere.example/events" in error

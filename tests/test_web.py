@@ -204,7 +204,7 @@ def test_only_trusted_origins_get_the_credentials(talk: Talk, url: str) -> None:
     assert "may not have the credentials" in said
     assert talk.requests == []
     with pytest.raises(ProtocolError):
-        talk.run(talk.web.stream(Request("GET", url)))
+        talk.run(talk.web.stream(Request("GET", url), talk.loop.now()))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mailroom.engine.exchange import Request
-from mailroom.engine.loop import DeadlinePassed, Loop, within
+from mailroom.engine.loop import DeadlinePassed, Loop
 from mailroom.errors import CredentialsRefused, LastingTrouble, MailroomError, TransientError
 from mailroom.rules.config import Config
 from mailroom.rules.places import find_places, require_groups
@@ -74,13 +74,11 @@ class Check:
         url = event_source_url(session.event_source_template, session.url)
         self._talks.web.trust(url)
         request = Request("GET", url, {"Accept": "text/event-stream"})
-        stream = await self._talks.web.stream(request)
         try:
-            head = await within(self._loop, stream.head, self._loop.now() + _PUSH_SECONDS)
+            stream, head = await self._talks.web.stream(request, self._loop.now() + _PUSH_SECONDS)
         except DeadlinePassed:
             return f"no answer within {_PUSH_SECONDS:.0f} s: mailroom polls every {interval}"
-        finally:
-            stream.close()
+        stream.close()
         if head.status == _OK:
             return "the event stream opens"
         return f"not offered here ({head.status}): mailroom polls every {interval}"

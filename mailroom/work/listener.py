@@ -75,9 +75,10 @@ class Listener:
         headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
         if self._push.last_event_id:
             headers["Last-Event-ID"] = self._push.last_event_id
-        stream = await self._web.stream(Request("GET", self.url, headers))
+        assert self._push.deadline is not None
+        request = Request("GET", self.url, headers)
+        stream, head = await self._web.stream(request, self._push.deadline)
         try:
-            head = await self._in_time(stream.head)
             if _is_event_stream(head):
                 await self._read(stream, session.account_id)
             else:

@@ -6,13 +6,14 @@ never over ``http:`` but to this machine. A redirect is followed within its orig
 
 import re
 from collections.abc import Callable, Collection, Coroutine
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC
 from typing import Any
 from urllib.parse import urljoin
 
 from mailroom.engine.exchange import Request, Response, without_query
-from mailroom.engine.loop import Loop
+from mailroom.engine.loop import Loop, within
 from mailroom.engine.transfer import Http, Stream
 from mailroom.errors import (
     CredentialsRefused,
@@ -84,9 +85,19 @@ class Web:
             request = self._redirected(request, response)
         raise ProtocolError(f"{request}: more than {_MAX_REDIRECTS} redirects")
 
-    async def stream(self, request: Request) -> Stream:
-        """Open a stream with the account's credentials."""
-        return self._http.stream(await self._authorized(request))
+    async def stream(self, request: Request, deadline: float) -> tuple[Stream, Response]:
+        """Open a stream with the account's credentials; it and the head of its answer. Raises
+        DeadlinePassed where there is none by that instant, and what :meth:`send` does."""
+        for _ in range(_MAX_REDIRECTS + 1):
+            with ExitStack() as otherwise:
+                stream = self._http.stream(await self._authorized(request))
+                otherwise.callback(stream.close)
+                head = await within(self._loop, stream.head, deadline)
+                if head.status not in _REDIRECTS:
+                    otherwise.pop_all()
+                    return stream, head
+                request = self._redirected(request, head)
+        raise ProtocolError(f"{request}: more than {_MAX_REDIRECTS} redirects")
 
     def refusal(self, request: Request, response: Response, advice: str = "") -> MailroomError:
         """The error that an unwelcome status stands for."""
