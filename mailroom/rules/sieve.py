@@ -132,7 +132,7 @@ def instructions(config: Config) -> Iterator[str]:
 
     There a rule adds its own label, and the rules of a chain together what its mail needs.
     """
-    yield "This server has no interface for rules: make them once by hand, in this order."
+    yield "Make them once by hand, in this order."
     yield "(Fastmail: Settings, Filters & Rules, Rules, Create rule)"
     made = rules(config)
     for number, rule in enumerate(made, 1):

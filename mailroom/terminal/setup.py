@@ -48,7 +48,7 @@ def _show_rules(console: Console, desk: Desk, *, apply: bool) -> int:
     try:
         routed = desk.run(routing.apply() if apply else routing.plan())
     except NoSieve as error:
-        console.print(f"{plain(error)}.")
+        console.print(f"Routing rules: {plain(error)}.")
         for line in instructions(desk.config):
             console.print(plain(line))
         return 0
