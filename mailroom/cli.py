@@ -168,9 +168,14 @@ def _run(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     from mailroom.terminal.check import show_check  # noqa: PLC0415 - brings rich
 
-    code = show_check(options.config, os.environ, rules=options.rules)
-    if not options.live:
-        return code
+    show_check(options.config, os.environ, rules=options.rules)
+    code = _check_live(options) if options.live else 0
+    if code == 0:
+        sys.stdout.write("All is well.\n")
+    return code
+
+
+def _check_live(options: argparse.Namespace) -> int:
     from mailroom.terminal.live import show_live  # noqa: PLC0415 - brings rich
 
     path = _socket(options)

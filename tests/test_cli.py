@@ -175,6 +175,15 @@ def test_check_names_what_is_missing(url: str, tmp_path: Path) -> None:
     assert "run mailroom setup" in shown.stderr
 
 
+@pytest.mark.sandbox
+def test_check_is_content_only_when_the_test_mail_is_done_as_well(url: str, tmp_path: Path) -> None:
+    config, socket = str(configuration(tmp_path, url)), str(tmp_path / "nobody.sock")
+    shown = mailroom(tmp_path, "check", "--live", "--config", config, "--socket", socket)
+    assert shown.returncode == 1
+    assert "All is well" not in shown.stdout
+    assert shown.stderr == f"mailroom: nobody answers at {socket}: is the service running?\n"
+
+
 def test_check_of_a_server_that_is_away(tmp_path: Path) -> None:
     config = configuration(tmp_path, "http://127.0.0.1:1")
     shown = mailroom(tmp_path, "check", "--config", str(config))

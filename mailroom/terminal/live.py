@@ -7,6 +7,7 @@ from rich.console import Console
 
 from mailroom.terminal.desk import sit_down
 from mailroom.terminal.screen import Document, tick
+from mailroom.work.check import worst
 from mailroom.work.live import Interrupted, Live
 
 _INTERRUPTED = 130
@@ -18,7 +19,8 @@ def show_live(
     ask: Callable[[], Document],
     within_seconds: float | None,
 ) -> int:
-    """Try it; 1 if it was not push, took too long, or was not done. Ctrl+C cleans up as well."""
+    """Try it. Ctrl+C cleans up as well, and ends it with 130; raises the error that decides the
+    exit code if it was not push, took too long, or was not done."""
     console = Console(highlight=False, soft_wrap=True)
     desk = sit_down(config_argument, environ)
     live = Live(desk.loop, desk.config, desk.talks, ask)
@@ -30,4 +32,6 @@ def show_live(
         desk.loop.close()
     if any(isinstance(each.error, Interrupted) for each in findings):
         return _INTERRUPTED
-    return int(any(each.error for each in findings))
+    if error := worst(findings):
+        raise error
+    return 0
