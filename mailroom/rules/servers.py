@@ -66,7 +66,7 @@ def fault_of_url(given: str) -> str | None:
         )
     if parts.fragment:
         return "has a part after '#', which servers never see; take it away"
-    if port == 0 or not _is_host(parts):
+    if port == 0 or parts.netloc.endswith(":") or not _is_host(parts):
         return "names no host that can exist; write it as https://mail.example.org/jmap/session"
     return _fault_of_scheme(parts)
 
