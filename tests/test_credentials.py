@@ -139,11 +139,13 @@ def test_a_token_is_preferred_to_a_password() -> None:
     found = logins(own_server(), load_credentials(ENVIRONMENT))
     assert found.jmap == Bearer("token-e")
     assert found.carddav == Basic("me@example.org", "book-e")
+    assert found.carddav_secret == "carddav-password"
 
 
 def test_one_password_serves_one_origin() -> None:
     found = logins(own_server(), Credentials(jmap_password="p"))
     assert found.jmap == found.carddav == Basic("me", "p")
+    assert found.carddav_secret == "jmap-password"  # what to check when it is refused
 
 
 def test_a_password_is_not_carried_to_another_origin() -> None:

@@ -53,10 +53,11 @@ class Basic:
 
 @dataclass(frozen=True, slots=True)
 class Logins:
-    """How to log in at either server."""
+    """How to log in at either server. ``carddav_secret``: the credential that ``carddav`` uses."""
 
     jmap: Bearer | Basic
     carddav: Basic
+    carddav_secret: str = "carddav-password"
 
 
 def load_credentials(environ: Mapping[str, str]) -> Credentials:
@@ -121,6 +122,7 @@ def logins(config: Config, credentials: Credentials) -> Logins:
             config.carddav.username or credentials.carddav_username or username,
             carddav_password or "",
         ),
+        carddav_secret="carddav-password" if credentials.carddav_password else "jmap-password",
     )
 
 

@@ -33,12 +33,17 @@ def converse(
     async def dav_login() -> str:
         return _header(logins.carddav, logins.carddav.username or (await mail.session()).username)
 
-    secret = "jmap-token" if isinstance(logins.jmap, Bearer) else "jmap-password"
-    web = Web(loop, http, jmap_login, f"the credential {secret}", totals)
+    is_token = isinstance(logins.jmap, Bearer)
+    secret = "the credential jmap-token" if is_token else _secret("jmap-password")
+    web = Web(loop, http, jmap_login, secret, totals)
     mail = MailConversation(loop, web, config.jmap.url)
-    dav_web = Web(loop, http, dav_login, "the credential carddav-password", totals)
+    dav_web = Web(loop, http, dav_login, _secret(logins.carddav_secret), totals)
     contacts = ContactsConversation(loop, dav_web, config.carddav.url, config.carddav.addressbook)
     return Conversations(web, mail, contacts)
+
+
+def _secret(name: str) -> str:
+    return f"the credential {name} and the user name"
 
 
 def _header(login: Bearer | Basic, username: str) -> str:
