@@ -334,6 +334,7 @@ def test_nobody_there(wire: Wire) -> None:
         error = wire.outcome(wire.transfer.send(Request("GET", url)))
     assert isinstance(error, TransientError)
     assert f"GET {url}: nobody answers there (" in str(error)
+    assert str(error).endswith("): check host and port, and whether the server runs")
     assert wire.clock.now() < 1001
 
 

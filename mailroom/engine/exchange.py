@@ -174,11 +174,9 @@ class Exchange:
         if number == pycurl.E_SSL_CACERT:
             verdict = self.curl.getinfo(pycurl.SSL_VERIFYRESULT)
             advice = _VERDICTS.get(verdict, advice)
-        return (
-            f"{advice} ({message})"
-            if advice and message
-            else advice or message or f"error {number}"
-        )
+        told = f"{advice} ({message})" if advice and message else advice or message
+        to_do = _TO_DO.get(number)
+        return (told or f"error {number}") + (f": {to_do}" if to_do else "")
 
     def _on_new_socket(self, fd: int, _purpose: int) -> int:
         if self.is_parked:
@@ -307,6 +305,7 @@ _ADVICE = {
     pycurl.E_URL_MALFORMAT: "this is no URL",
     pycurl.E_COULDNT_RESOLVE_HOST: "the name does not resolve",
     pycurl.E_COULDNT_CONNECT: "nobody answers there",
+    pycurl.E_SSL_CONNECT_ERROR: "no TLS connection",
     pycurl.E_SSL_CACERT: (
         "its certificate is not trusted (if it is signed by an authority of your own, name that "
         "in tls.ca_file)"
@@ -314,6 +313,12 @@ _ADVICE = {
     pycurl.E_GOT_NOTHING: "the server closed the connection without an answer",
     pycurl.E_PARTIAL_FILE: "the answer ended in the middle",
     pycurl.E_SSL_CACERT_BADFILE: "tls.ca_file cannot be read",
+}
+
+_TO_DO = {
+    pycurl.E_COULDNT_RESOLVE_HOST: "check the name, and the network",
+    pycurl.E_COULDNT_CONNECT: "check host and port, and whether the server runs",
+    pycurl.E_SSL_CONNECT_ERROR: "check whether it speaks https at that port",
 }
 
 _ANOTHER_HOST = "its certificate is that of another host"
