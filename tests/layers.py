@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from tests.system import prepare
 
@@ -52,11 +53,18 @@ def _system_obstacle() -> str | None:
     return prepare.obstacle()
 
 
+def _places(mark: str) -> tuple[str, ...]:
+    """The files of tests that set this mark, and the folder whose conftest.py does: every worker
+    reads all that it is given before it begins."""
+    found = (path for path in Path("tests").rglob("*.py") if f"mark.{mark}" in path.read_text())
+    return tuple(sorted(str(path.parent if path.name == "conftest.py" else path) for path in found))
+
+
 LAYERS: Mapping[str, Layer] = {
     "lint": Layer(_LINT),
     "test-unit": Layer((("pytest", "-n", "auto", "-m", "not sandbox and not system"),)),
     # Mostly waiting for processes to start: more of them than cores.
-    "test-sandbox": Layer((("pytest", "-n", "4", "-m", "sandbox"),)),
+    "test-sandbox": Layer((("pytest", "-n", "4", "-m", "sandbox", *_places("sandbox")),)),
     "test-system": Layer((("pytest", "-m", "system", "tests/system"),), _system_obstacle),
 }
 
@@ -84,10 +92,13 @@ def _run(name: str, layer: Layer) -> Result:
 
 def _run_command(command: Command) -> tuple[int, str]:
     """Run a module, show what it prints; its exit code and its last line."""
+    environment = dict(os.environ)
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # or each of six workers compiles all tests
     process = subprocess.Popen(
         [sys.executable, "-m", *command],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        env=environment,
         text=True,
         errors="replace",
     )
