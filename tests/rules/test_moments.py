@@ -1,4 +1,4 @@
-"""What happens while a triage is being worked on, before and after every request of it in turn."""
+"""What happens while a triage is being worked on: before, between and after its requests."""
 
 from collections.abc import Callable, Iterator
 
@@ -17,25 +17,25 @@ _REQUESTS = 9
 def _moments(user: Act, profile: Profile = CYRUS_3_10) -> Iterator[World]:
     """A triage of two mails, disturbed by the user at one moment after the other; each world
     when it has come to rest."""
-    for moment in ("before", "after"):
-        for at in range(1, _REQUESTS + 1):
-            world = World(profile, BOOK)
-            world.deliver(BOB, count=3)
-            world.start().settle()
-            number = world.request_count + at
-            done: list[int] = []
+    # Between two requests is after the one: the server does nothing until the other.
+    for moment, at in [("before", 1), *(("after", each) for each in range(1, _REQUESTS + 1))]:
+        world = World(profile, BOOK)
+        world.deliver(BOB, count=3)
+        world.start().settle()
+        number = world.request_count + at
+        done: list[int] = []
 
-            def disturb(entry: Entry, *_: object, number: int = number, done: list[int] = done,
-                        world: World = world) -> None:  # fmt: skip
-                if entry.number == number and not entry.is_stream:
-                    done.append(number)
-                    user(world)
+        def disturb(entry: Entry, *_: object, number: int = number, done: list[int] = done,
+                    world: World = world) -> None:  # fmt: skip
+            if entry.number == number and not entry.is_stream:
+                done.append(number)
+                user(world)
 
-            getattr(world.sandbox, moment)(disturb)
-            world.tap(world.mails[0], "@ToFeed")
-            world.run_for(70.0 if profile is CYRUS_3_10 else 130.0)
-            assert done
-            yield world
+        getattr(world.sandbox, moment)(disturb)
+        world.tap(world.mails[0], "@ToFeed")
+        world.run_for(70.0 if profile is CYRUS_3_10 else 130.0)
+        assert done
+        yield world
 
 
 def _places(world: World) -> list[set[str]]:
