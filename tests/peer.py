@@ -99,7 +99,7 @@ class Connection:
         self._peer = peer
         self._socket = accepted
         self._socket.setblocking(False)
-        self._request = b""
+        self._request = bytearray()
         self._unsent = b""
         self._steps: Iterator[Step] = iter(())
         self._is_waiting = False
@@ -152,7 +152,7 @@ class Connection:
         self._request += data
         asked = _parse(self._request)
         if asked is not None:
-            self._request = self._request[asked.size :]
+            del self._request[: asked.size]
             self._peer.requests.append(asked)
             self._peer.asking = self
             self._steps = iter(self._peer.script(asked))
@@ -217,15 +217,15 @@ def always(*steps: Step) -> Script:
     return lambda _: steps
 
 
-def _parse(data: bytes) -> Asked | None:
-    start, end, rest = data.partition(b"\r\n\r\n")
-    if not end:
+def _parse(data: bytearray) -> Asked | None:
+    """The request, if it is all there; asked again with every piece of it that comes."""
+    edge = data.find(b"\r\n\r\n")
+    if edge < 0:
         return None
-    first, *lines = start.decode("latin-1").split("\r\n")
+    first, *lines = data[:edge].decode("latin-1").split("\r\n")
     method, target, _ = first.split(" ")
     fields = (line.partition(":") for line in lines)
     headers = {name.lower(): value.strip() for name, _, value in fields}
-    length = int(headers.get("content-length", "0"))
-    if len(rest) < length:
-        return None
-    return Asked(method, target, headers, rest[:length], len(start) + len(end) + length)
+    begin = edge + 4
+    end = begin + int(headers.get("content-length", "0"))
+    return Asked(method, target, headers, bytes(data[begin:end]), end) if len(data) >= end else None
