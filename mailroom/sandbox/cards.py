@@ -6,6 +6,7 @@ Showing a card drops whole lines and rewrites the heads of lines: the rest is no
 import re
 from collections.abc import Callable
 from datetime import datetime
+from functools import lru_cache
 from typing import Final, Literal
 
 Version = Literal["3.0", "4.0"]
@@ -37,6 +38,7 @@ _AS_4: Final[tuple[tuple[str, str], ...]] = (
 )
 
 
+@lru_cache(maxsize=1024)  # the same cards are asked the same with every request
 def property_of(text: str, name: str) -> str | None:
     """Return the first value of a card's property as it is written, None if there is none."""
     pattern = rf"^(?:[\w-]+\.)?{name}(?:;[^:\r\n]*)?:(.*?)\r?$"
