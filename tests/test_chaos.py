@@ -24,7 +24,7 @@ _SELECTED = {"fault": 6, "random": 2, "mail": 8, "card": 12}
 _SMALL = ["a new sender", "an adopted contact", "a conflict resolved", "taken back"]
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _bury() -> Iterator[None]:
     """Nothing of the killed is to be heard of in other tests."""
     yield

