@@ -130,7 +130,7 @@ def test_an_unreadable_state_event_is_the_servers_error(data: str) -> None:
         changed_states(Event("state", data, ""), "alice")
 
 
-@given(st.text() | st.recursive(st.none() | st.text(), st.lists).map(json.dumps))
+@given(st.text() | st.recursive(st.none() | st.text(), st.lists, max_leaves=10).map(json.dumps))
 def test_any_event_gives_states_or_a_protocol_error(data: str) -> None:
     try:
         states = changed_states(Event("state", data, ""), "alice")

@@ -374,4 +374,4 @@ class Connections(RuleBasedStateMachine):
 
 
 TestConnections = Connections.TestCase
-TestConnections.settings = settings(max_examples=60, stateful_step_count=60)
+TestConnections.settings = settings(max_examples=40, stateful_step_count=60)

@@ -682,7 +682,7 @@ class Account(RuleBasedStateMachine):
 
 
 TestAccount = Account.TestCase
-TestAccount.settings = settings(max_examples=60, stateful_step_count=60)
+TestAccount.settings = settings(max_examples=40, stateful_step_count=60)
 
 
 def test_polls_that_fail_late_ask_for_no_more_than_one_request_a_second() -> None:

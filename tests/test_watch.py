@@ -20,12 +20,13 @@ def test_every_poll_and_every_triage_is_told_once() -> None:
     mail = world.sandbox.deliver("Bob <bob@example.org>")
     before, lines = world.status, list[str]()
     world.tap(mail, "@ToFeed")
-    for _ in range(2000):
+    for _ in range(500):
         world.loop.turn()
-        lines += told(before, world.status)
-        before = world.status
+        after = world.status
+        lines += told(before, after)
+        before = after
     assert lines[:2] == ["bob@example.org → Feed, 1 mail (push)", "poll (push)"]
-    assert lines[2:] == ["poll (scheduled)"] * (world.polls - 2)
+    assert lines[2:] == ["poll (scheduled)"] * (world.polls - 2) != []
 
 
 def test_a_poll_that_failed_says_why() -> None:
