@@ -1,7 +1,7 @@
 # `make` alone tells what there is. Everything happens in .venv, which packaging/venv.sh keeps.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint test-unit test-sandbox test-system chaos bench deb clean
+.PHONY: help demo test lint test-unit test-sandbox test-rules test-system chaos bench deb clean
 
 help:
 	@echo 'make demo            the main job on a mail server of its own (STAY=1: then play with it)'
@@ -10,6 +10,7 @@ help:
 	@echo 'make lint            ruff, mypy'
 	@echo 'make test-unit       on a virtual clock, no network'
 	@echo 'make test-sandbox    over loopback, and the demo'
+	@echo 'make test-rules      every rule of triage on every kind of server'
 	@echo 'make test-system     as a unit on a booted Debian with Cyrus (root)'
 	@echo 'make chaos           crashes, faults and hostile input, as a table (ROWS="kill fault": these)'
 	@echo 'make bench           what it costs, in figures, each beside its target (FIGURES="sweep idling")'
@@ -24,7 +25,7 @@ test:
 	@packaging/venv.sh dev
 	@.venv/bin/python -m tests.layers
 
-lint test-unit test-sandbox test-system:
+lint test-unit test-sandbox test-rules test-system:
 	@packaging/venv.sh dev
 	@.venv/bin/python -m tests.layers $@
 

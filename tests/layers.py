@@ -62,10 +62,17 @@ def _places(mark: str) -> tuple[str, ...]:
 
 LAYERS: Mapping[str, Layer] = {
     "lint": Layer(_LINT),
-    "test-unit": Layer((("pytest", "-n", "auto", "-m", "not sandbox and not system"),)),
+    "test-unit": Layer((("pytest", "-n", "auto", "-m", "not (sandbox or system or every)"),)),
     # Mostly waiting for processes to start: more of them than cores.
     "test-sandbox": Layer((("pytest", "-n", "4", "-m", "sandbox", *_places("sandbox")),)),
-    "test-system": Layer((("pytest", "-m", "system", "tests/system"),), _system_obstacle),
+    "test-rules": Layer((("pytest", "-n", "auto", "-m", "every", "tests/rules"),)),
+    "test-system": Layer(
+        (
+            ("pytest", "-m", "system and not every", "tests/system"),
+            ("pytest", "-n", "5", "-m", "every", "tests/system/test_rules.py"),  # mostly waiting
+        ),
+        _system_obstacle,
+    ),
 }
 
 

@@ -1,12 +1,11 @@
 """The tables of rules once more, on the real Cyrus: the same cases, the same words.
 
-Only for who asks for it (CYRUS_RULES=1): real time passes, two minutes with ``-n 5``.
+Real time passes: two minutes with ``-n 5``.
 """
 
 import contextlib
 import http.client
 import json
-import os
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,11 +31,7 @@ from tests.system.cyrus import PASSWORD, Cyrus, CyrusError, User
 from tests.system.host import Host
 from tests.world import MortalLoop, World
 
-pytestmark = [
-    pytest.mark.system,
-    pytest.mark.timeout(300),
-    pytest.mark.skipif("CYRUS_RULES" not in os.environ, reason="CYRUS_RULES=1 asks for it"),
-]
+pytestmark = [pytest.mark.system, pytest.mark.every, pytest.mark.timeout(300)]
 
 # Cyrus looks once a second for what to tell, and the service is quiet for a quarter of one.
 _SETTLE_SECONDS = 2.0
