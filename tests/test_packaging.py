@@ -209,7 +209,8 @@ OF_AN_INSTANCE = (
     ("mailroom.socket", "mailroom@%i.socket"),
     ("/etc/mailroom/mailroom.yaml", "/etc/mailroom/%i.yaml"),
     ("/usr/bin/mailroom run", "/usr/bin/mailroom run --config /etc/mailroom/%i.yaml"),
-    (":mailroom.", ":mailroom.%i."),
+    ("token:mailroom.", "token:mailroom.%i."),
+    ("password:mailroom.", "password:mailroom.%i."),
     ("/run/mailroom/", "/run/mailroom/%i/"),
     ("DynamicUser=yes", "DynamicUser=yes\nUser=mailroom-%i"),
 )
