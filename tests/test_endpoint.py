@@ -1,6 +1,8 @@
 """The status socket under polite, slow, silent, rude and many clients."""
 
+import errno
 import json
+import os
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -343,28 +345,30 @@ def test_a_thousand_silent_clients_keep_nobody_from_an_answer(service: Service) 
     assert service.clock.now() == begin
 
 
-class OutOfFiles:
+class Exhausted:
     """A listener that is always ready and cannot accept, until it is told that it can."""
 
-    def __init__(self, listener: socket.socket) -> None:
+    def __init__(self, listener: socket.socket, error: int) -> None:
         self._listener = listener
+        self._error = error
         self.attempts = 0
         self.is_exhausted = True
 
     def accept(self) -> tuple[socket.socket, object]:
         self.attempts += 1
         if self.is_exhausted:
-            raise OSError(24, "Too many open files")
+            raise OSError(self._error, os.strerror(self._error))
         return self._listener.accept()
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._listener, name)
 
 
-def test_without_a_free_file_descriptor_the_loop_does_not_spin(tmp_path: Path) -> None:
+@pytest.mark.parametrize("error", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
+def test_what_cannot_be_let_in_does_not_make_the_loop_spin(error: int, tmp_path: Path) -> None:
     clock = VirtualClock()
     loop = Loop(clock)
-    listener = OutOfFiles(listen(tmp_path / "s"))
+    listener = Exhausted(listen(tmp_path / "s"), error)
     endpoint = Endpoint(
         loop,
         listener,  # type: ignore[arg-type]

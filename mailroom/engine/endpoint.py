@@ -24,9 +24,9 @@ PATIENCE_SECONDS = 5.0
 
 # New clients per turn, so that a flood of them leaves room for those who are there.
 _ACCEPTS_PER_TURN = 16
-# How long nobody is let in when the process has no file descriptor left.
-_OUT_OF_FDS_SECONDS = 1.0
-_OUT_OF_FDS = (errno.EMFILE, errno.ENFILE)
+# How long nobody is let in when there is no file descriptor or memory left for it (accept(2)).
+_SHORT_SECONDS = 1.0
+_SHORT_OF = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _READ_BYTES = 8192
 
 
@@ -97,10 +97,10 @@ class Endpoint:
             try:
                 connection, _address = self._listener.accept()
             except OSError as error:
-                if error.errno in _OUT_OF_FDS:
+                if error.errno in _SHORT_OF:
                     # The listener would stay ready, and the loop turn for nothing.
                     self._loop.unwatch(self._listener.fileno())
-                    self._loop.call_at(self._loop.now() + _OUT_OF_FDS_SECONDS, self._listen)
+                    self._loop.call_at(self._loop.now() + _SHORT_SECONDS, self._listen)
                 return
             if len(self._clients) >= CLIENT_LIMIT:
                 self._close(min(self._clients.values(), key=lambda client: client.is_busy))
