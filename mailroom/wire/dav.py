@@ -45,7 +45,7 @@ INDEX_PROPERTIES = (
 # An href in its one form already, as most are.
 _CANONICAL = re.compile("(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
 # What XML 1.0 §2.2 does not allow, and (as surrogates) octets that are not UTF-8.
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_NOT_XML = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 # Stands for such a character until the card is taken out: no text has this one in earnest.
 _UNREADABLE = "\U0010fffe"
 
