@@ -156,9 +156,12 @@ def _seconds(text: str) -> float:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from mailroom.engine.configfile import Reading  # noqa: PLC0415
+
+    reading = Reading(options.config, os.environ)  # by a child, while we import the rest
     from mailroom.service import Options, Service  # noqa: PLC0415 - 20 MiB other commands spare
 
-    code = Service(Options(options.config, options.socket), os.environ).run()
+    code = Service(Options(options.config, options.socket), os.environ, reading).run()
     # A thread of libcurl's resolver may still wait for a name server; nobody waits for it.
     sys.stdout.flush()
     sys.stderr.flush()

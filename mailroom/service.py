@@ -16,7 +16,7 @@ from pathlib import Path
 
 from mailroom import __version__
 from mailroom.engine.clock import BoottimeClock
-from mailroom.engine.configfile import find_config, load_in
+from mailroom.engine.configfile import Reading
 from mailroom.engine.credentials import Logins, load_credentials, logins
 from mailroom.engine.endpoint import Answerer, Endpoint, routes
 from mailroom.engine.journal import Level, Log, choose_sink
@@ -51,11 +51,15 @@ class Options:
 
 
 class Service:
-    """One process. ``environ`` is read for systemd's variables and the credentials."""
+    """One process. ``environ`` is read for systemd's variables and the credentials; ``reading`` is
+    the configuration, where it is on its way already."""
 
-    def __init__(self, options: Options, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, options: Options, environ: Mapping[str, str], reading: Reading | None = None
+    ) -> None:
         self._options = options
         self._environ = environ
+        self._reading = reading
         self._loop = Loop(BoottimeClock())
         self._notify = Notify()
         self._log = Log(choose_sink(environ))
@@ -112,7 +116,9 @@ class Service:
     async def _read_configuration(self) -> tuple[Config, Logins]:
         """While the loop turns: whoever asks is answered, and a signal heard."""
         self._is_outdated = False
-        config = await load_in(self._loop, find_config(self._options.config, self._environ))
+        reading = self._reading or Reading(self._options.config, self._environ)
+        self._reading = None
+        config = await reading.result(self._loop)
         return config, logins(config, load_credentials(self._environ))
 
     def _open_account(self, config: Config, who: Logins) -> None:

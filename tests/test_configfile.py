@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mailroom.engine.clock import BoottimeClock
-from mailroom.engine.configfile import find_config, load, load_in
+from mailroom.engine.configfile import Reading, find_config, load
 from mailroom.engine.loop import Loop
 from mailroom.errors import ConfigurationError
 from mailroom.rules.config import Config
@@ -127,40 +127,63 @@ def test_loading_leaves_no_child_and_no_descriptor(tmp_path: Path) -> None:
         os.waitpid(-1, os.WNOHANG)
 
 
-def test_the_loop_turns_while_the_child_reads(tmp_path: Path, loop: Loop) -> None:
+def test_a_file_is_read_in_the_loop(tmp_path: Path, loop: Loop) -> None:
     file = tmp_path / "mailroom.yaml"
     file.write_text("jmap: {username: me}")
     loop.call_soon(lambda: None)
     loop.turn()  # the clock has its timer in the selector from now on
     before = os.listdir("/proc/self/fd")
-    reading = loop.spawn(load_in(loop, file), "reading")
-    beside: list[bool] = []
-    loop.call_at(loop.now() + 0.001, lambda: beside.append(reading.done))
+    reading = loop.spawn(Reading(str(file), {}).result(loop), "reading")
     while not reading.done:
         loop.turn()
-    assert beside == [False]
     assert reading.result().jmap.username == "me"
     assert os.listdir("/proc/self/fd") == before
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
 
 
+def test_what_is_wrong_is_told_when_the_result_is_wanted(tmp_path: Path, loop: Loop) -> None:
+    file = tmp_path / "mailroom.yaml"
+    reading = Reading(None, {"MAILROOM_CONFIG": str(file)})
+    file.touch()
+    loop.spawn(reading.result(loop), "reading")
+    with pytest.raises(ConfigurationError, match="cannot be read: No such file"):
+        loop.run()
+
+
+def test_a_file_is_read_when_reading_begins(tmp_path: Path, loop: Loop) -> None:
+    file = tmp_path / "mailroom.yaml"
+    file.write_text("jmap: {username: me}")
+    reading = Reading(str(file), {})
+    file.unlink()
+    config = loop.spawn(reading.result(loop), "reading")
+    while not config.done:
+        loop.turn()
+    assert config.result().jmap.username == "me"
+
+
 def test_what_is_wrong_with_it_comes_out_of_the_loop(tmp_path: Path, loop: Loop) -> None:
     file = tmp_path / "mailroom.yaml"
     file.write_text("tlss:")
-    loop.spawn(load_in(loop, file), "reading")
+    loop.spawn(Reading(str(file), {}).result(loop), "reading")
     with pytest.raises(ConfigurationError, match="did you mean tls"):
         loop.run()
 
 
-def test_a_reading_that_is_given_up_ends_its_child(tmp_path: Path, loop: Loop) -> None:
+def test_the_loop_turns_meanwhile_and_a_reading_that_is_given_up_ends_its_child(
+    tmp_path: Path, loop: Loop
+) -> None:
     file = tmp_path / "mailroom.yaml"
     file.write_text(_SECONDS_OF_WORK)
     loop.call_soon(lambda: None)
     loop.turn()
     before = os.listdir("/proc/self/fd")
-    reading = loop.spawn(load_in(loop, file), "reading")
-    loop.turn()
+    reading = loop.spawn(Reading(str(file), {}).result(loop), "reading")
+    beside: list[bool] = []
+    loop.call_at(loop.now() + 0.001, lambda: beside.append(reading.done))
+    while not beside:
+        loop.turn()
+    assert beside == [False]
     began = time.monotonic()
     reading.cancel()
     assert time.monotonic() - began < 0.5
@@ -175,7 +198,7 @@ def test_what_the_service_closes_is_closed_although_a_child_reads(
     file = tmp_path / "mailroom.yaml"
     file.write_text(_SECONDS_OF_WORK)
     ours, theirs = socket.socketpair()
-    reading = loop.spawn(load_in(loop, file), "reading")
+    reading = loop.spawn(Reading(str(file), {}).result(loop), "reading")
     loop.turn()
     ours.close()
     theirs.settimeout(1.0)

@@ -1,6 +1,7 @@
 """The process as its supervisor sees it: messages, signals, exit codes, and how fast it is gone."""
 
 import json
+import re
 import signal
 import socket
 import sys
@@ -133,7 +134,7 @@ def test_stopped_while_a_server_is_away(tmp_path: Path) -> None:
 
 def test_stopped_while_it_starts(url: str, tmp_path: Path) -> None:
     with Process(tmp_path, _endless(configuration(tmp_path, url))) as service:
-        service.until(lambda: bool(_children(service)))
+        service.until(lambda: _heeds_signals(service))
         _stops_at_once(service, "starting")
         assert "READY=1" not in service.messages
 
@@ -166,7 +167,7 @@ def test_a_storm_of_signals_costs_two_reloads_and_hides_no_other(url: str, tmp_p
 
 def test_a_reload_that_is_asked_for_while_it_starts_is_done(url: str, tmp_path: Path) -> None:
     with Process(tmp_path, configuration(tmp_path, url)) as service:
-        service.until(lambda: bool(_children(service)))
+        service.until(lambda: _heeds_signals(service))
         service.send(signal.SIGUSR1)
         service.send(signal.SIGHUP)
         service.until_told("READY=1", 2)
@@ -178,6 +179,12 @@ def _endless(config: Path) -> Path:
     """A configuration that it takes seconds to refuse."""
     config.write_text("triage: {categories: [" + "A, " * 80_000 + "]}")
     return config
+
+
+def _heeds_signals(service: Process) -> bool:
+    status = Path(f"/proc/{service.child.pid}/status").read_text()
+    [caught] = re.findall(r"SigCgt:\s*(\w+)", status)
+    return bool(int(caught, 16) >> (signal.SIGUSR1 - 1) & 1)  # the last to be
 
 
 def _children(service: Process) -> str:

@@ -5,6 +5,7 @@ child that ends; what comes back through a pipe is plain data, as JSON.
 """
 
 import contextlib
+import gc
 import json
 import os
 import selectors
@@ -54,16 +55,30 @@ def load(path: Path) -> Config:
         return child.config()
 
 
-async def load_in(loop: Loop, path: Path) -> Config:
-    """What :func:`load` does, while the loop turns on."""
-    with contextlib.closing(_Child(_read(path), str(path))) as child:
-        answered: Promise[None] = Promise()
-        loop.watch(child.pipe, selectors.EVENT_READ, lambda _events: answered.resolve(None))
+class Reading:
+    """A configuration on its way: a child reads it while its parent does something else."""
+
+    def __init__(self, argument: str | None, environ: Mapping[str, str]) -> None:
+        self._child: _Child | None = None
         try:
-            await answered
-        finally:
-            loop.unwatch(child.pipe)
-        return child.config()
+            path = find_config(argument, environ)
+            self._child = _Child(_read(path), str(path))
+        except ConfigurationError as error:
+            self._error = error
+
+    async def result(self, loop: Loop) -> Config:
+        """The configuration, once; the loop turns until it is there. Raises what
+        :func:`find_config` and :func:`load` do."""
+        if self._child is None:
+            raise self._error
+        with contextlib.closing(self._child) as child:
+            answered: Promise[None] = Promise()
+            loop.watch(child.pipe, selectors.EVENT_READ, lambda _events: answered.resolve(None))
+            try:
+                await answered
+            finally:
+                loop.unwatch(child.pipe)
+            return child.config()
 
 
 def _user_files(environ: Mapping[str, str]) -> list[Path]:
@@ -149,6 +164,7 @@ class _Child:
 def _answer_and_end(text: str, filename: str, writer: int) -> NoReturn:
     """The child: whatever happens, it never returns into the service's code."""
     try:
+        gc.disable()  # it ends before that is worth its time
         # A connection that the service ends meanwhile is to end for its peer, and for epoll(7).
         os.closerange(_STDERR + 1, writer)
         os.closerange(writer + 1, os.sysconf("SC_OPEN_MAX"))
