@@ -1,6 +1,5 @@
 """The commands. An error that a user can cause is one clear line on stderr and an exit code."""
 
-import argparse
 import errno
 import json
 import math
@@ -8,6 +7,8 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 from mailroom import __version__
 from mailroom.errors import (
@@ -19,6 +20,9 @@ from mailroom.errors import (
     MailroomError,
 )
 
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+
 _HEALTHY = 200
 _ACCEPTED = 202
 _STDERR = 2
@@ -29,9 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code (0; 1; 2 usage; 70, 77, 78 as documented)."""
     _open_standard_streams()
     try:
-        options = _parse(arguments)
-        command: Callable[[argparse.Namespace], int] = options.command
-        code = command(options)
+        options = _parse(sys.argv[1:] if arguments is None else arguments)
+        code: int = options.command(options)
         sys.stdout.flush()
         return code
     except ConfigurationError as error:
@@ -74,10 +77,16 @@ def _complain(message: str) -> None:
     sys.stderr.write(f"mailroom: {message}\n")
 
 
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+def _parse(arguments: Sequence[str]) -> SimpleNamespace:
     """What is asked for; wrong use ends the process, as with all that argparse finds."""
+    # As the units say it: argparse would stay, with shutil, locale and three compressors, 1.2 MiB.
+    match arguments:
+        case ["run"]:
+            return SimpleNamespace(name="run", command=_run, config=None, socket=None)
+        case ["run", "--config", file] if not file.startswith("-"):
+            return SimpleNamespace(name="run", command=_run, config=file, socket=None)
     parser = _parser()
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(arguments, SimpleNamespace())
     if options.name is None:
         parser.print_help(sys.stderr)
         parser.exit(EXIT_USAGE)
@@ -86,8 +95,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> "ArgumentParser":
+    from argparse import ArgumentParser  # noqa: PLC0415 - see _parse
+
+    parser = ArgumentParser(
         prog="mailroom",
         description="Screen mail: one label on one mail files its sender for good.",
     )
@@ -96,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="name")
 
-    def add(name: str, command: Callable[[argparse.Namespace], int], summary: str) -> _Command:
+    def add(name: str, command: _Command, summary: str) -> ArgumentParser:
         sub = commands.add_parser(name, help=summary, description=summary)
         sub.set_defaults(command=command)
         return sub
@@ -142,20 +153,22 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-_Command = argparse.ArgumentParser
+_Command = Callable[[SimpleNamespace], int]
 
 
 def _seconds(text: str) -> float:
+    from argparse import ArgumentTypeError  # noqa: PLC0415 - see _parse
+
     try:
         seconds = float(text)
     except ValueError:
         seconds = 0
     if not 0 < seconds < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+        raise ArgumentTypeError(f"{text!r} is no number of seconds")
     return seconds
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(options: SimpleNamespace) -> int:
     from mailroom.engine.configfile import Reading  # noqa: PLC0415
 
     reading = Reading(options.config, os.environ)  # by a child, while we import the rest
@@ -168,7 +181,7 @@ def _run(options: argparse.Namespace) -> int:
     os._exit(code)
 
 
-def _check(options: argparse.Namespace) -> int:
+def _check(options: SimpleNamespace) -> int:
     from mailroom.terminal.check import show_check  # noqa: PLC0415 - brings rich
 
     show_check(options.config, os.environ, rules=options.rules)
@@ -178,7 +191,7 @@ def _check(options: argparse.Namespace) -> int:
     return code
 
 
-def _check_live(options: argparse.Namespace) -> int:
+def _check_live(options: SimpleNamespace) -> int:
     from mailroom.terminal.live import show_live  # noqa: PLC0415 - brings rich
 
     path = _socket(options)
@@ -190,7 +203,7 @@ def _check_live(options: argparse.Namespace) -> int:
     )
 
 
-def _config(options: argparse.Namespace) -> int:
+def _config(options: SimpleNamespace) -> int:
     from mailroom.engine.configfile import find_config, load  # noqa: PLC0415
     from mailroom.engine.credentials import load_credentials  # noqa: PLC0415
     from mailroom.rules.configtext import effective  # noqa: PLC0415 - brings yaml
@@ -200,7 +213,7 @@ def _config(options: argparse.Namespace) -> int:
     return 0
 
 
-def _status(options: argparse.Namespace) -> int:
+def _status(options: SimpleNamespace) -> int:
     from mailroom.terminal.status import show_status, watch  # noqa: PLC0415 - brings rich
 
     path = _socket(options)
@@ -215,18 +228,18 @@ def _status(options: argparse.Namespace) -> int:
     return 0 if healthy else 1
 
 
-def _poll(options: argparse.Namespace) -> int:
+def _poll(options: SimpleNamespace) -> int:
     _ask(_socket(options), "POST", "/poll")
     return 0
 
 
-def _demo(options: argparse.Namespace) -> int:
+def _demo(options: SimpleNamespace) -> int:
     from mailroom.demo import demo  # noqa: PLC0415 - the sandbox needs Radicale
 
     return demo(stay=options.stay)
 
 
-def _triage(options: argparse.Namespace) -> int:
+def _triage(options: SimpleNamespace) -> int:
     from mailroom.terminal.triage import show_triage  # noqa: PLC0415 - brings rich
 
     try:
@@ -237,13 +250,13 @@ def _triage(options: argparse.Namespace) -> int:
     return show_triage(options.config, os.environ, failing)
 
 
-def _setup(options: argparse.Namespace) -> int:
+def _setup(options: SimpleNamespace) -> int:
     from mailroom.terminal.setup import show_setup  # noqa: PLC0415 - brings rich
 
     return show_setup(options.config, os.environ, apply=options.apply, rules=options.rules)
 
 
-def _reset(options: argparse.Namespace) -> int:
+def _reset(options: SimpleNamespace) -> int:
     from mailroom.engine.sockets import socket_paths  # noqa: PLC0415
     from mailroom.terminal.reset import show_reset  # noqa: PLC0415 - brings rich
 
@@ -251,12 +264,12 @@ def _reset(options: argparse.Namespace) -> int:
     return show_reset(options.config, os.environ, sockets, apply=options.apply, is_sure=options.yes)
 
 
-def _version(_options: argparse.Namespace) -> int:
+def _version(_options: SimpleNamespace) -> int:
     sys.stdout.write(f"mailroom {__version__}\n")
     return 0
 
 
-def _socket(options: argparse.Namespace) -> Path:
+def _socket(options: SimpleNamespace) -> Path:
     from mailroom.engine.sockets import socket_paths  # noqa: PLC0415
 
     if options.socket:

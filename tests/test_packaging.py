@@ -6,6 +6,7 @@ import functools
 import json
 import re
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -234,6 +235,21 @@ def test_the_user_unit_says_nothing_that_the_service_does_not() -> None:
     assert set(directives("user/mailroom.service")) - set(directives("mailroom.service")) == (
         of_a_user
     )
+
+
+@pytest.mark.parametrize("unit", ["mailroom.service", "mailroom@.service", "user/mailroom.service"])
+def test_what_the_units_say_is_understood_without_argparse(unit: str) -> None:
+    [said] = [line for line in directives(unit) if line.startswith("ExecStart=")]
+    arguments = said.split()[1:]
+    code = (
+        "import sys; from mailroom.cli import _parse, _parser\n"
+        f"options = _parse({arguments})\n"
+        "print('argparse' in sys.modules)\n"
+        f"print(vars(options) == vars(_parser().parse_args({arguments})))\n"
+    )
+    child = [sys.executable, "-c", code]
+    told = subprocess.run(child, capture_output=True, text=True, check=True, cwd=PROJECT).stdout
+    assert told == "False\nTrue\n"
 
 
 def test_the_user_unit_has_all_walls_that_take_no_root() -> None:

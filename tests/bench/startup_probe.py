@@ -58,14 +58,9 @@ def service(command):  # type: ignore[no-untyped-def]
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told,
     ):
         told.bind(f"{folder}/notify")
-        environment = {**os.environ, "NOTIFY_SOCKET": f"{folder}/notify"}
-        socket_path = f"{folder}/status.sock"
-        yield (
-            subprocess.Popen(
-                [*command, "--socket", socket_path], env=environment, stderr=subprocess.DEVNULL
-            ),
-            told,
-        )
+        places = {"NOTIFY_SOCKET": f"{folder}/notify", "XDG_RUNTIME_DIR": folder}
+        environment = {**os.environ, **places}
+        yield subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL), told
 
 
 def cpu_seconds(child) -> float:  # type: ignore[no-untyped-def]
