@@ -229,6 +229,24 @@ def test_where_the_search_fails_the_mailboxes_are_looked_through() -> None:
     assert world.sandbox.mails_in("Screener") == set(others)
 
 
+def test_an_address_that_the_search_does_not_take_keeps_nobody_waiting() -> None:
+    world = World()
+    odd, carol = world.deliver("+@example.org", count=2), world.deliver("carol@example.org")
+    world.start().settle()
+
+    def refuse(entry: Entry, request: SandboxRequest) -> None:
+        if b'"+@example.org"' in request.body:
+            error = Fault(call="Email/query", times=1, method_error="invalidArguments")
+            world.sandbox.faults.add(error)
+
+    world.sandbox.before(refuse)
+    for mail in (odd[0], *carol):
+        world.tap(mail, "@ToFeed")
+    world.settle()
+    assert world.sandbox.mails_in("Feed") == {*odd, *carol}
+    assert not world.named("poll_failed")
+
+
 @pytest.mark.parametrize("address", ["bob@example.org", "nobody"])
 def test_a_label_that_is_off_and_still_shown_makes_no_busy_loop(address: str) -> None:
     world = World()

@@ -148,8 +148,6 @@ class MailConversation:
                 try:
                     found[number] = await self._whole(answers, number, query)
                 except MethodError as error:
-                    if error.type == "invalidArguments":  # a mailbox is no more
-                        raise
                     found[number] = error
 
         portions = _portions(enumerate(filters), per_request, limits.request_bytes // 2)
