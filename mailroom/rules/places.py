@@ -38,6 +38,11 @@ class Places:
         """Where a sender's waiting mail may be."""
         return self.destinations | {self.screener}
 
+    @property
+    def searched(self) -> frozenset[str]:
+        """Where a sender's mail is looked for: warnings come off wherever the mail is by then."""
+        return self.scope | {each for each in (self.warning,) if each}
+
 
 def find_places(config: Config, mailboxes: Sequence[Mailbox]) -> Places:
     """Resolve every managed name. Raises Missing, which names all that are."""

@@ -136,7 +136,9 @@ def filed(mail: Mail, tap: Tap, places: Places, *, warn: bool = False) -> Patch:
     ``warn`` puts the warning label on mail that was tapped itself.
     """
     on, off = set(), {places.error, tap.label_id}
-    if tap.category is None:
+    if _is_elsewhere(mail, tap, places):
+        off.clear()
+    elif tap.category is None:
         on, off = {places.screener}, off | places.destinations
     else:
         on.update(places.chains[tap.category.name])
@@ -167,6 +169,12 @@ def moved(
         **{f"mailboxIds/{mailbox_id}": True for mailbox_id in sorted(named)},
         **{f"mailboxIds/{mailbox_id}": None for mailbox_id in sorted(taken)},
     }
+
+
+def _is_elsewhere(mail: Mail, tap: Tap, places: Places) -> bool:
+    """Mail that the user has filed, and not tapped: but for a warning it is not touched."""
+    is_filed = mail.mailbox_ids - {places.error, places.warning}
+    return bool(is_filed) and mail.id not in tap.mail_ids and not is_filed & places.scope
 
 
 def _is_new(mail: Mail, tap: Tap, places: Places) -> bool:

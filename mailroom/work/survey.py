@@ -154,22 +154,22 @@ class Surveyor:
         return Enrolment(self._loop, self._config, self._contacts, session.account_id, today)
 
     async def _find_mail(self, jobs: Sequence[Job], places: Places) -> dict[str, list[Mail]]:
-        """The senders' mail in Screener and the destinations, by exact address."""
-        scope = in_any(sorted(places.scope))
+        """The senders' mail in Screener, the destinations and under a warning, by exact address."""
+        searched = in_any(sorted(places.searched))
         senders = [job.tap.sender for job in jobs]
         by_sender = [
-            all_of(any_of({"from": sender} for sender in batch), scope)
+            all_of(any_of({"from": sender} for sender in batch), searched)
             for start in range(0, len(senders), _SENDERS_PER_QUERY)
             if (batch := senders[start : start + _SENDERS_PER_QUERY])
         ]
-        found = await self._mail.search([*by_sender, all_of(scope, self._last_hour())])
+        found = await self._mail.search([*by_sender, all_of(searched, self._last_hour())])
         if any(isinstance(each, MethodError) for each in found):
-            found = await self._mail.search([scope])  # the search fails: look at every mail
+            found = await self._mail.search([searched])  # the search fails: look at every mail
         mails = {mail.id: mail for each in found for mail in _found(each)}
         by_address: dict[str, list[Mail]] = {}
         for mail in mails.values():
             await give_way(self._loop)
-            if (sender := sender_of(mail)) and places.scope & mail.mailbox_ids:
+            if (sender := sender_of(mail)) and places.searched & mail.mailbox_ids:
                 by_address.setdefault(sender, []).append(mail)
         return by_address
 
