@@ -18,6 +18,8 @@ from tests.rules.life import GROUPS, LABELS, Life, Step, address_of, at_random
 from tests.world import World
 
 BOB = "Bob <bob@example.org>"
+# What a poll that is made by hand would stumble over.
+_NOT_HERE = ("rename", "restart", "break")
 _GROUPS = sorted({*GROUPS, "Person", "Paper Trail"})
 
 
@@ -102,7 +104,7 @@ def test_what_is_said_is_done(seed: int) -> None:
     chance = random.Random(seed)
     life = Life((CYRUS_3_10, SMALL_LIMITS)[seed % 2])
     life.world.start()
-    steps = [step for step in at_random(chance.randint, 8) if step.verb != "rename"]
+    steps = [step for step in at_random(chance.randint, 8) if step.verb not in _NOT_HERE]
     life.act(steps)
     life.world.run_for(20.0)
     life.world.account.close()
