@@ -35,6 +35,7 @@ from mailroom.errors import (
 from mailroom.rules.config import Config
 from mailroom.rules.health import Snapshot, healthz, status
 from mailroom.rules.metrics import METRICS_TYPE, metrics
+from mailroom.rules.servers import without_query
 from mailroom.rules.statusline import status_line
 from mailroom.wire.http1 import Answer, json_answer
 from mailroom.work.account import Account, History
@@ -96,7 +97,9 @@ class Service:
         if interval is not None:
             Watchdog(self._loop, self._notify, interval)
         self._notify.ready()
-        self._log.info("service_started", version=__version__, account=config.jmap.url)
+        self._log.info(
+            "service_started", version=__version__, account=without_query(config.jmap.url)
+        )
         self._tell_systemd()
         if self._is_outdated:
             await self._reload()

@@ -168,6 +168,18 @@ def test_a_url_may_be_short(given: str, session: str, carddav: str) -> None:
     assert (config.jmap.url, config.carddav.url) == (session, carddav)
 
 
+@pytest.mark.parametrize(
+    ("jmap", "account"),
+    [
+        ("{url: mail.example.org, username: me}", "me"),
+        ("{url: mail.example.org}", "https://mail.example.org/.well-known/jmap"),
+        ("{url: 'https://mail.example.org/jmap?key=hunter2'}", "https://mail.example.org/jmap"),
+    ],
+)
+def test_an_account_has_a_name_for_people_without_anything_secret(jmap: str, account: str) -> None:
+    assert parse(f"jmap: {jmap}", "FILE").account == account
+
+
 def test_the_address_book_may_be_elsewhere() -> None:
     config = parse("carddav: {url: dav.example.org}", "FILE")
     assert config.carddav.url == "https://dav.example.org/.well-known/carddav"

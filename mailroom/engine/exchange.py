@@ -9,12 +9,13 @@ import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import pycurl
 
 from mailroom.engine.loop import Loop, Promise, Timer
 from mailroom.errors import MailroomError, ProtocolError, TransientError
+from mailroom.rules.servers import without_query
 
 CONNECT_SECONDS = 10.0  # including the name look-up
 SILENCE_SECONDS = 30.0  # without a byte in either direction
@@ -49,15 +50,6 @@ class Response:
     url: str = ""
     sent_bytes: int = 0
     received_bytes: int = 0
-
-
-def without_query(url: str) -> str:
-    """The URL as it may be shown: no user, no query."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return "what is no URL"
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 class Exchange:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from mailroom.rules.categories import Triage, category_from
-from mailroom.rules.servers import FASTMAIL_SESSION, carddav_url, session_url
+from mailroom.rules.servers import FASTMAIL_SESSION, carddav_url, session_url, without_query
 
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["text", "json"]
@@ -78,6 +78,11 @@ class Config:
     triage: Triage = field(default_factory=Triage)
     mailroom: Marks = field(default_factory=Marks)
     logging: Logging = field(default_factory=Logging)
+
+    @property
+    def account(self) -> str:
+        """Whose mail it is, as people and logs are told."""
+        return self.jmap.username or without_query(self.jmap.url)
 
     @property
     def managed_mailboxes(self) -> tuple[str, ...]:

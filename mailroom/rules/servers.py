@@ -6,7 +6,7 @@ Discovery is that of the RFCs: ``/.well-known/jmap`` (RFC 8620, section 2.2) and
 
 import re
 from ipaddress import ip_address
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 FASTMAIL_SESSION = "https://api.fastmail.com/jmap/session"
 FASTMAIL_CARDDAV = "https://carddav.fastmail.com"
@@ -39,6 +39,15 @@ def origin(url: str) -> str:
     bracketed = f"[{host}]" if ":" in host else host
     is_default = parts.port in (None, {"http": 80, "https": 443}.get(parts.scheme))
     return f"{parts.scheme}://{bracketed}" + ("" if is_default else f":{parts.port}")
+
+
+def without_query(url: str) -> str:
+    """The URL as it may be shown: no user, no query."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "what is no URL"
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def is_confidential(url: str) -> bool:

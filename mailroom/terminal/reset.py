@@ -58,7 +58,7 @@ def show_reset(
 
 def _refuse_beside_a_service(sockets: Iterable[Path], config: Config) -> None:
     """A service would triage what is being undone. One that cannot be asked may be one, too."""
-    account = config.jmap.username or config.jmap.url
+    account = config.account
     for path in sockets:
         try:
             status, body = ask(path, "GET", "/status")

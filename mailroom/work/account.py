@@ -124,7 +124,7 @@ class Account:
         return Snapshot(
             version=__version__,
             pid=os.getpid(),
-            account=self._config.jmap.username or self._config.jmap.url,
+            account=self._config.account,
             phase=self._phase(),
             started_at=history.started_at,
             uptime_seconds=now - history.started,

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urljoin
 
-from mailroom.engine.exchange import Request, Response, without_query
+from mailroom.engine.exchange import Request, Response
 from mailroom.engine.loop import Loop, give_way, together
 from mailroom.errors import ProtocolError, SenderFailed
 from mailroom.rules.addressbook import AddressBook, Indexed
 from mailroom.rules.contact import summarise
+from mailroom.rules.servers import without_query
 from mailroom.wire import dav
 from mailroom.wire.problem import read_problem
 from mailroom.wire.vcard import Card, CardView, UnsafeCard

@@ -2,8 +2,9 @@
 
 from urllib.parse import unquote, urljoin
 
-from mailroom.engine.exchange import Request, without_query
+from mailroom.engine.exchange import Request
 from mailroom.errors import LastingTrouble, ProtocolError
+from mailroom.rules.servers import without_query
 from mailroom.wire import dav
 from mailroom.work.web import Web
 

@@ -110,7 +110,7 @@ class Live:
         tell(await self._enrolment(category))
 
     def _service(self, document: Document) -> Finding:
-        account = self._config.jmap.username or self._config.jmap.url
+        account = self._config.account
         if document["account"] != account:
             raise LiveFailed(f"the service works for {document['account']}, not for {account}")
         push = document["eventsource"]["status"]

@@ -12,7 +12,7 @@ from datetime import UTC
 from typing import Any
 from urllib.parse import urljoin
 
-from mailroom.engine.exchange import Request, Response, without_query
+from mailroom.engine.exchange import Request, Response
 from mailroom.engine.loop import Loop, within
 from mailroom.engine.transfer import Http, Stream
 from mailroom.errors import (
@@ -23,7 +23,7 @@ from mailroom.errors import (
     TransientError,
 )
 from mailroom.rules.health import Totals
-from mailroom.rules.servers import is_confidential, origin
+from mailroom.rules.servers import is_confidential, origin, without_query
 from mailroom.wire.problem import Problem, quoted, read_problem
 
 Authorization = Callable[[], Coroutine[Any, None, str]]
