@@ -1,11 +1,13 @@
 """How commands show numbers, spans and instants."""
 
+import io
 import re
 from datetime import datetime
 
 import pytest
+from rich.console import Console
 
-from mailroom.terminal.screen import clock_face, count, span
+from mailroom.terminal.screen import clock_face, count, span, table
 
 
 @pytest.mark.parametrize(
@@ -32,3 +34,12 @@ def test_an_instant_has_its_date_unless_it_is_today() -> None:
 @pytest.mark.parametrize(("number", "told"), [(0, "0 mails"), (1, "1 mail"), (2, "2 mails")])
 def test_one_is_not_several(number: int, told: str) -> None:
     assert count(number, "mail") == told
+
+
+def test_a_narrow_table_shows_all_of_an_address() -> None:
+    address = "somebody.with.a.long.name@a-long-host.example.org"
+    shown = table("From")
+    shown.add_row(address)
+    file = io.StringIO()
+    Console(file=file, width=30).print(shown)
+    assert address in "".join(line.strip() for line in file.getvalue().splitlines())

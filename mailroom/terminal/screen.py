@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
 from mailroom.work.check import Finding
 
@@ -17,6 +19,14 @@ def tick(console: Console, finding: Finding) -> None:
     mark = "[red]✗[/]" if finding.error else "[green]✓[/]"
     detail = "\n".join(plain(line) for line in finding.detail.splitlines())
     console.print(f"{mark} [bold]{finding.what}[/]: {detail}")
+
+
+def table(*heads: str) -> Table:
+    """An empty table that loses nothing: what is too long for its column goes on below."""
+    made = Table(box=SIMPLE_HEAD)
+    for head in heads:
+        made.add_column(head, overflow="fold")
+    return made
 
 
 def plain(text: object) -> str:

@@ -6,14 +6,12 @@ them by hand.
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
 from mailroom.rules.setup import Item, Status
 from mailroom.rules.sieve import SCRIPT_NAME, Decision, advice_to_include, instructions
 from mailroom.terminal.desk import Desk, sit_down
-from mailroom.terminal.screen import plain
+from mailroom.terminal.screen import plain, table
 from mailroom.work.routing import NoSieve, Routing
 from mailroom.work.setup import Setup
 
@@ -76,10 +74,10 @@ def _rules_lines(decision: Decision, *, apply: bool) -> Iterator[str]:
 
 def _planned(console: Console, desk: Desk, setup: Setup) -> Sequence[Item]:
     items = desk.run(setup.plan())
-    table = Table("", "Name", "for", "", box=SIMPLE_HEAD)
+    shown = table("", "Name", "for", "")
     for item in items:
-        table.add_row(item.kind, plain(item.name), plain(item.purpose), _status(item))
-    console.print(table)
+        shown.add_row(item.kind, plain(item.name), plain(item.purpose), _status(item))
+    console.print(shown)
     missing = sum(item.status is Status.MISSING for item in items)
     if missing:
         console.print(f"{missing} to create: mailroom setup --apply")

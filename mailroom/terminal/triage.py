@@ -2,12 +2,10 @@
 
 from collections.abc import Mapping
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
 from mailroom.terminal.desk import sit_down
-from mailroom.terminal.screen import plain
+from mailroom.terminal.screen import plain, table
 from mailroom.work.preview import preview
 from mailroom.work.survey import Surveyor
 
@@ -23,9 +21,9 @@ def show_triage(
     if not rows:
         console.print("No mail carries a label: the next poll has nothing to do.")
         return 0
-    table = Table("From", "Label", "The next poll would", "because", box=SIMPLE_HEAD)
+    shown = table("From", "Label", "The next poll would", "because")
     for row in rows:
         cells = (row.sender, " ".join(row.labels), row.action, row.reason)
-        table.add_row(*(plain(cell) for cell in cells))
-    console.print(table)
+        shown.add_row(*(plain(cell) for cell in cells))
+    console.print(shown)
     return 0
