@@ -138,7 +138,15 @@ def test_a_signal_ends_it_cleanly_at_any_moment(
 def test_stay_obeys_until_it_is_told_to_quit(tmp_path: Path) -> None:
     with Demo(tmp_path, "--stay") as demo:
         demo.type("mail dave", "tap dave @ToFeed", "show", "mail dave", "tap nobody @ToFeed")
-        demo.type("tap dave @ToNowhere", "push off", "push on", "what", "status", "quit")
+        demo.type(
+            "tap dave @ToScreener",
+            "tap dave @ToNowhere",
+            "push off",
+            "push on",
+            "what",
+            "status",
+            "quit",
+        )
         assert demo.end() == 0, demo.printed
     story, _, played = demo.printed.partition("Yours to play with")
     assert "A clean stop" not in story
@@ -148,6 +156,7 @@ def test_stay_obeys_until_it_is_told_to_quit(tmp_path: Path) -> None:
         "sender_triaged sender=dave@example.org category=Feed filed=1",
         "nothing waits in Screener",
         "a mail of dave@example.org comes in: Feed",
+        "sender_unscreened sender=dave@example.org previous=Feed filed=2",
         "no mail of nobody@example.org yet",
         "the labels are @ToImbox, @ToFeed,",
         "dave@example.org → Feed",

@@ -1,4 +1,4 @@
-"""What the demo prints: for a terminal of 80 columns and for a file, with colours or without."""
+"""What the demo prints: for a terminal, best of 80 columns, and for a file; in colours or not."""
 
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 _COLUMNS = 80
+_NARROWEST = 40
 _STAMP_WIDTH = 9
 _PROMPT = "demo> "
 
@@ -84,6 +85,8 @@ class Screen:
 
     def table(self, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         table = Table(*heads, box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
+        for column in table.columns:
+            column.overflow = "fold"
         for row in rows:
             table.add_row(*(Text(cell) for cell in row))
         self._console.print(_indented(self._captured(table)))
@@ -112,7 +115,7 @@ class Screen:
 
     def _captured(self, table: Table) -> Text:
         with self._console.capture() as capture:
-            self._console.print(table, width=_COLUMNS - 5)
+            self._console.print(table, width=min(_COLUMNS, self._console.width) - 5)
         lines = [line for line in capture.get().splitlines() if line.strip()]
         return Text.from_ansi("\n".join(line.rstrip().removeprefix(" ") for line in lines))
 
@@ -120,7 +123,7 @@ class Screen:
         """Whole lines for a file; for a terminal, as wide as it can be without wrapping."""
         if not self.is_terminal:
             return [line]
-        width = max(_COLUMNS, self._console.width) - _STAMP_WIDTH - 4
+        width = max(_NARROWEST, self._console.width) - _STAMP_WIDTH - 4
         return textwrap.wrap(
             line, width, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False
         )

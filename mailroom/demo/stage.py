@@ -32,8 +32,8 @@ class Sender:
 
 
 def labels() -> list[str]:
-    """Return the labels of all categories."""
-    return [label_of(category) for category in DEFAULT_CATEGORIES]
+    """Return every label that there is to tap."""
+    return [*(label_of(category) for category in DEFAULT_CATEGORIES), "@ToScreener"]
 
 
 def label_of(category: str) -> str:

@@ -140,6 +140,8 @@ def _outage(stage: Stage) -> None:
     set_push(stage, is_on=False)
     is_lost = stage.wait(lambda: not stage.status()["eventsource"]["connected"])
     stage.screen.claim("the service knows that push is lost", is_lost)
+    interval = stage.status()["poll_interval_seconds"]
+    stage.screen.say(f"   (it polls every {interval:g} s here, 60 s by default)")
     _tap_and_check(stage, Triage(CAROL, ("Imbox",), trigger="fallback", also_in="Inbox"))
 
 
