@@ -1,6 +1,7 @@
 """The commands. An error that a user can cause is one clear line on stderr and an exit code."""
 
 import errno
+import io
 import json
 import math
 import os
@@ -60,6 +61,8 @@ def _open_standard_streams() -> None:
     os.close(fd)
     sys.stdout = sys.stdout or os.fdopen(1, "w")
     sys.stderr = sys.stderr or os.fdopen(2, "w")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without ✓ still gets the words
 
 
 def _give_up_output(error: OSError) -> int:

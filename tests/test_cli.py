@@ -155,6 +155,14 @@ def test_check_ticks_everything(url: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.sandbox
+def test_a_terminal_without_ticks_still_gets_the_words(url: str, tmp_path: Path) -> None:
+    config = str(configuration(tmp_path, url))
+    shown = mailroom(tmp_path, "check", "--config", config, PYTHONIOENCODING="latin-1")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert shown.stdout.startswith("? configuration: ")
+
+
+@pytest.mark.sandbox
 def test_check_with_refused_credentials_ends_with_77(url: str, tmp_path: Path) -> None:
     config = str(configuration(tmp_path, url))
     shown = mailroom(tmp_path, "check", "--config", config, MAILROOM_JMAP_PASSWORD="wrong-sesame")

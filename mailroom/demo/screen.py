@@ -20,8 +20,6 @@ class Screen:
     """Prints, and remembers which claims did not hold."""
 
     def __init__(self, file: TextIO) -> None:
-        if hasattr(file, "reconfigure"):
-            file.reconfigure(errors="replace")  # a terminal without ✓ still gets the words
         self._console = Console(file=file, highlight=False, soft_wrap=True, emoji=False)
         self.is_terminal = self._console.is_terminal
         self.failures: list[str] = []
