@@ -170,6 +170,18 @@ def test_an_outage_is_told_once_and_its_end(world: World) -> None:
     ]
 
 
+@pytest.mark.parametrize(("lived_seconds", "level"), [(300.0, Level.INFO), (30.0, Level.WARNING)])
+def test_a_stream_that_has_lived_may_be_closed_without_alarm(
+    world: World, lived_seconds: float, level: Level
+) -> None:
+    world.start()
+    world.run_for(lived_seconds)
+    world.sandbox.close_feeds()
+    world.run_for(10.0)
+    told = [told for told, event, _ in world.events if event == "eventsource_disconnected"]
+    assert told == [level]
+
+
 def test_a_stream_with_a_line_that_never_ends_is_given_up(world: World, streams: Streams) -> None:
     feeds = feeds_of(world)
     world.start()

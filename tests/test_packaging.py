@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from mailroom import __version__, cli
-from mailroom.engine.journal import MESSAGE_IDS, Level, text_line
+from mailroom.engine.journal import MESSAGE_IDS, Fields, Level, text_line
 
 PROJECT = Path(__file__).resolve().parents[1]
 PACKAGING = PROJECT / "packaging"
@@ -164,8 +164,15 @@ def test_logcheck_keeps_quiet_about_what_is_only_information() -> None:
     assert not {event for event in loud if is_ignored(Level.WARNING, event)}
 
 
-def is_ignored(level: Level, event: str) -> bool:
-    line = f"Nov  9 07:00:00 host mailroom[1]: {text_line(level, event, {'sender': 'a@b.c'})}"
+def test_logcheck_tells_of_push_that_is_lost_and_not_of_a_stream_that_is_over() -> None:
+    fields = {"error": "the server has ended the stream"}
+    assert is_ignored(Level.INFO, "eventsource_disconnected", fields)
+    assert not is_ignored(Level.WARNING, "eventsource_disconnected", fields)
+
+
+def is_ignored(level: Level, event: str, fields: Fields | None = None) -> bool:
+    text = text_line(level, event, fields or {"sender": "a@b.c"})
+    line = f"Nov  9 07:00:00 host mailroom[1]: {text}"
     rules = str(PACKAGING / "debian/mailroom.logcheck.ignore.server")
     result = subprocess.run(["grep", "-qE", "-f", rules], input=line, text=True, check=False)
     return result.returncode == 0

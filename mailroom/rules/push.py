@@ -59,6 +59,8 @@ class Push:
     connected_since, last_event_at -- instants, or None
     reconnect_count  -- connections opened after the first
     error            -- why there is no connection, in words, or None
+    is_routine       -- the last connection has lived, and the server has closed it in order (Cyrus
+                        does so every 5 minutes)
     last_event_id    -- what to send as Last-Event-ID; empty: nothing
 
     An event that cannot happen in the present status is a bug of the caller: RuntimeError.
@@ -72,6 +74,7 @@ class Push:
         self.last_event_at: float | None = None
         self.last_event_id = ""
         self.error: str | None = None
+        self.is_routine = False
         self._connections = 0
         self._silence_seconds = MAX_SILENCE_SECONDS
         self._failures = Backoff(jitter)
@@ -103,6 +106,7 @@ class Push:
     def refused(self, now: float, status: int, retry_after: float | None = None) -> None:
         """The server answered with anything else: HTTP ``status``, Retry-After in seconds."""
         self._check("refused")
+        self.is_routine = False
         # Should the id be what the server dislikes, the next attempt is free of it.
         self.last_event_id = ""
         if status == _NO_CONTENT:
@@ -147,8 +151,10 @@ class Push:
         """
         self._check("ended")
         since = self.connected_since
-        if since is not None and now - since >= STABLE_SECONDS:
+        is_stable = since is not None and now - since >= STABLE_SECONDS
+        if is_stable:
             self._failures.reset()
+        self.is_routine = is_stable and error is None
         self._wait(now + self._failures.fail(retry_after), Status.DISCONNECTED, error)
 
     def expired(self, now: float) -> None:

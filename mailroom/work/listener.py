@@ -123,6 +123,8 @@ class Listener:
         reason = error or "the server has ended the stream"
         if status is Status.UNAVAILABLE:
             event, report, reason = "eventsource_unavailable", self._log.info, "no push here"
+        elif self._push.is_routine:
+            report = self._log.info
         is_new = self._last_report != reason
         self._last_report = reason
         (report if is_new else self._log.debug)(event, error=reason)
