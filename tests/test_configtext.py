@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mailroom.errors import ConfigurationError
@@ -126,7 +126,6 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(deadline=None)
 @given(st.text() | st.lists(PIECES).map("".join))
 @example("%YAML 1." + "1" * 5000)
 @example("polling: {poll_interval: " + "9" * 5000 + "}")
