@@ -20,6 +20,7 @@ from mailroom.work.poll import Poller
 from mailroom.work.reset import Fault as Failed
 from mailroom.work.reset import Reset
 from tests.command import Answering, Shell, Site, killed_anywhere
+from tests.world import BOOK
 
 ALICE = (
     "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:alice\r\nFN:Alice\r\nORG:Alice\r\nN:;Alice;;;\r\n"
@@ -28,7 +29,7 @@ ALICE = (
 
 
 def ready(profile: Profile = CYRUS_3_10) -> Site:
-    site = Site(profile)
+    site = Site(profile, BOOK)
     for name in ("Inbox", "Archive", "Trash", "Junk", "Sent", "Drafts"):
         site.sandbox.destroy_mailbox(name)
     site.sandbox.standard_account()
