@@ -2,10 +2,12 @@
 for."""
 
 import base64
+import json
 import tempfile
 import time
 import tracemalloc
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from mailroom.rules.addressbook import AddressBook, Indexed
@@ -13,8 +15,8 @@ from mailroom.rules.contact import summarise
 from mailroom.sandbox import Sandbox, serve
 from mailroom.wire.vcard import CardView
 from tests.bench.effort import Effort
-from tests.bench.figures import Figure, typical, worst
-from tests.bench.stage import Memory, Stage
+from tests.bench.figures import Figure, tail, typical, worst
+from tests.bench.stage import Memory, Stage, asking
 from tests.process import SECRET, Process, configuration
 
 SIZES = (10, 1_000, 5_000, 20_000)
@@ -49,9 +51,20 @@ def sizes(effort: Effort) -> Iterator[Figure]:
         yield worst(f"{size:,} cards: index", "bytes/card", "<=", 1024, [_index_bytes(size)])
     yield from _service_memory(effort)
     few, many = measured[0], measured[-1]
-    starts = {size: _seconds_to_ready(size, effort) for size in (few, many)}
-    ratios = [one / other for one, other in zip(starts[many], starts[few], strict=True)]
+    starts = {size: _starts(size, effort.times(10)) for size in (few, many)}
+    ratios = [many.ready / few.ready for many, few in zip(starts[many], starts[few], strict=True)]
     yield typical(f"{many:,} cards: exec to READY=1 over {few}", "times", "<=", 1.1, ratios)
+    answers = [answer for start in starts[many] for answer in start.answers]
+    yield tail(f"/healthz during the first sync of {many:,} cards: p99", "ms", 20, answers)
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """Seconds from exec to READY=1; milliseconds of every answer from then to the first poll's
+    end."""
+
+    ready: float
+    answers: list[float]
 
 
 def _bytes_of_later_syncs(size: int, effort: Effort) -> list[int]:
@@ -99,17 +112,22 @@ def _service_memory(effort: Effort) -> Iterator[Figure]:
         yield worst(f"{size:,} cards{name}: RSS", "bytes/card", "<=", 1024, [per_card])
 
 
-def _seconds_to_ready(size: int, effort: Effort) -> list[float]:
+def _starts(size: int, count: int) -> list[_Start]:
     sandbox = Sandbox(password=SECRET)
     sandbox.standard_account()
     _fill(sandbox, size)
-    seconds = []
     with serve(sandbox) as running:
-        for _ in range(effort.times(10)):
-            with tempfile.TemporaryDirectory(prefix="mailroom-") as name:
-                folder = Path(name)
-                begun = time.perf_counter()
-                with Process(folder, configuration(folder, running.url)) as process:
-                    process.until_told("READY=1")
-                    seconds.append(time.perf_counter() - begun)
-    return seconds
+        return [_start(running.url) for _ in range(count)]
+
+
+def _start(url: str) -> _Start:
+    with tempfile.TemporaryDirectory(prefix="mailroom-") as name:
+        folder = Path(name)
+        begun = time.perf_counter()
+        with Process(folder, configuration(folder, url)) as process:
+            process.until_told("READY=1")
+            ready = time.perf_counter() - begun
+            with asking(process.socket) as asker:
+                process.until(lambda: process.ask("/healthz")[1]["poll_count"] > 0)
+                answers = json.loads(asker.communicate()[0])
+    return _Start(ready, answers)

@@ -1,6 +1,8 @@
 """The stage of the figures: a sandbox on the loopback, the service as a process of its own."""
 
 import contextlib
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -9,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from mailroom.sandbox import CYRUS_3_10, Entry, Profile, Sandbox, serve
-from tests.process import SECRET, Process, configuration
+from tests.process import ROOT, SECRET, Process, configuration
 
 DELAY = 0.05
 QUIET = 0.25
@@ -149,6 +151,12 @@ class Work:
         """Until the answer was there that the label is off."""
         ended = [e.ended for e in self.entries if e.ended and "Email/set" in e.calls]
         return max(ended) - self.tapped_at
+
+
+def asking(path: Path) -> subprocess.Popen[bytes]:
+    """Somebody who asks /healthz all the time: see :mod:`tests.bench.asker`."""
+    command = [sys.executable, "-m", "tests.bench.asker", str(path)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT)
 
 
 def most_at_once(entries: list[Entry]) -> int:

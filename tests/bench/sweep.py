@@ -1,17 +1,13 @@
 """One sender with 10,000 mails on the sandbox: requests, memory, and whether it still answers."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 from mailroom.sandbox import CYRUS_3_10
 from tests.bench.effort import Effort
 from tests.bench.figures import Figure, tail, worst
-from tests.bench.stage import Memory, Stage
-from tests.process import ROOT
+from tests.bench.stage import Memory, Stage, asking
 
 MAILS = 10_000
 LIMIT = 500
@@ -27,7 +23,7 @@ def ten_thousand(effort: Effort) -> Iterator[Figure]:
             stage.settle()
             idle = Memory.of(stage.pid).rss
             Memory.forget_peak(stage.pid)
-            with _asking(stage.process.socket) as asker:
+            with asking(stage.process.socket) as asker:
                 work = stage.tap("@ToFeed", mails[0])
                 answers += json.loads(asker.communicate()[0])
             requests.append(len(work.entries))
@@ -36,8 +32,3 @@ def ten_thousand(effort: Effort) -> Iterator[Figure]:
     yield worst(f"{name}: requests", "requests", "<=", 2 * MAILS / LIMIT + 15, requests)
     yield worst(f"{name}: peak RSS over idle", "MiB", "<=", 25, growth)
     yield tail(f"/healthz during a sweep of {MAILS:,} mails: p99", "ms", 20, answers)
-
-
-def _asking(path: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tests.bench.asker", str(path)]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT)
