@@ -4,7 +4,7 @@ Names are resolved as people mean them: ``Inbox`` by its role, ``A/B`` is B unde
 names the top-level one counts (RFC 8621 §2 lets names repeat under different parents).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mailroom.errors import LastingTrouble, Missing
@@ -82,20 +82,24 @@ def require_groups(config: Config, book: AddressBook) -> int:
     return len(names)
 
 
-def resolve(name: str, mailboxes: Iterable[Mailbox]) -> Mailbox | None:
-    """The mailbox that ``name`` means, or None."""
-    candidates = sorted(mailboxes, key=lambda box: (box.parent_id is not None, box.id))
+def resolve(name: str, mailboxes: Collection[Mailbox]) -> Mailbox | None:
+    """The mailbox that ``name`` means, or None; of several the one at the top, the first by id."""
+
+    def first(is_meant: Callable[[Mailbox], bool]) -> Mailbox | None:
+        return min(filter(is_meant, mailboxes), key=_precedence, default=None)
+
     if name.lower() == "inbox":
-        return next((box for box in candidates if box.role == "inbox"), None)
-    exact = next((box for box in candidates if box.name == name), None)
+        return first(lambda box: box.role == "inbox")
+    exact = first(lambda box: box.name == name)
     parent_name, slash, child = name.rpartition("/")
     if exact or not slash:
         return exact
-    parent = resolve(parent_name, candidates)
-    return next(
-        (box for box in candidates if parent and box.name == child and box.parent_id == parent.id),
-        None,
-    )
+    parent = resolve(parent_name, mailboxes)
+    return parent and first(lambda box: box.name == child and box.parent_id == parent.id)
+
+
+def _precedence(box: Mailbox) -> tuple[bool, str]:
+    return box.parent_id is not None, box.id
 
 
 def _refuse_roles(managed: Iterable[Mailbox]) -> None:
