@@ -71,15 +71,15 @@ def contact_uid(account_id: str, address: str, counter: int) -> str:
 
 def summarise(view: CardView) -> Entry:
     """Return what the index keeps; a view that lacks properties makes a poorer entry."""
-    uid, fn = view.first("UID"), view.first("FN")
+    uid, fn, section = view.first("UID"), view.first("FN"), note.read_section(view)
     return Entry(
         uid=bare_uid(uid.text) if uid else "",
         addresses=addresses(view),
         fn=fn.text if fn else "",
         is_group=view.kind == "group",
         members=frozenset(member_uids(view)) or _NOBODY,
-        provenance=provenance(view),
-        category=note.read_section(view).category,
+        provenance=_provenance(view, section),
+        category=section.category,
     )
 
 
@@ -91,7 +91,11 @@ def addresses(view: CardView) -> tuple[str, ...]:
 
 def provenance(view: CardView) -> Provenance:
     """Return where the card comes from, as itself says."""
-    return Provenance.CREATED if view.first(_CREATED) else note.read_section(view).provenance
+    return _provenance(view, note.read_section(view))
+
+
+def _provenance(view: CardView, section: note.Section) -> Provenance:
+    return Provenance.CREATED if view.first(_CREATED) else section.provenance
 
 
 def is_unedited(card: Card) -> bool:

@@ -192,7 +192,8 @@ def _logical_lines(raw: bytes) -> Iterator[list[bytes]]:
 def _unfold(pieces: list[bytes]) -> bytes:
     """Join physical lines; as bytes, for a fold may stand within a character."""
     first, *rest = pieces
-    return b"".join((first.rstrip(b"\r\n"), *(piece[1:].rstrip(b"\r\n") for piece in rest)))
+    line = first.rstrip(b"\r\n")
+    return b"".join((line, *(piece[1:].rstrip(b"\r\n") for piece in rest))) if rest else line
 
 
 def _read_line(pieces: list[bytes], where: str) -> Line:
