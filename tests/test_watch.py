@@ -46,7 +46,7 @@ def test_a_first_poll_that_fails_is_told_although_none_ever_succeeded() -> None:
     before = world.status
     world.start()
     [line] = told(before, world.status)
-    assert line.startswith("poll (startup) [red]failed[/]: mailboxes missing on the server: ")
+    assert line.startswith("poll (startup) [red]failed[/]: mailboxes missing on the server, ")
 
 
 def test_of_another_process_everything_is_news() -> None:

@@ -49,7 +49,7 @@ def find_places(config: Config, mailboxes: Sequence[Mailbox]) -> Places:
     found = {name: resolve(name, mailboxes) for name in config.managed_mailboxes}
     missing = [name for name, mailbox in found.items() if mailbox is None]
     if missing:
-        raise Missing(f"mailboxes missing on the server: {', '.join(missing)}: run mailroom setup")
+        raise Missing(f"mailboxes missing on the server, run mailroom setup: {', '.join(missing)}")
     ids = {name: mailbox.id for name, mailbox in found.items() if mailbox}
     _refuse_roles(mailbox for mailbox in found.values() if mailbox)
     _refuse_sharing(ids)
@@ -78,7 +78,7 @@ def require_groups(config: Config, book: AddressBook) -> int:
     names = (*config.triage.groups, config.mailroom.provenance_group)
     missing = [name for name in names if book.group(name) is None]
     if missing:
-        raise Missing(f"contact groups missing: {', '.join(missing)}: run mailroom setup")
+        raise Missing(f"contact groups missing, run mailroom setup: {', '.join(missing)}")
     return len(names)
 
 

@@ -102,7 +102,7 @@ class Routing:
         missing = [name for name, group in found.items() if group is None]
         if missing:
             raise LastingTrouble(
-                f"contact groups missing: {', '.join(missing)}: run mailroom setup"
+                f"contact groups missing, run mailroom setup: {', '.join(missing)}"
             )
         return places, {name: group.entry.uid for name, group in found.items() if group}
 
