@@ -179,6 +179,17 @@ def test_a_mailbox_keeps_its_id_when_renamed_and_moved(client: Client) -> None:
     assert shown == {"id": box, "name": name, "parentId": parent}
 
 
+def test_all_mailboxes_are_found_page_by_page(client: Client) -> None:
+    made = {client.new_mailbox() for _ in range(3)}
+    found: list[str] = []
+    while page := client.call("Mailbox/query", position=len(found), limit=2)["ids"]:
+        assert len(page) <= 2
+        found += page
+    everything = client.call("Mailbox/get", ids=None, properties=["id"])["list"]
+    assert sorted(found) == sorted(box["id"] for box in everything)
+    assert made <= set(found)
+
+
 def test_a_child_names_its_parent_by_creation_id(client: Client) -> None:
     answer = client.call(
         "Mailbox/set",
