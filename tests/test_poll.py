@@ -205,6 +205,27 @@ def test_a_patch_that_the_server_refuses_for_ever_makes_no_busy_loop() -> None:
     assert 10 <= len(world.requests_since(number)) <= 30
 
 
+def test_newcomers_that_could_not_be_filed_are_not_counted_as_filed() -> None:
+    world = World()
+    (mail,) = world.deliver(BOB)
+    world.start().settle()
+    world.tap(mail, "@ToFeed")
+    world.settle()
+    late = world.sandbox.deliver(BOB, mailbox="Screener")
+
+    def refuse(response: Response) -> Response:
+        document = json.loads(response.body)
+        refusal = {"updated": None, "notUpdated": {late: {"type": "forbidden"}}}
+        document["methodResponses"][0][1].update(refusal)
+        return dataclasses.replace(response, body=json.dumps(document).encode())
+
+    world.sandbox.faults.add(Fault(call="Email/set", rewrite=refuse))
+    world.account.poll_now()
+    world.settle()
+    assert world.named("poll_completed")[-1]["filed"] == 0
+    assert world.status["totals"]["mails_filed"] == 1
+
+
 def test_senders_are_searched_in_as_few_requests_as_the_limits_allow() -> None:
     world = World(SMALL_LIMITS)
     mails = [world.deliver(f"Sender {n} <s{n}@example.org>", count=2)[0] for n in range(7)]

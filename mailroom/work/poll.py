@@ -97,7 +97,8 @@ class Poller:
             known=_known(survey.reading, closing),
             again=self._has_news(closing, refused, survey),
             triaged=triaged,
-            filed=sum(each.filed for each in triaged) + len(survey.newcomers),
+            filed=sum(each.filed for each in triaged)
+            + len(survey.newcomers.keys() - refused.keys()),
             conflicts=sum(_is_new(conflict, marks) for conflict in verdicts.conflicts),
             failed=len(survey.jobs) - len(triaged),
             trouble=trouble,
