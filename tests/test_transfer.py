@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pycurl
 import pytest
 
 from mailroom.engine.authorities import Authorities
@@ -658,6 +659,19 @@ def test_close_gives_every_connection_back() -> None:
     made.close()
     assert not stream.head.done or isinstance(made.outcome(stream.head), MailroomError)
     assert os.listdir("/proc/self/fd") == before
+
+
+def test_a_closed_transfer_leaves_nothing_to_the_garbage_collector() -> None:
+    """Of pycurl before 7.46 the collector would not find it: each reload would leave a handle."""
+    gc.collect()
+    gc.disable()
+    try:
+        made = Wire()
+        made.get(made.peer(always(answer())))
+        made.close()
+        assert not [found for found in gc.get_objects() if type(found) is pycurl.CurlMulti]
+    finally:
+        gc.enable()
 
 
 def test_what_libcurl_had_not_begun_with_is_not_sent_after_close(wire: Wire) -> None:

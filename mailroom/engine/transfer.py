@@ -181,6 +181,8 @@ class Transfer:
                 if timer:
                     timer.cancel()
             self._multi.close()
+            # Its callbacks are ours: a cycle that pycurl before 7.46 does not show to Python.
+            del self._multi
             self._authorities.close()
 
     def _keep_house(self) -> None:
