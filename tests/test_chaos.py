@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.chaos import clients, crash, endurance, streams
-from tests.chaos.__main__ import main
+from tests.chaos.__main__ import exit_code, main
 from tests.chaos.rows import ROWS
 from tests.chaos.table import Case, Result, Row, run
 
@@ -77,6 +77,16 @@ def test_a_row_fails_by_an_error_or_by_what_it_measures() -> None:
     assert much == "row: too much: 3 things"
     assert "KeyError: 'M1'" in error
     assert "2 FAILED" in str(result)
+
+
+def test_a_row_that_cannot_be_tried_says_why_and_fails_only_where_all_are_required() -> None:
+    row = Row("row", "what", list, "things", 2)
+    hindered = [Result(row), Result(row, "needs root")]
+    assert str(hindered[1]).endswith("not run: needs root")
+    assert exit_code(hindered, {}) == 0
+    assert exit_code(hindered, {"REQUIRE_ALL": "1"}) == 1
+    assert exit_code(hindered[:1], {"REQUIRE_ALL": "1"}) == 0
+    assert exit_code([Result(row, failures=["broken"])], {}) == 1
 
 
 def test_a_mail_that_is_destroyed_is_noticed() -> None:

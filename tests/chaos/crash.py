@@ -15,8 +15,6 @@ from mailroom.sandbox import CYRUS_3_10, SMALL_LIMITS, Entry, Limits, Profile, S
 from tests.chaos.table import Case
 from tests.world import BOOK, World
 
-Act = Callable[[World], None]
-
 BOB = "Bob <bob@example.org>"
 BOBS_CARD = (
     "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:bob\r\nFN:Bob\r\nN:;Bob;;;\r\nEMAIL:bob@example.org\r\n"
@@ -36,6 +34,30 @@ LOW_LIMITS = Profile(
     "low-limits",
     limits=Limits(max_objects_in_get=100, max_objects_in_set=100, max_concurrent_requests=2),
 )
+
+
+class Account(Protocol):
+    """What a user does beside mail apps that know what they do."""
+
+    def unlabel(self, mail_id: str, name: str) -> None: ...
+
+    def put_card(self, text: str, name: str | None = None) -> str: ...
+
+
+class Stage(Protocol):
+    """A user and their mail, on the sandbox or on a real server."""
+
+    mails: list[str]
+
+    @property
+    def sandbox(self) -> Account: ...
+
+    def deliver(self, sender: str, mailbox: str = "Screener", count: int = 1) -> list[str]: ...
+
+    def tap(self, mail_id: str, label: str) -> None: ...
+
+
+Act = Callable[[Stage], None]
 
 
 class Killed(Exception):
@@ -131,7 +153,7 @@ def card(text: str) -> Act:
 
 
 def senders(count: int) -> Act:
-    def act(world: World) -> None:
+    def act(world: Stage) -> None:
         for number in range(count):
             world.deliver(f"Sender {number} <s{number}@example{number % 7}.org>", count=2)
 
@@ -139,7 +161,7 @@ def senders(count: int) -> Act:
 
 
 def label_senders(count: int) -> Act:
-    def act(world: World) -> None:
+    def act(world: Stage) -> None:
         for number in range(count):
             world.tap(world.mails[-1 - 2 * number], ("@ToFeed", "@ToBillboard")[number % 2])
 
@@ -147,7 +169,7 @@ def label_senders(count: int) -> Act:
 
 
 def then(*acts: Act) -> Act:
-    def act(world: World) -> None:
+    def act(world: Stage) -> None:
         for each in acts:
             each(world)
 
@@ -250,11 +272,11 @@ def differences(found: Any, expected: Any) -> str:
     return "\n".join(f"{key}: {one!r}, not {two!r}" for key, one, two in pairs if one != two)
 
 
-def populate(world: World) -> None:
+def populate(world: Stage, cards: Iterable[str] = FOREIGN) -> None:
     """Mail and cards that are nobody's business; they come first."""
     for mailbox in CAROLS_PLACES:
         world.deliver(CAROL, mailbox)
-    for number, text in enumerate(FOREIGN):
+    for number, text in enumerate(cards):
         world.sandbox.put_card(text, f"foreign{number}.vcf")
 
 

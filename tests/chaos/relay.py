@@ -40,10 +40,6 @@ class Link:
     is_stream: bool = False
     is_answered: bool = True
 
-    def close(self) -> None:
-        self.client.close()
-        self.server.close()
-
 
 class Relay:
     """A port of the host's loopback that leads to Cyrus, served by a thread of its own.
@@ -77,8 +73,8 @@ class Relay:
     ) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)  # ends the thread's wait
         self._thread.join()
-        for link in self._links:
-            link.close()
+        for link in list(self._links):
+            self._drop(link)
         self._listener.close()
         self._selector.close()
 
@@ -124,12 +120,23 @@ class Relay:
             except OSError:
                 goes_on = False
             if not goes_on:
-                self._links.discard(link)
-                for end in (link.client, link.server):
-                    self._selector.unregister(end)
-                link.close()
+                self._drop(link)
 
         return run
+
+    def _drop(self, link: Link) -> None:
+        self._links.discard(link)
+        for end in (link.client, link.server):
+            self._selector.unregister(end)
+            end.close()
+
+    def _comes_to(self, link: Link, moment: Moment) -> bool:
+        """Whether it goes on after this moment; if not, neither does anything else."""
+        is_over = not link.is_stream and self.watch(link.number, moment)
+        if is_over:
+            for other in self._links - {link}:
+                self._drop(other)
+        return not is_over
 
     def _ask(self, link: Link) -> bool:
         data = link.client.recv(_CHUNK_BYTES)
@@ -139,18 +146,18 @@ class Relay:
             if not link.is_stream:
                 self.count += 1
                 link.number = self.count
-                if self.watch(link.number, Moment.BEFORE):
-                    return False
+            if not self._comes_to(link, Moment.BEFORE):
+                return False
         link.server.sendall(data)
         return bool(data)
 
     def _answer(self, link: Link) -> bool:
         data = link.server.recv(_CHUNK_BYTES)
         is_first, link.is_answered = not link.is_answered, True
-        if is_first and self.watch(link.number, Moment.HANDLED):
+        if is_first and not self._comes_to(link, Moment.HANDLED):
             return False
         link.client.sendall(data)
-        return bool(data) and not (is_first and self.watch(link.number, Moment.ANSWERED))
+        return bool(data) and (not is_first or self._comes_to(link, Moment.ANSWERED))
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ from tests.chaos import (
     cards,
     clients,
     crash,
+    cyrus,
     endurance,
     faults,
     fuzz,
@@ -63,6 +64,12 @@ ROWS: Mapping[str, Row] = {
             "a month: dropped streams, nights asleep, wrong clocks, lost tokens",
             endurance.cases,
             *_GROWTH,
+        ),
+        Row(
+            "cyrus",
+            "the unit killed by kill -9 at requests to Cyrus, systemd restarts",
+            cyrus.cases,
+            obstacle=prepare.obstacle,
         ),
         Row(
             "hour",

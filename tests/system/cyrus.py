@@ -41,6 +41,7 @@ conversations_db: twoskip
 altnamespace: no
 unixhierarchysep: yes
 admins: admin
+delete_mode: immediate
 httpmodules: admin carddav jmap
 allowplaintext: yes
 sasl_pwcheck_method: auxprop
@@ -132,10 +133,7 @@ class Cyrus:
         self._set_password(name)
         self.host.run("chown", "cyrus:sasl", "/etc/sasldb2")
         self.host.run("chmod", "660", "/etc/sasldb2")
-        with self.host.network():
-            imap = imaplib.IMAP4(LOOPBACK, IMAP_PORT, timeout=READY_SECONDS)
-        with imap:
-            imap.login("admin", PASSWORD)
+        with self._administration() as imap:
             for answer, _ in (
                 imap.create(f"user/{name}"),
                 imap.setacl(f"user/{name}", "admin", "lrswipkxtecda"),
@@ -143,6 +141,21 @@ class Cyrus:
                 if answer != "OK":
                     raise CyrusError(f"creating the user {name}: {answer}")
         return User(self.host, name)
+
+    def remove(self, user: "User") -> None:
+        """With all that the user had: the next one of that name begins with nothing."""
+        with self._administration() as imap:
+            answer, text = imap.delete(f"user/{user.name}")
+            if answer != "OK":
+                raise CyrusError(f"removing the user {user.name}: {text}")
+
+    @contextlib.contextmanager
+    def _administration(self) -> Iterator[imaplib.IMAP4]:
+        with self.host.network():
+            imap = imaplib.IMAP4(LOOPBACK, IMAP_PORT, timeout=READY_SECONDS)
+        with imap:
+            imap.login("admin", PASSWORD)
+            yield imap
 
     def _set_password(self, name: str) -> None:
         self.host.run("saslpasswd2", "-p", "-c", name, stdin=PASSWORD)

@@ -77,8 +77,7 @@ def set_up(host: Host, *, push: bool, poll_interval: int, name: str | None = Non
     """
     cyrus = Cyrus.start(host, push=push)
     user = cyrus.user("alice")
-    mailboxes = user.make_mailboxes(*OURS, *CATEGORIES, *LABELS)
-    user.make_groups(*CATEGORIES, "Mailroom")
+    mailboxes = furnish(user)
     unit = Unit(host)
     url = cyrus.certify(name) if name else cyrus.url
     unit.configure(
@@ -89,6 +88,12 @@ def set_up(host: Host, *, push: bool, poll_interval: int, name: str | None = Non
     unit.give_secret("jmap-password", PASSWORD)
     unit.systemctl("start")
     return Scene(user, unit, mailboxes)
+
+
+def furnish(user: User) -> dict[str, str]:
+    """The mailboxes and groups that Mailroom needs; returns the mailboxes, name -> id."""
+    user.make_groups(*CATEGORIES, "Mailroom")
+    return user.make_mailboxes(*OURS, *CATEGORIES, *LABELS)
 
 
 def quiet(scene: Scene) -> dict[str, Any]:
