@@ -23,6 +23,9 @@ _LINT: tuple[Command, ...] = (
     # hides the package's __init__, so what is found in other files is not to be believed.
     ("mypy", "--scripts-are-modules", "--follow-imports=silent", "mailroom.py"),
 )
+# Whoever has done all that it was given takes from the others.
+_EVENLY = ("--dist", "worksteal")
+_UNIT = "not (sandbox or system or every)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +65,10 @@ def _places(mark: str) -> tuple[str, ...]:
 
 LAYERS: Mapping[str, Layer] = {
     "lint": Layer(_LINT),
-    "test-unit": Layer((("pytest", "-n", "auto", "-m", "not (sandbox or system or every)"),)),
+    "test-unit": Layer((("pytest", *_EVENLY, "-n", "auto", "-m", _UNIT),)),
     # Mostly waiting for processes to start: more of them than cores.
-    "test-sandbox": Layer((("pytest", "-n", "4", "-m", "sandbox", *_places("sandbox")),)),
-    "test-rules": Layer((("pytest", "-n", "auto", "-m", "every", "tests/rules"),)),
+    "test-sandbox": Layer((("pytest", *_EVENLY, "-n", "4", "-m", "sandbox", *_places("sandbox")),)),
+    "test-rules": Layer((("pytest", *_EVENLY, "-n", "auto", "-m", "every", "tests/rules"),)),
     "test-system": Layer(
         (
             ("pytest", "-m", "system and not every", "tests/system"),

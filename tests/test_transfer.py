@@ -706,6 +706,7 @@ def _may_have_namespaces() -> bool:
 
 
 @pytest.mark.skipif(not _may_have_namespaces(), reason="needs root and namespaces")
+@pytest.mark.sandbox  # it waits for seconds, as others of that layer do, not for the processor
 @pytest.mark.parametrize("name_server", ["silent", "late"])
 def test_a_name_server_that_does_not_answer_holds_up_nobody_else(name_server: str) -> None:
     command = ["unshare", "--net", "--mount", sys.executable, "-W", "error", "-m"]
