@@ -15,7 +15,7 @@ from mailroom.rules.config import Config
 from mailroom.rules.failures import Failures
 from mailroom.rules.places import Places, find_places
 from mailroom.rules.triage import Patch, Tap, Verdicts, filed, sender_of, sort_out
-from mailroom.wire.jmap import Mail, MethodError
+from mailroom.wire.jmap import Mail, Mailbox, MethodError
 from mailroom.work.contacts import ContactsConversation
 from mailroom.work.enrol import Enrolment, Job
 from mailroom.work.mail import Filter, MailConversation, Reading, all_of, any_of, in_any
@@ -57,7 +57,7 @@ class Surveyor:
         self._config = config
         self._mail = mail
         self._contacts = contacts
-        self._places: Places | None = None
+        self._known: tuple[Sequence[Mailbox], Places] | None = None
         self._has_groups = False
         self._identities: frozenset[str] = frozenset()
         self._recent: dict[str, tuple[Tap, float]] = {}
@@ -101,15 +101,21 @@ class Surveyor:
 
     async def _look(self) -> tuple[Reading, Places]:
         """States and labelled mail; once more when the mailboxes turn out to be others."""
-        if self._places is None:
-            self._places = find_places(self._config, (await self._mail.open(())).mailboxes)
+        known = self._known
+        places = known[1] if known else self._resolve((await self._mail.open(())).mailboxes)
         for _ in range(_LOOKS):
-            reading = await self._mail.open(self._filters(self._places))
-            places = find_places(self._config, reading.mailboxes)
-            if places == self._places and None not in reading.found:
+            reading = await self._mail.open(self._filters(places))
+            found = self._resolve(reading.mailboxes)
+            if found == places and None not in reading.found:
                 return reading, places
-            self._places = places
+            places = found
         raise ProtocolError("the mailboxes that the server lists cannot be searched")
+
+    def _resolve(self, mailboxes: Sequence[Mailbox]) -> Places:
+        """The managed ones among them; most of the time they are those of the last poll."""
+        if self._known is None or self._known[0] != mailboxes:
+            self._known = mailboxes, find_places(self._config, mailboxes)
+        return self._known[1]
 
     def _filters(self, places: Places) -> list[Filter]:
         now = self._loop.now()
