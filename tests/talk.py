@@ -10,7 +10,7 @@ from mailroom.errors import MailroomError
 from mailroom.rules.health import Totals
 from mailroom.sandbox import CYRUS_3_10, Fault, Profile, Sandbox
 from mailroom.sandbox import Response as Answer
-from mailroom.work.contacts import ContactsConversation
+from mailroom.work.cards import CardConversation
 from mailroom.work.mail import MailConversation
 from mailroom.work.web import Web
 from tests.direct import DirectHttp
@@ -38,7 +38,7 @@ class Talk:
         self.web = self._web("the credential jmap-password")
         self.mail = MailConversation(self.loop, self.web, f"{ORIGIN}/.well-known/jmap")
         dav_web = self._web("the credential carddav-password")
-        self.contacts = ContactsConversation(self.loop, dav_web, carddav, book_name)
+        self.contacts = CardConversation(self.loop, dav_web, carddav, book_name)
 
     def run(self, coroutine: Coroutine[Promise[Any], None, T]) -> T:
         """What comes of it, in no time."""

@@ -8,7 +8,7 @@ from mailroom.engine.loop import Loop
 from mailroom.engine.transfer import Http
 from mailroom.rules.config import Config
 from mailroom.rules.health import Totals
-from mailroom.work.contacts import ContactsConversation
+from mailroom.work.cards import CardConversation
 from mailroom.work.mail import MailConversation
 from mailroom.work.web import Web
 
@@ -19,7 +19,7 @@ class Conversations:
 
     web: Web
     mail: MailConversation
-    contacts: ContactsConversation
+    contacts: CardConversation
 
 
 def converse(
@@ -38,7 +38,7 @@ def converse(
     web = Web(loop, http, jmap_login, secret, totals)
     mail = MailConversation(loop, web, config.jmap.url)
     dav_web = Web(loop, http, dav_login, _secret(logins.carddav_secret), totals)
-    contacts = ContactsConversation(loop, dav_web, config.carddav.url, config.carddav.addressbook)
+    contacts = CardConversation(loop, dav_web, config.carddav.url, config.carddav.addressbook)
     return Conversations(web, mail, contacts)
 
 

@@ -32,7 +32,7 @@ from mailroom.rules.places import Places, require_groups
 from mailroom.rules.triage import Patch, Tap, filed
 from mailroom.wire.jmap import Mail
 from mailroom.wire.vcard import Card, UnsafeCard
-from mailroom.work.contacts import ContactsConversation, Stored, usable
+from mailroom.work.cards import CardConversation, Stored, usable
 
 # What one sender's write can meet without stopping the work on the others.
 _PER_SENDER = (SenderFailed, UnsafeCard, TransientError)
@@ -88,7 +88,7 @@ class Enrolment:
         self,
         loop: Loop,
         config: Config,
-        contacts: ContactsConversation,
+        contacts: CardConversation,
         account_id: str,
         today: date,
     ) -> None:

@@ -18,7 +18,7 @@ from mailroom.rules.config import Config
 from mailroom.rules.places import Places
 from mailroom.rules.triage import Conflict, Label, Patch, Verdicts, marked
 from mailroom.wire.jmap import Mail, MethodError
-from mailroom.work.contacts import ContactsConversation
+from mailroom.work.cards import CardConversation
 from mailroom.work.enrol import Job
 from mailroom.work.mail import MailConversation, Reading, in_any
 from mailroom.work.survey import Survey, Surveyor
@@ -66,7 +66,7 @@ class Poller:
         loop: Loop,
         config: Config,
         mail: MailConversation,
-        contacts: ContactsConversation,
+        contacts: CardConversation,
         log: Log,
     ) -> None:
         self.surveyor = Surveyor(loop, config, mail, contacts)

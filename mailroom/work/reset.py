@@ -28,7 +28,7 @@ from mailroom.rules.reset import (
 )
 from mailroom.wire.jmap import MethodError
 from mailroom.wire.vcard import Card, UnsafeCard
-from mailroom.work.contacts import Stored, usable
+from mailroom.work.cards import Stored, usable
 from mailroom.work.conversations import Conversations
 from mailroom.work.mail import in_any
 

@@ -16,7 +16,7 @@ from mailroom.rules.failures import Failures
 from mailroom.rules.places import Places, find_places
 from mailroom.rules.triage import Patch, Tap, Verdicts, filed, sender_of, sort_out
 from mailroom.wire.jmap import Mail, Mailbox, MethodError
-from mailroom.work.contacts import ContactsConversation
+from mailroom.work.cards import CardConversation
 from mailroom.work.enrol import Enrolment, Job
 from mailroom.work.mail import Filter, MailConversation, Reading, all_of, any_of, in_any
 
@@ -50,7 +50,7 @@ class Surveyor:
     """Looks at one account; remembers what one poll leaves to the next."""
 
     def __init__(
-        self, loop: Loop, config: Config, mail: MailConversation, contacts: ContactsConversation
+        self, loop: Loop, config: Config, mail: MailConversation, contacts: CardConversation
     ) -> None:
         self.failures = Failures()
         self._loop = loop

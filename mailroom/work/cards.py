@@ -1,4 +1,4 @@
-"""The conversation about contacts: CardDAV (RFC 6352) with an index kept by sync (RFC 6578).
+"""The conversation about cards: CardDAV (RFC 6352) with an index kept by sync (RFC 6578).
 
 Every write says what it expects to find: ``If-None-Match: *`` for a new card, ``If-Match`` for
 any other. When somebody else was faster the card is read again and the change made again.
@@ -47,7 +47,7 @@ class Stored:
     card: Card
 
 
-class ContactsConversation:
+class CardConversation:
     """One address book. ``url`` is where discovery starts (RFC 6764 §6)."""
 
     def __init__(self, loop: Loop, web: Web, url: str, book_name: str | None = None) -> None:

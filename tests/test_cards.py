@@ -18,7 +18,7 @@ from mailroom.sandbox import Entry, Fault
 from mailroom.sandbox import Request as Asked
 from mailroom.sandbox import Response as Answer
 from mailroom.wire.vcard import Card, UnsafeCard
-from mailroom.work.contacts import Stored, usable
+from mailroom.work.cards import Stored, usable
 from tests.talk import ORIGIN, Talk
 
 BOOK = "/dav/addressbooks/user/alice/Default/"
