@@ -373,6 +373,55 @@ def test_a_failing_sender_is_listed_tried_again_and_louder_the_third_time() -> N
     assert world.status["failing_senders"] == []
 
 
+def test_a_conflict_is_in_the_status_until_the_user_has_solved_it() -> None:
+    world = World()
+    bob, again = world.deliver(BOB, count=2)
+    world.start().settle()
+    world.tap(bob, "@ToFeed")
+    world.tap(again, "@ToJail")
+    world.settle()
+    (conflict,) = world.status["conflicts"]
+    assert (conflict["sender"], conflict["categories"]) == ("bob@example.org", ["Feed", "Jail"])
+    health(world)
+    world.run_for(300.0)
+    assert world.status["conflicts"] == [conflict]  # as old as it is, however many polls see it
+    assert world.history.totals.conflicts == 1
+    world.sandbox.faults.add(Fault(path=API, answer=answer(500), times=1))
+    world.account.poll_now()
+    world.run_for(0.5)
+    assert world.status["conflicts"] == [conflict]  # a poll that failed has not looked
+    world.sandbox.unlabel(again, "@ToJail")
+    world.settle()
+    assert world.status["conflicts"] == []
+
+
+def test_a_conflict_changes_with_its_labels() -> None:
+    world = World()
+    bob, again = world.deliver(BOB, count=2)
+    world.start().settle()
+    world.tap(bob, "@ToFeed")
+    world.tap(again, "@ToJail")
+    world.run_for(100.0)
+    (before,) = world.status["conflicts"]
+    world.tap(bob, "@ToScreener")
+    world.settle()
+    (after,) = world.status["conflicts"]
+    assert after["categories"] == ["Feed", "Jail", "Screener"]
+    assert after["since"] > before["since"]
+
+
+def test_the_same_category_again_is_no_change_of_mind() -> None:
+    world = World()
+    bob, again = world.deliver(BOB, count=2)
+    world.start().settle()
+    for mail in (bob, again):
+        world.tap(mail, "@ToFeed")
+        world.settle()
+    assert [each["previous"] for each in world.status["recent_triages"]] == [None, None]
+    assert len(world.named("sender_triaged")) == 2
+    assert "previous" not in world.named("sender_triaged")[1]
+
+
 def test_a_laptop_that_wakes_up_polls_once_though_everything_is_due_at_once() -> None:
     world = World().start()
     world.settle()

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from mailroom.rules.health import (
     RECENT_LIMIT,
+    Conflict,
     FailingSender,
     NextPoll,
     Phase,
@@ -94,6 +95,7 @@ BUSY = snapshot(
         FailingSender("bob@example.org", "the card is vCard 2.1", 3, NOON + 240),
         FailingSender("eve@example.org", "412 five times", 1, None),
     ),
+    conflicts=(Conflict("dan@example.org", ("Feed", "Jail"), NOON + 120),),
 )
 
 SNAPSHOTS = {
@@ -295,6 +297,11 @@ def test_label_values_come_through_whatever_they_contain(category: str) -> None:
         (
             never_polled(1, failing=BUSY.failing[:1]),
             "1 sender failing, see mailroom status; push connected;"
+            " no sender triaged since start; also polls every 60 s",
+        ),
+        (
+            never_polled(1, conflicts=BUSY.conflicts),
+            "1 conflict, see mailroom status; push connected;"
             " no sender triaged since start; also polls every 60 s",
         ),
         (

@@ -40,6 +40,40 @@ def test_a_poll_that_failed_says_why() -> None:
     ]
 
 
+def test_a_conflict_is_told_once_with_its_categories() -> None:
+    world = World()
+    bob, again = world.deliver("Bob <bob@example.org>", count=2)
+    world.start()
+    before = world.status
+    world.tap(bob, "@ToFeed")
+    world.tap(again, "@ToJail")
+    world.settle()
+    after = world.status
+    lines = told(before, after)
+    assert lines[0] == "[red]conflict[/]: bob@example.org is labelled for Feed and Jail"
+    assert told(after, after) == []
+    world.run_for(65.0)
+    assert told(after, world.status) == ["poll (scheduled)"]
+
+
+def test_a_sender_that_fails_is_told_with_each_try() -> None:
+    world = World()
+    world.sandbox.put_card(
+        "BEGIN:VCARD\r\nVERSION:2.1\r\nUID:bob\r\nFN:B\r\nEMAIL:bob@example.org\r\nEND:VCARD\r\n"
+    )
+    [bob] = world.deliver("Bob <bob@example.org>")
+    world.start()
+    tries: list[str] = []
+    before = world.status
+    world.tap(bob, "@ToFeed")
+    for _ in range(10):
+        world.run_for(10.0)
+        tries += [line for line in told(before, world.status) if "failing" in line]
+        before = world.status
+    assert len(tries) == 2
+    assert tries[0].startswith("[red]failing[/]: bob@example.org: ")
+
+
 def test_a_first_poll_that_fails_is_told_although_none_ever_succeeded() -> None:
     world = World()
     world.sandbox.destroy_mailbox("Screener")

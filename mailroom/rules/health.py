@@ -103,6 +103,16 @@ class FailingSender:
     next_try_at: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """A sender with labels of several categories: nothing is done until the user takes all but
+    one of them off."""
+
+    sender: str
+    categories: tuple[str, ...]
+    since: float
+
+
 @dataclass(slots=True)
 class Totals:
     """What was counted since the start. The account counts here, a snapshot shows it."""
@@ -150,6 +160,7 @@ class Snapshot:
     last_error: Trouble | None = None
     recent: tuple[Triage, ...] = ()
     failing: tuple[FailingSender, ...] = ()
+    conflicts: tuple[Conflict, ...] = ()
 
 
 def unhealthy_reason(snapshot: Snapshot) -> str | None:
@@ -236,6 +247,7 @@ def status(snapshot: Snapshot) -> dict[str, object]:
         },
         "recent_triages": [_triage(triage) for triage in snapshot.recent[-RECENT_LIMIT:]],
         "failing_senders": [_failing(sender) for sender in snapshot.failing],
+        "conflicts": [_conflict(conflict) for conflict in snapshot.conflicts],
     }
 
 
@@ -276,4 +288,12 @@ def _failing(sender: FailingSender) -> dict[str, object]:
         "reason": sender.reason,
         "attempts": sender.attempts,
         "next_try_at": _timestamp_or_none(sender.next_try_at),
+    }
+
+
+def _conflict(conflict: Conflict) -> dict[str, object]:
+    return {
+        "sender": conflict.sender,
+        "categories": list(conflict.categories),
+        "since": timestamp(conflict.since),
     }

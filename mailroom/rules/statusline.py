@@ -32,6 +32,8 @@ def status_line(snapshot: Snapshot, clock_face: Callable[[float], str] = _utc_cl
         parts.append(_trouble_in_line(snapshot.trouble))
     if (failing := len(snapshot.failing)) > 0:
         parts.append(f"{_count(failing, 'sender')} failing, see mailroom status")
+    if (contested := len(snapshot.conflicts)) > 0:
+        parts.append(f"{_count(contested, 'conflict')}, see mailroom status")
     parts.append(_push_in_line(snapshot))
     if (poll := snapshot.last_active_poll) is not None:
         parts.append(f"last poll {clock_face(poll.at)} ({poll.trigger})")

@@ -19,13 +19,15 @@ def show_status(document: Document) -> bool:
         console.print(f"[bold]{what:<9}[/] {text}")
     for triage in document["recent_triages"][-5:]:
         console.print(f"  {_triage(triage)}")
-    for sender in document["failing_senders"]:
-        console.print(f"[red]failing[/] {plain(sender['sender'])}: {plain(sender['reason'])}")
+    for what, text, advice in _attention(document):
+        console.print(f"[red]{what:<9}[/] {text}")
+        console.print(f"{'':<9} {advice}")
     return bool(document["status"] == "ok")
 
 
 def watch(ask: Callable[[], Document], before: Document) -> None:
-    """Print a line for every poll that happens after ``before``, and for every triage.
+    """Print a line for every poll that happens after ``before``, for every triage, and for what
+    the user has to look at.
 
     A service that is being restarted is waited for.
     """
@@ -47,23 +49,69 @@ def watch(ask: Callable[[], Document], before: Document) -> None:
 
 
 def news(before: Document, now: Document) -> Iterator[str]:
-    """What happened between two answers of ``/status``: triages first, then their polls.
+    """What happened between two answers of ``/status``: triages first, then what needs the user,
+    then the polls.
 
     Nothing is told twice: triages go by their numbers, polls by their counts. A poll's instant is
     known of the last one only, so of several since ``before`` the others are told as of then.
     """
     known, failed = 0, 0
+    told: Document = {}
     polls: Document = {}
     if now["pid"] == before["pid"]:
         known = max((triage["number"] for triage in before["recent_triages"]), default=0)
         polls, failed = before["totals"]["polls"], before["totals"]["polls_failed"]
+        told = before
     else:
         yield f"{clock_face(now['started_at'])}  [bold]started[/], pid {now['pid']}"
     fresh = [triage for triage in now["recent_triages"] if triage["number"] > known]
     if fresh and (untold := fresh[0]["number"] - known - 1):
         yield f"{clock_face(fresh[0]['at'])}  {count(untold, 'more sender')} triaged"
     yield from map(_triage, fresh)
+    yield from _new_attention(told, now)
     yield from _polls(now, polls, now["totals"]["polls_failed"] - failed)
+
+
+def _new_attention(before: Document, now: Document) -> Iterator[str]:
+    """The conflicts that ``before`` does not have, and the senders that have failed again."""
+    for conflict in now["conflicts"]:
+        if conflict not in before.get("conflicts", ()):
+            yield f"{clock_face(conflict['since'])}  [red]conflict[/]: {_conflict(conflict)}"
+    # Not by the next try: its instant is reckoned anew for each answer, to the millisecond.
+    tried = {(each["sender"], each["attempts"]) for each in before.get("failing_senders", ())}
+    for sender in now["failing_senders"]:
+        if (sender["sender"], sender["attempts"]) not in tried:
+            yield f"{_answered_at(now)}  [red]failing[/]: {_failing(sender)}"
+
+
+def _attention(document: Document) -> Iterator[tuple[str, str, str]]:
+    """What needs the user, a heading, what it is, and what to do about it."""
+    trouble = document["trouble"]
+    if trouble and not trouble["lasting"]:  # what lasts is the reason why it is unhealthy
+        since = clock_face(trouble["since"])
+        advice = "nothing is lost: it tries again by itself, and then does what it missed"
+        yield "trouble", f"{plain(trouble['reason'])}, since {since}", advice
+    for conflict in document["conflicts"]:
+        since = clock_face(conflict["since"])
+        advice = "take all labels but one off; until then, nothing of this sender is triaged"
+        yield "conflict", f"{_conflict(conflict)}, since {since}", advice
+    for sender in document["failing_senders"]:
+        again = f", again at {clock_face(at)}" if (at := sender["next_try_at"]) else ""
+        advice = "; the others go on. A new label on this sender's mail tries at once"
+        yield (
+            "failing",
+            _failing(sender),
+            f"tried {count(sender['attempts'], 'time')}{again}{advice}",
+        )
+
+
+def _conflict(conflict: Document) -> str:
+    *others, last = map(plain, conflict["categories"])
+    return f"{plain(conflict['sender'])} is labelled for {', '.join(others)} and {last}"
+
+
+def _failing(sender: Document) -> str:
+    return f"{plain(sender['sender'])}: {plain(sender['reason'])}"
 
 
 def _polls(now: Document, before: Document, failed: int) -> Iterator[str]:

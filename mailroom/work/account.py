@@ -60,6 +60,7 @@ class History:
     last_active_poll: PollView | None = None
     trouble: Trouble | None = None
     last_error: Trouble | None = None
+    conflicts: tuple[health.Conflict, ...] = ()
 
 
 class Account:
@@ -138,6 +139,7 @@ class Account:
             trouble=history.trouble,
             last_error=history.last_error,
             recent=tuple(history.recent),
+            conflicts=history.conflicts,
             failing=tuple(
                 health.FailingSender(
                     sender, failure.reason, failure.attempts, self._wall(failure.next_try)
@@ -216,6 +218,7 @@ class Account:
         totals = self._history.totals
         totals.mails_filed += outcome.filed
         totals.conflicts += outcome.conflicts
+        self._note_conflicts(outcome)
         for triaged in outcome.triaged:
             self._note_triage(triaged, trigger)
         is_routine = trigger is Trigger.SCHEDULED and outcome.is_idle
@@ -226,6 +229,17 @@ class Account:
             filed=outcome.filed,
             requests=totals.requests - requests,
             seconds=self._loop.now() - began,
+        )
+
+    def _note_conflicts(self, outcome: Outcome) -> None:
+        """Those of the last poll, each with the instant of the poll that saw it first."""
+        now = self._loop.clock.wall()
+        since = {(each.sender, each.categories): each.since for each in self._history.conflicts}
+        self._history.conflicts = tuple(
+            health.Conflict(
+                each.sender, each.categories, since.get((each.sender, each.categories), now)
+            )
+            for each in outcome.contested
         )
 
     def _note_triage(self, triaged: Triaged, trigger: Trigger) -> None:

@@ -37,11 +37,20 @@ class Triaged:
 
 
 @dataclass(frozen=True, slots=True)
+class Contested:
+    """One sender whose mail has labels of several ``categories``, whether that is new or not."""
+
+    sender: str
+    categories: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What a poll did, and what the schedule has to know: when it last read the labels, with
     which states, and whether a label has appeared meanwhile.
 
-    ``conflicts`` are the new ones. ``trouble`` has kept some senders from being done, and passes.
+    ``conflicts`` counts the new ones; ``contested`` has all that the poll has seen. ``trouble`` has
+    kept some senders from being done, and passes.
     """
 
     read_at: float
@@ -50,6 +59,7 @@ class Outcome:
     triaged: tuple[Triaged, ...] = ()
     filed: int = 0
     conflicts: int = 0
+    contested: tuple[Contested, ...] = ()
     failed: int = 0
     trouble: TransientError | None = None
 
@@ -80,9 +90,12 @@ class Poller:
         whatever was not done by then, the next poll does."""
         survey = await self.surveyor.survey()
         verdicts, places = survey.verdicts, survey.places
+        contested = tuple(
+            Contested(each.sender, _categories(each, places)) for each in verdicts.conflicts
+        )
         marks = _without_swept(marked(verdicts, places), survey.jobs)
         if not (survey.jobs or survey.newcomers or marks):
-            return Outcome(survey.reading.sent_at, _known(survey.reading))
+            return Outcome(survey.reading.sent_at, _known(survey.reading), contested=contested)
         await self._triage(survey)
         done = [job for job in survey.jobs if job.error is None]
         patches = {**survey.newcomers, **self._tap_patches(done, places), **marks}
@@ -100,6 +113,7 @@ class Poller:
             filed=sum(each.filed for each in triaged)
             + len(survey.newcomers.keys() - refused.keys()),
             conflicts=sum(_is_new(conflict, marks) for conflict in verdicts.conflicts),
+            contested=contested,
             failed=len(survey.jobs) - len(triaged),
             trouble=trouble,
         )
@@ -149,7 +163,7 @@ class Poller:
             self._log.warning("sender_unusable", mail=mail.id)
         for conflict in verdicts.conflicts:
             if _is_new(conflict, marks):
-                categories = sorted(_label_names(conflict.label_ids, places))
+                categories = list(_categories(conflict, places))
                 self._log.warning(
                     "conflict_detected", sender=conflict.sender, categories=categories
                 )
@@ -195,13 +209,14 @@ class Poller:
         sender, category = job.tap.sender, job.category
         self.surveyor.remember(job.tap)
         name = category.name if category else None
-        # What was broken off finds its own note in the contact: that is no change of mind.
-        event = "sender_triaged" if job.previous in (None, name) else "sender_retriaged"
+        # The same category again, or a poll that was broken off: that is no change of mind.
+        previous = None if job.previous == name else job.previous
+        event = "sender_retriaged" if previous else "sender_triaged"
         self._log.info(
             event if category else "sender_unscreened",
-            sender=sender, category=name, previous=job.previous, filed=job.filed,
+            sender=sender, category=name, previous=previous, filed=job.filed,
         )  # fmt: skip
-        return Triaged(sender, name, job.previous, job.filed)
+        return Triaged(sender, name, previous, job.filed)
 
 
 def _known(*readings: Reading) -> dict[str, frozenset[str]]:
@@ -230,8 +245,10 @@ def _labels(mails: Iterable[Mail], places: Places) -> set[Label]:
     }
 
 
-def _label_names(label_ids: Iterable[str], places: Places) -> list[str]:
-    return [category.name if (category := places.labels[i]) else "Screener" for i in label_ids]
+def _categories(conflict: Conflict, places: Places) -> tuple[str, ...]:
+    """What the sender is labelled for, by name."""
+    labelled = (places.labels[label_id] for label_id in conflict.label_ids)
+    return tuple(sorted(category.name if category else "Screener" for category in labelled))
 
 
 def _note_labels_left(seen: Iterable[Mail], done: Iterable[Job]) -> None:

@@ -1,0 +1,72 @@
+"""What ``mailroom status`` prints, from the documents of real accounts."""
+
+import re
+from typing import Any
+
+import pytest
+
+from mailroom.sandbox import Fault, Response
+from mailroom.terminal.status import show_status
+from tests.world import World
+
+BOB = "Bob <bob@example.org>"
+BROKEN = "BEGIN:VCARD\r\nVERSION:2.1\r\nUID:bob\r\nFN:B\r\nEMAIL:bob@example.org\r\nEND:VCARD\r\n"
+
+
+def shown(document: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> tuple[bool, str]:
+    """Whether it is healthy; and what is printed, clock faces as T."""
+    is_healthy = show_status(document)
+    return is_healthy, re.sub(r"([-\d]{10} )?\d\d:\d\d:\d\d", "T", capsys.readouterr().out)
+
+
+def test_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
+    is_healthy, text = shown(World().start().status, capsys)
+    assert is_healthy
+    assert [line.partition(" ")[0] for line in text.splitlines()] == [
+        "mailroom", "account", "health", "push", "polls", "triaged"
+    ]  # fmt: skip
+
+
+def test_a_conflict_and_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    world = World()
+    bob, again = world.deliver(BOB, count=2)
+    world.start()
+    world.tap(bob, "@ToFeed")
+    world.tap(again, "@ToJail")
+    world.settle()
+    is_healthy, text = shown(world.status, capsys)
+    assert is_healthy
+    assert "conflict  bob@example.org is labelled for Feed and Jail, since T\n" in text
+    assert "          take all labels but one off" in text
+
+
+def test_a_failing_sender_and_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    world = World()
+    world.sandbox.put_card(BROKEN)
+    [bob] = world.deliver(BOB)
+    world.start()
+    world.tap(bob, "@ToFeed")
+    world.settle()
+    _, text = shown(world.status, capsys)
+    assert "failing   bob@example.org: " in text
+    assert "          tried 1 time, again at T; the others go on. A new label" in text
+
+
+def test_missing_mailboxes_and_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    world = World()
+    world.sandbox.destroy_mailbox("Screener")
+    is_healthy, text = shown(world.start().status, capsys)
+    assert not is_healthy
+    assert re.search(r"^health +unhealthy: .*mailroom setup.*Screener$", text, re.MULTILINE)
+
+
+def test_trouble_that_passes_is_shown_before_it_is_unhealthy(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    world = World().start()
+    world.sandbox.faults.add(Fault(path="/jmap/", answer=Response(500, {})))
+    world.account.poll_now()
+    world.run_for(0.5)
+    is_healthy, text = shown(world.status, capsys)
+    assert is_healthy
+    assert re.search(r"^trouble +.*500", text, re.MULTILINE)
