@@ -118,3 +118,10 @@ def test_an_index_that_was_changed_is_as_one_made_anew(course: list[Indexed | st
     assert list(book.groups()) == list(fresh.groups())
     for address in ("1@x", "2@x", "3@x"):
         assert book.contact(address, []) == fresh.contact(address, [])
+
+
+def test_a_group_is_found_in_whichever_form_its_name_is_kept() -> None:
+    one, two = group("a", "Cafe\u0301"), group("b", "Caf\u00e9")
+    assert book_of(one).group("Caf\u00e9") == one
+    assert book_of(one, two).group("Caf\u00e9") == two
+    assert book_of(one).group("Cafe") is None

@@ -1,10 +1,19 @@
 """Display names are data: cleaned, compared, taken apart, never believed."""
 
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailroom.rules.names import clean_name, name_mismatch, structured_name
+from mailroom.rules.names import (
+    clean_name,
+    folded_name,
+    name_mismatch,
+    normal_name,
+    same_name,
+    structured_name,
+)
 
 
 @pytest.mark.parametrize(
@@ -75,3 +84,17 @@ def test_a_clean_name_is_one_printable_line_of_utf8(display_name: str) -> None:
     assert clean == clean_name(clean) == clean.strip()
     assert len(clean.splitlines()) <= 1
     assert not name_mismatch(display_name, clean)
+
+
+@given(st.text())
+def test_a_name_is_the_same_in_every_normal_form(name: str) -> None:
+    decomposed = unicodedata.normalize("NFD", name)
+    assert same_name(name, decomposed)
+    assert normal_name(normal_name(decomposed)) == normal_name(name)
+    assert folded_name(decomposed) == folded_name(name)
+
+
+def test_names_that_look_alike_for_another_reason_are_others() -> None:
+    assert not same_name("Feed", "feed")
+    assert folded_name("Caf\u00e9") == folded_name("CAFE\u0301")
+    assert not same_name("\ufb01le", "file")

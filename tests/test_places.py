@@ -43,6 +43,10 @@ def account(*extra: Mailbox, without: str = "") -> list[Mailbox]:
         ("Inbox/Feed", [box("In", "inbox"), box("In/Feed")], "In/Feed"),
         ("Inbox", [box("Inbox")], None),
         ("Feed", [], None),
+        ("Caf\u00e9", [box("Cafe\u0301")], "Cafe\u0301"),
+        ("Cafe\u0301", [box("Caf\u00e9")], "Caf\u00e9"),
+        ("Caf\u00e9", [box("Cafe\u0301"), box("Caf\u00e9")], "Caf\u00e9"),
+        ("\u00c4/Caf\u00e9", [box("A\u0308"), box("A\u0308/Cafe\u0301")], "A\u0308/Cafe\u0301"),
     ],
 )
 def test_names_are_resolved_as_people_mean_them(

@@ -190,6 +190,18 @@ CLASHES = {
          mailbox("4", "Feed", "2")],
         ("Feed", "there are several (A/Feed, B/Feed): write the whole path of one"),
     ),
+    "case and Unicode": (
+        config(Feed="Caf\u00e9"),
+        [mailbox("1", "CAFE\u0301")],
+        ("Caf\u00e9", "there is CAFE\u0301, which differs in upper and lower case only: rename it, "
+                    "or write its name in the configuration"),
+    ),
+    "twins": (
+        config(Feed="Caf\u00e9"),
+        [mailbox("1", "Cafe\u0301"), mailbox("2", "Caf\u00e9")],
+        ("Caf\u00e9", "there are 2 of this name, spelled with different characters that look the "
+                    "same: rename or delete the others"),
+    ),
 }  # fmt: skip
 
 
@@ -211,6 +223,22 @@ def test_a_name_alone_is_not_the_mailbox_that_another_path_names() -> None:
     items = plan_mailboxes(config(Feed="Feed", Shops="A/Feed"), boxes)
     statuses = {item.name: item.status for item in items}
     assert (statuses["A/Feed"], statuses["Feed"]) == (Status.EXISTS, Status.MISSING)
+
+
+def test_no_lookalike_is_made_of_what_is_there_in_another_unicode_form() -> None:
+    cafe = {"triage": {"categories": [{"name": "Caf\u00e9", "destination_mailbox": "B/Caf\u00e9"}]}}
+    site = Site(configuration=cafe)
+    for name in ("@ToCafe\u0301", "B", "B/Cafe\u0301"):
+        site.sandbox.create_mailbox(name)
+    group = "FN:Cafe\u0301\r\nX-ADDRESSBOOKSERVER-KIND:group\r\n"
+    site.sandbox.put_card(f"BEGIN:VCARD\r\nVERSION:3.0\r\nUID:g\r\n{group}END:VCARD\r\n")
+    items = outcomes(apply(site))
+    assert {each: items[each] for each in items if "Caf" in each} == {
+        "label @ToCaf\u00e9": Status.EXISTS,
+        "mailbox B/Caf\u00e9": Status.EXISTS,
+        "contact group Caf\u00e9": Status.EXISTS,
+    }
+    assert is_ready(site)
 
 
 def test_two_groups_of_one_name_are_refused() -> None:

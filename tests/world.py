@@ -1,6 +1,6 @@
 """A whole account in a bottle: the service's parts, a sandbox, and time that passes for free."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 from weakref import WeakSet
 
@@ -10,9 +10,11 @@ from mailroom.engine.journal import Fields, Level, Log
 from mailroom.engine.loop import Loop, Promise, Task
 from mailroom.engine.transfer import Http
 from mailroom.errors import MailroomError
+from mailroom.rules.categories import category_from
 from mailroom.rules.config import Config, from_data
 from mailroom.rules.health import healthz, status
 from mailroom.sandbox import CYRUS_3_10, Entry, Profile, Sandbox
+from mailroom.sandbox.account import DEFAULT_CATEGORIES
 from mailroom.work.account import Account, History
 from tests.direct import DirectHttp
 from tests.virtual import VirtualClock
@@ -58,11 +60,21 @@ class World:
         self.clock = VirtualClock()
         self.loop = MortalLoop(self.clock)
         self.sandbox = Sandbox(profile, clock=self.clock.wall)
-        self.sandbox.standard_account()
+        self.configure(configuration or {})
+        self.sandbox.standard_account(self._categories())
         self.events: list[tuple[Level, str, Fields]] = []
         self.mails: list[str] = []
-        self.configure(configuration or {})
         self.boot()
+
+    def _categories(self) -> Sequence[str]:
+        """The account has the default categories' mailboxes and groups, and these too where they
+        are called after their category."""
+        own = [
+            each.name
+            for each in self.config.triage.categories
+            if each == category_from(each.name) and each.name not in DEFAULT_CATEGORIES
+        ]
+        return (*DEFAULT_CATEGORIES, *own)
 
     def configure(self, configuration: dict[str, Any], url: str = URL) -> None:
         """The configuration file of the processes to come."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from mailroom.rules.contact import Entry
+from mailroom.rules.names import same_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +64,9 @@ class AddressBook:
         return (self._cards[href] for href in sorted(self._groups))
 
     def group(self, name: str) -> Indexed | None:
-        """The group of this name; of equal names the first by href."""
-        return next((group for group in self.groups() if group.entry.fn == name), None)
+        """The group of this name; of equal names the one spelled just so, the first by href."""
+        called = [group for group in self.groups() if same_name(group.entry.fn, name)]
+        return min(called, key=lambda group: group.entry.fn != name, default=None)
 
     def contact(self, address: str, managed: Iterable[Indexed]) -> Indexed | None:
         """The contact with ``address`` (lower-case): of several the one that is in a managed

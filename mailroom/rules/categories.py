@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from mailroom.rules.names import with_normal_names
+
 ContactType = Literal["company", "person"]
 
 
@@ -29,9 +31,10 @@ def category_from(entry: str | Mapping[str, Any]) -> Category:
     """Return the category that a list item of the configuration means: a name, or a mapping.
 
     What is left out follows from the name: ``Paper Trail`` has the label ``@ToPaperTrail``, the
-    contact group ``Paper Trail`` and the destination ``Paper Trail``.
+    contact group ``Paper Trail`` and the destination ``Paper Trail``. Names are in the form that
+    they are compared in.
     """
-    given = {"name": entry} if isinstance(entry, str) else entry
+    given = with_normal_names({"name": entry} if isinstance(entry, str) else entry)
     name = given["name"]
     implied = {
         "label": "@To" + "".join(name.split()),

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from mailroom.rules.categories import Triage, category_from
+from mailroom.rules.names import with_normal_names
 from mailroom.rules.servers import FASTMAIL_SESSION, carddav_url, session_url, without_query
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -114,7 +115,7 @@ def from_data(data: Mapping[str, Any]) -> Config:
         tls=Tls(**sections.get("tls", {})),
         polling=Polling(**sections.get("polling", {})),
         triage=_triage_from(sections.get("triage", {})),
-        mailroom=Marks(**sections.get("mailroom", {})),
+        mailroom=Marks(**with_normal_names(sections.get("mailroom", {}))),
         logging=Logging(**sections.get("logging", {})),
     )
 
@@ -131,7 +132,7 @@ def to_data(config: Config) -> dict[str, Any]:
 
 
 def _triage_from(section: Mapping[str, Any]) -> Triage:
-    given = dict(section)
+    given = with_normal_names(section)
     if "categories" in given:
         given["categories"] = tuple(category_from(entry) for entry in given["categories"])
     if "own_addresses" in given:

@@ -13,6 +13,7 @@ from typing import Any
 from mailroom.rules.categories import DEFAULT_CATEGORIES, Category, Triage, category_from
 from mailroom.rules.config import Marks, Polling
 from mailroom.rules.document import Document, Path, Problem, shown
+from mailroom.rules.names import folded_name
 from mailroom.rules.servers import fault_of_url
 
 _ROLES = frozenset({"inbox", "archive", "trash", "junk", "sent", "drafts"})
@@ -50,7 +51,7 @@ def rule_problems(document: Document) -> Iterator[Problem]:
     yield from _timing_problems(document)
     first: dict[str, _Placed] = {}
     for placed in _placed_categories(document):
-        known = first.setdefault(placed.category.name.casefold(), placed)
+        known = first.setdefault(folded_name(placed.category.name), placed)
         if known is not placed:
             message = f"there is a {known.title} already; choose another name"
             yield document.problem((*placed.path, "name"), message)
@@ -203,7 +204,7 @@ def _clashes(
     """Yield each name that is used twice, at the later line; what is not written comes first."""
     by_name: dict[str, list[_Use]] = {}
     for use in sorted(uses, key=lambda use: document.lines.get(use.path, 0)):
-        others = by_name.setdefault(use.name.casefold(), [])  # case alone tells nobody anything
+        others = by_name.setdefault(folded_name(use.name), [])  # case alone tells nobody anything
         for other in others:
             if not (use.owner and other.owner and may_share(use.owner, other.owner)):
                 message = f"{shown(use.name)} is {other.purpose} already; choose another"

@@ -4,7 +4,6 @@ Imports PyYAML and jsonschema, which cost more memory than the service itself: o
 the child process of ``configfile`` import this module.
 """
 
-import unicodedata
 from collections.abc import Mapping
 
 import yaml
@@ -22,8 +21,7 @@ def parse(text: str, filename: str) -> Config:
     ``filename`` is for the messages only. Raises ``ConfigurationError`` with every problem, each
     ``FILE:LINE: key.path: what is wrong; what to do``, in the order of the lines.
     """
-    # Mailbox names are in normalization form C on the server (RFC 8621, section 2; RFC 5198).
-    document = read(unicodedata.normalize("NFC", text))
+    document = read(text)
     problems = document.problems
     if document.data is None and not problems:
         return Config()

@@ -1,7 +1,12 @@
-"""Display names: what strangers call themselves. Data, never to be trusted as more."""
+"""Names: what strangers call themselves, and what mailboxes and groups are called.
+
+Display names are data, never to be trusted as more. Names on the server are compared in one form.
+"""
 
 import re
 import unicodedata
+from collections.abc import Mapping
+from typing import Any
 
 # What ends a line or moves the cursor in some program becomes a space.
 _BREAKS = re.compile("[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]")
@@ -14,6 +19,30 @@ _PARSED_CHARACTERS = 200  # nobody's name is longer, and the library takes quadr
 def clean_name(display_name: str) -> str:
     """Return the name on one line, without control characters and bidi overrides."""
     return " ".join(_REFUSED.sub("", _BREAKS.sub(" ", display_name)).split())
+
+
+def normal_name(name: str) -> str:
+    """The form in which names of mailboxes, groups and categories are compared: NFC (RFC 8621 §2,
+    RFC 5198). A server or a program may keep ``ü`` as one character or as ``u`` and two dots."""
+    return unicodedata.normalize("NFC", name)
+
+
+def with_normal_names(section: Mapping[str, Any]) -> dict[str, Any]:
+    """Part of a configuration with its texts in that form, whatever editor it was written in."""
+    return {
+        key: normal_name(value) if isinstance(value, str) else value
+        for key, value in section.items()
+    }
+
+
+def same_name(one: str, other: str) -> bool:
+    """Whether two names are one name, whichever way their characters are made up."""
+    return normal_name(one) == normal_name(other)
+
+
+def folded_name(name: str) -> str:
+    """What people take for the same name: upper and lower case aside as well."""
+    return normal_name(normal_name(name).casefold())
 
 
 def name_mismatch(display_name: str, fn: str) -> bool:
@@ -42,4 +71,4 @@ def structured_name(name: str) -> tuple[str, str, str, str, str]:
 
 
 def _comparable(name: str) -> str:
-    return "".join(unicodedata.normalize("NFC", clean_name(name)).casefold().split())
+    return "".join(folded_name(clean_name(name)).split())

@@ -1,16 +1,18 @@
 """The managed mailboxes and groups: what the configuration names, found on the server.
 
 Names are resolved as people mean them: ``Inbox`` by its role, ``A/B`` is B under A, and of equal
-names the top-level one counts (RFC 8621 §2 lets names repeat under different parents).
+names the top-level one counts (RFC 8621 §2 lets names repeat under different parents). Names are
+compared in one form, whichever way the server keeps an ``ü``.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mailroom.errors import LastingTrouble, Missing
 from mailroom.rules.addressbook import AddressBook
 from mailroom.rules.categories import Category
 from mailroom.rules.config import Config
+from mailroom.rules.names import normal_name
 from mailroom.wire.jmap import Mailbox
 
 _REFUSED_ROLES = frozenset({"inbox", "archive", "trash", "junk", "sent", "drafts"})
@@ -83,23 +85,29 @@ def require_groups(config: Config, book: AddressBook) -> int:
 
 
 def resolve(name: str, mailboxes: Collection[Mailbox]) -> Mailbox | None:
-    """The mailbox that ``name`` means, or None; of several the one at the top, the first by id."""
-
-    def first(is_meant: Callable[[Mailbox], bool]) -> Mailbox | None:
-        return min(filter(is_meant, mailboxes), key=_precedence, default=None)
-
+    """The mailbox that ``name`` means, or None; of several the one at the top, then the one that
+    is spelled just so, then the first by id."""
     if name.lower() == "inbox":
-        return first(lambda box: box.role == "inbox")
-    exact = first(lambda box: box.name == name)
+        return _first((box for box in mailboxes if box.role == "inbox"), name)
+    whole = _first(_called(name, mailboxes), name)
     parent_name, slash, child = name.rpartition("/")
-    if exact or not slash:
-        return exact
+    if whole or not slash:
+        return whole
     parent = resolve(parent_name, mailboxes)
-    return parent and first(lambda box: box.name == child and box.parent_id == parent.id)
+    below = (box for box in mailboxes if parent and box.parent_id == parent.id)
+    return _first(_called(child, below), child)
 
 
-def _precedence(box: Mailbox) -> tuple[bool, str]:
-    return box.parent_id is not None, box.id
+def _called(name: str, mailboxes: Iterable[Mailbox]) -> Iterator[Mailbox]:
+    wanted = normal_name(name)
+    return (box for box in mailboxes if normal_name(box.name) == wanted)
+
+
+def _first(mailboxes: Iterable[Mailbox], name: str) -> Mailbox | None:
+    def precedence(box: Mailbox) -> tuple[bool, bool, str]:
+        return box.parent_id is not None, box.name != name, box.id
+
+    return min(mailboxes, key=precedence, default=None)
 
 
 def _refuse_roles(managed: Iterable[Mailbox]) -> None:

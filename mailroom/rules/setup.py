@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from mailroom.rules.addressbook import Indexed
 from mailroom.rules.config import Config
+from mailroom.rules.names import folded_name, same_name
 from mailroom.rules.places import resolve
 from mailroom.wire.jmap import Mailbox
 
@@ -97,12 +98,12 @@ def _wanted_mailboxes(config: Config) -> Iterator[tuple[Kind, str, str]]:
 
 
 def _group_status(name: str, names: Sequence[str]) -> tuple[Status, str]:
-    count = names.count(name)
+    count = sum(same_name(name, other) for other in names)
     if count == 1:
         return Status.EXISTS, ""
     if count:
         return Status.CLASH, f"there are {count} groups of this name: rename or delete the others"
-    return _case_clash([other for other in names if other.casefold() == name.casefold()])
+    return _case_clash([other for other in names if folded_name(other) == folded_name(name)])
 
 
 def _case_clash(others: Sequence[str]) -> tuple[Status, str]:
@@ -142,9 +143,15 @@ class _Lookup:
             return _case_clash(self._alike(name))
         if found.role is not None:
             return Status.CLASH, f"is the account's {found.role}: write another name"
+        twins = [box for box in self._children(found.parent_id) if same_name(box.name, found.name)]
+        if len(twins) > 1:
+            return Status.CLASH, (
+                f"there are {len(twins)} of this name, spelled with different characters that look "
+                "the same: rename or delete the others"
+            )
         if found.parent_id is None or "/" in name:
             return Status.EXISTS, ""
-        paths = sorted(self._path(box) for box in self._mailboxes if box.name == name)
+        paths = sorted(self._path(box) for box in self._mailboxes if same_name(box.name, name))
         if len(paths) > 1:
             return Status.CLASH, (
                 f"there are several ({', '.join(paths)}): write the whole path of one"
@@ -162,9 +169,11 @@ class _Lookup:
         parent = resolve(above, self._mailboxes) if above else None
         if above and parent is None:
             return []
-        parent_id = parent.id if parent else None
-        beside = (box for box in self._mailboxes if box.parent_id == parent_id)
-        return [self._path(box) for box in beside if box.name.casefold() == own.casefold()]
+        beside = self._children(parent.id if parent else None)
+        return [self._path(box) for box in beside if folded_name(box.name) == folded_name(own)]
+
+    def _children(self, parent_id: str | None) -> list[Mailbox]:
+        return [box for box in self._mailboxes if box.parent_id == parent_id]
 
     def _path(self, mailbox: Mailbox) -> str:
         parent = self._by_id.get(mailbox.parent_id or "")

@@ -1,11 +1,12 @@
 """An account, and what its user does with it in other programs: phone, mail app, address book.
 
 Tests and the demo act through it and look at the result. Mailboxes are named by their path,
-``A/B`` where B is under A.
+``A/B`` where B is under A, and known by it in whichever Unicode form they are kept.
 """
 
 import re
 import threading
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
@@ -44,7 +45,7 @@ class Account:
         self._contacts = CardDav(user, profile, clock)
 
     def standard_account(self, categories: Sequence[str] = DEFAULT_CATEGORIES) -> None:
-        """Make every mailbox and contact group that a set-up account has."""
+        """Make every mailbox and contact group that a set-up account has with these categories."""
         with self._acting():
             for name, role in ROLES.items():
                 self.create_mailbox(name, role)
@@ -111,7 +112,7 @@ class Account:
         with self.lock:
             boxes = self._store.mailboxes
             ids = self._store.mails[mail_id].mailbox_ids
-            return {self._store.path_of(boxes[id_]) for id_ in ids}
+            return {_normal(self._store.path_of(boxes[id_])) for id_ in ids}
 
     def mails_in(self, name: str) -> set[str]:
         """Return the ids of the mails in a mailbox."""
@@ -172,7 +173,7 @@ class Account:
     def group_members(self, name: str) -> set[str]:
         """Return the UIDs of a contact group's members; KeyError when there is no such group."""
         for text in self.cards().values():
-            if property_of(text, "FN") == name and is_group(text):
+            if _normal(property_of(text, "FN") or "") == _normal(name) and is_group(text):
                 return set(_MEMBER.findall(text))
         raise KeyError(name)
 
@@ -185,8 +186,9 @@ class Account:
         parent_id: str | None = None
         found: Mailbox | None = None
         with self.lock:
-            for name in path.split("/"):
-                siblings = {mailbox.name: mailbox for mailbox in self._store.children(parent_id)}
+            for name in _normal(path).split("/"):
+                children = self._store.children(parent_id)
+                siblings = {_normal(mailbox.name): mailbox for mailbox in children}
                 if name not in siblings:
                     raise KeyError(path)
                 found = siblings[name]
@@ -200,6 +202,10 @@ class Account:
         with self.lock:
             yield self._store
             self._store.publish()
+
+
+def _normal(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
 def _names(mailbox: str | Iterable[str]) -> Iterable[str]:

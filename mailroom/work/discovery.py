@@ -4,6 +4,7 @@ from urllib.parse import unquote, urljoin
 
 from mailroom.engine.exchange import Request
 from mailroom.errors import LastingTrouble, ProtocolError
+from mailroom.rules.names import same_name
 from mailroom.rules.servers import without_query
 from mailroom.wire import dav
 from mailroom.work.web import Web
@@ -52,7 +53,7 @@ async def _choose_book(web: Web, home: str, name: str | None) -> str:
     books.sort(key=lambda book: (_last_segment(book.href).lower() != "default", book.href))
     for book in books:
         names = (book.text(dav.DISPLAY_NAME), _last_segment(book.href), book.href)
-        if name is None or name in names:
+        if name is None or any(same_name(name, each) for each in names if each):
             return _as_folder(urljoin(url, book.href))
     if not books:
         raise LastingTrouble(f"no address book at {without_query(url)}: create one there")

@@ -24,6 +24,7 @@ from mailroom.engine.loop import Promise
 from mailroom.engine.transfer import Stream, Transfer
 from mailroom.rules.contact import summarise
 from mailroom.rules.health import Phase
+from mailroom.rules.names import normal_name, same_name
 from mailroom.wire.vcard import CardView
 from mailroom.work.account import Account
 from tests.rules.table import Case, Trial, cases
@@ -103,22 +104,25 @@ class CyrusAccount:
             lines += [f"N:{name};;;;", "X-ADDRESSBOOKSERVER-KIND:group", "END:VCARD", ""]
             self._user.put_card(f"group-{name.lower().replace(' ', '-')}.vcf", "\r\n".join(lines))
 
+    def _boxes(self) -> dict[str, str]:
+        return {normal_name(path): box for path, box in self._user.mailboxes().items()}
+
     def create_mailbox(self, path: str) -> None:
-        boxes = self._user.mailboxes()
+        boxes = self._boxes()
         parent, _, name = path.rpartition("/")
         if parent and parent not in boxes:
             self.create_mailbox(parent)
-            boxes = self._user.mailboxes()
+            boxes = self._boxes()
         if path not in boxes:
             new = {"name": name, "parentId": boxes[parent] if parent else None}
             assert self._user.call("Mailbox/set", create={"0": new})["created"], path
 
     def rename_mailbox(self, path: str, new: str) -> None:
-        box = self._user.mailboxes()[path]
+        box = self._boxes()[path]
         self._user.call("Mailbox/set", update={box: {"name": new.rpartition("/")[2]}})
 
     def destroy_mailbox(self, path: str) -> None:
-        box = self._user.mailboxes()[path]
+        box = self._boxes()[path]
         self._user.call("Mailbox/set", destroy=[box], onDestroyRemoveEmails=True)
 
     def deliver(
@@ -130,7 +134,7 @@ class CyrusAccount:
         message = f"{head}Subject: {subject}\r\nMessage-ID: <{time.time_ns()}@x>\r\n\r\nHello\r\n"
         path, kind = f"/jmap/upload/{self._user.name}/", {"Content-Type": "message/rfc822"}
         blob = json.loads(self._user.request("POST", path, message.encode(), kind)[2])["blobId"]
-        boxes = self._user.mailboxes()
+        boxes = self._boxes()
         received_at += self._delivered  # in the order of the case
         self._delivered += 1
         email = {
@@ -142,13 +146,13 @@ class CyrusAccount:
         return found
 
     def label(self, mail_id: str, name: str) -> None:
-        self._user.patch(mail_id, {self._user.mailboxes()[name]: True})
+        self._user.patch(mail_id, {self._boxes()[name]: True})
 
     def unlabel(self, mail_id: str, name: str) -> None:
-        self._user.patch(mail_id, {self._user.mailboxes()[name]: False})
+        self._user.patch(mail_id, {self._boxes()[name]: False})
 
     def move(self, mail_id: str, *places: str) -> None:
-        boxes = self._user.mailboxes()
+        boxes = self._boxes()
         old = self.mailboxes_of(mail_id)
         off = {boxes[place]: False for place in old - set(places)}
         self._user.patch(mail_id, {**{boxes[place]: True for place in places}, **off})
@@ -157,7 +161,7 @@ class CyrusAccount:
         found = self._user.call("Email/get", ids=[mail_id], properties=["mailboxIds"])["list"]
         if not found:
             raise KeyError(mail_id)
-        names = {box: path for path, box in self._user.mailboxes().items()}
+        names = {box: path for path, box in self._boxes().items()}
         return {names[box] for box in found[0]["mailboxIds"]}
 
     def cards(self) -> dict[str, str]:
@@ -177,7 +181,9 @@ class CyrusAccount:
 
     def group_members(self, name: str) -> set[str]:
         entries = [summarise(CardView.glance(text.encode())) for text in self.cards().values()]
-        return set(next(each.members for each in entries if each.is_group and each.fn == name))
+        return set(
+            next(each.members for each in entries if each.is_group and same_name(each.fn, name))
+        )
 
 
 class CyrusWorld(World):
