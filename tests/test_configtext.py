@@ -126,6 +126,27 @@ PIECES = st.sampled_from(
 )
 
 
+@given(st.from_regex(r"['\"]?[-+0-9_.,:eExXobsmh ]{1,9}['\"]?", fullmatch=True))
+@example("'1e2'")
+@example("1e-07")
+@example("99999999999999999")
+@example("1e+99")
+def test_a_number_that_is_advised_is_one(written: str) -> None:
+    """Whatever stands in a number's place: what the message says to write is taken as a number."""
+    told = "".join(_told(f"polling:\n  poll_interval: {written}\n"))
+    for advised in re.findall(r"(?:write|away:) ([-\d.]+)$", told):
+        again = "".join(_told(f"polling:\n  poll_interval: {advised}\n"))
+        assert not again or " must be at " in again
+
+
+def _told(text: str) -> list[str]:
+    try:
+        parse(text, "FILE")
+    except ConfigurationError as error:
+        return list(error.problems)
+    return []
+
+
 @given(st.text() | st.lists(PIECES).map("".join))
 @example("%YAML 1." + "1" * 5000)
 @example("polling: {poll_interval: " + "9" * 5000 + "}")

@@ -57,12 +57,14 @@ class Problem:
 class Document:
     """The data of one text, its places, and what was wrong with it as YAML.
 
-    ``lines`` gives the line (from 1) of every path, ``written`` the text of every scalar.
+    ``lines`` gives the line (from 1) of every path, ``written`` the text of every scalar, and
+    ``quoted`` the paths of those that are in quotes.
     """
 
     data: Any = None
     lines: dict[Path, int] = field(default_factory=dict)
     written: dict[Path, str] = field(default_factory=dict)
+    quoted: set[Path] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
 
     def problem(self, path: Path, message: str) -> Problem:
@@ -181,6 +183,8 @@ def _plain(document: Document, node: yaml.Node, path: Path) -> Any:
     if isinstance(node, yaml.SequenceNode):
         return [_plain(document, item, (*path, at)) for at, item in enumerate(node.value)]
     document.written[path] = node.value
+    if isinstance(node, yaml.ScalarNode) and node.style is not None:
+        document.quoted.add(path)
     return _scalar(node)
 
 

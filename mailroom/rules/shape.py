@@ -9,6 +9,7 @@ from typing import Any
 from jsonschema import Draft202012Validator, ValidationError
 
 from mailroom.rules.document import Document, Path, Problem, shown
+from mailroom.rules.numbers import in_digits, is_plain_number, number_meant
 
 _SECRET_WORDS = ("token", "password", "passwd", "secret", "apikey", "api_key", "credential")
 _SECRETS_GO = (
@@ -26,8 +27,8 @@ _LIMITS = {
     "minItems": _EMPTY,
 }
 _WANTED = {
-    "boolean": "must be true or false, without quotes",
-    "number": "must be a number, without quotes",
+    "boolean": "must be true or false",
+    "number": "must be a number",
     "string": "must be text",
     "array": "must be a list; write each item on a line of its own, after '- '",
     "object": "must be a section; write its keys below it, indented, as 'key: value'",
@@ -89,4 +90,28 @@ def _explain_type(document: Document, value: Any, limit: str | list[str], path: 
         return f"must be text, but YAML reads it as {kind}; put it in quotes: {quoted}"
     if wanted == ["string", "object"]:
         return "must be a name, or a mapping with a name"
-    return _WANTED[wanted[0]]
+    about = _ABOUT.get(wanted[0]) if path in document.written else None
+    return _WANTED[wanted[0]] + (about(document, value, path) if about else "")
+
+
+def _about_number(document: Document, value: Any, path: Path) -> str:
+    """What was written in the place of a number, and what to write."""
+    written = document.written[path]
+    meant = number_meant(written)
+    if isinstance(value, bool):
+        return f", but YAML reads {shown(written)} as {str(value).lower()}; write digits"
+    if meant is None:
+        return f", and {shown(written)} is none; write digits, as in 60 or 0.5"
+    if path in document.quoted and is_plain_number(written):
+        return f", and in quotes it is text; take them away: {written}"
+    return f", but YAML reads {shown(written)} as text; write {in_digits(meant)}"
+
+
+def _about_boolean(document: Document, _value: Any, path: Path) -> str:
+    written = document.written[path]
+    if path in document.quoted and written in ("true", "false"):
+        return f", and in quotes it is text; take them away: {written}"
+    return f", and {shown(written)} is neither"
+
+
+_ABOUT = {"number": _about_number, "boolean": _about_boolean}
