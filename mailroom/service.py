@@ -11,14 +11,14 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from mailroom import __version__
 from mailroom.engine.clock import BoottimeClock
 from mailroom.engine.configfile import Reading
-from mailroom.engine.credentials import Logins, load_credentials, logins
+from mailroom.engine.credentials import Credentials, Logins, load_credentials, logins
 from mailroom.engine.endpoint import Answerer, Endpoint, routes
 from mailroom.engine.journal import Level, Log, choose_sink
 from mailroom.engine.loop import Loop
@@ -34,7 +34,7 @@ from mailroom.errors import (
     MailroomError,
 )
 from mailroom.rules.config import Config
-from mailroom.rules.health import Snapshot, healthz, status
+from mailroom.rules.health import RefusedReload, Snapshot, healthz, status
 from mailroom.rules.metrics import METRICS_TYPE, metrics
 from mailroom.rules.servers import without_query
 from mailroom.rules.statusline import status_line
@@ -71,13 +71,16 @@ class Service:
         self._log = Log(choose_sink(environ))
         self._history = History(self._loop.clock.wall(), self._loop.now())
         self._account: Account | None = None
+        self._credentials: Credentials | None = None
+        self._at_work: tuple[Config, Logins] | None = None
+        self._refused: RefusedReload | None = None
         self._is_outdated = False
         self._at_end = contextlib.ExitStack()
 
     def run(self) -> int:
         """Serve until a signal says stop; returns the exit code."""
         try:
-            self._heed_signals()
+            self._handle_signals()
             self._configuring = self._loop.spawn(self._start(), "start")
             self._loop.run()
         except ConfigurationError as error:
@@ -97,7 +100,7 @@ class Service:
     async def _start(self) -> None:
         config, who = await self._read_configuration()
         self._listen()
-        self._open_account(config, who)
+        self._put_to_work(config, who)
         interval = watchdog_interval(self._environ, os.getpid())
         if interval is not None:
             Watchdog(self._loop, self._notify, interval)
@@ -129,21 +132,30 @@ class Service:
         reading = self._reading or Reading(self._options.config, self._environ)
         self._reading = None
         config = await reading.result(self._loop)
-        return config, logins(config, load_credentials(self._environ))
+        if self._credentials is None:
+            # Once, as systemd does: no reload reads a secret, however the process was started.
+            self._credentials = load_credentials(self._environ)
+        return config, logins(config, self._credentials)
+
+    def _put_to_work(self, config: Config, who: Logins) -> None:
+        """Where only the log changes, connections and address book stay as they are."""
+        self._log.threshold = Level[config.logging.level.upper()]
+        self._log.sink = choose_sink(self._environ, config.logging.format)
+        before, self._at_work = self._at_work, (config, who)
+        if before is None or before != (replace(config, logging=before[0].logging), who):
+            self._open_account(config, who)
 
     def _open_account(self, config: Config, who: Logins) -> None:
         """In place of the one that there was."""
         if self._account:
             self._account.close()
             self._transfer.close()
-        self._log.threshold = Level[config.logging.level.upper()]
-        self._log.sink = choose_sink(self._environ, config.logging.format)
         self._transfer: Transfer = Transfer(self._loop, USER_AGENT, config.tls.ca_file)
         self._account = Account(self._loop, self._transfer, config, who, self._log, self._history)
         self._account.on_change = self._tell_systemd
         self._account.start()
 
-    def _heed_signals(self) -> None:
+    def _handle_signals(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.on_signal(number, partial(self._stop_for, number))
         self._loop.on_signal(signal.SIGHUP, self._reload_soon)
@@ -167,16 +179,22 @@ class Service:
             self._configuring = self._loop.spawn(self._reload(), "reload")
 
     async def _reload(self) -> None:
-        """Read the configuration again; a bad one is reported and the old one kept."""
+        """Read the configuration again; a bad one is reported and the old one kept.
+
+        systemctl takes READY=1 for success, whatever has become of it (seen: systemd 252 and 257),
+        so a refusal stays in the status until it is mended.
+        """
         self._notify.reloading()
         while self._is_outdated:
             try:
                 config, who = await self._read_configuration()
             except ConfigurationError as error:
+                self._refused = RefusedReload(self._loop.clock.wall(), error.problems)
                 for problem in error.problems:
                     self._log.error("config_refused", problem=problem, kept="the old configuration")
             else:
-                self._open_account(config, who)
+                self._refused = None
+                self._put_to_work(config, who)
                 self._log.info("config_reloaded")
         self._notify.ready()
         self._tell_systemd()
@@ -186,8 +204,8 @@ class Service:
             self._account.poll_now()
 
     def _snapshot(self) -> Snapshot:
-        assert self._account is not None  # nobody is let in before it is there
-        return self._account.snapshot()
+        assert self._account is not None  # no client is accepted before the account exists
+        return replace(self._account.snapshot(), refused_reload=self._refused)
 
     def _answerer(self) -> Answerer:
         return routes(

@@ -20,6 +20,7 @@ from mailroom.rules.health import (
     PollView,
     PushStatus,
     PushView,
+    RefusedReload,
     Snapshot,
     Totals,
     Triage,
@@ -96,6 +97,7 @@ BUSY = snapshot(
         FailingSender("eve@example.org", "412 five times", 1, None),
     ),
     conflicts=(Conflict("dan@example.org", ("Feed", "Jail"), NOON + 120),),
+    refused_reload=RefusedReload(NOON + 60, ("mailroom.yaml:3: jmap.usrname: no such key", "more")),
 )
 
 SNAPSHOTS = {
@@ -303,6 +305,11 @@ def test_label_values_come_through_whatever_they_contain(category: str) -> None:
             never_polled(1, conflicts=BUSY.conflicts),
             "1 conflict, see mailroom status; push connected;"
             " no sender triaged since start; also polls every 60 s",
+        ),
+        (
+            never_polled(1, refused_reload=BUSY.refused_reload),
+            "reload refused, the old configuration is in effect: mailroom.yaml:3: jmap.usrname: no"
+            " such key; push connected; no sender triaged since start; also polls every 60 s",
         ),
         (
             never_polled(9, phase=Phase.STOPPING),

@@ -82,18 +82,99 @@ def test_the_life_of_a_service(sandbox: Sandbox, url: str, tmp_path: Path) -> No
         assert SECRET not in "".join([service.log, *service.messages, *outputs])
 
 
+def test_a_reload_of_an_equal_file_sends_nothing_and_keeps_everything(
+    sandbox: Sandbox, url: str, tmp_path: Path
+) -> None:
+    config = configuration(tmp_path, url)
+    with Process(tmp_path, config) as service:
+        service.until_told("STATUS=push connected; last poll ")
+        before, sent = service.ask("/status")[1], len(sandbox.log.entries)
+        config.write_text(config.read_text() + "\n# says the same\n")
+        service.send(signal.SIGHUP)
+        service.until(lambda: "config_reloaded" in service.events)
+        after = service.ask("/status")[1]
+        assert len(sandbox.log.entries) == sent
+        assert after["eventsource"]["connected_since"] == before["eventsource"]["connected_since"]
+        assert after["poll_count"] == before["poll_count"]
+
+        # What concerns the log alone takes effect, and touches no connection either.
+        configuration(tmp_path, url, logging={"format": "json"})
+        service.send(signal.SIGHUP)
+        service.until(lambda: '"event": "config_reloaded"' in service.log)
+        assert len(sandbox.log.entries) == sent
+
+        configuration(tmp_path, url, polling={"poll_interval": 30})
+        service.send(signal.SIGHUP)
+        service.until(lambda: service.ask("/status")[1]["poll_interval_seconds"] == 30)
+        service.until(lambda: len(sandbox.log.entries) > sent)
+        assert service.stop()[0] == 0
+
+
+def test_a_refused_reload_stays_in_the_status_until_it_is_mended(url: str, tmp_path: Path) -> None:
+    config = configuration(tmp_path, url)
+    good = config.read_text()
+    with Process(tmp_path, config) as service:
+        service.until_told("STATUS=push connected; last poll ")
+        config.write_text("polling: {poll_interval: soon}\nnonsense: 1\n")
+        service.send(signal.SIGHUP)
+        service.until_told("STATUS=reload refused, the old configuration is in effect: ")
+        refused = service.ask("/status")[1]["refused_reload"]
+        assert len(refused["problems"]) == 2
+        assert service.ask("/healthz")[0] == 200
+        service.send(signal.SIGUSR1)  # whatever else changes the line
+        service.until(lambda: service.ask("/healthz")[1]["last_poll_trigger"] == "manual")
+        service.until_told("STATUS=reload refused", 2)
+        assert service.ask("/status")[1]["refused_reload"] == refused
+        shown = mailroom(tmp_path, "status", "--socket", str(service.socket))
+        assert "poll_interval" in shown.stdout
+        assert "nonsense" in shown.stdout
+        assert shown.stdout.count("correct it and reload") == 1
+        assert shown.returncode == 0
+
+        config.write_text(good)
+        service.send(signal.SIGHUP)
+        service.until(lambda: service.ask("/status")[1]["refused_reload"] is None)
+        service.until(lambda: service.messages[-1].startswith("STATUS=push connected"))
+        assert service.stop()[0] == 0
+
+
+def test_a_reload_reads_no_secret(url: str, tmp_path: Path) -> None:
+    """As under systemd, whose credentials are fixed at the start: one rule for all."""
+    secret = tmp_path / "jmap-password"
+    secret.write_text(SECRET)
+    config = configuration(tmp_path, url)
+    with Process(tmp_path, config, {"CREDENTIALS_DIRECTORY": str(tmp_path)}) as service:
+        service.until_told("STATUS=push connected; last poll ")
+        secret.write_text("another")
+        configuration(tmp_path, url, polling={"poll_interval": 30})
+        service.send(signal.SIGHUP)
+        service.until(lambda: service.ask("/status")[1]["poll_interval_seconds"] == 30)
+        polls = service.ask("/status")[1]["poll_count"]
+        service.until(lambda: service.ask("/status")[1]["poll_count"] > polls)
+        assert service.ask("/status")[1]["trouble"] is None
+        assert service.stop()[0] == 0
+
+
 def test_a_reload_in_the_middle_of_a_poll_begins_anew(
     sandbox: Sandbox, url: str, tmp_path: Path
 ) -> None:
     mails = [sandbox.deliver(f"s{n}@example.org") for n in range(30)]
-    sandbox.controls.delay_seconds = 0.02
     reached = threading.Event()
-    sandbox.after(lambda entry, *_: reached.set() if entry.method == "PUT" else None)
+
+    def hold(entry: Entry, _request: Request) -> None:
+        """The first PUT is not answered as long as the test lasts."""
+        is_held = entry.method == "PUT" and not reached.is_set()
+        sandbox.controls.delay_seconds = 30.0 if is_held else 0.0
+        if is_held:
+            reached.set()
+
+    sandbox.before(hold)
     with Process(tmp_path, configuration(tmp_path, url)) as service:
         service.until_told("STATUS=push connected; last poll ")
         for mail in mails:
             sandbox.label(mail, "@ToFeed")
         service.until(reached.is_set)
+        configuration(tmp_path, url, polling={"poll_interval": 59})
         service.send(signal.SIGHUP)
         service.until(lambda: sandbox.mails_in("Feed") == set(mails))
         assert service.stop()[0] == 0

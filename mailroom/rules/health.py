@@ -113,6 +113,14 @@ class Conflict:
     since: float
 
 
+@dataclass(frozen=True, slots=True)
+class RefusedReload:
+    """A configuration that was refused, so that the service works on with the one before."""
+
+    at: float
+    problems: tuple[str, ...]
+
+
 @dataclass(slots=True)
 class Totals:
     """What was counted since the start. The account counts here, a snapshot shows it."""
@@ -161,6 +169,7 @@ class Snapshot:
     recent: tuple[Triage, ...] = ()
     failing: tuple[FailingSender, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
+    refused_reload: RefusedReload | None = None
 
 
 def unhealthy_reason(snapshot: Snapshot) -> str | None:
@@ -248,6 +257,7 @@ def status(snapshot: Snapshot) -> dict[str, object]:
         "recent_triages": [_triage(triage) for triage in snapshot.recent[-RECENT_LIMIT:]],
         "failing_senders": [_failing(sender) for sender in snapshot.failing],
         "conflicts": [_conflict(conflict) for conflict in snapshot.conflicts],
+        "refused_reload": _refused_reload(snapshot.refused_reload),
     }
 
 
@@ -297,3 +307,9 @@ def _conflict(conflict: Conflict) -> dict[str, object]:
         "categories": list(conflict.categories),
         "since": timestamp(conflict.since),
     }
+
+
+def _refused_reload(refused: RefusedReload | None) -> dict[str, object] | None:
+    if refused is None:
+        return None
+    return {"at": timestamp(refused.at), "problems": list(refused.problems)}

@@ -14,6 +14,7 @@ from mailroom.rules.health import Phase, PushStatus, Snapshot, Trouble
 # systemctl does not wrap its status line: what is longer is lost at the edge of the terminal.
 _LINE_LIMIT = 240
 _REASON_LIMIT = 140
+_PROBLEM_LIMIT = 100
 
 
 def _utc_clock_face(at: float) -> str:
@@ -28,6 +29,9 @@ def status_line(snapshot: Snapshot, clock_face: Callable[[float], str] = _utc_cl
     parts = []
     if snapshot.phase is Phase.STOPPING:
         parts.append("stopping")
+    if (refused := snapshot.refused_reload) is not None:
+        problem = _clipped(_ascii(refused.problems[0]), _PROBLEM_LIMIT)
+        parts.append(f"reload refused, the old configuration is in effect: {problem}")
     if snapshot.trouble is not None:
         parts.append(_trouble_in_line(snapshot.trouble))
     if (failing := len(snapshot.failing)) > 0:

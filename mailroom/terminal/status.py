@@ -73,7 +73,10 @@ def news(before: Document, now: Document) -> Iterator[str]:
 
 
 def _new_attention(before: Document, now: Document) -> Iterator[str]:
-    """The conflicts that ``before`` does not have, and the senders that have failed again."""
+    """What ``before`` does not have: a refused reload, conflicts, failed tries of senders."""
+    if (refused := now["refused_reload"]) and refused != before.get("refused_reload"):
+        for problem in refused["problems"]:
+            yield f"{clock_face(refused['at'])}  [red]reload refused[/]: {plain(problem)}"
     for conflict in now["conflicts"]:
         if conflict not in before.get("conflicts", ()):
             yield f"{clock_face(conflict['since'])}  [red]conflict[/]: {_conflict(conflict)}"
@@ -86,6 +89,10 @@ def _new_attention(before: Document, now: Document) -> Iterator[str]:
 
 def _attention(document: Document) -> Iterator[tuple[str, str, str]]:
     """What needs the user, a heading, what it is, and what to do about it."""
+    if refused := document["refused_reload"]:
+        problems = f"\n{'':<9} ".join(map(plain, refused["problems"]))
+        advice = "correct it and reload; until then, the old configuration is in effect"
+        yield "refused", f"the reload of {clock_face(refused['at'])}: {problems}", advice
     trouble = document["trouble"]
     if trouble and not trouble["lasting"]:  # what lasts is the reason why it is unhealthy
         since = clock_face(trouble["since"])
