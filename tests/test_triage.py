@@ -57,7 +57,7 @@ def after(one: Mail, patch: Patch) -> set[str]:
         ("@ToFeed", "@ToFeed", "Feed"),
         # the chain is additive
         ("@ToBillboard", "Screener, @ToBillboard", "Billboard, Paper Trail"),
-        ("@ToPerson", "Screener", "Person, Imbox"),
+        ("@ToPerson", "Screener", "Person, Imbox, Inbox"),
         # another category than before
         ("@ToFeed", "Paper Trail, Billboard, @ToFeed", "Feed"),
         ("@ToPaperTrail", "Billboard, Paper Trail", "Paper Trail"),
@@ -70,7 +70,7 @@ def after(one: Mail, patch: Patch) -> set[str]:
         ("@ToImbox", "Feed, @ToImbox", "Imbox"),
         ("@ToImbox", "Archive, @ToImbox", "Imbox, Archive"),
         ("@ToImbox", "Feed", "Imbox"),
-        ("@ToPerson", "@ToPerson", "Person, Imbox"),
+        ("@ToPerson", "@ToPerson", "Person, Imbox, Inbox"),
         # Inbox is never taken away
         ("@ToJail", "Inbox, Screener, @ToJail", "Inbox, Jail"),
         ("@ToJail", "Inbox, Imbox, @ToJail", "Inbox, Jail"),

@@ -49,7 +49,9 @@ DEFAULT_CATEGORIES = (
     category_from("Feed"),
     category_from("Paper Trail"),
     category_from("Jail"),
-    category_from({"name": "Person", "parent": "Imbox", "contact_type": "person"}),
+    category_from(
+        {"name": "Person", "parent": "Imbox", "contact_type": "person", "add_to_inbox": True}
+    ),
     category_from({"name": "Billboard", "parent": "Paper Trail"}),
     category_from({"name": "Truck", "parent": "Paper Trail"}),
 )

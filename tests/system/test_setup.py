@@ -153,7 +153,7 @@ def test_from_nothing_to_the_first_triaged_sender(evening: Evening) -> None:
     assert home.scripts() == script
     assert home.places() == {
         "bob 1": ["Feed"], "bob 2": ["Feed"], "eve 1": ["Screener"], "e": ["Screener"],
-        "kid 1": ["Imbox", "Person"], "kid 2": ["Imbox", "Person"],
+        "kid 1": ["Imbox", "Inbox", "Person"], "kid 2": ["Imbox", "Inbox", "Person"],
     }  # fmt: skip
     home.user.receive(mail("imp@example.org", "imp 1"))
     home.tap("imp@example.org", "@ToImbox")
