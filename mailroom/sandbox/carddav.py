@@ -18,7 +18,7 @@ from radicale.app import Application
 
 from mailroom.sandbox import etags
 from mailroom.sandbox.book import Book, BookStorage
-from mailroom.sandbox.cards import Version, normalised, property_of, stamped
+from mailroom.sandbox.cards import Version, normalised, property_of, stamped, without_odd_names
 from mailroom.sandbox.exchange import Request, Response
 from mailroom.sandbox.profile import Profile
 
@@ -95,7 +95,8 @@ class CardDav:
         if fault := _fault_of(text):
             return self._refused(fault)
         kept = self._storage.incoming = self._kept(text)
-        response = self._call(request)
+        plain = without_odd_names(text)
+        response = self._call(replace(request, body=plain.encode()) if plain != text else request)
         if kept != text and not self._profile.has_etag_of_changed_card:
             headers = {k: v for k, v in response.headers.items() if k != "ETag"}
             response = replace(response, headers=headers)

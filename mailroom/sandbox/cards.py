@@ -19,6 +19,8 @@ _CONTROLS: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _HEAD: Final = re.compile(r'(?:[^":]|"[^"]*")*:')
 #: The value of a TYPE parameter that has several in one.
 _TYPES: Final = re.compile(r'(?<=;TYPE=)(?:"[^";]*"|[^";:]*)', re.IGNORECASE)
+#: A line whose name no RFC allows; servers keep it all the same.
+_ODD_NAME: Final = re.compile(r"[^:;\r\n]*[^A-Za-z0-9.:;\r\n-][^:;\r\n]*[:;]")
 _LINE_OCTETS: Final = 75
 _PRODID: Final = "PRODID:-//sandbox//EN"
 
@@ -78,6 +80,11 @@ def normalised(text: str) -> str:
     """Return a card as Cyrus keeps it: one type a parameter, CRLF, folded by itself."""
     lines = re.split(r"\r?\n", _CONTROLS.sub("", _UNFOLD.sub("", text)))
     return "".join(f"{_folded(_normal_line(line))}\r\n" for line in lines if line)
+
+
+def without_odd_names(text: str) -> str:
+    """Return a card without the lines that a strict parser would not have."""
+    return _by_line(text, lambda line: "" if _ODD_NAME.match(line) else line)
 
 
 def stamped(text: str, now: datetime) -> str:

@@ -22,7 +22,6 @@ VERSIONS = ("3.0", "4.0")
 
 _FOLD_OCTETS = 75  # RFC 6350 §3.2, without the line ending
 _WITHIN_CHARACTER = range(0x80, 0xC0)  # UTF-8's continuation octets
-_TOKEN = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
 # None of these can backtrack: their alternatives differ in the first character.
 _HEAD = re.compile(r'[^":]*(?:"[^"]*"[^":]*)*')
@@ -208,13 +207,24 @@ def _read_line(pieces: list[bytes], where: str) -> Line:
     if '"' in text[: max(colon, 0)]:
         colon = _end_of_head(text)
     head = text[: max(colon, 0)]
-    group, dot, name = head.partition(";")[0].rpartition(".")
-    if not name or name.strip(_TOKEN) or group.strip(_TOKEN + ".") or (dot and not group):
+    name = _name_of(head)
+    if not name:
         raise UnsafeCard(f"{where} is not a property")
     if ";" in head and "QUOTED-PRINTABLE" in head.upper():
         # its soft line breaks are not folding, so where the value ends is anybody's guess
         raise UnsafeCard(f"{where} is quoted-printable, which vCard 3.0 and 4.0 do not have")
-    return Line(raw, head, name.upper(), text[colon + 1 :])
+    return Line(raw, head, name, text[colon + 1 :])
+
+
+def _name_of(head: str) -> str:
+    """The property's name, without its group. Names with spaces, slashes or umlauts are none by the
+    RFC, but address books write them and servers keep them: such a line is nobody's we know, and
+    where it splits is certain all the same."""
+    prefix = head.partition(";")[0]
+    group, _, name = prefix.rpartition(".")
+    name = name if group else prefix
+    # Only ASCII: a dotless i would become an I, and a stranger's line a property of ours.
+    return name.upper() if name.isascii() else name
 
 
 def _end_of_head(text: str) -> int:

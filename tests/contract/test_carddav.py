@@ -152,6 +152,8 @@ def test_a_card_comes_back_as_it_was_put(book: Book) -> None:
         "NOTE:one\\ntwo\\, three\\; four",
         "PRODID:-//somebody//EN",
         "ORG:",
+        "X-messaging/xmpp-All:bob",
+        "X A+B@Ü:x",
     )
     href, etag = book.new(*lines)
     answer = book.get(href)
