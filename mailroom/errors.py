@@ -26,7 +26,16 @@ class ConfigurationError(MailroomError):
 
 
 class CredentialsRefused(MailroomError):
-    """The server does not accept who we say we are (401, 403)."""
+    """The server does not accept who we say we are. ``was_accepted``: it has done so before."""
+
+    def __init__(self, message: str, *, was_accepted: bool = False) -> None:
+        super().__init__(message)
+        self.was_accepted = was_accepted
+
+
+class Forbidden(MailroomError):
+    """The server knows us, or does not say that it does not, and lets us do nothing (a bare 403):
+    a ban that passes, or a place that is not ours. Worth a try after minutes, not seconds."""
 
 
 class TransientError(MailroomError):
@@ -42,6 +51,10 @@ class TransientError(MailroomError):
 
 class ProtocolError(MailroomError):
     """The server broke its protocol: bad JSON or XML, an impossible answer, a strange redirect."""
+
+
+class TooLarge(ProtocolError):
+    """The answer is larger than the request allows."""
 
 
 class LastingTrouble(MailroomError):

@@ -3,17 +3,20 @@
 Held against the real transfer by tests/test_direct.py.
 """
 
-import math
 from collections.abc import Callable
+from dataclasses import replace
 from urllib.parse import urlsplit
 
-from mailroom.engine.exchange import SILENCE_SECONDS, Request, Response
+from mailroom.engine.exchange import Request, Response
 from mailroom.engine.loop import Loop, Promise
 from mailroom.engine.transfer import Stream
-from mailroom.errors import TransientError
+from mailroom.errors import TooLarge, TransientError
 from mailroom.sandbox import ConnectionBroken, Delivery, Feed, Sandbox
 from mailroom.sandbox import Request as SandboxRequest
 from mailroom.sandbox import Response as SandboxResponse
+from mailroom.sandbox.digest import answer
+
+_UNAUTHORIZED = 401
 
 
 class DirectHttp:
@@ -48,30 +51,42 @@ class DirectHttp:
 
         def ask() -> None:
             try:
-                answer = self._sandbox.handle(asked)
+                told = self._challenged(request, self._sandbox.handle(asked), asked)
             except ConnectionBroken:
                 failed(TransientError(f"{request}: the connection broke"))
             else:
-                arrived(answer)
+                arrived(told)
 
         self._loop.call_soon(ask)
 
-    def _deliver(
-        self, request: Request, answer: SandboxResponse, promise: Promise[Response]
-    ) -> None:
-        delivery: Delivery = answer.delivery
+    def _challenged(
+        self, request: Request, told: SandboxResponse, asked: SandboxRequest
+    ) -> SandboxResponse:
+        """What libcurl does by itself: answer a challenge once."""
+        if told.status != _UNAUTHORIZED or request.digest is None:
+            return told
+        uri = f"{asked.path}?{asked.query}" if asked.query else asked.path
+        proof = answer(told.headers["WWW-Authenticate"], asked.method, uri, *request.digest)
+        return self._sandbox.handle(
+            replace(asked, headers={**asked.headers, "Authorization": proof})
+        )
+
+    def _deliver(self, request: Request, told: SandboxResponse, promise: Promise[Response]) -> None:
+        delivery: Delivery = told.delivery
         response = Response(
-            answer.status,
-            {name.lower(): value for name, value in answer.headers.items()},
-            answer.body,
+            told.status,
+            {name.lower(): value for name, value in told.headers.items()},
+            told.body,
             request.url,
             len(request.body or b""),
-            len(answer.body),
+            len(told.body),
         )
-        if math.isinf(delivery.delay_seconds):
-            when = self._loop.now() + SILENCE_SECONDS
-            error = TransientError(f"{request}: the server has sent nothing for 30 s")
-            self._loop.call_at(when, lambda: promise.reject(error))
+        patience = request.patience_seconds
+        if delivery.delay_seconds > patience:
+            error = TransientError(f"{request}: the server has sent nothing for {patience:.0f} s")
+            self._loop.call_at(self._loop.now() + patience, lambda: promise.reject(error))
+        elif len(told.body) > request.limit_bytes:
+            promise.reject(TooLarge(f"{request}: the answer is too large"))
         elif delivery.cut_after is not None:
             promise.reject(TransientError(f"{request}: the answer ended in the middle"))
         elif delivery.delay_seconds:

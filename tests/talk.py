@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from mailroom.engine.credentials import Basic, Bearer
 from mailroom.engine.loop import Loop, Promise
 from mailroom.errors import MailroomError
 from mailroom.rules.health import Totals
@@ -73,10 +74,10 @@ class Talk:
         return [f"{entry.method} {entry.path}" for entry in self.sandbox.log.entries]
 
     def _web(self, secret: str) -> Web:
-        header = self.sandbox.authorization
+        takes_token = self.sandbox.profile.jmap_authentication == "Bearer"
 
-        async def authorization() -> str:
-            return header
+        async def login() -> Basic | Bearer:
+            return Bearer("alice-token") if takes_token else Basic("alice", "secret")
 
         http = DirectHttp(self.loop, self.sandbox)
-        return Web(self.loop, http, authorization, secret, self.totals)
+        return Web(self.loop, http, login, secret, self.totals)

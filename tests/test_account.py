@@ -160,11 +160,51 @@ def test_credentials_refused_at_the_start_end_the_service() -> None:
     assert "secret" not in str(error)
 
 
-@pytest.mark.parametrize("path", [API, "/dav/"])
-def test_refused_by_one_of_the_servers_is_refused(path: str) -> None:
+@pytest.mark.parametrize(("path", "status"), [("/jmap", 401), ("/jmap", 403), ("/dav/", 401)])
+def test_refused_by_one_of_the_servers_is_refused(path: str, status: int) -> None:
     world = World()
-    world.sandbox.faults.add(Fault(path=path, method=None, answer=answer(403)))
+    world.sandbox.faults.add(Fault(path=path, method=None, answer=answer(status)))
     assert isinstance(failure_of(world), CredentialsRefused)
+
+
+def test_a_bare_403_of_the_address_book_never_ends_the_service() -> None:
+    """It may be a web server's, a ban's, or mean that there is no such thing here."""
+    world = World()
+    number = world.request_count
+    world.sandbox.faults.add(Fault(path="/dav/", method=None, answer=answer(403)))
+    assert failure_of(world) is None
+    world.run_for(200.0)
+    status, document = health(world)
+    assert (status, world.status["trouble"]["kind"]) == (503, "forbidden")
+    assert "a ban that passes" in document["reason"]
+    tries = [entry for entry in world.requests_since(number) if entry.path.startswith("/dav/")]
+    assert len(tries) == 3  # at once, after a minute, after two more
+    world.sandbox.faults.clear()
+    world.run_for(300.0)
+    assert health(world)[0] == 200
+
+
+def test_a_ban_is_told_as_such_and_passes() -> None:
+    """Stalwart answers 403 to a banned address, to whatever is asked."""
+    world = World().start()
+    world.settle()
+    world.sandbox.faults.add(Fault(answer=answer(403)))
+    world.run_for(70.0)
+    assert "may be a ban that passes" in health(world)[1]["reason"]
+    world.sandbox.faults.clear()
+    world.run_for(130.0)
+    assert health(world)[0] == 200
+
+
+def test_what_was_accepted_once_is_no_wrong_secret_later() -> None:
+    """One 401 does not prove a dead token (Fastmail has been seen to limit rates so), though
+    something is missing and no poll has ever succeeded."""
+    world = World()
+    world.sandbox.destroy_mailbox("Screener")
+    world.start()
+    world.sandbox.faults.add(Fault(path=API, answer=answer(401)))
+    world.run_for(200.0)
+    assert world.status["trouble"]["kind"] == "credentials"
 
 
 def test_credentials_refused_later_are_trouble_that_is_tried_again_ever_more_rarely() -> None:

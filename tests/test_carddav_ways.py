@@ -1,5 +1,7 @@
 """What other people's CardDAV servers do, each as the rule that the service keeps all the same."""
 
+from dataclasses import replace
+
 from mailroom.sandbox import CYRUS_3_10, Profile
 from tests.world import World
 
@@ -33,3 +35,13 @@ def test_a_card_whose_lines_have_names_that_are_none_is_kept_and_its_sender_tria
     assert triaged(world) == {"bob"}
     [kept] = [text for text in world.sandbox.cards().values() if "bob@example.org" in text]
     assert [line for line in odd if f"\r\n{line}\r\n" not in kept] == []
+
+
+def test_digest_works_where_it_is_all_that_is_offered() -> None:
+    world = started(replace(CYRUS_3_10, dav_authentication="Digest"))
+    assert len(triaged(world)) == 1
+    refused = [entry for entry in world.sandbox.log.entries if entry.status == 401]
+    basic = 1  # asked once, then known
+    assert len(refused) == basic + sum(
+        e.status != 401 for e in world.sandbox.log.entries if e.path.startswith("/dav/")
+    )

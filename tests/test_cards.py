@@ -8,6 +8,7 @@ import pytest
 
 from mailroom.errors import (
     CredentialsRefused,
+    Forbidden,
     LastingTrouble,
     MailroomError,
     ProtocolError,
@@ -241,7 +242,7 @@ def test_a_book_that_is_not_there_is_trouble_for_the_user(
             "may not have the credentials",
         ),
         (Answer(401), CredentialsRefused, "carddav-password"),
-        (Answer(403), CredentialsRefused, "carddav-password"),
+        (Answer(403), Forbidden, "a ban that passes"),
         (Answer(503), TransientError, "503"),
     ],
 )

@@ -23,7 +23,8 @@ from mailroom.engine.clock import BoottimeClock
 from mailroom.engine.exchange import Exchange, Request, Response
 from mailroom.engine.loop import Loop, Promise
 from mailroom.engine.transfer import Stream, Transfer
-from mailroom.errors import MailroomError, ProtocolError, TransientError
+from mailroom.errors import MailroomError, ProtocolError, TooLarge, TransientError
+from mailroom.sandbox.digest import Digest
 from tests.peer import Asked, End, Peer, Script, Step, Wait, always, answer, chunk, head
 from tests.virtual import VirtualClock
 
@@ -100,6 +101,51 @@ def wire() -> Iterator[Wire]:
 
 
 # What is sent
+
+
+PASSWORD = 's:é"cret'
+
+
+def guarded(user: str = "al:ice") -> Script:
+    """A server that wants Digest, and says which method and how much has come."""
+    guard = Digest(user, PASSWORD)
+
+    def script(asked: Asked) -> Iterable[Step]:
+        if guard.accepts(asked.headers.get("authorization"), asked.method):
+            yield answer(f"{asked.method} {len(asked.body)}".encode())
+        else:
+            challenge = f"WWW-Authenticate: {guard.challenge}"
+            yield answer(b"who?", "401 Unauthorized", challenge)
+
+    return script
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "PROPFIND", "DELETE"])
+def test_a_challenge_is_answered_by_digest(wire: Wire, method: str) -> None:
+    body = None if method in ("GET", "DELETE") else b"x" * 1000
+    peer = wire.peer(guarded())
+    request = Request(method, f"{peer.url}/a?b=c", {}, body, ("al:ice", PASSWORD))
+    got = wire.outcome(wire.transfer.send(request))
+    assert got.body.decode() == f"{method} {len(body or b'')}"
+    assert len(peer.requests) == 2
+    assert PASSWORD not in repr(request)
+    assert not any(PASSWORD in value for each in peer.requests for value in each.headers.values())
+
+
+def test_a_wrong_password_is_401_by_digest_as_well(wire: Wire) -> None:
+    peer = wire.peer(guarded())
+    wrong = Request("GET", peer.url, {}, None, ("al:ice", "wrong"))
+    got = wire.outcome(wire.transfer.send(wrong))
+    assert (got.status, got.body) == (401, b"who?")
+    assert wire.outcome(wire.transfer.stream(wrong).head).status == 401
+
+
+def test_a_stream_that_is_opened_by_digest_has_one_head(wire: Wire) -> None:
+    stream = wire.transfer.stream(
+        Request("GET", wire.peer(guarded()).url, {}, None, ("al:ice", PASSWORD))
+    )
+    assert wire.outcome(stream.head).status == 200
+    assert wire.outcome(stream.read()) == b"GET 0"
 
 
 def test_a_request_arrives_as_it_was_meant(wire: Wire) -> None:
@@ -289,6 +335,16 @@ def test_a_body_that_grows_too_large_is_refused_while_it_comes(wire: Wire) -> No
     assert str(error).endswith("/path: the answer is larger than 64 MiB")
 
 
+def test_a_request_may_allow_less(wire: Wire) -> None:
+    for size, kind in ((MIB, Response), (MIB + 1, TooLarge)):
+        peer = wire.peer(always(answer(b"x" * size)))
+        outcome = wire.outcome(
+            wire.transfer.send(Request("GET", f"{peer.url}/path", limit_bytes=MIB))
+        )
+        assert type(outcome) is kind
+    assert str(outcome).endswith("/path: the answer is larger than 1 MiB")
+
+
 def test_an_endless_body_is_refused_as_well(wire: Wire) -> None:
     sent: list[int] = []
 
@@ -356,6 +412,14 @@ def test_a_server_that_never_answers_is_given_up_after_30_seconds(
     assert 30 <= wire.clock.now() - start < 31
     wire.settle()
     assert peer.latest.is_closed_by_client
+
+
+def test_a_request_may_have_more_patience(wire: Wire) -> None:
+    peer = wire.peer(always(Wait(299), answer(b"late")))
+    late = wire.transfer.send(Request("GET", peer.url, patience_seconds=300.0))
+    assert wire.outcome(late).body == b"late"
+    never = wire.transfer.send(Request("GET", wire.peer(always()).url, patience_seconds=300.0))
+    assert "nothing for 300 s" in str(wire.outcome(never))
 
 
 @pytest.mark.parametrize(

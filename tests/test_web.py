@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from mailroom.engine.exchange import Request
 from mailroom.errors import (
     CredentialsRefused,
+    Forbidden,
     LastingTrouble,
     MailroomError,
     ProtocolError,
@@ -40,6 +41,7 @@ DAV_ERROR = Answer(
     403, {"Content-Type": "application/xml"}, b'<error xmlns="DAV:"><valid-resourcetype/></error>'
 )
 REFUSED = "the server refuses the credentials with"
+PERHAPS = ": is the address right, may this user see what is there, or is this a ban that passes?"
 NONSENSE = ", which makes no sense here: check it"
 CREDENTIALS = "check the credential jmap-password, then restart mailroom"
 
@@ -49,16 +51,38 @@ CREDENTIALS = "check the credential jmap-password, then restart mailroom"
     [
         # who we are
         (Answer(401), CredentialsRefused, f"{REFUSED} 401: {CREDENTIALS}"),
-        (Answer(403), CredentialsRefused, f"{REFUSED} 403: {CREDENTIALS}"),
+        (
+            Answer(402),
+            CredentialsRefused,
+            "the server answered 402, which Stalwart does where an account has a second factor: "
+            f"make an app password and use that: {CREDENTIALS}",
+        ),
+        (
+            problem(403, '{"type":"about:blank","detail":"Your API token is not valid"}'),
+            CredentialsRefused,
+            f"{REFUSED} 403 (Your API token is not valid): {CREDENTIALS}",
+        ),
+        (
+            Answer(403, {"WWW-Authenticate": 'Bearer error="insufficient_scope"'}),
+            CredentialsRefused,
+            f"{REFUSED} 403: {CREDENTIALS}",
+        ),
         (
             text(401, "Token expired\n"),
             CredentialsRefused,
             f"{REFUSED} 401 (Token expired): {CREDENTIALS}",
         ),
+        # nobody says what for: mod_security's page, a place that is not ours, a ban
+        (Answer(403), Forbidden, f"the server answered 403{PERHAPS}"),
+        (
+            Answer(403, {"Content-Type": "text/html"}, b"<h1>Forbidden</h1> wrong password?"),
+            Forbidden,
+            f"the server answered 403{PERHAPS}",
+        ),
         (
             problem(403, '{"type":"about:blank","title":"Forbidden"}'),
-            CredentialsRefused,
-            f"{REFUSED} 403 (Forbidden): {CREDENTIALS}",
+            Forbidden,
+            f"the server answered 403 (Forbidden){PERHAPS}",
         ),
         # what was asked
         (
@@ -77,6 +101,7 @@ CREDENTIALS = "check the credential jmap-password, then restart mailroom"
             ProtocolError,
             "the server answered 400 (notJSON): check it",
         ),
+        (Answer(501), ProtocolError, f"the server answered 501{NONSENSE}"),
         (Answer(206), ProtocolError, f"the server answered 206{NONSENSE}"),
         # what passes
         (Answer(500), TransientError, "the server answered 500"),
@@ -104,6 +129,66 @@ def test_what_an_answer_means(
     assert said.startswith(f"GET {URL}: ")
     assert len(said) < 400
     assert message is None or said == f"GET {URL}: {message}"
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_where_people_log_in_both_mean_a_wrong_secret(talk: Talk, status: int) -> None:
+    talk.answers(Answer(status))
+    said = talk.fails(CredentialsRefused, talk.web.send(GET, is_login=True))
+    assert f"{REFUSED} {status}: {CREDENTIALS}" in said
+
+
+def test_a_server_that_has_accepted_them_says_nothing_about_them_with_a_bare_403(
+    talk: Talk,
+) -> None:
+    """Stalwart answers a banned address so."""
+    talk.run(talk.web.send(GET))
+    talk.answers(Answer(403), times=2)
+    for is_login in (False, True):
+        said = talk.fails(Forbidden, talk.web.send(GET, is_login=is_login))
+        assert "accepted the credentials before: this may be a ban that passes" in said
+    talk.answers(Answer(401))
+    with pytest.raises(CredentialsRefused) as error:
+        talk.run(talk.web.send(GET))
+    assert error.value.was_accepted
+
+
+def test_a_redirect_is_no_acceptance(talk: Talk) -> None:
+    """Cyrus redirects whoever asks (3.10.2, seen)."""
+    talk.answers(Answer(301, {"Location": "/jmap/there"}))
+    talk.answers(Answer(401), path="/jmap/there")
+    with pytest.raises(CredentialsRefused) as error:
+        talk.run(talk.web.send(GET))
+    assert not error.value.was_accepted
+
+
+DIGEST = 'Digest realm="a, Basic b", nonce="x", qop="auth"'
+
+
+@pytest.mark.parametrize(
+    ("challenge", "by_digest"),
+    [
+        (DIGEST, True),
+        (f"{DIGEST}, DIGEST nonce=y, algorithm=SHA-256", True),
+        (f'Negotiate, {DIGEST.lower()}, Bearer realm="z"', True),
+        (f'{DIGEST}, Basic realm="a"', False),
+        ('Basic realm="a, Digest b"', False),
+        ("Basic", False),
+        ("", False),
+    ],
+)
+def test_digest_is_for_servers_that_offer_it_and_not_basic(
+    talk: Talk, challenge: str, by_digest: bool
+) -> None:
+    seen: list[str] = []
+    talk.sandbox.before(lambda _, asked: seen.append(asked.header("Authorization") or "none"))
+    talk.answers(Answer(401, {"WWW-Authenticate": challenge}), times=None)
+    talk.fails(CredentialsRefused, talk.web.send(GET))
+    talk.fails(CredentialsRefused, talk.web.send(GET))
+    kinds = [each.partition(" ")[0] for each in seen]
+    # By digest the password itself is never sent again, to wherever it was once refused so.
+    once = ["none", "Digest"]
+    assert kinds == (["Basic", *once, *once] if by_digest else ["Basic", "Basic"])
 
 
 @pytest.mark.parametrize(

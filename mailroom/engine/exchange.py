@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pycurl
 
 from mailroom.engine.loop import Loop, Promise, Timer
-from mailroom.errors import MailroomError, ProtocolError, TransientError
+from mailroom.errors import MailroomError, ProtocolError, TooLarge, TransientError
 from mailroom.rules.servers import without_query
 
 CONNECT_SECONDS = 10.0  # including the name look-up
@@ -22,6 +22,7 @@ SILENCE_SECONDS = 30.0  # without a byte in either direction
 MAX_BODY_BYTES = 64 * 1024 * 1024
 
 _FINAL_STATUS = 200  # below, another head follows (RFC 9110 §15.2)
+_UNAUTHORIZED = 401
 _LINE_BREAK = re.compile(r"[\r\n\0]")
 
 _KEEPALIVE_IDLE_SECONDS, _KEEPALIVE_INTERVAL_SECONDS, _KEEPALIVE_PROBES = 60, 15, 4
@@ -29,12 +30,20 @@ _KEEPALIVE_IDLE_SECONDS, _KEEPALIVE_INTERVAL_SECONDS, _KEEPALIVE_PROBES = 60, 15
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One HTTP request; the URL is absolute, the headers carry the credentials."""
+    """One HTTP request; the URL is absolute, the headers carry the credentials.
+
+    Or ``digest`` does, user and password, for libcurl to answer a challenge with (RFC 7616).
+    ``patience_seconds`` is how long the server may be silent, ``limit_bytes`` how large the answer
+    may be.
+    """
 
     method: str
     url: str
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None
+    digest: tuple[str, str] | None = field(default=None, repr=False)
+    patience_seconds: float = SILENCE_SECONDS
+    limit_bytes: int = MAX_BODY_BYTES
 
     def __str__(self) -> str:
         return f"{self.method} {without_query(self.url)}"
@@ -93,6 +102,10 @@ class Exchange:
             curl.unsetopt(pycurl.CAPATH)
         self._set_method(curl)
         self._set_headers(curl)
+        if request.digest:
+            curl.setopt(pycurl.HTTPAUTH, pycurl.HTTPAUTH_DIGEST)
+            curl.setopt(pycurl.USERNAME, request.digest[0].encode())
+            curl.setopt(pycurl.PASSWORD, request.digest[1].encode())
         return curl
 
     def _set_method(self, curl: pycurl.Curl) -> None:
@@ -114,14 +127,15 @@ class Exchange:
         connecting: float = self.curl.getinfo(pycurl.PRETRANSFER_TIME)
         if not connecting:
             return self._started + CONNECT_SECONDS
-        return max(self._last_progress, self._started + connecting) + SILENCE_SECONDS
+        since = max(self._last_progress, self._started + connecting)
+        return since + self.request.patience_seconds
 
     def overdue(self) -> str | None:
         """Why this exchange has to end now, if it has to."""
         if self._loop.now() < self.deadline():
             return None
         if self._is_connected():
-            return f"the server has sent nothing for {SILENCE_SECONDS:.0f} s"
+            return f"the server has sent nothing for {self.request.patience_seconds:.0f} s"
         what = "the name was not resolved" if self.is_resolving() else "no connection"
         return f"{what} within {CONNECT_SECONDS:.0f} s"
 
@@ -137,8 +151,8 @@ class Exchange:
     def ended(self, number: int, message: str) -> None:
         """libcurl is through with it: 0, or one of libcurl-errors(3)."""
         if self._too_large:
-            limit = MAX_BODY_BYTES // 1024**2
-            self.fail(ProtocolError(f"{self.request}: the answer is larger than {limit} MiB"))
+            limit = self.request.limit_bytes // 1024**2
+            self.fail(TooLarge(f"{self.request}: the answer is larger than {limit} MiB"))
         elif number:
             kind = ProtocolError if number in _NOT_HTTP else TransientError
             self.fail(kind(f"{self.request}: {self._explain(number, message)}"))
@@ -213,7 +227,7 @@ class Exchange:
 
     def _on_body(self, chunk: bytes) -> int:
         self._last_progress = self._loop.now()
-        if self._body.tell() + len(chunk) > MAX_BODY_BYTES:
+        if self._body.tell() + len(chunk) > self.request.limit_bytes:
             self._too_large = True
             return 0
         return self._body.write(chunk)
@@ -257,18 +271,20 @@ class StreamExchange(Exchange):
         self._loop.call_soon(self._tell_head)  # libcurl is at work, and can be asked nothing
 
     def fail(self, error: MailroomError) -> None:
-        self._tell_head()
+        self._tell_head(is_last=True)
         self._error, self._has_ended = error, True
         self.head.reject(error)
         self._serve_reader()
 
     def succeed(self) -> None:
-        self._tell_head()
+        self._tell_head(is_last=True)
         self._has_ended = True
         self._serve_reader()
 
-    def _tell_head(self) -> None:
+    def _tell_head(self, *, is_last: bool = False) -> None:
         is_news = self._has_head and not self._has_ended and not self.head.done
+        if self.request.digest and self._status == _UNAUTHORIZED and not is_last:
+            return  # libcurl will answer this challenge
         if is_news and self.curl.getinfo(pycurl.RESPONSE_CODE):  # 0: it was only the proxy's
             self.head.resolve(Response(self._status, self._headers, url=self.request.url))
 

@@ -39,8 +39,9 @@ class Profile:
     #: The status of what is too much at once or within a minute; 429 comes with Retry-After.
     crowded_status: Literal[400, 429] = 400
 
-    #: Which HTTP authentication JMAP accepts; CardDAV is always Basic.
+    #: Which HTTP authentication JMAP accepts, and which CardDAV.
     jmap_authentication: Literal["Basic", "Bearer"] = "Basic"
+    dav_authentication: Literal["Basic", "Digest"] = "Basic"
     #: The address of this machine where the API is, when not where the session is; the session's
     #: URLs are then absolute. None: they are relative.
     api_host: str | None = None

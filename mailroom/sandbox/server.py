@@ -15,6 +15,7 @@ from typing import Final
 
 from mailroom.sandbox.account import Account
 from mailroom.sandbox.crowd import Crowd
+from mailroom.sandbox.digest import Digest
 from mailroom.sandbox.emails import EmailMethods
 from mailroom.sandbox.events import Feed, read_subscription
 from mailroom.sandbox.exchange import Request, Response, json_response
@@ -79,6 +80,7 @@ class Sandbox(Account):
         self.authorization = (
             self.dav_authorization if profile.jmap_authentication == "Basic" else f"Bearer {token}"
         )
+        self._digest = Digest(user, password)
         self._session_state = 0
         self._method_errors: dict[str, str] = {}
         self._methods = self._jmap_methods()
@@ -231,12 +233,21 @@ class Sandbox(Account):
             case "/.well-known/carddav":
                 return _redirect(request, "/dav/addressbooks")
             case path if path.startswith(_DAV_PREFIX):
-                is_user = request.header("Authorization") == self.dav_authorization
-                return self._contacts.handle(request) if is_user else self._unauthorized("Basic")
+                return self._dav(request)
             case path if path in (*_API_PATHS, EVENT_PATH):
                 return self._jmap(request, calls)
             case _:
                 return Response(404)
+
+    def _dav(self, request: Request) -> Response:
+        authorization = request.header("Authorization")
+        if self.profile.dav_authentication == "Digest":
+            if self._digest.accepts(authorization, request.method):
+                return self._contacts.handle(request)
+            return Response(401, {"WWW-Authenticate": self._digest.challenge})
+        if authorization == self.dav_authorization:
+            return self._contacts.handle(request)
+        return self._unauthorized("Basic")
 
     def _jmap(self, request: Request, calls: Calls | None) -> Response:
         if not self._is_user(request):

@@ -16,6 +16,7 @@ from mailroom.engine.loop import Loop, Task, Timer
 from mailroom.engine.transfer import Http
 from mailroom.errors import (
     CredentialsRefused,
+    Forbidden,
     LastingTrouble,
     MailroomError,
     Missing,
@@ -37,6 +38,7 @@ from mailroom.work.poll import Outcome, Poller, Triaged
 _STREAM_FIRST_SECONDS = 2.0
 _KINDS: tuple[tuple[type[MailroomError], str], ...] = (
     (CredentialsRefused, "credentials"),
+    (Forbidden, "forbidden"),
     (Missing, "missing"),
     (LastingTrouble, "account"),
     (TransientError, "network"),
@@ -66,7 +68,7 @@ class History:
 class Account:
     """One account at work. ``on_change`` is called whenever its snapshot may have changed.
 
-    CredentialsRefused comes out of the loop when that happens before any poll succeeded.
+    CredentialsRefused comes out of the loop where the server has never accepted them.
     """
 
     def __init__(
@@ -267,8 +269,8 @@ class Account:
         totals.polls[trigger] += 1
         totals.polls_failed += 1
         totals.errors[kind] += 1
-        if isinstance(error, CredentialsRefused):
-            if history.last_poll is None:
+        if isinstance(error, CredentialsRefused | Forbidden):
+            if self._is_hopeless(error):
                 raise error
             self._mail.forget_session()
             self._schedule.poll_failed(now, self._refusals.fail())
@@ -280,6 +282,11 @@ class Account:
             self._schedule.poll_failed(now, wait, totals.requests - requests)
         self._note_trouble(error, kind, trigger)
 
+    def _is_hopeless(self, error: MailroomError) -> bool:
+        """Whether the credentials are refused that have never been accepted in this process."""
+        is_refusal = isinstance(error, CredentialsRefused) and not error.was_accepted
+        return is_refusal and self._history.last_poll is None
+
     def _note_trouble(self, error: MailroomError, kind: str, trigger: Trigger) -> None:
         """Keep it for the status, and log it once for as long as it is the same. Which request
         meets an outage differs from one attempt to the next; what is missing, the user mends."""
@@ -288,7 +295,7 @@ class Account:
         is_news = isinstance(error, LastingTrouble) and known is not None and known.reason != reason
         is_new = known is None or known.kind != kind or is_news
         since = self._loop.clock.wall() if known is None else known.since
-        is_lasting = isinstance(error, CredentialsRefused | LastingTrouble)
+        is_lasting = isinstance(error, CredentialsRefused | Forbidden | LastingTrouble)
         history.trouble = history.last_error = Trouble(since, kind, reason, is_lasting)
         report = self._log.warning if is_new else self._log.debug
         event = _EVENTS.get(kind, "poll_failed")

@@ -70,7 +70,7 @@ class Api:
 
     async def _fetch_session(self) -> Session:
         request = Request("GET", self._session_url, {"Accept": "application/json"})
-        response = await self._web.send(request, advice=_ADVICE)
+        response = await self._web.send(request, advice=_ADVICE, is_login=True)
         try:
             session = jmap.read_session(response.body, response.url)
         except ProtocolError as error:

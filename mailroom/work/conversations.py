@@ -1,7 +1,6 @@
 """The conversations of one account: how they log in, and where."""
 
-import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mailroom.engine.credentials import Basic, Bearer, Logins
 from mailroom.engine.loop import Loop
@@ -27,11 +26,12 @@ def converse(
 ) -> Conversations:
     """Set up both conversations; nothing is sent yet."""
 
-    async def jmap_login() -> str:
-        return _header(logins.jmap, "")
+    async def jmap_login() -> Basic | Bearer:
+        return logins.jmap
 
-    async def dav_login() -> str:
-        return _header(logins.carddav, logins.carddav.username or (await mail.session()).username)
+    async def dav_login() -> Basic:
+        username = logins.carddav.username or (await mail.session()).username
+        return replace(logins.carddav, username=username)
 
     is_token = isinstance(logins.jmap, Bearer)
     secret = "the credential jmap-token" if is_token else _secret("jmap-password")
@@ -44,11 +44,3 @@ def converse(
 
 def _secret(name: str) -> str:
     return f"the credential {name} and the user name"
-
-
-def _header(login: Bearer | Basic, username: str) -> str:
-    """The Authorization header (RFC 6750 §2.1, RFC 7617)."""
-    if isinstance(login, Bearer):
-        return f"Bearer {login.token}"
-    pair = f"{login.username or username}:{login.password}".encode()
-    return f"Basic {base64.b64encode(pair).decode()}"

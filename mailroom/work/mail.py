@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from mailroom.engine.loop import Loop, give_way, together
-from mailroom.errors import CredentialsRefused, ProtocolError
+from mailroom.errors import CredentialsRefused, Forbidden, ProtocolError
 from mailroom.wire import jmap
 from mailroom.wire.jmap import Answers, Call, Created, Mail, Mailbox, MethodError, Page, Patch
 from mailroom.work.api import Api
@@ -79,7 +79,7 @@ class MailConversation:
         call = Call("Identity/get", {"ids": None}, "identities", jmap.SUBMISSION)
         try:
             return jmap.read_identities((await self.call([call]))["identities"])
-        except (MethodError, CredentialsRefused, ProtocolError):
+        except (MethodError, CredentialsRefused, Forbidden, ProtocolError):
             return frozenset()
 
     async def open(self, filters: Sequence[Filter]) -> Reading:

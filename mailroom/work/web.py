@@ -4,6 +4,7 @@ Credentials go to the configured origin, and to those that the session names, an
 never over ``http:`` but to this machine. A redirect is followed within its origin only.
 """
 
+import base64
 import re
 from collections.abc import Callable, Collection, Coroutine
 from contextlib import ExitStack
@@ -12,11 +13,13 @@ from datetime import UTC
 from typing import Any
 from urllib.parse import urljoin
 
+from mailroom.engine.credentials import Basic, Bearer
 from mailroom.engine.exchange import Request, Response
 from mailroom.engine.loop import Loop, within
 from mailroom.engine.transfer import Http, Stream
 from mailroom.errors import (
     CredentialsRefused,
+    Forbidden,
     LastingTrouble,
     MailroomError,
     ProtocolError,
@@ -26,33 +29,44 @@ from mailroom.rules.health import Totals
 from mailroom.rules.servers import is_confidential, origin, without_query
 from mailroom.wire.problem import Problem, quoted, read_problem
 
-Authorization = Callable[[], Coroutine[Any, None, str]]
+Login = Callable[[], Coroutine[Any, None, Basic | Bearer]]
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MAX_REDIRECTS = 5
-_UNAUTHORIZED, _FORBIDDEN = 401, 403
+_OK, _UNAUTHORIZED, _PAYMENT_REQUIRED, _FORBIDDEN = 200, 401, 402, 403
 # Request Timeout, Too Early, Too Many Requests: the same request may do later.
 _PASSING = (408, 425, 429)
 _SERVER_ERROR = 500
+# Not Implemented, HTTP Version Not Supported: the same request will do no better later.
+_FINAL_SERVER_ERRORS = (501, 505)
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+_SCHEME = re.compile(r"(?:^|,)\s*([a-z0-9-]+)(?=\s|,|$)", re.IGNORECASE)
+# How people who write problem documents speak of who we are.
+_ABOUT_CREDENTIALS = re.compile(
+    r"credential|password|passwd|token|authenticat|log(?:ged)?[ -]?in|sign(?:ed)?[ -]?in|api.?key",
+    re.IGNORECASE,
+)
+# A 403 of another kind names what is wrong with the request: the server has understood who asks.
+_ABOUT_NOTHING_ASKED = ("", "need-privileges")
 _URL_CHARACTERS = re.compile(r"[!-~]+")
 
 
 class Web:
     """Sends requests with the account's credentials to the origins that may have them.
 
-    ``authorization`` gives the header's value, ``secret`` the name under which the user has
-    provided it.
+    ``login`` gives them, with a user name; ``secret`` is the name under which the user has provided
+    them.
     """
 
-    def __init__(
-        self, loop: Loop, http: Http, authorization: Authorization, secret: str, totals: Totals
-    ) -> None:
+    def __init__(self, loop: Loop, http: Http, login: Login, secret: str, totals: Totals) -> None:
         self._loop = loop
         self._http = http
-        self._authorization = authorization
+        self._login = login
         self._secret = secret
         self._totals = totals
         self._origins: set[str] = set()
+        self._digest_origins: set[str] = set()
+        self._was_accepted = False
 
     def trust(self, url: str) -> None:
         """The credentials may be sent to the origin of ``url``. Raises ProtocolError where that
@@ -65,12 +79,18 @@ class Web:
         self._origins.add(where)
 
     async def send(
-        self, request: Request, accept: Collection[int] = (200,), advice: str = ""
+        self,
+        request: Request,
+        accept: Collection[int] = (200,),
+        advice: str = "",
+        *,
+        is_login: bool = False,
     ) -> Response:
         """The answer, if its status is one of ``accept``; else the error that it stands for.
 
-        ``advice`` is what the user may do when the answer makes no sense. Raises
-        CredentialsRefused, TransientError, ProtocolError.
+        ``advice`` is what the user may do when the answer makes no sense; with ``is_login`` a wrong
+        secret is known to be answered 403. Raises CredentialsRefused, Forbidden, TransientError,
+        ProtocolError.
         """
         for _ in range(_MAX_REDIRECTS + 1):
             authorized = await self._authorized(request)
@@ -78,10 +98,13 @@ class Web:
             response = await self._http.send(authorized)
             self._totals.bytes_sent += response.sent_bytes
             self._totals.bytes_received += response.received_bytes
+            if self._is_to_be_asked_by_digest(request, response):
+                continue
             if response.status in accept:
+                self._was_accepted |= _is_success(response.status)
                 return response
             if response.status not in _REDIRECTS:
-                raise self.refusal(request, response, advice)
+                raise self.refusal(request, response, advice, is_login=is_login)
             request = self._redirected(request, response)
         raise ProtocolError(f"{request}: more than {_MAX_REDIRECTS} redirects")
 
@@ -93,13 +116,18 @@ class Web:
                 stream = self._http.stream(await self._authorized(request))
                 otherwise.callback(stream.close)
                 head = await within(self._loop, stream.head, deadline)
+                if self._is_to_be_asked_by_digest(request, head):
+                    continue
                 if head.status not in _REDIRECTS:
+                    self._was_accepted |= _is_success(head.status)
                     otherwise.pop_all()
                     return stream, head
                 request = self._redirected(request, head)
         raise ProtocolError(f"{request}: more than {_MAX_REDIRECTS} redirects")
 
-    def refusal(self, request: Request, response: Response, advice: str = "") -> MailroomError:
+    def refusal(
+        self, request: Request, response: Response, advice: str = "", *, is_login: bool = False
+    ) -> MailroomError:
         """The error that an unwelcome status stands for."""
         status = response.status
         problem = read_problem(response.headers.get("content-type", ""), response.body)
@@ -107,15 +135,52 @@ class Web:
         wait = retry_after(response.headers.get("retry-after"), self._loop.clock.wall())
         if _is_passing(status, problem) or wait is not None:
             return TransientError(f"{request}: the server answered {status}{says}", wait)
-        if status == _UNAUTHORIZED or (status == _FORBIDDEN and _is_about_us(problem)):
-            return CredentialsRefused(
-                f"{request}: the server refuses the credentials with {status}{says}: "
-                f"check {self._secret}, then restart mailroom"
+        if status == _UNAUTHORIZED:
+            return self._refused(f"{request}: the server refuses the credentials with 401{says}")
+        if status == _PAYMENT_REQUIRED:
+            return self._refused(
+                f"{request}: the server answered 402{says}, which Stalwart does where an account "
+                "has a second factor: make an app password and use that"
             )
+        if status == _FORBIDDEN and problem.kind in _ABOUT_NOTHING_ASKED:
+            return self._forbidden(request, response, problem, is_login=is_login)
         reason = says or ", which makes no sense here"
         return ProtocolError(
             f"{request}: the server answered {status}{reason}" + (f": {advice}" if advice else "")
         )
+
+    def _refused(self, what: str) -> CredentialsRefused:
+        advice = f"check {self._secret}, then restart mailroom"
+        return CredentialsRefused(f"{what}: {advice}", was_accepted=self._was_accepted)
+
+    def _forbidden(
+        self, request: Request, response: Response, problem: Problem, *, is_login: bool
+    ) -> MailroomError:
+        """A 403 that does not say what is wrong with the request."""
+        says = f" ({problem})" if str(problem) else ""
+        if self._was_accepted:
+            return Forbidden(
+                f"{request}: the server answered 403{says}, and has accepted the credentials "
+                "before: this may be a ban that passes, and is tried again later"
+            )
+        if is_login or _is_about_credentials(problem, response):
+            return self._refused(f"{request}: the server refuses the credentials with 403{says}")
+        return Forbidden(
+            f"{request}: the server answered 403{says}: is the address right, may this user see "
+            "what is there, or is this a ban that passes?"
+        )
+
+    def _is_to_be_asked_by_digest(self, request: Request, response: Response) -> bool:
+        """Whether the server wants the password by Digest (RFC 7616) and by nothing that we have
+        tried; it is remembered, and libcurl does it."""
+        where = _origin(request.url)
+        if response.status != _UNAUTHORIZED or where in self._digest_origins:
+            return False
+        schemes = _schemes(response.headers.get("www-authenticate", ""))
+        if "digest" not in schemes or "basic" in schemes:
+            return False
+        self._digest_origins.add(where)
+        return True
 
     async def _authorized(self, request: Request) -> Request:
         if _origin(request.url) not in self._origins:
@@ -123,8 +188,10 @@ class Web:
                 f"{request}: the server sends us to another origin, which may not have the "
                 "credentials: if that is where your server is, configure it as the url"
             )
-        headers = {**request.headers, "Authorization": await self._authorization()}
-        return replace(request, headers=headers)
+        login = await self._login()
+        if isinstance(login, Basic) and _origin(request.url) in self._digest_origins:
+            return replace(request, digest=(login.username or "", login.password))
+        return replace(request, headers={**request.headers, "Authorization": _header(login)})
 
     def _redirected(self, request: Request, response: Response) -> Request:
         location = response.headers.get("location")
@@ -147,7 +214,25 @@ class Web:
 def _is_passing(status: int, problem: Problem) -> bool:
     """Whether the same request may do later (429, 5xx, too many requests at once)."""
     is_crowded = problem.limit == "maxConcurrentRequests"
-    return status in _PASSING or status >= _SERVER_ERROR or is_crowded
+    is_server_error = status >= _SERVER_ERROR and status not in _FINAL_SERVER_ERRORS
+    return status in _PASSING or is_server_error or is_crowded
+
+
+def _is_success(status: int) -> bool:
+    return _OK <= status < _REDIRECTS[0]
+
+
+def _header(login: Bearer | Basic) -> str:
+    """The Authorization header (RFC 6750 §2.1, RFC 7617)."""
+    if isinstance(login, Bearer):
+        return f"Bearer {login.token}"
+    pair = f"{login.username or ''}:{login.password}".encode()
+    return f"Basic {base64.b64encode(pair).decode()}"
+
+
+def _schemes(challenges: str) -> set[str]:
+    """The schemes of WWW-Authenticate (RFC 9110 §11.6.1), in lower case."""
+    return {name.lower() for name in _SCHEME.findall(_QUOTED.sub("", challenges))}
 
 
 def retry_after(value: str | None, now: float) -> float | None:
@@ -165,10 +250,10 @@ def retry_after(value: str | None, now: float) -> float | None:
         return None
 
 
-def _is_about_us(problem: Problem) -> bool:
-    """Whether a 403 means who we are. One that names what is wrong with the request does not:
-    the server has understood who asks."""
-    return problem.kind in ("", "need-privileges")
+def _is_about_credentials(problem: Problem, response: Response) -> bool:
+    """Whether a 403 says that it is about who we are."""
+    words = f"{problem.kind} {problem.words}"
+    return "www-authenticate" in response.headers or bool(_ABOUT_CREDENTIALS.search(words))
 
 
 def _origin(url: str) -> str:
