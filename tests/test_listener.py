@@ -77,7 +77,7 @@ def test_a_reconnect_names_the_last_event(world: World, streams: Streams) -> Non
     world.sandbox.close_feeds()
     world.settle()
     _, request = streams.requests
-    assert request.header("Last-Event-ID") == str(world.sandbox.mail_states()["Email"])
+    assert request.header("Last-Event-ID") == str(world.sandbox.states()["Email"])
     assert world.status["eventsource"]["reconnect_count"] == 1
 
 

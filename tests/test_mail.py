@@ -174,7 +174,7 @@ def test_one_request_reads_names_states_and_labelled_mail() -> None:
     reading = talk.run(talk.mail.open([named(talk, "@ToFeed"), named(talk, "Feed")]))
     assert len(talk.requests) == before + 1
     assert [ids(found) for found in reading.found] == [[one], []]
-    assert reading.states["Email"] == talk.sandbox.mail_states()["Email"]
+    assert reading.states["Email"] == talk.sandbox.states()["Email"]
     assert {"Screener", "@ToFeed", "Inbox"} <= {box.name for box in reading.mailboxes}
 
 
@@ -445,7 +445,7 @@ def test_the_last_update_reads_states_and_labels_afterwards_in_the_same_request(
     assert refused == {}
     assert len(talk.requests) == before + 1
     assert ids(closing.found[0]) == [one]
-    assert closing.states["Email"] == talk.sandbox.mail_states()["Email"]
+    assert closing.states["Email"] == talk.sandbox.states()["Email"]
     assert talk.sandbox.mailboxes_of(one) == {"Feed", "@ToFeed"}
 
 
@@ -521,7 +521,7 @@ def test_mailboxes_beyond_the_limit_of_a_get_are_listed_page_by_page() -> None:
     names = [box.name for box in reading.mailboxes]
     assert len(names) == len(set(names)) == 124
     assert {"Screener", "Folder 0", "Folder 99"} <= set(names)
-    assert reading.states["Mailbox"] == talk.sandbox.mail_states()["Mailbox"]
+    assert reading.states["Mailbox"] == talk.sandbox.states()["Mailbox"]
 
 
 def test_they_are_listed_anew_only_when_they_have_changed() -> None:

@@ -24,7 +24,7 @@ def test_a_change_calls_whoever_listens_and_is_taken_once() -> None:
     feed.on_data(lambda: calls.append(feed.take()))
     assert calls == []
     sandbox.deliver("Bob <bob@example.org>")
-    state = sandbox.mail_states()["Email"]
+    state = sandbox.states()["Email"]
     data = f'{{"@type":"StateChange","changed":{{"alice":{{"Email":"{state}"}}}}}}'
     assert calls == [f"id: {state}\nevent: state\ndata: {data}\n\n".encode()]
     assert feed.take() == b""

@@ -135,7 +135,7 @@ def test_the_stream_carries_what_happens_and_its_end(house: House) -> None:
     stream = house.get(connection, "/jmap/eventsource/?types=*&closeafter=no&ping=0")
     assert stream.status == 200
     house.sandbox.deliver("Bob <bob@example.org>")
-    state = house.sandbox.mail_states()["Email"]
+    state = house.sandbox.states()["Email"]
     assert stream.readline() == f"id: {state}\n".encode()
     house.sandbox.close_feeds()
     assert stream.read().endswith(b"\n\n")

@@ -85,12 +85,12 @@ def test_too_much_within_a_minute_is_refused_until_it_is_over() -> None:
 def test_a_greeting_server_tells_the_states_first() -> None:
     sandbox, _ = make(FASTMAIL)
     feed = sandbox.subscribe()
-    states = sandbox.mail_states()
+    states = sandbox.states()
     first = json.loads(feed.take().decode().split("data: ")[1])
     assert first == {"changed": {"alice": states}, "type": "connect"}
     sandbox.deliver(BOB)
     then = json.loads(feed.take().decode().split("data: ")[1])
-    email = {"Email": sandbox.mail_states()["Email"]}
+    email = {"Email": sandbox.states()["Email"]}
     assert then == {"changed": {"alice": email}, "type": "change"}
 
 
@@ -111,7 +111,7 @@ def test_late_push_tells_the_changes_of_a_second_together() -> None:
     clock.now += 0.1
     feed.tick()
     event = json.loads(feed.take().decode().split("data: ")[1])
-    assert event["changed"]["alice"] == sandbox.mail_states()
+    assert event["changed"]["alice"] == sandbox.states()
     assert feed.deadline == clock.now + 1.0
     clock.now += 5.5
     feed.tick()
@@ -131,7 +131,8 @@ def test_events_may_be_without_ids_and_tell_counts() -> None:
     sandbox, _ = make(STALWART)
     feed = sandbox.subscribe()
     sandbox.deliver(BOB)
-    states = json.dumps(sandbox.mail_states(), separators=(",", ":"))
+    mail = {name: sandbox.states()[name] for name in ("Email", "Mailbox")}
+    states = json.dumps(mail, separators=(",", ":"))
     change = f'{{"@type":"StateChange","changed":{{"alice":{states}}}}}'
     assert feed.take().decode() == f"event: state\ndata: {change}\n\n"
 

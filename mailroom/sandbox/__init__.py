@@ -13,6 +13,7 @@ from mailroom.sandbox.log import Entry, longest_chain
 from mailroom.sandbox.profile import (
     CYRUS_3_6,
     CYRUS_3_10,
+    CYRUS_3_13,
     CYRUS_WITHOUT_PUSH,
     FASTMAIL,
     LAGGING_SEARCH,
@@ -33,6 +34,7 @@ from mailroom.sandbox.server import Sandbox
 __all__ = [
     "CYRUS_3_6",
     "CYRUS_3_10",
+    "CYRUS_3_13",
     "CYRUS_WITHOUT_PUSH",
     "DEFAULT_CATEGORIES",
     "FASTMAIL",

@@ -119,10 +119,13 @@ class Account:
         with self.lock:
             return self._store.in_mailbox(self.mailbox_id(name)).copy()
 
-    def mail_states(self) -> dict[str, str]:
+    def states(self) -> dict[str, str]:
         """Return the states by type, as an event shows them."""
         with self.lock:
-            return self._store.pushed_states()
+            states = self._store.pushed_states()
+            if self.profile.has_jmap_contacts:
+                states["ContactCard"] = self._contacts.storage.state
+            return states
 
     # Mailboxes
 
@@ -163,12 +166,14 @@ class Account:
         with self.lock:
             name = name or f"{plain_uid(text)}.vcf"
             self._contacts.book.put(name, text)
+            self._contacts.storage.publish()
             return f"{self._contacts.book_path}{name}"
 
     def delete_card(self, href: str) -> None:
         """Delete a card."""
         with self.lock:
             self._contacts.book.delete(href.rpartition("/")[2])
+            self._contacts.storage.publish()
 
     def group_members(self, name: str) -> set[str]:
         """Return the UIDs of a contact group's members; KeyError when there is no such group."""

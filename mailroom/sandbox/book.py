@@ -3,12 +3,15 @@
 Radicale's own storages write a card as their parser understood it: properties in another order,
 names in capitals. Servers keep what they are given, and Mailroom's promise to leave foreign lines
 alone can only be tested on one that does. So this storage keeps the text; and it counts changes,
-so that a sync costs what has changed and not what there is (RFC 6578).
+so that a sync costs what has changed and not what there is (RFC 6578). JMAP (RFC 9610) looks at
+the same cards; what it needs beyond their text, ids and states, is kept beside it.
 """
 
+import random
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, Final
 
@@ -24,11 +27,27 @@ _LAST_MODIFIED: Final = "Sat, 01 Jan 2000 00:00:00 GMT"
 _TOKEN: Final = re.compile(r"data:,sandbox-(\d+)-(\d+)")
 
 
+@dataclass(slots=True)
+class Record:
+    """What JMAP tells of a card beyond its text: its id, and at what states it came and changed.
+
+    The id says nothing of the UID: in Cyrus it is the UID at first and another one after the
+    index was made anew.
+    """
+
+    id: str
+    created: int
+    changed: int
+
+
 class Book(BaseCollection):
     """One collection: the root, a principal, or an address book with its cards."""
 
     def __init__(self, storage: "BookStorage", path: str, props: Mapping[str, str]) -> None:
         self.cards: dict[str, str] = {}
+        self.records: dict[str, Record] = {}
+        #: Those of cards that were deleted; changed is when.
+        self.gone: list[Record] = []
         self._storage = storage
         self._path = path
         self._props = dict(props)
@@ -51,7 +70,12 @@ class Book(BaseCollection):
     def put(self, name: str, text: str) -> None:
         """Keep a card as it is."""
         self.cards[name] = text
-        self._changed(name)
+        revision = self._changed(name)
+        if record := self.records.get(name):
+            record.changed = revision
+        else:
+            record = self.records[name] = Record(self._storage.new_id(), revision, revision)
+            self._storage.by_id[record.id] = (self, name)
 
     def delete(self, href: str | None = None) -> None:
         """Delete a card, or the whole collection."""
@@ -59,7 +83,10 @@ class Book(BaseCollection):
             del self._storage.books[self._path]
         else:
             del self.cards[href]
-            self._changed(href)
+            record = self.records.pop(href)
+            record.changed = self._changed(href)
+            self.gone.append(record)
+            del self._storage.by_id[record.id]
 
     def sync(self, old_token: str = "") -> tuple[str, list[str]]:
         """Return the new token and the names that have changed since the old one, oldest first.
@@ -123,10 +150,13 @@ class Book(BaseCollection):
             raise ValueError(f"no such token yet: {token}")
         return revision
 
-    def _changed(self, name: str) -> None:
-        self._revision += 1
+    def _changed(self, name: str) -> int:
+        """Count a change and return its number, which no other book of the account has."""
+        self._storage.revision += 1
+        self._revision = self._storage.revision
         self._changes.pop(name, None)
         self._changes[name] = self._revision
+        return self._revision
 
     def _item(self, name: str) -> Item:
         """Show a card to Radicale: its ETag is of the whole text, whatever is shown of it."""
@@ -153,7 +183,7 @@ class BookStorage(BaseStorage):
     def __init__(self, configuration: Configuration, profile: Profile) -> None:
         super().__init__(configuration)
         self.profile = profile
-        self.books: dict[str, Book] = {"": Book(self, "", {})}
+        self.books: dict[str, Book] = {}
         #: The card of the PUT that is being handled, as it is to be kept.
         self.incoming = ""
         #: What the request that is being handled wants to see of each card; None is all of it.
@@ -164,6 +194,39 @@ class BookStorage(BaseStorage):
         self.sync_page: int | None = profile.sync_page
         #: Whether the request that is being handled is a sync that has not shown them all.
         self.is_truncated = False
+        #: The number of the last change of a card: to JMAP the state of all of them.
+        self.revision = 1
+        #: A card's id → where it is.
+        self.by_id: dict[str, tuple[Book, str]] = {}
+        self.books[""] = Book(self, "", {})
+        self._random = random.Random(0)
+        self._published = self.revision
+        self._listeners: list[Callable[[str], None]] = []
+
+    @property
+    def state(self) -> str:
+        """The state of all cards, as JMAP shows it."""
+        return str(self.revision)
+
+    @property
+    def address_books(self) -> list[Book]:
+        """The collections that are address books."""
+        return [b for b in self.books.values() if b.get_meta("tag") == "VADDRESSBOOK"]
+
+    def new_id(self) -> str:
+        """Return an id that no test can guess but every run repeats."""
+        return f"D{self._random.getrandbits(64):016x}"
+
+    def on_publish(self, listener: Callable[[str], None]) -> None:
+        """Have ``listener`` called with the new state of the cards."""
+        self._listeners.append(listener)
+
+    def publish(self) -> None:
+        """Tell the listeners if a card has changed since the last time."""
+        if self._published != self.revision:
+            self._published = self.revision
+            for listener in self._listeners:
+                listener(self.state)
 
     def shown(self, text: str) -> str:
         """Return what the request that is being handled is to see of a card."""

@@ -60,12 +60,22 @@ class CardDav:
         )
 
     @property
+    def storage(self) -> BookStorage:
+        """All that there is, for those who come to it by another way than CardDAV."""
+        return self._storage
+
+    @property
     def book(self) -> Book:
         """The user's default address book."""
         return self._storage.books[f"{self._user}/{DEFAULT_BOOK}"]
 
     def handle(self, request: Request) -> Response:
-        """Answer one request below ``/dav/addressbooks``."""
+        """Answer one request below ``/dav/addressbooks``, and tell what it has changed."""
+        response = self._handle(request)
+        self._storage.publish()
+        return response
+
+    def _handle(self, request: Request) -> Response:
         match request.method:
             case "PUT":
                 return self._put(request)

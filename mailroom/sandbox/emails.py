@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from mailroom.sandbox.addresses import Address
-from mailroom.sandbox.filters import Selector, show_date, sort_mails, utc_date
+from mailroom.sandbox.filters import MailSelector, show_date, sort_mails, utc_date
 from mailroom.sandbox.profile import Profile
 from mailroom.sandbox.requests import Arguments, Calls, MethodError
 from mailroom.sandbox.standard import (
@@ -86,7 +86,7 @@ class EmailMethods(SetHandler):
         most = self._profile.limits.max_ids_in_query
         is_capped = most is not None and (limit is None or limit > most)
         mails = self._store.mails
-        selector = Selector(self._store, self._profile, self._clock())
+        selector = MailSelector(self._store, self._profile, self._clock())
         found = selector.select(args["filter"], set(mails))
         ids = sort_mails([mails[id_] for id_ in found], args["sort"])
         if args["anchor"] is not None:

@@ -13,9 +13,16 @@ from urllib.parse import parse_qs
 from mailroom.sandbox.exchange import Request, Response
 from mailroom.sandbox.profile import Profile
 
-TYPES: Final = frozenset({"Email", "Mailbox"})
+#: What is ever pushed.
+TYPES: Final = frozenset({"Email", "Mailbox", "ContactCard"})
 #: What a client may ask to hear of, whether it ever happens here or not.
-_KNOWN_TYPES: Final = TYPES | {"Thread", "EmailDelivery", "EmailSubmission", "Identity"}
+_KNOWN_TYPES: Final = TYPES | {
+    "AddressBook",
+    "EmailDelivery",
+    "EmailSubmission",
+    "Identity",
+    "Thread",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Email/query: filters and sort (RFC 8621 §4.4)."""
+"""Filters (RFC 8620 §5.5), and those of Email/query with its sort (RFC 8621 §4.4)."""
 
 import re
 from datetime import UTC, datetime
@@ -9,7 +9,7 @@ from mailroom.sandbox.requests import MethodError
 from mailroom.sandbox.store import Mail, MailStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 Comparators = list[dict[str, Any]]
 
@@ -39,19 +39,20 @@ _UNSUPPORTED_CONDITIONS: Final = frozenset(
 
 
 class Selector:
-    """Evaluates filters over one store at one instant."""
+    """Evaluates filters of one type of objects.
 
-    def __init__(self, store: MailStore, profile: Profile, now: float) -> None:
-        self._store = store
-        self._profile = profile
-        self._now = now
-        #: Those that an index answers come first, so that the others have less to look at.
-        self._conditions: dict[str, Callable[[Any, set[str]], set[str]]] = {
-            "inMailbox": self._in_mailbox,
-            "from": self._from,
-            "after": lambda date, mails: self._received(mails, utc_date(date), after=True),
-            "before": lambda date, mails: self._received(mails, utc_date(date), after=False),
-        }
+    ``conditions`` has a function for each property of a condition; it gets the value and the ids
+    to choose from, and raises ValueError where the value is none. Those that cost least come
+    first. ``unsupported`` are the properties that the RFC knows and the sandbox does not offer.
+    """
+
+    def __init__(
+        self,
+        conditions: "Mapping[str, Callable[[Any, set[str]], set[str]]]",
+        unsupported: frozenset[str],
+    ) -> None:
+        self._conditions = conditions
+        self._unsupported = unsupported
 
     def select(self, filter_: object, within: set[str], path: str = "filter") -> set[str]:
         """Return the ids of ``within`` that the filter lets through.
@@ -79,7 +80,7 @@ class Selector:
 
     def _condition(self, condition: dict[str, Any], within: set[str], path: str) -> set[str]:
         for name in condition:
-            if name in _UNSUPPORTED_CONDITIONS:
+            if name in self._unsupported:
                 raise MethodError("unsupportedFilter", description=f"{name} is not offered")
             if name not in self._conditions:
                 raise _invalid(f"{path}/{name}")
@@ -90,6 +91,22 @@ class Selector:
                 except ValueError as error:
                     raise _invalid(f"{path}/{name}") from error
         return within
+
+
+class MailSelector(Selector):
+    """Evaluates filters over the mails of one store at one instant."""
+
+    def __init__(self, store: MailStore, profile: Profile, now: float) -> None:
+        self._store = store
+        self._profile = profile
+        self._now = now
+        conditions: dict[str, Callable[[Any, set[str]], set[str]]] = {
+            "inMailbox": self._in_mailbox,
+            "from": self._from,
+            "after": lambda date, mails: self._received(mails, utc_date(date), after=True),
+            "before": lambda date, mails: self._received(mails, utc_date(date), after=False),
+        }
+        super().__init__(conditions, _UNSUPPORTED_CONDITIONS)
 
     def _in_mailbox(self, mailbox_id: object, within: set[str]) -> set[str]:
         """Cyrus fails the whole query when the mailbox does not exist."""

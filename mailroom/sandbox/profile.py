@@ -82,6 +82,14 @@ class Profile:
     #: The error for a mailbox whose name is taken.
     duplicate_mailbox: Literal["invalidProperties", "alreadyExists"] = "invalidProperties"
 
+    #: False: there are no contacts by JMAP (RFC 9610), CardDAV is the only way to them.
+    has_jmap_contacts: bool = False
+    #: False: JMAP shows cards with Apple's words for a group as persons.
+    shows_apple_groups: bool = True
+    #: In which order ContactCard/set does what it is to do.
+    card_set_order: tuple[str, ...] = ("destroy", "create", "update")
+    #: True: ``#key`` in the destroy of ContactCard/set means what was created as key.
+    resolves_created_cards: bool = False
     #: True: cards of either version are shown as vCard 3.0 unless 4.0 is asked for.
     converts_card_versions: bool = True
     #: In which form a card that is put is kept: as it is; in Cyrus' spelling; or with a PRODID
@@ -99,6 +107,8 @@ class Profile:
 
 
 CYRUS_3_10: Final = Profile("cyrus-3.10")
+#: The first series with contacts by JMAP.
+CYRUS_3_13: Final = Profile("cyrus-3.13", has_jmap_contacts=True, duplicate_mailbox="alreadyExists")
 CYRUS_3_6: Final = Profile("cyrus-3.6", push="unavailable")
 #: With ``jmap_pushpoll: 0``.
 CYRUS_WITHOUT_PUSH: Final = Profile("cyrus-without-push", push="absent")
@@ -120,6 +130,7 @@ FASTMAIL: Final = Profile(
     ping_unit=None,
     patch_to_no_mailbox="refused",
     takes_whole_mailbox_ids=False,
+    has_jmap_contacts=True,
 )
 STALWART: Final = Profile(
     "stalwart",
@@ -138,6 +149,10 @@ STALWART: Final = Profile(
     pushes_counts=True,
     patch_to_no_mailbox="refused",
     duplicate_mailbox="alreadyExists",
+    has_jmap_contacts=True,
+    shows_apple_groups=False,
+    card_set_order=("create", "update", "destroy"),
+    resolves_created_cards=True,
     converts_card_versions=False,
     card_form="as put",
     bad_card_status=412,
@@ -168,6 +183,7 @@ PROFILES: Final[Mapping[str, Profile]] = {
     profile.name: profile
     for profile in (
         CYRUS_3_10,
+        CYRUS_3_13,
         CYRUS_3_6,
         CYRUS_WITHOUT_PUSH,
         LATE_PUSH,

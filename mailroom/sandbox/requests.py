@@ -12,6 +12,7 @@ from mailroom.sandbox.profile import Limits
 CORE: Final = "urn:ietf:params:jmap:core"
 MAIL: Final = "urn:ietf:params:jmap:mail"
 SUBMISSION: Final = "urn:ietf:params:jmap:submission"
+CONTACTS: Final = "urn:ietf:params:jmap:contacts"
 
 Arguments = dict[str, Any]
 

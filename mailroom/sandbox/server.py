@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mailroom.sandbox.account import Account
+from mailroom.sandbox.contactcards import ContactMethods
 from mailroom.sandbox.crowd import Crowd
 from mailroom.sandbox.digest import Digest
 from mailroom.sandbox.emails import EmailMethods
@@ -24,6 +25,7 @@ from mailroom.sandbox.log import Entry, RequestLog
 from mailroom.sandbox.mailboxes import MailboxMethods
 from mailroom.sandbox.profile import CYRUS_3_10, Profile
 from mailroom.sandbox.requests import (
+    CONTACTS,
     CORE,
     MAIL,
     SUBMISSION,
@@ -35,7 +37,7 @@ from mailroom.sandbox.requests import (
     read_calls,
     run_calls,
 )
-from mailroom.sandbox.session import API_PATH, EVENT_PATH, session
+from mailroom.sandbox.session import API_PATH, EVENT_PATH, capabilities_of, session
 from mailroom.sandbox.standard import checked
 
 _API_PATHS: Final = (API_PATH, API_PATH.rstrip("/"))
@@ -89,6 +91,9 @@ class Sandbox(Account):
         self._after: list[AfterHook] = []
         self._crowd = Crowd(profile, clock)
         self._store.on_publish(self._push)
+        if profile.has_jmap_contacts:
+            storage = self._contacts.storage
+            storage.on_publish(lambda state: self._push({"ContactCard": state}))
 
     def before(self, callback: BeforeHook) -> None:
         """Have ``callback`` called before each request is handled; it may act, or raise."""
@@ -176,7 +181,7 @@ class Sandbox(Account):
             if len(request.body) > limits.max_size_request:
                 raise RequestError("limit", "too large", "maxSizeRequest", status=413)
             media_type = request.header("Content-Type") or ""
-            return read_calls(request.body, media_type, frozenset((CORE, MAIL, SUBMISSION))), None
+            return read_calls(request.body, media_type, capabilities_of(self.profile)), None
         except RequestError as error:
             return None, error
 
@@ -285,6 +290,8 @@ class Sandbox(Account):
     def _jmap_methods(self) -> dict[str, tuple[str, Method]]:
         mailboxes = MailboxMethods(self._store, self.user, self.profile)
         emails = EmailMethods(self._store, self.user, self.profile, self.clock)
+        storage = self._contacts.storage
+        contacts = ContactMethods(storage, self.user, self.profile, self.clock)
         return {
             "Core/echo": (CORE, lambda arguments, calls: arguments),
             "Mailbox/get": (MAIL, mailboxes.get),
@@ -294,6 +301,11 @@ class Sandbox(Account):
             "Email/get": (MAIL, emails.get),
             "Email/set": (MAIL, emails.set_),
             "Identity/get": (SUBMISSION, self._identity_get),
+            "AddressBook/get": (CONTACTS, contacts.get_books),
+            "ContactCard/get": (CONTACTS, contacts.get),
+            "ContactCard/query": (CONTACTS, contacts.query),
+            "ContactCard/changes": (CONTACTS, contacts.changes),
+            "ContactCard/set": (CONTACTS, contacts.set_),
         }
 
     def _identity_get(self, arguments: Arguments, calls: Calls) -> Arguments:
@@ -313,14 +325,20 @@ class Sandbox(Account):
         feed = Feed(subscription, self.user, self.clock, self.profile)
         self._feeds.append(feed)
         if self.profile.greets or request.header("Last-Event-ID") is not None:
-            feed.greet(self._store.sequence, self.mail_states())
+            feed.greet(self._event_id, self.states())
         headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
         return Response(200, headers, feed=feed)
 
     def _push(self, states: Mapping[str, str]) -> None:
         self._feeds = [feed for feed in self._feeds if not feed.closed]
         for feed in self._feeds:
-            feed.show_states(self._store.sequence, states)
+            feed.show_states(self._event_id, states)
+
+    @property
+    def _event_id(self) -> int:
+        """A number that every change that is pushed raises."""
+        cards = self._contacts.storage.revision if self.profile.has_jmap_contacts else 0
+        return self._store.sequence + cards
 
 
 def _redirect(request: Request, path: str) -> Response:

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from mailroom.sandbox.profile import Profile
-from mailroom.sandbox.requests import CORE, MAIL, SUBMISSION
+from mailroom.sandbox.requests import CONTACTS, CORE, MAIL, SUBMISSION
 
 API_PATH: Final = "/jmap/"
 EVENT_PATH: Final = "/jmap/eventsource/"
@@ -29,6 +29,12 @@ def session(profile: Profile, user: str, state: str, host: str) -> dict[str, Any
         },
         SUBMISSION: {"maxDelayedSend": 0, "submissionExtensions": {}},
     }
+    if profile.has_jmap_contacts:
+        account_capabilities[CONTACTS] = {
+            "maxAddressBooksPerCard": 1,
+            "mayCreateAddressBook": True,
+        }
+    capabilities = capabilities_of(profile)
     return {
         "username": user,
         **_urls(profile, host),
@@ -41,7 +47,7 @@ def session(profile: Profile, user: str, state: str, host: str) -> dict[str, Any
                 "accountCapabilities": account_capabilities,
             }
         },
-        "primaryAccounts": {MAIL: user, SUBMISSION: user},
+        "primaryAccounts": dict.fromkeys(capabilities - {CORE}, user),
         "capabilities": {
             CORE: {
                 "maxSizeUpload": limits.max_size_request,
@@ -53,10 +59,15 @@ def session(profile: Profile, user: str, state: str, host: str) -> dict[str, Any
                 "maxObjectsInSet": limits.max_objects_in_set,
                 "collationAlgorithms": ["i;ascii-numeric", "i;ascii-casemap"],
             },
-            MAIL: {},
-            SUBMISSION: {},
+            **{name: {} for name in sorted(capabilities - {CORE})},
         },
     }
+
+
+def capabilities_of(profile: Profile) -> frozenset[str]:
+    """Return what a client may use."""
+    contacts = {CONTACTS} if profile.has_jmap_contacts else set()
+    return frozenset({CORE, MAIL, SUBMISSION} | contacts)
 
 
 def _urls(profile: Profile, host: str) -> dict[str, str]:

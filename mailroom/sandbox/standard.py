@@ -2,12 +2,25 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final, Protocol
 
 from mailroom.sandbox.requests import Arguments, Calls, MethodError
-from mailroom.sandbox.store import MailStore
 
 PatchPath = tuple[str, ...]
+
+#: The order of RFC 8620 §5.3.
+_ORDER: Final = ("create", "update", "destroy")
+
+
+class States(Protocol):
+    """What keeps the state of a type and tells of its changes."""
+
+    @property
+    def state(self) -> str:
+        """The current state."""
+
+    def publish(self) -> None:
+        """Tell the listeners what has changed since the last time."""
 
 
 class SetError(Exception):
@@ -85,6 +98,10 @@ class SetHandler:
 
     #: What was created so far in the request: creation id → id.
     created: dict[str, str]
+    #: In which order a set does what it is to do.
+    order: tuple[str, ...] = _ORDER
+    #: For which of it ``#key`` means what was created as key; else it is an id like any other.
+    resolves: frozenset[str] = frozenset({"update", "destroy"})
 
     def create(self, properties: Arguments) -> Arguments:
         """Create an object and return at least its id."""
@@ -103,29 +120,26 @@ class SetHandler:
 
 
 def set_objects(
-    arguments: Arguments, handler: SetHandler, store: MailStore, calls: Calls
+    arguments: Arguments, handler: SetHandler, states: States, calls: Calls
 ) -> Arguments:
     """Answer a Foo/set (RFC 8620 §5.3) from checked arguments."""
-    old_state = store.state
+    old_state = states.state
     if arguments["ifInState"] not in (None, old_state):
         raise MethodError("stateMismatch")
-    create, update = arguments["create"] or {}, arguments["update"] or {}
-    destroy = list(dict.fromkeys(arguments["destroy"] or ()))
-    check_ids(destroy, "destroy")
+    check_ids(arguments["destroy"] or (), "destroy")
     handler.created = calls.created
     answer: dict[str, dict[str, Any]] = {}
-    actions = _actions(create, update, destroy, handler)
-    for done, (verb, key, action) in enumerate(actions, 1):
+    for done, (verb, key, action) in enumerate(_actions(arguments, handler), 1):
         try:
             answer.setdefault(verb, {})[key] = action()
         except SetError as error:
             answer.setdefault(f"not{verb.capitalize()}", {})[key] = error.answer
         handler.after_each(done)
-    store.publish()
+    states.publish()
     return {
         "accountId": arguments["accountId"],
         "oldState": old_state,
-        "newState": store.state,
+        "newState": states.state,
         "created": answer.get("created") or None,
         "updated": answer.get("updated") or None,
         "destroyed": list(answer.get("destroyed", ())) or None,
@@ -136,30 +150,33 @@ def set_objects(
 
 
 def _actions(
-    create: Mapping[str, Arguments],
-    update: Mapping[str, Arguments],
-    destroy: Sequence[str],
-    handler: SetHandler,
+    arguments: Arguments, handler: SetHandler
 ) -> Iterator[tuple[str, str, Callable[[], Arguments | None]]]:
-    """Yield what is to be done, in RFC 8620's order: create, update, destroy."""
+    """Yield what is to be done, in the handler's order."""
 
-    def create_one(key: str, properties: object) -> Arguments:
-        answer = handler.create(_object(properties))
+    def create(key: str) -> Arguments:
+        answer = handler.create(_object(arguments["create"][key]))
         handler.created[key] = answer["id"]
         return answer
 
-    def update_one(id_: str, patch: object) -> Arguments | None:
-        return handler.update(real_id(id_, handler.created), _object(patch))
+    def update(key: str) -> Arguments | None:
+        return handler.update(meant("update", key), _object(arguments["update"][key]))
 
-    def destroy_one(id_: str) -> None:
-        handler.destroy(real_id(id_, handler.created))
+    def destroy(key: str) -> None:
+        handler.destroy(meant("destroy", key))
 
-    for key, properties in create.items():
-        yield "created", key, partial(create_one, key, properties)
-    for id_, patch in update.items():
-        yield "updated", id_, partial(update_one, id_, patch)
-    for id_ in destroy:
-        yield "destroyed", id_, partial(destroy_one, id_)
+    def meant(verb: str, key: str) -> str:
+        return real_id(key, handler.created) if verb in handler.resolves else key
+
+    actions: dict[str, tuple[str, Callable[[str], Arguments | None]]] = {
+        "create": ("created", create),
+        "update": ("updated", update),
+        "destroy": ("destroyed", destroy),
+    }
+    for verb in handler.order:
+        past, action = actions[verb]
+        for key in dict.fromkeys(arguments[verb] or ()):
+            yield past, key, partial(action, key)
 
 
 def real_id(id_: str, created_ids: Mapping[str, str]) -> str:

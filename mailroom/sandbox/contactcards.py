@@ -1,0 +1,327 @@
+"""ContactCard and AddressBook (RFC 9610) over the cards that CardDAV has, as strict as Cyrus 3.13.
+
+A card that is created or patched is written anew as vCard 4, whatever it was; one state is for all
+cards of the account.
+"""
+
+import copy
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from mailroom.sandbox.book import Book, BookStorage, Record
+from mailroom.sandbox.cards import property_of
+from mailroom.sandbox.filters import Selector, show_date
+from mailroom.sandbox.jscontact import Card, InvalidCard, card_of, vcard_of
+from mailroom.sandbox.profile import Profile
+from mailroom.sandbox.requests import Arguments, Calls, MethodError
+from mailroom.sandbox.standard import (
+    PatchPath,
+    SetError,
+    SetHandler,
+    check_ids,
+    checked,
+    get_objects,
+    read_patch,
+    set_objects,
+)
+
+_PRODID: Final = "-//sandbox//EN"
+#: UIDs that the card's href can end with.
+_FILE_NAME: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z@._-]{15,199}")
+_WORD: Final = re.compile(r"\w+")
+#: What a client may send back but never change.
+_IMMUTABLE: Final = ("id", "uid", "kind")
+#: Those of RFC 9610 §3.3.1 that Mailroom has no use for.
+_UNSUPPORTED_CONDITIONS: Final = frozenset(
+    [
+        "createdBefore",
+        "createdAfter",
+        "updatedBefore",
+        "updatedAfter",
+        "text",
+        "name",
+        "name/given",
+        "name/surname",
+        "name/surname2",
+        "nickname",
+        "organization",
+        "phone",
+        "onlineService",
+        "address",
+        "note",
+    ]
+)
+_QUERY_ARGUMENTS: Final[Mapping[str, Any]] = {
+    "filter": dict,
+    "sort": list,
+    "position": int,
+    "limit": int,
+    "calculateTotal": bool,
+}
+_RIGHTS: Final = {"mayRead": True, "mayWrite": True, "mayShare": True, "mayDelete": True}
+
+
+class ContactMethods(SetHandler):
+    """The methods on the address books and cards of one account."""
+
+    def __init__(
+        self,
+        storage: BookStorage,
+        account_id: str,
+        profile: Profile,
+        clock: Callable[[], float],
+    ) -> None:
+        self._storage = storage
+        self._account_id = account_id
+        self._profile = profile
+        self._clock = clock
+        self.created: dict[str, str] = {}
+        self.order = profile.card_set_order
+        self.resolves = frozenset({"destroy"} if profile.resolves_created_cards else ())
+
+    # Address books
+
+    def get_books(self, arguments: Arguments, calls: Calls) -> Arguments:
+        """AddressBook/get (RFC 9610 §2.1)."""
+        args = checked(arguments, self._account_id, ids=list, properties=list)
+        books = {_book_id(book): book for book in self._storage.address_books}
+        default = next(iter(books), None)
+        renderers: dict[str, Callable[[Book], object]] = {
+            "id": _book_id,
+            "name": lambda book: book.get_meta("D:displayname"),
+            "description": lambda book: None,
+            "sortOrder": lambda book: 0,
+            "isDefault": lambda book: _book_id(book) == default,
+            "isSubscribed": lambda book: True,
+            "shareWith": lambda book: None,
+            "myRights": lambda book: _RIGHTS,
+        }
+        answer = get_objects(args, books, renderers)
+        return {"accountId": self._account_id, "state": "1", **answer}
+
+    # Cards
+
+    def get(self, arguments: Arguments, calls: Calls) -> Arguments:
+        """ContactCard/get (RFC 9610 §3.1)."""
+        args = checked(arguments, self._account_id, ids=list, properties=list)
+        by_id, limits = self._storage.by_id, self._profile.limits
+        ids = list(by_id) if args["ids"] is None else list(dict.fromkeys(args["ids"]))
+        check_ids(ids, "ids")
+        if self._profile.limits_references and len(ids) > limits.max_objects_in_get:
+            raise MethodError("requestTooLarge")
+        return {
+            "accountId": self._account_id,
+            "state": self._storage.state,
+            "list": [self._shown(id_, args["properties"]) for id_ in ids if id_ in by_id],
+            "notFound": [id_ for id_ in ids if id_ not in by_id],
+        }
+
+    def query(self, arguments: Arguments, calls: Calls) -> Arguments:
+        """ContactCard/query (RFC 9610 §3.3)."""
+        args = checked(arguments, self._account_id, **_QUERY_ARGUMENTS)
+        if args["sort"]:
+            raise MethodError("unsupportedSort")
+        limit, position = args["limit"], args["position"] or 0
+        if limit is not None and limit < 0:
+            raise MethodError("invalidArguments", arguments=["limit"])
+        most = self._profile.limits.max_ids_in_query
+        is_capped = most is not None and (limit is None or limit > most)
+        selector = CardSelector(self._storage, self._card)
+        found = selector.select(args["filter"], set(self._storage.by_id))
+        ids = [id_ for id_ in self._storage.by_id if id_ in found]
+        return {
+            "accountId": self._account_id,
+            "queryState": self._storage.state,
+            "canCalculateChanges": False,
+            "position": min(position, len(ids)),
+            "ids": ids[position:][: most if is_capped else limit],
+            **({"limit": most} if is_capped else {}),
+            **({"total": len(ids)} if args["calculateTotal"] else {}),
+        }
+
+    def changes(self, arguments: Arguments, calls: Calls) -> Arguments:
+        """ContactCard/changes (RFC 9610 §3.2); since a state to come there are none."""
+        args = checked(arguments, self._account_id, sinceState=str, maxChanges=int)
+        since, most = args["sinceState"], args["maxChanges"]
+        if since is None or (most is not None and most < 1):
+            wrong = "sinceState" if since is None else "maxChanges"
+            raise MethodError("invalidArguments", arguments=[wrong])
+        if not since.isdecimal():
+            raise MethodError("cannotCalculateChanges")
+        changed = sorted(self._changed_since(int(since)), key=lambda record: record.changed)
+        page = changed[:most]
+        is_all = len(page) == len(changed)
+        fates: dict[str, list[str]] = {"created": [], "updated": [], "destroyed": []}
+        for record in page:
+            is_new, is_there = record.created > int(since), record.id in self._storage.by_id
+            if is_there or not is_new:
+                verb = ("created" if is_new else "updated") if is_there else "destroyed"
+                fates[verb].append(record.id)
+        return {
+            "accountId": self._account_id,
+            "oldState": since,
+            "newState": self._storage.state if is_all else str(page[-1].changed),
+            "hasMoreChanges": not is_all,
+            **fates,
+        }
+
+    def set_(self, arguments: Arguments, calls: Calls) -> Arguments:
+        """ContactCard/set (RFC 9610 §3.5)."""
+        args = checked(
+            arguments, self._account_id, ifInState=str, create=dict, update=dict, destroy=list
+        )
+        return set_objects(args, self, self._storage, calls)
+
+    def create(self, properties: Arguments) -> Arguments:
+        """Create a card under its own UID; nothing tells whose the UID is already."""
+        properties = dict(properties)
+        book = self._book(properties.pop("addressBookIds", None))
+        made: Card = {}
+        if "uid" not in properties:
+            made["uid"] = self._storage.new_id()
+        elif self._has_uid(properties["uid"]):
+            raise SetError("invalidProperties", properties=["uid"])
+        for name, value in (("created", self._now()), ("prodId", _PRODID)):
+            if name not in properties:
+                made[name] = value
+        if properties.get("members", ...) is None:
+            del properties["members"]
+        text = self._vcard(properties | made)
+        uid = str((properties | made)["uid"])
+        name = f"{uid if _FILE_NAME.fullmatch(uid) else self._storage.new_id()}.vcf"
+        book.put(name, text)
+        if properties.get("kind") == "group" and "members" not in properties:
+            made["members"] = {}
+        return {"id": book.records[name].id, **made}
+
+    def update(self, id_: str, patch: Arguments) -> Arguments:
+        """Patch a card. It is written anew, even where the patch changes nothing."""
+        book, name = self._existing(id_)
+        old = self._whole(id_)
+        new = patched(old, read_patch(patch))
+        if wrong := [key for key in _IMMUTABLE if new.get(key) != old.get(key)]:
+            raise SetError("invalidProperties", properties=wrong)
+        if self._book(new.pop("addressBookIds", {})) is not book:
+            raise SetError("invalidProperties", properties=["addressBookIds"])
+        del new["id"]
+        if patch.get("updated") is None:
+            new["updated"] = self._now()
+        book.put(name, self._vcard(new))
+        return {"updated": new["updated"]}
+
+    def destroy(self, id_: str) -> None:
+        """Delete a card."""
+        book, name = self._existing(id_)
+        book.delete(name)
+
+    # One card
+
+    def _existing(self, id_: str) -> tuple[Book, str]:
+        if found := self._storage.by_id.get(id_):
+            return found
+        raise SetError("notFound")
+
+    def _card(self, id_: str) -> Card:
+        book, name = self._storage.by_id[id_]
+        return card_of(book.cards[name], knows_apple_groups=self._profile.shows_apple_groups)
+
+    def _whole(self, id_: str) -> Card:
+        book, _ = self._storage.by_id[id_]
+        return {"id": id_, "addressBookIds": {_book_id(book): True}, **self._card(id_)}
+
+    def _shown(self, id_: str, properties: list[str] | None) -> Card:
+        """Return what a client is to see; a vendor's properties only if it has named them."""
+        card = self._whole(id_)
+        if properties is None:
+            return {name: value for name, value in card.items() if ":" not in name}
+        return {name: value for name, value in card.items() if name in {"id", *properties}}
+
+    def _vcard(self, card: Card) -> str:
+        try:
+            return vcard_of(card)
+        except InvalidCard as error:
+            raise SetError("invalidProperties", properties=error.properties) from error
+
+    def _book(self, ids: object) -> Book:
+        """Return the one address book that a card is to be in; by default the first."""
+        books = {_book_id(book): book for book in self._storage.address_books}
+        if ids is None:
+            return next(iter(books.values()))
+        if isinstance(ids, dict) and [*ids.values()] == [True] and ids.keys() <= books.keys():
+            return books[next(iter(ids))]
+        raise SetError("invalidProperties", properties=["addressBookIds"])
+
+    def _has_uid(self, uid: object) -> bool:
+        return any(property_of(text, "UID") == uid for text in self._texts())
+
+    def _texts(self) -> Iterable[str]:
+        return (book.cards[name] for book, name in self._storage.by_id.values())
+
+    def _changed_since(self, state: int) -> Iterable[Record]:
+        for book in self._storage.address_books:
+            for record in (*book.records.values(), *book.gone):
+                if record.changed > state:
+                    yield record
+
+    def _now(self) -> str:
+        return show_date(self._clock())
+
+
+class CardSelector(Selector):
+    """Evaluates filters over the cards of an account.
+
+    A mail address and a member are found by words: what the filter names must be among the words
+    of one address, of one member. A UID is compared whole.
+    """
+
+    def __init__(self, storage: BookStorage, card: Callable[[str], Card]) -> None:
+        conditions: dict[str, Callable[[Any, set[str]], set[str]]] = {
+            "uid": lambda uid, ids: {id_ for id_ in ids if card(id_).get("uid") == uid},
+            "kind": lambda kind, ids: {id_ for id_ in ids if card(id_)["kind"] == kind},
+            "inAddressBook": lambda book_id, ids: {
+                id_ for id_ in ids if _book_id(storage.by_id[id_][0]) == book_id
+            },
+            "email": lambda text, ids: {
+                id_ for id_ in ids if _has_words(text, _addresses_of(card(id_)))
+            },
+            "hasMember": lambda text, ids: {
+                id_ for id_ in ids if _has_words(text, card(id_).get("members", ()))
+            },
+        }
+        super().__init__(conditions, _UNSUPPORTED_CONDITIONS)
+
+
+def patched(card: Card, patch: Mapping[PatchPath, Any]) -> Card:
+    """Return a card with a patch applied (RFC 8620 §5.3).
+
+    Raises:
+        SetError: a pointer goes through something that is not there.
+    """
+    result = copy.deepcopy(card)
+    for path, value in patch.items():
+        inside = result
+        for step in path[:-1]:
+            if not isinstance(inside.get(step), dict):
+                raise SetError("invalidPatch")
+            inside = inside[step]
+        if value is None:
+            inside.pop(path[-1], None)
+        else:
+            inside[path[-1]] = value
+    return result
+
+
+def _addresses_of(card: Card) -> list[str]:
+    return [email["address"] for email in card.get("emails", {}).values()]
+
+
+def _has_words(text: object, values: Iterable[str]) -> bool:
+    if not isinstance(text, str):
+        raise ValueError("no text")
+    words = set(_WORD.findall(text.lower()))
+    return any(words <= set(_WORD.findall(value.lower())) for value in values)
+
+
+def _book_id(book: Book) -> str:
+    return book.path.rpartition("/")[2]
