@@ -60,7 +60,7 @@ class Site:
         password = Basic("alice", "secret")
         is_bearer = self.sandbox.profile.jmap_authentication == "Bearer"
         who = Logins(Bearer("alice-token") if is_bearer else password, password)
-        talks = converse(loop, DirectHttp(loop, self.sandbox), self.config, who, Totals())
+        talks = converse(loop.root, DirectHttp(loop, self.sandbox), self.config, who, Totals())
         return Desk(loop, self.config, talks)
 
     def kill_at(self, request: int, *, is_handled: bool) -> None:

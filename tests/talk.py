@@ -37,7 +37,7 @@ class Talk:
         self.sandbox.standard_account()
         self.totals = Totals()
         self.web = self._web("the credential jmap-password")
-        self.mail = MailConversation(self.loop, self.web, f"{ORIGIN}/.well-known/jmap")
+        self.mail = MailConversation(self.loop.root, self.web, f"{ORIGIN}/.well-known/jmap")
         dav_web = self._web("the credential carddav-password")
         self.contacts = CardConversation(self.loop, dav_web, carddav, book_name)
 

@@ -1,6 +1,7 @@
 """An account over hours of trouble: what it says, when it tries again, and how it recovers."""
 
 import json
+from collections.abc import Callable
 from importlib.resources import files
 from itertools import pairwise
 from typing import Any
@@ -18,6 +19,7 @@ from mailroom.sandbox import (
     Response,
 )
 from mailroom.wire.vcard import Card
+from tests.virtual import NothingToWaitFor
 from tests.world import World, failure_of
 
 BOB = "Bob <bob@example.org>"
@@ -76,6 +78,37 @@ def test_every_phase_keeps_to_the_schemas() -> None:
     phases.append(world.status["phase"])
     health(world)
     assert phases == ["starting", "idle", "polling", "backing-off", "stopping"]
+
+
+def _fetching(_world: World) -> None:
+    pass
+
+
+def _idle(world: World) -> None:
+    world.settle()
+
+
+def _polling(world: World) -> None:
+    world.settle()
+    world.account.poll_now()
+    world.run_until(lambda: world.status["phase"] == "polling")
+
+
+@pytest.mark.parametrize("reach", [_fetching, _idle, _polling])
+def test_a_closed_account_asks_nothing_more_and_leaves_nothing_to_wait_for(
+    reach: Callable[[World], object],
+) -> None:
+    world = World()
+    world.sandbox.controls.delay_seconds = 0.05
+    world.account.start()
+    world.loop.turn()
+    world.loop.turn()
+    reach(world)
+    world.account.close()
+    asked = world.request_count
+    with pytest.raises(NothingToWaitFor):
+        world.loop.run()
+    assert world.request_count == asked
 
 
 def test_hours_without_anything_are_a_poll_a_minute_and_one_connection() -> None:

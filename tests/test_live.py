@@ -31,7 +31,7 @@ def lived_in(profile: Profile = CYRUS_3_10, configuration: dict[str, Any] | None
 def live(world: World, ask: Callable[[], Any] | None = None) -> Live:
     login = Basic("alice", "secret")
     http = DirectHttp(world.loop, world.sandbox)
-    talks = converse(world.loop, http, world.config, Logins(login, login), Totals())
+    talks = converse(world.loop.root, http, world.config, Logins(login, login), Totals())
     return Live(world.loop, world.config, talks, ask or (lambda: world.status), lambda: 0.0)
 
 

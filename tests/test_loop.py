@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import given
@@ -19,6 +19,7 @@ from mailroom.engine.clock import BoottimeClock
 from mailroom.engine.loop import (
     DeadlinePassed,
     Loop,
+    Owner,
     Promise,
     Task,
     Timer,
@@ -27,7 +28,11 @@ from mailroom.engine.loop import (
     together,
     within,
 )
+from mailroom.engine.tasks import Cancelled
+from mailroom.errors import TransientError
 from tests.virtual import NothingToWaitFor, VirtualClock
+
+T = TypeVar("T")
 
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
@@ -520,6 +525,7 @@ def test_a_task_cancelled_before_its_first_step_never_begins(loop: Loop) -> None
     task.cancel()
     drain(loop)
     assert task.done
+    task.cancel()
 
 
 @pytest.mark.parametrize("cancel_first", [False, True])
@@ -563,15 +569,414 @@ def test_a_task_may_be_cancelled_by_what_it_does_itself(loop: Loop) -> None:
     assert came == ["reaches its next wait", "closed"]
 
 
-def test_a_task_that_cancels_itself_and_ends_is_done(loop: Loop) -> None:
+def test_a_task_that_cancels_itself_and_ends_has_ended_like_any_other(loop: Loop) -> None:
+    tasks: list[Task[str]] = []
+
+    async def work() -> str:
+        tasks[0].cancel()
+        return "value"
+
+    tasks.append(loop.spawn(work(), "work"))
+    assert result_of(loop, tasks[0]) == "value"
+
+
+def test_an_error_after_a_task_has_cancelled_itself_is_not_lost(loop: Loop) -> None:
     tasks: list[Task[None]] = []
 
     async def work() -> None:
         tasks[0].cancel()
+        raise ZeroDivisionError
+
+    tasks.append(loop.spawn(work(), "work"))
+    with pytest.raises(ZeroDivisionError):
+        loop.run()
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2])
+def test_whoever_awaits_a_cancelled_task_hears_of_it(loop: Loop, turns: int) -> None:
+    """Several, whether the task had begun or not; and one who comes afterwards."""
+    task = loop.spawn(_sleep_for_ever(), "sleeper")
+    waiting = [loop.spawn(_caught(_wait_for(task)), "waiter") for _ in range(3)]
+    for _ in range(turns):
+        loop.call_soon(_nothing)
+        loop.turn()
+    task.cancel()
+    waiting.append(loop.spawn(_caught(_wait_for(task)), "latecomer"))
+    for waiter in waiting:
+        error = result_of(loop, waiter)
+        assert isinstance(error, Cancelled)
+        assert str(error) == "the task sleeper was cancelled"
+
+
+def test_whoever_does_not_expect_it_fails_as_of_any_other_error(loop: Loop) -> None:
+    task = loop.spawn(_sleep_for_ever(), "sleeper")
+    loop.spawn(_wait_for(task), "waiter")
+    loop.call_at(1001, task.cancel)
+    with pytest.raises(Cancelled, match="sleeper"):
+        loop.run()
+
+
+def test_a_task_that_nobody_awaits_is_cancelled_without_a_word(loop: Loop) -> None:
+    task = loop.spawn(_sleep_for_ever(), "sleeper")
+    loop.call_at(1001, task.cancel)
+    drain(loop)
+    with pytest.raises(Cancelled):
+        task.result()
+
+
+def test_cleanup_may_cancel_its_own_task_again(loop: Loop) -> None:
+    tasks: list[Task[None]] = []
+
+    async def work() -> None:
+        try:
+            await _sleep_for_ever()
+        finally:
+            tasks[0].cancel()
+
+    tasks.append(loop.spawn(work(), "work"))
+    loop.call_at(1001, tasks[0].cancel)
+    drain(loop)
+    assert tasks[0].done
+
+
+def test_cleanup_of_two_tasks_may_cancel_the_other(loop: Loop) -> None:
+    tasks: list[Task[None]] = []
+    came: list[int] = []
+
+    async def work(number: int) -> None:
+        try:
+            await _sleep_for_ever()
+        finally:
+            tasks[1 - number].cancel()
+            came.append(number)
+
+    tasks.extend(loop.spawn(work(number), "work") for number in range(2))
+    loop.call_at(1001, tasks[0].cancel)
+    drain(loop)
+    assert came == [1, 0]
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_cleanup_that_waits_is_a_bug_and_ends_all_the_same(loop: Loop, depth: int) -> None:
+    came: list[str] = []
+
+    async def work(depth: int) -> None:
+        try:
+            await (work(depth - 1) if depth > 1 else _sleep_for_ever())
+        finally:
+            came.append("cleanup")
+            await loop.sleep_until(1005)
+            came.append("went on")
+
+    task = loop.spawn(work(depth), "careless")
+    loop.call_at(1001, task.cancel)
+    with pytest.raises(RuntimeError, match="ignored GeneratorExit") as raised:
+        loop.run()
+    assert raised.value.__notes__ == ["in the cleanup of the task careless, which was cancelled"]
+    drain(loop)
+    assert came == ["cleanup"] * depth
+    assert task.done
+
+
+def test_a_coroutine_that_will_not_end_is_given_up(loop: Loop) -> None:
+    class Stubborn:
+        """Not a coroutine of ours, for Python itself would complain when it goes."""
+
+        def send(self, _value: None) -> Promise[None]:
+            return Promise()
+
+        def close(self) -> None:
+            raise RuntimeError("coroutine ignored GeneratorExit")
+
+    stubborn: Any = Stubborn()
+    task = loop.spawn(stubborn, "stubborn")
+    loop.call_at(1001, task.cancel)
+    with pytest.raises(RuntimeError):
+        loop.run()
+    assert task.done
+
+
+@pytest.mark.parametrize("is_awaited", [False, True])
+def test_what_cleanup_raises_is_the_error_of_the_task(loop: Loop, is_awaited: bool) -> None:
+    """It neither hits whoever cancels, nor vanishes."""
+
+    async def work() -> None:
+        try:
+            await _sleep_for_ever()
+        finally:
+            raise ZeroDivisionError
+
+    came: list[str] = []
+    task = loop.spawn(work(), "work")
+    waiter = loop.spawn(_caught(_wait_for(task)), "waiter") if is_awaited else None
+
+    def cancel() -> None:
+        task.cancel()
+        came.append("cancelled")
+
+    loop.call_at(1001, cancel)
+    if waiter:
+        assert isinstance(result_of(loop, waiter), ZeroDivisionError)
+    else:
+        with pytest.raises(ZeroDivisionError):
+            loop.run()
+    assert came == ["cancelled"]
+
+
+def test_an_error_whose_waiter_has_gone_is_not_swallowed(loop: Loop) -> None:
+    task = loop.spawn(_fail_at(loop, 1005, ZeroDivisionError()), "failing")
+    waiter = loop.spawn(_wait_for(task), "waiter")
+    loop.call_at(1001, waiter.cancel)
+    with pytest.raises(ZeroDivisionError):
+        loop.run()
+    assert loop.now() == 1005
+
+
+def _cancelled_as_it_fails(loop: Loop, error: Exception) -> Task[None]:
+    """A task that fails, whose waiter is cancelled in that very moment, before its next step."""
+    task = loop.spawn(_fail_at(loop, 1005, error), "failing")
+    waiter = loop.spawn(_wait_for(task), "waiter")
+
+    def cancel() -> None:
+        task.forget(cancel)
+        waiter.cancel()
+
+    loop.call_at(1001, lambda: task.on_done(cancel))
+    return task
+
+
+def test_an_error_whose_waiter_goes_before_taking_it_is_not_swallowed(loop: Loop) -> None:
+    _cancelled_as_it_fails(loop, ZeroDivisionError())
+    with pytest.raises(ZeroDivisionError):
+        loop.run()
+
+
+def test_an_error_that_another_waiter_takes_is_not_told_twice(loop: Loop) -> None:
+    task = _cancelled_as_it_fails(loop, ZeroDivisionError())
+    other = loop.spawn(_caught(_wait_for(task)), "other")
+    assert isinstance(result_of(loop, other), ZeroDivisionError)
+    drain(loop)
+
+
+def test_an_error_of_the_world_does_not_matter_once_its_waiter_has_gone(loop: Loop) -> None:
+    task = _cancelled_as_it_fails(loop, TransientError("no network"))
+    drain(loop)
+    assert task.done
+
+
+def test_a_task_goes_on_when_its_waiter_is_cancelled(loop: Loop) -> None:
+    """It may have others; and it has an owner."""
+
+    async def work() -> str:
+        await loop.sleep_until(1005)
+        return "value"
+
+    task = loop.spawn(work(), "work")
+    waiter = loop.spawn(_wait_for(task), "waiter")
+    other = loop.spawn(_wait_for(task), "other")
+    loop.call_at(1001, waiter.cancel)
+    assert result_of(loop, other) == "value"
+    assert loop.now() == 1005
+
+
+# Abandoning
+
+
+def test_what_nobody_waits_for_any_more_is_abandoned_once(loop: Loop) -> None:
+    came: list[float] = []
+    promise: Promise[int] = Promise()
+    promise.abandon = lambda: came.append(loop.now())
+    first, second = (loop.spawn(_wait_for(promise), "waiter") for _ in range(2))
+    loop.call_at(1001, first.cancel)
+    loop.call_at(1002, second.cancel)
+    drain(loop)
+    assert came == [1002]
+
+
+def test_what_has_come_is_not_abandoned(loop: Loop) -> None:
+    came: list[str] = []
+    promise: Promise[int] = Promise()
+    promise.abandon = lambda: came.append("abandoned")
+    promise.resolve(1)
+    loop.spawn(_wait_for(promise), "waiter").cancel()
+    assert result_of(loop, loop.spawn(_wait_for(promise), "waiter")) == 1
+    assert came == []
+
+
+def test_what_a_task_begins_to_await_after_cancelling_itself_is_abandoned(loop: Loop) -> None:
+    came: list[str] = []
+    promise: Promise[int] = Promise()
+    promise.abandon = lambda: came.append("abandoned")
+    tasks: list[Task[int]] = []
+
+    async def work() -> int:
+        tasks[0].cancel()
+        return await promise
 
     tasks.append(loop.spawn(work(), "work"))
     drain(loop)
-    assert tasks[0].done
+    assert came == ["abandoned"]
+
+
+def test_a_cancelled_sleep_leaves_no_deadline(loop: Loop) -> None:
+    async def work() -> None:
+        await loop.sleep_until(4600)
+
+    task = loop.spawn(work(), "work")
+    loop.call_at(1001, task.cancel)
+    drain(loop)
+    assert loop.now() == 1001
+
+
+def test_a_task_that_is_only_for_its_waiters_can_end_with_them(loop: Loop) -> None:
+    came: list[str] = []
+
+    async def work() -> None:
+        try:
+            await _sleep_for_ever()
+        finally:
+            came.append("closed")
+
+    task = loop.spawn(work(), "work")
+    task.abandon = task.cancel
+    waiter = loop.spawn(_wait_for(task), "waiter")
+    loop.call_at(1001, waiter.cancel)
+    drain(loop)
+    assert came == ["closed"]
+
+
+# Owners
+
+
+def test_an_owner_ends_its_tasks_and_deadlines_and_nothing_else(loop: Loop) -> None:
+    came: list[str] = []
+
+    async def work(name: str) -> None:
+        try:
+            await loop.sleep_until(1005)
+            came.append(f"{name} went on")
+        finally:
+            came.append(f"{name} ended")
+
+    one, other = Owner(loop), Owner(loop)
+    for owner, name in ((one, "one"), (one, "two"), (other, "other")):
+        owner.spawn(work(name), name)
+        owner.call_at(1006, partial(came.append, f"deadline of {name}"))
+    loop.call_at(1001, one.close)
+    loop.call_at(1002, one.close)
+    drain(loop)
+    assert came == [
+        *("one ended", "two ended", "other went on", "other ended"),
+        "deadline of other",
+    ]
+
+
+def test_a_task_of_an_owner_that_is_closed_never_begins(loop: Loop) -> None:
+    owner = Owner(loop)
+    owner.close()
+    waiter = loop.spawn(_caught(_wait_for(owner.spawn(_fail(), "late"))), "waiter")
+    assert isinstance(result_of(loop, waiter), Cancelled)
+
+
+def test_a_task_may_close_its_own_owner(loop: Loop) -> None:
+    came: list[str] = []
+    owner = Owner(loop)
+
+    async def work() -> None:
+        owner.close()
+        came.append("reaches its next wait")
+        await loop.sleep_until(1005)
+        came.append("went on")
+
+    owner.spawn(work(), "work")
+    sleeper = owner.spawn(_sleep_for_ever(), "sleeper")
+    drain(loop)
+    assert came == ["reaches its next wait"]
+    assert sleeper.done
+
+
+def test_a_bug_is_told_to_the_owner_and_ends_what_the_owner_wants(loop: Loop) -> None:
+    """A bug in one account ends that account only."""
+    errors: list[Exception] = []
+    came: list[str] = []
+
+    def failed(error: Exception) -> None:
+        errors.append(error)
+        sick.close()
+
+    async def work(name: str) -> None:
+        await loop.sleep_until(1010)
+        came.append(name)
+
+    sick, well = Owner(loop, failed), Owner(loop)
+    sick.spawn(_fail_at(loop, 1005, ZeroDivisionError()), "failing")
+    sick.spawn(work("sick"), "work")
+    well.spawn(work("well"), "work")
+    drain(loop)
+    assert [type(error) for error in errors] == [ZeroDivisionError]
+    assert came == ["well"]
+
+
+def test_a_bug_in_a_deadline_is_told_to_the_owner(loop: Loop) -> None:
+    errors: list[Exception] = []
+    Owner(loop, errors.append).call_at(1001, partial(_raise, ZeroDivisionError()))
+    drain(loop)
+    assert [type(error) for error in errors] == [ZeroDivisionError]
+    Owner(loop).call_at(1002, partial(_raise, KeyError()))
+    with pytest.raises(KeyError):
+        loop.run()
+
+
+def test_an_error_in_the_cleanup_of_several_at_once_is_told_to_the_owner(loop: Loop) -> None:
+    """Those who do the work have no owner but the one who waits for them."""
+    errors: list[Exception] = []
+
+    async def work() -> None:
+        try:
+            await _sleep_for_ever()
+        finally:
+            raise ZeroDivisionError
+
+    owner = Owner(loop, errors.append)
+    owner.spawn(together(loop, [work(), _sleep_for_ever()]), "together")
+    loop.call_at(1001, owner.close)
+    drain(loop)
+    assert [type(error) for error in errors] == [ZeroDivisionError]
+
+
+def test_several_at_once_end_with_whoever_waits_for_them(loop: Loop) -> None:
+    came: list[int] = []
+
+    async def work(number: int) -> None:
+        try:
+            await _sleep_for_ever()
+        finally:
+            came.append(number)
+
+    task = loop.spawn(together(loop, [work(number) for number in range(5)], limit=3), "all")
+    loop.call_at(1001, task.cancel)
+    drain(loop)
+    assert came == [0, 1, 2]  # the other two had not begun
+
+
+def test_closing_the_loop_ends_every_task_and_hides_no_error() -> None:
+    came: list[str] = []
+
+    async def work(error: Exception) -> None:
+        try:
+            await _sleep_for_ever()
+        finally:
+            came.append("closed")
+            raise error
+
+    loop = Loop(VirtualClock())
+    loop.spawn(work(ZeroDivisionError()), "work")
+    Owner(loop).spawn(work(KeyError()), "work")
+    loop.turn()
+    with pytest.raises(ExceptionGroup) as raised:
+        loop.close()
+    assert [type(error) for error in raised.value.exceptions] == [ZeroDivisionError, KeyError]
+    assert came == ["closed", "closed"]
 
 
 # Several at once
@@ -744,7 +1149,17 @@ async def _fail() -> None:
     raise ZeroDivisionError
 
 
-async def _wait_for(promise: Promise[int]) -> int:
+async def _fail_at(loop: Loop, when: float, error: Exception) -> None:
+    await loop.sleep_until(when)
+    raise error
+
+
+async def _sleep_for_ever() -> None:
+    never: Promise[None] = Promise()
+    await never
+
+
+async def _wait_for(promise: Promise[T]) -> T:
     return await promise
 
 

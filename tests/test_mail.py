@@ -69,6 +69,33 @@ def test_the_session_is_fetched_once_however_many_ask() -> None:
     assert len({task.result().account_id for task in tasks}) == 1
 
 
+def test_one_who_asks_for_the_session_may_go_and_the_others_get_it() -> None:
+    talk = Talk()
+    talk.sandbox.controls.delay_seconds = 1.0
+    first, second = (talk.loop.spawn(talk.mail.session(), "test") for _ in range(2))
+    talk.loop.call_at(talk.loop.now() + 0.5, first.cancel)
+    while not second.done:
+        talk.loop.turn()
+    assert second.result().account_id
+    assert talk.requests == ["GET /.well-known/jmap", "GET /jmap"]
+
+
+def test_a_session_that_nobody_asks_for_any_more_is_not_fetched_and_can_be_asked_for_again() -> (
+    None
+):
+    talk = Talk()
+    talk.sandbox.controls.delay_seconds = 1.0
+    asking = talk.loop.spawn(talk.mail.session(), "test")
+    talk.loop.call_at(talk.loop.now() + 0.5, asking.cancel)
+    talk.run(_at(talk, 5.0))
+    assert talk.requests == ["GET /.well-known/jmap"]
+    assert talk.run(talk.mail.session()).account_id
+
+
+async def _at(talk: Talk, seconds: float) -> None:
+    await talk.loop.sleep_until(talk.loop.now() + seconds)
+
+
 def test_the_session_is_fetched_again_when_it_has_changed() -> None:
     talk = Talk()
     first = talk.run(talk.mail.session())

@@ -26,7 +26,7 @@ _GROUPS = sorted({*GROUPS, "Person", "Paper Trail"})
 def talks(world: World) -> Conversations:
     """Those of a process that knows nothing yet."""
     who = Basic("alice", "secret")
-    return converse(world.loop, world.new_http(), world.config, Logins(who, who), Totals())
+    return converse(world.loop.root, world.new_http(), world.config, Logins(who, who), Totals())
 
 
 def rows_of(world: World) -> list[Row]:

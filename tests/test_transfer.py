@@ -725,6 +725,55 @@ def test_close_gives_every_connection_back() -> None:
     assert os.listdir("/proc/self/fd") == before
 
 
+def test_an_exchange_that_nobody_waits_for_any_more_is_given_up(wire: Wire) -> None:
+    peer = wire.peer(always())
+    one, other = (Request("GET", f"{peer.url}/{name}") for name in ("one", "other"))
+
+    async def ask(request: Request) -> Response:
+        return await wire.transfer.send(request)
+
+    tasks = [wire.loop.spawn(ask(request), "asking") for request in (one, other)]
+    wire.until(lambda: len(peer.requests) == 2)
+    tasks[0].cancel()
+    wire.settle()
+    closed = {
+        asked.target: connection.is_closed_by_client
+        for asked, connection in zip(peer.requests, peer.connections, strict=True)
+    }
+    assert closed == {"/one": True, "/other": False}
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_an_exchange_can_be_given_up_at_any_moment(wire: Wire, turns: int) -> None:
+    """Before libcurl has begun it, while it connects, with half an answer."""
+    peer = wire.peer(always(head("Content-Length: 8") + b"half"))
+
+    async def ask() -> Response:
+        return await wire.transfer.send(Request("GET", peer.url))
+
+    task = wire.loop.spawn(ask(), "asking")
+    for _ in range(turns):
+        wire.loop.turn()
+    task.cancel()
+    wire.settle(10)
+    for connection in peer.connections:
+        assert connection.is_closed_by_client or connection.received_bytes == 0
+    gc.collect()
+    assert [thing for thing in gc.get_objects() if isinstance(thing, Exchange)] == []
+
+
+def test_whoever_waits_for_a_transfer_that_is_closed_hears_of_it(wire: Wire) -> None:
+    another = Transfer(wire.loop, "Mailroom/test")
+    peer = wire.peer(always(head("Transfer-Encoding: chunked")))
+    answering = another.send(Request("GET", peer.url + "/?query=hidden"))
+    stream = another.stream(Request("GET", peer.url))
+    wire.outcome(stream.head)
+    reading = stream.read()
+    another.close()
+    assert str(wire.outcome(answering)) == f"GET {peer.url}/: given up, for HTTP has been closed"
+    assert isinstance(wire.outcome(reading), TransientError)
+
+
 def test_a_closed_transfer_leaves_nothing_to_the_garbage_collector() -> None:
     """Of pycurl before 7.46 the collector would not find it: each reload would leave a handle."""
     gc.collect()

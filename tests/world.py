@@ -1,13 +1,11 @@
 """A whole account in a bottle: the service's parts, a sandbox, and time that passes for free."""
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
-from weakref import WeakSet
 
-from mailroom.engine.clock import Clock
 from mailroom.engine.credentials import Basic, Bearer, Logins
 from mailroom.engine.journal import Fields, Level, Log
-from mailroom.engine.loop import Loop, Promise, Task
+from mailroom.engine.loop import Loop
 from mailroom.engine.transfer import Http
 from mailroom.errors import MailroomError
 from mailroom.rules.categories import category_from
@@ -26,24 +24,6 @@ URL = "http://127.0.0.1"
 BOOK = {"carddav": {"url": f"{URL}/dav/addressbooks/user/alice/Default/"}}
 
 
-class MortalLoop(Loop):
-    """A loop whose process can be killed: none of its tasks takes another step."""
-
-    def __init__(self, clock: Clock) -> None:
-        super().__init__(clock)
-        self._tasks: WeakSet[Task[Any]] = WeakSet()
-
-    def spawn(self, coroutine: Coroutine[Promise[Any], None, T], name: str) -> Task[T]:
-        task = super().spawn(coroutine, name)
-        self._tasks.add(task)
-        return task
-
-    def kill(self) -> None:
-        for task in list(self._tasks):
-            task.cancel()
-        self.close()
-
-
 class World:
     """One account against one sandbox, on a virtual clock.
 
@@ -58,7 +38,7 @@ class World:
         self, profile: Profile = CYRUS_3_10, configuration: dict[str, Any] | None = None
     ) -> None:
         self.clock = VirtualClock()
-        self.loop = MortalLoop(self.clock)
+        self.loop = Loop(self.clock)
         self.sandbox = Sandbox(profile, clock=self.clock.wall)
         self.configure(configuration or {})
         self.sandbox.standard_account(self._categories())
@@ -84,8 +64,8 @@ class World:
     def boot(self) -> None:
         """A process that knows nothing; what a former one had in flight is gone."""
         self.sandbox.close_feeds()
-        self.loop.kill()
-        self.loop = MortalLoop(self.clock)
+        self.loop.close()
+        self.loop = Loop(self.clock)
         self.history = History(self.clock.wall(), self.clock.now())
         self.account = self.new_account()
 

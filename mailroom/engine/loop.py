@@ -4,7 +4,8 @@ Whatever has to wait, waits here. Callbacks serve the mechanisms (sockets, libcu
 work that has steps is a coroutine, driven by :class:`Task`. A coroutine can await one thing
 only, a :class:`Promise`: an HTTP exchange, a deadline, or another task.
 
-An exception that nobody awaits is a bug, and ends the loop by coming out of :meth:`Loop.run`.
+Every task has an :class:`Owner`, which ends it, and gets the errors that nobody awaits. These
+are bugs: by default they end the loop by coming out of :meth:`Loop.run`.
 """
 
 import heapq
@@ -13,10 +14,25 @@ import selectors
 import signal
 import socket
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator, Sequence
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeVar
 
 from mailroom.engine.clock import Clock
+from mailroom.engine.tasks import Promise, Task
+
+# Promises and tasks are half of what a loop is to whoever uses one.
+__all__ = [
+    "DeadlinePassed",
+    "Loop",
+    "Owner",
+    "Promise",
+    "Task",
+    "Timer",
+    "both",
+    "give_way",
+    "together",
+    "within",
+]
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -31,46 +47,6 @@ _LONG_TURN_SECONDS = 0.005
 
 class DeadlinePassed(Exception):
     """The instant came before the result."""
-
-
-class Promise(Generic[T]):
-    """One result, or one error, that is not there yet. The first one counts."""
-
-    def __init__(self) -> None:
-        self.done = False
-        self._value: T | None = None
-        self._error: BaseException | None = None
-        self._waiting: list[Callable[[], None]] = []
-
-    def resolve(self, value: T) -> None:
-        self._finish(value, None)
-
-    def reject(self, error: BaseException) -> None:
-        self._finish(None, error)
-
-    def result(self) -> T:
-        """The value, or the error raised. Only to be asked when ``done``."""
-        if self._error is not None:
-            raise self._error
-        return self._value  # type: ignore[return-value]
-
-    def on_done(self, callback: Callable[[], None]) -> None:
-        if self.done:
-            callback()
-        else:
-            self._waiting.append(callback)
-
-    def __await__(self) -> Generator["Promise[Any]", None, T]:
-        yield self
-        return self.result()
-
-    def _finish(self, value: T | None, error: BaseException | None) -> None:
-        if self.done:
-            return
-        self.done, self._value, self._error = True, value, error
-        waiting, self._waiting = self._waiting, []
-        for callback in waiting:
-            callback()
 
 
 class Timer:
@@ -94,49 +70,51 @@ class Timer:
             callback()
 
 
-class Task(Promise[T]):
-    """A coroutine on its way; its return value is the promise's."""
+class Owner:
+    """Tasks and deadlines that end together.
 
-    def __init__(self, loop: "Loop", coroutine: Coroutine[Promise[Any], None, T], name: str):
-        super().__init__()
-        self.name = name
-        self._loop = loop
-        self._coroutine = coroutine
-        self._is_running = False
-        loop.call_soon(self._step)
+    ``on_error`` gets every error of theirs that nobody awaits, and may close the owner; without
+    it the error comes out of :meth:`Loop.run`.
+    """
 
-    def cancel(self) -> None:
-        """Abandon the coroutine where it stands. What it waits for goes on without it."""
-        if not self.done:
-            self.done = True
-            if not self._is_running:
-                self._coroutine.close()
+    def __init__(self, loop: "Loop", on_error: Callable[[Exception], None] | None = None) -> None:
+        self.loop = loop
+        self.call_soon = loop.call_soon
+        self.fail = on_error or loop.fail
+        self._tasks: dict[Task[Any], None] = {}
+        self._is_closed = False
+        loop.owners[self] = None
 
-    def _step(self) -> None:
-        if self.done:
-            return
-        self._is_running = True
-        try:
-            awaited = self._coroutine.send(None)
-        except StopIteration as stop:
-            self.resolve(stop.value)
-        except Exception as error:  # noqa: BLE001 - the dispatcher: whoever awaits it, gets it
-            if not self._waiting:
-                self._loop.fail(error)
-            self.reject(error)
-        else:
-            self._wait_for(awaited)
-        finally:
-            self._is_running = False
+    def spawn(self, coroutine: Coroutine[Promise[Any], None, T], name: str) -> Task[T]:
+        """A task from now on. Of an owner that is closed, it is cancelled before it begins."""
+        task = Task(self, coroutine, name)
+        self._tasks[task] = None
+        if self._is_closed:
+            task.cancel()
+        return task
 
-    def _wait_for(self, awaited: Promise[Any]) -> None:
-        if self.done:  # it cancelled itself, and can be closed only now that it waits
-            self._coroutine.close()
-        else:
-            awaited.on_done(self._wake)
+    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
+        """As :meth:`Loop.call_at`, until the owner is closed."""
 
-    def _wake(self) -> None:
-        self._loop.call_soon(self._step)
+        def due() -> None:
+            try:
+                if not self._is_closed:
+                    callback()
+            except Exception as error:  # noqa: BLE001 - the dispatcher: it is the owner's
+                self.fail(error)
+
+        return self.loop.call_at(when, due)
+
+    def disown(self, task: Task[Any]) -> None:
+        """The task has ended."""
+        del self._tasks[task]
+
+    def close(self) -> None:
+        """Cancel all tasks; one that does so itself, where it awaits next."""
+        self._is_closed = True
+        self.loop.owners.pop(self, None)
+        for task in list(self._tasks):
+            task.cancel()
 
 
 class Loop:
@@ -153,7 +131,9 @@ class Loop:
         self._many_deadlines = _FEW_DEADLINES
         self._order = itertools.count()
         self._running = False
-        self._failure: BaseException | None = None
+        self._failures: list[Exception] = []
+        self.owners: dict[Owner, None] = {}  # those that are not closed
+        self.root = Owner(self)
         self._signals: dict[int, Callable[[], None]] = {}
         self._arrived: dict[int, None] = {}
         self._former_handlers: dict[signal.Signals, Any] = {}
@@ -174,11 +154,12 @@ class Loop:
 
     def sleep_until(self, when: float) -> Promise[None]:
         promise: Promise[None] = Promise()
-        self.call_at(when, lambda: promise.resolve(None))
+        promise.abandon = self.call_at(when, lambda: promise.resolve(None)).cancel
         return promise
 
     def spawn(self, coroutine: Coroutine[Promise[Any], None, T], name: str) -> Task[T]:
-        return Task(self, coroutine, name)
+        """A task of the loop's own; see :meth:`Owner.spawn`."""
+        return self.root.spawn(coroutine, name)
 
     def watch(self, fd: int, events: int, callback: Callable[[int], None]) -> None:
         """Call ``callback(events)`` when ``fd`` is ready. Replaces an earlier watch.
@@ -214,9 +195,9 @@ class Loop:
     def stop(self) -> None:
         self._running = False
 
-    def fail(self, error: BaseException) -> None:
+    def fail(self, error: Exception) -> None:
         """End the turn with ``error``: nobody is there to handle it."""
-        self._failure = self._failure or error
+        self._failures.append(error)
 
     def turn(self) -> None:
         """Wait for a ready fd, a deadline or a signal, and run all that is due then."""
@@ -229,12 +210,13 @@ class Loop:
                 key.data(events)
         self._queue_due()
         self._run_soon()
-        if self._failure is not None:
-            failure, self._failure = self._failure, None
-            raise failure
+        self._raise_failures()
 
     def close(self) -> None:
-        """Give the selector, the signals and the self-pipe back."""
+        """End all tasks; give the selector, the signals and the self-pipe back. Raises the errors
+        that no owner of a task has handled."""
+        for owner in list(self.owners):
+            owner.close()
         self._selector.close()
         for number, handler in self._former_handlers.items():
             signal.signal(number, handler)
@@ -242,6 +224,14 @@ class Loop:
             signal.set_wakeup_fd(-1)
             for end in self._self_pipe:
                 end.close()
+        self._raise_failures()
+
+    def _raise_failures(self) -> None:
+        failures, self._failures = self._failures, []
+        if len(failures) > 1:
+            raise ExceptionGroup("several errors that nobody handled", failures)
+        for failure in failures:
+            raise failure
 
     def _next_instant(self) -> float | None:
         if self._soon:
@@ -264,7 +254,7 @@ class Loop:
 
     def _run_soon(self) -> None:
         for _ in range(_FAIR_SHARE):
-            if not self._soon or self._failure:
+            if not self._soon or self._failures:
                 return
             self._soon.popleft().fire()
 
@@ -313,17 +303,16 @@ async def together(
             except Exception as error:  # noqa: BLE001 - raised again below
                 errors.append(error)
 
-    tasks = [loop.spawn(worker(), "together") for _ in range(min(limit, len(waiting)))]
+    owner = Owner(loop, errors.append)
     try:
-        for task in tasks:
+        for task in [owner.spawn(worker(), "together") for _ in range(min(limit, len(waiting)))]:
             await task
     finally:  # whoever waits for it may be cancelled
-        for task in tasks:
-            task.cancel()
+        owner.close()
         for _, coroutine in waiting:
             coroutine.close()
-    if errors:
-        raise errors[0]
+        if errors:
+            raise errors[0]
     return [results[number] for number in range(len(coroutines))]
 
 
@@ -344,12 +333,17 @@ async def both(
 async def within(loop: Loop, promise: Promise[T], when: float) -> T:
     """The promise's result, or :class:`DeadlinePassed` at the instant ``when``."""
     either: Promise[None] = Promise()
-    promise.on_done(lambda: either.resolve(None))
-    timer = loop.call_at(when, lambda: either.resolve(None))
+
+    def wake() -> None:
+        either.resolve(None)
+
+    promise.on_done(wake)
+    timer = loop.call_at(when, wake)
     try:
         await either
+        if not promise.done:
+            raise DeadlinePassed
+        return promise.result()
     finally:  # whoever waits for it may be cancelled
         timer.cancel()
-    if not promise.done:
-        raise DeadlinePassed
-    return promise.result()
+        promise.forget(wake)

@@ -63,9 +63,11 @@ class Transfer:
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._on_timer)
 
     def send(self, request: Request) -> Promise[Response]:
-        """Send it; the promise is rejected with TransientError or ProtocolError."""
+        """Send it; the promise is rejected with TransientError or ProtocolError. When all who
+        waited for it have gone, the exchange is given up."""
         exchange = Exchange(self._loop, request)
         self._start(exchange)
+        exchange.answer.abandon = lambda: self._abandon(exchange)
         return exchange.answer
 
     def stream(self, request: Request) -> Stream:
@@ -76,9 +78,11 @@ class Transfer:
         return exchange
 
     def close(self) -> None:
-        """Let go of everything in flight, but for what is still resolving a name."""
+        """Let go of everything in flight, but for what is still resolving a name. Whoever still
+        waits for an answer hears that none will come."""
         self._is_closed = True
         for exchange in list(self._exchanges.values()):
+            exchange.fail(TransientError(f"{exchange.request}: given up, for HTTP has been closed"))
             self._abandon(exchange)
         self._end_if_idle()
 

@@ -43,4 +43,4 @@ def prepare(config: Config, who: Logins) -> Desk:
     """A desk for a configuration that has been read; nothing is sent yet."""
     loop = Loop(BoottimeClock())
     transfer = Transfer(loop, USER_AGENT, config.tls.ca_file)
-    return Desk(loop, config, converse(loop, transfer, config, who, Totals()))
+    return Desk(loop, config, converse(loop.root, transfer, config, who, Totals()))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from mailroom import __version__
 from mailroom.engine.credentials import Logins
 from mailroom.engine.journal import Log
-from mailroom.engine.loop import Loop, Task, Timer
+from mailroom.engine.loop import Loop, Owner, Timer
 from mailroom.engine.transfer import Http
 from mailroom.errors import (
     CredentialsRefused,
@@ -89,8 +89,8 @@ class Account:
         self._has_started = False
         self._is_closed = False
         self._timer: Timer | None = None
-        self._tasks: list[Task[None]] = []
-        talks = converse(loop, http, config, logins, history.totals)
+        self._owner = Owner(loop)
+        talks = converse(self._owner, http, config, logins, history.totals)
         self._mail = talks.mail
         self._poller = Poller(loop, config, talks.mail, talks.contacts, log)
         polling = config.polling
@@ -105,16 +105,15 @@ class Account:
 
     def start(self) -> None:
         """Open the stream, then poll; from then on whenever it is due."""
-        self._tasks.append(self._loop.spawn(self._listener.listen(), "listener"))
-        self._loop.call_at(self._loop.now() + _STREAM_FIRST_SECONDS, self._begin)
+        self._owner.spawn(self._listener.listen(), "listener")
+        self._owner.call_at(self._loop.now() + _STREAM_FIRST_SECONDS, self._begin)
 
     def close(self) -> None:
         """Stop where everything stands: any point is a safe point."""
         self._has_started = self._is_closed = True
         if self._timer:
             self._timer.cancel()
-        for task in self._tasks:
-            task.cancel()
+        self._owner.close()
 
     def poll_now(self) -> None:
         self._schedule.asked(self._loop.now())
@@ -176,14 +175,13 @@ class Account:
             self._timer.cancel()
         due = self._schedule.due()
         if due is not None:
-            self._timer = self._loop.call_at(due.at, self._start_poll)
+            self._timer = self._owner.call_at(due.at, self._start_poll)
 
     def _start_poll(self) -> None:
         # The schedule hears of it now: when a laptop wakes up, much else is due in this very turn.
         began = self._loop.now()
         trigger = self._schedule.poll_started(began)
-        self._tasks = [task for task in self._tasks if not task.done]
-        self._tasks.append(self._loop.spawn(self._poll(trigger, began), "poll"))
+        self._owner.spawn(self._poll(trigger, began), "poll")
 
     async def _poll(self, trigger: Trigger, began: float) -> None:
         requests = self._history.totals.requests

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from mailroom.engine.exchange import Request
-from mailroom.engine.loop import Loop, Task
+from mailroom.engine.loop import Owner, Task
 from mailroom.errors import MailroomError, ProtocolError
 from mailroom.wire import jmap
 from mailroom.wire.jmap import Answers, Call, Session
@@ -16,16 +16,17 @@ _ADVICE = "check jmap.url"
 
 
 class Api:
-    """``session_url`` is where the session resource is looked for."""
+    """``session_url`` is where the session resource is looked for; ``owner`` is the account's."""
 
-    def __init__(self, loop: Loop, web: Web, session_url: str) -> None:
-        self._loop = loop
+    def __init__(self, owner: Owner, web: Web, session_url: str) -> None:
+        self._owner = owner
+        self._loop = owner.loop
         self._web = web
         self._session_url = session_url
         self._session: Session | None = None
         self._fetching: Task[Session] | None = None
         self._heeded_state = ""
-        self._heed_again_at = loop.now()
+        self._heed_again_at = owner.loop.now()
         self._gate = Gate()
         web.trust(session_url)
 
@@ -35,7 +36,8 @@ class Api:
         if self._session is not None:
             return self._session
         if self._fetching is None or self._fetching.done:
-            self._fetching = self._loop.spawn(self._fetch_session(), "session")
+            self._fetching = self._owner.spawn(self._fetch_session(), "session")
+            self._fetching.abandon = self._fetching.cancel  # it is for those who wait for it
         return await self._fetching
 
     def forget_session(self) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from mailroom.engine.credentials import Basic, Bearer, Logins
-from mailroom.engine.loop import Loop
+from mailroom.engine.loop import Owner
 from mailroom.engine.transfer import Http
 from mailroom.rules.config import Config
 from mailroom.rules.health import Totals
@@ -22,9 +22,10 @@ class Conversations:
 
 
 def converse(
-    loop: Loop, http: Http, config: Config, logins: Logins, totals: Totals
+    owner: Owner, http: Http, config: Config, logins: Logins, totals: Totals
 ) -> Conversations:
-    """Set up both conversations; nothing is sent yet."""
+    """Set up both conversations; nothing is sent yet. Their tasks are the owner's."""
+    loop = owner.loop
 
     async def jmap_login() -> Basic | Bearer:
         return logins.jmap
@@ -36,7 +37,7 @@ def converse(
     is_token = isinstance(logins.jmap, Bearer)
     secret = "the credential jmap-token" if is_token else _secret("jmap-password")
     web = Web(loop, http, jmap_login, secret, totals)
-    mail = MailConversation(loop, web, config.jmap.url)
+    mail = MailConversation(owner, web, config.jmap.url)
     dav_web = Web(loop, http, dav_login, _secret(logins.carddav_secret), totals)
     contacts = CardConversation(loop, dav_web, config.carddav.url, config.carddav.addressbook)
     return Conversations(web, mail, contacts)

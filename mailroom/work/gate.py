@@ -17,10 +17,23 @@ class Gate:
         while self._inside >= most:
             turn: Promise[None] = Promise()
             self._line.append(turn)
-            await turn
+            try:
+                await turn
+            except GeneratorExit:  # whoever waits has been cancelled
+                self._leave_line(turn)
+                raise
         self._inside += 1
 
     def leave(self) -> None:
         self._inside -= 1
+        self._let_next()
+
+    def _let_next(self) -> None:
         if self._line:
             self._line.popleft().resolve(None)
+
+    def _leave_line(self, turn: Promise[None]) -> None:
+        if turn.done:  # it was the next one's already, who will not come
+            self._let_next()
+        else:
+            self._line.remove(turn)

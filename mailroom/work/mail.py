@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from mailroom.engine.loop import Loop, give_way, together
+from mailroom.engine.loop import Owner, give_way, together
 from mailroom.errors import CredentialsRefused, Forbidden, ProtocolError
 from mailroom.wire import jmap
 from mailroom.wire.jmap import Answers, Call, Created, Mail, Mailbox, MethodError, Page, Patch
@@ -60,9 +60,9 @@ def in_any(mailbox_ids: Iterable[str]) -> Filter:
 class MailConversation:
     """One account's mail. ``session_url`` is where the session resource is looked for."""
 
-    def __init__(self, loop: Loop, web: Web, session_url: str) -> None:
-        self._loop = loop
-        self._api = Api(loop, web, session_url)
+    def __init__(self, owner: Owner, web: Web, session_url: str) -> None:
+        self._loop = owner.loop
+        self._api = Api(owner, web, session_url)
         self.session = self._api.session
         self.forget_session = self._api.forget_session
         self.call = self._api.call

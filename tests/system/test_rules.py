@@ -20,7 +20,7 @@ from mailroom.engine.clock import BoottimeClock, Ready
 from mailroom.engine.credentials import Basic, Logins
 from mailroom.engine.exchange import Request, Response
 from mailroom.engine.journal import Fields, Level, Log
-from mailroom.engine.loop import Promise
+from mailroom.engine.loop import Loop, Promise
 from mailroom.engine.transfer import Stream, Transfer
 from mailroom.rules.contact import summarise
 from mailroom.rules.health import Phase
@@ -30,7 +30,7 @@ from mailroom.work.account import Account
 from tests.rules.table import Case, Trial, cases
 from tests.system.cyrus import PASSWORD, Cyrus, CyrusError, User
 from tests.system.host import Host
-from tests.world import MortalLoop, World
+from tests.world import World
 
 pytestmark = [pytest.mark.system, pytest.mark.every, pytest.mark.timeout(300)]
 
@@ -194,7 +194,7 @@ class CyrusWorld(World):
         self._sent: list[Sent] = []
         self._transfers: list[Transfer] = []
         self.clock = SkippingClock()  # type: ignore[assignment]
-        self.loop = MortalLoop(self.clock)
+        self.loop = Loop(self.clock)
         self.sandbox = CyrusAccount(user)  # type: ignore[assignment]
         self.events: list[tuple[Level, str, Fields]] = []
         self.mails: list[str] = []
@@ -217,7 +217,7 @@ class CyrusWorld(World):
 
     def close(self) -> None:
         """Leave nothing in flight."""
-        self.loop.kill()
+        self.loop.close()
         for transfer in self._transfers:
             transfer.close()
 
