@@ -10,11 +10,12 @@ from mailroom.rules.config import Config, from_data
 from mailroom.rules.evidence import weigh
 from mailroom.rules.places import find_places
 from mailroom.rules.sieve import Owned as Script
-from mailroom.rules.sieve import decide, includes_ours, instructions, rules, script
+from mailroom.rules.sieve import decide, instructions, rules, script
 from mailroom.sandbox import CYRUS_3_10, Fault, Sandbox, serve
 from mailroom.sandbox.sieve import SieveSandbox, fault_of
 from mailroom.wire.jmap import Address, Mail, Mailbox
 from mailroom.wire.sieve import string
+from mailroom.wire.sieve_script import read_script
 from mailroom.work.check import Finding
 from mailroom.work.routing import NoSieve, Routed, Routing
 from mailroom.work.setup import Setup
@@ -74,6 +75,14 @@ def test_the_script_of_a_chain() -> None:
     )
 
 
+def test_the_script_is_sieve() -> None:
+    config = from_data(CHAIN)
+    require, *ifs, screener = read_script(script(config, *placed(config), "fromContactGroupId"))
+    assert require.strings == ("fileinto", "mailboxid", "vnd.cyrus.jmapquery")
+    assert [each.name for each in ifs] == ["if", "if", "if"]
+    assert screener.strings == ("id-Screener", "Screener")
+
+
 def test_a_string_cannot_end_itself() -> None:
     assert string('a"; discard; #\\') == '"a\\"; discard; #\\\\"'
 
@@ -111,6 +120,14 @@ DECISIONS = {
     "a user's script that includes ours": (
         [INCLUDING, Script("1", "mailroom", "wanted", False)], (False, False, "1", None)
     ),
+    "a user's script that includes ours in a comment": (
+        [Script("2", "mine", '/* include "mailroom"; */', True), OURS],
+        (False, False, "1", "mine")
+    ),
+    "a user's script that includes ours by another": (
+        [Script("2", "mine", 'include "more";', True), Script("3", "more", INCLUDING.text, False),
+         Script("1", "mailroom", "wanted", False)], (False, False, "1", None)
+    ),
     "one that includes an old one of ours": (
         [INCLUDING, Script("1", "mailroom", "old", False)], (True, False, "1", None)
     ),
@@ -124,20 +141,11 @@ def test_what_is_done_about_the_scripts_that_are_there(case: str) -> None:
     assert (found.is_written, found.is_activated, found.replaces, found.beside) == expected
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ('include "mailroom";', True),
-        ('require "include"; include :personal "mailroom";', True),
-        ('if true {\n  include :once :personal "mailroom";\n}', True),
-        ('# include "mailroom";', False),
-        ('include "mailroom2";', False),
-        ('include :global "other"; # "mailroom"', False),
-        ('fileinto "include mailroom";', False),
-    ],
-)
-def test_who_includes_ours(text: str, expected: bool) -> None:
-    assert includes_ours(text) is expected
+def test_a_script_that_includes_ours_for_some_mail_is_named() -> None:
+    text = 'if not header "X-Spam" "yes" { include "mailroom"; }'
+    found = decide([OURS, Script("2", "mine", text, True)], ["wanted"])
+    assert (found.beside, found.under) == (None, "mine")
+    assert decide([OURS, INCLUDING], ["wanted"]).under is None
 
 
 def test_the_instructions_name_every_rule_in_order_and_the_mistake() -> None:

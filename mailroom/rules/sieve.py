@@ -4,12 +4,12 @@ A rule per contact group, and one for everybody else. Rules look at groups, neve
 senders: adding a sender to a group needs no new rule.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mailroom.rules.categories import Category
 from mailroom.rules.config import Config
+from mailroom.rules.inclusion import Inclusion, inclusion
 from mailroom.rules.places import Places
 from mailroom.wire.sieve import block, string
 
@@ -17,8 +17,6 @@ SCRIPT_NAME = "mailroom"
 
 #: What a server's jmapquery calls the group of a sender, by its UID: Cyrus up to 3.10; later ones.
 GROUP_CONDITIONS = ("fromContactGroupId", "fromContactCardUid")
-
-_INCLUDE = re.compile(r'(?:^|[;{}])\s*include\b[^;#]*"mailroom"', re.MULTILINE | re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +50,15 @@ class Decision:
     """What to do so that ``SCRIPT_NAME`` has the wanted text and is at work.
 
     ``replaces`` is its id where there is one. ``beside`` is the user's own active script that
-    does not include ours: it is not ours to change.
+    does not include ours: it is not ours to change. ``under`` is the one that includes ours under
+    a condition: whether that is meant so, only the user knows.
     """
 
     is_written: bool
     is_activated: bool
     replaces: str | None = None
     beside: str | None = None
+    under: str | None = None
 
 
 def rules(config: Config) -> tuple[Rule, ...]:
@@ -107,14 +107,16 @@ def decide(scripts: Sequence[Owned], wanted: Sequence[str]) -> Decision:
     ours = next((each for each in scripts if each.name == SCRIPT_NAME), None)
     active = next((each for each in scripts if each.is_active and each is not ours), None)
     is_current = ours is not None and ours.text in wanted
-    beside = active.name if active and not includes_ours(active.text) else None
+    texts = {each.name: each.text for each in scripts if each is not ours}
+    included = inclusion(active.text, SCRIPT_NAME, texts) if active else Inclusion.ALWAYS
     is_at_work = active is not None or (ours is not None and ours.is_active)
-    return Decision(not is_current, not is_at_work, ours.id if ours else None, beside)
-
-
-def includes_ours(text: str) -> bool:
-    """Whether a script of the user's runs ours (RFC 6609)."""
-    return _INCLUDE.search(text) is not None
+    return Decision(
+        is_written=not is_current,
+        is_activated=not is_at_work,
+        replaces=ours.id if ours else None,
+        beside=active.name if active and included is Inclusion.NEVER else None,
+        under=active.name if active and included is Inclusion.SOMETIMES else None,
+    )
 
 
 def advice_to_include(name: str) -> tuple[str, ...]:

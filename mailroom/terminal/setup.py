@@ -70,6 +70,8 @@ def _rules_lines(decision: Decision, *, apply: bool) -> Iterator[str]:
         yield f"{script}: {done[1]}"
     if not (decision.is_written or decision.is_activated):
         yield f"{script}: [dim]exists[/]"
+    if decision.under:
+        yield f"{script}: runs where your own script {plain(repr(decision.under))} says so"
 
 
 def _planned(console: Console, desk: Desk, setup: Setup) -> Sequence[Item]:

@@ -92,7 +92,8 @@ class Routing:
                 "run mailroom setup --apply --rules"
             )
         else:
-            return Finding(_WHAT, f"the script {SCRIPT_NAME} is at work and up to date")
+            under = f", where your script {decision.under!r} says so" if decision.under else ""
+            return Finding(_WHAT, f"the script {SCRIPT_NAME} is at work and up to date{under}")
         return Finding(_WHAT, fault, LastingTrouble(fault))
 
     async def _survey(self) -> tuple[Places, dict[str, str]]:
