@@ -186,7 +186,9 @@ def test_an_api_without_tls_does_not_get_them() -> None:
         return json_response(json.loads(answer.body) | {"apiUrl": "http://mail.example.org/"})
 
     talk.sandbox.faults.add(Fault(method="GET", path="/jmap", rewrite=move))
-    assert "in the clear" in talk.fails(LastingTrouble, talk.mail.session())
+    said = talk.fails(LastingTrouble, talk.mail.session())
+    assert "http://mail.example.org/, which would send the credentials in the clear" in said
+    assert "have the server name https" in said
 
 
 # Requests

@@ -1,5 +1,7 @@
 """What servers say when they refuse, and how it is passed on."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +11,16 @@ from mailroom.wire.problem import Problem, quoted, read_problem
 LIMIT = b'{"type":"urn:ietf:params:jmap:error:limit","limit":"maxCallsInRequest","status":400}'
 UNKNOWN = b'{"type":"urn:ietf:params:jmap:error:unknownCapability","detail":"no such thing"}'
 DAV_ERROR = b'<D:error xmlns:D="DAV:"><D:need-privileges/></D:error>'
+# As sabre/dav 4 answers (source): exception and message in a namespace of its own.
+SABRE = (
+    b'<?xml version="1.0"?><d:error xmlns:d="DAV:" xmlns:s="http://sabredav.org/ns">'
+    b"<s:sabredav-version>4.4.0</s:sabredav-version><s:exception>Sabre\\DAV\\Exception\\X</s:exception>"
+    b"<s:message>Only   vCards\nare taken\xc2\x9b</s:message></d:error>"
+)
+DESCRIBED = (
+    b'<D:error xmlns:D="DAV:"><D:valid-resourcetype/>'
+    b"<D:responsedescription>No books in books</D:responsedescription></D:error>"
+)
 
 
 @pytest.mark.parametrize(
@@ -19,16 +31,36 @@ DAV_ERROR = b'<D:error xmlns:D="DAV:"><D:need-privileges/></D:error>'
         ("application/json", b'{"type":"about:blank","title":"Forbidden"}', None, "Forbidden"),
         ("application/json", b'{"type":"https://x/bad-token"}', Problem(), ""),
         ("application/json", b'{"detail":7}', Problem(), ""),
+        ("application/json", b'{"message":"too old"}', None, "too old"),
+        ("application/json", b'{"error":"invalid_token"}', None, "invalid_token"),
+        (
+            "application/json",
+            b'{"error":"invalid_token","error_description":"it has expired"}',
+            None,
+            "it has expired",
+        ),
+        ("application/json", b'{"error":{"code":403,"message":"closed"}}', None, "closed"),
+        ("application/json", b'{"errors":[{"message":"one"},{"message":"two"}]}', None, "one"),
+        ("application/json", b'"nope"', None, "nope"),
+        ("application/json", b"nope", None, "nope"),
         ("application/json", b"[1]", Problem(), ""),
         ("application/json", b"{", Problem(), ""),
         ("application/json", b"[" * 60_000, Problem(), ""),
         ("application/xml; charset=utf-8", DAV_ERROR, Problem("need-privileges"), None),
         ("text/xml", b"<html/>", Problem(), ""),
+        ("application/xml", SABRE, None, "Only vCards are taken\N{REPLACEMENT CHARACTER}"),
+        ("text/xml", DESCRIBED, None, "valid-resourcetype, No books in books"),
+        ("text/xml", b"<error><message>  </message></error>", Problem(), ""),
+        ("text/xml", b"<error><message>so it is</message></error>", None, "so it is"),
         ("Text/Plain", b"Rate limit\r\nexceeded", None, "Rate limit exceeded"),
         ("text/plain", b"\xff\x1b[2J", None, "\N{REPLACEMENT CHARACTER}" * 2 + "[2J"),
         ("text/plain", b"x" * 70_000, Problem(), ""),
         ("text/html", b"<h1>Nope</h1>", Problem(), ""),
-        ("", b"Nope", Problem(), ""),
+        ("", b"Nope", None, "Nope"),
+        ("", b' {"detail":"so it is"}', None, "so it is"),
+        ("", DESCRIBED, None, "valid-resourcetype, No books in books"),
+        ("", b"<!DOCTYPE html><title>403</title><message>x</message>", Problem(), ""),
+        ("", b"", Problem(), ""),
     ],
 )
 def test_what_the_body_of_a_refusal_says(
@@ -49,6 +81,21 @@ def test_words_are_printable_and_on_one_line(words: str) -> None:
     assert len(quoted(words)) <= 200
 
 
-@given(st.sampled_from(["application/json", "application/xml", "text/plain"]), st.binary())
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(),
+    lambda inner: (
+        st.lists(inner)
+        | st.dictionaries(
+            st.sampled_from(["error", "errors", "type", "detail", "message", "limit"]) | st.text(),
+            inner,
+        )
+    ),
+)
+
+
+@given(
+    st.sampled_from(["application/json", "application/xml", "text/plain", ""]),
+    st.binary() | JSON.map(json.dumps).map(str.encode),
+)
 def test_no_body_is_too_strange(content_type: str, body: bytes) -> None:
     assert str(read_problem(content_type, body)).isprintable()

@@ -1,5 +1,6 @@
 """Routing: the script and the instructions that a configuration means, and who may write what."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,10 @@ import pytest
 from mailroom.rules.categories import Category
 from mailroom.rules.config import Config, from_data
 from mailroom.rules.evidence import weigh
+from mailroom.rules.inclusion import Inclusion, inclusion
 from mailroom.rules.places import find_places
 from mailroom.rules.sieve import Owned as Script
-from mailroom.rules.sieve import decide, instructions, rules, script
+from mailroom.rules.sieve import advice_to_include, decide, instructions, rules, script
 from mailroom.sandbox import CYRUS_3_10, Fault, Sandbox, serve
 from mailroom.sandbox.sieve import SieveSandbox, fault_of
 from mailroom.wire.jmap import Address, Mail, Mailbox
@@ -139,6 +141,15 @@ def test_what_is_done_about_the_scripts_that_are_there(case: str) -> None:
     scripts, expected = DECISIONS[case]
     found = decide(scripts, ["wanted", "also wanted"])
     assert (found.is_written, found.is_activated, found.replaces, found.beside) == expected
+
+
+def test_what_is_advised_includes_ours() -> None:
+    told = "\n".join(advice_to_include("mine"))
+    first, last = (re.search(rf"{word} +(.*;)", told) for word in ("beginning", "end"))
+    assert first
+    assert last
+    text = f"{first[1]}\nkeep;\n{last[1]}\n"
+    assert inclusion(text, "mailroom", {}) is Inclusion.ALWAYS
 
 
 def test_a_script_that_includes_ours_for_some_mail_is_named() -> None:

@@ -1,5 +1,7 @@
 """Who gets the credentials, what an answer means, and what the user is told."""
 
+from urllib.parse import urljoin
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +15,7 @@ from mailroom.errors import (
     ProtocolError,
     TransientError,
 )
+from mailroom.rules.servers import fault_of_url
 from mailroom.sandbox import Fault
 from mailroom.sandbox import Response as Answer
 from mailroom.work.web import retry_after
@@ -103,6 +106,16 @@ CREDENTIALS = "check the credential jmap-password, then restart mailroom"
         ),
         (Answer(501), ProtocolError, f"the server answered 501{NONSENSE}"),
         (Answer(206), ProtocolError, f"the server answered 206{NONSENSE}"),
+        (
+            text(415, "Only vCards are taken"),
+            ProtocolError,
+            "the server answered 415 (Only vCards are taken): check it",
+        ),
+        (
+            problem(400, '{"message":"the book\\nis full"}'),
+            ProtocolError,
+            "the server answered 400 (the book is full): check it",
+        ),
         # what passes
         (Answer(500), TransientError, "the server answered 500"),
         (text(502, "Bad\tGateway" * 90), TransientError, None),
@@ -246,17 +259,21 @@ def test_a_redirect_is_followed_within_its_origin(talk: Talk, location: str) -> 
         "https://elsewhere.example/jmap/",
         "//elsewhere.example/jmap/",
         "http://mail.example.org/jmap/",
+        "http://127.0.0.1:8080/jmap/",
         f"{ORIGIN}:8443/jmap/",
         "https://mail.example.org.evil.example/",
         "https://mail.example.org@evil.example/",
         "ftp://mail.example.org/",
+        "https://-/",
     ],
 )
 def test_a_redirect_to_another_origin_is_refused(talk: Talk, location: str) -> None:
+    """And what is advised, the configuration takes."""
     talk.answers(Answer(301, {"Location": location + "?token=1"}), times=None)
     said = talk.fails(ProtocolError, talk.web.send(GET))
     assert "redirected to another origin" in said
-    assert "configure it as the url" in said
+    assert ("configure it as the url" in said) is (fault_of_url(urljoin(URL, location)) is None)
+    assert ("have the server name https" in said) is (location == "http://mail.example.org/jmap/")
     assert "token" not in said
     assert len(talk.requests) == 1
 

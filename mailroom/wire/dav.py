@@ -56,6 +56,8 @@ _ANOTHER_ENCODING = re.compile(
 )
 # What the parser has against a body.
 _UNPARSABLE = (ET.ParseError, defusedxml.DefusedXmlException, ValueError, LookupError)
+# Where people's words stand in an error; by local name, for each server has its own namespace.
+_REASONS = ("responsedescription", "message", "description", "reason")
 
 ET.register_namespace("D", DAV[1:-1])
 ET.register_namespace("C", CARDDAV[1:-1])
@@ -204,6 +206,17 @@ def read_precondition(body: bytes) -> str | None:
         return None
     told = (child.tag for child in root if child.tag != f"{DAV}responsedescription")
     return next((tag for tag in told if tag.startswith((DAV, CARDDAV))), None)
+
+
+def read_reason(body: bytes) -> str:
+    """What an error in XML says to people: ``responsedescription`` (RFC 4918 §14.25), or what
+    servers have in its place (``s:message`` of sabre); "" if nothing is told."""
+    try:
+        root = fromstring(body, forbid_dtd=True)
+    except _UNPARSABLE:
+        return ""
+    words = {element.tag.rpartition("}")[2]: element.text or "" for element in root.iter()}
+    return next((words[name].strip() for name in _REASONS if words.get(name, "").strip()), "")
 
 
 def _children(source: _Pieces, tag: str) -> Iterator[ET.Element]:

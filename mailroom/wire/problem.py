@@ -1,8 +1,9 @@
 """Why a server refuses a request: what the body of its answer says.
 
-JMAP and many others tell it in JSON (RFC 7807, RFC 8620 §3.6.1), WebDAV in XML (RFC 4918 §16),
-some in plain text. These are words of strangers: before they reach a log or a status line they
-are made printable, put on one line and cut short.
+JMAP and many others tell it in JSON (RFC 7807, RFC 8620 §3.6.1), WebDAV in XML (RFC 4918 §16,
+sabre's ``s:message``), some in plain text; where the type is missing, by its looks. These are words
+of strangers: before they reach a log or a status line they are made printable, put on one line and
+cut short.
 """
 
 import json
@@ -12,6 +13,9 @@ from mailroom.wire import dav
 
 _JMAP_ERROR = "urn:ietf:params:jmap:error:"
 _LONGEST_WORDS = 200
+_LOOKED_AT_BYTES = 512
+# Where people's words stand: RFC 7807, RFC 6749 (OAuth), and what others have made up.
+_WORDS = ("detail", "error_description", "description", "message", "title", "error")
 # More than this is no explanation but a page.
 _LONGEST_BODY_BYTES = 64 * 1024
 
@@ -32,16 +36,18 @@ class Problem:
 
 def read_problem(content_type: str, body: bytes) -> Problem:
     """What the body says, or an empty problem; never fails."""
-    media_type = content_type.partition(";")[0].strip().lower()
     if len(body) > _LONGEST_BODY_BYTES:
         return Problem()
+    media_type = content_type.partition(";")[0].strip().lower() or _guessed(body)
     if media_type == "text/plain":
         return Problem(words=quoted(body.decode("utf-8", "replace")))
     if media_type.endswith("json"):
         return _from_json(body)
     if media_type.endswith("xml"):
         namespace_and_name = dav.read_precondition(body) or ""
-        return Problem(kind=quoted(namespace_and_name.rpartition("}")[2]))
+        return Problem(
+            kind=quoted(namespace_and_name.rpartition("}")[2]), words=quoted(dav.read_reason(body))
+        )
     return Problem()
 
 
@@ -54,17 +60,44 @@ def quoted(text: str, longest: int = _LONGEST_WORDS) -> str:
     return printable if len(printable) <= longest else printable[: longest - 1] + "…"
 
 
+def _guessed(body: bytes) -> str:
+    """The type of a body that has come without one: a page is no explanation."""
+    start = body.lstrip()[:_LOOKED_AT_BYTES].lower()
+    if start.startswith(b"{"):
+        return "application/json"
+    if start.startswith(b"<"):
+        return "text/html" if b"<html" in start or b"<!doctype" in start else "application/xml"
+    return "text/plain"
+
+
 def _from_json(body: bytes) -> Problem:
     try:
         data = json.loads(body)
     except (ValueError, RecursionError):
-        return Problem()
-    if not isinstance(data, dict):
-        return Problem()
-    texts = {name: quoted(value) for name, value in data.items() if isinstance(value, str)}
+        is_cut = body.lstrip().startswith((b"{", b"["))
+        return Problem(words="" if is_cut else quoted(body.decode("utf-8", "replace")))
+    texts = _texts(data)
     kind = texts.get("type", "")
     return Problem(
         kind=kind.removeprefix(_JMAP_ERROR) if kind.startswith(_JMAP_ERROR) else "",
         limit=texts.get("limit", ""),
-        words=texts.get("detail") or texts.get("title") or "",
+        words=next((texts[name] for name in _WORDS if texts.get(name)), ""),
     )
+
+
+def _texts(data: object) -> dict[str, str]:
+    """The texts of an object by their names; where it has an error, or a list of them, inside,
+    the first one's too."""
+    if isinstance(data, str):
+        return {"message": quoted(data)}
+    if not isinstance(data, dict):
+        return {}
+    texts: dict[str, str] = {}
+    for name in ("error", "errors"):
+        inner = data.get(name)
+        inner = inner[0] if isinstance(inner, list) and inner else inner
+        if isinstance(inner, dict):
+            texts |= {key: quoted(each) for key, each in inner.items() if isinstance(each, str)}
+        elif isinstance(inner, str):
+            texts["error"] = quoted(inner)
+    return texts | {name: quoted(each) for name, each in data.items() if isinstance(each, str)}

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 from mailroom.engine.credentials import Basic, Bearer
 from mailroom.engine.exchange import Request, Response
@@ -26,7 +26,7 @@ from mailroom.errors import (
     TransientError,
 )
 from mailroom.rules.health import Totals
-from mailroom.rules.servers import is_confidential, origin, without_query
+from mailroom.rules.servers import fault_of_url, is_confidential, origin, without_query
 from mailroom.wire.problem import Problem, quoted, read_problem
 
 Login = Callable[[], Coroutine[Any, None, Basic | Bearer]]
@@ -48,6 +48,10 @@ _ABOUT_CREDENTIALS = re.compile(
 )
 # A 403 of another kind names what is wrong with the request: the server has understood who asks.
 _ABOUT_NOTHING_ASKED = ("", "need-privileges")
+# A proxy that ends TLS has a server behind it that knows only of http.
+_TELL_SERVER = (
+    "have the server name https (behind a proxy it has to be told that its clients use https)"
+)
 _URL_CHARACTERS = re.compile(r"[!-~]+")
 
 
@@ -74,7 +78,8 @@ class Web:
         where = _origin(url)
         if not is_confidential(url):
             raise LastingTrouble(
-                f"{without_query(url)} would send the credentials in the clear: use https"
+                f"the server names {without_query(url)}, which would send the credentials in the "
+                f"clear: {_TELL_SERVER}"
             )
         self._origins.add(where)
 
@@ -186,7 +191,7 @@ class Web:
         if _origin(request.url) not in self._origins:
             raise ProtocolError(
                 f"{request}: the server sends us to another origin, which may not have the "
-                "credentials: if that is where your server is, configure it as the url"
+                f"credentials: {_advice_to_configure(request.url)}"
             )
         login = await self._login()
         if isinstance(login, Basic) and _origin(request.url) in self._digest_origins:
@@ -204,11 +209,21 @@ class Web:
         if _origin(target) != _origin(request.url):
             raise ProtocolError(
                 f"{request}: redirected to another origin, {without_query(target)}: "
-                "if that is where your server is, configure it as the url"
+                f"{_advice_to_configure(target)}"
             )
         if target == request.url:
             raise ProtocolError(f"{request}: redirected to itself")
         return replace(request, url=target)
+
+
+def _advice_to_configure(url: str) -> str:
+    """What to do about a URL that the server has named: one that the configuration would refuse
+    is no advice."""
+    if urlsplit(url).scheme == "http" and not is_confidential(url):
+        return f"it would send the credentials in the clear: {_TELL_SERVER}"
+    if fault := fault_of_url(url):
+        return f"no server of yours can be there (it {fault.partition(';')[0]})"
+    return "if that is where your server is, configure it as the url"
 
 
 def _is_passing(status: int, problem: Problem) -> bool:
