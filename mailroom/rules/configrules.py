@@ -14,6 +14,7 @@ from mailroom.rules.categories import DEFAULT_CATEGORIES, Category, Triage, cate
 from mailroom.rules.config import Marks, Polling
 from mailroom.rules.document import Document, Path, Problem, shown
 from mailroom.rules.names import folded_name
+from mailroom.rules.own import is_meaning
 from mailroom.rules.servers import fault_of_url
 
 _ROLES = frozenset({"inbox", "archive", "trash", "junk", "sent", "drafts"})
@@ -248,4 +249,6 @@ def _fault_of_address(address: str) -> str | None:
     local, _, domain = address.rpartition("@")
     if not local or not domain or any(c.isspace() or not c.isprintable() for c in address):
         return f"{shown(address)} is not an address; write it as me@example.org"
+    if not is_meaning(address):
+        return f"{shown(address)} would be everybody's; name the domain, as in *@example.org"
     return None

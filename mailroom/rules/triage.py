@@ -4,7 +4,7 @@ The rules are those of docs/behaviour.md. Nothing here reads or writes; a poll d
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
@@ -87,7 +87,7 @@ def sender_of(mail: Mail) -> str | None:
     return address if is_plain and _USABLE.fullmatch(address) else None
 
 
-def sort_out(mails: Iterable[Mail], places: Places, own: AbstractSet[str]) -> Verdicts:
+def sort_out(mails: Iterable[Mail], places: Places, own: Container[str]) -> Verdicts:
     """Decide what each labelled mail asks for. ``own`` are the account's addresses."""
     by_sender: dict[str, list[Mail]] = {}
     unusable: list[Mail] = []

@@ -42,6 +42,8 @@ class Profile:
     #: Which HTTP authentication JMAP accepts, and which CardDAV.
     jmap_authentication: Literal["Basic", "Bearer"] = "Basic"
     dav_authentication: Literal["Basic", "Digest"] = "Basic"
+    #: The addresses that Identity/get tells; Cyrus has one identity without.
+    identities: tuple[str, ...] = ("",)
     #: The address of this machine where the API is, when not where the session is; the session's
     #: URLs are then absolute. None: they are relative.
     api_host: str | None = None
@@ -122,6 +124,7 @@ FASTMAIL: Final = Profile(
     "fastmail",
     limits=Limits(max_mailboxes_per_email=None),
     jmap_authentication="Bearer",
+    identities=("Alice@home.example", "*@alice.example"),
     api_host="127.0.0.2",
     has_plain_errors=True,
     has_push_template=False,

@@ -309,10 +309,13 @@ class Sandbox(Account):
         }
 
     def _identity_get(self, arguments: Arguments, calls: Calls) -> Arguments:
-        """Identity/get (RFC 8621 §6.1): Cyrus has one without an address."""
+        """Identity/get (RFC 8621 §6.1)."""
         checked(arguments, self.user, ids=list, properties=list)
-        identity = {"id": self.user, "name": "", "email": "", "mayDelete": False}
-        return {"accountId": self.user, "state": "0", "list": [identity], "notFound": []}
+        identities = [
+            {"id": str(number), "name": "", "email": email, "mayDelete": False}
+            for number, email in enumerate(self.profile.identities)
+        ]
+        return {"accountId": self.user, "state": "0", "list": identities, "notFound": []}
 
     # Push
 

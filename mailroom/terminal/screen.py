@@ -15,8 +15,9 @@ Document = Mapping[str, Any]
 
 
 def tick(console: Console, finding: Finding) -> None:
-    """One line for one step: done, or not and why."""
-    mark = "[red]✗[/]" if finding.error else "[green]✓[/]"
+    """One line for one step: done, or not and why, or to be looked at."""
+    mark = "[yellow]![/]" if finding.is_doubtful else "[green]✓[/]"
+    mark = "[red]✗[/]" if finding.error else mark
     detail = "\n".join(plain(line) for line in finding.detail.splitlines())
     console.print(f"{mark} [bold]{finding.what}[/]: {detail}")
 

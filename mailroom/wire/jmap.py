@@ -268,11 +268,11 @@ class Page:
 
 
 def read_identities(answer: Arguments) -> frozenset[str]:
-    """The addresses of an ``Identity/get``, lower-cased; those that stand for a whole domain
-    (``*@example.org``) are left out."""
+    """The addresses of an ``Identity/get``, lower-cased; ``*@example.org`` is all of a domain
+    (RFC 8621 §6)."""
     with reading("a list of identities"):
         emails = (_string(identity["email"]).lower() for identity in answer["list"])
-        return frozenset(email for email in emails if "@" in email and not email.startswith("*"))
+        return frozenset(email for email in emails if "@" in email)
 
 
 def read_page(answer: Arguments) -> Page:

@@ -8,6 +8,7 @@ from mailroom.engine.exchange import Request
 from mailroom.engine.loop import DeadlinePassed, Loop
 from mailroom.errors import CredentialsRefused, LastingTrouble, MailroomError, TransientError
 from mailroom.rules.config import Config
+from mailroom.rules.own import OwnAddresses
 from mailroom.rules.places import find_places, require_groups
 from mailroom.wire.jmap_push import event_source_url
 from mailroom.work.conversations import Conversations
@@ -18,11 +19,17 @@ _OK = 200
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One step: what was looked at, what was found, and the error if it is in the way."""
+    """One step: what was looked at, what was found, and the error if it is in the way. What is
+    ``doubtful`` is in nobody's way, but may not be what the user wants."""
 
     what: str
     detail: str
     error: MailroomError | None = None
+    is_doubtful: bool = False
+
+
+class Doubt(MailroomError):
+    """Nothing is in the way, but the user may want it otherwise."""
 
 
 class Check:
@@ -40,6 +47,8 @@ class Check:
         async def step(what: str, work: Coroutine[Any, Any, str]) -> bool:
             try:
                 finding = Finding(what, await work)
+            except Doubt as doubt:
+                finding = Finding(what, str(doubt), is_doubtful=True)
             except MailroomError as error:
                 finding = Finding(what, str(error), error)
             findings.append(finding)
@@ -48,6 +57,7 @@ class Check:
 
         if await step("mail server", self._session()):
             await step("mailboxes", self._mailboxes())
+            await step("own addresses", self._own_addresses())
             await step("push", self._push())
         if await step("address book", self._address_book()):
             await step("contact groups", self._groups())
@@ -65,6 +75,18 @@ class Check:
         reading = await self._talks.mail.open(())
         find_places(self._config, reading.mailboxes)
         return f"all {len(self._config.managed_mailboxes)} are there"
+
+    async def _own_addresses(self) -> str:
+        mail = self._talks.mail
+        username = (await mail.session()).username
+        configured = self._config.triage.own_addresses
+        own = OwnAddresses((*await mail.identities(), *configured, username))
+        if not own:
+            raise Doubt(
+                "none is known, so your own mail would be triaged like anybody's: name yours as "
+                "triage.own_addresses"
+            )
+        return str(own)
 
     async def _push(self) -> str:
         session = await self._talks.mail.session()

@@ -13,6 +13,7 @@ from mailroom.engine.loop import Loop, Promise, both, give_way
 from mailroom.errors import LastingTrouble, ProtocolError
 from mailroom.rules.config import Config
 from mailroom.rules.failures import Failures
+from mailroom.rules.own import OwnAddresses
 from mailroom.rules.places import Places, find_places
 from mailroom.rules.triage import Patch, Tap, Verdicts, filed, sender_of, sort_out
 from mailroom.wire.jmap import Mail, Mailbox, MethodError
@@ -129,10 +130,9 @@ class Surveyor:
         since = datetime.fromtimestamp(self._loop.clock.wall() - _UNINDEXED_SECONDS, UTC)
         return {"after": since.strftime("%Y-%m-%dT%H:%M:%SZ")}
 
-    async def _own_addresses(self) -> frozenset[str]:
-        username = (await self._mail.session()).username.lower()
-        own = {address.lower() for address in self._config.triage.own_addresses}
-        return self._identities | own | ({username} if "@" in username else set())
+    async def _own_addresses(self) -> OwnAddresses:
+        username = (await self._mail.session()).username
+        return OwnAddresses((*self._identities, *self._config.triage.own_addresses, username))
 
     def _due_jobs(self, verdicts: Verdicts) -> list[Job]:
         self.failures.keep_only({tap.sender for tap in verdicts.taps})
