@@ -1,7 +1,7 @@
 # `make` alone tells what there is. Everything happens in .venv, which packaging/venv.sh keeps.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint test-unit test-sandbox test-rules test-system chaos bench deb clean
+.PHONY: help demo test lint test-unit test-sandbox test-rules test-system chaos mutants bench deb clean
 
 help:
 	@echo 'make demo            the main job on a mail server of its own (STAY=1: then play with it)'
@@ -13,6 +13,8 @@ help:
 	@echo 'make test-rules      every rule of triage on every kind of server'
 	@echo 'make test-system     as a unit on a booted Debian with Cyrus (root)'
 	@echo 'make chaos           crashes, faults and hostile input, as a table (ROWS="kill fault": these)'
+	@echo 'make mutants         breaks the code in small ways, and tells what no quick test notices'
+	@echo '                     (MUTANTS=n, 400 by default; SEED=s; SINCE=rev: of the lines changed)'
 	@echo 'make bench           what it costs, in figures, each beside its target (FIGURES="sweep idling")'
 	@echo 'make deb             the Debian package, into dist/'
 	@echo 'make clean           remove what all these have made'
@@ -33,6 +35,11 @@ chaos:
 	@packaging/venv.sh dev
 	@packaging/venv.sh fuzz || echo 'mailroom: no atheris for this Python; the row fuzz says so' >&2
 	@.venv/bin/python -m tests.chaos $(ROWS)
+
+mutants:
+	@packaging/venv.sh dev
+	@.venv/bin/python -m tests.mutants $(if $(MUTANTS),--count $(MUTANTS)) \
+		$(if $(SEED),--seed $(SEED)) $(if $(SINCE),--since $(SINCE))
 
 bench:
 	@packaging/venv.sh dev

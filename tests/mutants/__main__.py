@@ -1,0 +1,197 @@
+"""``python -m tests.mutants``: break the code, a little at a time, and see whether a test notices.
+
+Which mutants are tried depends on the seed and on the code alone, and those of a function stay the
+same for as long as it does. Survivors are printed, and the score; the exit code says nothing of it.
+"""
+
+import argparse
+import hashlib
+import multiprocessing
+import os
+import pickle
+import re
+import resource
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from tests.mutants import reach
+from tests.mutants.mutations import Mutant, mutants
+from tests.mutants.processes import adopt_orphans, die_with_parent
+from tests.mutants.reach import Reach
+from tests.mutants.trial import Fate, Trial, Verdict, carry_out, preload
+
+_FOLDERS = [f"mailroom/{name}" for name in ("rules", "wire", "work", "engine")]
+_QUICK = ["-m", "not (sandbox or system or every)"]
+_COUNT = 400
+_CACHE = Path("build/mutants")
+_HUNK = re.compile(r"^@@ -\S+ \+(\d+)(?:,(\d+))? @@", re.MULTILINE)
+
+Found = tuple[str, Mutant]
+
+
+def main() -> int:
+    options = _parser().parse_args()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each child compiles all tests
+    sys.dont_write_bytecode = False
+    began = time.monotonic()
+    found = list(_all(options.code))
+    if options.since:
+        found = list(_among(found, _changed_lines(options.since, options.code)))
+    chosen = _sample(found, options.count, options.seed)
+    if not chosen:
+        _say("there is nothing to mutate")
+        return 0
+    known = _reach(options.code, options.tests or _QUICK, options.jobs)
+    for name in sorted(known.failed):
+        _say(f"left out, for it fails by itself under a tracer: {name}")
+    verdicts = _carried_out([_trial(file, each, known) for file, each in chosen], options.jobs)
+    _say(*_report(verdicts))
+    _say(_effort(time.monotonic() - began))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants")
+    parser.add_argument("--count", type=int, default=_COUNT, help="how many, at most")
+    parser.add_argument("--seed", default="1", help="which ones")
+    parser.add_argument("--since", metavar="REV", help="only of lines changed since")
+    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--code", nargs="+", default=_FOLDERS, help="folders or files")
+    parser.add_argument("--tests", nargs=argparse.REMAINDER, help="what pytest is told")
+    return parser
+
+
+def _all(places: Iterable[str]) -> Iterator[Found]:
+    for place in map(Path, places):
+        for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+            yield from ((str(path), each) for each in mutants(path.read_text()))
+
+
+def _changed_lines(revision: str, places: Sequence[str]) -> Mapping[str, set[int]]:
+    command = ["git", "diff", "--unified=0", "--relative", revision, "--", *places]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    changed = {}
+    for part in text.split("\n+++ b/")[1:]:
+        hunks = [(int(start), int(count or 1)) for start, count in _HUNK.findall(part)]
+        lines = {line for start, count in hunks for line in range(start, start + count)}
+        changed[part.partition("\n")[0]] = lines
+    return changed
+
+
+def _among(found: Iterable[Found], changed: Mapping[str, set[int]]) -> Iterator[Found]:
+    for file, mutant in found:
+        if not changed.get(file, set()).isdisjoint(mutant.lines):
+            yield file, mutant
+
+
+def _sample(found: Sequence[Found], count: int, seed: str) -> list[Found]:
+    """So many of them, in the order of the code. Each has its lot drawn by what it is, not by
+    where it stands: a change of other code changes nothing for it."""
+    twins: Counter[str] = Counter()
+    lots = []
+    for number, (file, mutant) in enumerate(found):
+        key = f"{seed}|{file}|{mutant.key}"
+        twins[key] += 1
+        lots.append((hashlib.sha256(f"{key}|{twins[key]}".encode()).digest(), number))
+    return [found[number] for number in sorted(number for _, number in sorted(lots)[:count])]
+
+
+def _reach(places: Sequence[str], tests: Sequence[str], jobs: int) -> Reach:
+    """What the tests reach, from the last time if nothing has changed since."""
+    digest = hashlib.sha256(repr((sys.version, places, tests)).encode())
+    for folder in Path().glob("[!.]*/"):
+        if folder.name not in ("build", "dist"):
+            for path in sorted(folder.rglob("*.py")):
+                digest.update(f"{path}".encode() + path.read_bytes())
+    cache = _CACHE / f"{digest.hexdigest()[:20]}.reach"
+    if cache.exists():
+        kept: Reach = pickle.loads(cache.read_bytes())
+        return kept
+    _say("running the tests once, to see what they reach")
+    folders = [place if Path(place).is_dir() else str(Path(place).parent) for place in places]
+    known = reach.measure(folders, tests, jobs)
+    _CACHE.mkdir(parents=True, exist_ok=True)
+    for old in _CACHE.glob("*.reach"):
+        old.unlink()
+    cache.write_bytes(pickle.dumps(known))
+    return known
+
+
+def _trial(file: str, mutant: Mutant, known: Reach) -> Trial:
+    """The module's own tests first, then the others; the cheapest first, of these those that run
+    the least else."""
+    if mutant.is_early:
+        names = list(known.of_file(file)) or list(known.tests)
+    else:
+        names = list(known.of_lines(file, mutant.lines))
+    names.sort(key=lambda name: (_cost(known.tests[name]), name))
+    own = f"test_{Path(file).stem}.py::"
+    stages = [name for name in names if own in name], [name for name in names if own not in name]
+    module = ".".join(Path(file).with_suffix("").parts).removesuffix(".__init__")
+    seconds = sum(known.tests[name].seconds for name in names)
+    return Trial(file, module, mutant, tuple(map(tuple, stages)), seconds)
+
+
+def _cost(ran: reach.Ran) -> tuple[int, int]:
+    """Roughly, for the clock never says the same twice."""
+    breadth = sum(lines.bit_count() for lines in ran.lines.values())
+    return round(ran.seconds * 10).bit_length(), breadth
+
+
+def _carried_out(trials: Sequence[Trial], jobs: int) -> list[Verdict]:
+    preload()
+    verdicts = []
+    with multiprocessing.get_context("fork").Pool(jobs, _be_worker) as pool:
+        for verdict in pool.imap(carry_out, trials):
+            verdicts.append(verdict)
+            if sys.stderr.isatty():
+                sys.stderr.write(f"\r{len(verdicts)} of {len(trials)}\033[K")
+    if sys.stderr.isatty():
+        sys.stderr.write("\r\033[K")
+    return verdicts
+
+
+def _be_worker() -> None:
+    die_with_parent()
+    adopt_orphans()
+
+
+def _report(verdicts: Sequence[Verdict]) -> Iterator[str]:
+    tried = [each for each in verdicts if each.fate is not Fate.SAME]
+    for fate in (Fate.UNREACHED, Fate.SURVIVED):
+        some = [each for each in tried if each.fate is fate]
+        if some:
+            yield f"\n{fate}:"
+        for each in some:
+            yield f"{each.trial.file}:{each.trial.mutant.lines.start} {each.trial.mutant}"
+    yield ""
+    files = Counter(each.trial.file for each in tried)
+    killed = Counter(each.trial.file for each in tried if each.is_killed)
+    for file, count in files.items():
+        yield f"{file:<34} {killed[file]:>4} of {count:>4} killed"
+    total, hung = killed.total(), sum(each.fate is Fate.HUNG for each in tried)
+    percent = 100 * total / max(1, len(tried))
+    yield f"\n{total} of {len(tried)} mutants killed: {percent:.1f} % ({hung} of them hung)"
+
+
+def _effort(seconds: float) -> str:
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_CHILDREN, resource.RUSAGE_SELF)]
+    cpu = sum(each.ru_utime + each.ru_stime for each in used)
+    return f"{cpu:.0f} s of CPU, {seconds:.0f} s"
+
+
+def _say(*lines: str) -> None:
+    for line in lines:
+        sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
