@@ -419,7 +419,7 @@ def test_trouble_with_one_sender_that_passes_hides_nothing_of_the_others() -> No
 def test_a_failing_sender_is_listed_tried_again_and_louder_the_third_time() -> None:
     world = World()
     world.sandbox.put_card(
-        "BEGIN:VCARD\r\nVERSION:2.1\r\nUID:bob\r\nFN:B\r\nEMAIL:bob@example.org\r\nEND:VCARD\r\n"
+        "BEGIN:VCARD\r\nVERSION:3.0\r\nFN:B\r\nN:;;;;\r\nEMAIL:bob@example.org\r\nEND:VCARD\r\n"
     )
     bob, again = world.deliver(BOB, count=2)
     world.start().settle()
@@ -427,7 +427,7 @@ def test_a_failing_sender_is_listed_tried_again_and_louder_the_third_time() -> N
     world.run_for(8 * 60.0)
     (failing,) = world.status["failing_senders"]
     assert failing["sender"] == "bob@example.org"
-    assert "2.1" in failing["reason"]
+    assert "has no UID" in failing["reason"]
     assert [level for level, _ in lines(world, "sender_failed")] == [
         Level.WARNING,
         Level.WARNING,

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mailroom.rules.addressbook import AddressBook, Indexed
 from mailroom.rules.contact import Entry
-from mailroom.rules.note import Provenance
+from mailroom.rules.roster import Provenance
 
 BOB = "bob@example.org"
 

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailroom.rules.note import Provenance, Section, read_section, with_section, without_section
+from mailroom.rules.note import Section, read_section, with_section, without_section
 from mailroom.wire.vcard import Card
 
 TODAY = date(2026, 11, 21)
 HEADING = "— Mailroom —"
-FIRST = r"— Mailroom —\nAdopted by Mailroom\nTriaged to Feed on 2026-11-21"
+FIRST = r"— Mailroom —\nCreated by Mailroom\nTriaged to Feed on 2026-11-21"
 
 
 def card_with(*notes: str) -> Card:
@@ -25,7 +25,7 @@ def notes_of(card: Card) -> list[str]:
 
 
 def filed(card: Card, category: str = "Feed") -> Card:
-    return with_section(card, Provenance.ADOPTED, category, TODAY)
+    return with_section(card, category, TODAY)
 
 
 @pytest.mark.parametrize(
@@ -62,26 +62,26 @@ def test_a_first_section_follows_what_the_user_wrote(before: list[str], after: l
         (FIRST, rf"{FIRST}\nRe-triaged to Imbox on 2026-11-21"),
         (rf"x\n{FIRST}\ny", rf"x\n{FIRST}\nRe-triaged to Imbox on 2026-11-21\ny"),
         (
-            rf"{HEADING}\nmine\nAdopted by Mailroom\nTriaged to Jail on 2020-01-01\nmine too",
-            rf"{HEADING}\nmine\nAdopted by Mailroom\nTriaged to Jail on 2020-01-01"
+            rf"{HEADING}\nmine\nCreated by Mailroom\nTriaged to Jail on 2020-01-01\nmine too",
+            rf"{HEADING}\nmine\nCreated by Mailroom\nTriaged to Jail on 2020-01-01"
             r"\nRe-triaged to Imbox on 2026-11-21\nmine too",
         ),
         # the last line's category already: nothing, whatever the day
         (rf"{FIRST}\nRe-triaged to Imbox on 2020-01-01", None),
-        (rf"{HEADING}\nAdopted by Mailroom\nTriaged to Imbox on 2020-01-01\nwords", None),
+        (rf"{HEADING}\nCreated by Mailroom\nTriaged to Imbox on 2020-01-01\nwords", None),
         (rf"{HEADING}\NCreated by Mailroom\NTriaged to Imbox on 2020-01-01", None),
-        (rf"{HEADING}\r\nAdopted by Mailroom\r\nTriaged to Imbox on 2020-01-01\r\n", None),
-        (rf"  {HEADING} \nAdopted by Mailroom \nTriaged to Imbox on 2020-01-01 ", None),
+        (rf"{HEADING}\r\nCreated by Mailroom\r\nTriaged to Imbox on 2020-01-01\r\n", None),
+        (rf"  {HEADING} \nCreated by Mailroom \nTriaged to Imbox on 2020-01-01 ", None),
         # what the user took out of the section comes again
-        (HEADING, rf"{HEADING}\nAdopted by Mailroom\nTriaged to Imbox on 2026-11-21"),
+        (HEADING, rf"{HEADING}\nCreated by Mailroom\nTriaged to Imbox on 2026-11-21"),
         (
             rf"{HEADING}\nTriaged to Imbox on 2020-01-01",
-            rf"{HEADING}\nTriaged to Imbox on 2020-01-01\nAdopted by Mailroom",
+            rf"{HEADING}\nTriaged to Imbox on 2020-01-01\nCreated by Mailroom",
         ),
         # without a heading these are the user's own words
         (
             r"Triaged to Imbox on 2020-01-01",
-            rf"Triaged to Imbox on 2020-01-01\n{HEADING}\nAdopted by Mailroom"
+            rf"Triaged to Imbox on 2020-01-01\n{HEADING}\nCreated by Mailroom"
             r"\nTriaged to Imbox on 2026-11-21",
         ),
     ],
@@ -99,7 +99,7 @@ def test_sections_in_several_notes_count_as_one() -> None:
         "NOTE:mine",
         rf"NOTE:{HEADING}\nAdopted by Mailroom\nTriaged to Jail on 2026-02-02",
     )
-    assert read_section(card) == Section(True, Provenance.CREATED, "Jail")
+    assert read_section(card) == Section(True, True, "Jail")
     assert notes_of(filed(card, "Imbox"))[2].endswith(r"\nRe-triaged to Imbox on 2026-11-21")
     assert notes_of(without_section(card)) == ["NOTE:mine"]
 
@@ -134,7 +134,9 @@ def test_any_category_is_found_again(category: str) -> None:
         (rf"before\n{FIRST}", ["NOTE:before"]),
         (rf"{FIRST}\nafter", ["NOTE:after"]),
         (rf"before\n\n{FIRST}\n\nafter", [r"NOTE:before\n\n\nafter"]),
-        (rf"a\n{HEADING}\nb\nAdopted by Mailroom\Nc", [r"NOTE:a\nb\Nc"]),
+        (rf"a\n{HEADING}\nb\nCreated by Mailroom\Nc", [r"NOTE:a\nb\Nc"]),
+        # of an adopted contact, as earlier versions wrote it
+        (rf"a\n{HEADING}\nAdopted by Mailroom\nTriaged to Feed on 2025-01-02", ["NOTE:a"]),
         (rf"\n{FIRST}", []),
         ("nothing of ours", ["NOTE:nothing of ours"]),
         ("Created by Mailroom", ["NOTE:Created by Mailroom"]),

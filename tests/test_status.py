@@ -10,7 +10,9 @@ from mailroom.terminal.status import show_status
 from tests.world import World
 
 BOB = "Bob <bob@example.org>"
-BROKEN = "BEGIN:VCARD\r\nVERSION:2.1\r\nUID:bob\r\nFN:B\r\nEMAIL:bob@example.org\r\nEND:VCARD\r\n"
+WITHOUT_UID = (
+    "BEGIN:VCARD\r\nVERSION:3.0\r\nFN:B\r\nN:;;;;\r\nEMAIL:bob@example.org\r\nEND:VCARD\r\n"
+)
 
 
 def shown(document: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> tuple[bool, str]:
@@ -42,7 +44,7 @@ def test_a_conflict_and_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_failing_sender_and_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
     world = World()
-    world.sandbox.put_card(BROKEN)
+    world.sandbox.put_card(WITHOUT_UID)
     [bob] = world.deliver(BOB)
     world.start()
     world.tap(bob, "@ToFeed")

@@ -9,6 +9,7 @@ from mailroom.rules.places import find_places
 from mailroom.rules.triage import (
     Patch,
     Tap,
+    Verdicts,
     filed,
     marked,
     moved,
@@ -257,8 +258,7 @@ def test_how_mail_that_is_not_triaged_is_marked(mails: list[str], now: dict[str,
 
 
 def test_nothing_labelled_is_nothing_to_do() -> None:
-    assert sort_out([], PLACES, OWN).is_nothing
-    assert not sort_out([mail("@ToFeed")], PLACES, OWN).is_nothing
+    assert sort_out([], PLACES, OWN) == Verdicts((), (), (), (), ())
 
 
 def test_a_tap_knows_what_its_mails_call_the_sender() -> None:
@@ -279,10 +279,11 @@ LONG = "x" * 308
         ("bob@example.org", "bob@example.org"),
         ("Bob@Example.ORG", "bob@example.org"),
         ("bob+tag@example.org", "bob+tag@example.org"),
-        ("o'bob!#$%&*/=?^_`{|}~@example.org", "o'bob!#$%&*/=?^_`{|}~@example.org"),
+        ("o'bob!#$%&/=?^_`{|}~@example.org", "o'bob!#$%&/=?^_`{|}~@example.org"),
         ("bob@localhost", "bob@localhost"),
         ("bob@[192.0.2.1]", "bob@[192.0.2.1]"),
-        ("jörg@exämple.org", "jörg@exämple.org"),
+        ("jörg@exämple.org", "jörg@xn--exmple-cua.org"),
+        ("bob@XN--BCHER-KVA.example", "bob@xn--bcher-kva.example"),
         ('"quoted local"@example.org', '"quoted local"@example.org'),
         (f"{LONG}@example.org", f"{LONG}@example.org"),
         # not usable
@@ -291,6 +292,10 @@ LONG = "x" * 308
         ('a"b@example.org', None),
         ("", None),
         ("bob", None),
+        ("*@gmail.example", None),
+        ("bo*@example.org", None),
+        ('"b*b"@example.org', None),
+        ("bob@*.example.org", None),
         ("bob@", None),
         ("@example.org", None),
         ("@route.org:bob@example.org", None),

@@ -59,7 +59,7 @@ def test_a_conflict_is_told_once_with_its_categories() -> None:
 def test_a_sender_that_fails_is_told_with_each_try() -> None:
     world = World()
     world.sandbox.put_card(
-        "BEGIN:VCARD\r\nVERSION:2.1\r\nUID:bob\r\nFN:B\r\nEMAIL:bob@example.org\r\nEND:VCARD\r\n"
+        "BEGIN:VCARD\r\nVERSION:3.0\r\nFN:B\r\nN:;;;;\r\nEMAIL:bob@example.org\r\nEND:VCARD\r\n"
     )
     [bob] = world.deliver("Bob <bob@example.org>")
     world.start()

@@ -4,11 +4,13 @@ A group is written back in the form in which it was found: KIND and MEMBER (RFC 
 or, in vCard 3, Apple's X-ADDRESSBOOKSERVER-KIND and -MEMBER.
 """
 
+import uuid
 from collections.abc import Iterable
 from typing import Literal
 
 from mailroom.wire.vcard import Card, CardView, escape_text
 
+_NAMESPACE = uuid.UUID("3f2b4f0e-6f0c-4f55-9f0e-6a3c1d2f7b90")
 _URN = "urn:uuid:"
 _MEMBER_NAMES = ("MEMBER", "X-ADDRESSBOOKSERVER-MEMBER")
 
@@ -40,6 +42,12 @@ def with_members(group: Card, add: Iterable[str], remove: Iterable[str]) -> Card
     if unwanted & present:
         group = group.without(_members_at(group, unwanted))
     return group
+
+
+def group_uid(account_id: str, name: str, counter: int) -> str:
+    """The UID of a group that Mailroom makes: the same whenever it is asked for, so that a lost
+    answer cannot make a second one. The counter goes up where the card is something else now."""
+    return str(uuid.uuid5(_NAMESPACE, "\n".join((account_id, name, str(counter)))))
 
 
 def new_group(uid: str, name: str, version: Literal["3.0", "4.0"] = "3.0") -> Card:

@@ -7,30 +7,23 @@
 
 The section is its known lines, from the heading on, and nothing else: what the user types before,
 between or after them stays, byte for byte. Values are worked on as they are escaped, for the same
-reason.
+reason. Only contacts that Mailroom created get one; earlier versions wrote it into the user's own
+cards as well, which is understood and taken out again.
 """
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
-from enum import Enum
 
 from mailroom.wire.vcard import Card, CardView, Line, escape_text, unescape_text
 
 _HEADING = "— Mailroom —"
+_CREATED, _ADOPTED = "Created by Mailroom", "Adopted by Mailroom"
 _FIRST, _AGAIN = "Triaged to ", "Re-triaged to "
 
 _ESCAPED = re.compile(r"\\.")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-
-
-class Provenance(Enum):
-    """Where a contact comes from; the values are the section's words."""
-
-    NONE = ""
-    ADOPTED = "Adopted by Mailroom"
-    CREATED = "Created by Mailroom"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +31,7 @@ class Section:
     """What the section says. ``category`` is the last one; without any the sender is new."""
 
     has_heading: bool = False
-    provenance: Provenance = Provenance.NONE
+    says_created: bool = False
     category: str | None = None
 
 
@@ -46,18 +39,10 @@ def read_section(view: CardView) -> Section:
     """Return what the sections of all NOTEs say together."""
     known = [text for line in view.lines if _is_note(line) for text in _known(line.value).values()]
     categories = [category for text in known if (category := _category(text)) is not None]
-    return Section(
-        has_heading=bool(known),
-        # of merged contacts the stronger word counts; whether it was edited is another question
-        provenance=next(
-            (word for word in (Provenance.CREATED, Provenance.ADOPTED) if word.value in known),
-            Provenance.NONE,
-        ),
-        category=categories[-1] if categories else None,
-    )
+    return Section(bool(known), _CREATED in known, categories[-1] if categories else None)
 
 
-def with_section(card: Card, provenance: Provenance, category: str, today: date) -> Card:
+def with_section(card: Card, category: str, today: date) -> Card:
     """Add what the section does not say yet, each line after the last known one.
 
     A section that ends with this category already gets no other line for it. A first section
@@ -65,8 +50,8 @@ def with_section(card: Card, provenance: Provenance, category: str, today: date)
     """
     section = read_section(card)
     missing = [] if section.has_heading else [_HEADING]
-    if section.provenance is Provenance.NONE:
-        missing.append(provenance.value)
+    if not section.says_created:
+        missing.append(_CREATED)
     if section.category != category:
         opening = _FIRST if section.category is None else _AGAIN
         missing.append(f"{opening}{category} on {today.isoformat()}")
@@ -135,8 +120,7 @@ def _known(value: str) -> dict[tuple[int, int], str]:
 
 
 def _is_known(text: str) -> bool:
-    words = (Provenance.ADOPTED.value, Provenance.CREATED.value)
-    return text in words or _category(text) is not None
+    return text in (_ADOPTED, _CREATED) or _category(text) is not None
 
 
 def _category(text: str) -> str | None:

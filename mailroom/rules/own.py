@@ -8,7 +8,7 @@ never reaches beyond the ``@`` that ends the local part.
 import re
 from collections.abc import Iterable
 
-from mailroom.rules.names import normal_name
+from mailroom.rules.addresses import canonical
 
 _LETTERS = re.compile(r"[^*@.\s]")
 
@@ -17,14 +17,14 @@ class OwnAddresses:
     """The user's addresses; ``address in own`` is asked with the address of a sender."""
 
     def __init__(self, entries: Iterable[str] = ()) -> None:
-        self._entries = tuple(sorted({_comparable(each) for each in entries if is_meaning(each)}))
+        self._entries = tuple(sorted({canonical(each) for each in entries if is_meaning(each)}))
         self._whole = frozenset(each for each in self._entries if "*" not in each)
         self._patterns = tuple(each for each in self._entries if "*" in each)
 
     def __contains__(self, address: object) -> bool:
         if not isinstance(address, str):
             return False
-        compared = _comparable(address)
+        compared = canonical(address)
         return compared in self._whole or any(_fits(compared, each) for each in self._patterns)
 
     def __bool__(self) -> bool:
@@ -38,10 +38,6 @@ def is_meaning(entry: str) -> bool:
     """Whether it says whose an address is: of ``*@*`` everybody would be the user."""
     local, at, domain = entry.rpartition("@")
     return bool(at and local and domain) and _LETTERS.search(domain) is not None
-
-
-def _comparable(address: str) -> str:
-    return normal_name(address.strip().lower())
 
 
 def _fits(address: str, pattern: str) -> bool:

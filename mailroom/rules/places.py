@@ -9,10 +9,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mailroom.errors import LastingTrouble, Missing
-from mailroom.rules.addressbook import AddressBook
 from mailroom.rules.categories import Category
 from mailroom.rules.config import Config
 from mailroom.rules.names import normal_name
+from mailroom.rules.roster import Group
 from mailroom.wire.jmap import Mailbox
 
 _REFUSED_ROLES = frozenset({"inbox", "archive", "trash", "junk", "sent", "drafts"})
@@ -75,10 +75,11 @@ def find_places(config: Config, mailboxes: Sequence[Mailbox]) -> Places:
     )
 
 
-def require_groups(config: Config, book: AddressBook) -> int:
+def require_groups(config: Config, groups: Iterable[Group]) -> int:
     """How many contact groups are managed. Raises Missing, which names all that are."""
     names = (*config.triage.groups, config.mailroom.provenance_group)
-    missing = [name for name in names if book.group(name) is None]
+    there = {normal_name(group.name) for group in groups}
+    missing = [name for name in names if name not in there]
     if missing:
         raise Missing(f"contact groups missing, run mailroom setup: {', '.join(missing)}")
     return len(names)

@@ -12,12 +12,10 @@ from typing import ClassVar
 
 from mailroom.errors import LastingTrouble
 from mailroom.rules.config import Config
-from mailroom.rules.contact import is_unedited, provenance, without_section
-from mailroom.rules.note import Provenance
 from mailroom.rules.places import resolve
+from mailroom.rules.roster import Change, Found, Plan, Provenance
 from mailroom.rules.triage import Patch
 from mailroom.wire.jmap import Mail, Mailbox
-from mailroom.wire.vcard import Card
 
 # Reported and carried out in portions of this size, so that progress can be seen.
 _MAILS_PER_STEP = 500
@@ -28,8 +26,8 @@ class Phase(IntEnum):
 
     MAIL = 1
     GROUPS = 2
-    CONTACTS = 3
-    PROVENANCE = 4
+    PROVENANCE = 3
+    CONTACTS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,51 +45,40 @@ class RefileMails:
 
 
 @dataclass(frozen=True, slots=True)
-class EmptyGroup:
-    """All contacts out of a managed group, or out of the provenance group."""
+class LeaveGroup:
+    """The contacts that Mailroom has triaged, out of one group."""
 
-    href: str
     name: str
-    member_count: int
+    plan: Plan
     phase: Phase = Phase.GROUPS
 
     @property
     def text(self) -> str:
-        contacts = "1 contact" if self.member_count == 1 else f"{self.member_count} contacts"
+        count = len(self.plan.changes)
+        contacts = "1 contact" if count == 1 else f"{count} contacts"
         return f"group {self.name}: {contacts} out"
 
 
 @dataclass(frozen=True, slots=True)
-class DeleteContact:
-    """A contact that Mailroom made and nobody has edited."""
+class ReleaseContact:
+    """A contact that Mailroom created goes, unless the user has edited it; a note comes out."""
 
     phase: ClassVar[Phase] = Phase.CONTACTS
-    href: str
-    name: str
+    change: Change
 
     @property
     def text(self) -> str:
-        return f"contact {self.name}: made by Mailroom, nobody has edited it: deleted"
+        contact = self.change.contact
+        assert contact is not None
+        name = contact.name or contact.reference
+        if contact.provenance is Provenance.ADOPTED:
+            return f"contact {name}: the note of an earlier version out"
+        if contact.is_edited:
+            return f"contact {name}: made by Mailroom, but edited: stays, without the note"
+        return f"contact {name}: made by Mailroom, nobody has edited it: deleted"
 
 
-@dataclass(frozen=True, slots=True)
-class CleanContact:
-    """A contact of the user's, or one of Mailroom's that the user has edited, stays."""
-
-    phase: ClassVar[Phase] = Phase.CONTACTS
-    href: str
-    name: str
-    is_edited: bool
-
-    @property
-    def text(self) -> str:
-        if self.is_edited:
-            return f"contact {self.name}: made by Mailroom, but edited: stays, without the note"
-        return f"contact {self.name}: the note out"
-
-
-ContactStep = DeleteContact | CleanContact
-Step = RefileMails | EmptyGroup | ContactStep
+Step = RefileMails | LeaveGroup | ReleaseContact
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,19 +133,27 @@ def plan_mails(mails: Iterable[Mail], ground: Ground) -> Iterator[RefileMails]:
             yield RefileMails(dict(items[start : start + _MAILS_PER_STEP]), is_screened)
 
 
-def plan_contact(href: str, card: Card, *, is_listed: bool) -> ContactStep | None:
-    """What to do about a contact; None: nothing of Mailroom is in it.
+def plan_contacts(ours: Sequence[Found], config: Config) -> Iterator[Step]:
+    """Out of the managed groups; then out of the provenance group, without which nothing tells an
+    adopted contact from the user's others; then what Mailroom made of the contacts, which tell by
+    themselves."""
+    for name in config.triage.groups:
+        yield from _leaving(name, ours, Phase.GROUPS)
+    yield from _leaving(config.mailroom.provenance_group, ours, Phase.PROVENANCE)
+    for contact in ours:
+        change = Change(contact.reference, contact, frozenset(), is_released=True)
+        if change.releases:
+            yield ReleaseContact(change)
 
-    ``is_listed``: it is in the provenance group.
-    """
-    fn = card.first("FN")
-    name = (fn.text if fn else "") or href
-    was_created = is_listed or provenance(card) is Provenance.CREATED
-    if was_created and is_unedited(card):
-        return DeleteContact(href, name)
-    if was_created or without_section(card) != card:
-        return CleanContact(href, name, is_edited=was_created)
-    return None
+
+def _leaving(name: str, ours: Sequence[Found], phase: Phase) -> Iterator[LeaveGroup]:
+    changes = tuple(
+        Change(contact.reference, contact, frozenset({name}))
+        for contact in ours
+        if name in contact.groups
+    )
+    if changes:
+        yield LeaveGroup(name, Plan(changes), phase)
 
 
 def _undone(mail: Mail, taken: frozenset[str], ground: Ground) -> tuple[bool, Patch]:

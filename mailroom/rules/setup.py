@@ -4,18 +4,15 @@ Nothing here reads or writes; ``mailroom setup`` shows the list, and ``--apply``
 missing. A name that means something else already is a clash: only the user can say what is meant.
 """
 
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from mailroom.rules.addressbook import Indexed
 from mailroom.rules.config import Config
 from mailroom.rules.names import folded_name, same_name
 from mailroom.rules.places import resolve
+from mailroom.rules.roster import Group
 from mailroom.wire.jmap import Mailbox
-
-_NAMESPACE = uuid.UUID("3f2b4f0e-6f0c-4f55-9f0e-6a3c1d2f7b90")
 
 
 class Kind(StrEnum):
@@ -65,23 +62,17 @@ def plan_mailboxes(config: Config, mailboxes: Sequence[Mailbox]) -> tuple[Item, 
     return tuple(items.values())
 
 
-def plan_groups(config: Config, groups: Iterable[Indexed]) -> tuple[Item, ...]:
-    """Every managed contact group, and the one of the contacts that Mailroom made."""
-    names = [group.entry.fn for group in groups]
+def plan_groups(config: Config, groups: Iterable[Group]) -> tuple[Item, ...]:
+    """Every managed contact group, and the one of everybody whom Mailroom has triaged."""
+    names = [group.name for group in groups]
     purposes: dict[str, str] = {}
     for category in config.triage.categories:
         purposes.setdefault(category.contact_group, f"senders in {category.name}")
-    purposes[config.mailroom.provenance_group] = "contacts that Mailroom made"
+    purposes[config.mailroom.provenance_group] = "everybody whom Mailroom has triaged"
     return tuple(
         Item(Kind.GROUP, name, purpose, *_group_status(name, names))
         for name, purpose in purposes.items()
     )
-
-
-def group_uid(account_id: str, name: str, counter: int) -> str:
-    """The UID of a group that Mailroom makes: the same whenever it is asked for, so that a lost
-    answer cannot make a second one. The counter goes up where the card is something else now."""
-    return str(uuid.uuid5(_NAMESPACE, "\n".join((account_id, name, str(counter)))))
 
 
 def _wanted_mailboxes(config: Config) -> Iterator[tuple[Kind, str, str]]:

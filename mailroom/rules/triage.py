@@ -3,30 +3,27 @@
 The rules are those of docs/behaviour.md. Nothing here reads or writes; a poll does.
 """
 
-import re
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from mailroom.rules.addresses import canonical, is_usable
 from mailroom.rules.categories import Category
 from mailroom.rules.places import Places
-from mailroom.wire.jmap import Address, Mail
+from mailroom.rules.roster import Found
+from mailroom.wire.jmap import Mail
 
 Patch = Mapping[str, bool | None]
 # A mail with a label on it: their ids.
 Label = tuple[str, str]
 
-# An address that a contact can carry: a local part and a domain, nothing that a line or a
-# program could stumble over. Spaces may stand in a quoted local part only (RFC 5321 §4.1.2).
-_USABLE = re.compile(
-    r'(?:"[^\x00-\x1f\x7f]+"|[^\s\x00-\x1f\x7f"(),:;<>@\[\\\]]+)@[^\s\x00-\x1f\x7f@]+'
-)
-_LONGEST_ADDRESS = 320
-
 
 @dataclass(frozen=True, slots=True)
 class Tap:
-    """One sender's labelled mail: triage that sender to ``category``; None takes it back."""
+    """One sender's labelled mail: triage that sender to ``category``; None takes it back.
+
+    ``sender`` is canonical: of a contact with several addresses the first that was tapped.
+    """
 
     sender: str
     category: Category | None
@@ -40,6 +37,11 @@ class Tap:
     @property
     def labels(self) -> frozenset[Label]:
         return frozenset((mail.id, self.label_id) for mail in self.mails)
+
+    @property
+    def address(self) -> str:
+        """The sender's address as the mail spells it, which is what the server's rules compare."""
+        return self.mails[0].senders[0].email.lower()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -70,21 +72,11 @@ class Verdicts:
     own: tuple[Mail, ...]
     settled: tuple[Mail, ...]
 
-    @property
-    def is_nothing(self) -> bool:
-        parts: tuple[Sequence[object], ...] = (
-            self.taps, self.conflicts, self.unusable, self.own, self.settled,
-        )  # fmt: skip
-        return not any(parts)
-
 
 def sender_of(mail: Mail) -> str | None:
-    """The address that counts: the first of From, lower-cased; None if it cannot be used."""
-    first = mail.senders[0] if mail.senders else Address("", "")
-    address = first.email.lower()
-    # What is not printable (controls, bidi overrides, half a surrogate) no card could carry.
-    is_plain = address.isprintable() and len(address) <= _LONGEST_ADDRESS
-    return address if is_plain and _USABLE.fullmatch(address) else None
+    """The address that counts: the first of From, canonical; None if it cannot be used."""
+    address = mail.senders[0].email if mail.senders else ""
+    return canonical(address) if is_usable(address.lower()) else None
 
 
 def sort_out(mails: Iterable[Mail], places: Places, own: Container[str]) -> Verdicts:
@@ -113,6 +105,32 @@ def sort_out(mails: Iterable[Mail], places: Places, own: Container[str]) -> Verd
             (label_id,) = label_ids
             taps.append(Tap(sender, places.labels[label_id], label_id, tuple(labelled)))
     return Verdicts(tuple(taps), tuple(conflicts), tuple(unusable), tuple(own_mail), tuple(settled))
+
+
+def by_contact(verdicts: Verdicts, found: Mapping[str, Found]) -> Verdicts:
+    """The same, now that it is known which contacts the senders have: all addresses of a contact
+    are one sender, so its taps are one, or a conflict."""
+    taps: dict[str, list[Tap]] = {}
+    for tap in verdicts.taps:
+        contact = found.get(tap.sender)
+        taps.setdefault(contact.reference if contact else tap.sender, []).append(tap)
+    conflicts: dict[str, Conflict] = {each.sender: each for each in verdicts.conflicts}
+    joined: list[Tap] = []
+    for together in taps.values():
+        label_ids = frozenset(tap.label_id for tap in together)
+        mails = tuple(mail for tap in together for mail in tap.mails)
+        addresses = found[together[0].sender].addresses if together[0].sender in found else ()
+        beside = next((conflicts[each] for each in addresses if each in conflicts), None)
+        if beside is not None:
+            conflicts[beside.sender] = replace(
+                beside, label_ids=beside.label_ids | label_ids, mails=(*beside.mails, *mails)
+            )
+        elif len(label_ids) > 1:
+            sender = together[0].sender
+            conflicts[sender] = Conflict(sender, label_ids, mails)
+        else:
+            joined.append(replace(together[0], mails=mails))
+    return replace(verdicts, taps=tuple(joined), conflicts=tuple(conflicts.values()))
 
 
 def marked(verdicts: Verdicts, places: Places) -> dict[str, Patch]:

@@ -16,7 +16,9 @@ def show_triage(
     """Print what the next poll would do; ``failing`` is what the running service says of it."""
     desk = sit_down(config_argument, environ)
     surveyor = Surveyor(desk.loop, desk.config, desk.talks.mail, desk.talks.contacts)
-    rows = preview(desk.run(surveyor.survey()), desk.config, failing)
+    survey = desk.run(surveyor.survey())
+    obstacles = desk.run(desk.talks.contacts.obstacles(survey.plan))
+    rows = preview(survey, desk.config, obstacles, failing)
     console = Console(highlight=False)
     if not rows:
         console.print("No mail carries a label: the next poll has nothing to do.")

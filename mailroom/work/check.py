@@ -61,6 +61,7 @@ class Check:
             await step("push", self._push())
         if await step("address book", self._address_book()):
             await step("contact groups", self._groups())
+            await step("contacts", self._patterns())
         return findings
 
     async def _session(self) -> str:
@@ -106,13 +107,22 @@ class Check:
         return f"not offered here ({head.status}): mailroom polls every {interval}"
 
     async def _address_book(self) -> str:
-        contacts = self._talks.contacts
-        await contacts.sync()
-        return f"{await contacts.url()}, {len(contacts.book)} cards"
+        return await self._talks.contacts.describe()
 
     async def _groups(self) -> str:
-        count = require_groups(self._config, self._talks.contacts.book)
+        count = require_groups(self._config, await self._talks.contacts.groups())
         return f"all {count} are there"
+
+    async def _patterns(self) -> str:
+        """Earlier versions made contacts of senders with a ``*`` in their address."""
+        ours = await self._talks.contacts.ours()
+        patterns = [f"{each.name} ({', '.join(each.patterns)})" for each in ours if each.patterns]
+        if patterns:
+            raise LastingTrouble(
+                "the server's rules take a * in a contact's address for any text, and file mail of "
+                f"others by it: delete {', '.join(patterns)}"
+            )
+        return f"{len(ours)} of triaged senders"
 
 
 def worst(findings: list[Finding]) -> MailroomError | None:

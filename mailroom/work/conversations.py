@@ -7,7 +7,9 @@ from mailroom.engine.loop import Owner
 from mailroom.engine.transfer import Http
 from mailroom.rules.config import Config
 from mailroom.rules.health import Totals
+from mailroom.work.carddav import CardDavContacts
 from mailroom.work.cards import CardConversation
+from mailroom.work.contacts import Contacts
 from mailroom.work.mail import MailConversation
 from mailroom.work.web import Web
 
@@ -18,7 +20,7 @@ class Conversations:
 
     web: Web
     mail: MailConversation
-    contacts: CardConversation
+    contacts: Contacts
 
 
 def converse(
@@ -34,12 +36,16 @@ def converse(
         username = logins.carddav.username or (await mail.session()).username
         return replace(logins.carddav, username=username)
 
+    async def account_id() -> str:
+        return (await mail.session()).account_id
+
     is_token = isinstance(logins.jmap, Bearer)
     secret = "the credential jmap-token" if is_token else _secret("jmap-password")
     web = Web(loop, http, jmap_login, secret, totals)
     mail = MailConversation(owner, web, config.jmap.url)
     dav_web = Web(loop, http, dav_login, _secret(logins.carddav_secret), totals)
-    contacts = CardConversation(loop, dav_web, config.carddav.url, config.carddav.addressbook)
+    cards = CardConversation(loop, dav_web, config.carddav.url, config.carddav.addressbook)
+    contacts = CardDavContacts(loop, config, cards, account_id)
     return Conversations(web, mail, contacts)
 
 

@@ -10,7 +10,6 @@ import random
 import secrets
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 from mailroom.engine.loop import Loop
@@ -18,8 +17,8 @@ from mailroom.errors import MailroomError
 from mailroom.rules.backoff import Jitter
 from mailroom.rules.categories import Category
 from mailroom.rules.config import Config
-from mailroom.rules.groups import with_members
 from mailroom.rules.places import Places, find_places
+from mailroom.rules.roster import Change, Plan
 from mailroom.rules.triage import sender_of
 from mailroom.wire.jmap import Call, MethodError, read_mails
 from mailroom.work.check import Finding
@@ -188,15 +187,13 @@ class Live:
         return Finding("mail", f"in {names}, label off")
 
     async def _enrolment(self, category: Category) -> Finding:
-        await self._contacts.sync()
-        book = self._contacts.book
-        contact = book.contact(self.sender, ())
+        await self._contacts.refresh()
+        contact = (await self._contacts.find([self.sender])).get(self.sender)
         if contact is None:
             raise LiveFailed("there is no contact")
         names = [each.contact_group for each in self._config.triage.chain(category)]
         for name in names:
-            group = book.group(name)
-            if group is None or contact.entry.uid not in group.entry.members:
+            if name not in contact.groups:
                 raise LiveFailed(f"the contact is not in the group {name}")
         return Finding("contact", f"made, in the group {' and '.join(names)}")
 
@@ -243,18 +240,16 @@ class Live:
 
     async def _remove_contact(self) -> None:
         """Out of its groups, then itself: nothing is left that names it."""
-        book = self._contacts.book
         for _ in range(_TRIES):
-            await self._contacts.sync()
-            contact = book.contact(self.sender, ())
+            await self._contacts.refresh()
+            contact = (await self._contacts.find([self.sender])).get(self.sender)
             if contact is None:
                 return
-            uid = contact.entry.uid
-            for group in [each for each in book.groups() if uid in each.entry.members]:
-                stored = await self._contacts.read(group.href)
-                await self._contacts.edit(stored, partial(with_members, add=(), remove=[uid]))
-            await self._contacts.delete(await self._contacts.read(contact.href))
-        raise LiveFailed(f"the contact was changed by somebody else {_TRIES} times")
+            change = Change(self.sender, contact, managed=contact.groups, is_released=True)
+            failed = await self._contacts.apply(Plan((change,)))
+            for error in failed.values():
+                raise error
+        raise LiveFailed(f"the contact is still there after {_TRIES} tries")
 
 
 def _category(config: Config) -> Category:

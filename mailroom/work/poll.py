@@ -1,27 +1,29 @@
 """One poll: look for labelled mail, and bring every sender found to where the label says.
 
-In dependent round trips: (1) states and labelled mail; (2) the senders' mail, the index and the
-cards, at once; (3) contacts; (4) groups and the senders' other mail, at once; (5) the labelled
-mail itself, label off, then states and labels once more. Nothing labelled: (1) is all.
+In dependent round trips: (1) states and labelled mail; (2) the senders' mail and their contacts, at
+once; (3) contacts; (4) groups and the senders' other mail, at once; (5) the labelled mail itself,
+label off, then states and labels once more. Nothing labelled: (1) is all.
 
-A triage is a convergence: whatever has been done already is found done, so any point is a safe
-point to be killed at. The label comes off last, and only from senders of whom all has succeeded.
+A triage is a convergence: whatever an interrupted one has done need not be done again, so any point
+is a safe point to be killed at. The label comes off last, and only from senders of whom all has
+succeeded.
 """
 
+from collections import Counter
 from collections.abc import Container, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mailroom.engine.journal import Log
 from mailroom.engine.loop import Loop, both, give_way
-from mailroom.errors import SenderFailed, TransientError
+from mailroom.errors import MailroomError, SenderFailed, TransientError
 from mailroom.rules.config import Config
+from mailroom.rules.job import Job
 from mailroom.rules.places import Places
 from mailroom.rules.triage import Conflict, Label, Patch, Verdicts, marked
 from mailroom.wire.jmap import Mail, MethodError
-from mailroom.work.cards import CardConversation
-from mailroom.work.enrol import Job
+from mailroom.work.contacts import Contacts, Failures
 from mailroom.work.mail import MailConversation, Reading, in_any
-from mailroom.work.survey import Survey, Surveyor
+from mailroom.work.survey import Survey, Surveyor, with_mail
 
 _LOUD_ATTEMPTS = 3
 
@@ -68,21 +70,35 @@ class Outcome:
         return not (self.triaged or self.filed or self.conflicts or self.failed)
 
 
+@dataclass(slots=True)
+class _Progress:
+    """What has come of a poll's jobs so far, by sender."""
+
+    errors: dict[str, MailroomError] = field(default_factory=dict)
+    filed: Counter[str] = field(default_factory=Counter)
+
+    def going(self, jobs: Iterable[Job]) -> list[Job]:
+        """The jobs in which nothing has failed."""
+        return [job for job in jobs if job.sender not in self.errors]
+
+    def note_refusals(self, refused: Mapping[str, MethodError], owners: Mapping[str, str]) -> None:
+        for mail_id, error in refused.items():
+            if mail_id in owners:
+                message = f"mail {mail_id} could not be filed: {error}"
+                self.errors[owners[mail_id]] = SenderFailed(message)
+
+
 class Poller:
     """Polls of one account."""
 
     def __init__(
-        self,
-        loop: Loop,
-        config: Config,
-        mail: MailConversation,
-        contacts: CardConversation,
-        log: Log,
+        self, loop: Loop, config: Config, mail: MailConversation, contacts: Contacts, log: Log
     ) -> None:
         self.surveyor = Surveyor(loop, config, mail, contacts)
         self._loop = loop
         self._may_warn = config.mailroom.warnings_enabled
         self._mail = mail
+        self._contacts = contacts
         self._log = log
 
     async def poll(self) -> Outcome:
@@ -96,15 +112,21 @@ class Poller:
         marks = _without_swept(marked(verdicts, places), survey.jobs)
         if not (survey.jobs or survey.newcomers or marks):
             return Outcome(survey.reading.sent_at, _known(survey.reading), contested=contested)
-        await self._triage(survey)
-        done = [job for job in survey.jobs if job.error is None]
-        patches = {**survey.newcomers, **self._tap_patches(done, places), **marks}
+        progress = _Progress()
+        further = await self._triage(survey, progress) if survey.jobs else {}
+        done = progress.going(survey.jobs)
+        filing = self._filing([further.get(job.sender, job) for job in done], survey, progress)
+        patches = {
+            **marks,
+            **survey.newcomers,
+            **{key: patch for key, (patch, _) in filing.items()},
+        }
         refused, closing = await self._mail.close(patches, in_any(places.queried))
-        _note_refusals(refused, {mail.id: job for job in done for mail in job.tap.mails})
-        _note_labels_left(closing.found[0] or (), done)
+        progress.note_refusals(refused, {key: sender for key, (_, sender) in filing.items()})
+        _note_labels_left(closing.found[0] or (), done, progress)
         self._report_marks(done, verdicts, marks, places)
-        trouble = self._heed_failures(survey.jobs)
-        triaged = tuple(self._report(job) for job in survey.jobs if job.error is None)
+        trouble = self._settle_failures(survey.jobs, progress)
+        triaged = tuple(self._report(job, progress) for job in progress.going(survey.jobs))
         return Outcome(
             read_at=closing.sent_at,
             known=_known(survey.reading, closing),
@@ -118,38 +140,50 @@ class Poller:
             trouble=trouble,
         )
 
-    async def _triage(self, survey: Survey) -> None:
-        """Everything but the labelled mail; what fails is noted in the jobs."""
-        enrolment, places = survey.enrolment, survey.places
-        triages = [job for job in survey.jobs if job.category is not None]
-        await enrolment.write_contacts(triages)
-        await both(self._loop, enrolment.write_groups(survey.jobs), self._sweep(triages, places))
-        taken_back = [job for job in survey.jobs if job.category is None]
-        if taken_back:
-            await enrolment.release_contacts(taken_back)
-            await self._sweep(taken_back, places)
+    async def _triage(self, survey: Survey, progress: _Progress) -> dict[str, Job]:
+        """Everything but the labelled mail. Returns the jobs again, by sender, of which more mail
+        was found meanwhile: under addresses that were unknown before the contact was read."""
+        further: dict[str, Job] = {}
 
-    async def _sweep(self, jobs: Iterable[Job], places: Places) -> None:
+        async def look_further() -> None:
+            if survey.unsearched:
+                mails = await self.surveyor.find_mail(survey.unsearched, survey.places)
+                further.update({job.sender: with_mail(job, mails) for job in survey.jobs})
+
+        async def file_others(failed: Failures) -> None:
+            progress.errors |= failed
+            await both(self._loop, self._sweep(survey, progress), look_further())
+
+        progress.errors |= await self._contacts.apply(survey.plan, file_others)
+        return further
+
+    async def _sweep(self, survey: Survey, progress: _Progress) -> None:
         """File the senders' other mail."""
         patches: dict[str, Patch] = {}
-        owners: dict[str, Job] = {}
-        for job in jobs:
-            for mail in job.waiting if job.error is None else ():
+        owners: dict[str, str] = {}
+        for job in progress.going(survey.jobs):
+            for mail in job.waiting:
                 await give_way(self._loop)
-                if patch := job.patch(mail, places, may_warn=self._may_warn):
-                    patches[mail.id], owners[mail.id] = patch, job
-                    job.filed += 1
+                if patch := job.patch(mail, survey.places, may_warn=self._may_warn):
+                    patches[mail.id], owners[mail.id] = patch, job.sender
+                    progress.filed[job.sender] += 1
         if patches:
-            _note_refusals(await self._mail.update(patches), owners)
+            progress.note_refusals(await self._mail.update(patches), owners)
 
-    def _tap_patches(self, done: Iterable[Job], places: Places) -> dict[str, Patch]:
-        """File the labelled mail itself, label off."""
-        patches: dict[str, Patch] = {}
-        for job in done:
-            for mail in job.tap.mails:
-                patches[mail.id] = job.patch(mail, places, may_warn=self._may_warn)
-            job.filed += len(job.tap.mails)
-        return patches
+    def _filing(
+        self, jobs: Iterable[Job], survey: Survey, progress: _Progress
+    ) -> dict[str, tuple[Patch, str]]:
+        """What files the labelled mail itself, label off, and mail that was found late; each with
+        the sender whose it is."""
+        swept = {mail.id for job in survey.jobs for mail in job.waiting}
+        filing: dict[str, tuple[Patch, str]] = {}
+        for job in jobs:
+            late = [mail for mail in job.waiting if mail.id not in swept]
+            for mail in (*job.tap.mails, *late):
+                if patch := job.patch(mail, survey.places, may_warn=self._may_warn):
+                    filing[mail.id] = patch, job.sender
+                    progress.filed[job.sender] += 1
+        return filing
 
     def _report_marks(
         self, done: Iterable[Job], verdicts: Verdicts, marks: Mapping[str, Patch], places: Places
@@ -157,7 +191,7 @@ class Poller:
         """Tell what the user has to look at; of a conflict only when its mail gets the label."""
         for job in done:
             if job.has_other_name:
-                names = {"name": job.tap.names[0], "contact_name": job.contact_name}
+                names = {"name": job.tap.names[0], "contact_name": _name_of(job)}
                 self._log.warning("name_mismatch", sender=job.tap.sender, **names)
         for mail in verdicts.unusable:
             self._log.warning("sender_unusable", mail=mail.id)
@@ -168,19 +202,19 @@ class Poller:
                     "conflict_detected", sender=conflict.sender, categories=categories
                 )
 
-    def _heed_failures(self, jobs: Iterable[Job]) -> TransientError | None:
+    def _settle_failures(self, jobs: Iterable[Job], progress: _Progress) -> TransientError | None:
         """Note and report the senders that failed. Trouble that passes is returned instead, so
         that the poll is tried again at once, unless it clings to this one sender."""
         failures = self.surveyor.failures
         passing: TransientError | None = None
         for job in jobs:
-            sender = job.tap.sender
-            if job.error is None:
+            sender, error = job.sender, progress.errors.get(job.sender)
+            if error is None:
                 failures.succeeded(sender)
-            elif isinstance(job.error, TransientError) and failures.is_passing(sender):
-                passing = job.error
+            elif isinstance(error, TransientError) and failures.is_passing(sender):
+                passing = error
             else:
-                reason = str(job.error)
+                reason = str(error)
                 failure = failures.failed(sender, job.tap.labels, reason, self._loop.now())
                 is_loud = failure.attempts >= _LOUD_ATTEMPTS
                 report = self._log.error if is_loud else self._log.warning
@@ -205,18 +239,19 @@ class Poller:
         parts = (*taps, *conflicts, verdicts.unusable, verdicts.own)
         return _labels([mail for mails in parts for mail in mails], survey.places)
 
-    def _report(self, job: Job) -> Triaged:
-        sender, category = job.tap.sender, job.category
-        self.surveyor.remember(job.tap)
-        name = category.name if category else None
+    def _report(self, job: Job, progress: _Progress) -> Triaged:
+        self.surveyor.remember(job)
+        name = job.category.name if job.category else None
         # The same category again, or a poll that was broken off: that is no change of mind.
-        previous = None if job.previous == name else job.previous
+        is_change = job.previous is not None and job.previous != job.category
+        previous = job.previous.name if job.previous and is_change else None
+        filed = progress.filed[job.sender]
         event = "sender_retriaged" if previous else "sender_triaged"
         self._log.info(
-            event if category else "sender_unscreened",
-            sender=sender, category=name, previous=previous, filed=job.filed,
+            event if job.category else "sender_unscreened",
+            sender=job.sender, category=name, previous=previous, filed=filed,
         )  # fmt: skip
-        return Triaged(sender, name, previous, job.filed)
+        return Triaged(job.sender, name, previous, filed)
 
 
 def _known(*readings: Reading) -> dict[str, frozenset[str]]:
@@ -251,16 +286,16 @@ def _categories(conflict: Conflict, places: Places) -> tuple[str, ...]:
     return tuple(sorted(category.name if category else "Screener" for category in labelled))
 
 
-def _note_labels_left(seen: Iterable[Mail], done: Iterable[Job]) -> None:
+def _note_labels_left(seen: Iterable[Mail], done: Iterable[Job], progress: _Progress) -> None:
     """A label that the server says it took off and shows all the same: that sender waits for
     its next try, or the polls would chase each other."""
     boxes = {mail.id: mail.mailbox_ids for mail in seen}
     for job in done:
         if any(label_id in boxes.get(mail_id, ()) for mail_id, label_id in job.tap.labels):
-            job.error = SenderFailed("the server says that the label is off, and still shows it")
+            progress.errors[job.sender] = SenderFailed(
+                "the server says that the label is off, and still shows it"
+            )
 
 
-def _note_refusals(refused: Mapping[str, MethodError], owners: Mapping[str, Job]) -> None:
-    for mail_id, error in refused.items():
-        if mail_id in owners:
-            owners[mail_id].error = SenderFailed(f"mail {mail_id} could not be filed: {error}")
+def _name_of(job: Job) -> str:
+    return job.contact.name if job.contact else ""

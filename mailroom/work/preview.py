@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mailroom.rules.config import Config
-from mailroom.rules.note import Provenance
+from mailroom.rules.job import Job
 from mailroom.rules.places import Places
 from mailroom.rules.triage import Patch, Tap, marked
 from mailroom.wire.jmap import Mail
-from mailroom.work.enrol import Job
+from mailroom.work.contacts import Failures
 from mailroom.work.survey import Survey
 
 
@@ -26,18 +26,24 @@ class Row:
     reason: str
 
 
-def preview(survey: Survey, config: Config, failing: Mapping[str, str]) -> list[Row]:
+def preview(
+    survey: Survey, config: Config, obstacles: Failures, failing: Mapping[str, str]
+) -> list[Row]:
     """A row per mail that carries a label or an error label.
 
-    ``failing`` are the senders that the running service holds back, each with why.
+    ``obstacles`` stand in the way of the survey's plan; ``failing`` are the senders that the
+    running service holds back, each with why.
     """
-    return list(_Preview(survey, config, failing).rows())
+    return list(_Preview(survey, config, obstacles, failing).rows())
 
 
 class _Preview:
-    def __init__(self, survey: Survey, config: Config, failing: Mapping[str, str]) -> None:
+    def __init__(
+        self, survey: Survey, config: Config, obstacles: Failures, failing: Mapping[str, str]
+    ) -> None:
         self._survey = survey
         self._config = config
+        self._obstacles = obstacles
         self._failing = failing
         self._names = _label_names(config, survey.places)
         self._marks = marked(survey.verdicts, survey.places)
@@ -70,9 +76,9 @@ class _Preview:
 
     def _plan(self, tap: Tap, job: Job | None) -> tuple[str, str]:
         if job is None:
-            return "wait for the next poll", "another address of the same contact comes first"
-        if job.error is not None:
-            return "nothing; the label stays", str(job.error)
+            return "wait for its next try", "it failed a moment ago"
+        if tap.sender in self._obstacles:
+            return "nothing; the label stays", str(self._obstacles[tap.sender])
         places, marks = self._survey.places, self._config.mailroom
         mails = (*tap.mails, *job.waiting)
         found = (job.patch(mail, places, may_warn=marks.warnings_enabled) for mail in mails)
@@ -85,20 +91,21 @@ class _Preview:
         return "; ".join(parts), reason
 
     def _contact_steps(self, job: Job) -> Iterator[str]:
-        joins, leaves = self._survey.enrolment.group_changes(job)
-        if job.category is not None:
-            if job.href is None:
-                yield "create the contact"
-            elif job.provenance is Provenance.NONE:
-                yield f"adopt the contact {job.contact_name}"
-            elif job.previous != job.category.name:
-                yield f"note it in the contact {job.contact_name}"
-        if joins:
-            yield f"into the group {_listed(joins)}"
-        if leaves:
-            yield f"out of the group {_listed(leaves)}"
-        if job.category is None and job.href is not None:
-            yield "delete the contact if nobody edited it, else take the note out"
+        change, name = job.change, job.contact.name if job.contact else ""
+        if change.creates:
+            yield "create the contact"
+        elif change.notes:
+            yield f"note it in the contact {name}"
+        if change.joins:
+            yield f"into the group {_listed(sorted(change.joins))}"
+        if change.leaves:
+            yield f"out of the group {_listed(sorted(change.leaves))}"
+        if change.releases:
+            yield (
+                f"take Mailroom's note out of the contact {name}"
+                if change.contact and change.contact.is_edited
+                else "delete the contact"
+            )
 
     def _mail_step(self, tap: Tap, patches: Sequence[Patch]) -> str:
         mails = "1 mail" if len(patches) == 1 else f"{len(patches)} mails"
@@ -113,8 +120,10 @@ class _Preview:
         label = self._names[tap.label_id]
         if tap.category is None:
             return f"{label} takes the sender back"
-        was = f", was {job.previous}" if job.previous and job.previous != tap.category.name else ""
-        other = f"; the contact is called {job.contact_name}" if job.has_other_name else ""
+        previous = job.previous if job.previous != tap.category else None
+        was = f", was {previous.name}" if previous else ""
+        is_other = job.has_other_name and job.contact
+        other = f"; the contact is called {job.contact.name}" if is_other and job.contact else ""
         return f"{label} asks for {tap.category.name}{was}{other}"
 
     def _rows(self, mails: Iterable[Mail], action: str, reason: str) -> Iterator[Row]:

@@ -6,36 +6,27 @@ is never deleted; contacts only as they were read (If-Match).
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from mailroom.engine.loop import Loop, both, together
 from mailroom.errors import SenderFailed, TransientError
-from mailroom.rules.addressbook import Indexed
 from mailroom.rules.config import Config
-from mailroom.rules.contact import without_section
-from mailroom.rules.groups import member_uids, with_members
-from mailroom.rules.note import Provenance
 from mailroom.rules.reset import (
-    ContactStep,
-    DeleteContact,
-    EmptyGroup,
+    LeaveGroup,
     Phase,
     RefileMails,
     Step,
     find_ground,
-    plan_contact,
+    plan_contacts,
     plan_mails,
 )
+from mailroom.rules.roster import Plan
 from mailroom.wire.jmap import MethodError
-from mailroom.wire.vcard import Card, UnsafeCard
-from mailroom.work.cards import Stored, usable
 from mailroom.work.conversations import Conversations
 from mailroom.work.mail import in_any
 
-_TRIES = 5
 _PARALLEL = 8
 # What one step can meet without stopping the others.
-_SINGLE = (MethodError, SenderFailed, UnsafeCard, TransientError)
+_SINGLE = (MethodError, SenderFailed, TransientError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +45,17 @@ class Reset:
         self._config = config
         self._mail = talks.mail
         self._contacts = talks.contacts
-        self._cards: dict[str, Stored | UnsafeCard] = {}
-        self._listed: frozenset[str] = frozenset()
 
     async def plan(self) -> tuple[Step, ...]:
         """The steps, in their order. Nothing is written."""
-        mails, contacts = await both(self._loop, self._plan_mails(), self._plan_contacts())
-        return (*mails, *contacts)
+        mails, ours = await both(self._loop, self._plan_mails(), self._contacts.ours())
+        return (*mails, *plan_contacts(ours, self._config))
 
     async def apply(
         self, steps: Sequence[Step], report: Callable[[Step], None]
     ) -> tuple[Fault, ...]:
-        """Carry the steps out; each is reported when it is over. Returns what failed.
-
-        The provenance group stays as long as a contact does that should have been worked on.
-        """
+        """Carry the steps out; each is reported when it is over. Returns what failed: then the
+        phases after it wait for another run."""
         faults: list[Fault] = []
 
         async def one(step: Step) -> None:
@@ -80,9 +67,9 @@ class Reset:
 
         for phase in Phase:
             due = [step for step in steps if step.phase is phase]
-            if phase is Phase.PROVENANCE and any(_is_about_contact(each.step) for each in faults):
-                faults += [Fault(step, "waits for the contacts: run it again") for step in due]
-                break
+            if faults:  # what comes later forgets whose the rest was
+                faults += [Fault(step, "waits for the steps before: run it again") for step in due]
+                continue
             # Portions of mail are parallel within themselves already.
             limit = 1 if phase is Phase.MAIL else _PARALLEL
             await together(self._loop, [one(step) for step in due], limit)
@@ -97,77 +84,17 @@ class Reset:
             raise found
         return list(plan_mails(found, ground))
 
-    async def _plan_contacts(self) -> list[Step]:
-        await self._contacts.sync()
-        book = self._contacts.book
-        marks, triage = self._config.mailroom, self._config.triage
-        made = book.group(marks.provenance_group)
-        self._listed = made.entry.members if made else frozenset()
-        groups = [group for name in triage.groups if (group := book.group(name))]
-        hrefs = [each.href for each in book if self._is_ours(each)]
-        self._cards = await self._contacts.fetch(
-            [*hrefs, *(group.href for group in (*groups, made) if group)]
-        )
-        steps: list[Step] = [_emptying(group) for group in groups if group.entry.members]
-        steps += filter(None, map(self._plan_contact, hrefs))
-        if made and made.entry.members:
-            steps.append(_emptying(made, Phase.PROVENANCE))
-        return steps
-
-    def _is_ours(self, card: Indexed) -> bool:
-        entry = card.entry
-        is_marked = entry.provenance is not Provenance.NONE or entry.category is not None
-        return not entry.is_group and (is_marked or entry.uid in self._listed)
-
-    def _plan_contact(self, href: str) -> ContactStep | None:
-        stored = self._cards.get(href)
-        if isinstance(stored, Stored):
-            return plan_contact(href, stored.card, is_listed=self._is_listed(href))
-        return None  # gone, or one that no triage could have written to
-
-    def _is_listed(self, href: str) -> bool:
-        indexed = self._contacts.book.get(href)
-        return indexed is not None and indexed.entry.uid in self._listed
-
     async def _carry_out(self, step: Step) -> None:
         if isinstance(step, RefileMails):
             await self._refile(step)
-        elif isinstance(step, EmptyGroup):
-            stored = usable(self._cards.get(step.href), step.href)
-            await self._contacts.edit(stored, _without_members)
         else:
-            await self._undo_contact(step)
+            plan = step.plan if isinstance(step, LeaveGroup) else Plan((step.change,))
+            failed = await self._contacts.apply(plan)
+            for error in failed.values():
+                raise error
 
     async def _refile(self, step: RefileMails) -> None:
         refused = await self._mail.update(step.patches)
         if refused:
             mail_id, error = next(iter(refused.items()))
             raise SenderFailed(f"{len(refused)} were refused, mail {mail_id} because: {error}")
-
-    async def _undo_contact(self, step: ContactStep) -> None:
-        """Delete or clean, whichever is right for the card as it stands then."""
-        decide = partial(plan_contact, step.href, is_listed=self._is_listed(step.href))
-        stored = self._cards.get(step.href)
-        for _ in range(_TRIES):
-            if stored is None:
-                return
-            fresh = usable(stored, step.href)
-            if not isinstance(decide(fresh.card), DeleteContact):
-                await self._contacts.edit(fresh, without_section)
-                return
-            if await self._contacts.delete(fresh):
-                return
-            stored = (await self._contacts.fetch([step.href])).get(step.href)
-        raise SenderFailed(f"the card was changed by somebody else {_TRIES} times")
-
-
-def _is_about_contact(step: Step) -> bool:
-    return step.phase is Phase.CONTACTS
-
-
-def _emptying(group: Indexed, phase: Phase = Phase.GROUPS) -> EmptyGroup:
-    return EmptyGroup(group.href, group.entry.fn, len(group.entry.members), phase)
-
-
-def _without_members(group: Card) -> Card:
-    return with_members(group, add=(), remove=member_uids(group))

@@ -10,10 +10,11 @@ from datetime import UTC, datetime
 
 from mailroom.engine.loop import Loop, both, together
 from mailroom.errors import LastingTrouble, MailroomError
-from mailroom.rules.categories import Category
 from mailroom.rules.config import Config
 from mailroom.rules.evidence import weigh
-from mailroom.rules.places import Places, find_places
+from mailroom.rules.names import normal_name
+from mailroom.rules.places import Places, find_places, require_groups
+from mailroom.rules.roster import category_of
 from mailroom.rules.sieve import (
     GROUP_CONDITIONS,
     SCRIPT_NAME,
@@ -23,6 +24,7 @@ from mailroom.rules.sieve import (
     decide,
     script,
 )
+from mailroom.rules.triage import sender_of
 from mailroom.wire import jmap, sieve
 from mailroom.wire.jmap import Answers, Call, MethodError
 from mailroom.work.check import Finding
@@ -97,15 +99,13 @@ class Routing:
         return Finding(_WHAT, fault, LastingTrouble(fault))
 
     async def _survey(self) -> tuple[Places, dict[str, str]]:
-        reading, _ = await both(self._loop, self._mail.open(()), self._contacts.sync())
+        """Where everything is; and the groups' UIDs by name."""
+        reading, _ = await both(self._loop, self._mail.open(()), self._contacts.refresh())
         places = find_places(self._config, reading.mailboxes)
-        found = {name: self._contacts.book.group(name) for name in self._config.triage.groups}
-        missing = [name for name, group in found.items() if group is None]
-        if missing:
-            raise LastingTrouble(
-                f"contact groups missing, run mailroom setup: {', '.join(missing)}"
-            )
-        return places, {name: group.entry.uid for name, group in found.items() if group}
+        groups = await self._contacts.groups()
+        require_groups(self._config, groups)
+        uids = {normal_name(group.name): group.uid for group in reversed(groups)}
+        return places, {name: uids[name] for name in self._config.triage.groups}
 
     async def _scripts(self) -> list[Owned]:
         """All scripts with their texts. A server may advertise what it does not have (seen: Cyrus
@@ -175,28 +175,16 @@ class Routing:
         [found] = await self._mail.search([query])
         if isinstance(found, MethodError):
             return Finding(_WHAT, str(found), found)
-        evidence = weigh(found, self._category_of, self._config, places)
+        senders = {sender for mail in found if (sender := sender_of(mail))}
+        contacts = await self._contacts.find(senders)
+        categories = {
+            sender: category_of(contact.groups, self._config)
+            for sender, contact in contacts.items()
+        }
+        evidence = weigh(found, categories.get, self._config, places)
         if faults := evidence.faults():
             return Finding(_WHAT, "\n  ".join(faults), LastingTrouble("\n  ".join(faults)))
         seen = ", ".join(f"{count} in {name}" for name, count in sorted(evidence.routed.items()))
         if not seen:
             return Finding(_WHAT, "no mail of a triaged sender yet to tell by")
         return Finding(_WHAT, f"the last 30 days' mail of triaged senders is in place ({seen})")
-
-    def _category_of(self, sender: str) -> Category | None:
-        """The category whose whole chain of groups the sender's contact is in."""
-        book, triage = self._contacts.book, self._config.triage
-        groups = {name: group for name in triage.groups if (group := book.group(name))}
-        contact = book.contact(sender, groups.values())
-        if contact is None:
-            return None
-        joined = {
-            name for name, group in groups.items() if contact.entry.uid in group.entry.members
-        }
-        chains = [(triage.chain(each), each) for each in triage.categories]
-        fitting = [
-            (len(chain), category)
-            for chain, category in chains
-            if {each.contact_group for each in chain} <= joined
-        ]
-        return max(fitting, key=lambda pair: pair[0])[1] if fitting else None

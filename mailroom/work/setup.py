@@ -9,9 +9,8 @@ from collections.abc import Callable, Sequence
 from mailroom.engine.loop import Loop, both
 from mailroom.errors import MailroomError, ProtocolError, SenderFailed, TransientError
 from mailroom.rules.config import Config
-from mailroom.rules.groups import new_group
 from mailroom.rules.places import resolve
-from mailroom.rules.setup import Item, Kind, Status, group_uid, plan_groups, plan_mailboxes
+from mailroom.rules.setup import Item, Kind, Status, plan_groups, plan_mailboxes
 from mailroom.wire.jmap import Mailbox, MethodError
 from mailroom.work.conversations import Conversations
 
@@ -19,7 +18,6 @@ Report = Callable[[Item], None]
 
 # What one creation can meet without stopping the others.
 _SINGLE = (MethodError, SenderFailed, TransientError, ProtocolError)
-_MOST_UIDS = 20
 
 
 class Setup:
@@ -34,9 +32,9 @@ class Setup:
 
     async def plan(self) -> tuple[Item, ...]:
         """Everything that the configuration names, and how it is. Nothing is written."""
-        await both(self._loop, self._look(), self._contacts.sync())
+        await both(self._loop, self._look(), self._contacts.refresh())
         mailboxes = plan_mailboxes(self._config, self._mailboxes)
-        return (*mailboxes, *plan_groups(self._config, self._contacts.book.groups()))
+        return (*mailboxes, *plan_groups(self._config, await self._contacts.groups()))
 
     async def apply(self, report: Report) -> tuple[Item, ...]:
         """Create what is missing; each item is reported when it is settled, and returned."""
@@ -99,15 +97,7 @@ class Setup:
 
     async def _create_group(self, item: Item) -> Item:
         try:
-            account_id = (await self._mail.session()).account_id
-            for counter in range(_MOST_UIDS):
-                uid = group_uid(account_id, item.name, counter)
-                href = await self._contacts.href_of(uid)
-                if await self._contacts.create(href, new_group(uid, item.name)):
-                    return item.turned(Status.CREATED)
-                await self._contacts.sync()
-                if self._contacts.book.group(item.name):
-                    return item.turned(Status.EXISTS)
+            is_new = await self._contacts.create_group(item.name)
         except _SINGLE as error:
             return item.turned(Status.FAILED, str(error))
-        return item.turned(Status.FAILED, f"{_MOST_UIDS} other cards stand where it would")
+        return item.turned(Status.CREATED if is_new else Status.EXISTS)

@@ -1,24 +1,26 @@
 """What a poll reads, and what it makes of it; nothing is written here.
 
-In dependent round trips: (1) states and labelled mail; (2) the senders' mail, the index of the
-address book and the cards that will change, at once. Nothing labelled: (1) is all.
+In dependent round trips: (1) states and labelled mail; (2) the senders' mail and their contacts,
+at once. Nothing labelled: (1) is all.
 """
 
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from mailroom.engine.loop import Loop, Promise, both, give_way
 from mailroom.errors import LastingTrouble, ProtocolError
+from mailroom.rules.addresses import spellings
 from mailroom.rules.config import Config
 from mailroom.rules.failures import Failures
+from mailroom.rules.job import Job, job_for
 from mailroom.rules.own import OwnAddresses
-from mailroom.rules.places import Places, find_places
-from mailroom.rules.triage import Patch, Tap, Verdicts, filed, sender_of, sort_out
+from mailroom.rules.places import Places, find_places, require_groups
+from mailroom.rules.roster import Found, Plan
+from mailroom.rules.triage import Patch, Tap, Verdicts, by_contact, filed, sender_of, sort_out
 from mailroom.wire.jmap import Mail, Mailbox, MethodError
-from mailroom.work.cards import CardConversation
-from mailroom.work.enrol import Enrolment, Job
+from mailroom.work.contacts import Contacts
 from mailroom.work.mail import Filter, MailConversation, Reading, all_of, any_of, in_any
 
 T = TypeVar("T")
@@ -27,7 +29,7 @@ T = TypeVar("T")
 _UNINDEXED_SECONDS = 3600.0
 # Mail that came while its sender was triaged waits in Screener: it is looked for this long.
 _NEWCOMER_SECONDS = 120.0
-_SENDERS_PER_QUERY = 50
+_ADDRESSES_PER_QUERY = 50
 _LOOKS = 3
 
 
@@ -35,8 +37,8 @@ _LOOKS = 3
 class Survey:
     """One look at the account: the senders to work on, and the mail that came late.
 
-    Of the verdicts' taps, those that are held back after a failure, and those whose contact is
-    another job's, have no job.
+    Of the verdicts' taps, those that are held back after a failure have no job. ``unsearched`` are
+    addresses of the jobs' contacts whose mail has not been looked for yet.
     """
 
     reading: Reading
@@ -44,14 +46,19 @@ class Survey:
     verdicts: Verdicts
     jobs: tuple[Job, ...]
     newcomers: Mapping[str, Patch]
-    enrolment: Enrolment
+    unsearched: frozenset[str] = frozenset()
+
+    @property
+    def plan(self) -> Plan:
+        """What has to become of the contacts."""
+        return Plan(tuple(job.change for job in self.jobs))
 
 
 class Surveyor:
     """Looks at one account; remembers what one poll leaves to the next."""
 
     def __init__(
-        self, loop: Loop, config: Config, mail: MailConversation, contacts: CardConversation
+        self, loop: Loop, config: Config, mail: MailConversation, contacts: Contacts
     ) -> None:
         self.failures = Failures()
         self._loop = loop
@@ -67,21 +74,56 @@ class Surveyor:
         """Read all that a poll needs. Raises LastingTrouble where something is missing."""
         reading, places = await self._begin()
         verdicts = sort_out(reading.found[0] or (), places, await self._own_addresses())
-        jobs = self._due_jobs(verdicts)
-        enrolment = await self._enrolment()
-        if jobs:
-            found, _ = await both(self._loop, self._find_mail(jobs, places), enrolment.read(jobs))
-            jobs = _one_per_contact(jobs)
-            for job in jobs:
-                job.waiting = _others(found.get(job.tap.sender, ()), job.tap)
-        newcomers = self._newcomers(reading, verdicts, places)
-        return Survey(reading, places, verdicts, tuple(jobs), newcomers, enrolment)
+        self.failures.keep_only({tap.sender for tap in verdicts.taps})
+        jobs: list[Job] = []
+        searched: frozenset[str] = frozenset()
+        if any(self._is_due(tap) for tap in verdicts.taps):
+            searched = frozenset(
+                address
+                for tap in verdicts.taps
+                for address in (tap.sender, *self._contacts.addresses_of(tap.sender))
+            )
+            mails, found = await both(
+                self._loop, self.find_mail(searched, places), self._find_contacts(verdicts.taps)
+            )
+            verdicts = by_contact(verdicts, found)
+            due = [tap for tap in verdicts.taps if self._is_due(tap)]
+            jobs = [with_mail(job, mails) for job in self._jobs(due, found)]
+        return Survey(
+            reading,
+            places,
+            verdicts,
+            tuple(jobs),
+            self._newcomers(reading, verdicts, places),
+            frozenset().union(*(job.addresses for job in jobs)) - searched,
+        )
 
-    def remember(self, tap: Tap) -> None:
-        """The tap has been carried out: mail that came meanwhile is still to be filed."""
-        self._recent.pop(tap.sender, None)
-        if tap.category is not None:
-            self._recent[tap.sender] = (tap, self._loop.now() + _NEWCOMER_SECONDS)
+    def remember(self, job: Job) -> None:
+        """The job is done: mail of the sender that came meanwhile is still to be filed."""
+        for address in job.addresses:
+            self._recent.pop(address, None)
+            if job.category is not None:
+                self._recent[address] = (job.tap, self._loop.now() + _NEWCOMER_SECONDS)
+
+    async def find_mail(self, addresses: Collection[str], places: Places) -> dict[str, list[Mail]]:
+        """The mail of these addresses in Screener, the destinations and under a warning."""
+        searched = in_any(sorted(places.searched))
+        wanted = [spelling for each in sorted(addresses) for spelling in spellings(each)]
+        by_sender = [
+            all_of(any_of({"from": spelling} for spelling in batch), searched)
+            for start in range(0, len(wanted), _ADDRESSES_PER_QUERY)
+            if (batch := wanted[start : start + _ADDRESSES_PER_QUERY])
+        ]
+        found = await self._mail.search([*by_sender, all_of(searched, self._last_hour())])
+        if any(isinstance(each, MethodError) for each in found):
+            found = await self._mail.search([searched])  # the search fails: look at every mail
+        mails = {mail.id: mail for each in found for mail in _found(each)}
+        by_address: dict[str, list[Mail]] = {}
+        for mail in mails.values():
+            await give_way(self._loop)
+            if (sender := sender_of(mail)) and places.searched & mail.mailbox_ids:
+                by_address.setdefault(sender, []).append(mail)
+        return by_address
 
     async def _begin(self) -> tuple[Reading, Places]:
         if self._has_groups:
@@ -96,7 +138,8 @@ class Surveyor:
 
     async def _check_groups(self) -> None:
         """What is looked at once: the groups, and which addresses are the user's own."""
-        await (await self._enrolment()).refresh()
+        await self._contacts.refresh()
+        require_groups(self._config, await self._contacts.groups())
         self._identities = await self._mail.identities()
         self._has_groups = True
 
@@ -134,14 +177,23 @@ class Surveyor:
         username = (await self._mail.session()).username
         return OwnAddresses((*self._identities, *self._config.triage.own_addresses, username))
 
-    def _due_jobs(self, verdicts: Verdicts) -> list[Job]:
-        self.failures.keep_only({tap.sender for tap in verdicts.taps})
-        now = self._loop.now()
-        return [
-            Job(tap)
-            for tap in verdicts.taps
-            if not self.failures.is_held_back(tap.sender, tap.labels, now)
-        ]
+    def _is_due(self, tap: Tap) -> bool:
+        return not self.failures.is_held_back(tap.sender, tap.labels, self._loop.now())
+
+    async def _find_contacts(self, taps: Iterable[Tap]) -> Mapping[str, Found]:
+        """The senders' contacts. Raises Missing, which names every group that is."""
+        senders = {tap.sender: tap for tap in taps}
+
+        def intend(found: Mapping[str, Found]) -> Plan:
+            return Plan(tuple(job.change for job in self._jobs(senders.values(), found)))
+
+        found = await self._contacts.find(senders, intend)
+        require_groups(self._config, await self._contacts.groups())
+        return found
+
+    def _jobs(self, taps: Iterable[Tap], found: Mapping[str, Found]) -> list[Job]:
+        today = datetime.fromtimestamp(self._loop.clock.wall(), UTC).astimezone().date()
+        return [job_for(tap, found.get(tap.sender), self._config, today) for tap in taps]
 
     def _newcomers(self, reading: Reading, verdicts: Verdicts, places: Places) -> dict[str, Patch]:
         """Patches for mail that came while its sender was triaged a moment ago."""
@@ -154,31 +206,6 @@ class Surveyor:
                 patches[mail.id] = filed(mail, self._recent[sender][0], places)
         return {mail_id: patch for mail_id, patch in patches.items() if patch}
 
-    async def _enrolment(self) -> Enrolment:
-        session = await self._mail.session()
-        today = datetime.fromtimestamp(self._loop.clock.wall(), UTC).astimezone().date()
-        return Enrolment(self._loop, self._config, self._contacts, session.account_id, today)
-
-    async def _find_mail(self, jobs: Sequence[Job], places: Places) -> dict[str, list[Mail]]:
-        """The senders' mail in Screener, the destinations and under a warning, by exact address."""
-        searched = in_any(sorted(places.searched))
-        senders = [job.tap.sender for job in jobs]
-        by_sender = [
-            all_of(any_of({"from": sender} for sender in batch), searched)
-            for start in range(0, len(senders), _SENDERS_PER_QUERY)
-            if (batch := senders[start : start + _SENDERS_PER_QUERY])
-        ]
-        found = await self._mail.search([*by_sender, all_of(searched, self._last_hour())])
-        if any(isinstance(each, MethodError) for each in found):
-            found = await self._mail.search([searched])  # the search fails: look at every mail
-        mails = {mail.id: mail for each in found for mail in _found(each)}
-        by_address: dict[str, list[Mail]] = {}
-        for mail in mails.values():
-            await give_way(self._loop)
-            if (sender := sender_of(mail)) and places.searched & mail.mailbox_ids:
-                by_address.setdefault(sender, []).append(mail)
-        return by_address
-
 
 async def _or_trouble(work: Coroutine[Promise[Any], None, T]) -> T | LastingTrouble:
     """The result, or what only the user can mend: all of that is told together."""
@@ -188,20 +215,19 @@ async def _or_trouble(work: Coroutine[Promise[Any], None, T]) -> T | LastingTrou
         return trouble
 
 
-def _others(mails: Iterable[Mail], tap: Tap) -> tuple[Mail, ...]:
-    tapped = {mail.id for mail in tap.mails}
-    return tuple(mail for mail in mails if mail.id not in tapped)
+def with_mail(job: Job, mails: Mapping[str, Sequence[Mail]]) -> Job:
+    """The job with the waiting mail of its addresses, by address, added."""
+    known = {mail.id for mail in (*job.tap.mails, *job.waiting)}
+    further = [
+        mail
+        for address in sorted(job.addresses)
+        for mail in mails.get(address, ())
+        if mail.id not in known
+    ]
+    return replace(job, waiting=(*job.waiting, *further))
 
 
 def _found(result: tuple[Mail, ...] | MethodError) -> tuple[Mail, ...]:
     if isinstance(result, MethodError):
         raise result
     return result
-
-
-def _one_per_contact(jobs: Iterable[Job]) -> list[Job]:
-    """Two addresses of one contact, tapped at the same time, take turns: one poll each."""
-    first: dict[str, Job] = {}
-    for job in jobs:
-        first.setdefault(job.href or job.uid or job.tap.sender, job)
-    return list(first.values())

@@ -1,27 +1,31 @@
-"""Hostile mail and cards, through triage, re-triage and being taken back.
+"""Cards of real programs and bent ones, through triage, re-triage, being taken back and reset.
 
-Of a card only the lines that a triage may change are others than before; of a card that cannot be
-read safely, no byte.
+A card that Mailroom did not make is never written: no byte of it is another afterwards, whether it
+could be edited or not. But for the section that an earlier version wrote into it, which comes out
+line by line.
 """
 
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from datetime import date
 from functools import partial
 
-from mailroom.rules.categories import Category
-from mailroom.rules.contact import Filing, addresses, file_under, without_section
+from mailroom.engine.credentials import Basic, Logins
+from mailroom.rules.config import Config
+from mailroom.rules.contact import addresses, provenance, without_section
+from mailroom.rules.groups import bare_uid
+from mailroom.rules.health import Totals
+from mailroom.rules.roster import Provenance, managed_groups
 from mailroom.sandbox import CYRUS_3_10
-from mailroom.wire.vcard import Card, CardView, UnsafeCard
+from mailroom.wire.vcard import Card, CardView
+from mailroom.work.conversations import converse
+from mailroom.work.reset import Reset
 from tests.cards import SAFE, UNSAFE
 from tests.chaos.table import Case
 from tests.world import BOOK, World
 
 # Cards stay as they were put, so that every difference is ours.
 _AS_PUT = replace(CYRUS_3_10, card_form="as put", converts_card_versions=False)
-# SPEC 10: a note gets a section; what is empty is filled.
-_MAY_CHANGE = {"NOTE", "UID", "FN", "N", "ORG"}
 _OTHER = "Eve <eve@example.org>"
 _MANY_MEMBERS = 5000
 
@@ -89,112 +93,67 @@ def cards() -> dict[str, bytes]:
 
 
 def cases() -> Iterator[Case]:
-    for name, card in cards().items():
-        if addresses(CardView.glance(card)) and CardView.glance(card).kind != "group":
-            yield Case(name, partial(_adopt, card))
-    for name, card in UNSAFE.items():
-        if not _is_unsafe(_carried(card)):
-            continue  # of text in XML neither is left to see: a bad encoding, a lone CR
-        yield Case(f"{name}, unsafe", partial(_leave_alone, card))
+    for name, card in {**cards(), **UNSAFE}.items():
+        if not _is_managed_group(card):  # whose members change
+            yield Case(name, partial(_live_through, card))
     yield Case("a group of 5,000 members", _large_group)
     yield Case("two cards of one UID", _doubled)
 
 
-def _adopt(card: bytes) -> float:
-    """Triaged, triaged again and taken back, a card is what it was; or it is left alone."""
-    if _is_unsafe(card):
-        return _leave_alone(card)
-    if _is_cut_within_characters(card):
-        return _edit(card)
+def _is_managed_group(card: bytes) -> bool:
+    view = CardView.glance(card)
+    name = view.first("FN")
+    return view.kind == "group" and name is not None and name.text in managed_groups(Config())
+
+
+def _live_through(card: bytes) -> float:
+    """Triaged, triaged again, taken back and triaged, then reset, a card is what it was."""
     world = World(_AS_PUT, BOOK)
-    href = world.sandbox.put_card(card.decode(), "card.vcf")
-    sender = addresses(CardView.glance(card))[0]
+    href = world.sandbox.put_card(card.decode("utf-8", "replace"), "card.vcf")
+    before = world.sandbox.cards()[href]
+    view = CardView.glance(before.encode())
+    senders = addresses(view)
+    sender = senders[0] if senders else "nobody@example.org"
     mail = world.deliver(f"Somebody Else <{sender}>", count=2)
     world.start().settle()
     _see_others(world)
+    is_contact = bool(senders) and view.kind != "group"
+    uid = view.first("UID")
+    has_uid = uid is not None and bool(bare_uid(uid.text))
     for label, mailbox in (("@ToFeed", "Feed"), ("@ToTruck", "Truck"), ("@ToScreener", "Screener")):
         world.tap(mail[0], label)
         world.run_for(3.0)
-        if _is_refused(card):  # by this server, which reads cards more strictly than ours
+        if is_contact and not has_uid:  # no group can name it, and the user is told
             assert world.named("sender_failed")
-            assert world.sandbox.cards()[href].encode() == card
+            assert world.sandbox.cards()[href] == before
             return 0.0
         assert mailbox in world.sandbox.mailboxes_of(mail[1]), world.events[-4:]
-        _compare(card, world.sandbox.cards()[href].encode())
-    return 0.0
-
-
-def _edit(card: bytes) -> float:
-    """What the sandbox cannot keep, for it keeps text, is edited without it."""
-    category = Category("Feed", "@ToFeed", "Feed", "Feed")
-    address = addresses(CardView.glance(card))[0]
-    filing = Filing("uid", address, "Somebody Else", category, date(2026, 11, 21))
-    filed = file_under(Card.parse(card), filing)
-    _compare(card, bytes(filed))
-    _compare(card, bytes(without_section(filed)))
-    return 0.0
-
-
-def _is_cut_within_characters(card: bytes) -> bool:
-    try:
-        card.decode()
-    except UnicodeDecodeError:
-        return True
-    return False
-
-
-def _is_refused(card: bytes) -> bool:
-    """Blank lines and control characters."""
-    return b"\n\n" in card.replace(b"\r", b"") or bool(
-        re.search(rb"[\x01-\x08\x0b-\x1f]", card.replace(b"\r\n", b""))
-    )
-
-
-def _compare(before: bytes, after: bytes) -> None:
-    """Every line that is not one to change is there, byte for byte and in its order; but for the
-    line endings, which XML does not carry (XML 1.0 §2.11)."""
-    was, now = (Card.parse(card.replace(b"\r\n", b"\n")) for card in (before, after))
-    old = [line.raw for line in was.lines if line.name not in _MAY_CHANGE]
-    new = [line.raw for line in now.lines if line.name not in _MAY_CHANGE]
-    assert new == old, (old, new)
-    for line in was.lines:
-        if line.name in _MAY_CHANGE - {"NOTE"} and line.value.strip(" ;,"):
-            assert line in now.lines, f"{line.head} was overwritten"
-    texts = [line.text for line in was.all("NOTE") if "Mailroom" not in line.text]
-    notes = "\n".join(line.text for line in now.all("NOTE"))
-    assert all(text.strip() in notes for text in texts), "the user's note is another"
-
-
-def _leave_alone(card: bytes) -> float:
-    world = World(_AS_PUT, BOOK)
-    text = card.decode("utf-8", "replace")
-    href = world.sandbox.put_card(text, "card.vcf")
-    text = world.sandbox.cards()[href]
-    found = addresses(CardView.glance(text.encode()))
-    mail = world.deliver(found[0] if found else "nobody@example.org", count=2)
-    world.start().settle()
-    _see_others(world)
+        assert world.sandbox.cards()[href] == before, "a card of the user's was written"
     world.tap(mail[0], "@ToFeed")
-    world.settle()
-    assert world.sandbox.cards()[href] == text, "the card has changed"
-    if found:
-        assert world.named("sender_failed"), "nobody is told"
-        assert world.sandbox.mailboxes_of(mail[0]) == {"Screener", "@ToFeed"}
+    world.run_for(3.0)
+    world.account.close()
+    _reset(world)
+    after = world.sandbox.cards()[href]
+    if after != before:
+        was = Card.parse(before.encode())
+        assert provenance(was) is Provenance.ADOPTED, "a card of the user's was written"
+        left = bytes(without_section(was)).decode()
+        # XML does not carry line endings (XML 1.0 §2.11).
+        assert left.replace("\r\n", "\n") == after.replace("\r\n", "\n")
     return 0.0
 
 
-def _carried(card: bytes) -> bytes:
-    """The card as it comes out of an XML document."""
-    text = card.decode("utf-8", "replace")
-    return text.replace("\r\n", "\n").replace("\r", "\n").encode()
-
-
-def _is_unsafe(card: bytes) -> bool:
-    try:
-        Card.parse(card)
-    except UnsafeCard:
-        return True
-    return False
+def _reset(world: World) -> None:
+    who = Basic("alice", "secret")
+    talks = converse(world.loop.root, world.new_http(), world.config, Logins(who, who), Totals())
+    work = Reset(world.loop, world.config, talks)
+    planning = world.loop.spawn(work.plan(), "plan")
+    world.run_until(lambda: planning.done)
+    undoing = world.loop.spawn(work.apply(planning.result(), lambda _: None), "reset")
+    world.run_until(lambda: undoing.done)
+    for fault in undoing.result():  # a note in a card that this server or we do not understand
+        assert "the note of an earlier version" in fault.step.text
+        assert re.search("refuses the card|is left alone", fault.reason), fault.reason
 
 
 def _see_others(world: World) -> None:
@@ -232,5 +191,5 @@ def _doubled() -> float:
     world.tap(mail, "@ToFeed")
     world.settle()
     assert world.sandbox.mailboxes_of(mail) == {"Feed"}
-    assert [world.sandbox.cards()[href] == text for href in hrefs].count(True) == 1
+    assert [world.sandbox.cards()[href] for href in hrefs] == [text, text]
     return 0.0

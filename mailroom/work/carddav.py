@@ -1,0 +1,328 @@
+"""Contacts by CardDAV: a plan becomes cards, PUT and DELETEd (RFC 6352).
+
+Finding costs nothing but the sync: the index knows addresses, names and groups. However many
+senders a plan has, each group that changes is written once. Cards that the user made are not
+written, groups aside, and so need not be fit to be edited.
+"""
+
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from mailroom.engine.loop import Loop, both, together
+from mailroom.errors import MailroomError, SenderFailed, TransientError
+from mailroom.rules.addressbook import Indexed
+from mailroom.rules.addresses import is_pattern
+from mailroom.rules.config import Config
+from mailroom.rules.contact import (
+    addresses,
+    contact_uid,
+    is_unedited,
+    new_contact,
+    noted,
+    summarise,
+    without_section,
+)
+from mailroom.rules.groups import group_uid, new_group, with_members
+from mailroom.rules.names import normal_name
+from mailroom.rules.roster import (
+    Change,
+    Filing,
+    Found,
+    Group,
+    Membership,
+    Plan,
+    Provenance,
+    managed_groups,
+)
+from mailroom.wire.vcard import Card, UnsafeCard
+from mailroom.work.cards import CardConversation, Stored, usable
+from mailroom.work.contacts import Beside, Failures, Intention
+
+# What one sender's write can meet without stopping the work on the others.
+_PER_SENDER = (SenderFailed, UnsafeCard, TransientError)
+_PARALLEL = 8
+_MOST_UIDS = 20
+_TRIES = 5
+
+
+class CardDavContacts:
+    """The contacts of one address book. ``account_id`` is for the UIDs of what is created."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        config: Config,
+        cards: CardConversation,
+        account_id: Callable[[], Coroutine[Any, Any, str]],
+    ) -> None:
+        self.cards = cards
+        self._loop = loop
+        self._managed = managed_groups(config)
+        self._provenance_group = config.mailroom.provenance_group
+        self._account_id = account_id
+        # Cards that were read for what is going to be done; another ETag makes them worthless.
+        self._read: dict[str, Stored | UnsafeCard] = {}
+
+    async def refresh(self) -> None:
+        await self.cards.sync()
+
+    async def groups(self) -> tuple[Group, ...]:
+        if not self.cards.is_synced:
+            await self.cards.sync()
+        return tuple(map(_group, self.cards.book.groups()))
+
+    def addresses_of(self, address: str) -> tuple[str, ...]:
+        found = self._found([address]).get(address)
+        return found.addresses if found else ()
+
+    async def find(
+        self, addresses: Collection[str], intend: Intention = lambda _: Plan()
+    ) -> Mapping[str, Found]:
+        """The cards that the plan will need travel at the same time as the sync, as far as the
+        index is right about which they are."""
+        self._read.clear()
+        if self.cards.is_synced:
+            needed = self._needed(intend(self._found(addresses)))
+            await both(self._loop, self._fetch(needed), self.cards.sync())
+        else:
+            await self.cards.sync()
+        found = self._found(addresses)
+        await self._fetch(self._needed(intend(found)))
+        return found
+
+    async def ours(self) -> tuple[Found, ...]:
+        await self.cards.sync()
+        group = self.cards.book.group(self._provenance_group)
+        listed = group.entry.members if group else frozenset()
+        ours = [
+            card
+            for card in self.cards.book
+            if not card.entry.is_group
+            and (card.entry.provenance is not Provenance.NONE or card.entry.uid in listed)
+        ]
+        created = (each for each in ours if each.entry.provenance is Provenance.CREATED)
+        await self._fetch([card.href for card in created])
+        memberships = self._memberships()
+        return tuple(self._contact(card, memberships) for card in ours)
+
+    async def obstacles(self, plan: Plan) -> Failures:
+        await self._fetch(self._needed(plan))
+        return {
+            change.sender: error
+            for change in plan.changes
+            if (error := self._obstacle(change)) is not None
+        }
+
+    async def apply(self, plan: Plan, beside: Beside | None = None) -> Failures:
+        failed: dict[str, MailroomError] = dict(await self.obstacles(plan))
+        plan = plan.without(failed)
+        contacts: dict[str, Found] = {}
+        creations = [
+            self._create(change, contacts, failed) for change in plan.changes if change.creates
+        ]
+        notes = [self._note(change, failed) for change in plan.changes if change.notes]
+        await together(self._loop, [*creations, *notes], _PARALLEL)
+        plan = Plan(
+            tuple(
+                change.with_contact(contacts.get(change.sender, change.contact))
+                for change in plan.without(failed).changes
+            )
+        )
+        await both(self._loop, self._write_groups(plan, failed), (beside or _nothing)(dict(failed)))
+        releases = [
+            self._release(each, failed) for each in plan.without(failed).changes if each.releases
+        ]
+        await together(self._loop, releases, _PARALLEL)
+        return failed
+
+    async def create_group(self, name: str) -> bool:
+        account_id = await self._account_id()
+        for counter in range(_MOST_UIDS):
+            if self.cards.book.group(name):
+                return False
+            uid = group_uid(account_id, name, counter)
+            if await self.cards.create(await self.cards.href_of(uid), new_group(uid, name)):
+                return True
+            await self.cards.sync()
+        raise SenderFailed(f"{_MOST_UIDS} other cards stand where the group {name} would")
+
+    async def describe(self) -> str:
+        await self.cards.sync()
+        return f"{await self.cards.url()}, {len(self.cards.book)} cards"
+
+    # Finding
+
+    def _found(self, addresses: Iterable[str]) -> dict[str, Found]:
+        book, memberships = self.cards.book, self._memberships()
+        managed = [group for name in self._managed if (group := book.group(name))]
+        found = ((address, book.contact(address, managed)) for address in addresses)
+        return {address: self._contact(card, memberships) for address, card in found if card}
+
+    def _contact(self, card: Indexed, memberships: Iterable[tuple[str, frozenset[str]]]) -> Found:
+        entry, read = card.entry, self._read.get(card.href)
+        whole = read if isinstance(read, Stored) and self._is_current(card.href) else None
+        return Found(
+            reference=card.href,
+            uid=entry.uid,
+            addresses=tuple(each for each in entry.addresses if not is_pattern(each)),
+            name=entry.fn,
+            groups=frozenset(name for name, members in memberships if entry.uid in members),
+            provenance=entry.provenance,
+            noted=entry.category,
+            is_edited=None if whole is None else not is_unedited(whole.card),
+            patterns=tuple(filter(is_pattern, entry.addresses)),
+        )
+
+    def _memberships(self) -> list[tuple[str, frozenset[str]]]:
+        """Normal names and members of the groups; of several of one name, the one that counts."""
+        book = self.cards.book
+        names = {normal_name(group.entry.fn) for group in book.groups()}
+        groups = ((name, book.group(name)) for name in names)
+        return [(name, group.entry.members) for name, group in groups if group]
+
+    def _needed(self, plan: Plan) -> set[str]:
+        """The cards that the plan changes, as far as they are there."""
+        book = self.cards.book
+        groups = {group.href for name in plan.memberships if (group := book.group(name))}
+        contacts = {
+            each.contact.reference
+            for each in plan.changes
+            if each.contact and (each.notes or each.releases)
+        }
+        return groups | contacts
+
+    async def _fetch(self, hrefs: Iterable[str]) -> None:
+        """Read the cards that have not been read yet as they are now."""
+        stale = {href for href in hrefs if not self._is_current(href)}
+        if stale:
+            self._read |= await self.cards.fetch(stale)
+
+    def _is_current(self, href: str) -> bool:
+        card, indexed = self._read.get(href), self.cards.book.get(href)
+        return card is not None and (
+            isinstance(card, UnsafeCard) or indexed is None or indexed.etag == card.etag
+        )
+
+    def _obstacle(self, change: Change) -> MailroomError | None:
+        contact = change.contact
+        if contact and not contact.uid and (change.joins or change.leaves):
+            return SenderFailed(
+                f"the contact {contact.name or contact.reference} has no UID, so no group can name "
+                "it: change and save it in an address book program, which gives it one"
+            )
+        try:
+            for name in change.joins | change.leaves:
+                self._usable(self._group_href(name))
+            if contact and (change.notes or change.releases):
+                self._usable(contact.reference)
+        except SenderFailed as error:
+            return error
+        return None
+
+    def _usable(self, href: str) -> Stored:
+        return usable(self._read.get(href), href)
+
+    def _group_href(self, name: str) -> str:
+        group = self.cards.book.group(name)
+        if group is None:
+            raise SenderFailed(f"the contact group {name} is missing: run mailroom setup --apply")
+        return group.href
+
+    # Writing
+
+    async def _create(
+        self, change: Change, contacts: dict[str, Found], failed: dict[str, MailroomError]
+    ) -> None:
+        assert change.filing is not None
+        try:
+            stored = await self._created(change.sender, change.filing)
+        except _PER_SENDER as error:
+            failed[change.sender] = error
+        else:
+            entry = Indexed(stored.href, stored.etag, summarise(stored.card))
+            contacts[change.sender] = self._contact(entry, self._memberships())
+
+    async def _created(self, sender: str, filing: Filing) -> Stored:
+        """Create the contact under a UID that is always the same, so that a lost answer cannot
+        make a second one. Where the user has made that card somebody else's, the next UID."""
+        account_id = await self._account_id()
+        for counter in range(_MOST_UIDS):
+            uid = contact_uid(account_id, sender, counter)
+            href = await self.cards.href_of(uid)
+            created = await self.cards.create(href, new_contact(filing, uid))
+            if created is not None:
+                return created
+            there = (await self.cards.fetch([href])).get(href)
+            if there is None:
+                continue  # a card elsewhere has the UID
+            there = usable(there, href)
+            if sender in addresses(there.card):
+                return await self.cards.edit(there, _noting(filing))
+        raise SenderFailed(f"{_MOST_UIDS} cards of other people stand where the contact would")
+
+    async def _note(self, change: Change, failed: dict[str, MailroomError]) -> None:
+        assert change.contact is not None
+        assert change.filing is not None
+        try:
+            stored = self._usable(change.contact.reference)
+            await self.cards.edit(stored, _noting(change.filing))
+        except _PER_SENDER as error:
+            failed[change.sender] = error
+
+    async def _write_groups(self, plan: Plan, failed: dict[str, MailroomError]) -> None:
+        uids = {each.sender: each.contact.uid for each in plan.changes if each.contact}
+        writes = [
+            self._write_group(name, membership, uids, failed)
+            for name, membership in plan.memberships.items()
+        ]
+        await together(self._loop, writes, _PARALLEL)
+
+    async def _write_group(
+        self,
+        name: str,
+        membership: Membership,
+        uids: Mapping[str, str],
+        failed: dict[str, MailroomError],
+    ) -> None:
+        edit = partial(
+            with_members,
+            add=[uids[sender] for sender in membership.joins],
+            remove=[uids[sender] for sender in membership.leaves],
+        )
+        try:
+            href = self._group_href(name)
+            # Not read yet: a contact was found to be there when it should have been created.
+            card = self._read.get(href) or await self.cards.read(href)
+            await self.cards.edit(usable(card, href), edit)
+        except _PER_SENDER as error:
+            failed.update(dict.fromkeys(membership.joins | membership.leaves, error))
+
+    async def _release(self, change: Change, failed: dict[str, MailroomError]) -> None:
+        """Delete or clean, whichever is right for the card as it stands then."""
+        assert change.contact is not None
+        href = change.contact.reference
+        try:
+            stored = self._usable(href)
+            for _ in range(_TRIES):
+                if not is_unedited(stored.card):
+                    await self.cards.edit(stored, without_section)
+                    return
+                if await self.cards.delete(stored):
+                    return
+                stored = await self.cards.read(href)
+            raise SenderFailed(f"the card {href} was changed {_TRIES} times as it was deleted")
+        except _PER_SENDER as error:
+            failed[change.sender] = error
+
+
+def _group(card: Indexed) -> Group:
+    return Group(card.href, card.entry.uid, card.entry.fn, card.entry.members)
+
+
+def _noting(filing: Filing) -> Callable[[Card], Card]:
+    return partial(noted, category=filing.category.name, today=filing.today)
+
+
+async def _nothing(_failed: Failures) -> None:
+    pass

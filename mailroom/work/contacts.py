@@ -1,0 +1,66 @@
+"""Contacts of one account, behind one interface with several implementations.
+
+What has to become of them is decided by ``rules/roster``, in terms of neither vCard nor
+JSContact; an implementation finds contacts, carries a plan out, and tells which parts failed and
+why. ``tests/contract/test_contacts.py`` holds all of them to the same promises.
+"""
+
+from collections.abc import Callable, Collection, Coroutine, Mapping
+from typing import Any, Protocol
+
+from mailroom.errors import MailroomError
+from mailroom.rules.roster import Found, Group, Plan
+
+#: Why a sender's part of a plan did not succeed, by the sender.
+Failures = Mapping[str, MailroomError]
+#: What is to be done with those that were found.
+Intention = Callable[[Mapping[str, Found]], Plan]
+#: Work for the time when the contacts are there; told whose are not.
+Beside = Callable[[Failures], Coroutine[Any, Any, None]]
+
+
+class Contacts(Protocol):
+    """Every method raises TransientError, CredentialsRefused, ProtocolError and LastingTrouble
+    where the server as a whole does not play along; what is one sender's alone is told as that
+    sender's failure."""
+
+    async def refresh(self) -> None:
+        """Take in what others have changed since the last time."""
+
+    async def groups(self) -> tuple[Group, ...]:
+        """All contact groups; of equal names the first one counts."""
+
+    def addresses_of(self, address: str) -> tuple[str, ...]:
+        """All addresses of the contact with this one, as far as that is known without asking."""
+
+    async def find(
+        self, addresses: Collection[str], intend: Intention = lambda _: Plan()
+    ) -> Mapping[str, Found]:
+        """The contacts with these (canonical) addresses; who has none is left out.
+
+        Of several with one address the one in a group that Mailroom manages, else the first.
+        ``intend`` may be asked, also more than once, what will become of them, so that what the
+        plan needs is read in the same go.
+        """
+
+    async def ours(self) -> tuple[Found, ...]:
+        """All contacts that bear something of Mailroom's: its mark, its note, or a place in the
+        provenance group."""
+
+    async def obstacles(self, plan: Plan) -> Failures:
+        """What can be seen to stand in the plan's way, found without writing anything."""
+
+    async def apply(self, plan: Plan, beside: Beside | None = None) -> Failures:
+        """Carry the plan out: contacts, then memberships, then releases. Senders with obstacles
+        are left alone altogether.
+
+        ``beside`` runs as soon as the contacts are there, or are asked for, at the same time as
+        the rest; it is told which senders have failed by then.
+        """
+
+    async def create_group(self, name: str) -> bool:
+        """Make an empty group; False where it turns out to be there. Raises SenderFailed where it
+        cannot be made."""
+
+    async def describe(self) -> str:
+        """Where the contacts are, and how many, in words for ``check``."""
