@@ -132,6 +132,9 @@ def test_a_systemd_that_does_not_listen_holds_nobody_up(
             while True:
                 others.sendto(b"WATCHDOG=1", str(tmp_path / "notify"))
         begin = time.monotonic()
+        notify.status("idle")
+        assert time.monotonic() - begin < 0.1
+        begin = time.monotonic()
         notify.ready()
         assert 0.1 < time.monotonic() - begin < 5
         begin = time.monotonic()
@@ -139,6 +142,8 @@ def test_a_systemd_that_does_not_listen_holds_nobody_up(
         notify.status("stopping")
         assert time.monotonic() - begin < 0.1
     assert set(systemd.heard()) == {b"WATCHDOG=1"}
+    notify.status("stopping")
+    assert systemd.heard() == [b"STATUS=stopping"], "what was not taken is said again"
     notify.close()
     systemd.close()
 

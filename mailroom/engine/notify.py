@@ -4,6 +4,7 @@
 ASCII may be handed to it: a message with anything else would be lost without a word.
 """
 
+import contextlib
 import os
 import time
 from collections.abc import Mapping
@@ -12,8 +13,8 @@ import sdnotify
 
 from mailroom.engine.loop import Loop, Timer
 
-# All services share systemd's socket: when its queue is full, READY=1 is worth a short wait, but
-# the loop is not to stand still.
+# All services share systemd's socket: when its queue is full, READY=1 is worth a short wait. A
+# status line is not: the loop would stand still after every poll, with what push told unread.
 _PATIENCE_SECONDS = 0.25
 
 
@@ -24,8 +25,9 @@ class Notify:
         is_supervised = bool(os.environ.get("NOTIFY_SOCKET"))
         self._notifier = sdnotify.SystemdNotifier() if is_supervised else None
         self._line: str | None = None
-        if self._notifier is not None and self._notifier.socket is not None:
-            self._notifier.socket.settimeout(_PATIENCE_SECONDS)
+        self._patience_seconds = _PATIENCE_SECONDS
+        if self._notifier is not None:
+            self._notifier.debug = True  # it raises, so that it is known what was not taken
 
     def close(self) -> None:
         if self._notifier is not None and self._notifier.socket is not None:
@@ -36,12 +38,12 @@ class Notify:
         self._send("READY=1")
 
     def status(self, line: str) -> None:
-        """The line for ``systemctl status``; one like the last is not sent again."""
+        """The line for ``systemctl status``; one like the last that was taken is not sent again."""
         if line != self._line:
-            self._line = line
             # A newline would begin another assignment.
             text = line.encode("ascii", "backslashreplace").decode("ascii").replace("\n", r"\n")
-            self._send(f"STATUS={text}")
+            if self._send(f"STATUS={text}", patience_seconds=0.0):
+                self._line = line
 
     def watchdog(self) -> None:
         self._send("WATCHDOG=1")
@@ -56,13 +58,20 @@ class Notify:
 
     def stopping(self) -> None:
         """From now on nothing is worth a wait."""
-        if self._notifier is not None and self._notifier.socket is not None:
-            self._notifier.socket.settimeout(0)
+        self._patience_seconds = 0.0
         self._send("STOPPING=1")
 
-    def _send(self, message: str) -> None:
-        if self._notifier is not None:
+    def _send(self, message: str, patience_seconds: float | None = None) -> bool:
+        """Whether systemd has taken it."""
+        if self._notifier is None or self._notifier.socket is None:
+            return False
+        if patience_seconds is None:
+            patience_seconds = self._patience_seconds
+        self._notifier.socket.settimeout(patience_seconds)
+        with contextlib.suppress(OSError):
             self._notifier.notify(message)
+            return True
+        return False
 
 
 def watchdog_interval(environ: Mapping[str, str], pid: int) -> float | None:
