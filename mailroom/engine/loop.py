@@ -208,6 +208,7 @@ class Loop:
             # An earlier callback of this very turn may have let go of the fd.
             if self._selector.get_map().get(key.fd) is key:
                 key.data(events)
+        self._run_soon()  # what has come is heard before a deadline judges by what was heard
         self._queue_due()
         self._run_soon()
         self._raise_failures()
