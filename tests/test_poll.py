@@ -146,6 +146,31 @@ def test_a_sweep_whose_states_no_answer_names_is_an_echo_all_the_same() -> None:
     assert world.polls == polls + 1
 
 
+def test_the_state_that_a_sweep_leaves_is_known_however_late_it_is_told() -> None:
+    world = World()
+    mails = world.deliver(BOB, count=3)
+    left: list[str] = []
+
+    def note(entry: Entry, _request: SandboxRequest, response: Response) -> None:
+        if "Email/set" in entry.calls:
+            answers = json.loads(response.body)["methodResponses"]
+            left.extend(answer["newState"] for name, answer, _ in answers if name == "Email/set")
+
+    world.start().settle()
+    world.sandbox.after(note)
+    world.tap(mails[0], "@ToFeed")
+    world.settle()
+    polls = world.polls
+    assert len(left) == 2, "one for the other mail, one for the labelled"
+    for state in left:
+        world.sandbox.tell({"Email": state})
+        world.settle()
+        assert world.polls == polls
+    world.sandbox.tell({"Email": "another"})
+    world.settle()
+    assert world.polls == polls + 1
+
+
 @pytest.mark.parametrize("at", range(1, 10))
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_foreign_change_in_the_middle_of_a_poll_is_no_echo(moment: str, at: int) -> None:

@@ -1,8 +1,10 @@
 """When to poll, and why: timelines, then a machine that knows what a server would know."""
 
+import heapq
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import inf
 
 import pytest
 from hypothesis import given, settings
@@ -34,6 +36,7 @@ class Poll:
     read: float = 0.1
     known: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     again: bool = False
+    echo: Mapping[str, str] | None = None
     fails: bool = False
     retry_after: float | None = None
 
@@ -61,7 +64,7 @@ def end(schedule: Schedule, poll: Poll, begin: float) -> None:
     if poll.fails:
         schedule.poll_failed(now, poll.retry_after)
     else:
-        schedule.poll_finished(now, begin + poll.read, poll.known, poll.again)
+        schedule.poll_finished(now, begin + poll.read, poll.known, poll.again, poll.echo)
 
 
 def polls_of(timeline: list[Told], polls: list[Poll], until: float) -> list[tuple[float, str]]:
@@ -229,6 +232,66 @@ TIMELINES: list[tuple[str, list[Told], list[Poll], float, list[tuple[float, str]
         [Poll(), Poll(known={"Email": ("7", "90")})],
         50,
         [(0, "startup"), (5.25, "push")],
+    ),
+    (
+        "one that is told in the middle of the closing request waits for the echo",
+        [C0, Told(5, email(7)), Told(5.4, email(60)), Told(6.4, email(90))],
+        [Poll(), Poll(known={"Email": ("7", "90")}, echo=email(90))],
+        50,
+        [(0, "startup"), (5.25, "push")],
+    ),
+    (
+        "also one that comes right after its answer",
+        [C0, Told(5, email(7)), Told(5.69, email(60)), Told(6.69, email(90))],
+        [Poll(), Poll(known={"Email": ("7", "90")}, echo=email(90))],
+        50,
+        [(0, "startup"), (5.25, "push")],
+    ),
+    (
+        "though not for ever: without an echo it is foreign",
+        [C0, Told(5, email(7)), Told(5.4, email(91))],
+        [Poll(), Poll(known=dict(Email=("7", "90")), echo=email(90)), Poll()],
+        50,
+        [(0, "startup"), (5.25, "push"), (6.95, "push")],
+    ),
+    (
+        "nor longer than any burst",
+        [C0, Told(5, email(7)), Told(6.0, email(91))],
+        [
+            Poll(),
+            Poll(seconds=3, read=0.5, known=dict(Email=("7",)), echo=email(90)),
+            Poll(known=dict(Email=("91",))),
+        ],
+        50,
+        [(0, "startup"), (5.25, "push"), (9.0, "push")],
+    ),
+    (
+        "which is counted from the closing request on",
+        [C0, Told(5, email(7)), Told(5.3, email(8)), Told(9.2, email(60)), Told(10.2, email(90))],
+        [Poll(), Poll(seconds=4, read=3.9, known=dict(Email=("7", "90")), echo=email(90))],
+        50,
+        [(0, "startup"), (5.25, "push")],
+    ),
+    (
+        "what comes later waits for nothing",
+        [C0, Told(5, email(7)), Told(5.4, email(60)), Told(5.71, email(91))],
+        [Poll(), Poll(known=dict(Email=("7",)), echo=email(90)), Poll(known=dict(Email=("91",)))],
+        50,
+        [(0, "startup"), (5.25, "push"), (5.96, "push")],
+    ),
+    (
+        "and after the echo all is news",
+        [C0, Told(5, email(7)), Told(5.5, email(90)), Told(5.6, email(91))],
+        [Poll(), Poll(known=dict(Email=("7", "90")), echo=email(90)), Poll()],
+        50,
+        [(0, "startup"), (5.25, "push"), (5.85, "push")],
+    ),
+    (
+        "a label left over waits for no echo",
+        [C0, Told(5, email(7)), Told(5.4, email(60))],
+        [Poll(), Poll(known=dict(Email=("7",)), again=True, echo=email(90)), Poll()],
+        50,
+        [(0, "startup"), (5.25, "push"), (5.65, "push")],
     ),
     (
         "one known type does not excuse the other",
@@ -517,6 +580,7 @@ class Account(RuleBasedStateMachine):
         self.seen = -1
         self.newest_told = -1
         self.opening = -1
+        self.written: list[int] = []
         self.known: set[int] = set()
         self.poll_began = 0.0
         self.backoff_until = 0.0
@@ -590,12 +654,15 @@ class Account(RuleBasedStateMachine):
         assert trigger is Trigger.MANUAL or self.now >= self.backoff_until
         self.poll_began = self.now
         self.opening = self.state
+        self.written = []
         self.must_poll_since = None
 
     @precondition(lambda self: self.schedule.polling)
     @rule()
     def write(self) -> None:
+        """The answer names the state."""
         self.state += 1
+        self.written.append(self.state)
         self._push()
 
     @precondition(lambda self: self.schedule.polling)
@@ -604,12 +671,18 @@ class Account(RuleBasedStateMachine):
         tap_after=st.booleans(),
         deliveries=st.integers(0, 3),
         answer_takes=st.sampled_from([0.0, 0.1, 1.0]),
+        steps=st.integers(0, 3),
     )
     def finish_poll(
-        self, tap_between: bool, tap_after: bool, deliveries: int, answer_takes: float
+        self, tap_between: bool, tap_after: bool, deliveries: int, answer_takes: float, steps: int
     ) -> None:
-        """The closing request reads the state, then the labels; taps come between and after."""
-        read_at, closing = self.now, self.state
+        """The closing request writes, with states in between, reads the state, then the labels;
+        taps come between and after."""
+        read_at = self.now
+        for _ in range(steps):
+            self.state += 1
+            self._push()
+        closing = self.state
         if tap_between:
             self.tap()
         shown = self.state
@@ -620,11 +693,15 @@ class Account(RuleBasedStateMachine):
             if self.stream:
                 self.deliver(0.5)
         self.now += answer_takes
+        self.known = {self.opening, *self.written, closing}
         self.schedule.poll_finished(
-            self.now, read_at, {"Email": (str(self.opening), str(closing))}, again
+            self.now,
+            read_at,
+            {"Email": [str(state) for state in sorted(self.known)]},
+            again,
+            email(closing) if steps else None,
         )
         self.seen = shown
-        self.known = {self.opening, closing}
         self.failures = 0
         self.backoff_until = self.now
         if again:
@@ -683,6 +760,153 @@ class Account(RuleBasedStateMachine):
 
 TestAccount = Account.TestCase
 TestAccount.settings = settings(max_examples=40, stateful_step_count=60)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How a server and the way to it are. ``look`` is how often it looks for changes to tell, first
+    at ``phase`` (0: it tells them at once); ``transit`` is one way, ``lag`` what an event takes
+    more than an answer; a step of a writing call takes ``step``. All in seconds, but for ``steps``
+    of one call."""
+
+    look: float
+    phase: float
+    transit: float
+    lag: float
+    step: float
+    steps: int
+
+
+class Tapped:
+    """An account whose mails are tapped, and polled as the schedule says, with every request,
+    every step of a writing call, and every event at its own instant.
+
+    A state is the number of changes so far. Labels are known by the state that the tap has made.
+    """
+
+    def __init__(self, pace: Pace, taps: list[float]) -> None:
+        self.pace = pace
+        self.schedule = Schedule(TIMING, no_jitter)
+        self.now = 0.0
+        self.state = self.told = 0
+        self.labels: set[int] = set()
+        self.tapped: dict[int, float] = {}
+        self.seen: dict[int, float] = {}
+        self.empty_polls: list[float] = []
+        self._coming: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self.schedule.connected(0.0)
+        self.schedule.started(0.0)
+        for instant in taps:
+            self._at(instant, self._tap)
+
+    def run(self, until: float) -> None:
+        while self.now <= until:
+            due = self.schedule.due()
+            ahead = self._coming[0][0] if self._coming else inf
+            if due is not None and due.at < ahead:
+                self.now = max(self.now, due.at)
+                self._poll(self.schedule.poll_started(self.now))
+            else:
+                self.now, _, action = heapq.heappop(self._coming)
+                action()
+
+    def _at(self, when: float, action: Callable[[], None]) -> None:
+        heapq.heappush(self._coming, (when, next(self._order), action))
+
+    def _change(self) -> None:
+        """The server looks at the first of its instants that comes."""
+        self.state += 1
+        if self.told == self.state - 1:
+            past = (self.now - self.pace.phase) // self.pace.look + 1 if self.pace.look else 0
+            look_at = self.pace.phase + past * self.pace.look if self.pace.look else self.now
+            self._at(look_at, self._look)
+
+    def _tap(self) -> None:
+        self._change()
+        self.labels.add(self.state)
+        self.tapped[self.state] = self.now
+
+    def _look(self) -> None:
+        self.told = self.state
+        event = email(self.state)
+        arrives = self.now + self.pace.transit + self.pace.lag
+        self._at(arrives, lambda: self.schedule.event(self.now, event))
+
+    def _poll(self, trigger: Trigger) -> None:
+        """The rest of the poll as actions, each of which knows the next."""
+        pace = self.pace
+        known: list[int] = []
+        found: set[int] = set()
+
+        def open_() -> None:
+            known.append(self.state)
+            found.update(self.labels)
+            self._at(self.now + pace.transit, sweep if found else lambda: finish(self.now, None))
+            if trigger is Trigger.PUSH and not found:
+                self.empty_polls.append(self.now)
+
+        def sweep() -> None:
+            self._write(self.now + pace.transit, answered)
+
+        def answered() -> None:
+            known.append(self.state)
+            self._at(self.now + pace.transit, close)
+
+        def close() -> None:
+            sent_at = self.now
+            self._write(self.now + pace.transit, lambda: read(sent_at))
+
+        def read(sent_at: float) -> None:
+            known.append(self.state)
+            self.labels -= found
+            self._at(self.now + pace.step, lambda: query(sent_at, self.state))
+
+        def query(sent_at: float, closing: int) -> None:
+            further = bool(self.labels)
+            self._note_seen(self.labels | found)
+            self._at(self.now + pace.transit, lambda: finish(sent_at, closing, further))
+
+        def finish(sent_at: float, closing: int | None, further: bool = False) -> None:
+            echo = None if closing is None else email(closing)
+            states = {"Email": [str(state) for state in known]}
+            self.schedule.poll_finished(self.now, sent_at, states, further, echo)
+
+        self._at(self.now + pace.transit, open_)
+
+    def _note_seen(self, labels: set[int]) -> None:
+        for label in labels:
+            self.seen.setdefault(label, self.now)
+
+    def _write(self, begin: float, then: Callable[[], None]) -> None:
+        for number in range(self.pace.steps):
+            self._at(begin + number * self.pace.step, self._change)
+        self._at(begin + self.pace.steps * self.pace.step, then)
+
+
+@given(
+    pace=st.builds(
+        Pace,
+        look=st.sampled_from([0.0, 0.1, 0.5, 1.0]),
+        phase=st.floats(0, 1),
+        transit=st.sampled_from([0.0, 0.001, 0.025, 0.1]),
+        lag=st.floats(0, 0.2),
+        step=st.sampled_from([0.0001, 0.001, 0.01, 0.03]),
+        steps=st.integers(1, 5),
+    ),
+    gaps=st.lists(st.one_of(st.floats(0, 1), st.floats(1, 8)), min_size=1, max_size=6),
+)
+@settings(max_examples=500)
+def test_no_echo_costs_a_poll_and_no_tap_is_taken_for_one(pace: Pace, gaps: list[float]) -> None:
+    """Whenever the server looks: before, after, or in the middle of any call."""
+    account = Tapped(pace, [10 + at for at in itertools.accumulate(gaps)])
+    account.run(until=59.0)
+    assert account.empty_polls == []
+    for label, at in account.tapped.items():
+        told_at = at + pace.look + pace.transit + pace.lag
+        poll_seconds = 6 * pace.transit + (2 * pace.steps + 1) * pace.step
+        # A poll that is under way, then the longest burst, then the poll that sees it.
+        assert account.seen[label] <= told_at + TIMING.debounce_seconds + 2 * poll_seconds + 0.01
 
 
 def test_polls_that_fail_late_ask_for_no_more_than_one_request_a_second() -> None:

@@ -3,6 +3,30 @@
 A pure state machine: it is told events and times (seconds of CLOCK_BOOTTIME) and does nothing.
 Its promise: every change that the stream told of is seen by a poll whose closing query was sent
 after the event was received, soon, and the events of our own writes cause no poll.
+
+What is told decides so (a poll is due at the earliest of its reasons, and of those that have come
+then the first of Trigger names it; none is due while one is running):
+
+    told                    the reasons for a poll from then on
+    started, connected      STARTUP, RECONNECT: now
+    asked                   MANUAL: now, whatever backoff there is
+    event, states known     none: a poll has seen what it tells, and what was told before it
+    event, others           PUSH: quiet_seconds after the newest, debounce_seconds after the first;
+                            ECHO_SECONDS instead of quiet_seconds while the echo is awaited
+    disconnected            as before; SCHEDULED is now called FALLBACK
+    poll_started            none but those that come during the poll
+    poll_finished           SCHEDULED: poll_interval later; PUSH for events since the closing
+                            request that are not known, or at once where it showed a further label
+    poll_failed             that of the poll again, when the backoff is over; no other is due before
+                            but MANUAL
+
+A state is known when it was read before a label query that was acted on: what an event of it tells,
+that query has seen. The states that our writing leaves on its way are of two kinds. An answer names
+them: then they were read before the closing query, and are known. Or none does: the server told
+while it carried out the closing request. Such an event comes before that request's answer or right
+after it, and the echo, with the state that the closing request read, follows. So an unknown state
+that comes in this moment is waited upon for ECHO_SECONDS. If the echo comes, the closing query has
+seen all; if not, there is a poll: nothing foreign is ever taken for an echo, at worst it waits.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,6 +38,11 @@ from mailroom.rules.backoff import Backoff, Jitter
 
 # A poll reads two states of a type; what is older than thirty polls no server sends any more.
 MAX_KNOWN_STATES = 64
+# A server that tells of changes once a second (Cyrus 3.10 with jmap_pushpoll: 1s; Stalwart by its
+# source) may do so in the middle of our closing request, and of its end a second later.
+ECHO_SECONDS = 1.5
+# How long after the closing answer an event that the server sent before it may still be on its way.
+_EVENT_LATE_SECONDS = 0.25
 # Polls that fail late ask for much, for nothing. What they may ask in a row before the server is
 # spared, and the pause for each request then: no minute sees more than one a second.
 _FREE_REQUESTS = 10
@@ -128,13 +157,21 @@ class Schedule:
         return self._trigger
 
     def poll_finished(
-        self, now: float, read_at: float, known: Mapping[str, Iterable[str]], again: bool = False
+        self,
+        now: float,
+        read_at: float,
+        known: Mapping[str, Iterable[str]],
+        again: bool = False,
+        echo: Mapping[str, str] | None = None,
     ) -> None:
         """The poll did its work.
 
         ``read_at`` is when its closing request (states, then label query) was sent; ``known``
         are the states, by type, that it read before label queries whose results it acted on;
-        ``again`` says that the closing query showed a label that was not left on purpose.
+        ``again`` says that the closing query showed a label that was not left on purpose;
+        ``echo`` are the states that the closing request read after writing in it: until the
+        stream has told one of them, a state that nobody knows may be one in the middle of that
+        writing.
         """
         self._end_poll("poll_finished")
         if not self._poll_started_at <= read_at <= now:
@@ -145,6 +182,8 @@ class Schedule:
         self._not_before = now
         self._known.remember(known)
         self._news.drop_before(read_at)
+        if echo:
+            self._news.await_echo(echo, now)
         self._drop_echoes()
         if self._reasons.get(Trigger.RECONNECT, inf) < read_at:
             del self._reasons[Trigger.RECONNECT]
@@ -178,6 +217,7 @@ class Schedule:
         self.polling = False
 
     def _drop_echoes(self) -> None:
+        """What is known needs no poll. It may be foreign news all the same, seen by a poll."""
         if self._known.cover(self._news.newest) and not self._news.certain:
             self._news.clear()
 
@@ -212,6 +252,9 @@ class _News:
     _received: dict[str, float] = field(default_factory=dict)
     _first: float | None = None
     _last: float = -inf  # outlives the burst: it tells whether events are pouring in
+    # The states that are still to be told of what the last poll wrote at its end, when that ended.
+    _echo: Mapping[str, str] = field(default_factory=dict)
+    _written: float = -inf
 
     def add(self, now: float, states: Mapping[str, str]) -> None:
         self.newest.update(states)
@@ -219,16 +262,23 @@ class _News:
         self._last = now
         if self._first is None:
             self._first = now
+        self._hear_echo()
 
     def begin(self, now: float) -> None:
         """A burst is on since ``now`` that no state can declare an echo."""
         self.certain = True
         self._first = now
 
+    def await_echo(self, echo: Mapping[str, str], written: float) -> None:
+        self._echo, self._written = echo, written
+        self._hear_echo()
+
     def drop_before(self, read_at: float) -> None:
         """Forget what a query that was sent at ``read_at`` has seen."""
         for kind in [kind for kind, at in self._received.items() if at < read_at]:
             del self.newest[kind], self._received[kind]
+        if self._first is not None:
+            self._first = max(self._first, read_at)
 
     def clear(self) -> None:
         self.newest.clear()
@@ -239,7 +289,20 @@ class _News:
     def due_at(self, timing: Timing) -> float | None:
         if self._first is None:
             return None
-        return min(self._last + timing.quiet_seconds, self._first + timing.debounce_seconds)
+        at_last = self._first + timing.debounce_seconds
+        if self._is_doubtful():
+            return min(max(self._last, self._written) + ECHO_SECONDS, at_last)
+        return min(self._last + timing.quiet_seconds, at_last)
+
+    def _hear_echo(self) -> None:
+        """What comes after it was not in the middle of our writing."""
+        if self._echo.items() & self.newest.items():
+            self._echo = {}
+
+    def _is_doubtful(self) -> bool:
+        """Whether these events may be of states in the middle of our writing, before its end."""
+        is_in_time = self._last <= self._written + _EVENT_LATE_SECONDS
+        return bool(self._echo) and is_in_time and not self.certain
 
 
 class _KnownStates:

@@ -332,6 +332,12 @@ def read_refusals(
     return refused | dict.fromkeys(silent, error)
 
 
+def read_new_state(answer: Arguments) -> str | None:
+    """The state that a ``/set`` has left (RFC 8620 §5.3), where it tells."""
+    state = answer.get("newState")
+    return state if isinstance(state, str) else None
+
+
 def read_undestroyed(answer: Arguments) -> dict[str, MethodError]:
     """Those of the mails that an ``Email/set`` did not destroy, and why (RFC 8620 §5.3)."""
     with reading("the answer to a deletion"):

@@ -200,7 +200,9 @@ class Account:
 
     def _poll_succeeded(self, outcome: Outcome, trigger: Trigger) -> None:
         history, now = self._history, self._loop.now()
-        self._schedule.poll_finished(now, outcome.read_at, outcome.known, outcome.again)
+        self._schedule.poll_finished(
+            now, outcome.read_at, outcome.known, outcome.again, outcome.echo
+        )
         self._refusals.reset()
         history.totals.polls[trigger] += 1
         history.last_poll = PollView(self._loop.clock.wall(), trigger)

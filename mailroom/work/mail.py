@@ -33,13 +33,17 @@ class Reading:
     """What one request saw: the states first, then the labelled mail.
 
     ``sent_at`` is the instant of the request. ``found`` is in the order of the filters asked for;
-    None where the query was refused because a mailbox is no more.
+    None where the query was refused because a mailbox is no more. ``earlier`` are the Email states
+    that updates have left since the reading before, all answered before this request was sent;
+    ``has_written`` says that it updated mail itself.
     """
 
     sent_at: float
     states: States
     found: tuple[tuple[Mail, ...] | None, ...]
     mailboxes: tuple[Mailbox, ...] = ()
+    earlier: frozenset[str] = frozenset()
+    has_written: bool = False
 
 
 def any_of(conditions: Iterable[Filter]) -> Filter:
@@ -70,6 +74,7 @@ class MailConversation:
         self.download = self._api.download
         # Of an account with more mailboxes than one answer may hold: all, and their state then.
         self._listed: tuple[str, tuple[Mailbox, ...]] | None = None
+        self._left: set[str] = set()
 
     async def identities(self) -> frozenset[str]:
         """The addresses that the user sends from, lower-cased, where the server tells (RFC 8621
@@ -110,7 +115,7 @@ class MailConversation:
         reading, answers = await self._read(calls if last else calls[1:], [(0, query)], "boxes")
         if last:
             refused |= _refusals(answers["set"], last)
-        return refused, reading
+        return refused, replace(reading, has_written=bool(last))
 
     async def update(self, patches: Mapping[str, Patch]) -> dict[str, MethodError]:
         """Update the mails, in as few requests as the limits allow; returns those refused."""
@@ -176,7 +181,8 @@ class MailConversation:
     ) -> tuple[Reading, Answers]:
         limits = (await self.session()).limits
         email_state = Call("Email/get", {"ids": []}, "mails")
-        sent_at = self._loop.now()
+        sent_at, earlier = self._loop.now(), frozenset(self._left)
+        self._left.clear()
         answers = await self.call([*before, email_state, *_calls(pairs, limits.get)])
         states = {
             "Mailbox": jmap.read_state(answers[boxes_tag]),
@@ -190,7 +196,7 @@ class MailConversation:
                 if error.type != "invalidArguments":
                     raise
                 found.append(None)
-        return Reading(sent_at, states, tuple(found)), answers
+        return Reading(sent_at, states, tuple(found), earlier=earlier), answers
 
     async def _whole(self, answers: Answers, number: int, query: Filter) -> tuple[Mail, ...]:
         """All that the query finds: the page that ``answers`` has, and all further ones.
@@ -246,7 +252,10 @@ class MailConversation:
         self, batches: Sequence[Mapping[str, Patch]]
     ) -> dict[str, MethodError]:
         async def one(batch: Mapping[str, Patch]) -> dict[str, MethodError]:
-            return _refusals((await self.call([_update(batch)]))["set"], batch)
+            answer = (await self.call([_update(batch)]))["set"]
+            if state := jmap.read_new_state(answer):
+                self._left.add(state)
+            return _refusals(answer, batch)
 
         limits = (await self.session()).limits
         refused = await together(self._loop, [one(batch) for batch in batches], limits.concurrent)

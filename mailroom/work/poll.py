@@ -49,7 +49,8 @@ class Contested:
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What a poll did, and what the schedule has to know: when it last read the labels, with
-    which states, and whether a label has appeared meanwhile.
+    which states, whether a label has appeared meanwhile, and with which states the stream will tell
+    of what was written last (``echo``).
 
     ``conflicts`` counts the new ones; ``contested`` has all that the poll has seen. ``trouble`` has
     kept some senders from being done, and passes.
@@ -58,6 +59,7 @@ class Outcome:
     read_at: float
     known: Mapping[str, frozenset[str]]
     again: bool = False
+    echo: Mapping[str, str] | None = None
     triaged: tuple[Triaged, ...] = ()
     filed: int = 0
     conflicts: int = 0
@@ -131,6 +133,7 @@ class Poller:
             read_at=closing.sent_at,
             known=_known(survey.reading, closing),
             again=self._has_news(closing, refused, survey),
+            echo=closing.states if closing.has_written else None,
             triaged=triaged,
             filed=sum(each.filed for each in triaged)
             + len(survey.newcomers.keys() - refused.keys()),
@@ -255,10 +258,12 @@ class Poller:
 
 
 def _known(*readings: Reading) -> dict[str, frozenset[str]]:
-    """The states whose labels were acted on."""
-    return {
+    """The states that were read before a query whose labels were acted on."""
+    known = {
         kind: frozenset(reading.states[kind] for reading in readings) for kind in readings[0].states
     }
+    known["Email"] = known["Email"].union(*(reading.earlier for reading in readings))
+    return known
 
 
 def _without_swept(marks: Mapping[str, Patch], jobs: Iterable[Job]) -> dict[str, Patch]:
