@@ -11,6 +11,7 @@ import pytest
 
 from mailroom.engine.journal import Level
 from mailroom.errors import CredentialsRefused
+from mailroom.rules.contact import summarise
 from mailroom.sandbox import (
     CYRUS_3_6,
     CYRUS_WITHOUT_PUSH,
@@ -277,6 +278,20 @@ def test_a_listener_that_is_refused_does_not_insist() -> None:
     assert len(world.sandbox.log.since(number)) <= 2 * 7
 
 
+def test_credentials_refused_anew_are_asked_about_as_soon_as_the_first_time() -> None:
+    world = World().start()
+    world.settle()
+    for _ in range(2):
+        number, began = world.request_count, world.clock.wall()
+        world.sandbox.faults.add(Fault(path=API, answer=answer(401)))
+        world.run_for(60.0 + 60.0 + 120.0 + 10.0)
+        tries = [each.started - began for each in world.requests_since(number) if each.path == API]
+        assert [round(later - sooner) for sooner, later in pairwise(tries)] == [60, 120]
+        world.sandbox.faults.clear()
+        world.run_for(240.0)
+        assert health(world)[0] == 200
+
+
 # What only the user can mend
 
 
@@ -368,6 +383,36 @@ def test_a_failing_poll_is_tried_again_in_the_servers_time_or_ours(
     assert len(lines(world, "poll_recovered")) == 1
 
 
+def test_an_outage_that_comes_back_for_the_same_reason_is_told_again() -> None:
+    world = World().start()
+    world.settle()
+    for _ in range(2):
+        world.sandbox.faults.add(Fault(path=API, method="POST", answer=answer(500)))
+        world.run_for(130.0)
+        world.sandbox.faults.clear()
+        world.run_for(130.0)
+    told = [each for each in lines(world, "poll_failed", "poll_recovered") if each[0] < Level.DEBUG]
+    assert told == [(Level.WARNING, "poll_failed"), (Level.INFO, "poll_recovered")] * 2
+
+
+def test_trouble_lasts_since_it_began_whatever_it_turns_into() -> None:
+    world = World().start()
+    world.settle()
+    sinces = []
+    for status in (500, 500, 401):
+        world.sandbox.faults.clear()
+        world.sandbox.faults.add(Fault(path=API, answer=answer(status)))
+        world.run_for(130.0)
+        sinces.append((world.status["trouble"]["kind"], world.status["trouble"]["since"]))
+    assert [kind for kind, _ in sinces] == ["network", "network", "credentials"]
+    assert len({since for _, since in sinces}) == 1
+    world.sandbox.faults.clear()
+    world.run_for(600.0)
+    world.sandbox.faults.add(Fault(path=API, answer=answer(500)))
+    world.run_for(130.0)
+    assert world.status["trouble"]["since"] > sinces[0][1]
+
+
 def test_events_do_not_bypass_the_backoff_but_a_person_does() -> None:
     world = World()
     mail = world.deliver(BOB)[0]
@@ -414,6 +459,38 @@ def test_trouble_with_one_sender_that_passes_hides_nothing_of_the_others() -> No
 
 
 # Senders that fail
+
+
+def _members(world: World, group: str) -> set[str]:
+    """The addresses of the contacts that are in the group."""
+    cards = [Card.parse(text.encode()) for text in world.sandbox.cards().values()]
+    entries = [summarise(card) for card in cards]
+    (members,) = [each.members for each in entries if each.fn == group]
+    return {address for each in entries if each.uid in members for address in each.addresses}
+
+
+@pytest.mark.parametrize("status", [403, 412, 507, 503])
+def test_a_sender_whom_the_group_does_not_get_keeps_the_label_until_it_does(status: int) -> None:
+    world = World()
+    bob, waiting = world.deliver(BOB, count=2)
+    (carol,) = world.deliver("Carol <carol@example.org>")
+    world.start().settle()
+    (feed,) = [href for href in world.sandbox.cards() if href.endswith("group-feed.vcf")]
+    world.sandbox.faults.add(Fault(method="PUT", path=feed, answer=answer(status)))
+    world.tap(bob, "@ToFeed")
+    world.tap(carol, "@ToJail")
+    world.settle()
+    assert "@ToFeed" in world.sandbox.mailboxes_of(bob)
+    assert _members(world, "Feed") == set()
+    assert {str(fields["sender"]) for fields in world.named("sender_triaged")} == {
+        "carol@example.org"
+    }
+    assert world.sandbox.mailboxes_of(carol) == {"Jail"}
+    assert _members(world, "Jail") == {"carol@example.org"}
+    world.sandbox.faults.clear()
+    world.run_for(300.0)
+    assert world.sandbox.mails_in("Feed") == {bob, waiting}
+    assert _members(world, "Feed") == {"bob@example.org"}
 
 
 def test_a_failing_sender_is_listed_tried_again_and_louder_the_third_time() -> None:

@@ -226,6 +226,13 @@ def test_answers_of_several_requests_are_found_alike() -> None:
     assert read_state(answers["b"]) == "s"
 
 
+def test_of_several_answers_with_one_tag_the_first_is_the_calls_own() -> None:
+    """What a method does besides is answered after it, under the same tag (RFC 8621 §7.5)."""
+    first, other = ANSWERS["methodResponses"]
+    answers = answered({"methodResponses": [first, ["Mailbox/set", {}, "a"], other]})
+    assert read_page(answers["a"]) == Page(("m1",), 3, "q")
+
+
 @pytest.mark.parametrize("body", [b"", b"[]", b"null", b'{"methodResponses":[["a"]]}', b'"\xff"'])
 def test_an_answer_that_is_none_is_an_error_that_names_the_url(body: bytes) -> None:
     with pytest.raises(ProtocolError, match=URL):

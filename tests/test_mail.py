@@ -444,6 +444,19 @@ def test_mail_that_comes_between_two_pages_is_nothing_twice() -> None:
     assert len(found) == len(set(found))
 
 
+def test_mail_that_takes_the_place_of_other_between_two_pages_hides_none() -> None:
+    """As many mails as announced are found, and yet one has slipped from page to page: only the
+    query's state tells (RFC 8620 §5.5)."""
+    talk, mails = many()
+
+    def replace_first() -> None:
+        talk.sandbox.move(mails[0], "Trash")
+        talk.sandbox.deliver(BOB)
+
+    once(talk, is_later_page(talk), replace_first)
+    assert set(mails[1:]) <= set(search(talk, "Screener"))
+
+
 def test_of_mailboxes_that_never_hold_still_what_several_looks_have_seen_is_taken() -> None:
     talk, there = many()
 

@@ -230,6 +230,25 @@ def test_a_patch_that_the_server_refuses_for_ever_makes_no_busy_loop() -> None:
     assert 10 <= len(world.requests_since(number)) <= 30
 
 
+def test_the_name_that_one_logs_in_with_is_an_own_address_where_it_is_one() -> None:
+    world = World()
+
+    def named(response: Response) -> Response:
+        if b"primaryAccounts" not in response.body:
+            return response
+        document = json.loads(response.body) | {"username": "Me@Example.org"}
+        return dataclasses.replace(response, body=json.dumps(document).encode())
+
+    world.sandbox.faults.add(Fault(method="GET", path="/jmap", rewrite=named))
+    [mine], [bobs] = world.deliver("me@example.org"), world.deliver(BOB)
+    world.start().settle()
+    for mail in (mine, bobs):
+        world.tap(mail, "@ToFeed")
+    world.settle()
+    assert world.sandbox.mailboxes_of(mine) == {"Screener"}
+    assert world.sandbox.mailboxes_of(bobs) == {"Feed"}
+
+
 def test_newcomers_that_could_not_be_filed_are_not_counted_as_filed() -> None:
     world = World()
     (mail,) = world.deliver(BOB)

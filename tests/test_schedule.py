@@ -920,3 +920,52 @@ def test_polls_that_fail_late_ask_for_no_more_than_one_request_a_second() -> Non
     assert asked[1] <= 15.0
     assert max(sum(at <= each < at + 60.0 for each in asked) for at in asked) * 15 <= 60
     assert asked[-1] - asked[-2] == 60.0
+
+
+def fail(schedule: Schedule, requests: int, seconds: float = 0.0) -> float:
+    """The poll that is due fails after so many requests and seconds; the pause after it."""
+    due = schedule.due()
+    assert due is not None
+    schedule.poll_started(due.at)
+    ended = due.at + seconds
+    schedule.poll_failed(ended, requests=requests)
+    due = schedule.due()
+    assert due is not None
+    return due.at - ended
+
+
+@pytest.mark.parametrize(
+    ("requests", "pauses"),
+    [
+        ([10], [1]),  # free
+        ([11], [3]),  # three seconds for each further one
+        ([12], [6]),
+        ([30], [60]),
+        ([31], [60]),  # a minute is the most
+        ([10, 1], [1, 2]),
+        ([10, 2], [1, 5]),  # six, less the second that has passed since the first
+        ([5, 5, 5], [1, 2, 12]),
+        ([0, 0, 0, 0], [1, 2, 4, 8]),
+    ],
+)
+def test_failed_polls_have_ten_requests_in_a_row_free_and_pause_for_the_others(
+    requests: list[int], pauses: list[float]
+) -> None:
+    schedule = Schedule(Timing(), no_jitter)
+    schedule.started(0.0)
+    assert [fail(schedule, each) for each in requests] == pauses
+
+
+def test_what_a_failing_poll_takes_counts_towards_its_pause() -> None:
+    schedule = Schedule(Timing(), no_jitter)
+    schedule.started(0.0)
+    assert fail(schedule, 15, seconds=9.0) == 6.0
+
+
+def test_after_a_success_requests_are_free_again() -> None:
+    schedule = Schedule(Timing(), no_jitter)
+    schedule.started(0.0)
+    assert fail(schedule, 14) == 12.0
+    schedule.poll_started(12.0)
+    schedule.poll_finished(12.0, 12.0, {})
+    assert fail(schedule, 14) == 12.0

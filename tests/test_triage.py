@@ -100,6 +100,15 @@ def test_where_a_mail_is_filed(label: str, before: str, now: str) -> None:
     assert after(one, filed(one, tap(label, one), PLACES)) == set(now.split(", "))
 
 
+@pytest.mark.parametrize("mark", ["@MailroomWarning", "@MailroomError"])
+@pytest.mark.parametrize(("label", "now"), [("@ToFeed", "Feed"), ("@ToScreener", "Screener")])
+def test_other_mail_that_is_in_nothing_but_a_mark_is_filed_too(
+    mark: str, label: str, now: str
+) -> None:
+    tapped, other = mail(label, mail_id="tapped"), mail(mark, mail_id="other")
+    assert after(other, filed(other, tap(label, tapped), PLACES)) == {now}
+
+
 def test_the_warning_label_is_for_the_mail_that_was_tapped() -> None:
     one = mail("Screener, @ToFeed")
     assert after(one, filed(one, tap("@ToFeed", one), PLACES, warn=True)) == {"Feed", WARNING}
