@@ -91,7 +91,6 @@ class Account:
         self._timer: Timer | None = None
         self._owner = Owner(loop)
         talks = converse(self._owner, http, config, logins, history.totals)
-        self._mail = talks.mail
         self._poller = Poller(loop, config, talks.mail, talks.contacts, log)
         polling = config.polling
         self._schedule = Schedule(
@@ -272,7 +271,6 @@ class Account:
         if isinstance(error, CredentialsRefused | Forbidden):
             if self._is_hopeless(error):
                 raise error
-            self._mail.forget_session()
             self._schedule.poll_failed(now, self._refusals.fail())
         elif isinstance(error, LastingTrouble):
             # Nothing to try again in a hurry: the user is needed, and a Mailbox event tells.

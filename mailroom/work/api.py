@@ -40,9 +40,6 @@ class Api:
             self._fetching.abandon = self._fetching.cancel  # it is for those who wait for it
         return await self._fetching
 
-    def forget_session(self) -> None:
-        self._session = None
-
     async def call(self, calls: Sequence[Call]) -> Answers:
         """Send the calls, in as few requests as the limits allow, one after the other. Raises
         MethodError only when an answer is looked at."""

@@ -68,7 +68,6 @@ class MailConversation:
         self._loop = owner.loop
         self._api = Api(owner, web, session_url)
         self.session = self._api.session
-        self.forget_session = self._api.forget_session
         self.call = self._api.call
         self.upload = self._api.upload
         self.download = self._api.download
