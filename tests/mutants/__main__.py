@@ -48,8 +48,9 @@ def main() -> int:
     known = _reach(options.code, options.tests or _QUICK, options.jobs)
     for name in sorted(known.failed):
         _say(f"left out, for it fails by itself under a tracer: {name}")
-    verdicts = _carried_out([_trial(file, each, known) for file, each in chosen], options.jobs)
-    _say(*_report(verdicts))
+    trials = [_trial(file, each, known) for file, each in chosen]
+    for line in _report(_carried_out(trials, options.jobs)):
+        _say(line)
     _say(_effort(time.monotonic() - began))
     return 0
 
@@ -142,17 +143,14 @@ def _cost(ran: reach.Ran) -> tuple[int, int]:
     return round(ran.seconds * 10).bit_length(), breadth
 
 
-def _carried_out(trials: Sequence[Trial], jobs: int) -> list[Verdict]:
+def _carried_out(trials: Sequence[Trial], jobs: int) -> Iterator[Verdict]:
+    """The verdicts, in the order of the trials."""
     preload()
-    verdicts = []
     with multiprocessing.get_context("fork").Pool(jobs, _be_worker) as pool:
-        for verdict in pool.imap(carry_out, trials):
-            verdicts.append(verdict)
+        for number, verdict in enumerate(pool.imap(carry_out, trials), 1):
+            yield verdict
             if sys.stderr.isatty():
-                sys.stderr.write(f"\r{len(verdicts)} of {len(trials)}\033[K")
-    if sys.stderr.isatty():
-        sys.stderr.write("\r\033[K")
-    return verdicts
+                sys.stderr.write(f"\r{number} of {len(trials)}\033[K\r")
 
 
 def _be_worker() -> None:
@@ -160,22 +158,28 @@ def _be_worker() -> None:
     adopt_orphans()
 
 
-def _report(verdicts: Sequence[Verdict]) -> Iterator[str]:
-    tried = [each for each in verdicts if each.fate is not Fate.SAME]
-    for fate in (Fate.UNREACHED, Fate.SURVIVED):
-        some = [each for each in tried if each.fate is fate]
-        if some:
-            yield f"\n{fate}:"
-        for each in some:
-            yield f"{each.trial.file}:{each.trial.mutant.lines.start} {each.trial.mutant}"
+def _report(verdicts: Iterable[Verdict]) -> Iterator[str]:
+    """The survivors as they come, then the score, file by file."""
+    tried: Counter[str] = Counter()
+    killed: Counter[str] = Counter()
+    fates: Counter[Fate] = Counter()
+    for each in verdicts:
+        trial = each.trial
+        if each.fate is Fate.SAME:
+            continue
+        fates[each.fate] += 1
+        tried[trial.file] += 1
+        killed[trial.file] += each.is_killed
+        if not each.is_killed:
+            yield f"{each.fate}: {trial.file}:{trial.mutant.lines.start} {trial.mutant}"
     yield ""
-    files = Counter(each.trial.file for each in tried)
-    killed = Counter(each.trial.file for each in tried if each.is_killed)
-    for file, count in files.items():
+    for file, count in tried.items():
         yield f"{file:<34} {killed[file]:>4} of {count:>4} killed"
-    total, hung = killed.total(), sum(each.fate is Fate.HUNG for each in tried)
-    percent = 100 * total / max(1, len(tried))
-    yield f"\n{total} of {len(tried)} mutants killed: {percent:.1f} % ({hung} of them hung)"
+    percent = 100 * killed.total() / max(1, tried.total())
+    yield (
+        f"\n{killed.total()} of {tried.total()} mutants killed: {percent:.1f} % "
+        f"({fates[Fate.HUNG]} of them hung)"
+    )
 
 
 def _effort(seconds: float) -> str:
@@ -184,9 +188,8 @@ def _effort(seconds: float) -> str:
     return f"{cpu:.0f} s of CPU, {seconds:.0f} s"
 
 
-def _say(*lines: str) -> None:
-    for line in lines:
-        sys.stdout.write(f"{line}\n")
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
 
