@@ -9,17 +9,10 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mailroom import __version__
-from mailroom.errors import (
-    EXIT_CONFIGURATION,
-    EXIT_CREDENTIALS,
-    EXIT_USAGE,
-    ConfigurationError,
-    CredentialsRefused,
-    MailroomError,
-)
+from mailroom.errors import EXIT_USAGE, ConfigurationError, MailroomError, exit_code
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -38,16 +31,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code: int = options.command(options)
         sys.stdout.flush()
         return code
-    except ConfigurationError as error:
-        for problem in error.problems:
-            _complain(problem)
-        return EXIT_CONFIGURATION
-    except CredentialsRefused as error:
-        _complain(str(error))
-        return EXIT_CREDENTIALS
     except MailroomError as error:
-        _complain(str(error))
-        return 1
+        problems = error.problems if isinstance(error, ConfigurationError) else [str(error)]
+        for problem in problems:
+            _complain(problem)
+        return exit_code(error)
     except OSError as error:
         return _give_up_output(error)
     except KeyboardInterrupt:
@@ -141,7 +129,7 @@ def _parser() -> "ArgumentParser":
     reset.add_argument("--yes", action="store_true", help="do not ask")
     for sub in (run, check, config, triage, setup, reset):
         sub.add_argument("--config", metavar="FILE", help="the configuration file")
-    status = add("status", _status, "show how the running service is")
+    status = add("status", _status, "show the status of the running service")
     shape = status.add_mutually_exclusive_group()
     shape.add_argument("--json", action="store_true", help="print the answer of /status as it is")
     shape.add_argument(
@@ -187,8 +175,9 @@ def _run(options: SimpleNamespace) -> int:
 def _check(options: SimpleNamespace) -> int:
     from mailroom.terminal.check import show_check  # noqa: PLC0415 - brings rich
 
-    show_check(options.config, os.environ, rules=options.rules)
-    code = _check_live(options) if options.live else 0
+    code = show_check(options.config, os.environ, rules=options.rules)
+    if code == 0 and options.live:
+        code = _check_live(options)
     if code == 0:
         sys.stdout.write("All is well.\n")
     return code
@@ -198,12 +187,7 @@ def _check_live(options: SimpleNamespace) -> int:
     from mailroom.terminal.live import show_live  # noqa: PLC0415 - brings rich
 
     path = _socket(options)
-    return show_live(
-        options.config,
-        os.environ,
-        lambda: json.loads(_ask(path, "GET", "/status")),
-        options.within,
-    )
+    return show_live(options.config, os.environ, lambda: _document(path), options.within)
 
 
 def _config(options: SimpleNamespace) -> int:
@@ -221,13 +205,12 @@ def _status(options: SimpleNamespace) -> int:
 
     path = _socket(options)
     if options.json:
-        answer = _ask(path, "GET", "/status")
-        sys.stdout.write(json.dumps(json.loads(answer), indent=2, ensure_ascii=False) + "\n")
+        sys.stdout.write(json.dumps(_document(path), indent=2, ensure_ascii=False) + "\n")
         return 0
-    document = json.loads(_ask(path, "GET", "/status"))
+    document = _document(path)
     healthy = show_status(document)
     if options.watch:
-        watch(lambda: json.loads(_ask(path, "GET", "/status")), document)
+        watch(lambda: _document(path), document)
     return 0 if healthy else 1
 
 
@@ -246,7 +229,7 @@ def _triage(options: SimpleNamespace) -> int:
     from mailroom.terminal.triage import show_triage  # noqa: PLC0415 - brings rich
 
     try:
-        document = json.loads(_ask(_socket(options), "GET", "/status"))
+        document = _document(_socket(options))
         failing = {each["sender"]: each["reason"] for each in document["failing_senders"]}
     except MailroomError:
         failing = {}  # no service is running here: nobody is held back
@@ -281,10 +264,24 @@ def _socket(options: SimpleNamespace) -> Path:
     return next((path for path in paths if path.exists()), paths[-1])
 
 
+def _document(path: Path) -> Any:
+    """What ``/status`` of the service at ``path`` says."""
+    answer = _ask(path, "GET", "/status")
+    try:
+        return json.loads(answer)
+    except ValueError as error:
+        raise MailroomError(
+            f"what answers at {path} is no mailroom service: name the right socket by --socket"
+        ) from error
+
+
 def _ask(path: Path, method: str, target: str) -> bytes:
     from mailroom.engine.client import ask  # noqa: PLC0415
 
     code, body = ask(path, method, target)
     if code not in (_HEALTHY, _ACCEPTED):
-        raise MailroomError(f"{method} {target} on {path}: the service answered {code}")
+        raise MailroomError(
+            f"{method} {target} on {path}: the answer is {code}; is that a mailroom service? "
+            "Another socket is named by --socket"
+        )
     return body

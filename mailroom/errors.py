@@ -67,3 +67,14 @@ class Missing(LastingTrouble):
 
 class SenderFailed(MailroomError):
     """One sender cannot be triaged now, for a reason that is that sender's alone."""
+
+
+def exit_code(error: MailroomError) -> int:
+    """What a process ends with that ends by this error."""
+    match error:
+        case ConfigurationError():
+            return EXIT_CONFIGURATION
+        case CredentialsRefused():
+            return EXIT_CREDENTIALS
+        case _:
+            return 1

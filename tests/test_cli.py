@@ -139,7 +139,8 @@ def test_without_a_service_status_and_poll_say_so(
     path = tmp_path / "nobody.sock"
     assert main([command, "--socket", str(path)]) == 1
     shown = capsys.readouterr().err
-    assert shown == f"mailroom: nobody answers at {path}: is the service running?\n", method
+    assert shown.startswith(f"mailroom: nobody answers at {path}: is the service running"), method
+    assert shown.count("\n") == 1
 
 
 # check
@@ -168,7 +169,7 @@ def test_check_with_refused_credentials_ends_with_77(url: str, tmp_path: Path) -
     shown = mailroom(tmp_path, "check", "--config", config, MAILROOM_JMAP_PASSWORD="wrong-sesame")
     assert shown.returncode == 77
     assert "✗" in shown.stdout
-    assert shown.stderr.startswith("mailroom: ")
+    assert shown.stderr == ""
     assert "wrong-sesame" not in shown.stdout + shown.stderr
     assert "Traceback" not in shown.stderr
 
@@ -180,7 +181,8 @@ def test_check_names_what_is_missing(url: str, tmp_path: Path) -> None:
     shown = mailroom(tmp_path, "check", "--config", str(config))
     assert shown.returncode == 1
     assert "@ToNonsense" in shown.stdout
-    assert "run mailroom setup" in shown.stderr
+    assert "run mailroom setup" in shown.stdout
+    assert shown.stderr == ""  # once is enough
 
 
 @pytest.mark.sandbox
@@ -189,14 +191,18 @@ def test_check_is_content_only_when_the_test_mail_is_done_as_well(url: str, tmp_
     shown = mailroom(tmp_path, "check", "--live", "--config", config, "--socket", socket)
     assert shown.returncode == 1
     assert "All is well" not in shown.stdout
-    assert shown.stderr == f"mailroom: nobody answers at {socket}: is the service running?\n"
+    assert "✗ test: nobody answers at" in shown.stdout
+    assert (shown.stdout + shown.stderr).count(f"nobody answers at {socket}: ") == 1
 
 
 def test_check_of_a_server_that_is_away(tmp_path: Path) -> None:
     config = configuration(tmp_path, "http://127.0.0.1:1")
     shown = mailroom(tmp_path, "check", "--config", str(config))
     assert shown.returncode == 1
-    assert "127.0.0.1:1" in shown.stderr
+    assert "✗ mail server: " in shown.stdout
+    assert shown.stdout.count("✗") == 1  # the address book is on the same server
+    assert "127.0.0.1:1" in shown.stdout
+    assert shown.stderr == ""
     assert "Traceback" not in shown.stderr
 
 

@@ -56,17 +56,43 @@ def test_status_and_body_come_back(service: Service, path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "service",
-    [b"", b"220 mail ESMTP\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{}"],
-    indirect=True,
+    "service", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{}"], indirect=True
 )
-def test_an_answer_that_is_none_is_told(service: Service, path: Path) -> None:
-    with pytest.raises(MailroomError, match=r"the service at .*status\.sock did not answer: "):
+def test_a_service_that_ends_in_the_middle_is_told_in_words(service: Service, path: Path) -> None:
+    with pytest.raises(MailroomError) as told:
+        ask(path, "GET", "/healthz")
+    assert str(told.value) == (
+        f"the socket {path} is there, but the service behind it ended without an answer; it may be"
+        " unable to start: see its log"
+    )
+
+
+@pytest.mark.parametrize("service", [b"220 mail ESMTP\r\n"], indirect=True)
+def test_another_service_is_told_with_the_option_that_names_ours(
+    service: Service, path: Path
+) -> None:
+    with pytest.raises(MailroomError, match=r"no mailroom service: .* --socket"):
         ask(path, "GET", "/healthz")
 
 
+def _hang_up(listener: socket.socket) -> None:
+    listener.accept()[0].close()
+
+
+def test_a_connection_that_is_reset_is_told_in_words(path: Path) -> None:
+    """As by a socket unit whose service cannot start."""
+    with listen(path) as listener:
+        thread = threading.Thread(target=_hang_up, args=[listener])
+        thread.start()
+        with pytest.raises(MailroomError, match="ended without an answer; it may be unable"):
+            ask(path, "GET", "/healthz")
+        thread.join()
+
+
 def test_without_a_service_the_question_is_whether_it_runs(path: Path) -> None:
-    with pytest.raises(MailroomError, match=r"nobody answers at .*: is the service running\?$"):
+    with pytest.raises(
+        MailroomError, match=r"nobody answers at .* running \(see its log\), .*--socket"
+    ):
         ask(path, "GET", "/healthz")
     listen(path).close()
     with pytest.raises(MailroomError, match="is the service running"):
@@ -86,7 +112,9 @@ def test_who_may_not_ask_is_told_of_the_group(path: Path) -> None:
         path.chmod(0o600)  # the tests keep root's groups
         os.seteuid(65534)
         try:
-            with pytest.raises(MailroomError, match="member of its group"):
+            with pytest.raises(
+                MailroomError, match=r"join the group mailroom-status .* log in again"
+            ):
                 ask(path, "GET", "/healthz")
         finally:
             os.seteuid(0)
@@ -95,6 +123,9 @@ def test_who_may_not_ask_is_told_of_the_group(path: Path) -> None:
 def test_a_path_that_is_too_long_is_told(tmp_path: Path) -> None:
     with pytest.raises(MailroomError, match="AF_UNIX path too long"):
         ask(tmp_path / ("x" * 108), "GET", "/")
+    (tmp_path / "file").touch()
+    with pytest.raises(MailroomError, match="nobody answers at"):
+        ask(tmp_path / "file" / "status.sock", "GET", "/")
 
 
 def test_a_full_backlog_is_told(path: Path) -> None:

@@ -148,6 +148,22 @@ def test_one_password_serves_one_origin() -> None:
     assert found.carddav_secret == "jmap-password"  # what to check when it is refused
 
 
+def test_one_server_is_not_asked_two_secrets_of() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        logins(own_server(), Credentials())
+    assert len(caught.value.problems) == 1
+    assert "jmap-password" in caught.value.problems[0]
+    with pytest.raises(ConfigurationError) as caught:
+        logins(own_server(url="dav.example.org"), Credentials())
+    assert len(caught.value.problems) == 2
+
+
+def test_a_token_is_no_password_of_the_address_book() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        logins(own_server(), Credentials(jmap_token="t"))
+    assert caught.value.problems == (NO_BOOK_SECRET.format("https://mail.example.org"),)
+
+
 def test_a_password_is_not_carried_to_another_origin() -> None:
     with pytest.raises(ConfigurationError) as caught:
         logins(own_server(url="dav.example.org"), Credentials(jmap_password="p"))

@@ -339,3 +339,32 @@ def test_a_label_that_is_off_and_still_shown_makes_no_busy_loop(address: str) ->
     assert world.polls == polls + 1
     told = [str(failure["error"]) for failure in world.named("sender_failed")]
     assert told == ["the server says that the label is off, and still shows it"] * ("@" in address)
+
+
+def test_a_mail_without_a_usable_sender_is_told_by_its_subject() -> None:
+    world = World()
+    lost = world.sandbox.deliver(None, subject="Your parcel\r\nis here")
+    bare = world.sandbox.deliver(None, subject="")
+    world.start()
+    number = settled(world)
+    world.tap(lost, "@ToFeed")
+    world.tap(bare, "@ToFeed")
+    world.settle()
+    told = {str(fields["mail"]): fields["subject"] for fields in world.named("sender_unusable")}
+    assert told == {lost: "Your parcel\r\nis here", bare: "(no subject)"}
+    asked = [entry for entry in world.requests_since(number) if entry.calls == ("Email/get",)]
+    assert len(asked) == 1
+
+
+def test_a_subject_that_cannot_be_read_holds_nothing_up() -> None:
+    world = World()
+    lost = world.sandbox.deliver(None, subject="Your parcel")
+    world.start()
+    number = settled(world)
+    world.sandbox.faults.add(Fault(call="Email/get", nth=2, answer=Response(500, {})))
+    world.tap(lost, "@ToFeed")
+    world.settle()
+    assert world.requests_since(number)[1].calls == ("Email/get",)
+    assert world.sandbox.mailboxes_of(lost) == {"Screener", "@MailroomError"}
+    (fields,) = world.named("sender_unusable")
+    assert fields["subject"] == "(it could not be read)"

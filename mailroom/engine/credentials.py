@@ -108,7 +108,9 @@ def logins(config: Config, credentials: Credentials) -> Logins:
     is_one_server = origin(config.jmap.url) == origin(config.carddav.url)
     shared = password if is_one_server else None
     carddav_password = credentials.carddav_password or shared
-    if not carddav_password:
+    # Whoever has given no secret yet is asked for one: on one server, a password does for both.
+    is_asked_already = is_one_server and not credentials.jmap_token
+    if not carddav_password and not is_asked_already:
         problems.append(
             f"no password for the address book at {origin(config.carddav.url)}: provide the "
             f"credential carddav-password (or ${_VARIABLES['carddav-password']})"

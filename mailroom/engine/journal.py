@@ -41,6 +41,7 @@ MESSAGE_IDS: Mapping[str, str] = MappingProxyType(
         "poll_failed": "1ccf28729d864384aaa92230d973c002",
         "conflict_detected": "d8f01e34e57047c380a9af78dc1eac05",
         "name_mismatch": "052f446135704cb5b11ca6b7a217e52d",
+        "sender_unusable": "69fe223896eb4b429b2fcae3b6ea6e50",
         "sender_failed": "ae206c9ebd44464f9c4e4955f2c075df",
     }
 )

@@ -6,6 +6,7 @@ from rich.console import Console
 
 from mailroom.engine.configfile import find_config, load
 from mailroom.engine.credentials import load_credentials, logins
+from mailroom.errors import exit_code
 from mailroom.terminal.desk import prepare
 from mailroom.terminal.screen import tick
 from mailroom.work.check import Check, Finding, worst
@@ -14,9 +15,11 @@ from mailroom.work.routing import Routing
 
 def show_check(
     config_argument: str | None, environ: Mapping[str, str], *, rules: bool = False
-) -> None:
-    """Check everything, with ``rules`` the routing as well; raises the error that decides the
-    exit code."""
+) -> int:
+    """Check everything, with ``rules`` the routing as well; returns the exit code.
+
+    Raises ConfigurationError where there is nothing yet to check.
+    """
     console = Console(highlight=False, soft_wrap=True)
     path = find_config(config_argument, environ)
     config = load(path)
@@ -32,5 +35,5 @@ def show_check(
     if rules and worst(findings) is None:
         findings.append(desk.run(Routing(desk.loop, config, desk.talks).check()))
         tick(console, findings[-1])
-    if error := worst(findings):
-        raise error
+    error = worst(findings)
+    return exit_code(error) if error else 0

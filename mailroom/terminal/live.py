@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 from rich.console import Console
 
+from mailroom.errors import exit_code
 from mailroom.terminal.desk import sit_down
 from mailroom.terminal.screen import Document, tick
 from mailroom.work.check import worst
@@ -19,8 +20,8 @@ def show_live(
     ask: Callable[[], Document],
     within_seconds: float | None,
 ) -> int:
-    """Try it. Ctrl+C cleans up as well, and ends it with 130; raises the error that decides the
-    exit code if it was not push, took too long, or was not done."""
+    """Try it; returns the exit code: not 0 if it was not push, took too long, or was not done.
+    Ctrl+C cleans up as well, and ends it with 130."""
     console = Console(highlight=False, soft_wrap=True)
     desk = sit_down(config_argument, environ)
     live = Live(desk.loop, desk.config, desk.talks, ask)
@@ -32,6 +33,5 @@ def show_live(
         desk.loop.close()
     if any(isinstance(each.error, Interrupted) for each in findings):
         return _INTERRUPTED
-    if error := worst(findings):
-        raise error
-    return 0
+    error = worst(findings)
+    return exit_code(error) if error else 0

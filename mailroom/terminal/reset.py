@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from mailroom.engine.client import ask
+from mailroom.engine.sockets import stop_command
 from mailroom.errors import MailroomError
 from mailroom.rules.config import Config
 from mailroom.rules.reset import RefileMails, Step
@@ -68,8 +69,7 @@ def _refuse_beside_a_service(sockets: Iterable[Path], config: Config) -> None:
             raise
         if status != _OK or json.loads(body)["account"] == account:
             raise MailroomError(
-                f"a service answers for {account} at {path}: stop it first "
-                "(systemctl stop mailroom.socket mailroom.service)"
+                f"a service answers for {account} at {path}: stop it first ({stop_command(path)})"
             )
 
 

@@ -302,6 +302,15 @@ def read_mails(answer: Arguments) -> tuple[Mail, ...]:
         )
 
 
+def read_subjects(answer: Arguments) -> dict[str, str]:
+    """The subjects of an ``Email/get`` of id, subject; empty where a mail has none."""
+    with reading("a list of subjects"):
+        return {
+            _string(mail["id"]): _string(mail.get("subject") or "")
+            for mail in _list(answer["list"])
+        }
+
+
 @dataclass(frozen=True, slots=True)
 class Created:
     """What came of the creations of one ``/set`` (RFC 8620 §5.3): ids and errors by the keys."""

@@ -10,11 +10,14 @@ from mailroom.errors import CredentialsRefused, LastingTrouble, MailroomError, T
 from mailroom.rules.config import Config
 from mailroom.rules.own import OwnAddresses
 from mailroom.rules.places import find_places, require_groups
+from mailroom.rules.servers import origin
 from mailroom.wire.jmap_push import event_source_url
 from mailroom.work.conversations import Conversations
 
 _PUSH_SECONDS = 10.0
 _OK = 200
+# Failures of a server, or of the log-in there, whatever is asked of it.
+_OF_THE_SERVER = (CredentialsRefused, TransientError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +62,16 @@ class Check:
             await step("mailboxes", self._mailboxes())
             await step("own addresses", self._own_addresses())
             await step("push", self._push())
+        elif self._is_one_server and isinstance(findings[0].error, _OF_THE_SERVER):
+            return findings  # the address book would only say the same again
         if await step("address book", self._address_book()):
             await step("contact groups", self._groups())
             await step("contacts", self._patterns())
         return findings
+
+    @property
+    def _is_one_server(self) -> bool:
+        return origin(self._config.jmap.url) == origin(self._config.carddav.url)
 
     async def _session(self) -> str:
         session = await self._talks.mail.session()

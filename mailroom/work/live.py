@@ -111,7 +111,10 @@ class Live:
     def _service(self, document: Document) -> Finding:
         account = self._config.account
         if document["account"] != account:
-            raise LiveFailed(f"the service works for {document['account']}, not for {account}")
+            raise LiveFailed(
+                f"the service that was asked works for {document['account']}, not for {account}: "
+                "name the socket of the right one by --socket"
+            )
         push = document["eventsource"]["status"]
         return Finding("service", f"pid {document['pid']}, {document['phase']}, push {push}")
 

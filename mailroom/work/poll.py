@@ -23,6 +23,7 @@ from mailroom.rules.triage import Conflict, Label, Patch, Verdicts, marked
 from mailroom.wire.jmap import Mail, MethodError
 from mailroom.work.contacts import Contacts, Failures
 from mailroom.work.mail import MailConversation, Reading, in_any
+from mailroom.work.subjects import subjects_of
 from mailroom.work.survey import Survey, Surveyor, with_mail
 
 _LOUD_ATTEMPTS = 3
@@ -123,9 +124,13 @@ class Poller:
             **survey.newcomers,
             **{key: patch for key, (patch, _) in filing.items()},
         }
+        subjects = await subjects_of(self._mail, verdicts.unusable)
         refused, closing = await self._mail.close(patches, in_any(places.queried))
         progress.note_refusals(refused, {key: sender for key, (_, sender) in filing.items()})
         _note_labels_left(closing.found[0] or (), done, progress)
+        for mail in verdicts.unusable:
+            subject = subjects.get(mail.id, "(it could not be read)")
+            self._log.warning("sender_unusable", mail=mail.id, subject=subject)
         self._report_marks(done, verdicts, marks, places)
         trouble = self._settle_failures(survey.jobs, progress)
         triaged = tuple(self._report(job, progress) for job in progress.going(survey.jobs))
@@ -196,8 +201,6 @@ class Poller:
             if job.has_other_name:
                 names = {"name": job.tap.names[0], "contact_name": _name_of(job)}
                 self._log.warning("name_mismatch", sender=job.tap.sender, **names)
-        for mail in verdicts.unusable:
-            self._log.warning("sender_unusable", mail=mail.id)
         for conflict in verdicts.conflicts:
             if _is_new(conflict, marks):
                 categories = list(_categories(conflict, places))
