@@ -17,7 +17,8 @@ from mailroom.errors import MailroomError
 
 ROOT = Path(__file__).parent.parent
 SECRET = "hunter2-sesame"
-_PATIENCE_SECONDS = 20.0
+# Only for a test that fails: before pytest ends it without a word of what there was.
+_PATIENCE_SECONDS = 50.0
 
 
 def configuration(folder: Path, url: str, **sections: Any) -> Path:
@@ -126,6 +127,13 @@ class Process:
         except MailroomError as error:
             raise AssertionError(f"{error}: {self.child.poll()} {self.log}") from error
         return code, body.decode() if target == "/metrics" else json.loads(body)
+
+    @property
+    def processor_seconds(self) -> float:
+        """What it has computed since its start: however busy the machine is, it counts no waiting
+        for a processor (proc(5))."""
+        stat = Path(f"/proc/{self.child.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
 
     def send(self, number: signal.Signals) -> None:
         self.child.send_signal(number)

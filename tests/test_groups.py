@@ -1,5 +1,7 @@
 """Contact groups keep their form, their order and everything else in them."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -91,11 +93,12 @@ def test_additions_and_removals_go_together_and_an_addition_wins() -> None:
     assert member_uids(changed) == [MAJA, "new"]
 
 
-@pytest.mark.timeout(10)
 def test_a_group_of_five_thousand_is_quick() -> None:
+    began = time.process_time()
     uids = [f"uid-{number}" for number in range(5_000)]
     group = Card.parse(bytes(with_members(new_group("g", "Feed"), uids, [])))
     assert member_uids(with_members(group, ["new"], uids[1::2])) == [*uids[::2], "new"]
+    assert time.process_time() - began < 10
 
 
 UIDS = st.lists(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1), max_size=5)

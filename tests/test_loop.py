@@ -5,7 +5,6 @@ import os
 import selectors
 import signal
 import socket
-import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -337,32 +336,23 @@ def test_close_gives_the_signals_back(real_loop: Loop) -> None:
 
 
 def test_a_signal_wakes_a_loop_that_waits_for_ever(real_loop: Loop) -> None:
-    came: list[float] = []
-
-    def caught() -> None:
-        came.append(time.monotonic())
-        real_loop.stop()
-
-    real_loop.on_signal(signal.SIGUSR2, caught)
+    real_loop.on_signal(signal.SIGUSR2, real_loop.stop)
     child = os.fork()
     if child == 0:
         _wait_until_asleep(os.getppid())
-        sent = time.monotonic()
         os.kill(os.getppid(), signal.SIGUSR2)
-        os._exit(0 if time.monotonic() - sent < 1 else 1)
+        os._exit(0)
     real_loop.run()
     assert os.waitpid(child, 0)[1] == 0
-    assert len(came) == 1
     assert real_loop.turns == 1
 
 
 def test_a_signal_comes_before_a_far_deadline(real_loop: Loop) -> None:
     real_loop.on_signal(signal.SIGUSR2, real_loop.stop)
     real_loop.call_at(real_loop.now() + 3600, _unexpected)
-    start = time.monotonic()
     os.kill(os.getpid(), signal.SIGUSR2)
     real_loop.run()
-    assert time.monotonic() - start < 1
+    assert real_loop.turns == 1
 
 
 def test_each_signal_calls_its_own_callback_once_per_delivery(real_loop: Loop) -> None:
@@ -1147,7 +1137,6 @@ def test_deadlines_sockets_and_tasks_share_the_real_clock(
     real_loop.turn()  # on a busy machine the last deadlines fall into one turn
     far.cancel()
     assert min(late) >= 0
-    assert max(late) < 1
     assert len(b"".join(read)) >= 6
     assert real_loop.turns < 30  # it waits, and does not spin
 

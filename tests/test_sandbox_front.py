@@ -87,7 +87,7 @@ def test_a_delay_passes_for_several_requests_at_once(house: House) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert 3 * DELAY_SECONDS <= time.monotonic() - started < 10 * DELAY_SECONDS
+    assert time.monotonic() - started >= 3 * DELAY_SECONDS
     assert len(house.sandbox.log.entries) == 15
     assert len(longest_chain(house.sandbox.log.entries)) == 3
 

@@ -1,6 +1,7 @@
 """vCards as lines: nothing is lost, and what cannot be read safely is never edited."""
 
 import re
+import time
 
 import pytest
 from hypothesis import given
@@ -275,14 +276,15 @@ def test_a_photo_of_two_megabytes_is_carried_along() -> None:
     ],
     ids=lambda line: line[:8],
 )
-@pytest.mark.timeout(10)
 def test_hostile_lines_of_a_megabyte_take_linear_time(line: str) -> None:
+    began = time.process_time()
     view = CardView.glance(card_of(line, "FN:Bob"))
     for read in view.lines:
         assert len(read.text) <= len(read.value)
         assert len(read.components) <= 500_001
         assert len(read.parameters) <= 250_000
     assert view.lines[-2].text == "Bob"
+    assert time.process_time() - began < 10
 
 
 VALUES = st.text(st.characters(exclude_characters="\r\n\0", codec="utf-8"), max_size=60)
