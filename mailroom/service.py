@@ -1,7 +1,8 @@
 """The service: one loop, one account, a status socket, and systemd on the other side.
 
 Here everything is wired together; nothing is decided. Any instant is a safe one to stop at
-(SPEC: the mail server is the only database), so a stop answers whom it owes an answer and ends.
+(docs/architecture.md: the mail server is the only database), so a stop answers whom it owes an
+answer and ends.
 """
 
 import contextlib

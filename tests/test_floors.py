@@ -1,4 +1,4 @@
-"""The house keeps its floors: who may import whom, read from the source (docs: the README's map).
+"""The house keeps its floors: who may import whom, read from the source (docs/architecture.md).
 
 A floor imports from itself and from lower ones. The ground floor decides and parses: it touches
 neither the kernel nor a clock, so that it can be tested by calling it.
@@ -32,7 +32,7 @@ TELLS_THE_TIME = {
     *("time.localtime", "datetime.now", "datetime.utcnow", "datetime.today", "date.today"),
 }
 NOT_OURS = {"asyncio", "concurrent", "multiprocessing", "queue", "threading", "_thread"}
-# Loaded only in a child that ends, or for a person at a terminal (SPEC: 28 MiB).
+# Loaded only in a child that ends, or for a person at a terminal (docs/performance.md).
 HEAVY = (
     *("rich", "jsonschema", "yaml", "nameparser", "asyncio", "mailroom.sandbox"),
     *("argparse", "hashlib", "lzma", "shutil"),

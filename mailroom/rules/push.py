@@ -1,7 +1,7 @@
 """What to do about the push stream: when to connect, how long to trust its silence.
 
-A pure state machine (SPEC 4): it is told events and times, and answers when to try next and
-when to give up. All times are seconds of CLOCK_BOOTTIME.
+A pure state machine (docs/behaviour.md, "Push"): it is told events and times, and answers when to
+try next and when to give up. All times are seconds of CLOCK_BOOTTIME.
 """
 
 from enum import StrEnum

@@ -1,4 +1,4 @@
-"""When to poll, and why: "the next poll is due at T because TRIGGER" (SPEC 4 "Echoes", 5).
+"""When to poll, and why: "the next poll is due at T because TRIGGER" (docs/behaviour.md).
 
 A pure state machine: it is told events and times (seconds of CLOCK_BOOTTIME) and does nothing.
 Its promise: every change that the stream told of is seen by a poll whose closing query was sent
