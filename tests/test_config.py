@@ -92,10 +92,10 @@ def test_a_chain_is_the_category_and_its_ancestors_nearest_first() -> None:
         triage.category("D")
 
 
-def test_labels_lead_to_categories() -> None:
+def test_labels_are_told_in_the_order_of_their_categories() -> None:
     triage = Config().triage
-    assert triage.by_label["@ToPaperTrail"].name == "Paper Trail"
-    assert list(triage.by_label) == list(triage.labels)
+    names = [category.name for category in triage.categories]
+    assert dict(zip(triage.labels, names, strict=True))["@ToPaperTrail"] == "Paper Trail"
 
 
 def test_managed_names_are_told_once_each() -> None:

@@ -60,10 +60,6 @@ class Endpoint:
         listener.setblocking(False)
         self._listen()
 
-    @property
-    def client_count(self) -> int:
-        return len(self._clients)
-
     def drain(self, seconds: float = 0.02) -> None:
         """Stop: let nobody in, answer what was asked, close everything, the listener too.
 

@@ -84,11 +84,6 @@ class Triage:
         return tuple(chain)
 
     @property
-    def by_label(self) -> dict[str, Category]:
-        """Which category a label asks for."""
-        return {category.label: category for category in self.categories}
-
-    @property
     def labels(self) -> tuple[str, ...]:
         """The categories' labels, in the order of the file."""
         return tuple(category.label for category in self.categories)

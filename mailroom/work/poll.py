@@ -10,7 +10,7 @@ succeeded.
 """
 
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from mailroom.engine.journal import Log
@@ -137,7 +137,7 @@ class Poller:
         return Outcome(
             read_at=closing.sent_at,
             known=_known(survey.reading, closing),
-            again=self._has_news(closing, refused, survey),
+            again=self._has_news(closing, survey),
             echo=closing.states if closing.has_written else None,
             triaged=triaged,
             filed=sum(each.filed for each in triaged)
@@ -227,17 +227,15 @@ class Poller:
                 report("sender_failed", sender=sender, error=reason, attempts=failure.attempts)
         return passing
 
-    def _has_news(self, closing: Reading, refused: Container[str], survey: Survey) -> bool:
-        """Whether the closing query shows a label that this poll did not leave, by its own will
-        or by the server's."""
-        if closing.found[0] is None:
-            return True
-        seen = [mail for mail in closing.found[0] if mail.id not in refused]
-        return bool(_labels(seen, survey.places) - self._left(survey))
+    def _has_news(self, closing: Reading, survey: Survey) -> bool:
+        """Whether the closing query shows a label that this poll did not leave on purpose."""
+        seen = closing.found[0]
+        return seen is None or bool(_labels(seen, survey.places) - self._left(survey))
 
     def _left(self, survey: Survey) -> set[Label]:
-        """The labels that this poll leaves on purpose; and those that it has taken off mail
-        without a sender: where they still show, the next poll is soon enough."""
+        """The labels that this poll leaves: on purpose, those of a sender whose mail the server
+        refused to file among them; and those that it has taken off mail without a sender: where
+        they still show, the next poll is soon enough."""
         verdicts = survey.verdicts
         failing = {sender for sender, _ in self.surveyor.failures.items()}
         taps = [tap.mails for tap in verdicts.taps if tap.sender in failing]

@@ -121,7 +121,7 @@ class Surveyor:
         by_address: dict[str, list[Mail]] = {}
         for mail in mails.values():
             await give_way(self._loop)
-            if (sender := sender_of(mail)) and places.searched & mail.mailbox_ids:
+            if sender := sender_of(mail):
                 by_address.setdefault(sender, []).append(mail)
         return by_address
 

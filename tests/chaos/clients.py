@@ -89,7 +89,7 @@ def crowd(rudeness: Rudeness, count: int = _CROWD) -> float:
                     polite = service.ask(GET)
                     assert polite.answer()[0] == 200
                     polite.hang_up()
-                assert service.endpoint.client_count <= CLIENT_LIMIT
+                assert service.client_count <= CLIENT_LIMIT
             grown = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
@@ -103,7 +103,7 @@ def _check_over(service: Service, fds: int) -> None:
     service.loop.call_at(end, lambda: None)
     while service.clock.now() < end:
         service.loop.turn()
-    assert service.endpoint.client_count == 0
+    assert service.client_count == 0
     for client in service.clients:
         client.hang_up()
     assert open_files() <= fds

@@ -358,7 +358,7 @@ class Life:
         self, sender: str, tapped: str, label: str, before: Mapping[str, set[str]]
     ) -> None:
         triage = self.world.config.triage
-        category = triage.by_label.get(label)
+        category = next((each for each in triage.categories if each.label == label), None)
         chain = triage.chain(category) if category else ()
         homes = {each.destination_mailbox for each in chain} or {"Screener"}
         scope = {*triage.destinations, "Screener"}
