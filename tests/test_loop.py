@@ -321,6 +321,13 @@ def test_close_gives_every_fd_back() -> None:
     assert os.listdir("/proc/self/fd") == before
 
 
+def test_a_closed_loop_may_be_told_to_forget(pair: tuple[socket.socket, socket.socket]) -> None:
+    loop = Loop(VirtualClock())
+    loop.watch(pair[0].fileno(), READ, _unexpected)
+    loop.close()
+    loop.unwatch(pair[0].fileno())
+
+
 def test_close_gives_the_signals_back(real_loop: Loop) -> None:
     former = signal.getsignal(signal.SIGUSR2)
     loop = Loop(VirtualClock())

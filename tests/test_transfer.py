@@ -400,6 +400,22 @@ def test_what_is_not_http_is_no_answer(wire: Wire, nonsense: bytes) -> None:
     assert isinstance(wire.ask(always(nonsense, End.CLOSE)), MailroomError)
 
 
+@pytest.mark.parametrize("line", ["HTTP/x: y", "HTTP/: ", "HTTP/1.1: 500", "HTTP/2 : 404 x"])
+@pytest.mark.parametrize("where", ["in the head", "as a trailer"])
+def test_a_header_that_looks_like_a_status_line_is_none(
+    wire: Wire, line: str, where: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What is raised in a callback of libcurl comes out on stderr, and ends the exchange."""
+    if where == "in the head":
+        sent = head("A: b", line, "Content-Length: 2") + b"ok"
+    else:
+        sent = head("A: b", "Transfer-Encoding: chunked") + chunk(b"ok")
+        sent += b"0\r\n%b\r\n\r\n" % line.encode()
+    response = wire.ask(always(sent))
+    assert (response.status, response.headers["a"], response.body) == (200, "b", b"ok")
+    assert capfd.readouterr().err == ""
+
+
 @pytest.mark.parametrize("body", [None, b"x", b"x" * MIB])
 def test_a_server_that_never_answers_is_given_up_after_30_seconds(
     wire: Wire, body: bytes | None

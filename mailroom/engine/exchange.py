@@ -23,6 +23,7 @@ MAX_BODY_BYTES = 64 * 1024 * 1024
 
 _FINAL_STATUS = 200  # below, another head follows (RFC 9110 §15.2)
 _UNAUTHORIZED = 401
+_STATUS_LINE = re.compile(r"HTTP/[0-9.]+ +([0-9]{3})")
 _LINE_BREAK = re.compile(r"[\r\n\0]")
 
 _KEEPALIVE_IDLE_SECONDS, _KEEPALIVE_INTERVAL_SECONDS, _KEEPALIVE_PROBES = 60, 15, 4
@@ -74,6 +75,7 @@ class Exchange:
         self._status = 0
         self._headers: dict[str, str] = {}
         self._has_head = False
+        self._is_between_heads = True
         self._body = io.BytesIO()  # a list of chunks would be there twice when it is joined
         self._too_large = False
         self._has_socket = False
@@ -204,8 +206,12 @@ class Exchange:
     def _on_header(self, line: bytes) -> None:
         self._last_progress = self._loop.now()
         text = line.decode("latin-1").rstrip("\r\n")
-        if text.startswith("HTTP/"):
-            self._status, self._headers, self._has_head = int(text.split()[1]), {}, False
+        # Only where a head begins: a header may be called so as well, and what is raised here goes
+        # into libcurl.
+        status = _STATUS_LINE.match(text) if self._is_between_heads else None
+        self._is_between_heads = not text
+        if status:
+            self._status, self._headers, self._has_head = int(status[1]), {}, False
         elif self._has_head:
             pass  # a trailer
         elif text:

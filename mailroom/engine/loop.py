@@ -171,8 +171,10 @@ class Loop:
         self._selector.register(fd, events, callback)
 
     def unwatch(self, fd: int) -> None:
-        """Forget ``fd``; it may be unknown, or closed already."""
-        if fd >= 0 and fd in self._selector.get_map():
+        """Forget ``fd``; it may be unknown, or closed already, and so may the loop: libcurl lets go
+        of its sockets when it is collected."""
+        known = self._selector.get_map()
+        if known is not None and fd >= 0 and fd in known:
             self._selector.unregister(fd)
 
     def on_signal(self, number: signal.Signals, callback: Callable[[], None]) -> None:
