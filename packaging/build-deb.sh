@@ -1,7 +1,7 @@
 #!/bin/sh
 # Build the Debian package, with its source package, into a folder: packaging/build-deb.sh [dist]
-# On a Debian 13 that has the Build-Depends it is built right here, by anybody. Elsewhere it takes
-# root, and is built in a disposable Debian 13 (tests/system/package.py).
+# On a Debian 13 that has the Build-Depends it is built right here, by anybody. On other machines it
+# takes root, and is built in a disposable Debian 13 (tests/system/package.py).
 set -eu
 
 umask 022
@@ -9,6 +9,26 @@ mkdir -p "${1:-dist}"
 output=$(cd "${1:-dist}" && pwd)
 cd "$(dirname "$0")/.."
 project=$(pwd)
+
+say() { printf 'mailroom: %s\n' "$*" >&2; }
+
+build_here() {
+    cd "$source"
+    # -d: they are there, and a package without machine code needs no compiler beside them.
+    dpkg-buildpackage -us -uc -d >&2
+    mv ../mailroom_* "$output"
+}
+
+tell_what_is_missing() {
+    sudo=$([ "$(id -u)" = 0 ] || echo 'sudo ')
+    say "packages to build with are missing: ${sudo}apt-get build-dep ./packaging, then make deb again"
+    exit 1
+}
+
+build_elsewhere() {
+    cd "$project"
+    python3 -m tests.system.package "$source" "$output" "$PRETTY_NAME"
+}
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -20,13 +40,13 @@ tar --create --exclude=__pycache__ --mtime="$released" *.md LICENSE docs mailroo
     packaging pyproject.toml systemd tests | tar --extract --directory="$source"
 mv "$source/packaging/debian" "$source/debian"
 
+PRETTY_NAME='no Debian' ID='' VERSION_ID=''
+[ ! -r /etc/os-release ] || . /etc/os-release
 if dpkg-checkbuilddeps -I "$source/debian/control" 2>/dev/null; then
-    cd "$source"
-    # -d: they are there, and a package without machine code needs no compiler beside them.
-    dpkg-buildpackage -us -uc -d >&2
-    mv ../mailroom_* "$output"
+    build_here
+elif [ "$ID $VERSION_ID" = 'debian 13' ]; then
+    tell_what_is_missing
 else
-    cd "$project"
-    python3 -m tests.system.package "$source" "$output"
+    build_elsewhere
 fi
 ls "$output"/mailroom_*.deb

@@ -1,7 +1,7 @@
 """Debian packages are built in a disposable host, of the release that they are for.
 
-``python3 -m tests.system.package SOURCE OUTPUT`` is what packaging/build-deb.sh runs on a machine
-that is another. Needs nothing beyond the standard library.
+``python3 -m tests.system.package SOURCE OUTPUT SYSTEM`` is what packaging/build-deb.sh runs on a
+machine that is another, by the name SYSTEM. Needs nothing beyond the standard library.
 """
 
 import shutil
@@ -57,14 +57,15 @@ def build(source: Path, output: Path) -> None:
 
 
 def main() -> int:
-    """Build as the two arguments say; 1 and a line on stderr if it cannot be done."""
+    """Build as the arguments say; 1 and a line on stderr if it cannot be done."""
     if obstacle := prepare.obstacle():
-        print(f"package: {obstacle}", file=sys.stderr)  # noqa: T201
+        told = f"the package is built on Debian 13, and this is {sys.argv[3]}: {obstacle}"
+        print(f"mailroom: {told}", file=sys.stderr)  # noqa: T201
         return 1
     try:
         build(Path(sys.argv[1]), Path(sys.argv[2]))
     except (RuntimeError, OSError, subprocess.SubprocessError) as error:
-        print(f"package: {error}", file=sys.stderr)  # noqa: T201
+        print(f"mailroom: {error}", file=sys.stderr)  # noqa: T201
         return 1
     return 0
 

@@ -121,6 +121,45 @@ def test_lintian_has_no_error_and_no_warning(bare: Host, claims: Claims) -> None
     claims.at_most(0, len(found), RELEASE, "package: errors and warnings of lintian")
 
 
+@pytest.mark.parametrize("user", ["root", "alice"])
+def test_anybody_builds_it_where_the_build_depends_are(bare: Host, user: str) -> None:
+    home = f"/home/{user}-builds"
+    bare.run("sh", "-c", f"id {user} || useradd {user}")
+    bare.copy(PROJECT / "packaging", f"{home}/packaging")
+    for each in ("docs", "mailroom", "systemd", "tests"):
+        bare.copy(PROJECT / each, f"{home}/{each}")
+    for file in (*PROJECT.glob("*.md"), PROJECT / "LICENSE", PROJECT / "pyproject.toml"):
+        bare.write(f"{home}/{file.name}", file.read_text())
+    bare.run("chown", "-R", user, home)
+    build = f"cd {home} && packaging/build-deb.sh"
+    built = bare.run("runuser", "-u", user, "--", "sh", "-c", build, timeout=SECONDS)
+    assert built.stdout.endswith("_all.deb\n")
+    bare.run("rm", "-r", home)
+
+
+@pytest.mark.parametrize(("user", "command"), [("root", "apt-get"), ("nobody", "sudo apt-get")])
+def test_a_debian_13_without_the_build_depends_is_told_the_one_command(
+    user: str, command: str, tree: Path
+) -> None:
+    with Host.boot(tree, {PROJECT: "/mnt"}) as host:
+        build = "cd /mnt && packaging/build-deb.sh /tmp/dist"
+        told = host.run("runuser", "-u", user, "--", "sh", "-c", build, check=False)
+    assert (told.returncode, told.stdout) == (1, "")
+    assert told.stderr == (
+        f"mailroom: packages to build with are missing: {command} build-dep ./packaging, then make"
+        " deb again\n"
+    )
+
+
+def test_another_system_is_told_in_one_line(tree: Path) -> None:
+    with Host.boot(root.ensure(root.BOOKWORM), {PROJECT: "/mnt"}) as host:
+        build = "cd /mnt && packaging/build-deb.sh /tmp/dist"
+        told = host.run("runuser", "-u", "nobody", "--", "sh", "-c", build, check=False)
+    assert (told.returncode, told.stdout, told.stderr.count("\n")) == (1, "", 1)
+    assert "Debian 13" in told.stderr
+    assert "Debian GNU/Linux 12 (bookworm)" in told.stderr
+
+
 def test_autopkgtest_does_the_main_job(packages: Path) -> None:
     """In a host of its own: it leaves it changed."""
     with Host.boot(root.ensure(package.BUILDER)) as host:
