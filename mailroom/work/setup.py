@@ -90,10 +90,11 @@ class Setup:
         above = name.rpartition("/")[0]
         return not above or resolve(above, self._mailboxes) is not None
 
-    def _spec(self, name: str) -> dict[str, str | None]:
+    def _spec(self, name: str) -> dict[str, str | bool | None]:
+        """Subscribed, so that IMAP apps show it: Cyrus 3.10 does not do that by itself (seen)."""
         above, _, own = name.rpartition("/")
         parent = resolve(above, self._mailboxes) if above else None
-        return {"name": own, "parentId": parent.id if parent else None}
+        return {"name": own, "parentId": parent.id if parent else None, "isSubscribed": True}
 
     async def _create_group(self, item: Item) -> Item:
         try:

@@ -303,6 +303,15 @@ class User:
             for answer in ElementTree.fromstring(text)
         }
 
+    def subscribed(self) -> set[str]:
+        """What an IMAP app shows that goes by subscriptions."""
+        with self._host.network():
+            imap = imaplib.IMAP4(LOOPBACK, IMAP_PORT, timeout=READY_SECONDS)
+        with imap:
+            imap.login(self.name, PASSWORD)
+            lines = [line.decode() for line in imap.lsub()[1] if isinstance(line, bytes)]
+        return {line.rpartition(' "/" ')[2].strip('"') for line in lines}
+
     def request(
         self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
     ) -> tuple[int, http.client.HTTPMessage, bytes]:

@@ -132,6 +132,7 @@ def test_from_nothing_to_the_first_triaged_sender(evening: Evening) -> None:
     assert home.user.cards() == {}
     assert home.type("setup", "--apply").endswith("26 created, 0 there already\n")
     assert home.type("setup", "--apply").endswith("0 created, 26 there already\n")
+    assert {"INBOX/@ToFeed", "INBOX/Screener", "INBOX/Feed"} <= home.user.subscribed()
     assert "All is well." in home.type("check")
     assert "mailroom setup --apply --rules" in home.type("check", "--rules", code=1)
     told = home.type("setup", "--apply", "--rules")
