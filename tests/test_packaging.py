@@ -285,3 +285,21 @@ def test_every_folder_of_the_program_is_installed() -> None:
     folders = (path.parent for path in (PROJECT / "mailroom").rglob("*.py"))
     packages = {".".join(folder.relative_to(PROJECT).parts) for folder in folders}
     assert set(setuptools["packages"]) == packages
+
+
+PAGES = ("README.md", "docs/*.md", "packaging/man/*", "packaging/mailroom.yaml")
+
+
+def test_no_page_shows_a_secret_or_leaves_it_in_the_history() -> None:
+    """The shell keeps what is assigned, and a terminal shows what is typed to a program."""
+    texts = [path.read_text() for pattern in PAGES for path in PROJECT.glob(pattern)]
+    commands = [line for text in texts for line in _joined(text).splitlines()]
+    assert not [line for line in commands if re.search(r"MAILROOM_\w+(TOKEN|PASSWORD)=", line)]
+    fed = [line for line in commands if "/dev/stdin" in line or "systemd-creds encrypt" in line]
+    assert len(fed) > 5
+    assert not [line for line in fed if "| " not in line]
+
+
+def _joined(text: str) -> str:
+    """Commands that go on in the next line, in one."""
+    return re.sub(r"(\|) *\n +|(?:\\e|\\)\n +", r"\1 ", text)
