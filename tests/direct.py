@@ -3,6 +3,7 @@
 Held against the real transfer by tests/test_direct.py.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from urllib.parse import urlsplit
@@ -106,7 +107,7 @@ class _DirectStream:
         self._feed: Feed | None = None
         self._has_ended = False
         self._reader: Promise[bytes] | None = None
-        ask(request, self._arrived, self.head.reject)
+        ask(request, self._under_way, self.head.reject)
 
     def read(self) -> Promise[bytes]:
         self._reader = Promise()
@@ -117,6 +118,14 @@ class _DirectStream:
         self._has_ended = True
         if self._feed is not None:
             self._feed.close()
+
+    def _under_way(self, answer: SandboxResponse) -> None:
+        delay = answer.delivery.delay_seconds
+        if not delay:
+            self._arrived(answer)
+        elif not math.isinf(delay):
+            when = self._loop.now() + delay
+            self._loop.call_at(when, lambda: self._arrived(answer))
 
     def _arrived(self, answer: SandboxResponse) -> None:
         headers = {name.lower(): value for name, value in answer.headers.items()}

@@ -15,6 +15,7 @@ from mailroom.rules.contact import summarise
 from mailroom.sandbox import (
     CYRUS_3_6,
     CYRUS_WITHOUT_PUSH,
+    Delivery,
     Fault,
     Profile,
     Response,
@@ -125,7 +126,54 @@ def test_hours_without_anything_are_a_poll_a_minute_and_one_connection() -> None
     ]
 
 
+def test_what_a_poll_has_cost_is_told_with_it() -> None:
+    world = World()
+    mail = world.deliver(BOB)[0]
+    world.start().settle()
+    number = world.request_count
+    world.tap(mail, "@ToFeed")
+    world.settle()
+    world.account.poll_now()
+    world.settle()
+    *_, triage, idle = [int(str(fields["requests"])) for fields in world.named("poll_completed")]
+    assert (triage + idle, idle) == (len(world.requests_since(number)), 1)
+
+
+def test_the_last_poll_that_people_are_told_of_is_not_one_that_only_looked() -> None:
+    """Or the line in systemctl status would be another every minute."""
+
+    def told(world: World) -> str:
+        poll = world.account.snapshot().last_active_poll
+        assert poll is not None
+        return poll.trigger
+
+    world = World(CYRUS_3_6)
+    mail = world.deliver(BOB)[0]
+    world.start()
+    world.run_for(130.0)
+    assert told(world) == "startup"
+    world.tap(mail, "@ToFeed")
+    world.run_for(60.0)
+    assert told(world) == "fallback"
+    world.account.poll_now()
+    world.run_for(1.0)
+    assert told(world) == "manual"
+
+
 # Push
+
+
+def test_the_first_poll_waits_for_the_stream_but_two_seconds_only() -> None:
+    world = World()
+    silent = Fault(path="/jmap/eventsource", delivery=Delivery(delay_seconds=20.0))
+    world.sandbox.faults.add(silent)
+    world.account.start()
+    world.run_for(1.9)
+    assert world.polls == 0
+    world.run_for(0.2)
+    assert world.polls == 1
+    world.run_for(30.0)
+    assert world.healthz[1]["eventsource"]["connected"] is True
 
 
 def test_while_push_is_out_fallback_polls_do_the_work_and_say_so() -> None:

@@ -11,7 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from mailroom.rules.categories import Category, category_from
-from mailroom.rules.config import Carddav, Config, from_data, to_data
+from mailroom.rules.config import Carddav, Config, Logging, from_data, to_data
 from mailroom.rules.configtext import effective, parse
 from mailroom.rules.servers import carddav_url, session_url
 
@@ -155,6 +155,11 @@ def test_own_addresses_are_lower_cased_and_names_composed() -> None:
             "http://[::1]:8008/.well-known/carddav",
         ),
         (
+            "fastmail.com",
+            "https://fastmail.com/.well-known/jmap",
+            "https://carddav.fastmail.com/.well-known/carddav",
+        ),
+        (
             "https://notfastmail.com/x?y=z",
             "https://notfastmail.com/x?y=z",
             "https://notfastmail.com/.well-known/carddav",
@@ -183,6 +188,19 @@ def test_an_account_has_a_name_for_people_without_anything_secret(jmap: str, acc
 def test_the_address_book_may_be_elsewhere() -> None:
     config = parse("carddav: {url: dav.example.org}", "FILE")
     assert config.carddav.url == "https://dav.example.org/.well-known/carddav"
+
+
+def test_what_is_logged_and_how_is_read() -> None:
+    assert parse("logging: {level: debug, format: json}", "FILE").logging == Logging(
+        "debug", "json"
+    )
+
+
+def test_the_effective_configuration_is_laid_out_as_the_guide_is() -> None:
+    lines = effective(parse("triage: {categories: ['B é']}", "FILE")).splitlines()
+    sections = [line for line in lines if line[:1].isalpha()]
+    assert sections == ["jmap:", "carddav:", "tls:", "polling:", "triage:", "mailroom:", "logging:"]
+    assert "  - name: B é" in lines
 
 
 @pytest.mark.parametrize("text", ["", "jmap: {url: localhost}", "triage: {categories: [A, 'B é']}"])

@@ -282,6 +282,14 @@ def test_label_values_come_through_whatever_they_contain(category: str) -> None:
             "push connecting; no sender triaged since start",
         ),
         (
+            never_polled(1, push=PushView(PushStatus.CONNECTING)),
+            "push connecting; no sender triaged since start",
+        ),
+        (
+            never_polled(1, push=PushView(PushStatus.CONNECTING, reconnect_count=1)),
+            "push down, polling every 60 s; no sender triaged since start",
+        ),
+        (
             SNAPSHOTS["no push"],
             "no push here, polling every 60 s; last poll 12:04:56 (push);"
             " no sender triaged since start",
@@ -351,6 +359,7 @@ def test_an_idle_hour_leaves_the_status_line_as_it_was() -> None:
         ("no “Feed” — run setup…", 'no "Feed" - run setup...'),
         ("\u202egro.elpmaxe", "\\u202egro.elpmaxe"),
         ("📬", "\\U0001f4ec"),
+        ("/home/a~/x y\x7f", "/home/a~/x y\\x7f"),
     ],
 )
 def test_the_status_line_is_ascii_of_one_line(reason: str, written: str) -> None:

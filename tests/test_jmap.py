@@ -81,6 +81,11 @@ def test_limits_that_are_not_told_are_those_that_the_rfc_suggests(
     assert read_session(body, URL).limits == limits
 
 
+def test_a_session_may_be_without_state_and_user_name() -> None:
+    session = read_session(session_with(state=None, username=None), URL)
+    assert (session.state, session.username) == ("", "")
+
+
 @pytest.mark.parametrize("missing", [{"eventSourceUrl": None}, {"eventSourceUrl": ""}])
 def test_a_session_may_be_without_push(missing: dict[str, Any]) -> None:
     assert read_session(session_with(**missing), URL).event_source_template is None

@@ -979,12 +979,14 @@ def test_closing_the_loop_ends_every_task_and_hides_no_error() -> None:
 # Several at once
 
 
-def test_together_gives_the_results_in_order_and_runs_at_most_so_many(loop: Loop) -> None:
+def test_together_begins_and_gives_results_in_order_and_runs_at_most_so_many(loop: Loop) -> None:
     running: list[int] = []
+    started: list[int] = []
     most = 0
 
     async def work(number: int) -> int:
         nonlocal most
+        started.append(number)
         running.append(number)
         most = max(most, len(running))
         await loop.sleep_until(loop.now() + 10 - number)
@@ -993,7 +995,7 @@ def test_together_gives_the_results_in_order_and_runs_at_most_so_many(loop: Loop
 
     coroutines = [work(number) for number in range(10)]
     task = loop.spawn(together(loop, coroutines, limit=3), "all")
-    assert result_of(loop, task) == list(range(10))
+    assert result_of(loop, task) == started == list(range(10))
     assert most == 3
 
 

@@ -329,6 +329,13 @@ def test_a_search_in_a_mailbox_that_is_no_more_fails() -> None:
     assert failed.type == "invalidArguments"
 
 
+@pytest.mark.parametrize("status", [200, 201])
+def test_a_file_is_given_to_the_server(status: int) -> None:
+    talk = Talk()
+    talk.answers(Answer(status, {}, b'{"blobId": "B1"}'), path="/jmap/upload")
+    assert talk.run(talk.mail.upload(b"keep;", "application/sieve")) == "B1"
+
+
 # Pages
 
 

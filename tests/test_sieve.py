@@ -300,7 +300,11 @@ def test_without_sieve_the_rules_are_judged_by_where_mail_has_come_to() -> None:
         "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:ann\r\nFN:Ann\r\nEMAIL:ann@example.org\r\nEND:VCARD\r\n"
     )
     site.sandbox.put_card(card)
-    site.sandbox.deliver("ann@example.org", mailbox=["Person", "Imbox"])
+    day = 24 * 3600.0
+    for days in (31, 29):
+        received_at = site.clock.wall() - days * day
+        where = ["Person", "Imbox"]
+        site.sandbox.deliver("ann@example.org", mailbox=where, received_at=received_at)
     site.sandbox.deliver("eve@example.org")
     assert check(site).detail.endswith("is in place (1 in Person)")
     site.sandbox.deliver("ann@example.org", mailbox="Person")

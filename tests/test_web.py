@@ -292,6 +292,14 @@ def test_redirects_come_to_an_end(talk: Talk) -> None:
     assert len(talk.requests) == 6
 
 
+def test_redirects_of_a_stream_come_to_an_end_as_late(talk: Talk) -> None:
+    for path, other in (("/jmap/", "/other"), ("/other", "/jmap/")):
+        talk.answers(Answer(302, {"Location": other}), path=path, times=None)
+    stream = talk.web.stream(GET, talk.loop.now() + 10.0)
+    assert "more than 5 redirects" in talk.fails(ProtocolError, stream)
+    assert len(talk.requests) == 6
+
+
 def test_a_redirect_to_itself_is_not_followed(talk: Talk) -> None:
     talk.answers(Answer(302, {"Location": URL}), times=None)
     assert "redirected to itself" in talk.fails(ProtocolError, talk.web.send(GET))

@@ -68,7 +68,7 @@ def fault_of_url(given: str) -> str | None:
         port = parts.port
     except ValueError:
         return "is not a URL; write it as https://mail.example.org/jmap/session"
-    if parts.username is not None or parts.password is not None:
+    if "@" in parts.netloc:
         return (
             "holds a user name or a password; take them out of the URL "
             "(the name goes to the key username, the password to a credential)"

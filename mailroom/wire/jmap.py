@@ -143,7 +143,7 @@ def read_session(body: bytes, url: str) -> Session:
             event_source_template=_string(data.get("eventSourceUrl") or "") or None,
             account_id=_string(account_id),
             username=str(data.get("username") or ""),
-            state=str(data.get("state", "")),
+            state=str(data.get("state") or ""),
             limits=Limits(
                 calls=_limit(core, "maxCallsInRequest", 16),
                 get=_limit(core, "maxObjectsInGet", 500),
