@@ -186,3 +186,23 @@ def test_the_users_own_doings_are_pushed() -> None:
     assert f'"ContactCard":"{sandbox.states()["ContactCard"]}"' in feed.take().decode()
     sandbox.delete_card(href)
     assert f'"ContactCard":"{sandbox.states()["ContactCard"]}"' in feed.take().decode()
+
+
+def test_a_set_of_several_is_one_event_with_its_last_state() -> None:
+    sandbox, _ = make(CYRUS_3_13)
+    feed = sandbox.subscribe()
+    [answer] = ask(sandbox, ("ContactCard/set", {"create": {"a": a_card(), "b": a_card()}}))
+    events = feed.take().decode().split("\n\n")[:-1]
+    assert len(events) == 1
+    assert f'{{"ContactCard":"{answer["newState"]}"}}' in events[0]
+
+
+def test_what_carddav_writes_is_an_event() -> None:
+    sandbox, _ = make(CYRUS_3_13)
+    feed = sandbox.subscribe("ContactCard")
+    headers = {"Authorization": sandbox.dav_authorization, "Content-Type": "text/vcard"}
+    text = vcard("UID:bob", "FN:Bob", "N:;;;;").encode()
+    assert sandbox.handle(Request("PUT", f"{BOOK}bob.vcf", "", headers, text)).status == 201
+    assert f'{{"ContactCard":"{sandbox.states()["ContactCard"]}"}}' in feed.take().decode()
+    sandbox.handle(Request("GET", f"{BOOK}bob.vcf", "", headers))
+    assert feed.take() == b""

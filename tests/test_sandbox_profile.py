@@ -177,7 +177,7 @@ def test_bearer_tokens_are_for_jmap_and_passwords_for_carddav() -> None:
 
 
 def test_versions_of_cards_may_be_left_alone() -> None:
-    sandbox, _ = make(replace(CYRUS_3_10, converts_card_versions=False))
+    sandbox, _ = make(replace(CYRUS_3_10, card_conversion=None))
     text = "BEGIN:VCARD\r\nVERSION:4.0\r\nUID:u\r\nFN:x\r\nEND:VCARD\r\n"
     href = sandbox.put_card(text)
     headers = {"Authorization": sandbox.dav_authorization}

@@ -20,7 +20,8 @@ from radicale.item import Item, get_etag
 from radicale.storage import BaseCollection, BaseStorage
 
 from mailroom.sandbox import etags
-from mailroom.sandbox.cards import Version, in_version, partial_card, plain_uid, property_of
+from mailroom.sandbox.cards import partial_card, plain_uid, property_of
+from mailroom.sandbox.cardversions import Version, in_version
 from mailroom.sandbox.profile import Profile
 
 _LAST_MODIFIED: Final = "Sat, 01 Jan 2000 00:00:00 GMT"
@@ -121,8 +122,10 @@ class Book(BaseCollection):
         return (self._item(href) for href in list(self.cards))
 
     def has_uid(self, uid: str) -> bool:
-        """Let one UID stand at two hrefs, as Cyrus does."""
-        return False
+        """Let one UID stand at two hrefs, as Cyrus 3.10 does, unless a UID is one card's alone."""
+        if not self._storage.profile.uids_are_exact:
+            return False
+        return any(property_of(text, "UID") == uid for text in self.cards.values())
 
     def upload(self, href: str, item: Item) -> tuple[Item, Item | None]:
         """Keep the text that is to be kept and not Radicale's reading of what was sent."""
@@ -231,7 +234,7 @@ class BookStorage(BaseStorage):
     def shown(self, text: str) -> str:
         """Return what the request that is being handled is to see of a card."""
         if self.version is not None:
-            text = in_version(text, self.version)
+            text = in_version(text, self.version, self.profile.card_conversion)
         return text if self.properties is None else partial_card(text, self.properties)
 
     def uid(self, text: str) -> str:
@@ -240,6 +243,8 @@ class BookStorage(BaseStorage):
         A client that has seen the card in another version has seen another form of it, and one
         that has seen none may give it one.
         """
+        if self.profile.uids_are_exact:
+            return property_of(text, "UID") or ""
         is_same = plain_uid(text) in ("", plain_uid(self.incoming))
         return property_of(self.incoming if is_same else text, "UID") or ""
 

@@ -18,7 +18,8 @@ from radicale.app import Application
 
 from mailroom.sandbox import etags
 from mailroom.sandbox.book import Book, BookStorage
-from mailroom.sandbox.cards import Version, normalised, property_of, stamped, without_odd_names
+from mailroom.sandbox.cards import normalised, property_of, stamped, without_odd_names
+from mailroom.sandbox.cardversions import Version
 from mailroom.sandbox.exchange import Request, Response
 from mailroom.sandbox.profile import Profile
 
@@ -92,7 +93,7 @@ class CardDav:
         wanted, storage = _wanted(request), self._storage
         storage.properties, storage.is_truncated = wanted.properties, False
         storage.sync_page = wanted.page or self._profile.sync_page
-        if self._profile.converts_card_versions:
+        if self._profile.card_conversion:
             storage.version = wanted.version
         try:
             response = self._call(request)

@@ -1,18 +1,16 @@
 """vCards as text: properties, the part that a client asks for, and what servers make of them.
 
-Showing a card drops whole lines and rewrites the heads of lines: the rest is not touched.
+Showing a card drops whole lines: the rest is not touched.
 """
 
 import re
 from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
-from typing import Final, Literal
-
-Version = Literal["3.0", "4.0"]
+from typing import Final
 
 _UNFOLD: Final = re.compile(r"\r?\n[ \t]")
-_URN: Final = "urn:uuid:"
+URN: Final = "urn:uuid:"
 #: Those that a line cannot carry.
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 #: A line up to the colon before its value, which may not be the first one in it.
@@ -23,21 +21,6 @@ _TYPES: Final = re.compile(r'(?<=;TYPE=)(?:"[^";]*"|[^";:]*)', re.IGNORECASE)
 _ODD_NAME: Final = re.compile(r"[^:;\r\n]*[^A-Za-z0-9.:;\r\n-][^:;\r\n]*[:;]")
 _LINE_OCTETS: Final = 75
 _PRODID: Final = "PRODID:-//sandbox//EN"
-
-#: How the head of a line reads in the other version, as seen from Cyrus 3.10.
-_AS_3: Final[tuple[tuple[str, str], ...]] = (
-    (r"VERSION:4\.0", "VERSION:3.0"),
-    (rf"UID:{_URN}", "UID:"),
-    (r"UID:", "UID;VALUE=uri:"),
-    (r"KIND:", "x-addressbookserver-kind:"),
-    (r"MEMBER:", "x-addressbookserver-member:"),
-)
-_AS_4: Final[tuple[tuple[str, str], ...]] = (
-    (r"VERSION:3\.0", "VERSION:4.0"),
-    (rf"UID:(?!{_URN})", f"UID:{_URN}"),
-    (r"X-ADDRESSBOOKSERVER-KIND:", "KIND:"),
-    (r"X-ADDRESSBOOKSERVER-MEMBER:", "MEMBER:"),
-)
 
 
 @lru_cache(maxsize=1024)  # the same cards are asked the same with every request
@@ -50,7 +33,7 @@ def property_of(text: str, name: str) -> str | None:
 
 def plain_uid(text: str) -> str:
     """Return a card's UID without ``urn:uuid:``, empty if it has none."""
-    return (property_of(text, "UID") or "").removeprefix(_URN)
+    return (property_of(text, "UID") or "").removeprefix(URN)
 
 
 def is_group(text: str) -> bool:
@@ -59,21 +42,13 @@ def is_group(text: str) -> bool:
     return kind.lower() == "group"
 
 
-def in_version(text: str, version: Version) -> str:
-    """Show a card in another version than it is kept in."""
-    if property_of(text, "VERSION") == version:
-        return text
-    heads = _AS_3 if version == "3.0" else _AS_4
-    return _by_line(text, lambda line: _with_head(line, heads))
-
-
 def partial_card(text: str, properties: frozenset[str]) -> str:
     """Return a card with the named properties alone (RFC 6352 §10.4.2), their lines untouched.
 
     Not even VERSION comes unless it is named, as in Cyrus.
     """
     shown = properties | {"BEGIN", "END"}
-    return _by_line(text, lambda line: line if _name(line) in shown else "")
+    return by_line(text, lambda line: line if _name(line) in shown else "")
 
 
 def normalised(text: str) -> str:
@@ -84,12 +59,12 @@ def normalised(text: str) -> str:
 
 def without_odd_names(text: str) -> str:
     """Return a card without the lines that a strict parser would not have."""
-    return _by_line(text, lambda line: "" if _ODD_NAME.match(line) else line)
+    return by_line(text, lambda line: "" if _ODD_NAME.match(line) else line)
 
 
 def stamped(text: str, now: datetime) -> str:
     """Return a card with the server's PRODID, where it has none, and the time of the change."""
-    text = _by_line(text, lambda line: "" if _name(line) == "REV" else line)
+    text = by_line(text, lambda line: "" if _name(line) == "REV" else line)
     if property_of(text, "PRODID") is None:
         text = re.sub(r"(VERSION:.*\r?\n)", rf"\1{_PRODID}\r\n", text, count=1)
     return re.sub(r"(END:VCARD\s*)\Z", rf"REV:{now:%Y%m%dT%H%M%SZ}\r\n\1", text)
@@ -98,7 +73,7 @@ def stamped(text: str, now: datetime) -> str:
 def without_stamp(text: str) -> str:
     """Return a card without what a stamping server adds, to compare it with what was put."""
     stamps = ("REV:", _PRODID)
-    return _by_line(text, lambda line: "" if line.startswith(stamps) else line)
+    return by_line(text, lambda line: "" if line.startswith(stamps) else line)
 
 
 def _normal_line(line: str) -> str:
@@ -124,17 +99,9 @@ def _folded(line: str) -> str:
     return "\r\n ".join(parts)
 
 
-def _by_line(text: str, change: Callable[[str], str]) -> str:
-    """Change every line, folded ones as one."""
+def by_line(text: str, change: Callable[[str], str]) -> str:
+    """Change every line, folded ones as one: what is said of its text, line end included."""
     return "".join(change(line) for line in re.findall(r"[^\n]*\n(?:[ \t][^\n]*\n)*|[^\n]+$", text))
-
-
-def _with_head(line: str, heads: tuple[tuple[str, str], ...]) -> str:
-    for pattern, head in heads:
-        changed, count = re.subn(rf"\A{pattern}", head, line, flags=re.IGNORECASE)
-        if count:
-            return changed
-    return line
 
 
 def _name(line: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from mailroom.sandbox.book import Book, BookStorage, Record
 from mailroom.sandbox.cards import property_of
 from mailroom.sandbox.filters import Selector, show_date
-from mailroom.sandbox.jscontact import Card, InvalidCard, card_of, vcard_of
+from mailroom.sandbox.jscontact import Card, InvalidCard, card_of, is_property, vcard_of
 from mailroom.sandbox.profile import Profile
 from mailroom.sandbox.requests import Arguments, Calls, MethodError
 from mailroom.sandbox.standard import (
@@ -62,6 +62,14 @@ _QUERY_ARGUMENTS: Final[Mapping[str, Any]] = {
 _RIGHTS: Final = {"mayRead": True, "mayWrite": True, "mayShare": True, "mayDelete": True}
 
 
+#: How a query can be sorted → what of a card is compared.
+_SORTS: Final[Mapping[str, Callable[[Book, str], Any]]] = {
+    "created": lambda book, name: book.records[name].created,
+    "updated": lambda book, name: book.records[name].changed,
+    "uid": lambda book, name: property_of(book.cards[name], "UID") or "",
+}
+
+
 class ContactMethods(SetHandler):
     """The methods on the address books and cards of one account."""
 
@@ -98,7 +106,7 @@ class ContactMethods(SetHandler):
             "myRights": lambda book: _RIGHTS,
         }
         answer = get_objects(args, books, renderers)
-        return {"accountId": self._account_id, "state": "1", **answer}
+        return {"accountId": self._account_id, "state": self._storage.state, **answer}
 
     # Cards
 
@@ -108,6 +116,7 @@ class ContactMethods(SetHandler):
         by_id, limits = self._storage.by_id, self._profile.limits
         ids = list(by_id) if args["ids"] is None else list(dict.fromkeys(args["ids"]))
         check_ids(ids, "ids")
+        _check_names(args["properties"] or ())
         if self._profile.limits_references and len(ids) > limits.max_objects_in_get:
             raise MethodError("requestTooLarge")
         return {
@@ -120,8 +129,6 @@ class ContactMethods(SetHandler):
     def query(self, arguments: Arguments, calls: Calls) -> Arguments:
         """ContactCard/query (RFC 9610 §3.3)."""
         args = checked(arguments, self._account_id, **_QUERY_ARGUMENTS)
-        if args["sort"]:
-            raise MethodError("unsupportedSort")
         limit, position = args["limit"], args["position"] or 0
         if limit is not None and limit < 0:
             raise MethodError("invalidArguments", arguments=["limit"])
@@ -129,7 +136,7 @@ class ContactMethods(SetHandler):
         is_capped = most is not None and (limit is None or limit > most)
         selector = CardSelector(self._storage, self._card)
         found = selector.select(args["filter"], set(self._storage.by_id))
-        ids = [id_ for id_ in self._storage.by_id if id_ in found]
+        ids = self._sorted(found, args["sort"] or [{"property": "updated", "isAscending": False}])
         return {
             "accountId": self._account_id,
             "queryState": self._storage.state,
@@ -137,7 +144,7 @@ class ContactMethods(SetHandler):
             "position": min(position, len(ids)),
             "ids": ids[position:][: most if is_capped else limit],
             **({"limit": most} if is_capped else {}),
-            **({"total": len(ids)} if args["calculateTotal"] else {}),
+            "total": len(ids),
         }
 
     def changes(self, arguments: Arguments, calls: Calls) -> Arguments:
@@ -177,7 +184,7 @@ class ContactMethods(SetHandler):
         """Create a card under its own UID; nothing tells whose the UID is already."""
         properties = dict(properties)
         book = self._book(properties.pop("addressBookIds", None))
-        made: Card = {}
+        made: Card = {"addressBookIds": {_book_id(book): True}}
         if "uid" not in properties:
             made["uid"] = self._storage.new_id()
         elif self._has_uid(properties["uid"]):
@@ -187,17 +194,22 @@ class ContactMethods(SetHandler):
                 made[name] = value
         if properties.get("members", ...) is None:
             del properties["members"]
-        text = self._vcard(properties | made)
-        uid = str((properties | made)["uid"])
+        whole = {
+            name: value for name, value in (properties | made).items() if name != "addressBookIds"
+        }
+        text, uid = self._vcard(whole), str(whole["uid"])
         name = f"{uid if _FILE_NAME.fullmatch(uid) else self._storage.new_id()}.vcf"
         book.put(name, text)
         if properties.get("kind") == "group" and "members" not in properties:
             made["members"] = {}
         return {"id": book.records[name].id, **made}
 
-    def update(self, id_: str, patch: Arguments) -> Arguments:
-        """Patch a card. It is written anew, even where the patch changes nothing."""
+    def update(self, id_: str, patch: Arguments) -> Arguments | None:
+        """Patch a card: it is written anew even where nothing changes, but for an empty patch."""
         book, name = self._existing(id_)
+        if not patch:
+            book.put(name, book.cards[name])
+            return None
         old = self._whole(id_)
         new = patched(old, read_patch(patch))
         if wrong := [key for key in _IMMUTABLE if new.get(key) != old.get(key)]:
@@ -233,6 +245,7 @@ class ContactMethods(SetHandler):
     def _shown(self, id_: str, properties: list[str] | None) -> Card:
         """Return what a client is to see; a vendor's properties only if it has named them."""
         card = self._whole(id_)
+        card.pop("vCardProps", None)
         if properties is None:
             return {name: value for name, value in card.items() if ":" not in name}
         return {name: value for name, value in card.items() if name in {"id", *properties}}
@@ -254,6 +267,18 @@ class ContactMethods(SetHandler):
 
     def _has_uid(self, uid: object) -> bool:
         return any(property_of(text, "UID") == uid for text in self._texts())
+
+    def _sorted(self, ids: set[str], comparators: list[dict[str, Any]]) -> list[str]:
+        """Return the ids in the order asked for; those of equals by id."""
+        ordered = sorted(ids)
+        for comparator in reversed(comparators):
+            name = comparator.get("property")
+            if name not in _SORTS:
+                raise MethodError("unsupportedSort", description=f"{name} is not offered")
+            key = _SORTS[name]
+            is_descending = comparator.get("isAscending", True) is False
+            ordered.sort(key=lambda id_: key(*self._storage.by_id[id_]), reverse=is_descending)
+        return ordered
 
     def _texts(self) -> Iterable[str]:
         return (book.cards[name] for book, name in self._storage.by_id.values())
@@ -291,6 +316,15 @@ class CardSelector(Selector):
         }
         super().__init__(conditions, _UNSUPPORTED_CONDITIONS)
 
+    def select(self, filter_: object, within: set[str], path: str = "filter") -> set[str]:
+        """Return what the filter lets through; NOT with a kind in it is nothing (Cyrus 3.13.7)."""
+        match filter_:
+            case {"operator": "NOT", "conditions": [*conditions]} if any(
+                isinstance(condition, dict) and "kind" in condition for condition in conditions
+            ):
+                return set()
+        return super().select(filter_, within, path)
+
 
 def patched(card: Card, patch: Mapping[PatchPath, Any]) -> Card:
     """Return a card with a patch applied (RFC 8620 §5.3).
@@ -310,6 +344,17 @@ def patched(card: Card, patch: Mapping[PatchPath, Any]) -> Card:
         else:
             inside[path[-1]] = value
     return result
+
+
+def _check_names(names: Iterable[str]) -> None:
+    """Refuse a property that is neither of RFC 9553's nor of RFC 9610's nor a vendor's."""
+    unknown = [
+        f"properties[{index}:{name}]"
+        for index, name in enumerate(names)
+        if not (is_property(name) or name in ("id", "addressBookIds"))
+    ]
+    if unknown:
+        raise MethodError("invalidArguments", arguments=unknown)
 
 
 def _addresses_of(card: Card) -> list[str]:

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, Final
 
+from mailroom.sandbox.cardversions import member_of
+
 Card = dict[str, Any]
 
 _UNFOLD: Final = re.compile(r"\r?\n[ \t]")
@@ -45,6 +47,25 @@ _CARD_NAMES: Final = {name: property_ for property_, name in _SIMPLE.items()}
 _TIMES: Final = ("created", "updated")
 #: The fields of N, in their order.
 _NAME_KINDS: Final = ("surname", "given", "given2", "title", "credential")
+#: Those that go by vCardProps here.
+_RARE: Final = frozenset(
+    [
+        "addresses",
+        "anniversaries",
+        "calendars",
+        "cryptoKeys",
+        "directories",
+        "links",
+        "localizations",
+        "media",
+        "onlineServices",
+        "personalInfo",
+        "preferredLanguages",
+        "relatedTo",
+        "schedulingAddresses",
+        "speakToAs",
+    ]
+)
 _CONTEXTS: Final = {"home": "private", "work": "work"}
 _TYPES: Final = {context: type_ for type_, context in _CONTEXTS.items()}
 _NOT_SHOWN: Final = frozenset({"BEGIN", "END", "VERSION", "X-ABLABEL"})
@@ -93,6 +114,11 @@ def _card_of(text: str, knows_apple_groups: bool) -> Card:
     return card
 
 
+def is_property(name: str) -> bool:
+    """Say whether RFC 9553 knows a property, or it is a vendor's."""
+    return ":" in name or name in _CHECKS or name in _RARE
+
+
 def vcard_of(card: Card) -> str:
     """Return a Card as a vCard 4.
 
@@ -136,8 +162,7 @@ def _without_apple(property_: _Property) -> _Property:
         case "X-ADDRESSBOOKSERVER-KIND":
             return _Property("KIND", property_.value, {})
         case "X-ADDRESSBOOKSERVER-MEMBER":
-            member = property_.value.removeprefix(_URN).strip('"')
-            return _Property("MEMBER", member, {})
+            return _Property("MEMBER", member_of(property_.value), {})
     return property_
 
 
@@ -319,7 +344,9 @@ def _kept_line(name: str, parameters: Mapping[str, Any], _: str, value: str) -> 
 
 def _derived_name(card: Mapping[str, Any]) -> str:
     components = card.get("name", {}).get("components", ())
-    return " ".join(component["value"] for component in components) or "No Name"
+    name = " ".join(component["value"] for component in components)
+    organizations = (item.get("name") for item in card.get("organizations", {}).values())
+    return name or next(filter(None, organizations), "No Name")
 
 
 def _is_good(name: str, value: object) -> bool:

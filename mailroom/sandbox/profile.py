@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+#: Whose way it is to show a vCard in another version; None: that is not done.
+CardConversion = Literal["3.10", "3.13"] | None
 EtagForm = Literal["strong", "weak", "unquoted"]
 
 
@@ -36,6 +38,8 @@ class Profile:
     limits: Limits = Limits()
     #: True: the limit of a get counts for ids that come by a back-reference, and for all, as well.
     limits_references: bool = False
+    #: Whether too many objects fail the whole request (Cyrus 3.10) or the method (Cyrus 3.13).
+    object_limits_fail: Literal["request", "method"] = "request"
     #: The status of what is too much at once or within a minute; 429 comes with Retry-After.
     crowded_status: Literal[400, 429] = 400
 
@@ -92,8 +96,10 @@ class Profile:
     card_set_order: tuple[str, ...] = ("destroy", "create", "update")
     #: True: ``#key`` in the destroy of ContactCard/set means what was created as key.
     resolves_created_cards: bool = False
-    #: True: cards of either version are shown as vCard 3.0 unless 4.0 is asked for.
-    converts_card_versions: bool = True
+    #: How cards of either version are shown as vCard 3.0 unless 4.0 is asked for.
+    card_conversion: CardConversion = "3.10"
+    #: True: a UID is what is written, ``urn:uuid:`` included, and one card's alone.
+    uids_are_exact: bool = False
     #: In which form a card that is put is kept: as it is; in Cyrus' spelling; or with a PRODID
     #: and a REV of the server's.
     card_form: Literal["as put", "normalised", "stamped"] = "normalised"
@@ -110,7 +116,15 @@ class Profile:
 
 CYRUS_3_10: Final = Profile("cyrus-3.10")
 #: The first series with contacts by JMAP.
-CYRUS_3_13: Final = Profile("cyrus-3.13", has_jmap_contacts=True, duplicate_mailbox="alreadyExists")
+CYRUS_3_13: Final = Profile(
+    "cyrus-3.13",
+    limits_references=True,
+    object_limits_fail="method",
+    duplicate_mailbox="alreadyExists",
+    has_jmap_contacts=True,
+    card_conversion="3.13",
+    uids_are_exact=True,
+)
 CYRUS_3_6: Final = Profile("cyrus-3.6", push="unavailable")
 #: With ``jmap_pushpoll: 0``.
 CYRUS_WITHOUT_PUSH: Final = Profile("cyrus-without-push", push="absent")
@@ -156,13 +170,13 @@ STALWART: Final = Profile(
     shows_apple_groups=False,
     card_set_order=("create", "update", "destroy"),
     resolves_created_cards=True,
-    converts_card_versions=False,
+    card_conversion=None,
     card_form="as put",
     bad_card_status=412,
 )
 SABRE: Final = Profile(
     "sabre",
-    converts_card_versions=False,
+    card_conversion=None,
     card_form="stamped",
     etag_form="weak",
     has_etag_of_changed_card=False,

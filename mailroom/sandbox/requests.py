@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from mailroom.sandbox.exchange import Response, json_response
-from mailroom.sandbox.profile import Limits
+from mailroom.sandbox.profile import Limits, Profile
 
 CORE: Final = "urn:ietf:params:jmap:core"
 MAIL: Final = "urn:ietf:params:jmap:mail"
@@ -103,24 +103,32 @@ def read_calls(body: bytes, media_type: str, capabilities: frozenset[str]) -> Ca
     return Calls(frozenset(using), [_invocation(call) for call in calls])
 
 
-def check_limits(calls: Calls, limits: Limits) -> None:
+def check_limits(calls: Calls, profile: Profile) -> None:
     """Refuse a request that is larger than the session allows.
 
-    Cyrus refuses too many objects this way as well, and not as an error of the method.
+    Cyrus 3.10 refuses too many objects this way as well, and not as an error of the method.
     """
-    if len(calls.invocations) > limits.max_calls_in_request:
+    if len(calls.invocations) > profile.limits.max_calls_in_request:
         raise RequestError("limit", "too many calls", "maxCallsInRequest")
-    for call in calls.invocations:
-        if call.name.endswith("/get") and _count(call, "ids") > limits.max_objects_in_get:
-            raise RequestError("limit", "too many ids", "maxObjectsInGet")
-        if _count(call, "create", "update", "destroy") > limits.max_objects_in_set:
-            raise RequestError("limit", "too many objects", "maxObjectsInSet")
+    if profile.object_limits_fail == "request":
+        for call in calls.invocations:
+            if limit := exceeded(call.name, call.arguments, profile.limits):
+                raise RequestError("limit", "too many objects", limit)
+
+
+def exceeded(name: str, arguments: Arguments, limits: Limits) -> str | None:
+    """Return the limit that the objects of a call exceed, if any."""
+    if name.endswith("/get") and _count(arguments, "ids") > limits.max_objects_in_get:
+        return "maxObjectsInGet"
+    if _count(arguments, "create", "update", "destroy") > limits.max_objects_in_set:
+        return "maxObjectsInSet"
+    return None
 
 
 def run_calls(
     calls: Calls,
     methods: Mapping[str, tuple[str, Method]],
-    intercept: Callable[[str], str | None],
+    intercept: Callable[[str, Arguments], str | None],
 ) -> list[Invocation]:
     """Run the calls one after the other and return the responses.
 
@@ -134,7 +142,7 @@ def run_calls(
             if method is None or capability not in calls.using:
                 raise MethodError("unknownMethod")
             arguments = _resolved(call.arguments, responses)
-            if injected := intercept(call.name):
+            if injected := intercept(call.name, arguments):
                 raise MethodError(injected)
             answer = Invocation(call.name, method(arguments, calls), call.call_id)
         except MethodError as error:
@@ -143,8 +151,8 @@ def run_calls(
     return responses
 
 
-def _count(call: Invocation, *names: str) -> int:
-    values = [call.arguments.get(name) for name in names]
+def _count(arguments: Arguments, *names: str) -> int:
+    values = [arguments.get(name) for name in names]
     return sum(len(value) for value in values if isinstance(value, list | dict))
 
 

@@ -34,6 +34,7 @@ from mailroom.sandbox.requests import (
     Method,
     RequestError,
     check_limits,
+    exceeded,
     read_calls,
     run_calls,
 )
@@ -283,14 +284,21 @@ class Sandbox(Account):
     def _run(self, calls: Calls) -> Response:
         """Run an API request's calls. Raises RequestError where they are too many."""
         self._crowd.make_way()
-        check_limits(calls, self.profile.limits)
-        responses = run_calls(calls, self._methods, self._method_errors.get)
+        check_limits(calls, self.profile)
+        responses = run_calls(calls, self._methods, self._intercept)
         return json_response(
             {
                 "methodResponses": [[r.name, r.arguments, r.call_id] for r in responses],
                 "sessionState": str(self._session_state),
             }
         )
+
+    def _intercept(self, name: str, arguments: Arguments) -> str | None:
+        """Return the error that a call meets before its method, if any."""
+        is_counted = self.profile.object_limits_fail == "method"
+        if is_counted and exceeded(name, arguments, self.profile.limits):
+            return "requestTooLarge"
+        return self._method_errors.get(name)
 
     def _jmap_methods(self) -> dict[str, tuple[str, Method]]:
         mailboxes = MailboxMethods(self._store, self.user, self.profile)

@@ -25,7 +25,7 @@ from tests.chaos.table import Case
 from tests.world import BOOK, World
 
 # Cards stay as they were put, so that every difference is ours.
-_AS_PUT = replace(CYRUS_3_10, card_form="as put", converts_card_versions=False)
+_AS_PUT = replace(CYRUS_3_10, card_form="as put", card_conversion=None)
 _OTHER = "Eve <eve@example.org>"
 _MANY_MEMBERS = 5000
 

@@ -1,25 +1,60 @@
-"""Every test of this folder runs against the sandbox and, where one is booted, against Cyrus."""
+"""Every test of this folder runs against the sandbox and against real servers.
+
+By default that is Cyrus 3.10: one that somebody has booted (``tests/system/test_contract.py``
+does). A module on what it does not have names its servers itself: those in a folder, which a
+variable names (``CYRUS313=/opt/cyrus``), are started by the tests.
+"""
 
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from mailroom.sandbox import PROFILES
+from tests.contract.folder import CyrusFolder
 from tests.contract.peers import Client, CyrusServer, EventStream, SandboxServer, Server
+
+#: Variables that name a real server's folder → the server, which lives as long as the session.
+_FOLDERS: dict[str, Callable[[Path], Server]] = {"CYRUS313": CyrusFolder}
+
+
+@pytest.fixture(scope="session")
+def folder_server() -> Iterator[Callable[[str], Server]]:
+    """Start the server that a variable names, once."""
+    running: dict[str, Server] = {}
+
+    def start(variable: str) -> Server:
+        if variable not in running:
+            running[variable] = _FOLDERS[variable](Path(os.environ[variable]))
+        return running[variable]
+
+    yield start
+    for server in running.values():
+        server.close()
 
 
 @pytest.fixture(
     params=[
-        pytest.param("sandbox", marks=pytest.mark.sandbox),
-        pytest.param("cyrus", marks=pytest.mark.system),
+        pytest.param("sandbox cyrus-3.10", marks=pytest.mark.sandbox),
+        pytest.param("MAILROOM_CYRUS_URL", marks=pytest.mark.system),
     ]
 )
-def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    if request.param == "cyrus" and "MAILROOM_CYRUS_URL" not in os.environ:
-        pytest.skip("MAILROOM_CYRUS_URL names no Cyrus")
-    server: Server = SandboxServer() if request.param == "sandbox" else CyrusServer()
-    yield server
-    server.close()
+def server(
+    request: pytest.FixtureRequest, folder_server: Callable[[str], Server]
+) -> Iterator[Server]:
+    """A server: ``sandbox PROFILE``, or the variable that names a real one."""
+    place, _, profile = request.param.partition(" ")
+    if not profile and place not in os.environ:
+        pytest.skip(f"{place} names no server")
+    if profile:
+        server: Server = SandboxServer(PROFILES[profile])
+        yield server
+        server.close()
+    elif place in _FOLDERS:
+        yield folder_server(place)
+    else:
+        yield CyrusServer()
 
 
 @pytest.fixture

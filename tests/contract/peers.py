@@ -10,13 +10,17 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
-from mailroom.sandbox import Sandbox, serve
+import pytest
+from _pytest.mark.structures import ParameterSet
+
+from mailroom.sandbox import Profile, Sandbox, serve
 
 CORE = "urn:ietf:params:jmap:core"
 MAIL = "urn:ietf:params:jmap:mail"
 SUBMISSION = "urn:ietf:params:jmap:submission"
+CONTACTS = "urn:ietf:params:jmap:contacts"
 TIMEOUT_SECONDS = 15
 
 T = TypeVar("T")
@@ -26,9 +30,14 @@ Json = Any
 class Server(Protocol):
     """What a test needs of a server beyond JMAP and CardDAV."""
 
+    #: The server and its series, whose facts it is held to.
+    kind: str
     url: str
     user: str
     password: str
+    session_path: str
+    #: The default address book, with a slash at its end.
+    book_path: str
 
     def deliver(self, from_header: str | None, subject: str) -> None:
         """Have a mail arrive in Inbox, whose From header is this."""
@@ -40,9 +49,12 @@ class Server(Protocol):
 class SandboxServer:
     user = "alice"
     password = "secret"
+    session_path = "/jmap/"
+    book_path = f"/dav/addressbooks/user/{user}/Default/"
 
-    def __init__(self) -> None:
-        self._sandbox = Sandbox(user=self.user, password=self.password)
+    def __init__(self, profile: Profile) -> None:
+        self.kind = profile.name
+        self._sandbox = Sandbox(profile, user=self.user, password=self.password)
         self._sandbox.standard_account()
         self._running = serve(self._sandbox)
         self.url = self._running.url
@@ -57,11 +69,15 @@ class SandboxServer:
 class CyrusServer:
     """A Cyrus that somebody has booted: MAILROOM_CYRUS_URL, _USER, _PASSWORD, _LMTP (host:port)."""
 
+    kind = "cyrus-3.10"
+    session_path = "/jmap/"
+
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
         self.url = environment["MAILROOM_CYRUS_URL"].rstrip("/")
         self.user = environment.get("MAILROOM_CYRUS_USER", "alice")
         self.password = environment.get("MAILROOM_CYRUS_PASSWORD", "secret")
         self._lmtp = environment.get("MAILROOM_CYRUS_LMTP", "127.0.0.1:2003")
+        self.book_path = f"/dav/addressbooks/user/{self.user}/Default/"
 
     def deliver(self, from_header: str | None, subject: str) -> None:
         head = [] if from_header is None else [f"From: {from_header}"]
@@ -93,8 +109,11 @@ class Client:
         credentials = f"{server.user}:{server.password}".encode()
         self.authorization = f"Basic {base64.b64encode(credentials).decode()}"
         self._connection = self.connect()
-        self.session: Json = self.request("GET", "/jmap/").json()
+        self.session: Json = self.request("GET", server.session_path).json()
         self.account_id: str = self.session["primaryAccounts"][MAIL]
+        self._api_path = urlsplit(urljoin(server.url, self.session["apiUrl"])).path
+        wanted = (CORE, MAIL, CONTACTS)
+        self.using = [name for name in wanted if name in self.session["capabilities"]]
 
     def connect(self) -> http.client.HTTPConnection:
         address = urlsplit(self.server.url)
@@ -121,13 +140,15 @@ class Client:
     # JMAP
 
     def post(self, content: Json) -> Answer:
-        return self.request("POST", "/jmap/", json.dumps(content), Content_Type="application/json")
+        return self.request(
+            "POST", self._api_path, json.dumps(content), Content_Type="application/json"
+        )
 
     def calls(self, *calls: tuple[str, Json]) -> list[tuple[str, Json]]:
         """Make calls named 0, 1, 2 … in one request and return the names and arguments."""
         answer = self.post(
             {
-                "using": [CORE, MAIL],
+                "using": self.using,
                 "methodCalls": [
                     [name, {"accountId": self.account_id} | arguments, str(index)]
                     for index, (name, arguments) in enumerate(calls)
@@ -252,6 +273,20 @@ class EventStream:
     def close(self) -> None:
         self._response.close()
         self._connection.close()
+
+
+def servers(*names: str) -> list[ParameterSet]:
+    """Return parameters for the fixture of that name: ``sandbox PROFILE``, or a variable.
+
+    A variable that is not set is left out: nobody has such a server at hand without knowing.
+    """
+    return [
+        pytest.param(
+            name, marks=pytest.mark.sandbox if name.startswith("sandbox ") else pytest.mark.system
+        )
+        for name in names
+        if name.startswith("sandbox ") or name in os.environ
+    ]
 
 
 def unique(prefix: str) -> str:

@@ -39,7 +39,7 @@ class Book:
 
     def __init__(self, client: Client) -> None:
         self.client = client
-        self.path = f"/dav/addressbooks/user/{client.server.user}/Default/"
+        self.path = client.server.book_path
 
     def put(self, href: str, text: str, **headers: str) -> Answer:
         return self.client.request(
@@ -133,7 +133,7 @@ def test_the_address_book_is_found_from_the_well_known_address(client: Client) -
         for href, prop in inside.found.items()
         if prop.find(f"{D}resourcetype/{C}addressbook") is not None
     ]
-    assert books == [f"/dav/addressbooks/user/{client.server.user}/Default/"]
+    assert books == [client.server.book_path]
     assert inside.found[books[0]].findtext(f"{D}displayname") == "Personal"
 
 

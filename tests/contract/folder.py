@@ -1,0 +1,152 @@
+"""A Cyrus that was built into a folder, with a configuration of the tests' own on loopback.
+
+The tests are told the folder and nothing else. They start its ``master``, as a user that every
+system has, and stop it by its process id; nothing is written but in a folder that is removed.
+"""
+
+import contextlib
+import imaplib
+import os
+import shutil
+import signal
+import smtplib
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from pathlib import Path
+
+_LOOPBACK = "127.0.0.1"
+_USER, _GROUP = "nobody", "nogroup"
+_START_SECONDS = 30.0
+
+_IMAPD_CONF = """\
+configdirectory: {home}/conf
+partition-default: {home}/spool
+defaultsearchtier: t1
+t1searchpartition-default: {home}/search
+search_engine: xapian
+conversations: yes
+conversations_db: twoskip
+altnamespace: no
+unixhierarchysep: yes
+admins: admin
+cyrus_user: {user}
+cyrus_group: {group}
+delete_mode: immediate
+httpmodules: admin carddav jmap
+allowplaintext: yes
+sasl_pwcheck_method: auxprop
+sasl_auxprop_plugin: sasldb
+sasl_sasldb_path: {home}/conf/sasldb2
+sasl_mech_list: PLAIN LOGIN
+sync_log: yes
+sync_log_channels: squatter
+jmap_pushpoll: 1s
+jmap_nonstandard_extensions: yes
+idlesocket: {home}/conf/socket/idle
+lmtpsocket: {home}/conf/socket/lmtp
+notifysocket: {home}/conf/socket/notify
+sievedir: {home}/sieve
+"""
+
+_CYRUS_CONF = """\
+START {{
+  recover cmd="{folder}/sbin/ctl_cyrusdb -C {home}/imapd.conf -r"
+  idled   cmd="{folder}/libexec/idled -C {home}/imapd.conf"
+}}
+SERVICES {{
+  imap cmd="{folder}/libexec/imapd -C {home}/imapd.conf" listen="{imap}"
+  http cmd="{folder}/libexec/httpd -C {home}/imapd.conf" listen="{http}" maxchild=50
+  lmtp cmd="{folder}/libexec/lmtpd -C {home}/imapd.conf -a" listen="{lmtp}"
+}}
+DAEMON {{
+  indexer cmd="{folder}/sbin/squatter -C {home}/imapd.conf -R"
+}}
+"""
+
+
+class CyrusFolder:
+    """A Cyrus from a folder, running, with one user."""
+
+    kind = "cyrus-3.13"
+    user = "alice"
+    password = "secret"
+    session_path = "/jmap/"
+    book_path = f"/dav/addressbooks/user/{user}/Default/"
+
+    def __init__(self, folder: Path) -> None:
+        self._home = Path(tempfile.mkdtemp(prefix="cyrus-"))
+        imap, http, self._lmtp = (f"{_LOOPBACK}:{_free_port()}" for _ in range(3))
+        self.url = f"http://{http}"
+        places = {"home": self._home, "folder": folder, "user": _USER, "group": _GROUP}
+        ports = {"imap": imap, "http": http, "lmtp": self._lmtp}
+        self._write("imapd.conf", _IMAPD_CONF.format_map(places))
+        self._write("cyrus.conf", _CYRUS_CONF.format_map(places | ports))
+        for name in ("conf/socket", "spool", "search", "sieve"):
+            (self._home / name).mkdir(parents=True)
+        for name in ("admin", self.user):
+            database = str(self._home / "conf/sasldb2")
+            command = ["saslpasswd2", "-p", "-c", "-f", database, name]
+            subprocess.run(command, input=self.password.encode(), check=True)
+        subprocess.run(["chown", "-R", f"{_USER}:{_GROUP}", str(self._home)], check=True)
+        self._home.chmod(0o755)
+        self._master = self._start(folder)
+        try:
+            self._create_user(imap)
+        except BaseException:
+            self.close()
+            raise
+
+    def deliver(self, from_header: str | None, subject: str) -> None:
+        head = [] if from_header is None else [f"From: {from_header}"]
+        head += [f"Subject: {subject}", f"Message-ID: <{uuid.uuid4()}@example.org>"]
+        message = "\r\n".join([*head, "", "Hello", ""]).encode()
+        host, _, port = self._lmtp.partition(":")
+        with smtplib.LMTP(host, int(port)) as lmtp:
+            lmtp.sendmail("sender@example.org", [self.user], message)
+
+    def close(self) -> None:
+        """Stop it, and everything that it has started: they are one process group."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._master.pid, signal.SIGTERM)
+        try:
+            self._master.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._master.pid, signal.SIGKILL)
+            self._master.wait()
+        shutil.rmtree(self._home, ignore_errors=True)
+
+    def _start(self, folder: Path) -> subprocess.Popen[bytes]:
+        command = [f"{folder}/libexec/master", "-D", "-p", f"{self._home}/master.pid"]
+        command += ["-C", f"{self._home}/imapd.conf", "-M", f"{self._home}/cyrus.conf"]
+        with (self._home / "log").open("wb") as log:
+            return subprocess.Popen(
+                command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
+
+    def _create_user(self, address: str) -> None:
+        host, _, port = address.partition(":")
+        deadline = time.monotonic() + _START_SECONDS
+        while True:
+            try:
+                imap = imaplib.IMAP4(host, int(port), timeout=_START_SECONDS)
+                break
+            except OSError:
+                if time.monotonic() > deadline or self._master.poll() is not None:
+                    raise
+        with imap:
+            imap.login("admin", self.password)
+            imap.create(f"user/{self.user}")
+            imap.setacl(f"user/{self.user}", "admin", "lrswipkxtecda")
+
+    def _write(self, name: str, text: str) -> None:
+        (self._home / name).write_text(text, encoding="utf-8")
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind((_LOOPBACK, 0))
+        port: int = listener.getsockname()[1]
+        return port
