@@ -251,7 +251,7 @@ def test_a_card_refused_with_412_fails_its_sender_alone(own_card: str | None) ->
     sandbox.faults.add(Fault(method="PUT", answer=refusal, times=1))
     tap(world, mail_id, "@ToFeed")
     [failed] = world.named("sender_failed")
-    assert "412, valid-address-data" in str(failed["error"])
+    assert "412, supported-address-data" in str(failed["error"])
     assert sandbox.mailboxes_of(mail_id) == {"Screener", "@ToFeed"}
     world.run_for(125.0)
     assert sandbox.mailboxes_of(mail_id) == {"Feed"}

@@ -97,15 +97,16 @@ class Book(BaseCollection):
         Raises:
             ValueError: the token is not one of ours, or no longer.
         """
-        since = self._revision_of(old_token) if old_token else 0
+        since, is_first = self._since(old_token)
         changed = [
             name
             for name, _ in takewhile(lambda item: item[1] > since, reversed(self._changes.items()))
-            if old_token or name in self.cards
+            if name in self.cards or not is_first
         ]
         page = changed[::-1][: self._storage.sync_page]
         self._storage.is_truncated = len(page) < len(changed)
-        revision = self._changes[page[-1]] if self._storage.is_truncated else self._revision
+        goes_on = self._storage.is_truncated and not self._storage.profile.sync_loses_rest
+        revision = self._changes[page[-1]] if goes_on else self._revision
         return f"data:,sandbox-{self._token_series}-{revision}", page
 
     def forget_tokens(self) -> None:
@@ -141,6 +142,17 @@ class Book(BaseCollection):
         """Set all properties of the collection."""
         self._props = dict(props)
 
+    def _since(self, token: str) -> tuple[int, bool]:
+        """Return the revision after which changes are asked for, and whether all cards are."""
+        if not token:
+            return 0, True
+        try:
+            return self._revision_of(token), False
+        except ValueError:
+            if self._storage.profile.refuses_tokens:
+                raise
+            return 0, True
+
     def _revision_of(self, token: str) -> int:
         """Return the revision that a token stands for, unless it is one time that it is lost."""
         self._token_uses += 1
@@ -169,7 +181,7 @@ class Book(BaseCollection):
             href=name,
             text=self._storage.shown(text),
             etag=etags.shown(get_etag(text), self._storage.profile.etag_form),
-            uid=self._storage.uid(text),
+            uid=self._storage.uid(text) or name,
             name="VCARD",
             last_modified=_LAST_MODIFIED,
         )
@@ -235,7 +247,10 @@ class BookStorage(BaseStorage):
         """Return what the request that is being handled is to see of a card."""
         if self.version is not None:
             text = in_version(text, self.version, self.profile.card_conversion)
-        return text if self.properties is None else partial_card(text, self.properties)
+        if self.properties is None:
+            return text
+        shows_groups = self.profile.shows_grouped_properties
+        return partial_card(text, self.properties, shows_groups=shows_groups)
 
     def uid(self, text: str) -> str:
         """Return a card's UID in the form of the card that is being put, if it is the same one.

@@ -6,6 +6,7 @@ here: which cards are refused, and with what status; and partial ``address-data`
 
 import io
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -18,13 +19,14 @@ from radicale.app import Application
 
 from mailroom.sandbox import etags
 from mailroom.sandbox.book import Book, BookStorage
-from mailroom.sandbox.cards import normalised, property_of, stamped, without_odd_names
+from mailroom.sandbox.cards import normalised, property_of, spelt, stamped, without_odd_names
 from mailroom.sandbox.cardversions import Version
 from mailroom.sandbox.exchange import Request, Response
 from mailroom.sandbox.profile import Profile
 
 HOME: Final = "/dav/addressbooks/user"
 DEFAULT_BOOK: Final = "Default"
+_OTHER_USER: Final = "zoe"
 
 _DAV: Final = "{DAV:}"
 _CARDDAV: Final = "{urn:ietf:params:xml:ns:carddav}"
@@ -77,9 +79,13 @@ class CardDav:
         return response
 
     def _handle(self, request: Request) -> Response:
+        if self._profile.hrefs_are_exact and request.path != quote(unquote(request.path)):
+            return Response(404)
         match request.method:
             case "PUT":
                 return self._put(request)
+            case "PROPFIND" if self._profile.lists_other_books:
+                return self._with_others(self._call(request), request)
             case "GET" | "HEAD" | "REPORT":
                 return self._show(request)
             case "DELETE":
@@ -103,10 +109,10 @@ class CardDav:
 
     def _put(self, request: Request) -> Response:
         text = request.body.decode("utf-8", "replace")
-        if fault := _fault_of(text):
+        if fault := _fault_of(text, self._profile.needed_properties):
             return self._refused(fault)
         kept = self._storage.incoming = self._kept(text)
-        plain = without_odd_names(text)
+        plain = self._parsable(text, unquote(request.path).rpartition("/")[2])
         response = self._call(replace(request, body=plain.encode()) if plain != text else request)
         if kept != text and not self._profile.has_etag_of_changed_card:
             headers = {k: v for k, v in response.headers.items() if k != "ETag"}
@@ -119,6 +125,28 @@ class CardDav:
             case _:
                 return response
 
+    def _parsable(self, text: str, name: str) -> str:
+        """Return what Radicale is to parse: it keeps none of it, and needs what others do not."""
+        if self._profile.needed_properties:
+            return without_odd_names(text)
+        uid = property_of(text, "UID") or name
+        return f"BEGIN:VCARD\r\nVERSION:3.0\r\nUID:{uid}\r\nFN:x\r\nN:;;;;\r\nEND:VCARD\r\n"
+
+    def _with_others(self, response: Response, request: Request) -> Response:
+        """Add another user's address book to what is in one's own home."""
+        if request.path.rstrip("/") != f"{HOME}/{self._user}" or request.header("Depth") == "0":
+            return response
+        book = (
+            '<D:response xmlns:D="DAV:" xmlns:C="urn:ietf:params:xml:ns:carddav">'
+            f"<D:href>{HOME}/{_OTHER_USER}/{DEFAULT_BOOK}/</D:href><D:propstat><D:prop>"
+            "<D:displayname>Personal</D:displayname>"
+            "<D:resourcetype><D:collection/><C:addressbook/></D:resourcetype></D:prop>"
+            "<D:status>HTTP/1.1 200 OK</D:status></D:propstat></D:response>"
+        )
+        # Before all others, so that whoever takes the first one takes it.
+        body = re.sub(rb"<(\w+:)?response\b", book.encode() + rb"\g<0>", response.body, count=1)
+        return replace(response, body=body)
+
     def _kept(self, text: str) -> str:
         """Return a card as the server keeps it."""
         match self._profile.card_form:
@@ -126,6 +154,8 @@ class CardDav:
                 return text
             case "normalised":
                 return normalised(text)
+            case "spelt":
+                return spelt(text)
             case "stamped":
                 return stamped(text, datetime.fromtimestamp(self._clock(), UTC))
 
@@ -177,17 +207,21 @@ class CardDav:
         return environment
 
 
-def _fault_of(text: str) -> str | None:
-    """Return the precondition (RFC 6352 §6.3.2.1) that Cyrus finds a card to fail, if any."""
+def _fault_of(text: str, needed: frozenset[str]) -> str | None:
+    """Return the precondition (RFC 6352 §6.3.2.1) that a card fails, if any, as Cyrus has them.
+
+    A server that needs no properties needs no version either (Stalwart).
+    """
+    if text[:11].upper() != "BEGIN:VCARD":
+        return "valid-address-data" if needed else "supported-address-data"
     version = property_of(text, "VERSION")
-    if version == "2.1":
+    if version == "2.1" and needed:
         return "supported-address-data"
-    needed = ("FN",) if version == "4.0" else ("FN", "N")
-    is_whole = bool(property_of(text, "UID")) and None not in (
-        property_of(text, name) for name in needed
-    )
-    is_card = text[:11].upper() == "BEGIN:VCARD"
-    return None if is_card and is_whole else "valid-address-data"
+    if version == "4.0":
+        needed -= {"N"}
+    is_whole = None not in (property_of(text, name) for name in needed)
+    has_uid = bool(property_of(text, "UID")) or "UID" not in needed
+    return None if is_whole and has_uid else "valid-address-data"
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,24 +42,33 @@ def is_group(text: str) -> bool:
     return kind.lower() == "group"
 
 
-def partial_card(text: str, properties: frozenset[str]) -> str:
+def partial_card(text: str, properties: frozenset[str], *, shows_groups: bool = True) -> str:
     """Return a card with the named properties alone (RFC 6352 §10.4.2), their lines untouched.
 
-    Not even VERSION comes unless it is named, as in Cyrus.
+    Not even VERSION comes unless it is named, as in Cyrus. Stalwart drops those with a group.
     """
     shown = properties | {"BEGIN", "END"}
-    return by_line(text, lambda line: line if _name(line) in shown else "")
+
+    def is_shown(line: str) -> bool:
+        has_group = "." in re.split("[:;]", line, maxsplit=1)[0]
+        return _name(line) in shown and (shows_groups or not has_group)
+
+    return by_line(text, lambda line: line if is_shown(line) else "")
 
 
 def normalised(text: str) -> str:
     """Return a card as Cyrus keeps it: one type a parameter, CRLF, folded by itself."""
-    lines = re.split(r"\r?\n", _CONTROLS.sub("", _UNFOLD.sub("", text)))
-    return "".join(f"{_folded(_normal_line(line))}\r\n" for line in lines if line)
+    return _rewritten(text, _normal_line)
 
 
 def without_odd_names(text: str) -> str:
     """Return a card without the lines that a strict parser would not have."""
     return by_line(text, lambda line: "" if _ODD_NAME.match(line) else line)
+
+
+def spelt(text: str) -> str:
+    """Return a card as Stalwart keeps it: folded by itself, single types and kinds in capitals."""
+    return _rewritten(text, _spelt_line)
 
 
 def stamped(text: str, now: datetime) -> str:
@@ -74,6 +83,25 @@ def without_stamp(text: str) -> str:
     """Return a card without what a stamping server adds, to compare it with what was put."""
     stamps = ("REV:", _PRODID)
     return by_line(text, lambda line: "" if line.startswith(stamps) else line)
+
+
+def _rewritten(text: str, change: Callable[[str], str]) -> str:
+    """Return a card of changed lines, with CRLF, folded anew, without what a line cannot have."""
+    lines = re.split(r"\r?\n", _CONTROLS.sub("", _UNFOLD.sub("", text)))
+    return "".join(f"{_folded(change(line))}\r\n" for line in lines if line)
+
+
+def _spelt_line(line: str) -> str:
+    match = _HEAD.match(line)
+    if match is None:
+        return line
+    head, value = match[0], line[match.end() :]
+    match _name(line):
+        case "KIND":
+            value = value.upper()
+        case "URL":
+            value = value.replace("\\:", ":")
+    return _TYPES.sub(lambda types: types[0].strip('"').upper(), head) + value
 
 
 def _normal_line(line: str) -> str:

@@ -85,8 +85,10 @@ class ContactMethods(SetHandler):
         self._profile = profile
         self._clock = clock
         self.created: dict[str, str] = {}
+        self.answers_nulls = profile.answers_nulls
         self.order = profile.card_set_order
-        self.resolves = frozenset({"destroy"} if profile.resolves_created_cards else ())
+        # Nobody's creation ids: not Cyrus 3.13's, nor Stalwart's 0.15, nor Fastmail's.
+        self.resolves = frozenset()
 
     # Address books
 
@@ -115,8 +117,11 @@ class ContactMethods(SetHandler):
         args = checked(arguments, self._account_id, ids=list, properties=list)
         by_id, limits = self._storage.by_id, self._profile.limits
         ids = list(by_id) if args["ids"] is None else list(dict.fromkeys(args["ids"]))
+        if args["ids"] is None and self._profile.cuts_all:
+            ids = ids[: limits.max_objects_in_get]
         check_ids(ids, "ids")
-        _check_names(args["properties"] or ())
+        if self._profile.checks_card_properties:
+            _check_names(args["properties"] or ())
         if self._profile.limits_references and len(ids) > limits.max_objects_in_get:
             raise MethodError("requestTooLarge")
         return {
@@ -183,6 +188,9 @@ class ContactMethods(SetHandler):
     def create(self, properties: Arguments) -> Arguments:
         """Create a card under its own UID; nothing tells whose the UID is already."""
         properties = dict(properties)
+        self._check_vendors(properties)
+        if self._profile.needs_address_book and "addressBookIds" not in properties:
+            raise SetError("invalidProperties", properties=["addressBookIds"])
         book = self._book(properties.pop("addressBookIds", None))
         made: Card = {"addressBookIds": {_book_id(book): True}}
         if "uid" not in properties:
@@ -210,8 +218,9 @@ class ContactMethods(SetHandler):
         if not patch:
             book.put(name, book.cards[name])
             return None
+        self._check_vendors(patch)
         old = self._whole(id_)
-        new = patched(old, read_patch(patch))
+        new = patched(old, read_patch(patch), self._profile.bad_patch)
         if wrong := [key for key in _IMMUTABLE if new.get(key) != old.get(key)]:
             raise SetError("invalidProperties", properties=wrong)
         if self._book(new.pop("addressBookIds", {})) is not book:
@@ -236,7 +245,10 @@ class ContactMethods(SetHandler):
 
     def _card(self, id_: str) -> Card:
         book, name = self._storage.by_id[id_]
-        return card_of(book.cards[name], knows_apple_groups=self._profile.shows_apple_groups)
+        card = card_of(book.cards[name], knows_apple_groups=self._profile.shows_apple_groups)
+        if not (card.get("members") or self._profile.empty_groups_have_members):
+            card.pop("members", None)
+        return card
 
     def _whole(self, id_: str) -> Card:
         book, _ = self._storage.by_id[id_]
@@ -245,12 +257,21 @@ class ContactMethods(SetHandler):
     def _shown(self, id_: str, properties: list[str] | None) -> Card:
         """Return what a client is to see; a vendor's properties only if it has named them."""
         card = self._whole(id_)
-        card.pop("vCardProps", None)
+        if (unmapped := card.pop("vCardProps", None)) and self._profile.unmapped_in == "vCard":
+            card["vCard"] = {"properties": unmapped}
         if properties is None:
-            return {name: value for name, value in card.items() if ":" not in name}
+            return {n: value for n, value in card.items() if ":" not in n and n != "vCard"}
         return {name: value for name, value in card.items() if name in {"id", *properties}}
 
+    def _check_vendors(self, properties: Arguments) -> None:
+        """Refuse a vendor's properties where the server takes them inside of others only."""
+        wrong = [name for name in properties if ":" in name.partition("/")[0]]
+        if wrong and not self._profile.takes_vendor_properties:
+            raise SetError("invalidProperties", properties=wrong)
+
     def _vcard(self, card: Card) -> str:
+        if (unmapped := card.pop("vCard", None)) and self._profile.unmapped_in == "vCard":
+            card["vCardProps"] = unmapped["properties"]
         try:
             return vcard_of(card)
         except InvalidCard as error:
@@ -326,7 +347,7 @@ class CardSelector(Selector):
         return super().select(filter_, within, path)
 
 
-def patched(card: Card, patch: Mapping[PatchPath, Any]) -> Card:
+def patched(card: Card, patch: Mapping[PatchPath, Any], refusal: str = "invalidPatch") -> Card:
     """Return a card with a patch applied (RFC 8620 §5.3).
 
     Raises:
@@ -337,7 +358,8 @@ def patched(card: Card, patch: Mapping[PatchPath, Any]) -> Card:
         inside = result
         for step in path[:-1]:
             if not isinstance(inside.get(step), dict):
-                raise SetError("invalidPatch")
+                named = {} if refusal == "invalidPatch" else {"properties": ["/".join(path)]}
+                raise SetError(refusal, **named)
             inside = inside[step]
         if value is None:
             inside.pop(path[-1], None)

@@ -31,21 +31,18 @@ class Crowd:
             self._let_in.popleft()
         if len(self._let_in) >= most:
             wait_seconds = self._let_in[0] + _MINUTE_SECONDS - now
-            raise self._refusal("too many within a minute", None, wait_seconds)
+            headers = {"Retry-After": str(math.ceil(wait_seconds))}
+            detail = "too many within a minute"
+            raise RequestError("limit", detail, status=_TOO_MANY, headers=headers)
         self._let_in.append(now)
 
     def make_way(self) -> None:
-        """Raise RequestError where as many API requests are under way as may be at once."""
+        """Raise RequestError where as many requests are under way as may be at once."""
         now = self._clock()
         self._under_way = [e for e in self._under_way if e.ended and e.ended > now]
         if len(self._under_way) >= self._profile.limits.max_concurrent_requests:
-            raise self._refusal("too many at once", "maxConcurrentRequests", 1.0)
+            raise RequestError("limit", "too many at once", "maxConcurrentRequests")
 
     def add(self, entry: Entry) -> None:
-        """Have an API request under way until it has ended."""
+        """Have a request under way until it has ended."""
         self._under_way.append(entry)
-
-    def _refusal(self, detail: str, limit: str | None, wait_seconds: float) -> RequestError:
-        status = self._profile.crowded_status
-        headers = {"Retry-After": str(math.ceil(wait_seconds))} if status == _TOO_MANY else {}
-        return RequestError("limit", detail, limit, status, headers)

@@ -8,6 +8,7 @@ from mailroom.sandbox.filters import MailSelector, show_date, sort_mails, utc_da
 from mailroom.sandbox.profile import Profile
 from mailroom.sandbox.requests import Arguments, Calls, MethodError
 from mailroom.sandbox.standard import (
+    PatchPath,
     SetError,
     SetHandler,
     checked,
@@ -69,13 +70,20 @@ class EmailMethods(SetHandler):
     """The methods on mails of one account."""
 
     def __init__(
-        self, store: MailStore, account_id: str, profile: Profile, clock: Callable[[], float]
+        self,
+        store: MailStore,
+        account_id: str,
+        profile: Profile,
+        clock: Callable[[], float],
+        meets_conflict: Callable[[], bool],
     ) -> None:
         self._store = store
         self._account_id = account_id
         self._profile = profile
         self._clock = clock
+        self._meets_conflict = meets_conflict
         self.created: dict[str, str] = {}
+        self.answers_nulls = profile.answers_nulls
 
     def query(self, arguments: Arguments, calls: Calls) -> Arguments:
         """Email/query (RFC 8621 §4.4)."""
@@ -121,6 +129,8 @@ class EmailMethods(SetHandler):
         args = checked(
             arguments, self._account_id, ifInState=str, create=dict, update=dict, destroy=list
         )
+        if self._meets_conflict():
+            return set_objects(args, _Conflict(), self._store, calls)
         return set_objects(args, self, self._store, calls)
 
     def create(self, properties: Arguments) -> Arguments:
@@ -161,13 +171,16 @@ class EmailMethods(SetHandler):
             paths.pop(("mailboxIds",), None)
         if wrong := sorted({path[0] for path in paths} - {"mailboxIds", "keywords"}):
             raise SetError("invalidProperties", properties=wrong)
-        keywords = patched_set(mail.keywords, "keywords", paths)
+        keywords = self._patched(mail.keywords, "keywords", paths)
         self._resolved({path[1] for path in paths if path[0] == "mailboxIds" and path[1:]})
-        mailbox_ids = self._checked_mailboxes(patched_set(mail.mailbox_ids, "mailboxIds", paths))
+        mailbox_ids = self._checked_mailboxes(self._patched(mail.mailbox_ids, "mailboxIds", paths))
         if not mailbox_ids and not self._may_be_in_none(mail):
             raise SetError("invalidProperties", properties=["mailboxIds"])
         self._store.set_keywords(mail, keywords)
         self._store.set_mailboxes(mail, mailbox_ids)
+
+    def _patched(self, current: set[str], name: str, paths: dict[PatchPath, Any]) -> set[str]:
+        return patched_set(current, name, paths, false_takes_away=self._profile.false_takes_away)
 
     def destroy(self, id_: str) -> None:
         """Destroy a mail."""
@@ -202,6 +215,28 @@ class EmailMethods(SetHandler):
         """Cyrus shows states in the middle of a large set that no answer ever names."""
         if self._profile.push_batch and done % self._profile.push_batch == 0:
             self._store.publish()
+
+
+class _Conflict(SetHandler):
+    """A set that another change came between: nothing of it is done."""
+
+    answers_nulls = False
+
+    def create(self, properties: Arguments) -> Arguments:
+        """Refuse to create."""
+        raise self._refusal()
+
+    def update(self, id_: str, patch: Arguments) -> None:
+        """Refuse to change."""
+        raise self._refusal()
+
+    def destroy(self, id_: str) -> None:
+        """Refuse to destroy."""
+        raise self._refusal()
+
+    def _refusal(self) -> SetError:
+        said = "Another process modified this message, please try again."
+        return SetError("forbidden", description=said)
 
 
 def _property(properties: Arguments, name: str, read: Callable[[Any], Any], default: object) -> Any:

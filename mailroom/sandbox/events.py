@@ -52,10 +52,12 @@ class Feed:
         self._listener: Callable[[], None] = lambda: None
         life = profile.stream_seconds
         self._ends = None if life is None else clock() + life
-        self._ping_seconds = subscription.ping_seconds if profile.ping_unit else 0
+        asked = subscription.ping_seconds if profile.ping_unit else 0
+        self._ping_seconds = max(asked, profile.least_ping_seconds) if asked else 0
         self._next_ping = clock() + self._ping_seconds
         self._next_look = clock() + profile.push_look_seconds
-        #: States that the server has not looked at yet, and the id of their event.
+        self._next_event = clock()
+        #: States that the server has not looked at, or not told yet, and the id of their event.
         self._unseen: dict[str, str] = {}
         self._unseen_id = 0
         self.closed = False
@@ -85,7 +87,8 @@ class Feed:
         """The instant of the next ping, look at the states, or end; None if there is none."""
         ping = self._next_ping if self._ping_seconds else None
         look = self._next_look if self._profile.push_look_seconds else None
-        instants = [instant for instant in (ping, look, self._ends) if instant is not None]
+        pause = self._next_event if self._unseen and self._profile.push_pause_seconds else None
+        instants = [each for each in (ping, look, pause, self._ends) if each is not None]
         return min(instants) if instants and not self.closed else None
 
     def tick(self) -> None:
@@ -94,6 +97,7 @@ class Feed:
         if self._ends is not None and now >= self._ends:
             self.close()
         self._look(now)
+        self._end_pause(now)
         if self._ping_seconds and now >= self._next_ping:
             unit = 1000 if self._profile.ping_unit == "milliseconds" else 1
             ping = {"interval": self._ping_seconds * unit}
@@ -105,9 +109,10 @@ class Feed:
 
     def show_states(self, event_id: int, states: Mapping[str, str]) -> None:
         """Write new states; later, where the server looks for them only now and then."""
-        if self._profile.push_look_seconds:
+        if self._profile.push_look_seconds or self._profile.push_pause_seconds:
             self._unseen.update(states)
             self._unseen_id = event_id
+            self._end_pause(self._clock())
         else:
             self._write_states(event_id, states, "change")
 
@@ -125,6 +130,18 @@ class Feed:
             self._next_look += seconds * (1 + (now - self._next_look) // seconds)
             states, self._unseen = self._unseen, {}
             self._write_states(self._unseen_id, states, "change")
+
+    def _end_pause(self, now: float) -> None:
+        """Tell what has changed since the last event, once that was long enough ago."""
+        seconds = self._profile.push_pause_seconds
+        if not (seconds and self._unseen):
+            return
+        if now >= self._next_event:
+            self._next_event = now + seconds
+            states, self._unseen = self._unseen, {}
+            self._write_states(self._unseen_id, states, "change")
+        else:
+            self._listener()  # there is a deadline now that was not there
 
     def _write_states(
         self, event_id: int, states: Mapping[str, str], why: Literal["connect", "change"]

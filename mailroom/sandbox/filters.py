@@ -110,7 +110,11 @@ class MailSelector(Selector):
 
     def _in_mailbox(self, mailbox_id: object, within: set[str]) -> set[str]:
         """Cyrus fails the whole query when the mailbox does not exist."""
-        if not isinstance(mailbox_id, str) or mailbox_id not in self._store.mailboxes:
+        if not isinstance(mailbox_id, str):
+            raise ValueError("no id")
+        if mailbox_id not in self._store.mailboxes:
+            if self._profile.unknown_mailbox_is_empty:
+                return set()
             raise ValueError("no such mailbox")
         return within & self._store.in_mailbox(mailbox_id)
 
@@ -125,6 +129,8 @@ class MailSelector(Selector):
 
     def _received(self, within: set[str], instant: float, *, after: bool) -> set[str]:
         mails = self._store.mails
+        if self._profile.dates_are_indexed:
+            within = {id_ for id_ in within if mails[id_].found_from <= self._now}
         return {id_ for id_ in within if (mails[id_].received_at >= instant) is after}
 
 

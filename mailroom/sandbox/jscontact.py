@@ -103,7 +103,8 @@ def card_of(text: str, *, knows_apple_groups: bool = True) -> Card:
 @lru_cache(maxsize=4096)  # every query looks at every card
 def _card_of(text: str, knows_apple_groups: bool) -> Card:
     card: Card = {"@type": "Card", "version": "1.0", "kind": "individual"}
-    properties = list(_properties(text))
+    # Vendors' properties last: they may belong into others.
+    properties = sorted(_properties(text), key=lambda property_: property_.name == "JSPROP")
     labels = {p.group: _plain(p.value) for p in properties if p.name == "X-ABLABEL" and p.group}
     for property_ in properties:
         if property_.name not in _NOT_SHOWN:
@@ -211,7 +212,13 @@ def _read_keywords(property_: _Property, card: Card) -> None:
 
 
 def _read_extension(property_: _Property, card: Card) -> None:
-    card[property_.parameters["jsptr"][0]] = json.loads(_plain(property_.value))
+    """Put a vendor's property where it belongs, as far as that is there (RFC 9555 §3.2.1)."""
+    *path, name = property_.parameters["jsptr"][0].split("/")
+    inside: Any = card
+    for step in path:
+        inside = inside.get(step) if isinstance(inside, dict) else None
+    if isinstance(inside, dict):
+        inside[name] = json.loads(_plain(property_.value))
 
 
 _READERS: Final[Mapping[str, Callable[[_Property, Card], None]]] = {
@@ -271,11 +278,22 @@ def _lines_of(name: str, value: Any) -> Iterable[str]:
     if name in _SIMPLE:
         return [_simple_line(name, value)]
     if name in _VCARD_NAMES:
-        return [_item_line(name, id_, item) for id_, item in value.items()]
+        return [line for id_, item in value.items() for line in _item_lines(name, id_, item)]
     if name in _WRITERS:
         return _WRITERS[name](value)
+    return [_extension_line(name, value)]
+
+
+def _extension_line(pointer: str, value: Any) -> str:
     content = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-    return [f'JSPROP;JSPTR="{name}":{_escaped(content)}']
+    return f'JSPROP;JSPTR="{pointer}":{_escaped(content)}'
+
+
+def _item_lines(name: str, id_: str, item: Mapping[str, Any]) -> Iterable[str]:
+    yield _item_line(name, id_, item)
+    for key, value in item.items():
+        if ":" in key:
+            yield _extension_line(f"{name}/{id_}/{key}", value)
 
 
 def _simple_line(name: str, value: str) -> str:

@@ -1,6 +1,7 @@
 """Mailbox/get, Mailbox/query and Mailbox/set (RFC 8621 §2)."""
 
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Any, Final
 
 from mailroom.sandbox.profile import Profile
@@ -48,6 +49,7 @@ class MailboxMethods(SetHandler):
         self._profile = profile
         self._account_id = account_id
         self.created: dict[str, str] = {}
+        self.answers_nulls = profile.answers_nulls
         self._empties = False
         self._renderers: Mapping[str, Callable[[Mailbox], object]] = {
             "id": lambda mailbox: mailbox.id,
@@ -69,7 +71,10 @@ class MailboxMethods(SetHandler):
         state = self._store.state
         limits = self._profile.limits
         maximum = limits.max_objects_in_get if self._profile.limits_references else None
-        answer = get_objects(args, self._store.mailboxes, self._renderers, maximum)
+        boxes = self._store.mailboxes
+        if args["ids"] is None and self._profile.cuts_all:
+            boxes = dict(islice(boxes.items(), limits.max_objects_in_get))
+        answer = get_objects(args, boxes, self._renderers, maximum)
         return {"accountId": self._account_id, "state": state, **answer}
 
     def query(self, arguments: Arguments, calls: Calls) -> Arguments:
@@ -158,8 +163,9 @@ class MailboxMethods(SetHandler):
         return name, parent_id
 
     def _refuse_duplicate(self, name: str, parent_id: str | None, own: Mailbox | None) -> None:
-        there = (m for m in self._store.children(parent_id) if m.name == name and m is not own)
-        if (other := next(there, None)) is None:
+        fold = str.casefold if self._profile.ignores_case_of_mailboxes else str
+        siblings = (m for m in self._store.children(parent_id) if m is not own)
+        if (other := next((m for m in siblings if fold(m.name) == fold(name)), None)) is None:
             return
         if self._profile.duplicate_mailbox == "alreadyExists":
             raise SetError("alreadyExists", existingId=other.id)

@@ -1,7 +1,7 @@
 """The JMAP request envelope: limits, `using`, back-references (RFC 8620 §3)."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final
@@ -129,11 +129,12 @@ def run_calls(
     calls: Calls,
     methods: Mapping[str, tuple[str, Method]],
     intercept: Callable[[str, Arguments], str | None],
+    ignored: Container[str] = (),
 ) -> list[Invocation]:
     """Run the calls one after the other and return the responses.
 
     ``methods`` maps a name to its capability and function; ``intercept`` may answer a call with
-    the type of an error in the method's place.
+    the type of an error in the method's place; arguments that are ``ignored`` count as not given.
     """
     responses: list[Invocation] = []
     for call in calls.invocations:
@@ -141,7 +142,8 @@ def run_calls(
             capability, method = methods.get(call.name, ("", None))
             if method is None or capability not in calls.using:
                 raise MethodError("unknownMethod")
-            arguments = _resolved(call.arguments, responses)
+            given = {k: v for k, v in call.arguments.items() if k not in ignored}
+            arguments = _resolved(given, responses)
             if injected := intercept(call.name, arguments):
                 raise MethodError(injected)
             answer = Invocation(call.name, method(arguments, calls), call.call_id)

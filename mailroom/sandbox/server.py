@@ -59,6 +59,14 @@ class Controls:
     """
 
     delay_seconds: float = 0.0
+    #: So many of the next Email/set meet another change and fail, every mail of them (Stalwart).
+    conflicts: int = 0
+
+    def meets_conflict(self) -> bool:
+        """Say whether an Email/set meets another change, and count it."""
+        is_met = self.conflicts > 0
+        self.conflicts -= is_met
+        return is_met
 
 
 class Sandbox(Account):
@@ -220,7 +228,7 @@ class Sandbox(Account):
         entry.is_stream = response.feed is not None
         if math.isfinite(response.delivery.delay_seconds):
             entry.ended = self.clock() + response.delivery.delay_seconds
-        if entry.calls:
+        if entry.calls or (self.profile.counts_carddav and entry.path.startswith(_DAV_PREFIX)):
             self._crowd.add(entry)
 
     # Routes
@@ -254,11 +262,16 @@ class Sandbox(Account):
         authorization = request.header("Authorization")
         if self.profile.dav_authentication == "Digest":
             if self._digest.accepts(authorization, request.method):
-                return self._contacts.handle(request)
+                return self._cards(request)
             return Response(401, {"WWW-Authenticate": self._digest.challenge})
         if authorization == self.dav_authorization:
-            return self._contacts.handle(request)
+            return self._cards(request)
         return self._unauthorized("Basic")
+
+    def _cards(self, request: Request) -> Response:
+        if self.profile.counts_carddav:
+            self._crowd.make_way()
+        return self._contacts.handle(request)
 
     def _jmap(self, request: Request, calls: Calls | None) -> Response:
         if not self._is_user(request):
@@ -285,7 +298,8 @@ class Sandbox(Account):
         """Run an API request's calls. Raises RequestError where they are too many."""
         self._crowd.make_way()
         check_limits(calls, self.profile)
-        responses = run_calls(calls, self._methods, self._intercept)
+        ignored = () if self.profile.refers_if_in_state else ("#ifInState",)
+        responses = run_calls(calls, self._methods, self._intercept, ignored)
         return json_response(
             {
                 "methodResponses": [[r.name, r.arguments, r.call_id] for r in responses],
@@ -302,7 +316,9 @@ class Sandbox(Account):
 
     def _jmap_methods(self) -> dict[str, tuple[str, Method]]:
         mailboxes = MailboxMethods(self._store, self.user, self.profile)
-        emails = EmailMethods(self._store, self.user, self.profile, self.clock)
+        emails = EmailMethods(
+            self._store, self.user, self.profile, self.clock, self.controls.meets_conflict
+        )
         storage = self._contacts.storage
         contacts = ContactMethods(storage, self.user, self.profile, self.clock)
         return {

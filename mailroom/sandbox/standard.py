@@ -98,6 +98,8 @@ class SetHandler:
 
     #: What was created so far in the request: creation id → id.
     created: dict[str, str]
+    #: Whether an answer says what there was none of.
+    answers_nulls: bool = True
     #: In which order a set does what it is to do.
     order: tuple[str, ...] = _ORDER
     #: For which of it ``#key`` means what was created as key; else it is an id like any other.
@@ -136,16 +138,21 @@ def set_objects(
             answer.setdefault(f"not{verb.capitalize()}", {})[key] = error.answer
         handler.after_each(done)
     states.publish()
-    return {
-        "accountId": arguments["accountId"],
-        "oldState": old_state,
-        "newState": states.state,
+    fates: Arguments = {
         "created": answer.get("created") or None,
         "updated": answer.get("updated") or None,
         "destroyed": list(answer.get("destroyed", ())) or None,
         "notCreated": answer.get("notCreated"),
         "notUpdated": answer.get("notUpdated"),
         "notDestroyed": answer.get("notDestroyed"),
+    }
+    if not handler.answers_nulls:
+        fates = {name: value for name, value in fates.items() if value is not None}
+    return {
+        "accountId": arguments["accountId"],
+        "oldState": old_state,
+        "newState": states.state,
+        **fates,
     }
 
 
@@ -207,7 +214,13 @@ def read_patch(patch: Arguments) -> dict[PatchPath, Any]:
     return paths
 
 
-def patched_set(current: Collection[str], name: str, patch: Mapping[PatchPath, Any]) -> set[str]:
+def patched_set(
+    current: Collection[str],
+    name: str,
+    patch: Mapping[PatchPath, Any],
+    *,
+    false_takes_away: bool = False,
+) -> set[str]:
     """Apply a patch to a property that is a set: an object whose values are all true."""
     if (name,) in patch:
         return whole_set(name, patch[(name,)])
@@ -219,7 +232,7 @@ def patched_set(current: Collection[str], name: str, patch: Mapping[PatchPath, A
             raise SetError("invalidPatch")
         if value is True:
             result.add(path[1])
-        elif value is None:
+        elif value is None or (value is False and false_takes_away):
             result.discard(path[1])
         else:
             raise SetError("invalidProperties", properties=["/".join(path)])
