@@ -1,8 +1,8 @@
 """Every test of this folder runs against the sandbox and against real servers.
 
 By default that is Cyrus 3.10: one that somebody has booted (``tests/system/test_contract.py``
-does). A module on what it does not have names its servers itself: those in a folder, which a
-variable names (``CYRUS313=/opt/cyrus``), are started by the tests.
+does). A module on what it does not have names its servers itself: those that a variable names the
+place of (``CYRUS313=/opt/cyrus``, ``STALWART=/opt/stalwart``) are started by the tests.
 """
 
 import os
@@ -11,12 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from mailroom.sandbox import PROFILES
+from mailroom.sandbox import PROFILES, STALWART_IN_FULL
 from tests.contract.folder import CyrusFolder
 from tests.contract.peers import Client, CyrusServer, EventStream, SandboxServer, Server
+from tests.contract.stalwart import StalwartProgram
 
-#: Variables that name a real server's folder → the server, which lives as long as the session.
-_FOLDERS: dict[str, Callable[[Path], Server]] = {"CYRUS313": CyrusFolder}
+_PROFILES = {**PROFILES, STALWART_IN_FULL.name: STALWART_IN_FULL}
+#: Variables that name a real server's place → the server, which lives as long as the session.
+_FOLDERS: dict[str, Callable[[Path], Server]] = {
+    "CYRUS313": CyrusFolder,
+    "STALWART": StalwartProgram,
+}
 
 
 @pytest.fixture(scope="session")
@@ -48,7 +53,7 @@ def server(
     if not profile and place not in os.environ:
         pytest.skip(f"{place} names no server")
     if profile:
-        server: Server = SandboxServer(PROFILES[profile])
+        server: Server = SandboxServer(_PROFILES[profile])
         yield server
         server.close()
     elif place in _FOLDERS:

@@ -78,7 +78,7 @@ class CyrusFolder:
 
     def __init__(self, folder: Path) -> None:
         self._home = Path(tempfile.mkdtemp(prefix="cyrus-"))
-        imap, http, self._lmtp = (f"{_LOOPBACK}:{_free_port()}" for _ in range(3))
+        imap, http, self._lmtp = (f"{_LOOPBACK}:{free_port()}" for _ in range(3))
         self.url = f"http://{http}"
         places = {"home": self._home, "folder": folder, "user": _USER, "group": _GROUP}
         ports = {"imap": imap, "http": http, "lmtp": self._lmtp}
@@ -145,7 +145,8 @@ class CyrusFolder:
         (self._home / name).write_text(text, encoding="utf-8")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of the loopback that nobody listens on."""
     with socket.socket() as listener:
         listener.bind((_LOOPBACK, 0))
         port: int = listener.getsockname()[1]

@@ -94,7 +94,7 @@ class CyrusServer:
 @dataclass(frozen=True)
 class Answer:
     status: int
-    headers: Mapping[str, str]
+    headers: http.client.HTTPMessage
     body: bytes
 
     def json(self) -> Json:
@@ -135,7 +135,7 @@ class Client:
         sent = {name: value for name, value in whole.items() if value is not None}
         self._connection.request(method, path, content or None, sent)
         response = self._connection.getresponse()
-        return Answer(response.status, dict(response.headers), response.read())
+        return Answer(response.status, response.headers, response.read())
 
     # JMAP
 

@@ -1,0 +1,140 @@
+"""A Stalwart by the path of its program, with a configuration of the tests' own on loopback.
+
+The tests are told the path and nothing else. They start it, make the accounts by its management
+API, and stop it by its process id; nothing is written but in a folder that is removed.
+"""
+
+import base64
+import json
+import os
+import shutil
+import smtplib
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.contract.folder import free_port
+
+_LOOPBACK = "127.0.0.1"
+_START_SECONDS = 30.0
+_ADMIN = "admin"
+_DOMAIN = "example.org"
+
+# SQLite keeps all of it in one file. Mail comes by LMTP without a password, as from a relay. What
+# would be fetched from elsewhere at the start (spam rules, the web interface) is not there.
+_CONFIG = """\
+[server]
+hostname = "localhost"
+[server.listener.http]
+bind = ["{http}"]
+protocol = "http"
+[server.listener.lmtp]
+bind = ["{lmtp}"]
+protocol = "lmtp"
+[http]
+url = "'http://{http}'"
+[storage]
+data = "sqlite"
+fts = "sqlite"
+blob = "sqlite"
+lookup = "sqlite"
+directory = "internal"
+[store.sqlite]
+type = "sqlite"
+path = "{home}/data.sqlite3"
+[directory.internal]
+type = "internal"
+store = "sqlite"
+[session.auth]
+require = false
+[spam-filter]
+enable = false
+[config]
+local-keys = ["authentication.fallback-admin.*", "config.*", "directory.*", "http.*", "server.*",
+  "session.*", "spam-filter.*", "storage.*", "store.*", "tracer.*"]
+[tracer.log]
+type = "stdout"
+level = "info"
+ansi = false
+enable = true
+[authentication.fallback-admin]
+user = "{admin}"
+secret = "{password}"
+"""
+
+
+class StalwartProgram:
+    """A Stalwart, running, with one user."""
+
+    kind = "stalwart"
+    user = "alice"
+    password = "secret"
+    session_path = "/jmap/session"
+    book_path = f"/dav/card/{user}/default/"
+
+    def __init__(self, program: Path) -> None:
+        self._home = Path(tempfile.mkdtemp(prefix="stalwart-"))
+        http, self._lmtp = (f"{_LOOPBACK}:{free_port()}" for _ in range(2))
+        self.url = f"http://{http}"
+        config = self._home / "config.toml"
+        places = {"home": self._home, "http": http, "lmtp": self._lmtp}
+        names = {"admin": _ADMIN, "password": self.password}
+        config.write_text(_CONFIG.format_map(places | names), encoding="utf-8")
+        with (self._home / "log").open("wb") as log:
+            self._process = subprocess.Popen(
+                [str(program), "--config", str(config)],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=os.environ | {"STALWART_PATH": str(self._home)},
+            )
+        try:
+            self._create({"type": "domain", "name": _DOMAIN})
+            address = f"{self.user}@{_DOMAIN}"
+            account = {"type": "individual", "name": self.user, "emails": [address]}
+            self._create(account | {"secrets": [self.password], "roles": ["user"]})
+        except BaseException:
+            self.close()
+            raise
+
+    def deliver(self, from_header: str | None, subject: str) -> None:
+        head = [] if from_header is None else [f"From: {from_header}"]
+        head += [f"Subject: {subject}", f"Message-ID: <{uuid.uuid4()}@example.org>"]
+        message = "\r\n".join([*head, "", "Hello", ""]).encode()
+        host, _, port = self._lmtp.partition(":")
+        with smtplib.LMTP(host, int(port)) as lmtp:
+            lmtp.sendmail("sender@example.net", [f"{self.user}@{_DOMAIN}"], message)
+
+    def close(self) -> None:
+        """Stop it."""
+        self._process.terminate()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        shutil.rmtree(self._home, ignore_errors=True)
+
+    def _create(self, principal: Mapping[str, object]) -> None:
+        """Create a principal, once the server answers."""
+        secret = base64.b64encode(f"{_ADMIN}:{self.password}".encode()).decode()
+        request = urllib.request.Request(
+            f"{self.url}/api/principal",
+            json.dumps(principal).encode(),
+            {"Authorization": f"Basic {secret}", "Content-Type": "application/json"},
+        )
+        deadline = time.monotonic() + _START_SECONDS
+        while True:
+            try:
+                with urllib.request.urlopen(request, timeout=_START_SECONDS) as answer:
+                    content = json.load(answer)
+                break
+            except urllib.error.URLError:
+                if time.monotonic() > deadline or self._process.poll() is not None:
+                    raise
+        if "data" not in content:
+            raise RuntimeError(f"Stalwart does not create {principal['name']}: {content}")
