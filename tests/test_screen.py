@@ -7,7 +7,8 @@ from datetime import datetime
 import pytest
 from rich.console import Console
 
-from mailroom.terminal.screen import clock_face, count, span, table
+from mailroom.rules.words import count
+from mailroom.terminal.screen import clock_face, span, table
 
 
 @pytest.mark.parametrize(

@@ -53,8 +53,3 @@ def span(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def count(number: int, noun: str) -> str:
-    """So many of them, in English."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

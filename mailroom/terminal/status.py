@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from rich.console import Console
 
 from mailroom.errors import MailroomError
-from mailroom.terminal.screen import Document, clock_face, count, plain, span
+from mailroom.rules.words import count
+from mailroom.terminal.screen import Document, clock_face, plain, span
 
 _WATCH_SECONDS = 0.2
 

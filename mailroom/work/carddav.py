@@ -35,6 +35,7 @@ from mailroom.rules.roster import (
     Provenance,
     managed_groups,
 )
+from mailroom.rules.words import count
 from mailroom.wire.vcard import Card, UnsafeCard
 from mailroom.work.cards import CardConversation, Stored, usable
 from mailroom.work.contacts import Beside, Failures, Intention
@@ -149,7 +150,7 @@ class CardDavContacts:
 
     async def describe(self) -> str:
         await self.cards.sync()
-        return f"{await self.cards.url()}, {len(self.cards.book)} cards"
+        return f"{await self.cards.url()}, {count(len(self.cards.book), 'card')}"
 
     # Finding
 

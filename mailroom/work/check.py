@@ -11,6 +11,7 @@ from mailroom.rules.config import Config
 from mailroom.rules.own import OwnAddresses
 from mailroom.rules.places import find_places, require_groups
 from mailroom.rules.servers import origin
+from mailroom.rules.words import count
 from mailroom.wire.jmap_push import event_source_url
 from mailroom.work.conversations import Conversations
 
@@ -78,7 +79,8 @@ class Check:
         limits = session.limits
         return (
             f"{session.api_url}, account {session.account_id} "
-            f"({limits.get} mails per request, {limits.concurrent} requests at a time)"
+            f"({count(limits.get, 'mail')} per request, "
+            f"{count(limits.concurrent, 'request')} at a time)"
         )
 
     async def _mailboxes(self) -> str:
