@@ -252,6 +252,20 @@ def test_logcheck_mails_only_what_is_trouble(configured: Host) -> None:
     assert all(line.endswith(" level=warning") for line in lines.splitlines())
 
 
+def test_a_socket_whose_service_cannot_start_is_told_in_words(configured: Host) -> None:
+    configured.run("systemctl", "stop", "mailroom.socket", SERVICE)
+    configured.write("/etc/mailroom/mailroom.yaml", "nonsense: 1\n")
+    configured.run("systemctl", "start", "mailroom.socket")
+    told = configured.run("mailroom", "status", check=False)
+    assert told.returncode == 1
+    assert told.stderr == (
+        f"mailroom: the socket {SOCKET} is there, but the service behind it ended without an"
+        " answer; it may be unable to start: see systemctl status mailroom\n"
+    )
+    configured.write("/etc/mailroom/mailroom.yaml", CONFIGURATION)
+    configured.run("systemctl", "restart", "mailroom.socket", SERVICE)
+
+
 def test_an_upgrade_restarts_it_and_refuses_nobody_meanwhile(
     configured: Host, claims: Claims
 ) -> None:

@@ -162,6 +162,14 @@ def test_reload_takes_a_good_configuration_and_refuses_a_bad_one(
     answer = running.status()
     assert (answer["poll_interval_seconds"], answer["pid"]) == (7, pid)
     assert running.show("ActiveState") == "active"
+    # To systemctl it looked like success, so it stays where people look, until it is mended.
+    assert answer["refused_reload"]["problems"]
+    told = "reload refused, the old configuration is in effect: "
+    running.await_status(lambda _: running.show("StatusText").startswith(told))
+    running.configure(CONFIGURATION)
+    running.systemctl("reload")
+    running.await_status(lambda status: status["refused_reload"] is None)
+    running.await_status(lambda _: "reload refused" not in running.show("StatusText"))
     claims.at_most(1, seconds, running.release, "reload, until it is done", "s")
 
 
