@@ -11,7 +11,8 @@ help:
 	@echo 'make test-unit       on a virtual clock, no network'
 	@echo 'make test-sandbox    over loopback, and the demo'
 	@echo 'make test-rules      every rule of triage on every kind of server'
-	@echo 'make test-system     as a unit on a booted Debian with Cyrus (root)'
+	@echo 'make test-system     as a unit on a booted Debian with Cyrus (root); beside it, where they are'
+	@echo '                     (STALWART=program, CYRUS313=folder), what these servers really do'
 	@echo 'make chaos           crashes, faults and hostile input, as a table (ROWS="kill fault": these)'
 	@echo 'make mutants         breaks the code in small ways, and tells what no quick test notices'
 	@echo '                     (MUTANTS=n, 400 by default; SEED=s; SINCE=rev: of the lines changed)'
@@ -27,9 +28,13 @@ test:
 	@packaging/venv.sh dev
 	@.venv/bin/python -m tests.layers
 
-lint test-unit test-sandbox test-rules test-system:
+lint test-unit test-sandbox test-rules:
 	@packaging/venv.sh dev
 	@.venv/bin/python -m tests.layers $@
+
+test-system:
+	@packaging/venv.sh dev
+	@.venv/bin/python -m tests.layers $@ test-stalwart test-cyrus313
 
 chaos:
 	@packaging/venv.sh dev
