@@ -106,6 +106,8 @@ class _DirectStream:
         self._request = request
         self._feed: Feed | None = None
         self._has_ended = False
+        #: When the feed is called next.
+        self._armed = math.inf
         self._reader: Promise[bytes] | None = None
         ask(request, self._under_way, self.head.reject)
 
@@ -141,14 +143,20 @@ class _DirectStream:
 
     def _wake(self) -> None:
         self._loop.call_soon(self._serve)
+        self._arm()
 
     def _tick(self) -> None:
-        feed = self._feed
-        if feed is None or self._has_ended or feed.closed:
-            return
-        feed.tick()
-        if feed.deadline is not None:
-            wait = max(0.0, feed.deadline - self._loop.clock.wall())
+        self._armed = math.inf
+        if self._feed is not None and not (self._has_ended or self._feed.closed):
+            self._feed.tick()
+            self._arm()
+
+    def _arm(self) -> None:
+        """Call the feed at its deadline, unless it is called before anyway."""
+        deadline = self._feed.deadline if self._feed is not None else None
+        if deadline is not None and deadline < self._armed and not self._has_ended:
+            self._armed = deadline
+            wait = max(0.0, deadline - self._loop.clock.wall())
             self._loop.call_at(self._loop.now() + wait, self._tick)
 
     def _serve(self) -> None:

@@ -203,7 +203,7 @@ def test_an_href_is_found_in_the_servers_spelling_only() -> None:
 
 
 def test_partial_data_is_without_grouped_properties() -> None:
-    sandbox, _ = make(STALWART)
+    sandbox, _ = make(STALWART_IN_FULL)
     sandbox.put_card(vcard("UID:bob", "FN:Bob", "item1.EMAIL:a@x.org", "EMAIL:b@x.org"))
     data = '<C:address-data><C:prop name="EMAIL"/></C:address-data>'
     shown = sync(sandbox, data=data)
