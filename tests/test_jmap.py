@@ -71,7 +71,12 @@ def test_a_session_is_read() -> None:
     [
         (session_with(capabilities={MAIL: {}}), Limits(16, 500, 500, 10_000_000, 4)),
         (core_with(maxCallsInRequest=0), Limits(16, 4096, 4096, 10 * 1024 * 1024, 5)),
-        (core_with(maxCallsInRequest=-1), Limits(1, 4096, 4096, 10 * 1024 * 1024, 5)),
+        (core_with(maxCallsInRequest=-1), Limits(16, 4096, 4096, 10 * 1024 * 1024, 5)),
+        (core_with(maxCallsInRequest="many"), Limits(16, 4096, 4096, 10 * 1024 * 1024, 5)),
+        (core_with(maxCallsInRequest=float("inf")), Limits(16, 4096, 4096, 10 * 1024 * 1024, 5)),
+        (core_with(maxCallsInRequest=1), Limits(1, 4096, 4096, 10 * 1024 * 1024, 5)),
+        (core_with(maxObjectsInGet=10**18), Limits(50, 4096, 4096, 10 * 1024 * 1024, 5)),
+        (core_with(maxConcurrentRequests=10**18), Limits(50, 4096, 4096, 10 * 1024 * 1024, 16)),
         (core_with(maxObjectsInGet=None), Limits(50, 500, 4096, 10 * 1024 * 1024, 5)),
     ],
 )
@@ -123,8 +128,6 @@ def test_an_account_that_cannot_work_is_refused_in_one_line(body: bytes, reason:
         session_with(primaryAccounts={MAIL: "somebody else"}),
         session_with(primaryAccounts={MAIL: ["alice"]}),
         session_with(accounts=None),
-        core_with(maxCallsInRequest="many"),
-        core_with(maxCallsInRequest=float("inf")),
     ],
 )
 def test_a_session_that_is_none_is_an_error_that_names_the_url(body: bytes) -> None:
@@ -205,21 +208,60 @@ def test_whatever_stands_in_an_answer_is_no_bug(path: tuple[Any, ...], value: An
     assert complaint(read).isprintable()
 
 
+BOX = {"id": "2", "name": "B"}
+
+
 @given(JSON)
 def test_whatever_stands_in_a_list_of_mailboxes_is_no_bug(value: Any) -> None:
     for name in ("id", "name", "parentId", "role"):
         try:
-            (box,) = read_mailboxes({"list": [{"id": "1", "name": "A", name: value}]})
+            found = read_mailboxes({"list": [{"id": "1", "name": "A", name: value}, BOX]})
         except ProtocolError:
             continue
-        assert hash(box) == hash(box)
+        assert [box.id for box in found.entries][-1] == "2"
+        assert len(found.entries) + len(found.unreadable) == 2
+        assert all(text.isprintable() for pair in found.unreadable.items() for text in pair)
 
 
 def test_answers_are_found_by_their_tags_whatever_their_order() -> None:
     answers = answered({"methodResponses": ANSWERS["methodResponses"][::-1]})
     assert read_page(answers["a"]) == Page(("m1",), 3, "q")
     bob = Address("Bob", "bob@example.org")
-    assert read_mails(answers["b"]) == (Mail("m1", (bob,), frozenset({"box"})),)
+    assert read_mails(answers["b"]).entries == (Mail("m1", (bob,), frozenset({"box"})),)
+
+
+BAD_MAILS = [
+    {"id": "m1"},
+    {"id": "m2", "mailboxIds": None},
+    {"id": "m3", "mailboxIds": ["a"]},
+    {"id": "m4", "mailboxIds": {"a": True}, "from": "bob@example.org"},
+    {"id": "m5", "mailboxIds": {"a": True}, "from": [None]},
+    {"id": 6, "mailboxIds": {"a": True}},
+    {"mailboxIds": {"a": True}},
+    None,
+]
+
+
+@pytest.mark.parametrize("bad", BAD_MAILS)
+def test_one_mail_that_cannot_be_read_is_named_and_the_others_are_there(bad: Any) -> None:
+    good = {"id": "good", "mailboxIds": {"a": True}, "from": None}
+    found = read_mails({"list": [bad, good]})
+    assert found.entries == (Mail("good", (), frozenset({"a"})),)
+    [(name, reason)] = found.unreadable.items()
+    assert name in (f"mail {(bad or {}).get('id')}", "mail without an id")
+    assert reason
+
+
+def test_an_error_of_the_protocol_names_the_url() -> None:
+    response = ["Email/query", {"ids": "m"}, "a"]
+    with pytest.raises(ProtocolError, match=f"a query's answer from {URL} is not what"):
+        read_page(answered({"methodResponses": [response]})["a"])
+
+
+@pytest.mark.parametrize(("total", "told"), [(3, 3), (None, None), ("3", None), (-1, None),
+                                            (1e400, None), ([], None), (2.0, None)])  # fmt: skip
+def test_a_total_that_is_no_number_is_none(total: Any, told: int | None) -> None:
+    assert read_page({"ids": [], "total": total}).total == told
 
 
 def test_answers_of_several_requests_are_found_alike() -> None:
@@ -254,8 +296,16 @@ def test_an_answer_that_is_none_is_an_error_that_names_the_url(body: bytes) -> N
             "Email/query failed: x (a b" + "c" * 196 + "…)",
         ),
         (["error", {}, "a"], MethodError, "Email/query failed: unknown"),
-        (["Email/query", {}, "z"], ProtocolError, "the server left Email/query without an answer"),
-        (["Email/\n", {}, "a"], ProtocolError, "the server answered Email/query with Email/"),
+        (
+            ["Email/query", {}, "z"],
+            ProtocolError,
+            f"POST {URL}: the server left Email/query without an answer",
+        ),
+        (
+            ["Email/\n", {}, "a"],
+            ProtocolError,
+            f"POST {URL}: the server answered Email/query with Email/",
+        ),
     ],
 )
 def test_a_call_that_failed_raises_when_its_answer_is_looked_at(
@@ -299,12 +349,12 @@ def test_mail_counts_as_updated_only_where_the_server_says_so(
 )
 def test_from_comes_in_all_forms(given_from: Any, senders: tuple[Address, ...]) -> None:
     mail = {"id": "m", "from": given_from, "mailboxIds": {"a": True, "b": False}}
-    assert read_mails({"list": [mail]}) == (Mail("m", senders, frozenset({"a"})),)
+    assert read_mails({"list": [mail]}).entries == (Mail("m", senders, frozenset({"a"})),)
 
 
 def test_mailboxes_are_read() -> None:
     boxes = [{"id": "1", "name": "A", "role": "inbox"}, {"id": "2", "name": "B", "parentId": "1"}]
-    assert read_mailboxes({"list": boxes}) == (
+    assert read_mailboxes({"list": boxes}).entries == (
         Mailbox("1", "A", None, "inbox"),
         Mailbox("2", "B", "1", None),
     )

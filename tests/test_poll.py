@@ -6,7 +6,16 @@ from collections import Counter
 
 import pytest
 
-from mailroom.sandbox import CYRUS_3_6, SMALL_LIMITS, Entry, Fault, Response, longest_chain
+from mailroom.sandbox import (
+    CYRUS_3_6,
+    JAMES,
+    SMALL_LIMITS,
+    Entry,
+    Fault,
+    Response,
+    json_response,
+    longest_chain,
+)
 from mailroom.sandbox import Request as SandboxRequest
 from tests.world import World
 
@@ -368,3 +377,87 @@ def test_a_subject_that_cannot_be_read_holds_nothing_up() -> None:
     assert world.sandbox.mailboxes_of(lost) == {"Screener", "@MailroomError"}
     (fields,) = world.named("sender_unusable")
     assert fields["subject"] == "(it could not be read)"
+
+
+def telling(world: World, **told: object) -> None:
+    """Have every answer to a query tell these, whatever is so."""
+
+    def rewrite(answer: Response) -> Response:
+        content = json.loads(answer.body)
+        for name, arguments, _ in content["methodResponses"]:
+            if name == "Email/query":
+                arguments.update(told)
+        return json_response(content)
+
+    world.sandbox.faults.add(Fault(call="Email/query", rewrite=rewrite))
+
+
+@pytest.mark.parametrize(
+    "told",
+    [{"total": 344}, {"total": 5_000}, {"total": 10**30}, {"total": 0}, {"total": -1},
+     {"total": "many"}, {"limit": 1}, {"limit": 10**30}, {"limit": -1, "position": 10**30}],
+)  # fmt: skip
+def test_an_idle_minute_costs_a_request_a_minute_whatever_numbers_are_told(
+    told: dict[str, object],
+) -> None:
+    world = World()
+    one, two = world.deliver(BOB, count=2)
+    world.tap(one, "@ToFeed")
+    world.tap(two, "@ToJail")  # a conflict: the label query finds two mails from now on
+    telling(world, **told)
+    world.start()
+    number = settled(world)
+    world.run_for(1800.0)
+    assert 29 <= len(world.requests_since(number)) <= 31
+    assert world.sandbox.mailboxes_of(one) == {"Screener", "@ToFeed", "@MailroomError"}
+
+
+def test_one_mail_that_the_server_describes_badly_keeps_nobody_else_waiting() -> None:
+    world = World()
+    bad, good = world.deliver("Carol <carol@example.org>")[0], world.deliver(BOB)[0]
+
+    def rewrite(answer: Response) -> Response:
+        content = json.loads(answer.body)
+        for name, arguments, _ in content["methodResponses"]:
+            for mail in arguments.get("list", ()) if name == "Email/get" else ():
+                if mail["id"] == bad:
+                    del mail["mailboxIds"]
+        return json_response(content)
+
+    world.sandbox.faults.add(Fault(call="Email/get", rewrite=rewrite))
+    world.start()
+    world.tap(bad, "@ToFeed")
+    world.tap(good, "@ToFeed")
+    world.run_for(600.0)
+    assert world.sandbox.mailboxes_of(good) == {"Feed"}
+    assert world.sandbox.mailboxes_of(bad) == {"Screener", "@ToFeed"}
+    [told] = world.named("object_unreadable")
+    assert told == {"object": f"mail {bad}", "error": "KeyError: 'mailboxIds'"}
+    assert world.named("poll_failed") == []
+
+
+def test_on_a_server_that_refuses_nested_mailboxes_each_is_asked_for_on_its_own() -> None:
+    """Found out once, and remembered: an idle poll is one request."""
+    world = World(JAMES).start()
+    number = settled(world)
+    world.run_for(1800.0)
+    entries = world.requests_since(number)
+    assert 29 <= len(entries) <= 31
+    assert all(entry.calls.count("Email/query") == 9 for entry in entries)
+    mails = world.deliver(BOB, count=300)
+    number = world.request_count
+    world.tap(mails[7], "@ToFeed")
+    world.settle()
+    assert world.sandbox.mails_in("Feed") == set(mails)
+    assert len(world.requests_since(number)) <= 30
+
+
+def test_a_new_session_is_asked_again_whether_it_takes_them() -> None:
+    world = World(JAMES).start()
+    world.settle()
+    world.sandbox.renew_session()
+    world.run_for(120.0)
+    world.tap(world.deliver(BOB)[0], "@ToFeed")
+    world.settle()
+    assert world.sandbox.mails_in("Feed") == set(world.mails)
+    assert world.named("poll_failed") == []

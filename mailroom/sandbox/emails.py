@@ -4,7 +4,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from mailroom.sandbox.addresses import Address
-from mailroom.sandbox.filters import MailSelector, show_date, sort_mails, utc_date
+from mailroom.sandbox.filters import (
+    MailSelector,
+    refuse_nested_mailboxes,
+    show_date,
+    sort_mails,
+    utc_date,
+)
 from mailroom.sandbox.profile import Profile
 from mailroom.sandbox.requests import Arguments, Calls, MethodError
 from mailroom.sandbox.standard import (
@@ -94,6 +100,8 @@ class EmailMethods(SetHandler):
         most = self._profile.limits.max_ids_in_query
         is_capped = most is not None and (limit is None or limit > most)
         mails = self._store.mails
+        if not self._profile.takes_nested_mailboxes:
+            refuse_nested_mailboxes(args["filter"])
         selector = MailSelector(self._store, self._profile, self._clock())
         found = selector.select(args["filter"], set(mails))
         ids = sort_mails([mails[id_] for id_ in found], args["sort"])
@@ -103,14 +111,15 @@ class EmailMethods(SetHandler):
             position = max(0, ids.index(args["anchor"]) + (args["anchorOffset"] or 0))
         elif position < 0:
             position = max(0, len(ids) + position)
+        page, state = tuple(ids[position:][: most if is_capped else limit]), self._store.state
         return {
             "accountId": self._account_id,
-            "queryState": self._store.state,
+            "queryState": str(hash(page)) if self._profile.query_state_of == "page" else state,
             "canCalculateChanges": False,
             "position": min(position, len(ids)),
-            "ids": ids[position:][: most if is_capped else limit],
+            "ids": list(page),
             **({"limit": most} if is_capped else {}),
-            **({"total": len(ids)} if args["calculateTotal"] else {}),
+            **({"total": len(ids)} if args["calculateTotal"] and self._profile.tells_total else {}),
         }
 
     def get(self, arguments: Arguments, calls: Calls) -> Arguments:

@@ -134,6 +134,29 @@ class MailSelector(Selector):
         return {id_ for id_ in within if (mails[id_].received_at >= instant) is after}
 
 
+def refuse_nested_mailboxes(filter_: object) -> None:
+    """Apache James (by its source): a mailbox stands alone, or once directly in an AND."""
+    match filter_:
+        case {"operator": "AND", "conditions": list(conditions)}:
+            direct = sum("inMailbox" in each for each in conditions)
+            is_refused = _mailboxes_in(filter_) not in (0, direct) or direct > 1
+        case {"operator": _}:
+            is_refused = _mailboxes_in(filter_) > 0
+        case _:
+            is_refused = False
+    if is_refused:
+        raise MethodError("unsupportedFilter", description="nested inMailbox is not supported")
+
+
+def _mailboxes_in(filter_: object) -> int:
+    match filter_:
+        case {"operator": _, "conditions": list(conditions)}:
+            return sum(map(_mailboxes_in, conditions))
+        case dict():
+            return int("inMailbox" in filter_)
+    return 0
+
+
 def sort_mails(mails: list[Mail], comparators: Comparators | None) -> list[str]:
     """Return the ids in the order asked for; equals, and all without a sort, by id."""
     ordered = sorted(mails, key=lambda mail: mail.id)

@@ -84,6 +84,12 @@ class Profile:
     #: Seconds after which the server ends an event stream in good order; None: never.
     stream_seconds: float | None = None
 
+    #: False: a mailbox inside of an OR or a NOT is ``unsupportedFilter``, and an AND may have one.
+    takes_nested_mailboxes: bool = True
+    #: False: a query tells no total, whatever is asked.
+    tells_total: bool = True
+    #: What the state of a query changes with: every mail, or the ids of the page that is shown.
+    query_state_of: Literal["mails", "page"] = "mails"
     #: Seconds until the search finds a mail by the words of its From.
     search_lag_seconds: float = 0.0
     #: True: ``after`` and ``before`` use the same index, which may not have seen a mail yet.
@@ -252,6 +258,24 @@ STALWART_IN_FULL: Final = replace(
     counts_carddav=True,
     shows_grouped_properties=False,
 )
+#: Its mail; it has no contacts, so those here are the ones of a CardDAV server beside it, and the
+#: rules are tried on it as on any other.
+JAMES: Final = Profile(
+    "james",
+    limits=Limits(
+        max_concurrent_requests=4,
+        max_calls_in_request=16,
+        max_objects_in_get=500,
+        max_objects_in_set=500,
+        max_mailboxes_per_email=None,
+        max_ids_in_query=256,
+    ),
+    limits_references=True,
+    takes_nested_mailboxes=False,
+    tells_total=False,
+    query_state_of="page",
+    has_event_ids=False,
+)
 SABRE: Final = Profile(
     "sabre",
     card_conversion=None,
@@ -286,6 +310,7 @@ PROFILES: Final[Mapping[str, Profile]] = {
         LAGGING_SEARCH,
         FASTMAIL,
         STALWART,
+        JAMES,
         SABRE,
         SMALL_LIMITS,
         SHORT_PAGES,

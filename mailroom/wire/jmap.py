@@ -6,10 +6,10 @@ answer is a :class:`ProtocolError`, a method that failed a :class:`MethodError`.
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 from urllib.parse import quote, urljoin
 
 from mailroom.errors import LastingTrouble, MailroomError, ProtocolError
@@ -19,6 +19,12 @@ CORE = "urn:ietf:params:jmap:core"
 MAIL = "urn:ietf:params:jmap:mail"
 SUBMISSION = "urn:ietf:params:jmap:submission"
 
+T = TypeVar("T")
+
+# The ways in which untyped data can disappoint.
+_DISAPPOINTMENTS = (
+    *(LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError),
+)
 _VARIABLE = re.compile(r"\{(\w+)\}")
 
 Arguments = Mapping[str, Any]
@@ -109,21 +115,28 @@ class Mail:
     mailbox_ids: frozenset[str]
 
 
+class Answer(dict[str, Any]):
+    """The arguments of one answer, and the URL that it came from."""
+
+    def __init__(self, arguments: Arguments, url: str) -> None:
+        super().__init__(arguments)
+        self.url = url
+
+
 @contextmanager
-def reading(what: str) -> Iterator[None]:
-    """Turn every way in which untyped data can disappoint into one ProtocolError."""
+def reading(what: str, answer: object = None) -> Iterator[None]:
+    """Turn every way in which untyped data can disappoint into one ProtocolError, which names the
+    URL where the answer tells it."""
+    if isinstance(answer, Answer):
+        what = f"{what} from {answer.url}"
     try:
         yield
-    except (
-        LookupError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        ArithmeticError,
-        RecursionError,
-    ) as error:
-        detail = quoted(f"{type(error).__name__}: {error}".removesuffix(": "))
-        raise ProtocolError(f"{what} is not what RFC 8620 promises ({detail})") from error
+    except _DISAPPOINTMENTS as error:
+        raise ProtocolError(f"{what} is not what RFC 8620 promises ({_detail(error)})") from error
+
+
+def _detail(error: Exception) -> str:
+    return quoted(f"{type(error).__name__}: {error}".removesuffix(": "))
 
 
 def read_session(body: bytes, url: str) -> Session:
@@ -145,11 +158,11 @@ def read_session(body: bytes, url: str) -> Session:
             username=str(data.get("username") or ""),
             state=str(data.get("state") or ""),
             limits=Limits(
-                calls=_limit(core, "maxCallsInRequest", 16),
-                get=_limit(core, "maxObjectsInGet", 500),
-                set=_limit(core, "maxObjectsInSet", 500),
-                request_bytes=_limit(core, "maxSizeRequest", 10_000_000),
-                concurrent=_limit(core, "maxConcurrentRequests", 4),
+                calls=_limit(core, "maxCallsInRequest", 16, most=64),
+                get=_limit(core, "maxObjectsInGet", 500, most=4096),
+                set=_limit(core, "maxObjectsInSet", 500, most=4096),
+                request_bytes=_limit(core, "maxSizeRequest", 10_000_000, most=10_485_760),
+                concurrent=_limit(core, "maxConcurrentRequests", 4, most=16),
             ),
             capabilities=frozenset(data["capabilities"]),
             upload_template=_string(data.get("uploadUrl") or "") or None,
@@ -174,9 +187,12 @@ def _refuse_unworkable(account: Mapping[str, Any], url: str) -> None:
         )
 
 
-def _limit(core: Mapping[str, Any], name: str, default: int) -> int:
-    """A limit of the server; RFC 8620 §2 suggests the least that a server should allow."""
-    return max(1, int(core.get(name) or default))
+def _limit(core: Mapping[str, Any], name: str, default: int, *, most: int) -> int:
+    """A limit of the server; RFC 8620 §2 suggests the least that a server should allow. A number
+    that makes no sense is none, and ``most`` is what a careful client asks of any server: as much
+    as Cyrus 3.10 allows, where that is much."""
+    told = core.get(name)
+    return min(told, most) if isinstance(told, int) and told > 0 else default
 
 
 def encode_request(calls: Sequence[Call], account_id: str) -> bytes:
@@ -206,29 +222,30 @@ class Answers:
     """The answers to calls that went out in one request, or in several."""
 
     def __init__(self) -> None:
-        self._answers: dict[str, tuple[str, Arguments]] = {}
-        self._awaited: dict[str, str] = {}
+        self._answers: dict[str, tuple[str, Answer]] = {}
+        self._awaited: dict[str, tuple[str, str]] = {}
 
     def add(self, body: bytes, calls: Sequence[Call], url: str) -> str:
         """Take in the answer to one request; returns the session state that it names, or ""."""
-        self._awaited |= {call.tag: call.method for call in calls}
+        self._awaited |= {call.tag: (call.method, url) for call in calls}
         with reading(f"the answer from {url}"):
             data = json.loads(body)
             for name, arguments, tag in _list(data["methodResponses"]):
-                self._answers.setdefault(_string(tag), (_string(name), _mapping(arguments)))
+                answer = Answer(_mapping(arguments), url)
+                self._answers.setdefault(_string(tag), (_string(name), answer))
             return str(data.get("sessionState") or "")
 
     def __getitem__(self, tag: str) -> Arguments:
         """The answer to the call with this tag. Raises MethodError where the call failed."""
-        method = self._awaited[tag]
+        method, url = self._awaited[tag]
         if tag not in self._answers:
-            raise ProtocolError(f"the server left {method} without an answer")
+            raise ProtocolError(f"POST {url}: the server left {method} without an answer")
         name, arguments = self._answers[tag]
         if name == "error":
             error_type, description = arguments.get("type"), arguments.get("description")
             raise MethodError(method, str(error_type or "unknown"), str(description or ""))
         if name != method:
-            raise ProtocolError(f"the server answered {method} with {quoted(name)}")
+            raise ProtocolError(f"POST {url}: the server answered {method} with {quoted(name)}")
         return arguments
 
 
@@ -240,66 +257,92 @@ def read_blob_id(body: bytes, url: str) -> str:
 
 def read_state(answer: Arguments) -> str:
     """The state of a type, from any ``/get``."""
-    with reading("a state"):
+    with reading("a state", answer):
         return _string(answer["state"])
 
 
-def read_mailboxes(answer: Arguments) -> tuple[Mailbox, ...]:
+@dataclass(frozen=True, slots=True)
+class Sifted(Generic[T]):
+    """The entries of a list that can be read, and why the others cannot, by what names them."""
+
+    entries: tuple[T, ...]
+    unreadable: Mapping[str, str]
+
+
+def read_mailboxes(answer: Arguments) -> Sifted[Mailbox]:
     """The list of a ``Mailbox/get``."""
-    with reading("a mailbox list"):
-        return tuple(
-            Mailbox(
-                id=_string(box["id"]),
-                name=_string(box["name"]),
-                parent_id=_string(box.get("parentId") or "") or None,
-                role=_string(box.get("role") or "") or None,
-            )
-            for box in _list(answer["list"])
-        )
+    return _sifted(answer, "mailbox", _mailbox)
+
+
+def _mailbox(box: Mapping[str, Any]) -> Mailbox:
+    return Mailbox(
+        id=_string(box["id"]),
+        name=_string(box["name"]),
+        parent_id=_string(box.get("parentId") or "") or None,
+        role=_string(box.get("role") or "") or None,
+    )
+
+
+def _sifted(answer: Arguments, kind: str, read: Callable[[Any], T]) -> Sifted[T]:
+    """One entry that is not what it should be keeps nobody from the others."""
+    entries: list[T] = []
+    unreadable: dict[str, str] = {}
+    with reading(f"a list of {kind} objects", answer):
+        for entry in _list(answer["list"]):
+            try:
+                entries.append(read(entry))
+            except _DISAPPOINTMENTS as error:
+                entry_id = entry.get("id") if isinstance(entry, dict) else None
+                name = quoted(entry_id) if isinstance(entry_id, str) else "without an id"
+                unreadable[f"{kind} {name}"] = _detail(error)
+    return Sifted(tuple(entries), unreadable)
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Part of what a query found. ``total`` is None where the server does not tell."""
+    """Part of what a query found. ``total`` is None where the server tells no number, and ``limit``
+    where it lets as many pass as were asked for."""
 
     ids: tuple[str, ...]
     total: int | None
     query_state: str
+    limit: int | None = None
 
 
 def read_identities(answer: Arguments) -> frozenset[str]:
     """The addresses of an ``Identity/get``, lower-cased; ``*@example.org`` is all of a domain
     (RFC 8621 §6)."""
-    with reading("a list of identities"):
+    with reading("a list of identities", answer):
         emails = (_string(identity["email"]).lower() for identity in answer["list"])
         return frozenset(email for email in emails if "@" in email)
 
 
 def read_page(answer: Arguments) -> Page:
     """One page of an ``Email/query`` (RFC 8620 §5.5)."""
-    with reading("a query's answer"):
-        total = answer.get("total")
+    with reading("a query's answer", answer):
+        total, limit = answer.get("total"), answer.get("limit")
         return Page(
-            ids=tuple(_string(mail_id) for mail_id in _list(answer["ids"])),
-            total=None if total is None else int(total),
+            ids=tuple(each for each in _list(answer["ids"]) if isinstance(each, str)),
+            total=total if isinstance(total, int) and total >= 0 else None,
             query_state=str(answer.get("queryState") or ""),
+            limit=limit if isinstance(limit, int) and limit > 0 else None,
         )
 
 
-def read_mails(answer: Arguments) -> tuple[Mail, ...]:
+def read_mails(answer: Arguments) -> Sifted[Mail]:
     """The list of an ``Email/get`` of id, from, mailboxIds."""
-    with reading("a list of mails"):
-        return tuple(
-            Mail(
-                id=_string(mail["id"]),
-                senders=tuple(
-                    Address(_string(entry.get("name") or ""), _string(entry.get("email") or ""))
-                    for entry in _list(mail.get("from") or [])
-                ),
-                mailbox_ids=frozenset(key for key, is_in in mail["mailboxIds"].items() if is_in),
-            )
-            for mail in _list(answer["list"])
-        )
+    return _sifted(answer, "mail", _mail)
+
+
+def _mail(mail: Mapping[str, Any]) -> Mail:
+    return Mail(
+        id=_string(mail["id"]),
+        senders=tuple(
+            Address(_string(entry.get("name") or ""), _string(entry.get("email") or ""))
+            for entry in _list(mail.get("from") or [])
+        ),
+        mailbox_ids=frozenset(key for key, is_in in _mapping(mail["mailboxIds"]).items() if is_in),
+    )
 
 
 def read_subjects(answer: Arguments) -> dict[str, str]:
@@ -321,8 +364,9 @@ class Created:
 
 def read_created(answer: Arguments, method: str, keys: Iterable[str]) -> Created:
     """Which of the creations ``keys`` succeeded, as which id, and why the others did not."""
-    with reading("the answer to a creation"):
-        ids = {key: _string(made["id"]) for key, made in (answer.get("created") or {}).items()}
+    with reading("the answer to a creation", answer):
+        created = (answer.get("created") or {}).items()
+        ids = {key: _string(made["id"]) for key, made in created if "id" in _mapping(made)}
         refused = _set_errors(answer.get("notCreated"), method)
     error = MethodError(method, "serverPartialFail", "neither created nor refused")
     silent = [key for key in keys if key not in ids and key not in refused]
@@ -333,7 +377,7 @@ def read_refusals(
     answer: Arguments, ids: Iterable[str], method: str = "Email/set"
 ) -> dict[str, MethodError]:
     """Those of the objects that a ``/set`` did not update, and why (RFC 8620 §5.3)."""
-    with reading("the answer to an update"):
+    with reading("the answer to an update", answer):
         refused = _set_errors(answer.get("notUpdated"), method)
         updated = answer.get("updated") or {}
         silent = [each for each in ids if each not in refused and each not in updated]
@@ -349,7 +393,7 @@ def read_new_state(answer: Arguments) -> str | None:
 
 def read_undestroyed(answer: Arguments) -> dict[str, MethodError]:
     """Those of the mails that an ``Email/set`` did not destroy, and why (RFC 8620 §5.3)."""
-    with reading("the answer to a deletion"):
+    with reading("the answer to a deletion", answer):
         return _set_errors(answer.get("notDestroyed"), "Email/set")
 
 
@@ -357,7 +401,7 @@ def _set_errors(errors: Any, method: str) -> dict[str, MethodError]:
     """The errors of one kind of a ``/set`` (RFC 8620 §5.3); null where there are none."""
     return {
         _string(key): MethodError(
-            method, _string(error["type"]), str(error.get("description") or "")
+            method, str(error.get("type") or "unknown"), str(error.get("description") or "")
         )
         for key, error in (errors or {}).items()
     }

@@ -23,7 +23,7 @@ class Script:
 
 def read_scripts(answer: Arguments) -> tuple[Script, ...]:
     """The list of a ``SieveScript/get``."""
-    with reading("a list of scripts"):
+    with reading("a list of scripts", answer):
         return tuple(
             Script(
                 id=str(each["id"]),
@@ -37,7 +37,7 @@ def read_scripts(answer: Arguments) -> tuple[Script, ...]:
 
 def read_fault(answer: Arguments) -> str | None:
     """What a ``SieveScript/validate`` found wrong (RFC 9661 §2.6), None if nothing."""
-    with reading("the validation of a script"):
+    with reading("the validation of a script", answer):
         error: dict[str, Any] | None = answer["error"]
         return None if error is None else str(error.get("description") or error["type"]).strip()
 

@@ -184,7 +184,7 @@ class Live:
         arguments = {"ids": [mail_id], "properties": ["id", "from", "mailboxIds"]}
         answers = await self._mail.call([Call("Email/get", arguments, "mail")])
         managed = {*places.labels, *places.scope, places.error}
-        found = [mail.mailbox_ids & managed for mail in read_mails(answers["mail"])]
+        found = [mail.mailbox_ids & managed for mail in read_mails(answers["mail"]).entries]
         if found != [set(places.chains[category.name])]:
             raise LiveFailed(f"the mail is not in {names} alone")
         return Finding("mail", f"in {names}, label off")

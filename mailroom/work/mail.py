@@ -1,31 +1,30 @@
 """The conversation about mail (RFC 8621): searches and updates within the server's limits.
 
-Searches are batched: several queries travel in one request, each with the mails that it found
-by back-reference, and further pages of all of them are asked for at once.
+Searches are batched: several queries travel in one request, each with the mails that it found by
+back-reference; a server that refuses mailboxes inside of an OR is asked mailbox by mailbox.
 """
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from mailroom.engine.loop import Owner, give_way, together
 from mailroom.errors import CredentialsRefused, Forbidden, ProtocolError
 from mailroom.wire import jmap
-from mailroom.wire.jmap import Answers, Call, Created, Mail, Mailbox, MethodError, Page, Patch
+from mailroom.wire.filters import Filter, by_mailbox
+from mailroom.wire.jmap import Answers, Call, Created, Mail, Mailbox, MethodError, Patch
 from mailroom.work.api import Api
+from mailroom.work.pages import Found, Pages
 from mailroom.work.web import Web
 
 T = TypeVar("T")
 
-Filter = Mapping[str, Any]
 States = Mapping[str, str]
-_Found = tuple[Page, dict[str, Mail]]
+Result = tuple[Mail, ...] | MethodError
 
 _MAIL_PROPERTIES = ("id", "from", "mailboxIds")
 _MAILBOX_PROPERTIES = ("id", "name", "parentId", "role")
-# How often a search is made that does not hold still while it is read page by page.
-_LOOKS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,21 +45,6 @@ class Reading:
     has_written: bool = False
 
 
-def any_of(conditions: Iterable[Filter]) -> Filter:
-    """At least one of the conditions."""
-    found = list(conditions)
-    return found[0] if len(found) == 1 else {"operator": "OR", "conditions": found}
-
-
-def all_of(*conditions: Filter) -> Filter:
-    return {"operator": "AND", "conditions": list(conditions)}
-
-
-def in_any(mailbox_ids: Iterable[str]) -> Filter:
-    """Mail in at least one of the mailboxes."""
-    return any_of({"inMailbox": mailbox_id} for mailbox_id in mailbox_ids)
-
-
 class MailConversation:
     """One account's mail. ``session_url`` is where the session resource is looked for."""
 
@@ -74,6 +58,16 @@ class MailConversation:
         # Of an account with more mailboxes than one answer may hold: all, and their state then.
         self._listed: tuple[str, tuple[Mailbox, ...]] | None = None
         self._left: set[str] = set()
+        self._pages = Pages(owner.loop, self._page)
+        self._unreadable: dict[str, str] = {}
+        # The state of the session in which the server refused mailboxes inside of an OR.
+        self._split_session: str | None = None
+
+    def take_unreadable(self) -> dict[str, str]:
+        """What has been left alone since this was last asked, because its entry in an answer makes
+        no sense: by kind and id, and why."""
+        taken, self._unreadable = self._unreadable, {}
+        return taken
 
     async def identities(self) -> frozenset[str]:
         """The addresses that the user sends from, lower-cased, where the server tells (RFC 8621
@@ -88,11 +82,11 @@ class MailConversation:
 
     async def open(self, filters: Sequence[Filter]) -> Reading:
         """Names of the mailboxes, states, then the mail that the filters match."""
-        pairs = list(enumerate(filters))
         is_listed = self._listed is not None
         get: jmap.Arguments = {"ids": [] if is_listed else None, "properties": _MAILBOX_PROPERTIES}
         try:
-            reading, answers = await self._read([Call("Mailbox/get", get, "boxes")], pairs, "boxes")
+            boxes = [Call("Mailbox/get", get, "boxes")]
+            reading, answers = await self._read(boxes, filters, "boxes")
         except MethodError as error:
             if error.type != "requestTooLarge" or is_listed:
                 raise
@@ -101,7 +95,7 @@ class MailConversation:
         if is_listed:
             mailboxes = await self._all_mailboxes(reading.states["Mailbox"])
         else:
-            mailboxes = jmap.read_mailboxes(answers["boxes"])
+            mailboxes = tuple(self._boxes(answers).values())
         return replace(reading, mailboxes=mailboxes)
 
     async def close(
@@ -111,7 +105,7 @@ class MailConversation:
         *others, last = await self._batches(patches) or [{}]
         refused = await self._update_batches(others)
         calls = [_update(last), Call("Mailbox/get", {"ids": []}, "boxes")]
-        reading, answers = await self._read(calls if last else calls[1:], [(0, query)], "boxes")
+        reading, answers = await self._read(calls if last else calls[1:], [query], "boxes")
         if last:
             refused |= _refusals(answers["set"], last)
         return refused, replace(reading, has_written=bool(last))
@@ -140,24 +134,45 @@ class MailConversation:
         refused = jmap.read_undestroyed(answers["set"])
         return {mail_id: each for mail_id, each in refused.items() if each.type != "notFound"}
 
-    async def search(self, filters: Sequence[Filter]) -> list[tuple[Mail, ...] | MethodError]:
+    async def search(self, filters: Sequence[Filter]) -> list[Result]:
         """All mail that each filter matches, or why the server could not tell."""
+        if not await self._is_split():
+            results = await self._search(filters)
+            if not any(map(_refuses_mailboxes_in_or, results, filters)):
+                return results
+            self._split_session = (await self.session()).state
+        parts = [by_mailbox(query) for query in filters]
+        found = iter(await self._search([part for each in parts for part in each]))
+        return [_united([next(found) for _ in each]) for each in parts]
+
+    async def _is_split(self) -> bool:
+        """Whether this server is asked one query per mailbox: it has refused others, and the
+        session is still the one in which it did."""
+        return self._split_session == (await self.session()).state
+
+    async def _search(self, filters: Sequence[Filter]) -> list[Result]:
         limits = (await self.session()).limits
         per_request = max(1, limits.calls // 2)
-        found: dict[int, tuple[Mail, ...] | MethodError] = {}
+        found: dict[int, Result] = {}
 
         async def one(pairs: Sequence[tuple[int, Filter]]) -> None:
             answers = await self.call(_calls(pairs, limits.get))
             for number, query in pairs:
-                try:
-                    found[number] = await self._whole(answers, number, query)
-                except MethodError as error:
-                    found[number] = error
+                found[number] = await self._result(answers, number, query)
 
         portions = _portions(enumerate(filters), per_request, limits.request_bytes // 2)
         requests = [one(pairs) for pairs in portions]
         await together(self._loop, requests, limits.concurrent)
         return [found[number] for number in range(len(filters))]
+
+    async def _result(self, answers: Answers, number: int, query: Filter) -> Result:
+        """All that a query finds whose first page is in ``answers``."""
+        limits = (await self.session()).limits
+        try:
+            first = self._first_page(answers, number)
+            return await self._pages.whole(first, query, limits.get, limits.concurrent)
+        except MethodError as error:
+            return error
 
     async def _all_mailboxes(self, state: str) -> tuple[Mailbox, ...]:
         """Page by page (RFC 8620 §5.1: a get of too many fails); anew when ``state`` is."""
@@ -173,71 +188,61 @@ class MailConversation:
         query = Call("Mailbox/query", {"position": position, "limit": limit}, "query")
         get = {"#ids": query.ref("/ids"), "properties": _MAILBOX_PROPERTIES}
         answers = await self.call([query, Call("Mailbox/get", get, "boxes")])
-        return {box.id: box for box in jmap.read_mailboxes(answers["boxes"])}
+        return self._boxes(answers)
 
     async def _read(
-        self, before: Sequence[Call], pairs: Sequence[tuple[int, Filter]], boxes_tag: str
+        self, before: Sequence[Call], filters: Sequence[Filter], boxes_tag: str
     ) -> tuple[Reading, Answers]:
         limits = (await self.session()).limits
         email_state = Call("Email/get", {"ids": []}, "mails")
+        is_split = await self._is_split()
+        queries = _probes(filters) if is_split else _calls(list(enumerate(filters)), limits.get)
         sent_at, earlier = self._loop.now(), frozenset(self._left)
         self._left.clear()
-        answers = await self.call([*before, email_state, *_calls(pairs, limits.get)])
+        answers = await self.call([*before, email_state, *queries])
         states = {
             "Mailbox": jmap.read_state(answers[boxes_tag]),
             "Email": jmap.read_state(answers["mails"]),
         }
-        found: list[tuple[Mail, ...] | None] = []
-        for number, query in pairs:
+        if is_split:
+            found = await self._probed(answers, filters)
+        else:
+            found = [await self._result(answers, *pair) for pair in enumerate(filters)]
+        if any(map(_refuses_mailboxes_in_or, found, filters)):
+            found = await self.search(filters)  # the states are older than what it finds, as ever
+        return Reading(sent_at, states, tuple(map(_unless_gone, found)), earlier=earlier), answers
+
+    async def _probed(self, answers: Answers, filters: Sequence[Filter]) -> list[Result]:
+        """What the filters find, where each mailbox was asked whether there is anything: mostly
+        there is nothing, which costs no further request."""
+        results: list[list[Result]] = [[] for _ in filters]
+        filled: list[tuple[int, Filter]] = []
+        parts = [(number, part) for number, each in enumerate(filters) for part in by_mailbox(each)]
+        for call, (number, part) in zip(_probes(filters), parts, strict=True):
             try:
-                found.append(await self._whole(answers, number, query))
+                if jmap.read_page(answers[call.tag]).ids:
+                    filled.append((number, part))
             except MethodError as error:
-                if error.type != "invalidArguments":
-                    raise
-                found.append(None)
-        return Reading(sent_at, states, tuple(found), earlier=earlier), answers
+                results[number].append(error)
+        found = await self._search([part for _, part in filled])
+        for (number, _), result in zip(filled, found, strict=True):
+            results[number].append(result)
+        return [_united(each) for each in results]
 
-    async def _whole(self, answers: Answers, number: int, query: Filter) -> tuple[Mail, ...]:
-        """All that the query finds: the page that ``answers`` has, and all further ones.
+    async def _page(self, query: Filter, limit: int, position: int) -> Found:
+        return self._first_page(await self.call(_calls([(0, query)], limit, position)), 0)
 
-        When a mail leaves the result between two pages, another slips from one to the other and
-        is on neither: so the pages have to be of one state, and as many mails as announced. In
-        mailboxes that never hold still, what several looks have seen is all there is to have.
-        """
-        limit = (await self.session()).limits.get
-        seen: dict[str, Mail] = {}
-        for _ in range(_LOOKS):
-            first, mails = _page(answers, number)
-            pages = [first]
-            for page, more in await self._further_pages(first, query):
-                pages.append(page)
-                mails |= more
-            ids = {mail_id for page in pages for mail_id in page.ids}
-            if len({page.query_state for page in pages}) == 1 and len(ids) >= (first.total or 0):
-                return tuple(mails.values())
-            seen |= mails
-            answers, number = await self.call(_calls([(0, query)], limit)), 0
-        return tuple(seen.values())
+    def _first_page(self, answers: Answers, number: int) -> Found:
+        """The page of a search that is in ``answers``, and its mails by their ids."""
+        page = jmap.read_page(answers[f"query{number}"])
+        sifted = jmap.read_mails(answers[f"get{number}"])
+        self._unreadable |= sifted.unreadable
+        return page, {mail.id: mail for mail in sifted.entries}
 
-    async def _further_pages(self, first: Page, query: Filter) -> list[_Found]:
-        """The pages after the first, all at once where the server has said how many there are."""
-        size = len(first.ids)
-
-        async def page(position: int) -> _Found:
-            return _page(await self.call(_calls([(0, query)], size, position)), 0)
-
-        if not size:
-            return []
-        if first.total is not None:
-            limits = (await self.session()).limits
-            positions = range(size, first.total, size)
-            return await together(self._loop, [page(at) for at in positions], limits.concurrent)
-        found: list[_Found] = []
-        seen = set(first.ids)
-        while not seen.issuperset((more := await page(len(seen)))[0].ids):
-            found.append(more)
-            seen |= set(more[0].ids)
-        return found
+    def _boxes(self, answers: Answers) -> dict[str, Mailbox]:
+        sifted = jmap.read_mailboxes(answers["boxes"])
+        self._unreadable |= sifted.unreadable
+        return {box.id: box for box in sifted.entries}
 
     async def _batches(self, patches: Mapping[str, Patch]) -> list[dict[str, Patch]]:
         limits = (await self.session()).limits
@@ -280,6 +285,37 @@ def _calls(pairs: Sequence[tuple[int, Filter]], limit: int, position: int = 0) -
     return calls
 
 
+def _probes(filters: Sequence[Filter]) -> list[Call]:
+    """Whether there is anything, asked mailbox by mailbox."""
+    parts = [part for query in filters for part in by_mailbox(query)]
+    arguments = ({"filter": part, "limit": 1} for part in parts)
+    return [Call("Email/query", each, f"probe{number}") for number, each in enumerate(arguments)]
+
+
+def _united(results: Sequence[Result]) -> Result:
+    """What the parts of a query have found: each mail once, or why one of them failed."""
+    mails: dict[str, Mail] = {}
+    for result in results:
+        if isinstance(result, MethodError):
+            return result
+        mails |= {mail.id: mail for mail in result}
+    return tuple(mails.values())
+
+
+def _refuses_mailboxes_in_or(result: Result, query: Filter) -> bool:
+    is_refused = isinstance(result, MethodError) and result.type == "unsupportedFilter"
+    return is_refused and by_mailbox(query) != [query]
+
+
+def _unless_gone(result: Result) -> tuple[Mail, ...] | None:
+    """None where a mailbox of the filter is no more."""
+    if not isinstance(result, MethodError):
+        return result
+    if result.type != "invalidArguments":
+        raise result
+    return None
+
+
 def _update(patches: Mapping[str, Patch]) -> Call:
     return Call("Email/set", {"update": patches}, "set")
 
@@ -288,13 +324,6 @@ def _refusals(answer: jmap.Arguments, mail_ids: Iterable[str]) -> dict[str, Meth
     """Mails not updated. A mail that is gone needs no filing any more."""
     refused = jmap.read_refusals(answer, mail_ids)
     return {mail_id: error for mail_id, error in refused.items() if error.type != "notFound"}
-
-
-def _page(answers: Answers, number: int) -> _Found:
-    """One page of a search, and its mails by their ids."""
-    page = jmap.read_page(answers[f"query{number}"])
-    mails = jmap.read_mails(answers[f"get{number}"])
-    return page, {mail.id: mail for mail in mails}
 
 
 def _portions(items: Iterable[T], most: int, most_bytes: int) -> Iterator[list[T]]:

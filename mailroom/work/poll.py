@@ -20,9 +20,10 @@ from mailroom.rules.config import Config
 from mailroom.rules.job import Job
 from mailroom.rules.places import Places
 from mailroom.rules.triage import Conflict, Label, Patch, Verdicts, marked
+from mailroom.wire.filters import in_any
 from mailroom.wire.jmap import Mail, MethodError
 from mailroom.work.contacts import Contacts, Failures
-from mailroom.work.mail import MailConversation, Reading, in_any
+from mailroom.work.mail import MailConversation, Reading
 from mailroom.work.subjects import subjects_of
 from mailroom.work.survey import Survey, Surveyor, with_mail
 
@@ -103,11 +104,13 @@ class Poller:
         self._mail = mail
         self._contacts = contacts
         self._log = log
+        self._told: set[str] = set()
 
     async def poll(self) -> Outcome:
         """Raises TransientError, CredentialsRefused, ProtocolError, MethodError, LastingTrouble;
         whatever was not done by then, the next poll does."""
         survey = await self.surveyor.survey()
+        self._report_unreadable()
         verdicts, places = survey.verdicts, survey.places
         contested = tuple(
             Contested(each.sender, _categories(each, places)) for each in verdicts.conflicts
@@ -192,6 +195,13 @@ class Poller:
                     filing[mail.id] = patch, job.sender
                     progress.filed[job.sender] += 1
         return filing
+
+    def _report_unreadable(self) -> None:
+        """Name what the server describes so that it cannot be worked with; each once."""
+        found = self._mail.take_unreadable()
+        for what in sorted(found.keys() - self._told):
+            self._log.warning("object_unreadable", object=what, error=found[what])
+        self._told |= set(found)
 
     def _report_marks(
         self, done: Iterable[Job], verdicts: Verdicts, marks: Mapping[str, Patch], places: Places

@@ -20,9 +20,9 @@ from mailroom.rules.reset import (
     plan_mails,
 )
 from mailroom.rules.roster import Plan
+from mailroom.wire.filters import in_any
 from mailroom.wire.jmap import MethodError
 from mailroom.work.conversations import Conversations
-from mailroom.work.mail import in_any
 
 _PARALLEL = 8
 # What one step can meet without stopping the others.

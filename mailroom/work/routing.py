@@ -26,10 +26,10 @@ from mailroom.rules.sieve import (
 )
 from mailroom.rules.triage import sender_of
 from mailroom.wire import jmap, sieve
+from mailroom.wire.filters import all_of, in_any
 from mailroom.wire.jmap import Answers, Call, MethodError
 from mailroom.work.check import Finding
 from mailroom.work.conversations import Conversations
-from mailroom.work.mail import all_of, in_any
 
 _WHAT = "routing rules"
 _SET = "SieveScript/set"
