@@ -1,14 +1,26 @@
 """What ``mailroom check`` finds, step by step."""
 
+import json
 from typing import Any
 
 import pytest
 
 from mailroom.errors import LastingTrouble
 from mailroom.rules.config import from_data
-from mailroom.sandbox import CYRUS_3_10, FASTMAIL, Profile
+from mailroom.sandbox import (
+    CYRUS_3_10,
+    FASTMAIL,
+    NO_SEARCH,
+    PROFILES,
+    Entry,
+    Fault,
+    Profile,
+    Request,
+    Sandbox,
+)
 from mailroom.work.check import Check, Finding, worst
 from tests.command import Site
+from tests.world import World
 
 
 def findings(site: Site) -> dict[str, Finding]:
@@ -61,4 +73,63 @@ def test_where_no_own_address_is_known_it_warns_and_is_no_error() -> None:
     found = findings(ready())
     assert found["own addresses"].is_doubtful
     assert "triage.own_addresses" in found["own addresses"].detail
+    assert worst(list(found.values())) is None
+
+
+def shape(value: Any) -> Any:
+    """What is asked, whoever it is about: names of properties and operators, each once."""
+    if isinstance(value, dict):
+        return tuple(sorted((key, shape(each)) for key, each in value.items()))
+    if isinstance(value, list):
+        return tuple(sorted({repr(shape(each)) for each in value}))
+    return value if value in ("AND", "OR") else type(value).__name__
+
+
+def questions(sandbox: Sandbox) -> set[Any]:
+    """The shapes of all reading calls from now on."""
+    asked: set[Any] = set()
+
+    def note(_entry: Entry, request: Request) -> None:
+        if request.method == "POST":
+            for name, arguments, _ in json.loads(request.body)["methodCalls"]:
+                if not name.endswith("/set"):
+                    asked.add((name, shape({**arguments, "position": 0, "limit": 1})))
+
+    sandbox.before(note)
+    return asked
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_check_asks_all_that_the_service_lives_by(name: str) -> None:
+    world = World(PROFILES[name])
+    lived = questions(world.sandbox)
+    mails = world.deliver("Bob <bob@example.org>", count=2)
+    world.start()
+    world.tap(mails[0], "@ToFeed")
+    world.run_for(130.0)
+    assert world.sandbox.mails_in("Feed") == set(mails)
+    site = ready(PROFILES[name])
+    checked = questions(site.sandbox)
+    findings(site)
+    assert lived
+    assert lived <= checked
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [("Email/query", "unsupportedFilter"), ("Email/get", "serverFail"),
+     ("Mailbox/get", "forbidden")],
+)  # fmt: skip
+def test_what_the_service_cannot_live_without_is_an_error(call: str, error: str) -> None:
+    site = ready()
+    site.sandbox.faults.add(Fault(call=call, method_error=error))
+    found = findings(site)
+    assert worst(list(found.values())) is not None
+    assert error in "".join(each.detail for each in found.values() if each.error)
+
+
+def test_a_search_that_fails_is_told_and_no_error() -> None:
+    found = findings(ready(NO_SEARCH))
+    assert found["searches"].is_doubtful
+    assert "serverFail" in found["searches"].detail
     assert worst(list(found.values())) is None

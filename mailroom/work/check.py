@@ -7,11 +7,13 @@ from typing import Any
 from mailroom.engine.exchange import Request
 from mailroom.engine.loop import DeadlinePassed, Loop
 from mailroom.errors import CredentialsRefused, LastingTrouble, MailroomError, TransientError
+from mailroom.rules import queries
 from mailroom.rules.config import Config
 from mailroom.rules.own import OwnAddresses
 from mailroom.rules.places import find_places, require_groups
 from mailroom.rules.servers import origin
 from mailroom.rules.words import count
+from mailroom.wire.jmap import MethodError
 from mailroom.wire.jmap_push import event_source_url
 from mailroom.work.conversations import Conversations
 
@@ -19,6 +21,7 @@ _PUSH_SECONDS = 10.0
 _OK = 200
 # Failures of a server, or of the log-in there, whatever is asked of it.
 _OF_THE_SERVER = (CredentialsRefused, TransientError)
+_NOBODY = "nobody@mailroom-check.invalid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,7 @@ class Check:
 
         if await step("mail server", self._session()):
             await step("mailboxes", self._mailboxes())
+            await step("searches", self._searches())
             await step("own addresses", self._own_addresses())
             await step("push", self._push())
         elif self._is_one_server and isinstance(findings[0].error, _OF_THE_SERVER):
@@ -87,6 +91,25 @@ class Check:
         reading = await self._talks.mail.open(())
         find_places(self._config, reading.mailboxes)
         return f"all {len(self._config.managed_mailboxes)} are there"
+
+    async def _searches(self) -> str:
+        """What every poll and every triage asks: a server may refuse any of it."""
+        mail, now = self._talks.mail, self._loop.clock.wall()
+        places = find_places(self._config, (await mail.open(())).mailboxes)
+        labelled = queries.labelled(places)
+        await mail.open([labelled])
+        await mail.open([labelled, queries.newcomers(places, now)])
+        await mail.close({}, labelled)
+        for result in await mail.search(queries.sweeps(places, [_NOBODY], now)):
+            if isinstance(result, MethodError):
+                [whole] = await mail.search([queries.everything(places)])
+                if isinstance(whole, MethodError):
+                    raise whole
+                raise Doubt(
+                    f"the server cannot find mail by its sender ({result}): every triage looks at "
+                    "all mail in Screener and the destinations, which is slower"
+                )
+        return "labelled mail, new mail and mail by its sender can be found"
 
     async def _own_addresses(self) -> str:
         mail = self._talks.mail

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from mailroom.engine.loop import Loop, Promise, both, give_way
 from mailroom.errors import LastingTrouble, ProtocolError
-from mailroom.rules.addresses import spellings
+from mailroom.rules import queries
 from mailroom.rules.config import Config
 from mailroom.rules.failures import Failures
 from mailroom.rules.job import Job, job_for
@@ -19,17 +19,15 @@ from mailroom.rules.own import OwnAddresses
 from mailroom.rules.places import Places, find_places, require_groups
 from mailroom.rules.roster import Found, Plan
 from mailroom.rules.triage import Patch, Tap, Verdicts, by_contact, filed, sender_of, sort_out
+from mailroom.wire.filters import Filter
 from mailroom.wire.jmap import Mail, Mailbox, MethodError
 from mailroom.work.contacts import Contacts
-from mailroom.work.mail import Filter, MailConversation, Reading, all_of, any_of, in_any
+from mailroom.work.mail import MailConversation, Reading
 
 T = TypeVar("T")
 
-# A search may run behind what was delivered (the index), so the last hour is looked through.
-_UNINDEXED_SECONDS = 3600.0
 # Mail that came while its sender was triaged waits in Screener: it is looked for this long.
 _NEWCOMER_SECONDS = 120.0
-_ADDRESSES_PER_QUERY = 50
 _LOOKS = 3
 
 
@@ -107,16 +105,10 @@ class Surveyor:
 
     async def find_mail(self, addresses: Collection[str], places: Places) -> dict[str, list[Mail]]:
         """The mail of these addresses in Screener, the destinations and under a warning."""
-        searched = in_any(sorted(places.searched))
-        wanted = [spelling for each in sorted(addresses) for spelling in spellings(each)]
-        by_sender = [
-            all_of(any_of({"from": spelling} for spelling in batch), searched)
-            for start in range(0, len(wanted), _ADDRESSES_PER_QUERY)
-            if (batch := wanted[start : start + _ADDRESSES_PER_QUERY])
-        ]
-        found = await self._mail.search([*by_sender, all_of(searched, self._last_hour())])
+        sweeps = queries.sweeps(places, addresses, self._loop.clock.wall())
+        found = await self._mail.search(sweeps)
         if any(isinstance(each, MethodError) for each in found):
-            found = await self._mail.search([searched])  # the search fails: look at every mail
+            found = await self._mail.search([queries.everything(places)])
         mails = {mail.id: mail for each in found for mail in _found(each)}
         by_address: dict[str, list[Mail]] = {}
         for mail in mails.values():
@@ -164,14 +156,10 @@ class Surveyor:
     def _filters(self, places: Places) -> list[Filter]:
         now = self._loop.now()
         self._recent = {who: entry for who, entry in self._recent.items() if entry[1] > now}
-        filters = [in_any(places.queried)]
+        filters = [queries.labelled(places)]
         if self._recent:
-            filters.append(all_of({"inMailbox": places.screener}, self._last_hour()))
+            filters.append(queries.newcomers(places, self._loop.clock.wall()))
         return filters
-
-    def _last_hour(self) -> Filter:
-        since = datetime.fromtimestamp(self._loop.clock.wall() - _UNINDEXED_SECONDS, UTC)
-        return {"after": since.strftime("%Y-%m-%dT%H:%M:%SZ")}
 
     async def _own_addresses(self) -> OwnAddresses:
         username = (await self._mail.session()).username

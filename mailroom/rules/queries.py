@@ -1,0 +1,47 @@
+"""What the service asks of the mail server: for each purpose the filter, in one place.
+
+``mailroom check`` asks the same, so that what it finds to work is what the service lives by.
+"""
+
+from collections.abc import Collection
+from datetime import UTC, datetime
+
+from mailroom.rules.addresses import spellings
+from mailroom.rules.places import Places
+from mailroom.wire.filters import Filter, all_of, any_of, in_any
+
+# A search may run behind what was delivered (the index), so the last hour is looked through.
+_UNINDEXED_SECONDS = 3600.0
+_ADDRESSES_PER_QUERY = 50
+
+
+def labelled(places: Places) -> Filter:
+    """What a poll looks for: mail with a label on it."""
+    return in_any(places.queried)
+
+
+def newcomers(places: Places, wall: float) -> Filter:
+    """Mail that has come to Screener of late; ``wall`` is the time of day, in Unix seconds."""
+    return all_of({"inMailbox": places.screener}, _last_hour(wall))
+
+
+def sweeps(places: Places, addresses: Collection[str], wall: float) -> list[Filter]:
+    """What finds the senders' mail: by the search, and by what no index can be late for."""
+    searched = everything(places)
+    wanted = [spelling for each in sorted(addresses) for spelling in spellings(each)]
+    by_sender = [
+        all_of(any_of({"from": spelling} for spelling in batch), searched)
+        for start in range(0, len(wanted), _ADDRESSES_PER_QUERY)
+        if (batch := wanted[start : start + _ADDRESSES_PER_QUERY])
+    ]
+    return [*by_sender, all_of(searched, _last_hour(wall))]
+
+
+def everything(places: Places) -> Filter:
+    """All mail among which a sender's can be, for a server whose search fails."""
+    return in_any(sorted(places.searched))
+
+
+def _last_hour(wall: float) -> Filter:
+    since = datetime.fromtimestamp(wall - _UNINDEXED_SECONDS, UTC)
+    return {"after": since.strftime("%Y-%m-%dT%H:%M:%SZ")}
