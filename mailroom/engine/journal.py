@@ -43,6 +43,7 @@ MESSAGE_IDS: Mapping[str, str] = MappingProxyType(
         "name_mismatch": "052f446135704cb5b11ca6b7a217e52d",
         "sender_unusable": "69fe223896eb4b429b2fcae3b6ea6e50",
         "sender_failed": "ae206c9ebd44464f9c4e4955f2c075df",
+        "object_unreadable": "91448eedc8d44c51a77b4f46efe81545",
     }
 )
 
