@@ -454,9 +454,14 @@ def test_on_a_server_that_refuses_nested_mailboxes_each_is_asked_for_on_its_own(
 
 def test_a_new_session_is_asked_again_whether_it_takes_them() -> None:
     world = World(JAMES).start()
-    world.settle()
+    number = settled(world)
+    world.run_for(180.0)
+    assert not [
+        each for each in world.requests_since(number) if each.calls.count("Email/query") == 1
+    ]
     world.sandbox.renew_session()
-    world.run_for(120.0)
+    world.run_for(180.0)
+    assert [each for each in world.requests_since(number) if each.calls.count("Email/query") == 1]
     world.tap(world.deliver(BOB)[0], "@ToFeed")
     world.settle()
     assert world.sandbox.mails_in("Feed") == set(world.mails)
