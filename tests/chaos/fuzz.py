@@ -23,6 +23,8 @@ _RUNS: Mapping[str, tuple[int, int]] = {
     "vcard": (60_000, 1024),
     "dav": (60_000, 1024),
     "jmap": (60_000, 1024),
+    "sieve": (30_000, 512),
+    "refusal": (30_000, 1024),
 }
 
 

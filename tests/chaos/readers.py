@@ -5,7 +5,9 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from mailroom.errors import MailroomError
-from mailroom.wire import dav, jmap, jmap_push, sse, vcard
+from mailroom.rules.inclusion import inclusion
+from mailroom.wire import dav, jmap, jmap_push, sieve_script, sse, vcard
+from mailroom.wire.problem import read_problem
 from tests.cards import SAFE, UNSAFE
 
 _URL = "https://mail.example/jmap/"
@@ -34,6 +36,19 @@ def _read_card(data: bytes) -> None:
     vcard.CardView.glance(data)
     with suppress(vcard.UnsafeCard):
         assert bytes(vcard.Card.parse(data)) == data
+
+
+def _read_script(data: bytes) -> None:
+    """A script is read, or refused in one printable line; and never runs ours by accident."""
+    text = data.decode("utf-8", "replace")
+    assert inclusion(text, "", {"other": text}) is not None
+    with suppress(sieve_script.ScriptError):
+        sieve_script.read_script(text)
+
+
+def _read_refusal(data: bytes) -> None:
+    for media_type in ("", "text/plain", "application/json", "application/xml"):
+        assert str(read_problem(media_type, data)).isprintable()
 
 
 def _read_multistatus(data: bytes) -> None:
@@ -95,6 +110,20 @@ TARGETS: Mapping[str, tuple[Callable[[bytes], None], tuple[bytes, ...]]] = {
     "sse": (_read_stream, (_STREAM, b"retry: 10\nid\n\n:\n\nevent: ping\ndata\ndata: 1\n\n")),
     "vcard": (_read_card, (*SAFE.values(), *UNSAFE.values())),
     "dav": (_read_multistatus, (_MULTISTATUS,)),
+    "sieve": (
+        _read_script,
+        (
+            b'if not anyof (true, header :is "a" ["b"]) { include :personal "other"; stop; }',
+            b"# a\nvacation text:\n..\n.\n; /* b */ keep;",
+        ),
+    ),
+    "refusal": (
+        _read_refusal,
+        (
+            b'<d:error xmlns:d="DAV:" xmlns:s="x"><d:valid/><s:message>no</s:message></d:error>',
+            b'{"type":"urn:ietf:params:jmap:error:limit","errors":[{"message":"no"}]}',
+        ),
+    ),
     "jmap": (
         _read_answers,
         (
