@@ -133,3 +133,11 @@ def test_a_search_that_fails_is_told_and_no_error() -> None:
     assert found["searches"].is_doubtful
     assert "serverFail" in found["searches"].detail
     assert worst(list(found.values())) is None
+
+
+def test_a_failure_is_told_once() -> None:
+    site = ready()
+    site.sandbox.destroy_mailbox("Feed")
+    found = findings(site)
+    assert [each.what for each in found.values() if each.error] == ["mailboxes"]
+    assert "searches" not in found

@@ -63,8 +63,8 @@ class Check:
             return finding.error is None
 
         if await step("mail server", self._session()):
-            await step("mailboxes", self._mailboxes())
-            await step("searches", self._searches())
+            if await step("mailboxes", self._mailboxes()):
+                await step("searches", self._searches())
             await step("own addresses", self._own_addresses())
             await step("push", self._push())
         elif self._is_one_server and isinstance(findings[0].error, _OF_THE_SERVER):
