@@ -2,23 +2,37 @@
 
 from dataclasses import replace
 
-from mailroom.sandbox import CYRUS_3_10, Profile
+import pytest
+
+from mailroom.errors import Forbidden, LastingTrouble, SenderFailed, TransientError
+from mailroom.rules.addressbook import Indexed
+from mailroom.rules.contact import summarise
+from mailroom.rules.statusline import status_line
+from mailroom.sandbox import (
+    CYRUS_3_10,
+    PLAIN_CARDDAV,
+    SABRE,
+    STALWART,
+    WAYWARD_CARDDAV,
+    Delivery,
+    Fault,
+    Profile,
+)
+from mailroom.sandbox import Response as Answer
+from tests.talk import ORIGIN, Talk
 from tests.world import World
 
 BOB = "Bob <bob@example.org>"
+BOOK = "/dav/addressbooks/user/alice/Default/"
+MIB = 1 << 20
 
 
 def card(*lines: str) -> str:
     return "".join(f"{line}\r\n" for line in ("BEGIN:VCARD", "VERSION:3.0", *lines, "END:VCARD"))
 
 
-def triaged(world: World, sender: str = BOB) -> set[str]:
-    """Tap one mail of the sender; who is in the group afterwards."""
-    [mail_id] = world.deliver(sender)
-    world.tap(mail_id, "@ToFeed")
-    world.settle()
-    assert world.sandbox.mailboxes_of(mail_id) == {"Feed"}, world.status["failing_senders"]
-    return world.sandbox.group_members("Feed")
+def contact(name: str, *lines: str) -> str:
+    return card(f"UID:{name}", f"FN:{name}", "N:;;;;", f"EMAIL:{name}@example.org", *lines)
 
 
 def started(profile: Profile = CYRUS_3_10) -> World:
@@ -27,21 +41,338 @@ def started(profile: Profile = CYRUS_3_10) -> World:
     return world
 
 
+def tap(world: World, label: str = "@ToFeed", seconds: float = 10.0) -> None:
+    """Bob's mail comes and is labelled; so long after a poll has seen it, it is filed."""
+    [mail_id] = world.deliver(BOB)
+    polls = world.polls
+    world.tap(mail_id, label)
+    world.run_until(lambda: world.polls > polls)
+    world.run_for(seconds)
+    assert label.removeprefix("@To") in world.sandbox.mailboxes_of(mail_id), world.status
+
+
+def knows(talk: Talk, name: str) -> bool:
+    return talk.contacts.book.contact(f"{name}@example.org", []) is not None
+
+
+def sync(talk: Talk) -> list[str]:
+    """The requests of one sync."""
+    number = len(talk.requests)
+    talk.run(talk.contacts.sync())
+    return talk.requests[number:]
+
+
+# Cards
+
+
 def test_a_card_whose_lines_have_names_that_are_none_is_kept_and_its_sender_triaged() -> None:
     """Servers take such lines: Cyrus 3.6.1 and 3.10.2 do (seen, tests/contract)."""
     world = started()
     odd = ("X-messaging/xmpp-All:bob", "X A+B@Ü:x", "item1.Ärger;X=1:y")
-    world.sandbox.put_card(card("UID:bob", "FN:Bob", "N:;;;;", "EMAIL:bob@example.org", *odd))
-    assert triaged(world) == {"bob"}
+    world.sandbox.put_card(contact("bob", *odd))
+    tap(world)
+    assert world.sandbox.group_members("Feed") == {"bob"}
     [kept] = [text for text in world.sandbox.cards().values() if "bob@example.org" in text]
     assert [line for line in odd if f"\r\n{line}\r\n" not in kept] == []
 
 
+def test_a_card_that_is_stored_elsewhere_is_known_there() -> None:
+    world = started(replace(WAYWARD_CARDDAV, locks_the_book=False))
+    tap(world)
+    tap(world, "@ToJail")
+    assert world.named("sender_failed") == []
+    [href] = [href for href, text in world.sandbox.cards().items() if "bob@example.org" in text]
+    assert not href.endswith(".vcf")
+
+
+@pytest.mark.parametrize("profile", [WAYWARD_CARDDAV, replace(CYRUS_3_10, tells_deletions=False)])
+def test_a_deletion_that_no_sync_tells_costs_one_try(profile: Profile) -> None:
+    """It was denied 13 times in 8 hours, until a restart."""
+    world = started(profile)
+    tap(world)
+    for href, text in world.sandbox.cards().items():
+        if "bob@example.org" in text:
+            world.sandbox.delete_card(href)
+    tap(world, "@ToJail", seconds=125.0)
+    assert len(world.named("sender_failed")) <= 1
+    assert len(world.sandbox.group_members("Jail")) >= 1
+    assert any("bob@example.org" in text for text in world.sandbox.cards().values())
+
+
+def test_what_a_server_denies_is_no_longer_in_the_index() -> None:
+    talk = Talk(replace(CYRUS_3_10, tells_deletions=False))
+    href = talk.sandbox.put_card(contact("bob"))
+    sync(talk)
+    stored = talk.run(talk.contacts.read(href))
+    talk.sandbox.delete_card(href)
+    sync(talk)
+    assert knows(talk, "bob")
+    assert talk.run(talk.contacts.fetch([href])) == {}
+    assert not knows(talk, "bob")
+    talk.contacts.book.put(Indexed(href, stored.etag, summarise(stored.card)))
+    talk.answers(Answer(404), "PUT")
+    with pytest.raises(SenderFailed, match="deleted meanwhile"):
+        talk.run(talk.contacts.edit(stored, lambda card: card.with_lines([("NOTE", "x")])))
+    assert not knows(talk, "bob")
+
+
+def test_two_groups_are_written_though_the_book_is_locked_for_each() -> None:
+    world = started(WAYWARD_CARDDAV)
+    world.sandbox.controls.delay_seconds = 0.05
+    number = world.request_count
+    tap(world, "@ToTruck")
+    assert 423 in {entry.status for entry in world.requests_since(number)}
+    sandbox = world.sandbox
+    assert len(sandbox.group_members("Truck")) == len(sandbox.group_members("Paper Trail")) == 1
+    assert world.named("sender_failed") == world.named("poll_failed") == []
+
+
+def test_an_etag_goes_back_as_the_server_spells_it() -> None:
+    world = started(PLAIN_CARDDAV)
+    tap(world)
+    tap(world, "@ToJail")
+    assert not {400, 412} & {entry.status for entry in world.sandbox.log.entries}
+    assert world.named("sender_failed") == []
+
+
 def test_digest_works_where_it_is_all_that_is_offered() -> None:
     world = started(replace(CYRUS_3_10, dav_authentication="Digest"))
-    assert len(triaged(world)) == 1
-    refused = [entry for entry in world.sandbox.log.entries if entry.status == 401]
-    basic = 1  # asked once, then known
-    assert len(refused) == basic + sum(
-        e.status != 401 for e in world.sandbox.log.entries if e.path.startswith("/dav/")
+    tap(world)
+    dav = [entry for entry in world.sandbox.log.entries if entry.path.startswith("/dav/")]
+    refused = [entry for entry in dav if entry.status == 401]
+    # Basic was tried once; after that libcurl asks and answers.
+    assert len(refused) == 1 + len(dav) - len(refused)
+
+
+# Reading the book
+
+NO_SYNC: list[Answer] = [
+    Answer(403),
+    Answer(
+        403, {"Content-Type": "application/xml"}, b'<error xmlns="DAV:"><supported-report/></error>'
+    ),
+    *map(Answer, (400, 405, 409, 412, 415, 422, 501, 507)),
+]
+
+
+def refusing_sync(answer: Answer) -> Fault:
+    return Fault(
+        method="REPORT", rewrite=lambda told: answer if b"sync-token" in told.body else told
     )
+
+
+@pytest.mark.parametrize("answer", NO_SYNC, ids=lambda each: str(each.status))
+def test_without_sync_etags_and_multiget_are_enough(answer: Answer) -> None:
+    talk = Talk()
+    talk.sandbox.put_card(contact("bob"), "bob.vcf")
+    talk.sandbox.put_card(contact("ann"), "ann.vcf")
+    talk.sandbox.faults.add(refusing_sync(answer))
+    sync(talk)
+    assert (knows(talk, "bob"), knows(talk, "ann")) == (True, True)
+    assert sync(talk) == [f"PROPFIND {BOOK}"]
+    talk.sandbox.put_card(contact("eve"), "eve.vcf")
+    talk.sandbox.put_card(contact("bobby"), "bob.vcf")
+    talk.sandbox.delete_card(f"{BOOK}ann.vcf")
+    assert sync(talk) == [f"PROPFIND {BOOK}", f"REPORT {BOOK}"]
+    names = ("bob", "bobby", "ann", "eve")
+    assert [name for name in names if knows(talk, name)] == ["bobby", "eve"]
+
+
+def test_a_server_without_sync_does_the_whole_job_and_no_403_ends_it() -> None:
+    world = World()
+    world.sandbox.faults.add(refusing_sync(Answer(403)))
+    world.start()
+    tap(world)
+    assert world.healthz[1]["status"] == "ok"
+
+
+def test_a_ban_is_not_taken_for_a_server_without_sync() -> None:
+    talk = Talk()
+    sync(talk)
+    talk.sandbox.faults.add(Fault(answer=Answer(403)))
+    talk.fails(Forbidden, talk.contacts.sync())
+    talk.sandbox.faults.clear()
+    assert f"REPORT {BOOK}" in sync(talk)
+
+
+def test_a_sync_with_a_token_that_is_none_of_cyrus_is_not_asked_for_parts_of_cards() -> None:
+    """Stalwart drops what has a group from them."""
+    talk = Talk(STALWART)
+    talk.sandbox.put_card(
+        card("UID:bob", "FN:Bob", "N:;;;;", "item1.EMAIL:bob@example.org"), "bob.vcf"
+    )
+    sync(talk)
+    assert knows(talk, "bob")
+    talk.sandbox.put_card(
+        card("UID:eve", "FN:Eve", "N:;;;;", "item1.EMAIL:eve@example.org"), "eve.vcf"
+    )
+    assert sync(talk) == [f"REPORT {BOOK}"] * 2
+    assert knows(talk, "eve")
+
+
+def most_bytes(talk: Talk) -> int:
+    return max(entry.bytes_out for entry in talk.sandbox.log.entries)
+
+
+def test_a_large_book_is_read_in_portions() -> None:
+    """700 cards with photos were one answer larger than 64 MiB, and never read."""
+    talk = Talk(replace(SABRE, card_form="as put"))
+    talk.run(talk.contacts.sync())
+    photo = f"PHOTO;ENCODING=b:{'x' * 100_000}"
+    for number in range(120):
+        talk.sandbox.put_card(contact(f"n{number}", photo))
+    received = talk.totals.bytes_received
+    sync(talk)
+    assert [n for n in range(120) if not knows(talk, f"n{n}")] == []
+    assert most_bytes(talk) < 6 * MIB
+    assert talk.totals.bytes_received - received < 14 * MIB
+
+
+def test_cards_too_large_for_a_portion_are_read_in_smaller_ones() -> None:
+    talk = Talk(replace(SABRE, card_form="as put"))
+    talk.run(talk.contacts.sync())
+    photo = f"PHOTO;ENCODING=b:{'x' * 1_500_000}"
+    for number in range(9):
+        talk.sandbox.put_card(contact(f"n{number}", photo))
+    sync(talk)
+    assert [n for n in range(9) if not knows(talk, f"n{n}")] == []
+
+
+def test_a_book_whose_first_sync_is_cut_is_read_whole() -> None:
+    """Stalwart's is, at 2,000, with the final token: the rest never comes."""
+    talk = Talk(replace(STALWART, sync_page=5))
+    for number in range(12):
+        talk.sandbox.put_card(contact(f"n{number}"))
+    sync(talk)
+    assert len(talk.contacts.book) == len(talk.sandbox.cards())
+    assert sync(talk) == [f"REPORT {BOOK}"]
+
+
+def test_a_listing_that_is_cut_as_well_is_refused_loudly() -> None:
+    talk = Talk(replace(STALWART, sync_page=2))
+
+    def cut(told: Answer) -> Answer:
+        if b"getetag" not in told.body or b"sync-token" in told.body:
+            return told
+        more = b"<response xmlns='DAV:'><href>/</href><status>HTTP/1.1 507 Full</status></response>"
+        head, end, tail = told.body.rpartition(b"</")
+        return replace(told, body=head + more + end + tail)
+
+    talk.sandbox.faults.add(Fault(method="PROPFIND", path=BOOK, rewrite=cut))
+    assert "too large for it" in talk.fails(LastingTrouble, talk.contacts.sync())
+
+
+def test_a_token_that_means_nothing_any_more_hides_no_deletion() -> None:
+    """Stalwart refuses none: it lists everything that there is, and says nothing of what is not."""
+    talk = Talk(STALWART)
+    talk.sandbox.put_card(contact("bob"), "bob.vcf")
+    talk.sandbox.put_card(contact("ann"), "ann.vcf")
+    sync(talk)
+    talk.sandbox.delete_card(f"{BOOK}bob.vcf")
+    talk.sandbox.put_card(contact("eve"), "eve.vcf")
+    talk.sandbox.forget_sync_tokens()
+    sync(talk)
+    assert [name for name in ("bob", "ann", "eve") if knows(talk, name)] == ["ann", "eve"]
+
+
+def test_where_tokens_cannot_be_trusted_the_book_is_looked_through_once_a_day() -> None:
+    talk = Talk(WAYWARD_CARDDAV)
+    talk.sandbox.put_card(contact("bob"), "bob.vcf")
+    sync(talk)
+    talk.sandbox.delete_card(f"{BOOK}bob.vcf")
+    talk.clock.advance(86_000.0)
+    assert sync(talk) == [f"REPORT {BOOK}"]
+    assert knows(talk, "bob")
+    talk.clock.advance(500.0)
+    assert sync(talk) == [f"REPORT {BOOK}", f"PROPFIND {BOOK}"]
+    assert not knows(talk, "bob")
+    talk.clock.advance(80_000.0)
+    assert sync(talk) == [f"REPORT {BOOK}"]
+
+
+def test_cyrus_is_trusted() -> None:
+    talk = Talk()
+    sync(talk)
+    talk.clock.advance(864_000.0)
+    assert sync(talk) == [f"REPORT {BOOK}"]
+
+
+def test_an_href_goes_back_as_the_server_spells_it() -> None:
+    """Stalwart compares them as strings."""
+    world = World(STALWART)
+    href = world.sandbox.put_card(contact("bob"), "b@b +ü.vcf")
+    world.start().settle()
+    tap(world)
+    tap(world, "@ToJail")
+    assert world.named("sender_failed") == []
+    assert world.sandbox.group_members("Jail") == {"bob"}
+    assert href in world.sandbox.cards()
+
+
+def test_the_book_of_another_account_in_ones_home_is_not_taken() -> None:
+    """Stalwart lists it, and all of them are called "default"."""
+    talk = Talk(STALWART)
+    assert talk.run(talk.contacts.url()) == ORIGIN + BOOK
+
+
+def test_a_book_of_another_account_can_be_named_by_its_path() -> None:
+    foreign = BOOK.replace("alice", "zoe")
+    talk = Talk(STALWART, book_name=foreign)
+    assert talk.run(talk.contacts.url()) == ORIGIN + foreign
+
+
+# The first time
+
+
+def thinking(seconds: float, times: int | None = 1) -> Fault:
+    return Fault(method="REPORT", times=times, delivery=Delivery(delay_seconds=seconds))
+
+
+def line(world: World) -> str:
+    return status_line(world.account.snapshot())
+
+
+def test_a_first_sync_may_take_the_server_minutes_and_the_status_says_so() -> None:
+    """33 s before the first byte were seen."""
+    world = World()
+    told: list[str] = []
+    world.account.on_change = lambda: told.append(line(world))
+    world.sandbox.faults.add(thinking(280.0))
+    world.account.start()
+    world.run_for(200.0)
+    assert "reading the address book for the first time" in line(world)
+    assert "reading the address book for the first time" in told[-1]
+    world.run_for(100.0)
+    assert (world.named("poll_failed"), world.polls > 0) == ([], True)
+    assert "reading the address book" not in line(world)
+    tap(world)
+
+
+def test_a_first_sync_that_takes_too_long_is_not_asked_again_at_once() -> None:
+    world = World()
+    world.sandbox.faults.add(thinking(1e9, times=None))
+    world.account.start()
+    world.run_for(3600.0)
+    asked = [e.started for e in world.sandbox.log.entries if e.method == "REPORT"]
+    assert len(asked) <= 8
+    world.sandbox.faults.clear()
+    world.run_for(3600.0)
+    assert world.healthz[1]["status"] == "ok"
+
+
+def test_a_later_sync_has_no_such_patience() -> None:
+    talk = Talk()
+    sync(talk)
+    talk.sandbox.faults.add(thinking(60.0))
+    assert "nothing for 30 s" in talk.fails(TransientError, talk.contacts.sync())
+
+
+def test_a_first_sync_that_cannot_even_begin_is_tried_again_soon() -> None:
+    """A laptop that boots without a network does not wait a minute for it afterwards."""
+    world = World()
+    world.sandbox.faults.add(Fault(breaks="before"))
+    world.account.start()
+    world.run_for(20.0)
+    world.sandbox.faults.clear()
+    world.run_for(20.0)
+    assert world.healthz[1]["status"] == "ok"

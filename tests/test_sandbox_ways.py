@@ -229,7 +229,7 @@ def test_a_card_that_is_kept_as_it_was_put_has_an_etag() -> None:
     [
         ("strong", '"{}"', ['"{}"', 'W/"{}"'], ["{}", '"{}x"']),
         ("weak", 'W/"{}"', ['"{}"'], ['W/"{}"', "{}"]),
-        ("unquoted", "{}", ['"{}"'], ['W/"{}"', '"{}x"', "{}"]),
+        ("unquoted", "{}", ["{}"], ['W/"{}"', '"{}"', "{}x"]),
     ],
 )
 def test_an_etag_is_written_in_the_servers_way(

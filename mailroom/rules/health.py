@@ -170,6 +170,8 @@ class Snapshot:
     failing: tuple[FailingSender, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
     refused_reload: RefusedReload | None = None
+    #: The address book is being read for the first time, which may take a server minutes.
+    is_reading_book: bool = False
 
 
 def unhealthy_reason(snapshot: Snapshot) -> str | None:

@@ -32,6 +32,8 @@ def status_line(snapshot: Snapshot, clock_face: Callable[[float], str] = _utc_cl
     if (refused := snapshot.refused_reload) is not None:
         problem = _clipped(_ascii(refused.problems[0]), _PROBLEM_LIMIT)
         parts.append(f"reload refused, the old configuration is in effect: {problem}")
+    if snapshot.is_reading_book:
+        parts.append("reading the address book for the first time, which may take minutes")
     if snapshot.trouble is not None:
         parts.append(_trouble_in_line(snapshot.trouble))
     if (failing := len(snapshot.failing)) > 0:

@@ -25,7 +25,9 @@ from mailroom.sandbox.cardversions import Version, in_version
 from mailroom.sandbox.profile import Profile
 
 _LAST_MODIFIED: Final = "Sat, 01 Jan 2000 00:00:00 GMT"
-_TOKEN: Final = re.compile(r"data:,sandbox-(\d+)-(\d+)")
+# As Cyrus has them: UIDVALIDITY and MODSEQ.
+_TOKEN: Final = re.compile(r"data:,(\d+)-(\d+)")
+_UIDVALIDITY: Final = 1_795_719_816
 
 
 @dataclass(slots=True)
@@ -55,7 +57,7 @@ class Book(BaseCollection):
         self._revision = 0
         #: Name of a card → revision of its last change, the newest last; gone ones too.
         self._changes: dict[str, int] = {}
-        self._token_series = 0
+        self._token_series = _UIDVALIDITY
         self._token_uses = 0
 
     @property
@@ -107,7 +109,7 @@ class Book(BaseCollection):
         self._storage.is_truncated = len(page) < len(changed)
         goes_on = self._storage.is_truncated and not self._storage.profile.sync_loses_rest
         revision = self._changes[page[-1]] if goes_on else self._revision
-        return f"data:,sandbox-{self._token_series}-{revision}", page
+        return f"data:,{self._token_series}-{revision}", page
 
     def forget_tokens(self) -> None:
         """Make every token that was handed out invalid."""

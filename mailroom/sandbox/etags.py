@@ -18,7 +18,8 @@ def meant(condition: str, form: EtagForm) -> str:
     """Return the ETag that an If-Match means, as the server shows it.
 
     A weak one can match nothing (RFC 9110 §13.1.1), but Cyrus, which has strong ones, does not
-    look; a server that has others must be given them as if they were strong.
+    look; a server with weak ones must be given them as if they were strong, and one without
+    quotation marks in its own spelling.
     """
     match form:
         case "strong":
@@ -26,4 +27,4 @@ def meant(condition: str, form: EtagForm) -> str:
         case "weak":
             return f"W/{condition}" if condition.startswith('"') else condition.removeprefix("W/")
         case "unquoted":
-            return condition.strip('"') if condition.startswith('"') else f'"{condition}"'
+            return condition

@@ -159,6 +159,18 @@ class Profile:
     refuses_tokens: bool = True
     #: Every so many syncs with a token the token is refused; None: never.
     sync_token_uses: int | None = None
+    #: False: the tokens do not look like those of Cyrus.
+    has_cyrus_tokens: bool = True
+    #: False: a sync does not tell what was deleted.
+    tells_deletions: bool = True
+    #: False: there is no sync (RFC 6578).
+    has_sync: bool = True
+    #: False: whoever wants parts of a card (RFC 6352 §10.4.2) gets all of it.
+    shows_parts: bool = True
+    #: True: a new card is stored under a name of the server's own choice.
+    puts_elsewhere: bool = False
+    #: True: while one write goes on, another is 423.
+    locks_the_book: bool = False
 
 
 CYRUS_3_10: Final = Profile("cyrus-3.10")
@@ -246,6 +258,7 @@ STALWART: Final = Profile(
     sync_page=2000,
     sync_loses_rest=True,
     refuses_tokens=False,
+    has_cyrus_tokens=False,
 )
 #: As it is in truth: for a moment neither ``from`` nor ``after`` finds a mail, CardDAV's requests
 #: count among the four at once, and partial data lacks ``item1.EMAIL``. Not among the profiles that
@@ -282,6 +295,25 @@ SABRE: Final = Profile(
     card_form="stamped",
     etag_form="weak",
     has_etag_of_changed_card=False,
+    has_cyrus_tokens=False,
+    shows_parts=False,
+)
+#: CardDAV as its RFC has it and no more, behind Digest, which some servers have as their default.
+PLAIN_CARDDAV: Final = Profile(
+    "plain-carddav",
+    dav_authentication="Digest",
+    etag_form="unquoted",
+    shows_parts=False,
+    has_sync=False,
+)
+#: A server that has a mind of its own about where things are, and when.
+WAYWARD_CARDDAV: Final = Profile(
+    "wayward-carddav",
+    has_cyrus_tokens=False,
+    shows_parts=False,
+    tells_deletions=False,
+    puts_elsewhere=True,
+    locks_the_book=True,
 )
 SMALL_LIMITS: Final = Profile(
     "small-limits",
@@ -312,6 +344,8 @@ PROFILES: Final[Mapping[str, Profile]] = {
         STALWART,
         JAMES,
         SABRE,
+        PLAIN_CARDDAV,
+        WAYWARD_CARDDAV,
         SMALL_LIMITS,
         SHORT_PAGES,
         TRUNCATED_SYNC,

@@ -16,6 +16,7 @@ from typing import Final
 from mailroom.sandbox.account import Account
 from mailroom.sandbox.contactcards import ContactMethods
 from mailroom.sandbox.crowd import Crowd
+from mailroom.sandbox.davways import DavWays
 from mailroom.sandbox.digest import Digest
 from mailroom.sandbox.emails import EmailMethods
 from mailroom.sandbox.events import Feed, read_subscription
@@ -43,6 +44,7 @@ from mailroom.sandbox.standard import checked
 
 _API_PATHS: Final = (API_PATH, API_PATH.rstrip("/"))
 _DAV_PREFIX: Final = "/dav/"
+_WRITES: Final = ("PUT", "DELETE")
 #: Where a client is that does not say.
 _HOST: Final = "127.0.0.1"
 
@@ -92,6 +94,8 @@ class Sandbox(Account):
             self.dav_authorization if profile.jmap_authentication == "Basic" else f"Bearer {token}"
         )
         self._digest = Digest(user, password)
+        self._dav_ways = DavWays(profile, self._contacts.handle, self.cards)
+        self._locked_until = -math.inf
         self._session_state = 0
         self._method_errors: dict[str, str] = {}
         self._methods = self._jmap_methods()
@@ -261,17 +265,20 @@ class Sandbox(Account):
     def _dav(self, request: Request) -> Response:
         authorization = request.header("Authorization")
         if self.profile.dav_authentication == "Digest":
-            if self._digest.accepts(authorization, request.method):
-                return self._cards(request)
-            return Response(401, {"WWW-Authenticate": self._digest.challenge})
-        if authorization == self.dav_authorization:
-            return self._cards(request)
-        return self._unauthorized("Basic")
+            if not self._digest.accepts(authorization, request.method):
+                return Response(401, {"WWW-Authenticate": self._digest.challenge})
+        elif authorization != self.dav_authorization:
+            return self._unauthorized("Basic")
+        if request.method in _WRITES and self.profile.locks_the_book:
+            if self.clock() < self._locked_until:
+                return Response(423)
+            self._locked_until = self.clock() + self.controls.delay_seconds
+        return self._cards(request)
 
     def _cards(self, request: Request) -> Response:
         if self.profile.counts_carddav:
             self._crowd.make_way()
-        return self._contacts.handle(request)
+        return self._dav_ways.handle(request)
 
     def _jmap(self, request: Request, calls: Calls | None) -> Response:
         if not self._is_user(request):

@@ -1,7 +1,8 @@
 """WebDAV as values: the few XML bodies that CardDAV takes (RFC 4918, 6352, 6578).
 
 Read with entities and DTDs refused. An href is a path; hrefs that differ only in how they are
-percent-encoded are the same, so each is brought into one form when it is read.
+percent-encoded are the same, so each is brought into one form when it is read, to be compared by.
+Stalwart takes its own spelling alone, so that is kept beside it, to be sent back.
 """
 
 import codecs
@@ -65,9 +66,12 @@ ET.register_namespace("C", CARDDAV[1:-1])
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """One ``response`` of a multistatus: properties found, or the status that it has instead."""
+    """One ``response`` of a multistatus: properties found, or the status that it has instead.
+
+    ``href`` is the one form to compare, ``path`` the server's own spelling."""
 
     href: str
+    path: str
     status: int
     properties: Mapping[str, ET.Element]
 
@@ -128,13 +132,14 @@ class Multistatus:
         for propstat in element.iterfind(f"{DAV}propstat"):
             if _status(propstat) == 200:  # noqa: PLR2004 - properties that the server has
                 properties |= {child.tag: child for child in propstat.iterfind(f"{DAV}prop/*")}
-        href = (element.findtext(f"{DAV}href") or "").strip()
+        href = path = (element.findtext(f"{DAV}href") or "").strip()
         if not _CANONICAL.fullmatch(href):
             try:
-                href = canonical_href(urljoin(self._url, href))
+                path = urlsplit(urljoin(self._url, href)).path
+                href = canonical_href(path)
             except ValueError as error:
                 raise self._error("has an href that is no URL") from error
-        return Resource(href, _status(element) or 200, properties)
+        return Resource(href, path, _status(element) or 200, properties)
 
     def _error(self, what: str) -> ProtocolError:
         return ProtocolError(f"the answer from {self._url} {what}")
@@ -173,14 +178,17 @@ def propfind(properties: Iterable[str]) -> bytes:
     return _serialize(root)
 
 
-def sync_collection(token: str | None) -> bytes:
-    """The body of a REPORT for what changed since ``token``, as far as the index needs it."""
+def sync_collection(token: str | None, *, with_cards: bool) -> bytes:
+    """The body of a REPORT for what changed since ``token``: ETags, and ``with_cards`` of each card
+    what the index needs."""
     root = ET.Element(f"{DAV}sync-collection")
     ET.SubElement(root, f"{DAV}sync-token").text = token or ""
     ET.SubElement(root, f"{DAV}sync-level").text = "1"
-    data = ET.SubElement(_prop(root, [ETAG]), ADDRESS_DATA)
-    for name in INDEX_PROPERTIES:
-        ET.SubElement(data, f"{CARDDAV}prop", name=name)
+    wanted = _prop(root, [ETAG])
+    if with_cards:
+        data = ET.SubElement(wanted, ADDRESS_DATA)
+        for name in INDEX_PROPERTIES:
+            ET.SubElement(data, f"{CARDDAV}prop", name=name)
     return _serialize(root)
 
 

@@ -91,6 +91,8 @@ class Account:
         self._timer: Timer | None = None
         self._owner = Owner(loop)
         talks = converse(self._owner, http, config, logins, history.totals)
+        self._index = talks.index
+        self._index.on_change = self._on_reading
         self._poller = Poller(loop, config, talks.mail, talks.contacts, log)
         polling = config.polling
         self._schedule = Schedule(
@@ -139,6 +141,7 @@ class Account:
             trouble=history.trouble,
             last_error=history.last_error,
             recent=tuple(history.recent),
+            is_reading_book=self._index.is_reading,
             conflicts=history.conflicts,
             failing=tuple(
                 health.FailingSender(
@@ -158,6 +161,9 @@ class Account:
     def _on_states(self, states: Mapping[str, str]) -> None:
         self._schedule.event(self._loop.now(), states)
         self._arm()
+
+    def _on_reading(self) -> None:
+        self.on_change()
 
     def _on_push_status(self) -> None:
         self._begin()

@@ -1,41 +1,34 @@
-"""The conversation about cards: CardDAV (RFC 6352) with an index kept by sync (RFC 6578).
+"""The conversation about cards: CardDAV (RFC 6352), with an index of the address book.
 
 Every write says what it expects to find: ``If-None-Match: *`` for a new card, ``If-Match`` for
 any other. When somebody else was faster the card is read again and the change made again.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from urllib.parse import urljoin
 
 from mailroom.engine.exchange import Request, Response
-from mailroom.engine.loop import Loop, give_way, together
-from mailroom.errors import ProtocolError, SenderFailed
+from mailroom.engine.loop import Loop
+from mailroom.errors import SenderFailed, TransientError
 from mailroom.rules.addressbook import AddressBook, Indexed
 from mailroom.rules.contact import summarise
-from mailroom.rules.servers import without_query
 from mailroom.wire import dav
 from mailroom.wire.problem import read_problem
-from mailroom.wire.vcard import Card, CardView, UnsafeCard
-from mailroom.work.discovery import find_book, xml_request
+from mailroom.wire.vcard import Card, UnsafeCard
+from mailroom.work.collection import GONE, Collection, etag_of
+from mailroom.work.gate import Gate
+from mailroom.work.index import IndexKeeper
 from mailroom.work.web import Web
 
 _TRIES = 5
-_CARDS_PER_REQUEST = 50
 _PARALLEL = 8
+# How many writes go on at once, and then how many, where the server has locked the book for one.
+_AT_ONCE = (_PARALLEL, 1, 1)
 _DONE = (200, 201, 204)
-_MULTISTATUS = 207
-_FORBIDDEN, _PRECONDITION_FAILED = 403, 412
-_GONE = (404, 410)
-_TRUNCATED = 507
-# What a server may have against a sync token (RFC 6578 §3.2 says 403, others exist).
-_NO_SYNC = (400, 403, 409, 412)
+_BAD_REQUEST, _FORBIDDEN, _PRECONDITION_FAILED, _LOCKED = 400, 403, 412, 423
 # Of the client errors these are not about the card: who we are, and what passes.
 _NOT_THE_CARD = (401, 408, 425, 429)
 _THE_CARD = tuple(status for status in range(400, 500) if status not in _NOT_THE_CARD)
-
-# What is done with a card that the server has.
-_Use = Callable[[dav.Resource, bytes], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,52 +45,57 @@ class CardConversation:
 
     def __init__(self, loop: Loop, web: Web, url: str, book_name: str | None = None) -> None:
         self.book = AddressBook()
-        self.is_synced = False
-        self._loop = loop
         self._web = web
-        self._url = url
-        self._book_name = book_name
-        self._book_url: str | None = None
-        self._token: str | None = None
-        web.trust(url)
+        self._collection = Collection(loop, web, url, book_name)
+        self.index = IndexKeeper(loop, self._collection, self.book)
+        self._writes = Gate()
+
+    @property
+    def is_synced(self) -> bool:
+        """Whether the index has been brought up to date once."""
+        return self.index.is_synced
+
+    async def url(self) -> str:
+        """The address book's; discovered when it is first needed."""
+        return await self._collection.url()
 
     async def sync(self) -> None:
         """Bring the index up to date; the first time that is every card."""
-        tokens = {self._token}
-        while await self._sync_once():
-            if self._token in tokens:
-                raise ProtocolError(
-                    f"REPORT {self._book_url}: more cards are announced, but the token stays"
-                )
-            tokens.add(self._token)
-        self.is_synced = True
+        await self.index.sync()
 
     async def fetch(self, hrefs: Iterable[str]) -> dict[str, Stored | UnsafeCard]:
-        """The whole cards at ``hrefs``, those that are there; UnsafeCard for one not to touch."""
+        """The whole cards at ``hrefs``, those that are there; UnsafeCard for one not to touch. What
+        the server denies is not in the index any more."""
         found: dict[str, Stored | UnsafeCard] = {}
 
         def keep(resource: dav.Resource, card: bytes) -> None:
-            found[resource.href] = _stored(resource.href, _etag(resource), card)
+            found[resource.href] = _stored(resource.href, etag_of(resource), card)
 
-        await self._multiget(hrefs, keep)
+        missing = await self._collection.multiget(hrefs, keep, _PARALLEL)
+        for href, why in missing.items():
+            if why:
+                found[href] = UnsafeCard(why)
+            else:
+                self.book.remove(href)
         return found
 
     async def href_of(self, uid: str) -> str:
         """Where a card that we create stands."""
-        return dav.canonical_href(urljoin(await self.url(), f"{uid}.vcf"))
+        return await self._collection.href(f"{uid}.vcf")
 
     async def create(self, href: str, card: Card) -> Stored | None:
-        """Put a new card; None where another has its place or its UID. Raises SenderFailed where
-        the server will not have it."""
-        response = await self._put(href, card, {"If-None-Match": "*"})
+        """Put a new card; None where another has its place or its UID. The server may store it
+        elsewhere than at ``href``. Raises SenderFailed where it will not have it."""
+        response = await self._put(href, card, "If-None-Match", "*")
         if response.status in _DONE:
-            return self._remember(href, card, response)
+            place = self._collection.place(response.headers.get("location", ""), href)
+            return self._remember(place, card, response)
         if dav.read_precondition(response.body) == dav.NO_UID_CONFLICT:
             return None
         # Some servers say 412 when they mean that they will not have the card.
         if response.status == _PRECONDITION_FAILED and href in await self.fetch([href]):
             return None
-        raise _refused(href, response)
+        raise self._refused(href, response)
 
     async def edit(self, stored: Stored, change: Callable[[Card], Card]) -> Stored:
         """Make ``change`` to the card, as often as somebody else changes it meanwhile. Raises
@@ -108,14 +106,14 @@ class CardConversation:
                 return stored
             response = None
             if stored.etag:
-                response = await self._put(stored.href, card, _if_match(stored.etag))
+                response = await self._replace(stored, card)
                 if response.status in _DONE:
                     return self._remember(stored.href, card, response)
                 if response.status != _PRECONDITION_FAILED:
-                    raise _refused(stored.href, response)
+                    raise self._refused(stored.href, response)
             fresh = await self.read(stored.href)
             if response and fresh.etag == stored.etag:
-                raise _refused(stored.href, response)
+                raise self._refused(stored.href, response)
             stored = fresh
         raise SenderFailed(f"the card {stored.href} was changed by somebody else {_TRIES} times")
 
@@ -133,98 +131,59 @@ class CardConversation:
         again."""
         if not stored.etag:
             return False
-        request = Request("DELETE", urljoin(self._url, stored.href), _if_match(stored.etag))
-        response = await self._web.send(request, accept=(*_DONE, *_THE_CARD))
+        response = await self._replace(stored, None)
         if response.status == _PRECONDITION_FAILED:
             return False
-        if response.status not in (*_DONE, *_GONE):
-            raise _refused(stored.href, response)
+        if response.status not in (*_DONE, *GONE):
+            raise self._refused(stored.href, response)
         self.book.remove(stored.href)
         return True
 
-    async def _sync_once(self) -> bool:
-        """One page; returns whether there is more."""
-        url = await self.url()
-        request = xml_request("REPORT", url, dav.sync_collection(self._token), "0")
-        response = await self._web.send(request, accept=(_MULTISTATUS, *_GONE, *_NO_SYNC))
-        if response.status != _MULTISTATUS:
-            return self._start_over(request, response)
-        multistatus = dav.Multistatus(response.body, without_query(url))
-        if self._token is None:
-            self.is_synced = False
-            self.book.clear()
-        is_truncated = await self._apply(multistatus, dav.canonical_href(url))
-        self._token = multistatus.sync_token
-        return is_truncated
+    async def _replace(self, stored: Stored, card: Card | None) -> Response:
+        """Put the card, or delete it, where it is still the one that was read.
 
-    def _start_over(self, request: Request, response: Response) -> bool:
-        """The server has forgotten our token: everything once more (RFC 6578 §3.2). Where the
-        book itself is gone, it is looked for again next time."""
-        had_token, self._token, self.is_synced = self._token is not None, None, False
-        if response.status in _GONE:
-            self._book_url = None
-        if response.status in _GONE or not had_token:
-            raise self._web.refusal(request, response, "check carddav.url")
-        return True
+        The server gets its own spelling of the ETag: one without quotes refuses one with them
+        (seen). If-Match knows strong ETags only (RFC 9110 §13.1.1), so ``W/`` goes; and whoever
+        shows them without quotes and means them with quotes is asked once more.
+        """
+        etag = stored.etag.removeprefix("W/")
+        response = await self._put(stored.href, card, "If-Match", etag)
+        if response.status in (_BAD_REQUEST, _PRECONDITION_FAILED) and not etag.startswith('"'):
+            return await self._put(stored.href, card, "If-Match", f'"{etag}"')
+        return response
 
-    async def _apply(self, resources: Iterable[dav.Resource], own_href: str) -> bool:
-        """Put them into the index; returns whether the server has cut the answer off."""
-        unread, is_truncated = [], False
-        for resource in resources:
-            await give_way(self._loop)
-            is_truncated |= resource.status == _TRUNCATED
-            if resource.href.endswith("/") or resource.href == own_href.rstrip("/"):
-                continue  # the book itself, or another collection
-            if resource.status in _GONE:
-                self.book.remove(resource.href)
-            elif (card := resource.card) is not None:
-                self._index(resource, card)
-            else:
-                unread.append(resource.href)
-        # A server that gives no address-data in a sync is asked for the cards themselves.
-        for href in unread:
+    async def _put(self, href: str, card: Card | None, condition: str, etag: str) -> Response:
+        """PUT the card, or DELETE the one that is there."""
+        headers = {condition: etag}
+        url = self._collection.address(href)
+        if card is None:
+            return await self._write(Request("DELETE", url, headers))
+        headers["Content-Type"] = "text/vcard; charset=utf-8"
+        return await self._write(Request("PUT", url, headers, bytes(card)))
+
+    async def _write(self, request: Request) -> Response:
+        """A server that locks the book for each write (423) gets them one after the other."""
+        for at_once in _AT_ONCE:
+            await self._writes.enter(at_once)
+            try:
+                response = await self._web.send(request, accept=(*_DONE, *_THE_CARD))
+            finally:
+                self._writes.leave()
+            if response.status != _LOCKED:
+                return response
+        raise TransientError(f"{request}: the card is locked by somebody else (423)")
+
+    def _refused(self, href: str, response: Response) -> SenderFailed:
+        """The error for a card that the server will not have, change or delete. One that it denies
+        is not in the index any more: the next try finds another, or makes it anew."""
+        if response.status in GONE:
             self.book.remove(href)
-        await self._multiget(unread, self._index)
-        return is_truncated
-
-    def _index(self, resource: dav.Resource, card: bytes) -> None:
-        entry = summarise(CardView.glance(card))
-        self.book.put(Indexed(resource.href, _etag(resource), entry))
+        return _refusal(href, response)
 
     def _remember(self, href: str, card: Card, response: Response) -> Stored:
         etag = response.headers.get("etag", "").strip()
         self.book.put(Indexed(href, etag, summarise(card)))
         return Stored(href, etag, card)
-
-    async def _put(self, href: str, card: Card, condition: Mapping[str, str]) -> Response:
-        headers = {"Content-Type": "text/vcard; charset=utf-8", **condition}
-        request = Request("PUT", urljoin(self._url, href), headers, bytes(card))
-        return await self._web.send(request, accept=(*_DONE, *_THE_CARD))
-
-    async def _multiget(self, hrefs: Iterable[str], use: _Use) -> None:
-        """Ask for the cards at ``hrefs``, and hand on those that are there as they come."""
-        url = await self.url()
-        wanted = sorted(set(hrefs))
-        batches = [
-            wanted[start : start + _CARDS_PER_REQUEST]
-            for start in range(0, len(wanted), _CARDS_PER_REQUEST)
-        ]
-        reports = [self._report(url, batch, use) for batch in batches]
-        await together(self._loop, reports, _PARALLEL)
-
-    async def _report(self, url: str, hrefs: Iterable[str], use: _Use) -> None:
-        request = xml_request("REPORT", url, dav.multiget(hrefs), "1")
-        response = await self._web.send(request, accept=(_MULTISTATUS,))
-        for resource in dav.Multistatus(response.body, without_query(url)):
-            await give_way(self._loop)
-            if (card := resource.card) is not None:
-                use(resource, card)
-
-    async def url(self) -> str:
-        """The address book's; discovered when it is first needed."""
-        if self._book_url is None:
-            self._book_url = await find_book(self._web, self._url, self._book_name)
-        return self._book_url
 
 
 def usable(stored: Stored | UnsafeCard | None, href: str) -> Stored:
@@ -243,23 +202,11 @@ def _stored(href: str, etag: str, data: bytes) -> Stored | UnsafeCard:
         return error
 
 
-def _refused(href: str, response: Response) -> SenderFailed:
-    """The error for a card that the server will not have, change or delete."""
-    if response.status in _GONE:
+def _refusal(href: str, response: Response) -> SenderFailed:
+    if response.status in GONE:
         return SenderFailed(f"the card {href} has been deleted meanwhile")
     problem = read_problem(response.headers.get("content-type", ""), response.body)
     says = f", {problem}" if str(problem) else ""
     is_ours = response.status != _FORBIDDEN or problem.kind
     advice = "" if is_ours else ": may we write to this address book?"
     return SenderFailed(f"the server refuses the card {href} ({response.status}{says}){advice}")
-
-
-def _etag(resource: dav.Resource) -> str:
-    return (resource.text(dav.ETAG) or "").strip()
-
-
-def _if_match(etag: str) -> dict[str, str]:
-    """The condition for a write. If-Match knows strong ETags only (RFC 9110 §13.1.1), in quotes:
-    of servers that name others, one can but hope that they know them so."""
-    etag = etag.removeprefix("W/")
-    return {"If-Match": etag if etag.startswith('"') else f'"{etag}"'}

@@ -10,17 +10,20 @@ from mailroom.rules.health import Totals
 from mailroom.work.carddav import CardDavContacts
 from mailroom.work.cards import CardConversation
 from mailroom.work.contacts import Contacts
+from mailroom.work.index import IndexKeeper
 from mailroom.work.mail import MailConversation
 from mailroom.work.web import Web
 
 
 @dataclass(frozen=True, slots=True)
 class Conversations:
-    """Mail and contacts of one account; ``web`` is the one that mail and push go through."""
+    """Mail and contacts of one account; ``web`` is the one that mail and push go through. ``index``
+    is that of an address book, which a service reads when it starts."""
 
     web: Web
     mail: MailConversation
     contacts: Contacts
+    index: IndexKeeper
 
 
 def converse(
@@ -46,7 +49,7 @@ def converse(
     dav_web = Web(loop, http, dav_login, _secret(logins.carddav_secret), totals)
     cards = CardConversation(loop, dav_web, config.carddav.url, config.carddav.addressbook)
     contacts = CardDavContacts(loop, config, cards, account_id)
-    return Conversations(web, mail, contacts)
+    return Conversations(web, mail, contacts, cards.index)
 
 
 def _secret(name: str) -> str:

@@ -11,7 +11,10 @@ from mailroom.work.web import Web
 
 _MULTISTATUS = 207
 _WELL_KNOWN = "/.well-known/carddav"
-_NOTHING = (404, 405, 410)  # what web servers say where nobody has thought of it
+# What web servers say where nobody has thought of it: they have no such page, they do not know the
+# method, a filter of theirs (mod_security) does not like it, or everybody gets the home page.
+_NO_SUCH_PLACE = (404, 405, 410)
+_NOTHING = (*_NO_SUCH_PLACE, 200, 400, 403, 406, 415, 500, 501)
 _ADVICE = "check carddav.url"
 
 
@@ -24,7 +27,7 @@ async def find_book(web: Web, url: str, name: str | None) -> str:
     wanted = (dav.PRINCIPAL, dav.HOME_SET, dav.RESOURCE_TYPE)
     url, (found, *_) = await _propfind(web, url, wanted, "0")
     if found.has_type(dav.ADDRESS_BOOK):
-        return _as_folder(urljoin(url, found.href))
+        return _as_folder(urljoin(url, found.path))
     home = found.inner_href(dav.HOME_SET)
     if home is None:
         principal = found.inner_href(dav.PRINCIPAL)
@@ -49,12 +52,18 @@ def xml_request(method: str, url: str, body: bytes, depth: str) -> Request:
 
 async def _choose_book(web: Web, home: str, name: str | None) -> str:
     url, resources = await _propfind(web, home, (dav.RESOURCE_TYPE, dav.DISPLAY_NAME), "1")
-    books = [each for each in resources if each.has_type(dav.ADDRESS_BOOK)]
+    # Stalwart lists the books of other accounts as well, all of them called "default".
+    own = dav.canonical_href(_as_folder(url))
+    books = [
+        each
+        for each in resources
+        if each.has_type(dav.ADDRESS_BOOK) and (each.href.startswith(own) or each.href == name)
+    ]
     books.sort(key=lambda book: (_last_segment(book.href).lower() != "default", book.href))
     for book in books:
         names = (book.text(dav.DISPLAY_NAME), _last_segment(book.href), book.href)
         if name is None or any(same_name(name, each) for each in names if each):
-            return _as_folder(urljoin(url, book.href))
+            return _as_folder(urljoin(url, book.path))
     if not books:
         raise LastingTrouble(f"no address book at {without_query(url)}: create one there")
     there = ", ".join(_last_segment(book.href) for book in books)
@@ -72,8 +81,14 @@ async def _propfind(
     accept = (_MULTISTATUS, *(_NOTHING if url.endswith(_WELL_KNOWN) else ()))
     response = await web.send(request, accept, _ADVICE)
     if response.status != _MULTISTATUS:
-        # RFC 6764 §6: then the server's root is where to begin.
-        return await _propfind(web, urljoin(url, "/"), properties, depth)
+        try:
+            # RFC 6764 §6: then the server's root is where to begin.
+            return await _propfind(web, urljoin(url, "/"), properties, depth)
+        except ProtocolError:
+            if response.status in _NO_SUCH_PLACE:
+                raise
+            # There is nothing either: what was said first tells more.
+            raise web.refusal(request, response, _ADVICE) from None
     resources = tuple(dav.Multistatus(response.body, without_query(response.url)))
     if not resources:
         raise ProtocolError(f"{request}: an empty answer: {_ADVICE}")

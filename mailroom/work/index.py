@@ -1,0 +1,234 @@
+"""Keeping the index of an address book up to date, by whatever the server offers.
+
+By sync (RFC 6578) where it is there: an answer tells what has changed. Where it is not, RFC 6352 is
+enough: the ETags of all cards are listed, and those read that have another than in the index.
+
+Parts of cards (RFC 6352 §10.4) are asked of Cyrus only: others ignore that and send the photos too,
+or drop what has a group (``item1.EMAIL``; Stalwart). They tell ETags, and whole cards are read in
+portions.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from mailroom.engine.exchange import SILENCE_SECONDS
+from mailroom.engine.loop import Loop, give_way
+from mailroom.errors import MailroomError, TooLarge, TransientError
+from mailroom.rules.addressbook import AddressBook, Indexed
+from mailroom.rules.backoff import Backoff
+from mailroom.rules.contact import summarise
+from mailroom.rules.servers import without_query
+from mailroom.wire import dav
+from mailroom.wire.vcard import CardView
+from mailroom.work.collection import GONE, Collection, etag_of
+from mailroom.work.discovery import xml_request
+
+_MULTISTATUS, _TRUNCATED = 207, 507
+# What a server may have against a sync token (RFC 6578 §3.2 says 403, others exist), or against the
+# report: not knowing it is 403 by RFC 3253 §3.6, and elsewhere 400, 405, 415, 422, 501, 507.
+_NO_SYNC = (400, 403, 405, 409, 412, 415, 422, 501, 507)
+
+# Where Cyrus has its address books, and what its sync tokens are: UIDVALIDITY and MODSEQ (3.6.1 and
+# 3.10.2, seen). Its Server header is in no answer to a REPORT, and configurable.
+_CYRUS_PATH = "/dav/addressbooks/user/"
+_CYRUS_TOKEN = re.compile(r"data:,\d+-\d+")
+
+# A server may think about the first answer: 33 s before its first byte were seen.
+_FIRST_SECONDS = 300.0
+# After that it is not asked again at once: the whole book is work for it.
+_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 60.0, 3600.0
+# Tokens that are never refused, though the server has forgotten (Stalwart), are not to be trusted.
+_LOOK_SECONDS = 86_400.0
+# Of one server, which may allow no more than four requests of an account at once (Stalwart).
+_PARALLEL = 2
+
+_UNREADABLE = summarise(CardView(()))
+
+
+class IndexKeeper:
+    """Brings ``book`` in line with the collection, whenever it is asked to. ``is_reading`` is so
+    while that is every card; ``on_change`` is called when it begins and ends."""
+
+    def __init__(self, loop: Loop, collection: Collection, book: AddressBook) -> None:
+        self.is_synced = self.is_reading = False
+        self.on_change: Callable[[], None] = _nothing
+        self._loop = loop
+        self._collection = collection
+        self._book = book
+        self._token: str | None = None
+        self._has_sync = True
+        self._is_cyrus = True  # until it turns out to be none,
+        self._is_proven = False  # and not taken for one before it has shown a token
+        self._looked_at = loop.now()
+        self._first_tries = Backoff(lambda: 0.0, _FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS)
+
+    async def sync(self) -> None:
+        """Bring the index up to date; the first time that is every card."""
+        began = self._loop.now()
+        self._tell(is_reading=not self.is_synced)
+        try:
+            await self._sync()
+        except MailroomError as error:
+            if not self._collection.is_found:
+                self._token, self.is_synced = None, False
+            if self._is_for_later(error, began):
+                raise TransientError(
+                    f"reading the address book: {error}", self._first_tries.fail()
+                ) from error
+            raise
+        else:
+            self.is_synced = True
+            self._first_tries.reset()
+        finally:
+            self._tell(is_reading=False)
+
+    def _is_for_later(self, error: MailroomError, began: float) -> bool:
+        """Whether the server has thought about the whole book in vain."""
+        took = self._loop.now() - began
+        return isinstance(error, TransientError) and not self.is_synced and took >= SILENCE_SECONDS
+
+    def _tell(self, *, is_reading: bool) -> None:
+        if self.is_reading is not is_reading:
+            self.is_reading = is_reading
+            self.on_change()
+
+    async def _sync(self) -> None:
+        if not self._has_sync:
+            await self._look()
+        elif not await self._by_sync():
+            await self._look()
+            self._has_sync = False  # it is RFC 6352 alone that works here
+        elif not self._is_cyrus and self._loop.now() - self._looked_at > _LOOK_SECONDS:
+            await self._look()
+
+    # By sync
+
+    async def _by_sync(self) -> bool:
+        """Go on from our token, page by page; False where the server knows no sync."""
+        tokens = {self._token}
+        was_truncated = False
+        while True:
+            page = await self._page()
+            if page is None:
+                if self._token is None:
+                    return False
+                self._token, self.is_synced = None, False  # forgotten (RFC 6578 §3.2)
+                tokens, was_truncated = {None}, False
+                continue
+            told, is_truncated = page
+            if not is_truncated or self._token in tokens:
+                break
+            tokens.add(self._token)
+            was_truncated = True
+        if self._token is None:
+            return False  # every sync would be every card
+        # A truncated answer promises more. Stalwart's has the final token already, with which the
+        # rest never comes: then, as where the token stays, the ETags tell what there is.
+        if is_truncated or (was_truncated and told == 0):
+            await self._look()
+        return True
+
+    async def _page(self) -> tuple[int, bool] | None:
+        """Read and apply one answer: how many cards it told of, and whether there is more. None
+        where the server refuses it."""
+        url = await self._collection.url()
+        self._is_cyrus &= dav.canonical_href(url).startswith(_CYRUS_PATH)
+        body = dav.sync_collection(self._token, with_cards=self._is_cyrus)
+        request = xml_request("REPORT", url, body, "0")
+        request = replace(request, patience_seconds=self._patience())
+        try:
+            response = await self._collection.send(request, _NO_SYNC)
+        except TooLarge:
+            if not self._is_cyrus:
+                raise
+            self._is_cyrus = False
+            return await self._page()
+        if response.status != _MULTISTATUS:
+            return None
+        return await self._apply(dav.Multistatus(response.body, without_query(url)))
+
+    async def _apply(self, answer: dav.Multistatus) -> tuple[int, bool]:
+        """Put the cards into the index; the token counts once all of them are there."""
+        had_token, known = self._token is not None, len(self._book)
+        if not had_token:
+            self.is_synced, self._looked_at = False, self._loop.now()
+            self._book.clear()
+        unread: dict[str, str] = {}
+        partial: list[str] = []
+        is_truncated, told = False, 0
+        for resource in answer:
+            await give_way(self._loop)
+            is_truncated |= resource.status == _TRUNCATED
+            if not self._collection.is_card(resource):
+                continue
+            if resource.status in GONE:
+                self._book.remove(resource.href)
+                continue
+            told += 1
+            self._collection.learn(resource)
+            etag = etag_of(resource)
+            if (card := resource.card) is not None:
+                self._put(resource, card)
+                if not self._is_proven:
+                    partial.append(resource.href)
+            elif not self._is_current(resource.href, etag):
+                unread[resource.href] = etag
+        token = answer.sync_token
+        if not (self._is_cyrus and token and _CYRUS_TOKEN.fullmatch(token)):
+            # What it has shown may be parts with parts missing: the cards are read whole.
+            self._is_cyrus = False
+            unread |= {href: shown.etag for href in partial if (shown := self._book.get(href))}
+        self._is_proven = self._is_cyrus
+        await self._read(unread)
+        self._token = token
+        # Who knows as much as we do tells everything, because our token means nothing to him: then
+        # he says nothing of what is gone (Stalwart).
+        if had_token and not self._is_cyrus and told >= known > 0:
+            await self._look()
+        return told, is_truncated
+
+    # By ETags
+
+    async def _look(self) -> None:
+        """List the ETags of all cards, and read those that are others than in the index."""
+        listed = await self._collection.listing(self._patience())
+        for href in [card.href for card in self._book if card.href not in listed]:
+            self._book.remove(href)
+        await self._read(
+            {href: etag for href, etag in listed.items() if not self._is_current(href, etag)}
+        )
+        self._looked_at = self._loop.now()
+
+    def _is_current(self, href: str, etag: str) -> bool:
+        """Whether the index has the card in this version. Some servers call the same ETag weak in
+        one answer and strong in another."""
+        known = self._book.get(href)
+        return known is not None and bool(etag) and _bare(known.etag) == _bare(etag)
+
+    async def _read(self, etags: Mapping[str, str]) -> None:
+        """Read the whole cards at these hrefs. What the server denies is none; what it has and does
+        not show counts as it was known before, until it changes again."""
+        missing = await self._collection.multiget(etags, self._put, _PARALLEL)
+        for href, why in missing.items():
+            known = self._book.get(href)
+            if why:
+                entry = known.entry if known else _UNREADABLE
+                self._book.put(Indexed(href, etags[href], entry))
+            else:
+                self._book.remove(href)
+
+    def _put(self, resource: dav.Resource, card: bytes) -> None:
+        entry = summarise(CardView.glance(card))
+        self._book.put(Indexed(resource.href, etag_of(resource), entry))
+
+    def _patience(self) -> float:
+        return SILENCE_SECONDS if self.is_synced else _FIRST_SECONDS
+
+
+def _nothing() -> None:
+    pass
+
+
+def _bare(etag: str) -> str:
+    return etag.removeprefix("W/").strip('"')
