@@ -1,5 +1,6 @@
 """What other people's CardDAV servers do, each as the rule that the service keeps all the same."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -19,6 +20,7 @@ from mailroom.sandbox import (
     Profile,
 )
 from mailroom.sandbox import Response as Answer
+from mailroom.wire.vcard import Card, UnsafeCard
 from tests.talk import ORIGIN, Talk
 from tests.world import World
 
@@ -83,6 +85,53 @@ def test_a_card_that_is_stored_elsewhere_is_known_there() -> None:
     assert world.named("sender_failed") == []
     [href] = [href for href, text in world.sandbox.cards().items() if "bob@example.org" in text]
     assert not href.endswith(".vcf")
+
+
+@pytest.mark.parametrize(
+    ("location", "place"),
+    [
+        ("/dav/addressbooks/user/alice/Default/x", f"{BOOK}x"),
+        ("x%40y.vcf", f"{BOOK}x@y.vcf"),
+        (f"{ORIGIN}:8443{BOOK}x?y#z", f"{BOOK}x"),
+        ("", f"{BOOK}new.vcf"),
+        (BOOK, f"{BOOK}new.vcf"),
+        ("/elsewhere/x", f"{BOOK}new.vcf"),
+        (f"{BOOK}../../bob/Default/x", f"{BOOK}new.vcf"),
+        ("https://[bad", f"{BOOK}new.vcf"),
+    ],
+)
+def test_a_location_is_believed_within_the_book(location: str, place: str) -> None:
+    talk = Talk()
+    href = talk.run(talk.contacts.href_of("new"))
+    talk.answers(Answer(201, {"Location": location, "ETag": '"1"'}), "PUT")
+    created = talk.run(talk.contacts.create(href, Card.parse(contact("new").encode())))
+    assert created is not None
+    assert (created.href, knows(talk, "new")) == (place, True)
+
+
+def test_a_card_that_the_server_has_and_does_not_show_costs_the_others_nothing() -> None:
+    """The status stands inside of the multistatus."""
+    talk = Talk(SABRE)
+    hrefs = [talk.sandbox.put_card(contact(name)) for name in ("bob", "ann")]
+
+    def hide(told: Answer) -> Answer:
+        text = told.body.decode()
+        parts = re.split(r"(?=<D:response>)|(?<=</D:response>)", text)
+        hidden = (
+            f"<D:response><D:href>{hrefs[0]}</D:href>"
+            "<D:status>HTTP/1.1 500 Internal Server Error</D:status></D:response>"
+        )
+        is_card = [b"address-data" in part.encode() and hrefs[0] in part for part in parts]
+        kept = [hidden if bad else part for part, bad in zip(parts, is_card, strict=True)]
+        return replace(told, body="".join(kept).encode())
+
+    talk.sandbox.faults.add(Fault(method="REPORT", rewrite=hide))
+    sync(talk)
+    assert (knows(talk, "bob"), knows(talk, "ann")) == (False, True)
+    assert sync(talk) == [f"REPORT {BOOK}"]
+    found = talk.run(talk.contacts.fetch(hrefs))
+    assert str(found[hrefs[0]]) == "the server does not show it (500)"
+    assert not isinstance(found[hrefs[1]], UnsafeCard)
 
 
 @pytest.mark.parametrize("profile", [WAYWARD_CARDDAV, replace(CYRUS_3_10, tells_deletions=False)])

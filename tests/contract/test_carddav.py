@@ -1,5 +1,6 @@
 """CardDAV (RFC 6352, 6578) as the sandbox and Cyrus both speak it."""
 
+import re
 from dataclasses import dataclass, field
 from urllib.parse import urljoin, urlsplit
 from xml.etree import ElementTree as ET
@@ -324,6 +325,14 @@ def test_a_token_that_is_none_is_403(book: Book, token: str) -> None:
     answer = book.sync_answer(token)
     assert answer.status == 403
     assert f"{D}valid-sync-token" in error_of(answer)
+
+
+def test_by_its_path_and_its_tokens_it_is_known_whose_cards_may_be_read_in_parts(
+    book: Book,
+) -> None:
+    """What mailroom/work/index.py takes for Cyrus."""
+    assert book.path.startswith("/dav/addressbooks/user/")
+    assert re.fullmatch(r"data:,\d+-\d+", book.sync().token)
 
 
 def test_a_sync_shows_the_named_properties_alone(book: Book) -> None:
