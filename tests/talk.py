@@ -30,10 +30,12 @@ class Talk:
         profile: Profile = CYRUS_3_10,
         book_name: str | None = None,
         carddav: str = f"{ORIGIN}/.well-known/carddav",
+        user: str = "alice",
     ) -> None:
         self.clock = VirtualClock()
         self.loop = Loop(self.clock)
-        self.sandbox = Sandbox(profile, clock=self.clock.wall)
+        self.user = user
+        self.sandbox = Sandbox(profile, clock=self.clock.wall, user=user)
         self.sandbox.standard_account()
         self.totals = Totals()
         self.web = self._web("the credential jmap-password")
@@ -77,7 +79,7 @@ class Talk:
         takes_token = self.sandbox.profile.jmap_authentication == "Bearer"
 
         async def login() -> Basic | Bearer:
-            return Bearer("alice-token") if takes_token else Basic("alice", "secret")
+            return Bearer("alice-token") if takes_token else Basic(self.user, "secret")
 
         http = DirectHttp(self.loop, self.sandbox)
         return Web(self.loop, http, login, secret, self.totals)

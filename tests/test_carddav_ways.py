@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from mailroom.engine.loop import together
 from mailroom.errors import Forbidden, LastingTrouble, SenderFailed, TransientError
 from mailroom.rules.addressbook import Indexed
 from mailroom.rules.contact import summarise
@@ -21,6 +22,7 @@ from mailroom.sandbox import (
 )
 from mailroom.sandbox import Response as Answer
 from mailroom.wire.vcard import Card, UnsafeCard
+from mailroom.work.cards import usable
 from tests.talk import ORIGIN, Talk
 from tests.world import World
 
@@ -176,6 +178,21 @@ def test_two_groups_are_written_though_the_book_is_locked_for_each() -> None:
     assert world.named("sender_failed") == world.named("poll_failed") == []
 
 
+def test_whoever_meets_a_lock_waits_until_no_other_write_is_on_its_way() -> None:
+    talk = Talk(replace(WAYWARD_CARDDAV, puts_elsewhere=False))
+    hrefs = [talk.sandbox.put_card(contact(name)) for name in ("ann", "bob", "eve", "joe")]
+    stored = talk.run(talk.contacts.fetch(hrefs))
+    talk.sandbox.controls.delay_seconds = 0.05
+    writes = [
+        talk.contacts.edit(usable(card, href), lambda card: card.with_lines([("NOTE", "x")]))
+        for href, card in stored.items()
+    ]
+    number = len(talk.requests)
+    talk.run(together(talk.loop, writes))
+    # All at once, three of them refused; then those three one after the other.
+    assert len(talk.requests) - number == 4 + 3
+
+
 def test_an_etag_goes_back_as_the_server_spells_it() -> None:
     world = started(PLAIN_CARDDAV)
     tap(world)
@@ -285,6 +302,9 @@ def test_cards_too_large_for_a_portion_are_read_in_smaller_ones() -> None:
         talk.sandbox.put_card(contact(f"n{number}", photo))
     sync(talk)
     assert [n for n in range(9) if not knows(talk, f"n{n}")] == []
+    sizes = [entry.bytes_out for entry in talk.sandbox.log.entries]
+    # One is cut off, the next is within the limit, all others are as large as they are meant to.
+    assert [size // MIB for size in sorted(sizes)[-3:]] == [1, 5, 12]
 
 
 def test_a_book_whose_first_sync_is_cut_is_read_whole() -> None:
@@ -358,10 +378,25 @@ def test_an_href_goes_back_as_the_server_spells_it() -> None:
     assert href in world.sandbox.cards()
 
 
+def test_hrefs_of_a_book_whose_path_is_spelt_otherwise_are_told_apart_and_sent_back() -> None:
+    """A user name with an @ is enough."""
+    talk = Talk(STALWART, user="alice@example.org")
+    href = talk.sandbox.put_card(contact("bob"), "bob.vcf")
+    sync(talk)
+    assert "alice%40example.org" in talk.run(talk.contacts.url())
+    stored = talk.run(
+        talk.contacts.read("/dav/addressbooks/user/alice@example.org/Default/bob.vcf")
+    )
+    talk.run(talk.contacts.edit(stored, lambda card: card.with_lines([("NOTE", "x")])))
+    assert "NOTE:x" in talk.sandbox.cards()[href]
+    new = talk.run(talk.contacts.href_of("new"))
+    assert talk.run(talk.contacts.create(new, Card.parse(contact("new").encode()))) is not None
+
+
 def test_the_book_of_another_account_in_ones_home_is_not_taken() -> None:
     """Stalwart lists it, and all of them are called "default"."""
-    talk = Talk(STALWART)
-    assert talk.run(talk.contacts.url()) == ORIGIN + BOOK
+    talk = Talk(STALWART, user="zora")
+    assert talk.run(talk.contacts.url()) == ORIGIN + BOOK.replace("alice", "zora")
 
 
 def test_a_book_of_another_account_can_be_named_by_its_path() -> None:
