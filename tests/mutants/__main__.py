@@ -45,7 +45,7 @@ def main() -> int:
     if not chosen:
         _say("there is nothing to mutate")
         return 0
-    known = _reach(options.code, options.tests or _QUICK, options.jobs)
+    known = _reach(_traced(options.code), options.tests or _QUICK, options.jobs)
     for name in sorted(known.failed):
         _say(f"left out, for it fails by itself under a tracer: {name}")
     trials = [_trial(file, each, known) for file, each in chosen]
@@ -101,9 +101,15 @@ def _sample(found: Sequence[Found], count: int, seed: str) -> list[Found]:
     return [found[number] for number in sorted(number for _, number in sorted(lots)[:count])]
 
 
-def _reach(places: Sequence[str], tests: Sequence[str], jobs: int) -> Reach:
+def _traced(places: Sequence[str]) -> list[str]:
+    """The folders to follow: the usual ones also for a part of them, so that one run serves all."""
+    folders = {place if Path(place).is_dir() else str(Path(place).parent) for place in places}
+    return _FOLDERS if folders <= set(_FOLDERS) else sorted(folders)
+
+
+def _reach(folders: Sequence[str], tests: Sequence[str], jobs: int) -> Reach:
     """What the tests reach, from the last time if nothing has changed since."""
-    digest = hashlib.sha256(repr((sys.version, places, tests)).encode())
+    digest = hashlib.sha256(repr((sys.version, folders, tests)).encode())
     for folder in Path().glob("[!.]*/"):
         if folder.name not in ("build", "dist"):
             for path in sorted(folder.rglob("*.py")):
@@ -113,7 +119,6 @@ def _reach(places: Sequence[str], tests: Sequence[str], jobs: int) -> Reach:
         kept: Reach = pickle.loads(cache.read_bytes())
         return kept
     _say("running the tests once, to see what they reach")
-    folders = [place if Path(place).is_dir() else str(Path(place).parent) for place in places]
     known = reach.measure(folders, tests, jobs)
     _CACHE.mkdir(parents=True, exist_ok=True)
     for old in _CACHE.glob("*.reach"):
