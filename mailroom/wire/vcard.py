@@ -230,7 +230,8 @@ def _name_of(head: str) -> str:
 def _end_of_head(text: str) -> int:
     """Return the index of the first colon outside quotation marks, or -1."""
     found = _HEAD.match(text)
-    end = found.end() if found else 0
+    assert found is not None  # it may be empty
+    end = found.end()
     return end if text[end : end + 1] == ":" else -1
 
 
