@@ -4,14 +4,24 @@ What Cyrus 3.13 does alike is in ``tests/contract/test_jmap_contacts.py``.
 """
 
 import json
+import math
 from typing import Any
 
 import pytest
 
-from mailroom.sandbox import CYRUS_3_10, CYRUS_3_13, FASTMAIL, STALWART, Profile, Request, Sandbox
+from mailroom.sandbox import (
+    CYRUS_3_10,
+    CYRUS_3_13,
+    CYRUS_3_13_BLOCKING,
+    FASTMAIL,
+    STALWART,
+    Profile,
+    Request,
+    Sandbox,
+)
 from mailroom.sandbox.jscontact import card_of, vcard_of
 from mailroom.sandbox.requests import CONTACTS, CORE
-from tests.test_sandbox_server import make
+from tests.test_sandbox_server import api, make
 
 BOOK = "/dav/addressbooks/user/alice/Default/"
 
@@ -205,3 +215,17 @@ def test_what_carddav_writes_is_an_event() -> None:
     assert f'{{"ContactCard":"{sandbox.states()["ContactCard"]}"}}' in feed.take().decode()
     sandbox.handle(Request("GET", f"{BOOK}bob.vcf", "", headers))
     assert feed.take() == b""
+
+
+def test_an_open_stream_may_block_the_account_until_it_is_closed() -> None:
+    sandbox, _ = make(CYRUS_3_13_BLOCKING)
+    asked = api(sandbox, ("Email/get", {"ids": []}))
+    feed = sandbox.subscribe()
+    answer = sandbox.handle(asked)
+    assert math.isinf(answer.delivery.delay_seconds)
+    put = Request("PUT", f"{BOOK}b.vcf", "", {"Authorization": sandbox.dav_authorization})
+    assert math.isinf(sandbox.handle(put).delivery.delay_seconds)
+    session = Request("GET", "/jmap/", "", {"Authorization": sandbox.authorization})
+    assert sandbox.handle(session).json()["username"] == "alice"
+    feed.close()
+    assert sandbox.handle(asked).delivery.delay_seconds == 0.0

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from mailroom.sandbox import STALWART, STALWART_IN_FULL, Request, Response, Sandbox
+from mailroom.sandbox.sieve import SieveSandbox
 from tests.test_sandbox_contacts import BOOK, a_card, ask, id_of, vcard
 from tests.test_sandbox_server import api, make, run
 
@@ -304,3 +305,23 @@ def test_a_set_cannot_be_made_to_depend_on_another() -> None:
         ("ContactCard/set", {"#ifInState": reference, "create": {"new": a_card(**IN_BOOK)}}),
     )
     assert set(second["created"]) == {"new"}
+
+
+# Sieve
+
+
+def test_whatever_a_script_requires_is_valid_but_the_session_says_what_there_is() -> None:
+    sandbox = SieveSandbox(STALWART)
+    script = sandbox.keep(b'require ["vnd.cyrus.jmapquery"]; keep;')
+    broken = sandbox.keep(b"if true {")
+    [[_, whole], [_, bad]] = run(
+        sandbox,
+        ("SieveScript/validate", {"blobId": script}),
+        ("SieveScript/validate", {"blobId": broken}),
+    )
+    assert (whole["error"], bad["error"]["type"]) == (None, "invalidScript")
+    request = Request("GET", "/jmap/", "", {"Authorization": sandbox.authorization})
+    account = sandbox.handle(request).json()["accounts"]["alice"]["accountCapabilities"]
+    extensions = account["urn:ietf:params:jmap:sieve"]["sieveExtensions"]
+    assert "mailboxid" in extensions
+    assert "vnd.cyrus.jmapquery" not in extensions

@@ -110,6 +110,13 @@ class Profile:
     #: True: a mailbox's name is taken by one that differs in case alone.
     ignores_case_of_mailboxes: bool = False
 
+    #: Which Sieve extensions RFC 9661's capability names; None: there is Cyrus' capability, which
+    #: names none. Only a sandbox with Sieve has either.
+    sieve_extensions: tuple[str, ...] | None = None
+    #: False: whatever a script requires passes as valid, and fails when mail comes.
+    validates_sieve: bool = True
+    #: True: while an event stream is open, API and CardDAV answer nothing (Cyrus 3.13.5 to 3.13.7).
+    open_stream_blocks: bool = False
     #: False: there are no contacts by JMAP (RFC 9610), CardDAV is the only way to them.
     has_jmap_contacts: bool = False
     #: True: a card is created in the address books that it names, and in none of itself.
@@ -184,6 +191,10 @@ CYRUS_3_13: Final = Profile(
     card_conversion="3.13",
     uids_are_exact=True,
 )
+#: As 3.13.5 to 3.13.7 are in truth.
+CYRUS_3_13_BLOCKING: Final = replace(
+    CYRUS_3_13, name="cyrus-3.13-blocking", open_stream_blocks=True
+)
 CYRUS_3_6: Final = Profile("cyrus-3.6", push="unavailable")
 #: With ``jmap_pushpoll: 0``.
 CYRUS_WITHOUT_PUSH: Final = Profile("cyrus-without-push", push="absent")
@@ -238,6 +249,22 @@ STALWART: Final = Profile(
     patch_to_no_mailbox="refused",
     duplicate_mailbox="alreadyExists",
     ignores_case_of_mailboxes=True,
+    # Of those that it has, what a script of Mailroom's may require; no jmapquery.
+    sieve_extensions=(
+        "copy",
+        "envelope",
+        "extlists",
+        "fileinto",
+        "imap4flags",
+        "include",
+        "mailbox",
+        "mailboxid",
+        "regex",
+        "spamtest",
+        "special-use",
+        "variables",
+    ),
+    validates_sieve=False,
     has_jmap_contacts=True,
     needs_address_book=True,
     takes_vendor_properties=False,

@@ -20,7 +20,7 @@ from mailroom.sandbox.davways import DavWays
 from mailroom.sandbox.digest import Digest
 from mailroom.sandbox.emails import EmailMethods
 from mailroom.sandbox.events import Feed, read_subscription
-from mailroom.sandbox.exchange import Request, Response, json_response
+from mailroom.sandbox.exchange import Delivery, Request, Response, json_response
 from mailroom.sandbox.faults import Faults, break_connection
 from mailroom.sandbox.log import Entry, RequestLog
 from mailroom.sandbox.mailboxes import MailboxMethods
@@ -241,6 +241,8 @@ class Sandbox(Account):
         self, request: Request, calls: Calls | None, fault: RequestError | None
     ) -> Response:
         """Answer a request, or say why it fails as a whole."""
+        if self._is_blocked(request):
+            return Response(200, delivery=Delivery(math.inf))
         try:
             self._crowd.let_in()
             if fault:
@@ -248,6 +250,13 @@ class Sandbox(Account):
             return self._route(request, calls)
         except RequestError as error:
             return error.response(is_plain=self.profile.has_plain_errors)
+
+    def _is_blocked(self, request: Request) -> bool:
+        """Say whether a request meets the lock that an open stream holds."""
+        is_open = any(not feed.closed for feed in self._feeds)
+        is_met = request.path in _API_PATHS and request.method == "POST"
+        is_met = is_met or request.path.startswith(_DAV_PREFIX)
+        return self.profile.open_stream_blocks and is_open and is_met
 
     def _route(self, request: Request, calls: Calls | None) -> Response:
         match request.path:

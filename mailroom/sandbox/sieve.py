@@ -17,6 +17,7 @@ from mailroom.sandbox.session import API_PATH
 from mailroom.sandbox.standard import SetError, SetHandler, checked, real_id, set_objects
 
 CAPABILITY: Final = "https://cyrusimap.org/ns/jmap/sieve"
+RFC_CAPABILITY: Final = "urn:ietf:params:jmap:sieve"
 
 _UPLOAD: Final = "/jmap/upload/"
 _DOWNLOAD: Final = "/jmap/download/"
@@ -73,20 +74,36 @@ class SieveSandbox(Sandbox):
 
     def _read(self, request: Request) -> tuple[Calls | None, RequestError | None]:
         # To the sandbox, whoever may use mail may use Sieve.
-        body = request.body.replace(CAPABILITY.encode(), MAIL.encode())
+        body = request.body
+        for capability in (CAPABILITY, RFC_CAPABILITY):
+            body = body.replace(capability.encode(), MAIL.encode())
         return super()._read(dataclasses.replace(request, body=body))
 
     def _route(self, request: Request, calls: Calls | None) -> Response:
         if not request.path.startswith((_UPLOAD, _DOWNLOAD)):
             response = super()._route(request, calls)
             is_session = request.method == "GET" and request.path.rstrip("/") + "/" == API_PATH
-            return _with_sieve(response) if is_session and response.body else response
+            return self._with_sieve(response) if is_session and response.body else response
         if not self._is_user(request):
             return self._unauthorized(self.profile.jmap_authentication)
         if request.method == "POST":
             return json_response({"blobId": self.keep(request.body)}, 201)
         blob_id = request.path.removeprefix(_DOWNLOAD).split("/")[1]
         return Response(200, body=self._blobs[blob_id])
+
+    def fault_of(self, text: str) -> str | None:
+        """Return what the server finds wrong with a script."""
+        return fault_of(text) if self.profile.validates_sieve else _syntax_fault(text)
+
+    def _with_sieve(self, response: Response) -> Response:
+        session, extensions = response.json(), self.profile.sieve_extensions
+        if extensions is None:
+            session["capabilities"][CAPABILITY] = {}
+        else:
+            session["capabilities"][RFC_CAPABILITY] = {}
+            account = session["accounts"][self.user]["accountCapabilities"]
+            account[RFC_CAPABILITY] = {"maxSizeScript": 102_400, "sieveExtensions": extensions}
+        return dataclasses.replace(response, body=json.dumps(session).encode())
 
     def _jmap_methods(self) -> dict[str, tuple[str, Method]]:
         methods = _ScriptMethods(self)
@@ -125,7 +142,7 @@ class _ScriptMethods(SetHandler):
     def validate(self, arguments: Arguments, calls: Calls) -> Arguments:
         """SieveScript/validate (RFC 9661 §2.6)."""
         args = checked(arguments, self._sandbox.user, blobId=str)
-        fault = fault_of(self._sandbox.blob(args["blobId"]))
+        fault = self._sandbox.fault_of(self._sandbox.blob(args["blobId"]))
         error = {"type": "invalidScript", "description": f"{fault}\r\n"} if fault else None
         return {"accountId": self._sandbox.user, "error": error}
 
@@ -144,7 +161,7 @@ class _ScriptMethods(SetHandler):
 
     def _text(self, properties: Arguments) -> str:
         text = self._sandbox.blob(properties["blobId"])
-        if fault := fault_of(text):
+        if fault := self._sandbox.fault_of(text):
             raise SetError("invalidScript", description=fault)
         return text
 
@@ -165,10 +182,9 @@ def fault_of(text: str) -> str | None:
     code = _QUOTED.sub("", text)
     if "jmapquery" in code and '"vnd.cyrus.jmapquery"' not in text:
         return "jmapquery not required"
+    return _syntax_fault(text)
+
+
+def _syntax_fault(text: str) -> str | None:
+    code = _QUOTED.sub("", text)
     return None if code.count("{") == code.count("}") else "syntax error"
-
-
-def _with_sieve(response: Response) -> Response:
-    session = response.json()
-    session["capabilities"][CAPABILITY] = {}
-    return dataclasses.replace(response, body=json.dumps(session).encode())
