@@ -208,6 +208,7 @@ class ContactMethods(SetHandler):
         text, uid = self._vcard(whole), str(whole["uid"])
         name = f"{uid if _FILE_NAME.fullmatch(uid) else self._storage.new_id()}.vcf"
         book.put(name, text)
+        book.records[name].has_members = "members" in properties
         if properties.get("kind") == "group" and "members" not in properties:
             made["members"] = {}
         return {"id": book.records[name].id, **made}
@@ -229,6 +230,7 @@ class ContactMethods(SetHandler):
         if patch.get("updated") is None:
             new["updated"] = self._now()
         book.put(name, self._vcard(new))
+        book.records[name].has_members = "members" in new
         return {"updated": new["updated"]}
 
     def destroy(self, id_: str) -> None:
@@ -246,7 +248,8 @@ class ContactMethods(SetHandler):
     def _card(self, id_: str) -> Card:
         book, name = self._storage.by_id[id_]
         card = card_of(book.cards[name], knows_apple_groups=self._profile.shows_apple_groups)
-        if not (card.get("members") or self._profile.empty_groups_have_members):
+        has_members = self._profile.empty_groups_have_members or book.records[name].has_members
+        if not (card.get("members") or has_members):
             card.pop("members", None)
         return card
 

@@ -275,6 +275,28 @@ def test_a_vendors_property_survives_another_patch(contacts: Contacts) -> None:
     assert contacts.get(id_, "example.org:mark")["example.org:mark"] == {"a": 1}
 
 
+def test_a_vendors_property_may_be_within_a_note(contacts: Contacts, book: Book) -> None:
+    uid = unique("0b9a6f4e-5d0b")
+    mark = {"example.org:mark": {"a": "x,y"}}
+    id_ = contacts.new(uid=uid, notes={"n": {"note": "one"} | mark})
+    assert contacts.get(id_, "notes")["notes"] == {"n": {"note": "one"} | mark}
+    assert contacts.patch(id_, {"notes/n/note": "two", "name/full": "Rob"}) is None
+    assert contacts.get(id_)["notes"] == {"n": {"note": "two"} | mark}
+    assert contacts.patch(id_, {"notes/n/example.org:mark": None}) is None
+    assert contacts.get(id_)["notes"] == {"n": {"note": "two"}}
+    assert not any("JSPROP" in line for line in lines_of(book, f"{book.path}{uid}.vcf"))
+
+
+def test_a_card_may_name_its_address_book_and_a_group_that_it_is_empty(
+    contacts: Contacts, client: Client
+) -> None:
+    [book] = client.call("AddressBook/get", ids=None)["list"]
+    group = contacts.new(kind="group", members={}, addressBookIds={book["id"]: True})
+    assert contacts.members(group) == set()
+    assert contacts.patch(group, {"members/a": True}) is None
+    assert contacts.members(group) == {"a"}
+
+
 def test_what_was_just_created_is_no_word_for_another_call_to_destroy(contacts: Contacts) -> None:
     answer = contacts.set_(create={"new": a_card()}, destroy=["#new"])
     assert answer["notDestroyed"] == {"#new": {"type": "notFound"}}

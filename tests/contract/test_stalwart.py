@@ -263,6 +263,15 @@ def test_the_first_member_comes_with_the_whole_set(contacts: Contacts) -> None:
     assert set(contacts.set_(update={group: {"members": {"a": True}}})["updated"]) == {group}
 
 
+def test_a_group_may_be_said_to_be_empty(contacts: Contacts) -> None:
+    group = contacts.new(kind="group", members={})
+    assert contacts.get(group)["members"] == {}
+    assert set(contacts.set_(update={group: {"members/a": True}})["updated"]) == {group}
+    contacts.set_(update={group: {"members/a": None}})
+    assert contacts.get(group)["members"] == {}
+    assert set(contacts.set_(update={group: {"members/b": True}})["updated"]) == {group}
+
+
 def test_apples_groups_are_none(contacts: Contacts, book: Book) -> None:
     uid = unique("group")
     lines = ("X-ADDRESSBOOKSERVER-KIND:group", "X-ADDRESSBOOKSERVER-MEMBER:urn:uuid:u-1")
