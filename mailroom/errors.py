@@ -49,6 +49,10 @@ class TransientError(MailroomError):
         self.retry_after = retry_after
 
 
+class NoAnswer(TransientError):
+    """The server has taken the request and is silent."""
+
+
 class ProtocolError(MailroomError):
     """The server broke its protocol: bad JSON or XML, an impossible answer, a strange redirect."""
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from mailroom.engine.exchange import Request, Response
 from mailroom.engine.loop import Loop, Promise
 from mailroom.engine.transfer import Stream
-from mailroom.errors import TooLarge, TransientError
+from mailroom.errors import NoAnswer, TooLarge, TransientError
 from mailroom.sandbox import ConnectionBroken, Delivery, Feed, Sandbox
 from mailroom.sandbox import Request as SandboxRequest
 from mailroom.sandbox import Response as SandboxResponse
@@ -84,7 +84,7 @@ class DirectHttp:
         )
         patience = request.patience_seconds
         if delivery.delay_seconds > patience:
-            error = TransientError(f"{request}: the server has sent nothing for {patience:.0f} s")
+            error = NoAnswer(f"{request}: the server has sent nothing for {patience:.0f} s")
             self._loop.call_at(self._loop.now() + patience, lambda: promise.reject(error))
         elif len(told.body) > request.limit_bytes:
             promise.reject(TooLarge(f"{request}: the answer is too large"))

@@ -75,6 +75,7 @@ def assert_quiet(world: World) -> None:
     """Nothing went wrong, and nothing is left to do."""
     assert world.healthz[1]["status"] == "ok"
     assert world.named("poll_failed") == world.named("sender_failed") == []
+    assert world.named("eventsource_deaf") == []
     number = world.request_count
     act(world, world.account.poll_now)
     # Mailboxes that do not fit into one answer are listed anew, here on three pages.

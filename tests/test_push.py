@@ -10,9 +10,13 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from mailroom.rules.push import (
     ANSWER_SECONDS,
+    BESIDE,
+    BLOCKING,
+    DEAF,
     MAX_EVENT_ID_CHARACTERS,
     MAX_SILENCE_SECONDS,
     STABLE_SECONDS,
+    Look,
     Push,
     Status,
 )
@@ -204,7 +208,7 @@ def test_what_the_health_view_tells() -> None:
     assert view() == ("connecting", None, None, 0, None)
     push.opened(0.5)
     assert view() == ("connected", 0.5, None, 0, None)
-    push.changed(3.0)
+    push.changed(3.0, {"Email": "1"})
     assert view() == ("connected", 0.5, 3.0, 0, None)
     push.ended(4.0, "connection reset")
     assert view() == ("disconnected", None, 3.0, 0, "connection reset")
@@ -253,7 +257,7 @@ EVENTS: dict[str, Callable[[Push], None]] = {
     "refused": lambda push: push.refused(1e6, 500),
     "heard": lambda push: push.heard(1e6),
     "pinged": lambda push: push.pinged(1e6, 30.0),
-    "changed": lambda push: push.changed(1e6),
+    "changed": lambda push: push.changed(1e6, {"Email": "1"}),
     "ended": lambda push: push.ended(1e6, None),
     "expired": lambda push: push.expired(1e6),
 }
@@ -289,6 +293,177 @@ def test_nothing_comes_before_its_time() -> None:
     push.ended(1.0, None)
     with pytest.raises(RuntimeError, match=r"due at 2\.0"):
         push.attempt_started(1.9)
+
+
+# What polls find of the stream
+
+
+def at(*looks: tuple[float, str]) -> list[Look]:
+    return [Look(when, state) for when, state in looks]
+
+
+def deaf(push: Push, now: float) -> float:
+    """Let a poll look, another find a change that the stream does not tell; when that is proven."""
+    push.looked(now, at((now, f"{now}")))
+    push.looked(now + 60.0, at((now + 60.0, f"{now + 60}")))
+    assert push.deaf_at is not None
+    return push.deaf_at
+
+
+def test_a_change_that_is_untold_for_five_seconds_proves_the_stream_deaf() -> None:
+    push = connected()
+    push.looked(1.0, at((1.0, "a")))
+    push.looked(61.2, at((61.0, "b")))
+    assert push.deaf_at == 66.2
+    with pytest.raises(RuntimeError, match=r"deafened at 66\.1"):
+        push.deafened(66.1)
+    push.deafened(66.2)
+    assert (push.status, push.next_attempt_at) == (Status.DISCONNECTED, 66.2)
+
+
+def test_the_third_time_it_is_said_to_tell_nothing_and_asked_hourly() -> None:
+    push, now, patience = connected(), 0.0, []
+    for _ in range(4):
+        proven = deaf(push, now)
+        patience.append(proven - now - 60.0)
+        push.deafened(proven)
+        waits_for = push.next_attempt_at
+        assert waits_for is not None
+        if len(patience) < 3:
+            assert waits_for == proven
+        else:
+            assert (push.status, push.error) == (Status.UNAVAILABLE, DEAF)
+            assert waits_for == proven + 3600.0
+        connected(now := waits_for, push)
+    assert patience == [5.0, 30.0, 75.0, 75.0]
+
+
+@pytest.mark.parametrize(
+    ("rule_", "events", "looks"),
+    [
+        ("nothing has changed", [], [(1.0, "a"), (61.0, "a")]),
+        ("the change was told before the poll", [(60.9, "b")], [(1.0, "a"), (61.0, "b")]),
+        ("and has moved on since", [(60.9, "b")], [(1.0, "a"), (61.0, "c")]),
+        ("it was told by another type", [(60.9, None)], [(1.0, "a"), (61.0, "b")]),
+        ("the first poll knows of nothing before", [], [(61.0, "b")]),
+        ("the stream was opened in between", [], [(-1.0, "a"), (61.0, "b")]),
+    ],
+)
+def test_a_stream_is_not_deaf_when(
+    rule_: str, events: list[tuple[float, str | None]], looks: list[tuple[float, str]]
+) -> None:
+    push = connected()
+    for look in at(*looks):
+        for when, state in events:
+            if when < look.at:
+                push.changed(when, {"Email": state} if state else {"Mailbox": "9"})
+        events = [event for event in events if event[0] >= look.at]
+        push.looked(look.at, [look])
+    assert push.deaf_at is None, rule_
+
+
+def test_what_the_service_has_written_itself_proves_nothing() -> None:
+    push = connected()
+    push.looked(1.0, at((1.0, "a")))
+    push.changed(60.5, {"Email": "b"})
+    push.looked(62.0, at((61.0, "b"), (61.9, "d")))
+    push.looked(122.0, at((122.0, "d")))
+    assert push.deaf_at is None
+
+
+def test_the_echo_of_that_does_not_tell_of_the_change_after_it() -> None:
+    push = connected()
+    push.looked(2.0, at((1.0, "b"), (1.9, "d")))
+    push.changed(2.5, {"Email": "d"})
+    push.looked(62.0, at((62.0, "e")))
+    assert push.deaf_at == 67.0
+
+
+def test_a_late_event_is_waited_for_and_so_is_the_next() -> None:
+    push = connected()
+    assert deaf(push, 1.0) == 66.0
+    push.changed(65.0, {"Email": "b"})
+    assert push.deaf_at is None
+    assert deaf(push, 101.0) == 161.0 + 2 * 4.0
+
+
+def test_a_server_that_looks_once_a_minute_is_not_taken_for_deaf() -> None:
+    """It is, twice, before it has shown how late it is."""
+    push, now = connected(), 0.0
+    for _ in range(2):
+        push.deafened(proven := deaf(push, now))
+        connected(now := proven, push)
+    assert deaf(push, now) > now + 120.0
+    push.changed(now + 120.0, {"Email": "late"})
+    for _ in range(10):
+        now += 1000.0
+        assert deaf(push, now) >= now + 60.0 + 75.0
+        push.changed(now + 119.0, {"Email": f"late {now}"})
+
+
+def test_what_it_tells_right_at_the_beginning_proves_no_hearing() -> None:
+    """A server that greets with its states, and tells no more."""
+    push, now = connected(), 0.0
+    for _ in range(3):
+        push.changed(now + 0.1, {"Email": f"{now}"})
+        push.looked(now + 1.0, at((now + 1.0, f"{now}")))
+        push.looked(now + 61.0, at((now + 61.0, f"{now + 61}")))
+        assert push.deaf_at is not None
+        push.looked(now + 62.0, at((now + 62.0, f"{now + 200}")))
+        push.deafened(now := push.deaf_at)
+        if push.status is Status.DISCONNECTED:
+            connected(now, push)
+            push.looked(now, at((now, f"{now}")))
+    assert push.error == DEAF
+
+
+def test_a_server_that_never_tells_of_mail_is_not_held_to_it() -> None:
+    push = connected()
+    push.changed(1.0, {"Mailbox": "1"})
+    push.looked(2.0, at((2.0, "a")))
+    push.looked(62.0, at((62.0, "b")))
+    assert push.deaf_at is None
+
+
+def test_a_stream_beside_which_polls_time_out_twice_is_left_closed() -> None:
+    push = connected()
+    assert push.timed_out(30.0)
+    assert (push.status, push.error) == (Status.DISCONNECTED, BESIDE)
+    push.worked(32.0, 31.0)
+    assert push.next_attempt_at == 33.0
+    connected(33.0, push)
+    assert push.timed_out(62.0)
+    push.worked(64.0, 63.0)
+    assert (push.status, push.error) == (Status.UNAVAILABLE, BLOCKING)
+    assert push.next_attempt_at == 64.0 + 3600.0
+    connected(push.next_attempt_at, push)
+    assert push.timed_out(3700.0)
+    push.worked(3702.0, 3701.0)
+    assert (push.status, push.error) == (Status.UNAVAILABLE, BLOCKING), "once is enough then"
+
+
+def test_a_server_that_is_silent_without_a_stream_as_well_is_an_outage() -> None:
+    push = connected()
+    assert push.timed_out(30.0)
+    assert push.timed_out(61.0), "the next attempt is another"
+    assert not push.timed_out(61.0)
+    assert push.next_attempt_at == 62.0
+    push.worked(61.5, 61.2)
+    connected(62.0, push)
+    assert push.timed_out(92.0)
+    push.worked(94.0, 93.0)
+    assert push.status is Status.DISCONNECTED, "this counts as the first time"
+
+
+def test_a_poll_that_works_beside_the_stream_acquits_it() -> None:
+    push = connected()
+    push.timed_out(30.0)
+    push.worked(32.0, 31.0)
+    connected(33.0, push)
+    push.worked(34.0, 33.5)
+    push.timed_out(90.0)
+    push.worked(92.0, 91.0)
+    assert push.status is Status.DISCONNECTED
 
 
 class Connections(RuleBasedStateMachine):
@@ -344,6 +519,27 @@ class Connections(RuleBasedStateMachine):
     )
     def hear(self, identity: str, retry: float | None) -> None:
         self.push.heard(self.now, identity, retry)
+
+    @rule(first=st.integers(0, 3), then=st.integers(0, 3))
+    def poll_works(self, first: int, then: int) -> None:
+        self.push.looked(self.now, [Look(self.now, str(first)), Look(self.now, str(then))])
+        self.push.worked(self.now, self.now)
+
+    @rule()
+    def poll_times_out(self) -> None:
+        was_open = self.push.status is Status.CONNECTED
+        assert self.push.timed_out(self.now) or not was_open
+
+    @precondition(lambda self: self.push.deaf_at is not None)
+    @rule()
+    def judge(self) -> None:
+        self.now = max(self.now, self.push.deaf_at or 0.0)
+        self.push.deafened(self.now)
+
+    @precondition(lambda self: self.push.status is Status.CONNECTED)
+    @rule(state=st.integers(0, 3))
+    def tell(self, state: int) -> None:
+        self.push.changed(self.now, {"Email": str(state)})
 
     @precondition(lambda self: self.push.status is Status.CONNECTED)
     @rule(interval=st.integers(1, 86_400))

@@ -136,7 +136,7 @@ class Exchange:
         """Why this exchange has to end now, if it has to."""
         if self._loop.now() < self.deadline():
             return None
-        if self._is_connected():
+        if self.is_connected():
             return f"the server has sent nothing for {self.request.patience_seconds:.0f} s"
         what = "the name was not resolved" if self.is_resolving() else "no connection"
         return f"{what} within {CONNECT_SECONDS:.0f} s"
@@ -145,7 +145,7 @@ class Exchange:
         return not self.is_parked
 
     def is_resolving(self) -> bool:
-        return self.has_begun and not self._has_socket and not self._is_connected()
+        return self.has_begun and not self._has_socket and not self.is_connected()
 
     def fail(self, error: MailroomError) -> None:
         self.answer.reject(error)
@@ -174,7 +174,7 @@ class Exchange:
         received = info(pycurl.HEADER_SIZE) + self._downloaded
         return Response(self._status, self._headers, body, self.request.url, sent, received)
 
-    def _is_connected(self) -> bool:
+    def is_connected(self) -> bool:
         return bool(self.curl.getinfo(pycurl.PRETRANSFER_TIME) > 0)
 
     def _explain(self, number: int, message: str) -> str:

@@ -38,6 +38,8 @@ MESSAGE_IDS: Mapping[str, str] = MappingProxyType(
         "mailboxes_missing": "e04d9de1a8654e529e96dca19576fc40",
         "eventsource_disconnected": "fee99bad765547b982f09ee0d5d6157a",
         "eventsource_unavailable": "9f0699f02eb54bf2b3a51fedd246288e",
+        "eventsource_deaf": "8c8780281bd04f958f1beaed16a39b76",
+        "eventsource_blocking": "6fcf0afe941f4a949c3cd2dc8d00bb26",
         "poll_failed": "1ccf28729d864384aaa92230d973c002",
         "conflict_detected": "d8f01e34e57047c380a9af78dc1eac05",
         "name_mismatch": "052f446135704cb5b11ca6b7a217e52d",

@@ -20,7 +20,7 @@ import pycurl
 from mailroom.engine.authorities import Authorities
 from mailroom.engine.exchange import Exchange, Request, Response, StreamExchange
 from mailroom.engine.loop import Loop, Promise, Timer
-from mailroom.errors import ProtocolError, TransientError
+from mailroom.errors import NoAnswer, ProtocolError, TransientError
 
 # libcurl asks for a call now and then even when no socket stirs (libcurl-multi(3)).
 _HOUSEKEEPING_SECONDS = 60.0
@@ -110,7 +110,8 @@ class Transfer:
             if trouble is None:
                 self._watch_over(exchange)
             else:
-                exchange.fail(TransientError(f"{exchange.request}: {trouble}"))
+                kind = NoAnswer if exchange.is_connected() else TransientError
+                exchange.fail(kind(f"{exchange.request}: {trouble}"))
                 self._abandon(exchange)
 
         exchange.timeout = self._loop.call_at(exchange.deadline(), check)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from mailroom.rules.health import Phase, PushStatus, Snapshot, Trouble
+from mailroom.rules.push import NO_PUSH
 
 # systemctl does not wrap its status line: what is longer is lost at the edge of the terminal.
 _LINE_LIMIT = 240
@@ -67,7 +68,9 @@ def _push_in_line(snapshot: Snapshot) -> str:
     is_first_try = snapshot.phase is Phase.STARTING and push.error is None
     if is_first_try or (push.status is PushStatus.CONNECTING and push.reconnect_count == 0):
         return "push connecting"
-    state = "no push here" if push.status is PushStatus.UNAVAILABLE else "push down"
+    state = "push down"
+    if push.status is PushStatus.UNAVAILABLE:
+        state = "no push here" if push.error in (None, NO_PUSH) else _ascii(str(push.error))
     return f"{state}, polling every {snapshot.poll_interval:g} s"
 
 

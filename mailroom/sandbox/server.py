@@ -57,10 +57,12 @@ class Controls:
     """What can be turned while the sandbox runs.
 
     ``delay_seconds`` is the time from request to answer, of every request alike and of several
-    at once, as a network has it.
+    at once, as a network has it. ``buffers_push``: something on the way keeps what event streams
+    tell, of all that are opened from now on.
     """
 
     delay_seconds: float = 0.0
+    buffers_push: bool = False
     #: So many of the next Email/set meet another change and fail, every mail of them (Stalwart).
     conflicts: int = 0
 
@@ -312,6 +314,8 @@ class Sandbox(Account):
 
     def _run(self, calls: Calls) -> Response:
         """Run an API request's calls. Raises RequestError where they are too many."""
+        if self.profile.stream_blocks and any(not feed.closed for feed in self._feeds):
+            return Response(200, delivery=Delivery(delay_seconds=math.inf))
         self._crowd.make_way()
         check_limits(calls, self.profile)
         ignored = () if self.profile.refers_if_in_state else ("#ifInState",)
@@ -371,6 +375,7 @@ class Sandbox(Account):
         if isinstance(subscription, Response):
             return subscription
         feed = Feed(subscription, self.user, self.clock, self.profile)
+        feed.is_cut_off = self.controls.buffers_push
         self._feeds.append(feed)
         if self.profile.greets or request.header("Last-Event-ID") is not None:
             feed.greet(self._event_id, self.states())

@@ -20,6 +20,7 @@ from mailroom.errors import (
     LastingTrouble,
     MailroomError,
     Missing,
+    NoAnswer,
     ProtocolError,
     TransientError,
 )
@@ -197,17 +198,18 @@ class Account:
         else:
             self._note_outcome(outcome, trigger, began, requests)
             if outcome.trouble is None:
-                self._poll_succeeded(outcome, trigger)
+                self._poll_succeeded(outcome, trigger, began)
             else:
                 self._poll_failed(outcome.trouble, trigger, began, requests)
         self._arm()
         self.on_change()
 
-    def _poll_succeeded(self, outcome: Outcome, trigger: Trigger) -> None:
+    def _poll_succeeded(self, outcome: Outcome, trigger: Trigger, began: float) -> None:
         history, now = self._history, self._loop.now()
         self._schedule.poll_finished(
             now, outcome.read_at, outcome.known, outcome.again, outcome.echo
         )
+        self._judge_push(outcome, began)
         self._refusals.reset()
         history.totals.polls[trigger] += 1
         history.last_poll = PollView(self._loop.clock.wall(), trigger)
@@ -217,6 +219,22 @@ class Account:
         if history.trouble:
             self._log.info("poll_recovered", after=history.trouble.kind)
             history.trouble = None
+
+    def _judge_push(self, outcome: Outcome, began: float) -> None:
+        """What a poll has found may show that the stream tells nothing, or that it is innocent of
+        what failed before."""
+        now = self._loop.now()
+        self._push.looked(now, outcome.looks)
+        if self._push.worked(now, began):
+            self._listener.reconsider()
+        if (deaf_at := self._push.deaf_at) is not None:
+            self._owner.call_at(deaf_at, self._judge_hearing)
+
+    def _judge_hearing(self) -> None:
+        now = self._loop.now()
+        if (deaf_at := self._push.deaf_at) is not None and now >= deaf_at:
+            self._push.deafened(now)
+            self._listener.reconsider()
 
     def _note_outcome(
         self, outcome: Outcome, trigger: Trigger, began: float, requests: int
@@ -282,6 +300,8 @@ class Account:
             # Nothing to try again in a hurry: the user is needed, and a Mailbox event tells.
             self._schedule.poll_finished(now, began, {})
         else:
+            if isinstance(error, NoAnswer) and self._push.timed_out(now):
+                self._listener.reconsider()
             wait = error.retry_after if isinstance(error, TransientError) else None
             self._schedule.poll_failed(now, wait, totals.requests - requests)
         self._note_trouble(error, kind, trigger)

@@ -3,6 +3,7 @@
 What to do about the stream is decided by :class:`mailroom.rules.push.Push`; here it is done.
 """
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
@@ -11,7 +12,7 @@ from mailroom.engine.journal import Log
 from mailroom.engine.loop import DeadlinePassed, Loop, Promise, within
 from mailroom.engine.transfer import Stream
 from mailroom.errors import CredentialsRefused, MailroomError, TransientError
-from mailroom.rules.push import Push, Status
+from mailroom.rules.push import BLOCKING, DEAF, UNTOLD, Push, Status
 from mailroom.wire.jmap_push import changed_states, event_source_url, ping_interval
 from mailroom.wire.sse import Event, Parser
 from mailroom.work.mail import MailConversation
@@ -19,6 +20,12 @@ from mailroom.work.web import Web, retry_after
 
 T = TypeVar("T")
 
+# Why an open stream is given up: in the log each has a name of its own.
+_SUSPICIONS = {
+    UNTOLD: "eventsource_deaf",
+    DEAF: "eventsource_deaf",
+    BLOCKING: "eventsource_blocking",
+}
 _OK, _NO_CONTENT, _UNAUTHORIZED = 200, 204, 401
 
 
@@ -45,18 +52,29 @@ class Listener:
         self._on_states = on_states
         self._on_status = on_status
         self._last_report = ""
+        self._stream: Stream | None = None
+        self._woken: Promise[None] = Promise()
+
+    def reconsider(self) -> None:
+        """The decision about the stream has changed, for what polls have found."""
+        if self._stream is not None:
+            self._stream.close()
+        else:
+            self._report()
+            self._on_status()
+            self._woken.resolve(None)
 
     async def listen(self) -> None:
         """Never returns."""
         push = self._push
         while True:
-            if push.next_attempt_at is not None:
-                await self._loop.sleep_until(push.next_attempt_at)
+            await self._until_due()
             push.attempt_started(self._loop.now())
             try:
                 await self._one_connection()
             except DeadlinePassed:
-                push.expired(self._loop.now())
+                if push.deadline is not None:
+                    push.expired(self._loop.now())
             except CredentialsRefused:
                 push.refused(self._loop.now(), _UNAUTHORIZED)
             except MailroomError as error:
@@ -64,6 +82,13 @@ class Listener:
                 push.ended(self._loop.now(), str(error), wait)
             self._report()
             self._on_status()
+
+    async def _until_due(self) -> None:
+        """Until it is time for the next attempt, which may be put off or brought forward."""
+        while (at := self._push.next_attempt_at) is not None and at > self._loop.now():
+            self._woken = Promise()
+            with contextlib.suppress(DeadlinePassed):
+                await within(self._loop, self._woken, at)
 
     async def _one_connection(self) -> None:
         session = await self._mail.session()
@@ -78,6 +103,7 @@ class Listener:
         assert self._push.deadline is not None
         request = Request("GET", self.url, headers)
         stream, head = await self._web.stream(request, self._push.deadline)
+        self._stream = stream
         try:
             if _is_event_stream(head):
                 await self._read(stream, session.account_id)
@@ -85,6 +111,7 @@ class Listener:
                 wait = retry_after(head.headers.get("retry-after"), self._loop.clock.wall())
                 self._push.refused(self._loop.now(), head.status, wait)
         finally:
+            self._stream = None
             stream.close()
 
     async def _read(self, stream: Stream, account_id: str) -> None:
@@ -92,12 +119,17 @@ class Listener:
         self._report()
         self._on_status()
         parser = Parser(self._push.last_event_id)
-        while chunk := await self._in_time(stream.read()):
+        while (chunk := await self._in_time(stream.read())) and self._is_open():
             events = parser.feed(chunk)
             self._push.heard(self._loop.now(), parser.last_event_id, parser.retry_seconds)
             for event in events:
                 self._heed(event, account_id)
-        self._push.ended(self._loop.now(), None)
+        if self._is_open():
+            self._push.ended(self._loop.now(), None)
+
+    def _is_open(self) -> bool:
+        """False once it has been given up for what polls have found."""
+        return self._push.status is Status.CONNECTED
 
     def _heed(self, event: Event, account_id: str) -> None:
         interval = ping_interval(event)
@@ -105,7 +137,7 @@ class Listener:
             self._push.pinged(self._loop.now(), interval)
         states = changed_states(event, account_id)
         if states:
-            self._push.changed(self._loop.now())
+            self._push.changed(self._loop.now(), states)
             self._on_states(states)
 
     async def _in_time(self, promise: Promise[T]) -> T:
@@ -117,11 +149,14 @@ class Listener:
         status, error = self._push.status, self._push.error
         if status is Status.CONNECTED:
             self._log.info("eventsource_connected", reconnects=self._push.reconnect_count)
-            self._last_report = ""
+            if not self._push.is_suspect:
+                self._last_report = ""
             return
         event, report = "eventsource_disconnected", self._log.warning
         reason = error or "the server has ended the stream"
-        if status is Status.UNAVAILABLE:
+        if reason in _SUSPICIONS:
+            event = _SUSPICIONS[reason]
+        elif status is Status.UNAVAILABLE:
             event, report, reason = "eventsource_unavailable", self._log.info, "no push here"
         elif self._push.is_routine:
             report = self._log.info

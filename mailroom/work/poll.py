@@ -19,6 +19,7 @@ from mailroom.errors import MailroomError, SenderFailed, TransientError
 from mailroom.rules.config import Config
 from mailroom.rules.job import Job
 from mailroom.rules.places import Places
+from mailroom.rules.push import Look
 from mailroom.rules.triage import Conflict, Label, Patch, Verdicts, marked
 from mailroom.wire.filters import in_any
 from mailroom.wire.jmap import Mail, MethodError
@@ -52,7 +53,7 @@ class Contested:
 class Outcome:
     """What a poll did, and what the schedule has to know: when it last read the labels, with
     which states, whether a label has appeared meanwhile, and with which states the stream will tell
-    of what was written last (``echo``).
+    of what was written last (``echo``). ``looks`` are the Email states that it has read.
 
     ``conflicts`` counts the new ones; ``contested`` has all that the poll has seen. ``trouble`` has
     kept some senders from being done, and passes.
@@ -60,6 +61,7 @@ class Outcome:
 
     read_at: float
     known: Mapping[str, frozenset[str]]
+    looks: tuple[Look, ...]
     again: bool = False
     echo: Mapping[str, str] | None = None
     triaged: tuple[Triaged, ...] = ()
@@ -117,7 +119,12 @@ class Poller:
         )
         marks = _without_swept(marked(verdicts, places), survey.jobs)
         if not (survey.jobs or survey.newcomers or marks):
-            return Outcome(survey.reading.sent_at, _known(survey.reading), contested=contested)
+            return Outcome(
+                survey.reading.sent_at,
+                _known(survey.reading),
+                _looks(survey.reading),
+                contested=contested,
+            )
         progress = _Progress()
         further = await self._triage(survey, progress) if survey.jobs else {}
         done = progress.going(survey.jobs)
@@ -140,6 +147,7 @@ class Poller:
         return Outcome(
             read_at=closing.sent_at,
             known=_known(survey.reading, closing),
+            looks=_looks(survey.reading, closing),
             again=self._has_news(closing, survey),
             echo=closing.states if closing.has_written else None,
             triaged=triaged,
@@ -275,6 +283,10 @@ def _known(*readings: Reading) -> dict[str, frozenset[str]]:
     }
     known["Email"] = known["Email"].union(*(reading.earlier for reading in readings))
     return known
+
+
+def _looks(*readings: Reading) -> tuple[Look, ...]:
+    return tuple(Look(reading.sent_at, reading.states["Email"]) for reading in readings)
 
 
 def _without_swept(marks: Mapping[str, Patch], jobs: Iterable[Job]) -> dict[str, Patch]:
