@@ -445,13 +445,16 @@ def test_a_stream_beside_which_polls_time_out_twice_is_left_closed() -> None:
 def test_a_server_that_is_silent_without_a_stream_as_well_is_an_outage() -> None:
     push = connected()
     assert push.timed_out(30.0)
-    assert push.timed_out(61.0), "the next attempt is another"
-    assert not push.timed_out(61.0)
-    assert push.next_attempt_at == 62.0
-    push.worked(61.5, 61.2)
-    connected(62.0, push)
-    assert push.timed_out(92.0)
-    push.worked(94.0, 93.0)
+    push.worked(32.0, 31.0)
+    connected(33.0, push)
+    assert push.timed_out(63.0)
+    assert push.timed_out(94.0), "the next attempt is another"
+    assert not push.timed_out(94.0)
+    assert push.next_attempt_at == 96.0
+    push.worked(94.5, 94.2)
+    connected(96.0, push)
+    assert push.timed_out(126.0)
+    push.worked(128.0, 127.0)
     assert push.status is Status.DISCONNECTED, "this counts as the first time"
 
 
