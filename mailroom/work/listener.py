@@ -79,7 +79,8 @@ class Listener:
                 push.refused(self._loop.now(), _UNAUTHORIZED)
             except MailroomError as error:
                 wait = error.retry_after if isinstance(error, TransientError) else None
-                push.ended(self._loop.now(), str(error), wait)
+                if push.deadline is not None:  # else a poll has given it up at the same instant
+                    push.ended(self._loop.now(), str(error), wait)
             self._report()
             self._on_status()
 
