@@ -1,6 +1,7 @@
 """Fixtures of the tests on a booted host. Where none can be booted they are skipped, saying why."""
 
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from tests.system import prepare, root
 from tests.system.claims import Claims
 from tests.system.host import Host
+from tests.system.unit import PROJECT
 
 _CLAIMS = pytest.StashKey[Claims]()
 
@@ -39,6 +41,16 @@ def host(tree: Path) -> Iterator[Host]:
     """A freshly booted host, shared by the tests of one module."""
     with Host.boot(tree) as booted:
         yield booted
+
+
+@pytest.fixture(scope="session")
+def packages(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that ``make deb`` fills. (``tree`` skips where no host can be booted.)"""
+    assert tree.is_dir()
+    folder = tmp_path_factory.mktemp("dist")
+    command = [str(PROJECT / "packaging/build-deb.sh"), str(folder)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=600)
+    return folder
 
 
 @pytest.fixture(scope="session")

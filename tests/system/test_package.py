@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,16 +27,6 @@ OF_THE_HOST = (
     "/proc /sys /dev /run/log /run/systemd /run/user /run/credentials /tmp /root"
     " /var/cache /var/log /var/lib/apt /var/lib/dpkg /var/lib/systemd/catalog"
 )
-
-
-@pytest.fixture(scope="module")
-def packages(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that ``make deb`` fills. (``tree`` skips where no host can be booted.)"""
-    assert tree.is_dir()
-    folder = tmp_path_factory.mktemp("dist")
-    command = [str(PROJECT / "packaging/build-deb.sh"), str(folder)]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=600)
-    return folder
 
 
 @pytest.fixture(scope="module")
