@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from email.message import EmailMessage
 from typing import Any, Self
+from urllib.parse import quote
 from xml.etree import ElementTree
 
 from tests.system.host import Host
@@ -271,7 +272,7 @@ class User:
     def put_card(self, name: str, card: str, **headers: str) -> str | None:
         """PUT a card as `name` in the address book; returns its ETag, where there is one."""
         sent = {"Content-Type": "text/vcard; charset=utf-8", **headers}
-        path = self.address_book + name
+        path = self.address_book + quote(name)
         status, answer, text = self.request("PUT", path, card.encode(), sent)
         if status not in {http.client.CREATED, http.client.NO_CONTENT}:
             raise CyrusError(f"PUT {path}: {status} {text!r}")

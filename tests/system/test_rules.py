@@ -99,10 +99,11 @@ class CyrusAccount:
         create = {role: {"name": role, "role": role.lower()} for role in _ROLES}
         self._user.call("Mailbox/set", create=create)
         self._user.make_mailboxes(*names)
-        for number, name in enumerate(groups):
-            lines = ["BEGIN:VCARD", "VERSION:3.0", f"UID:group-{number}", f"FN:{name}"]
+        for name in groups:
+            uid = f"group-{name.lower().replace(' ', '-')}"
+            lines = ["BEGIN:VCARD", "VERSION:3.0", f"UID:{uid}", f"FN:{name}"]
             lines += [f"N:{name};;;;", "X-ADDRESSBOOKSERVER-KIND:group", "END:VCARD", ""]
-            self._user.put_card(f"group-{name.lower().replace(' ', '-')}.vcf", "\r\n".join(lines))
+            self._user.put_card(f"{uid}.vcf", "\r\n".join(lines))
 
     def _boxes(self) -> dict[str, str]:
         return {normal_name(path): box for path, box in self._user.mailboxes().items()}
