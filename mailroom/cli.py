@@ -124,9 +124,21 @@ def _parser() -> "ArgumentParser":
     setup = add("setup", _setup, "show the mailboxes, labels and groups that are missing")
     setup.add_argument("--apply", action="store_true", help="create what is missing")
     setup.add_argument("--rules", action="store_true", help="and the rules that route new mail")
-    reset = add("reset", _reset, "show what it takes to undo everything that Mailroom did")
+    reset = add("reset", _reset, "show what it takes to undo what Mailroom did, and only that")
     reset.add_argument("--apply", action="store_true", help="undo it; asks once")
     reset.add_argument("--yes", action="store_true", help="do not ask")
+    reset.add_argument(
+        "--rules-are-off",
+        action="store_true",
+        help="the routing rules that were made by hand are switched off",
+    )
+    reset.add_argument("--to", metavar="MAILBOX", help="for mail that was filed; else Archive")
+    reset.add_argument(
+        "--remove", action="store_true", help="also what setup made, as far as it is empty then"
+    )
+    reset.add_argument(
+        "--export", metavar="FILE", type=Path, help="first write the decisions there, as JSON lines"
+    )
     for sub in (run, check, config, triage, setup, reset):
         sub.add_argument("--config", metavar="FILE", help="the configuration file")
     status = add("status", _status, "show the status of the running service")
@@ -244,10 +256,18 @@ def _setup(options: SimpleNamespace) -> int:
 
 def _reset(options: SimpleNamespace) -> int:
     from mailroom.engine.sockets import socket_paths  # noqa: PLC0415
-    from mailroom.terminal.reset import show_reset  # noqa: PLC0415 - brings rich
+    from mailroom.terminal.reset import Wishes, show_reset  # noqa: PLC0415 - brings rich
 
     sockets = [options.socket] if options.socket else socket_paths(os.environ)
-    return show_reset(options.config, os.environ, sockets, apply=options.apply, is_sure=options.yes)
+    wishes = Wishes(
+        applies=options.apply,
+        is_sure=options.yes,
+        rules_are_off=options.rules_are_off,
+        target=options.to,
+        removes=options.remove,
+        export=options.export,
+    )
+    return show_reset(options.config, os.environ, sockets, wishes)
 
 
 def _version(_options: SimpleNamespace) -> int:

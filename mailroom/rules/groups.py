@@ -8,10 +8,12 @@ import uuid
 from collections.abc import Iterable
 from typing import Literal
 
+from mailroom.rules.record import Record, encode_record, read_record
 from mailroom.wire.vcard import Card, CardView, escape_text
 
 _NAMESPACE = uuid.UUID("3f2b4f0e-6f0c-4f55-9f0e-6a3c1d2f7b90")
 _URN = "urn:uuid:"
+_RECORD = "X-MAILROOM-SETUP"
 _MEMBER_NAMES = ("MEMBER", "X-ADDRESSBOOKSERVER-MEMBER")
 
 
@@ -56,6 +58,21 @@ def new_group(uid: str, name: str, version: Literal["3.0", "4.0"] = "3.0") -> Ca
     fn = escape_text(name)
     properties = [("UID", escape_text(uid)), ("FN", fn), ("N", f"{fn};;;;"), (kind, "group")]
     return Card.compose(version, properties)
+
+
+def record_in(group: CardView) -> Record:
+    """Return what setup keeps on the provenance group's card; an empty one where nothing is."""
+    line = group.first(_RECORD)
+    return read_record(line.text) if line else Record()
+
+
+def with_record(group: Card, record: Record) -> Card:
+    """Keep the record on the card, in place of a former one."""
+    value = escape_text(encode_record(record))
+    place = next((n for n, line in enumerate(group.lines) if line.name == _RECORD), None)
+    if place is None:
+        return group.with_lines([(_RECORD, value)])
+    return group if group.lines[place].value == value else group.with_value(place, value)
 
 
 def _member_name(group: Card) -> str:

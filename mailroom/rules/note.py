@@ -28,18 +28,21 @@ _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """What the section says. ``category`` is the last one; without any the sender is new."""
+    """What the section says. ``category`` is the last one, of that ``day``; without any the sender
+    is new."""
 
     has_heading: bool = False
     says_created: bool = False
     category: str | None = None
+    day: str | None = None
 
 
 def read_section(view: CardView) -> Section:
     """Return what the sections of all NOTEs say together."""
     known = [text for line in view.lines if _is_note(line) for text in _known(line.value).values()]
-    categories = [category for text in known if (category := _category(text)) is not None]
-    return Section(bool(known), _CREATED in known, categories[-1] if categories else None)
+    told = [each for text in known if (each := _told(text)) is not None]
+    category, day = told[-1] if told else (None, None)
+    return Section(bool(known), _CREATED in known, category, day)
 
 
 def with_section(card: Card, category: str, today: date) -> Card:
@@ -120,15 +123,15 @@ def _known(value: str) -> dict[tuple[int, int], str]:
 
 
 def _is_known(text: str) -> bool:
-    return text in (_ADOPTED, _CREATED) or _category(text) is not None
+    return text in (_ADOPTED, _CREATED) or _told(text) is not None
 
 
-def _category(text: str) -> str | None:
-    """Return the category of a line that tells of a triage."""
+def _told(text: str) -> tuple[str, str] | None:
+    """Return category and day of a line that tells of a triage."""
     for opening in (_FIRST, _AGAIN):
         if text.startswith(opening):
             category, on, day = text.removeprefix(opening).rpartition(" on ")
-            return category if on and _DAY.fullmatch(day) else None
+            return (category, day) if on and _DAY.fullmatch(day) else None
     return None
 
 

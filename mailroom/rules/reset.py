@@ -1,11 +1,14 @@
-"""What has to be done so that everything is as it was before Mailroom: a list of steps.
+"""What has to be done so that everything of Mailroom's is gone: a list of steps.
 
 Nothing here reads or writes. Each step says of itself what it would do, so that a dry run shows
-exactly what is carried out. The order makes it a convergence: what tells Mailroom's contacts from
-the user's goes last.
+exactly what is carried out. Only what is Mailroom's is taken: contacts that it triaged, their mail
+in Screener and the destinations, mail that has come to Screener since the first setup, and labels.
+
+The order makes it a convergence: what tells Mailroom's from the user's goes last.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar
@@ -13,8 +16,9 @@ from typing import ClassVar
 from mailroom.errors import LastingTrouble
 from mailroom.rules.config import Config
 from mailroom.rules.places import resolve
+from mailroom.rules.record import Record
 from mailroom.rules.roster import Change, Found, Plan, Provenance
-from mailroom.rules.triage import Patch
+from mailroom.rules.triage import Patch, sender_of
 from mailroom.wire.jmap import Mail, Mailbox
 
 # Reported and carried out in portions of this size, so that progress can be seen.
@@ -22,26 +26,41 @@ _MAILS_PER_STEP = 500
 
 
 class Phase(IntEnum):
-    """In this order."""
+    """In this order; each begins when the one before has wholly succeeded."""
 
-    MAIL = 1
-    GROUPS = 2
-    PROVENANCE = 3
-    CONTACTS = 4
+    RULES = 1
+    MAIL = 2
+    GROUPS = 3
+    PROVENANCE = 4
+    CONTACTS = 5
+    REMOVE = 6
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveRules:
+    """The routing rules that setup wrote, so that nothing files mail behind our back."""
+
+    phase: ClassVar[Phase] = Phase.RULES
+
+    @property
+    def text(self) -> str:
+        return "routing rules: the script mailroom is switched off and removed"
 
 
 @dataclass(frozen=True, slots=True)
 class RefileMails:
-    """Mail back to Screener, or, where the user has filed it elsewhere, only the labels off."""
+    """Mail out of Mailroom's mailboxes. ``target`` is the name of the one that it goes to; None
+    where it is filed elsewhere already and just loses ours."""
 
     phase: ClassVar[Phase] = Phase.MAIL
     patches: Mapping[str, Patch]
-    is_screened: bool
+    target: str | None
 
     @property
     def text(self) -> str:
         mails = "1 mail" if len(self.patches) == 1 else f"{len(self.patches)} mails"
-        return f"{mails}: {'back to Screener' if self.is_screened else 'labels off'}"
+        what = f"to {self.target}" if self.target else "stays where else it is, without ours"
+        return f"{mails}: {what}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,26 +97,69 @@ class ReleaseContact:
         return f"contact {name}: made by Mailroom, nobody has edited it: deleted"
 
 
-Step = RefileMails | LeaveGroup | ReleaseContact
+@dataclass(frozen=True, slots=True)
+class RemoveMailbox:
+    """A mailbox that setup made, if it is empty by then."""
+
+    phase: ClassVar[Phase] = Phase.REMOVE
+    id: str
+    name: str
+
+    @property
+    def text(self) -> str:
+        return f"mailbox {self.name}: removed, if nothing is in it"
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveGroup:
+    """A contact group that setup made, if nobody is in it by then."""
+
+    phase: ClassVar[Phase] = Phase.REMOVE
+    name: str
+
+    @property
+    def text(self) -> str:
+        return f"group {self.name}: removed, if nobody is in it"
+
+
+Step = RemoveRules | RefileMails | LeaveGroup | ReleaseContact | RemoveMailbox | RemoveGroup
 
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """The ids of those managed mailboxes that are there. ``marks`` are all labels."""
+    """Ids of mailboxes: those of the managed ones that are there, of which ``labels`` has error and
+    warning label as well; and where mail goes."""
 
     screener: str | None
     destinations: frozenset[str]
-    marks: frozenset[str]
+    labels: frozenset[str]
+    inbox: Mailbox
+    filed: Mailbox
 
     @property
     def managed(self) -> frozenset[str]:
-        """What mail is taken out of."""
-        return self.destinations | self.marks
+        screener = {self.screener} if self.screener else set()
+        return self.destinations | self.labels | screener
 
 
-def find_ground(config: Config, mailboxes: Sequence[Mailbox]) -> Ground:
-    """What is there of the managed mailboxes; those with a role are the account's own, not ours.
-    Raises LastingTrouble where a configured name means one of them."""
+@dataclass(frozen=True, slots=True)
+class Theirs:
+    """What tells mail that is Mailroom's matter: its senders; and since when what comes to Screener
+    is: "" where nobody knows (an earlier version has set it up), None where it never was."""
+
+    senders: AbstractSet[str]
+    since: str | None
+
+
+def since_of(record: Record | None) -> str | None:
+    """Since when the mail in Screener is Mailroom's matter, in the words of :class:`Theirs`."""
+    return None if record is None else record.since or ""
+
+
+def find_ground(config: Config, mailboxes: Sequence[Mailbox], target: str | None) -> Ground:
+    """What is there. ``target`` is the name of the mailbox for what was filed; None: Archive, by
+    its role, or else Inbox. Raises LastingTrouble where mail would have nowhere to go, and where a
+    configured name means a mailbox with a role, which is the account's own."""
     triage, own = config.triage, config.mailroom
     marks = (*triage.labels, own.label_unscreen, own.label_error, own.label_warning)
 
@@ -111,26 +173,42 @@ def find_ground(config: Config, mailboxes: Sequence[Mailbox]) -> Ground:
                 )
         return frozenset(mailbox.id for mailbox in found)
 
+    inbox = resolve("inbox", mailboxes)
+    if inbox is None:
+        raise LastingTrouble("the account has no Inbox that what waits could go to")
+    archive = next((box for box in mailboxes if box.role == "archive"), inbox)
+    filed = archive if target is None else resolve(target, mailboxes)
+    if filed is None:
+        raise LastingTrouble(f"there is no mailbox {target}: create it, or name another with --to")
     screener = resolve(triage.screener_mailbox, mailboxes)
-    return Ground(screener.id if screener else None, ids(triage.destinations), ids(marks))
+    ground = Ground(
+        screener.id if screener else None, ids(triage.destinations), ids(marks), inbox, filed
+    )
+    if filed.id in ground.managed:
+        raise LastingTrouble(
+            f"the mailbox {filed.name} is one that mail is taken out of: name another with --to"
+        )
+    return ground
 
 
-def plan_mails(mails: Iterable[Mail], ground: Ground) -> Iterator[RefileMails]:
-    """The steps for mail in a destination or with a label.
-
-    Raises LastingTrouble where mail has nowhere to go: Screener is missing.
-    """
-    screened: dict[str, Patch] = {}
-    unlabelled: dict[str, Patch] = {}
+def plan_mails(
+    mails: Iterable[Mail], arrivals: Mapping[str, str], ground: Ground, theirs: Theirs
+) -> Iterator[RefileMails]:
+    """The steps for mail in a managed mailbox. ``arrivals`` are the instants at which mail in
+    Screener came."""
+    patches: dict[str | None, dict[str, Patch]] = {
+        ground.inbox.name: {}, ground.filed.name: {}, None: {},
+    }  # fmt: skip
     for mail in mails:
-        taken = mail.mailbox_ids & ground.managed
+        taken = _taken(mail, arrivals.get(mail.id), ground, theirs)
         if taken:
-            is_screened, patch = _undone(mail, taken, ground)
-            (screened if is_screened else unlabelled)[mail.id] = patch
-    for patches, is_screened in ((screened, True), (unlabelled, False)):
-        items = list(patches.items())
+            target = _target(mail, taken, ground)
+            kept = target.id if target else min(mail.mailbox_ids - taken)
+            patches[target.name if target else None][mail.id] = _patch(kept, taken)
+    for name, found in patches.items():
+        items = list(found.items())
         for start in range(0, len(items), _MAILS_PER_STEP):
-            yield RefileMails(dict(items[start : start + _MAILS_PER_STEP]), is_screened)
+            yield RefileMails(dict(items[start : start + _MAILS_PER_STEP]), name)
 
 
 def plan_contacts(ours: Sequence[Found], config: Config) -> Iterator[Step]:
@@ -146,6 +224,22 @@ def plan_contacts(ours: Sequence[Found], config: Config) -> Iterator[Step]:
             yield ReleaseContact(change)
 
 
+def plan_removal(
+    record: Record | None, mailboxes: Sequence[Mailbox], config: Config
+) -> Iterator[Step]:
+    """What setup made, by its record: children before their parents, and the provenance group,
+    which has the record, at the very end."""
+    if record is None:
+        return
+    for name in sorted(record.mailboxes, key=lambda name: (-name.count("/"), name)):
+        mailbox = resolve(name, mailboxes)
+        if mailbox is not None and mailbox.role is None:
+            yield RemoveMailbox(mailbox.id, name)
+    provenance = config.mailroom.provenance_group
+    for name in (*sorted(record.groups - {provenance}), *sorted(record.groups & {provenance})):
+        yield RemoveGroup(name)
+
+
 def _leaving(name: str, ours: Sequence[Found], phase: Phase) -> Iterator[LeaveGroup]:
     changes = tuple(
         Change(contact.reference, contact, frozenset({name}))
@@ -156,17 +250,28 @@ def _leaving(name: str, ours: Sequence[Found], phase: Phase) -> Iterator[LeaveGr
         yield LeaveGroup(name, Plan(changes), phase)
 
 
-def _undone(mail: Mail, taken: frozenset[str], ground: Ground) -> tuple[bool, Patch]:
-    """Whether the mail goes to Screener, and its patch. The mailbox that it keeps or gets is
-    always named: a mail without any would be destroyed (seen)."""
-    elsewhere = mail.mailbox_ids - taken
-    is_screened = bool(taken & ground.destinations) or not elsewhere
-    kept = ground.screener if is_screened else min(elsewhere)
-    if kept is None:
-        raise LastingTrouble(
-            "the mailbox for unknown senders is missing on the server: run mailroom setup"
-        )
-    return is_screened, {
+def _taken(mail: Mail, arrived: str | None, ground: Ground, theirs: Theirs) -> frozenset[str]:
+    """The mailboxes that the mail is taken out of."""
+    labels = mail.mailbox_ids & ground.labels
+    if sender_of(mail) in theirs.senders:
+        return mail.mailbox_ids & ground.managed
+    is_screened = theirs.since is not None and (arrived or "") >= theirs.since
+    waits = mail.mailbox_ids & {ground.screener} if is_screened else frozenset()
+    return frozenset(each for each in labels | waits if each)
+
+
+def _target(mail: Mail, taken: frozenset[str], ground: Ground) -> Mailbox | None:
+    """Where the mail goes: what waits to Inbox, what was filed to where such mail belongs."""
+    if mail.mailbox_ids - taken:
+        return None
+    is_waiting = ground.screener in taken or not taken & ground.destinations
+    return ground.inbox if is_waiting else ground.filed
+
+
+def _patch(kept: str, taken: frozenset[str]) -> Patch:
+    """The mailbox that the mail keeps or gets is always named: a mail without any would be
+    destroyed (seen on Cyrus 3.10)."""
+    return {
         f"mailboxIds/{kept}": True,
         **{f"mailboxIds/{mailbox_id}": None for mailbox_id in sorted(taken)},
     }

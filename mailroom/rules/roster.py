@@ -34,8 +34,9 @@ class Found:
     ``reference`` is how the implementation calls it, ``uid`` bare; ``addresses`` are canonical,
     those with ``*`` aside, which are ``patterns``; ``groups`` the normal names of those that it is
     in, as the configuration has them;
-    ``noted`` the category that Mailroom's note in it names last; ``is_edited`` whether the user has
-    changed what Mailroom created, None where that has not been looked at.
+    ``noted`` the category that Mailroom's note in it names last; ``noted_on`` the day of that
+    (ISO 8601), and ``is_edited`` whether the user has changed what Mailroom created, None where
+    that has not been looked at.
     """
 
     reference: str
@@ -45,6 +46,7 @@ class Found:
     groups: frozenset[str] = frozenset()
     provenance: Provenance = Provenance.NONE
     noted: str | None = None
+    noted_on: str | None = None
     is_edited: bool | None = None
     patterns: tuple[str, ...] = ()
 

@@ -4,15 +4,20 @@ Nothing here reads or writes; ``mailroom setup`` shows the list, and ``--apply``
 missing. A name that means something else already is a clash: only the user can say what is meant.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from mailroom.rules.config import Config
 from mailroom.rules.names import folded_name, same_name
 from mailroom.rules.places import resolve
+from mailroom.rules.rebuild import Former
 from mailroom.rules.roster import Group
 from mailroom.wire.jmap import Mailbox
+
+# So many members of a deleted group are named; more would fill the screen.
+_NAMED = 5
+_EMPTY: Mapping[str, int] = {}
 
 
 class Kind(StrEnum):
@@ -51,10 +56,13 @@ class Item:
         return replace(self, status=status, reason=reason)
 
 
-def plan_mailboxes(config: Config, mailboxes: Sequence[Mailbox]) -> tuple[Item, ...]:
-    """Every managed mailbox, and before it the parents that it lacks."""
+def plan_mailboxes(
+    config: Config, mailboxes: Sequence[Mailbox], held: Mapping[str, int] = _EMPTY
+) -> tuple[Item, ...]:
+    """Every managed mailbox, and before it the parents that it lacks. ``held`` is how many mails
+    are in those that the user had before Mailroom."""
     items: dict[str, Item] = {}
-    lookup = _Lookup(config, mailboxes)
+    lookup = _Lookup(config, mailboxes, held)
     for kind, name, purpose in _wanted_mailboxes(config):
         for parent in lookup.missing_parents(name):
             items.setdefault(parent, lookup.item(Kind.MAILBOX, parent, f"holds {name}"))
@@ -62,15 +70,17 @@ def plan_mailboxes(config: Config, mailboxes: Sequence[Mailbox]) -> tuple[Item, 
     return tuple(items.values())
 
 
-def plan_groups(config: Config, groups: Iterable[Group]) -> tuple[Item, ...]:
-    """Every managed contact group, and the one of everybody whom Mailroom has triaged."""
-    names = [group.name for group in groups]
+def plan_groups(config: Config, groups: Sequence[Group]) -> tuple[Item, ...]:
+    """Every managed contact group, and the one of everybody whom Mailroom has triaged. Where that
+    one is missing, the others and their members were the user's before."""
     purposes: dict[str, str] = {}
     for category in config.triage.categories:
         purposes.setdefault(category.contact_group, f"senders in {category.name}")
-    purposes[config.mailroom.provenance_group] = "everybody whom Mailroom has triaged"
+    provenance = config.mailroom.provenance_group
+    purposes[provenance] = "everybody whom Mailroom has triaged"
+    is_first = not any(same_name(group.name, provenance) for group in groups)
     return tuple(
-        Item(Kind.GROUP, name, purpose, *_group_status(name, names))
+        Item(Kind.GROUP, name, purpose, *_group_status(name, groups, is_first=is_first))
         for name, purpose in purposes.items()
     )
 
@@ -88,13 +98,18 @@ def _wanted_mailboxes(config: Config) -> Iterator[tuple[Kind, str, str]]:
         yield Kind.MAILBOX, name, f"mail of {' and '.join(owners)}"
 
 
-def _group_status(name: str, names: Sequence[str]) -> tuple[Status, str]:
-    count = sum(same_name(name, other) for other in names)
-    if count == 1:
-        return Status.EXISTS, ""
-    if count:
-        return Status.CLASH, f"there are {count} groups of this name: rename or delete the others"
-    return _case_clash([other for other in names if folded_name(other) == folded_name(name)])
+def _group_status(name: str, groups: Sequence[Group], *, is_first: bool) -> tuple[Status, str]:
+    called = [group for group in groups if same_name(group.name, name)]
+    if len(called) == 1:
+        count = len(called[0].members) if is_first else 0
+        stay = f"has {count} {'member, who stays' if count == 1 else 'members, who stay'} in it"
+        return Status.EXISTS, stay if count else ""
+    if called:
+        return Status.CLASH, (
+            f"there are {len(called)} groups of this name: rename or delete the others"
+        )
+    folded = folded_name(name)
+    return _case_clash([group.name for group in groups if folded_name(group.name) == folded])
 
 
 def _case_clash(others: Sequence[str]) -> tuple[Status, str]:
@@ -106,11 +121,23 @@ def _case_clash(others: Sequence[str]) -> tuple[Status, str]:
     )
 
 
+def with_former(item: Item, former: Sequence[Former]) -> Item:
+    """The item of a deleted group, and who will be in it again."""
+    if not former:
+        return item
+    named = [f"{each.name} ({each.reason})" for each in former[:_NAMED]]
+    more = [f"{len(former) - _NAMED} more"] if len(former) > _NAMED else []
+    return replace(item, reason=f"with {', '.join(named + more)}")
+
+
 class _Lookup:
     """Names on one server."""
 
-    def __init__(self, config: Config, mailboxes: Sequence[Mailbox]) -> None:
+    def __init__(
+        self, config: Config, mailboxes: Sequence[Mailbox], held: Mapping[str, int]
+    ) -> None:
         self._mailboxes = mailboxes
+        self._held = held
         self._by_id = {mailbox.id: mailbox for mailbox in mailboxes}
         self._paths = {
             found.id: name
@@ -140,14 +167,16 @@ class _Lookup:
                 f"there are {len(twins)} of this name, spelled with different characters that look "
                 "the same: rename or delete the others"
             )
+        count = self._held.get(name, 0)
+        stays = f"holds {count} {'mail, which stays' if count == 1 else 'mails, which stay'} yours"
         if found.parent_id is None or "/" in name:
-            return Status.EXISTS, ""
+            return Status.EXISTS, stays if count else ""
         paths = sorted(self._path(box) for box in self._mailboxes if same_name(box.name, name))
         if len(paths) > 1:
             return Status.CLASH, (
                 f"there are several ({', '.join(paths)}): write the whole path of one"
             )
-        return Status.EXISTS, f"is {paths[0]}"
+        return Status.EXISTS, f"is {paths[0]}" + (f", {stays}" if count else "")
 
     def _is_of_another(self, name: str, found: Mailbox) -> bool:
         """Whether a name alone has met a mailbox that the configuration names by its path: then

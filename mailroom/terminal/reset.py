@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -13,7 +14,9 @@ from mailroom.engine.client import ask
 from mailroom.engine.sockets import stop_command
 from mailroom.errors import MailroomError
 from mailroom.rules.config import Config
+from mailroom.rules.decisions import decision_lines
 from mailroom.rules.reset import RefileMails, Step
+from mailroom.rules.roster import Found
 from mailroom.terminal.desk import sit_down
 from mailroom.terminal.screen import plain
 from mailroom.work.reset import Fault, Reset
@@ -22,39 +25,77 @@ _NOBODY = (FileNotFoundError, ConnectionRefusedError)
 _OK = 200
 
 
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What was asked for on the command line."""
+
+    applies: bool = False
+    is_sure: bool = False
+    rules_are_off: bool = False
+    target: str | None = None
+    removes: bool = False
+    export: Path | None = None
+
+
 def show_reset(
     config_argument: str | None,
     environ: Mapping[str, str],
     sockets: Iterable[Path],
-    *,
-    apply: bool,
-    is_sure: bool,
+    wishes: Wishes,
 ) -> int:
-    """Undo everything, or show what that would be; 1 if something could not be undone.
+    """Undo what Mailroom did, or show what that would be; 1 if something could not be undone.
 
     Raises MailroomError where it is refused: a service answers for this account at one of the
     ``sockets``, or there is nobody to ask.
     """
     console = Console(highlight=False, soft_wrap=True)
     desk = sit_down(config_argument, environ)
-    if apply:
+    if wishes.applies:
         _refuse_beside_a_service(sockets, desk.config)
-    reset = Reset(desk.loop, desk.config, desk.talks)
+    reset = Reset(desk.loop, desk.config, desk.talks, target=wishes.target, removes=wishes.removes)
     steps = desk.run(reset.plan())
     for step in steps:
         console.print(plain(step.text))
     if not steps:
         console.print("There is nothing to undo.")
         return 0
-    if not apply:
+    if not wishes.applies:
+        if reset.has_hand_made_rules:
+            console.print("Before that, rules that you made by hand have to be switched off.")
         console.print("This is what would be undone: mailroom reset --apply")
         return 0
-    if not (is_sure or _confirmed()):
+    if not (_are_rules_off(reset, wishes) and (wishes.is_sure or _confirmed("Undo all this?"))):
         console.print("Nothing was changed.")
         return 1
+    if wishes.export:
+        _export(console, wishes.export, reset.ours, desk.config)
     with progress_bars(console, steps) as advance:
         faults = desk.run(reset.apply(steps, advance))
-    return _show_end(console, faults)
+    return _show_end(console, faults, wishes)
+
+
+def _are_rules_off(reset: Reset, wishes: Wishes) -> bool:
+    """Rules that the server shows nobody would file mail behind our back: only the user knows."""
+    if not reset.has_hand_made_rules or wishes.rules_are_off:
+        return True
+    if not sys.stdin.isatty():
+        raise MailroomError(
+            "rules that were made by hand would file mail again: switch them off, then add "
+            "--rules-are-off"
+        )
+    return _confirmed("Are the rules that you made by hand switched off?")
+
+
+def _export(console: Console, path: Path, ours: Sequence[Found], config: Config) -> None:
+    """Write the decisions before anything is undone; whatever is there already stays."""
+    lines = list(decision_lines(ours, config))
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.writelines(f"{line}\n" for line in lines)
+    except OSError as error:
+        raise MailroomError(f"cannot export to {path}: {error.strerror}") from error
+    count = "1 decision" if len(lines) == 1 else f"{len(lines)} decisions"
+    console.print(plain(f"{count} written to {path}"))
 
 
 def _refuse_beside_a_service(sockets: Iterable[Path], config: Config) -> None:
@@ -73,11 +114,11 @@ def _refuse_beside_a_service(sockets: Iterable[Path], config: Config) -> None:
             )
 
 
-def _confirmed() -> bool:
+def _confirmed(question: str) -> bool:
     if not sys.stdin.isatty():
         raise MailroomError("reset --apply asks before it begins: without a terminal, add --yes")
     try:
-        return input("Undo all this? [y/N] ").strip().lower() in ("y", "yes")
+        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
     except EOFError:  # Ctrl+D
         sys.stdout.write("\n")
         return False
@@ -102,11 +143,16 @@ def _size(step: Step) -> int:
     return len(step.patches) if isinstance(step, RefileMails) else 1
 
 
-def _show_end(console: Console, faults: Sequence[Fault]) -> int:
+def _show_end(console: Console, faults: Sequence[Fault], wishes: Wishes) -> int:
     for fault in faults:
         console.print(f"[red]✗[/] {plain(fault.step.text)}: {plain(fault.reason)}")
     if faults:
         console.print("The rest is undone: run it again.")
         return 1
-    console.print("Done. Mailboxes, labels, groups and routing rules are still there.")
+    left = (
+        "What setup did not make, or is in use, is still there."
+        if wishes.removes
+        else "Mailboxes, labels and groups are still there: --remove removes those that setup made."
+    )
+    console.print(f"Done. {left}")
     return 0

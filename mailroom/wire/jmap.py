@@ -298,6 +298,18 @@ def _sifted(answer: Arguments, kind: str, read: Callable[[Any], T]) -> Sifted[T]
     return Sifted(tuple(entries), unreadable)
 
 
+def read_counts(answer: Arguments) -> dict[str, int]:
+    """How many mails there are, by mailbox, from a ``Mailbox/get`` of totalEmails."""
+    with reading("a list of mailboxes", answer):
+        return {_string(box["id"]): int(box["totalEmails"]) for box in _list(answer["list"])}
+
+
+def read_arrivals(answer: Arguments) -> dict[str, str]:
+    """When mails were received (UTC), by their ids, from an ``Email/get`` of receivedAt."""
+    with reading("a list of mails", answer):
+        return {_string(mail["id"]): _string(mail["receivedAt"]) for mail in _list(answer["list"])}
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """Part of what a query found. ``total`` is None where the server tells no number, and ``limit``
@@ -391,10 +403,10 @@ def read_new_state(answer: Arguments) -> str | None:
     return state if isinstance(state, str) else None
 
 
-def read_undestroyed(answer: Arguments) -> dict[str, MethodError]:
-    """Those of the mails that an ``Email/set`` did not destroy, and why (RFC 8620 §5.3)."""
+def read_undestroyed(answer: Arguments, method: str = "Email/set") -> dict[str, MethodError]:
+    """Those of the objects that a ``/set`` did not destroy, and why (RFC 8620 §5.3)."""
     with reading("the answer to a deletion", answer):
-        return _set_errors(answer.get("notDestroyed"), "Email/set")
+        return _set_errors(answer.get("notDestroyed"), method)
 
 
 def _set_errors(errors: Any, method: str) -> dict[str, MethodError]:

@@ -23,8 +23,10 @@ from mailroom.rules.contact import (
     summarise,
     without_section,
 )
-from mailroom.rules.groups import group_uid, new_group, with_members
+from mailroom.rules.groups import group_uid, new_group, record_in, with_members, with_record
 from mailroom.rules.names import normal_name
+from mailroom.rules.note import read_section
+from mailroom.rules.record import Amendment, Record
 from mailroom.rules.roster import (
     Change,
     Filing,
@@ -137,16 +139,40 @@ class CardDavContacts:
         await together(self._loop, releases, _PARALLEL)
         return failed
 
-    async def create_group(self, name: str) -> bool:
+    async def create_group(
+        self, name: str, members: Collection[str] = (), record: Record | None = None
+    ) -> bool:
         account_id = await self._account_id()
         for counter in range(_MOST_UIDS):
             if self.cards.book.group(name):
                 return False
             uid = group_uid(account_id, name, counter)
-            if await self.cards.create(await self.cards.href_of(uid), new_group(uid, name)):
+            card = with_members(new_group(uid, name), add=members, remove=())
+            card = with_record(card, record) if record else card
+            if await self.cards.create(await self.cards.href_of(uid), card):
                 return True
             await self.cards.sync()
         raise SenderFailed(f"{_MOST_UIDS} other cards stand where the group {name} would")
+
+    async def remove_group(self, name: str) -> bool:
+        for _ in range(_TRIES):
+            await self.cards.sync()
+            group = self.cards.book.group(name)
+            if group is None or group.entry.members:
+                return False
+            stored = await self.cards.read(group.href)
+            if not summarise(stored.card).members and await self.cards.delete(stored):
+                return True
+        raise SenderFailed(f"the group {name} was changed {_TRIES} times as it was deleted")
+
+    async def record(self) -> Record | None:
+        await self.cards.sync()
+        group = self.cards.book.group(self._provenance_group)
+        return record_in((await self.cards.read(group.href)).card) if group else None
+
+    async def amend_record(self, amend: Amendment) -> None:
+        stored = await self.cards.read(self._group_href(self._provenance_group))
+        await self.cards.edit(stored, lambda card: with_record(card, amend(record_in(card))))
 
     async def describe(self) -> str:
         await self.cards.sync()
@@ -171,6 +197,7 @@ class CardDavContacts:
             groups=frozenset(name for name, members in memberships if entry.uid in members),
             provenance=entry.provenance,
             noted=entry.category,
+            noted_on=None if whole is None else read_section(whole.card).day,
             is_edited=None if whole is None else not is_unedited(whole.card),
             patterns=tuple(filter(is_pattern, entry.addresses)),
         )

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Coroutine, Mapping
 from typing import Any, Protocol
 
 from mailroom.errors import MailroomError
+from mailroom.rules.record import Amendment, Record
 from mailroom.rules.roster import Found, Group, Plan
 
 #: Why a sender's part of a plan did not succeed, by the sender.
@@ -58,9 +59,22 @@ class Contacts(Protocol):
         the rest; it is told which senders have failed by then.
         """
 
-    async def create_group(self, name: str) -> bool:
-        """Make an empty group; False where it turns out to be there. Raises SenderFailed where it
-        cannot be made."""
+    async def create_group(
+        self, name: str, members: Collection[str] = (), record: Record | None = None
+    ) -> bool:
+        """Make a group of these (bare) UIDs, with setup's record on it where that is given; all
+        in one write. False where it turns out to be there. Raises SenderFailed where it cannot
+        be made."""
+
+    async def remove_group(self, name: str) -> bool:
+        """Delete a group; False where it has members, or is not there."""
+
+    async def record(self) -> Record | None:
+        """What setup keeps on the provenance group; None where that group is not there: then the
+        account was never set up, or has been left."""
+
+    async def amend_record(self, amend: Amendment) -> None:
+        """Change that record. Raises SenderFailed where there is no provenance group."""
 
     async def describe(self) -> str:
         """Where the contacts are, and how many, in words for ``check``."""

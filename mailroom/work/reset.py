@@ -1,4 +1,4 @@
-"""``mailroom reset``: undo everything that Mailroom did (docs/behaviour.md).
+"""``mailroom reset``: undo what Mailroom did, and only that (docs/behaviour.md).
 
 A convergence, as a triage is: interrupted anywhere and run again it ends in the same state. Mail
 is never deleted; contacts only as they were read (If-Match).
@@ -8,25 +8,36 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mailroom.engine.loop import Loop, both, together
-from mailroom.errors import SenderFailed, TransientError
+from mailroom.errors import MailroomError, SenderFailed, TransientError
 from mailroom.rules.config import Config
 from mailroom.rules.reset import (
     LeaveGroup,
     Phase,
     RefileMails,
+    ReleaseContact,
+    RemoveGroup,
+    RemoveMailbox,
+    RemoveRules,
     Step,
+    Theirs,
     find_ground,
     plan_contacts,
     plan_mails,
+    plan_removal,
+    since_of,
 )
-from mailroom.rules.roster import Plan
+from mailroom.rules.roster import Found, Plan
 from mailroom.wire.filters import in_any
-from mailroom.wire.jmap import MethodError
+from mailroom.wire.jmap import Call, Mail, MethodError, read_arrivals, read_counts, read_undestroyed
 from mailroom.work.conversations import Conversations
+from mailroom.work.routing import NoSieve, Routing
 
 _PARALLEL = 8
 # What one step can meet without stopping the others.
 _SINGLE = (MethodError, SenderFailed, TransientError)
+# Why a server does not destroy a mailbox that is not as empty as it was a moment ago (RFC 8621
+# §2.5): then it stays.
+_IN_USE = ("mailboxHasEmail", "mailboxHasChild", "notFound")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +48,48 @@ class Fault:
     reason: str
 
 
-class Reset:
-    """One account to be brought back to what it was before."""
+class StaysInUse(MailroomError):
+    """What should be removed has something in it: it stays, and that is no fault."""
 
-    def __init__(self, loop: Loop, config: Config, talks: Conversations) -> None:
+
+class Reset:
+    """One account to be left.
+
+    ``target`` is the mailbox for mail that was filed, by name; None: Archive. ``removes`` says
+    whether what setup made goes as well, once it is empty.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        config: Config,
+        talks: Conversations,
+        *,
+        target: str | None = None,
+        removes: bool = False,
+    ) -> None:
+        self.has_hand_made_rules = False
+        self.ours: tuple[Found, ...] = ()
         self._loop = loop
         self._config = config
         self._mail = talks.mail
         self._contacts = talks.contacts
+        self._routing = Routing(loop, config, talks)
+        self._target = target
+        self._removes = removes
 
     async def plan(self) -> tuple[Step, ...]:
-        """The steps, in their order. Nothing is written."""
-        mails, ours = await both(self._loop, self._plan_mails(), self._contacts.ours())
-        return (*mails, *plan_contacts(ours, self._config))
+        """The steps, in their order. Nothing is written. Afterwards ``ours`` are the contacts that
+        it is about, and ``has_hand_made_rules`` tells whether only the user can know if rules are
+        still at work."""
+        rules = await self._plan_rules()
+        self.ours = await self._contacts.ours()
+        steps = [*rules, *await self._plan_mails(), *plan_contacts(self.ours, self._config)]
+        if self._removes:
+            mailboxes = (await self._mail.open(())).mailboxes
+            record = await self._contacts.record()
+            steps += plan_removal(record, mailboxes, self._config)
+        return tuple(steps)
 
     async def apply(
         self, steps: Sequence[Step], report: Callable[[Step], None]
@@ -61,6 +101,8 @@ class Reset:
         async def one(step: Step) -> None:
             try:
                 await self._carry_out(step)
+            except StaysInUse:
+                pass
             except _SINGLE as error:
                 faults.append(Fault(step, str(error)))
             report(step)
@@ -70,31 +112,86 @@ class Reset:
             if faults:  # what comes later forgets whose the rest was
                 faults += [Fault(step, "waits for the steps before: run it again") for step in due]
                 continue
-            # Portions of mail are parallel within themselves already.
-            limit = 1 if phase is Phase.MAIL else _PARALLEL
+            # Portions of mail are parallel within themselves already; parents wait for children.
+            limit = 1 if phase in (Phase.MAIL, Phase.REMOVE) else _PARALLEL
             await together(self._loop, [one(step) for step in due], limit)
+            if phase is Phase.MAIL and not faults:
+                await self._refile_the_rest(faults)
         return tuple(faults)
 
-    async def _plan_mails(self) -> list[Step]:
-        ground = find_ground(self._config, (await self._mail.open(())).mailboxes)
+    async def _plan_rules(self) -> list[Step]:
+        """Raises LastingTrouble where a script of the user's runs ours: that comes first."""
+        try:
+            return [RemoveRules()] if await self._routing.is_there() else []
+        except NoSieve:
+            self.has_hand_made_rules = True
+            return []
+
+    async def _plan_mails(self) -> list[RefileMails]:
+        mailboxes = (await self._mail.open(())).mailboxes
+        ground = find_ground(self._config, mailboxes, self._target)
         if not ground.managed:
             return []
-        [found] = await self._mail.search([in_any(sorted(ground.managed))])
+        [found], record = await both(
+            self._loop, self._mail.search([in_any(sorted(ground.managed))]), self._contacts.record()
+        )
         if isinstance(found, MethodError):
             raise found
-        return list(plan_mails(found, ground))
+        screened = [mail for mail in found if ground.screener in mail.mailbox_ids]
+        since = since_of(record)
+        arrivals = await self._arrivals(screened) if since else {}
+        senders = frozenset(address for contact in self.ours for address in contact.addresses)
+        return list(plan_mails(found, arrivals, ground, Theirs(senders, since)))
+
+    async def _arrivals(self, mails: Sequence[Mail]) -> dict[str, str]:
+        size = (await self._mail.session()).limits.get
+        arrivals: dict[str, str] = {}
+        for start in range(0, len(mails), size):
+            ids = [mail.id for mail in mails[start : start + size]]
+            arguments = {"ids": ids, "properties": ["id", "receivedAt"]}
+            answers = await self._mail.call([Call("Email/get", arguments, "mails")])
+            arrivals |= read_arrivals(answers["mails"])
+        return arrivals
+
+    async def _refile_the_rest(self, faults: list[Fault]) -> None:
+        """Mail that was filed between the plan and the end of the rules."""
+        for step in await self._plan_mails():
+            try:
+                await self._refile(step)
+            except _SINGLE as error:
+                faults.append(Fault(step, str(error)))
 
     async def _carry_out(self, step: Step) -> None:
-        if isinstance(step, RefileMails):
+        if isinstance(step, RemoveRules):
+            await self._routing.remove()
+        elif isinstance(step, RefileMails):
             await self._refile(step)
+        elif isinstance(step, RemoveMailbox):
+            await self._remove_mailbox(step)
+        elif isinstance(step, RemoveGroup):
+            if not await self._contacts.remove_group(step.name):
+                raise StaysInUse
         else:
-            plan = step.plan if isinstance(step, LeaveGroup) else Plan((step.change,))
-            failed = await self._contacts.apply(plan)
-            for error in failed.values():
-                raise error
+            await self._apply_plan(step)
+
+    async def _apply_plan(self, step: LeaveGroup | ReleaseContact) -> None:
+        plan = step.plan if isinstance(step, LeaveGroup) else Plan((step.change,))
+        failed = await self._contacts.apply(plan)
+        for error in failed.values():
+            raise error
 
     async def _refile(self, step: RefileMails) -> None:
         refused = await self._mail.update(step.patches)
         if refused:
             mail_id, error = next(iter(refused.items()))
             raise SenderFailed(f"{len(refused)} were refused, mail {mail_id} because: {error}")
+
+    async def _remove_mailbox(self, step: RemoveMailbox) -> None:
+        """Looked at first: never is a server asked to destroy what has mail in it."""
+        arguments = {"ids": [step.id], "properties": ["id", "totalEmails"]}
+        answers = await self._mail.call([Call("Mailbox/get", arguments, "boxes")])
+        if read_counts(answers["boxes"]).get(step.id) != 0:
+            raise StaysInUse
+        answers = await self._mail.call([Call("Mailbox/set", {"destroy": [step.id]}, "set")])
+        for error in read_undestroyed(answers["set"], "Mailbox/set").values():
+            raise StaysInUse if error.type in _IN_USE else error

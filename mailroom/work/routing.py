@@ -78,6 +78,27 @@ class Routing:
             await self._write(routed.text, decision)
         return routed
 
+    async def is_there(self) -> bool:
+        """Whether there is a script of ours. Raises NoSieve; LastingTrouble where the user's own
+        active script runs it, which would fail without it."""
+        scripts = await self._scripts()
+        decision = decide(scripts, ())
+        active = next((each.name for each in scripts if each.is_active), SCRIPT_NAME)
+        if active not in (SCRIPT_NAME, decision.beside) and decision.replaces:
+            raise LastingTrouble(
+                f"your script {active!r} includes {SCRIPT_NAME!r}: take the include out of it first"
+            )
+        return decision.replaces is not None
+
+    async def remove(self) -> None:
+        """Switch our script off and destroy it."""
+        for ours in [each for each in await self._scripts() if each.name == SCRIPT_NAME]:
+            if ours.is_active:
+                await self._call(_SET, {"onSuccessDeactivateScript": True})
+            answer = (await self._call(_SET, {"destroy": [ours.id]}))["0"]
+            for error in jmap.read_undestroyed(answer, _SET).values():
+                raise error
+
     async def check(self) -> Finding:
         """Whether the rules are at work: by the script itself, else by where mail has come to."""
         try:

@@ -1,18 +1,26 @@
 """``mailroom setup``: create the mailboxes, labels and contact groups that are missing.
 
 A convergence: the account is read, what is missing is created, and what turns out to be there
-meanwhile is as good. One failure does not keep the others from being created.
+meanwhile is as good. One failure does not keep the others from being created. What was there
+before stays the user's: what setup makes is recorded, for ``reset``.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
 
 from mailroom.engine.loop import Loop, both
 from mailroom.errors import MailroomError, ProtocolError, SenderFailed, TransientError
 from mailroom.rules.config import Config
+from mailroom.rules.names import same_name
 from mailroom.rules.places import resolve
-from mailroom.rules.setup import Item, Kind, Status, plan_groups, plan_mailboxes
-from mailroom.wire.jmap import Mailbox, MethodError
+from mailroom.rules.rebuild import Former, former_members
+from mailroom.rules.record import Record
+from mailroom.rules.roster import Group, Provenance
+from mailroom.rules.setup import Item, Kind, Status, plan_groups, plan_mailboxes, with_former
+from mailroom.wire.jmap import Call, Mail, Mailbox, MethodError, read_counts
 from mailroom.work.conversations import Conversations
+from mailroom.work.mail import in_any
 
 Report = Callable[[Item], None]
 
@@ -29,15 +37,25 @@ class Setup:
         self._mail = talks.mail
         self._contacts = talks.contacts
         self._mailboxes: tuple[Mailbox, ...] = ()
+        self._former: Mapping[str, tuple[Former, ...]] = {}
 
     async def plan(self) -> tuple[Item, ...]:
         """Everything that the configuration names, and how it is. Nothing is written."""
         await both(self._loop, self._look(), self._contacts.refresh())
-        mailboxes = plan_mailboxes(self._config, self._mailboxes)
-        return (*mailboxes, *plan_groups(self._config, await self._contacts.groups()))
+        groups = await self._contacts.groups()
+        held = await self._held() if self._is_first(groups) else {}
+        mailboxes = plan_mailboxes(self._config, self._mailboxes, held)
+        items = plan_groups(self._config, groups)
+        missing = [item.name for item in items if item.status is Status.MISSING]
+        if missing and not self._is_first(groups):
+            self._former = await self._former_members(missing)
+        return (*mailboxes, *(with_former(item, self._former.get(item.name, ())) for item in items))
 
     async def apply(self, report: Report) -> tuple[Item, ...]:
-        """Create what is missing; each item is reported when it is settled, and returned."""
+        """Create what is missing; each item is reported when it is settled, and returned.
+
+        First of all it is recorded, with the provenance group, which holds the record.
+        """
         settled: list[Item] = []
 
         def settle(item: Item) -> None:
@@ -50,11 +68,57 @@ class Setup:
                 settle(item)
         missing = [item for item in plan if item.status is Status.MISSING]
         boxes = [item for item in missing if item.kind is not Kind.GROUP]
+        groups = [item for item in missing if item.kind is Kind.GROUP]
+        first = await self._record(boxes, groups) if missing else None
+        if first:
+            settle(first)
         await self._create_mailboxes(boxes, settle)
-        for item in missing:
-            if item.kind is Kind.GROUP:
+        for item in groups:
+            if not first or item.name != first.name:
                 settle(await self._create_group(item))
         return tuple(settled)
+
+    def _is_first(self, groups: Sequence[Group]) -> bool:
+        """Whether this account was never set up: nothing here is Mailroom's, then."""
+        name = self._config.mailroom.provenance_group
+        return not any(same_name(group.name, name) for group in groups)
+
+    async def _held(self) -> Mapping[str, int]:
+        """How many mails the mailboxes of these names hold that are there already."""
+        names = [name for name in self._config.managed_mailboxes if resolve(name, self._mailboxes)]
+        ids = {name: box.id for name in names if (box := resolve(name, self._mailboxes))}
+        arguments = {"ids": sorted(set(ids.values())), "properties": ["id", "totalEmails"]}
+        if not ids:
+            return {}
+        answers = await self._mail.call([Call("Mailbox/get", arguments, "boxes")])
+        counts = read_counts(answers["boxes"])
+        return {name: count for name, box in ids.items() if (count := counts.get(box, 0))}
+
+    async def _former_members(self, missing: Sequence[str]) -> Mapping[str, tuple[Former, ...]]:
+        ours = await self._contacts.ours()
+        found = (resolve(name, self._mailboxes) for name in self._config.triage.destinations)
+        ids = sorted({box.id for box in found if box})
+        mails: tuple[Mail, ...] = ()
+        if ids and any(each.provenance is not Provenance.CREATED for each in ours):
+            [looked] = await self._mail.search([in_any(ids)])
+            mails = () if isinstance(looked, MethodError) else looked
+        return former_members(self._config, missing, ours, mails, self._mailboxes)
+
+    async def _record(self, boxes: Sequence[Item], groups: Sequence[Item]) -> Item | None:
+        """Keep what is going to be made; returns the provenance group's item if that is made, too.
+
+        Where it cannot be kept, all is made nevertheless, and counts as the user's afterwards.
+        """
+        made = frozenset(item.name for item in boxes), frozenset(item.name for item in groups)
+        name = self._config.mailroom.provenance_group
+        own = next((item for item in groups if item.name == name), None)
+        if own:
+            since = datetime.fromtimestamp(self._loop.clock.wall(), UTC)
+            record = Record(since.strftime("%Y-%m-%dT%H:%M:%SZ")).with_made(*made)
+            return await self._create_group(own, record)
+        with suppress(*_SINGLE):
+            await self._contacts.amend_record(lambda record: record.with_made(*made))
+        return None
 
     async def _look(self) -> None:
         self._mailboxes = (await self._mail.open(())).mailboxes
@@ -96,9 +160,10 @@ class Setup:
         parent = resolve(above, self._mailboxes) if above else None
         return {"name": own, "parentId": parent.id if parent else None, "isSubscribed": True}
 
-    async def _create_group(self, item: Item) -> Item:
+    async def _create_group(self, item: Item, record: Record | None = None) -> Item:
+        members = [former.uid for former in self._former.get(item.name, ())]
         try:
-            is_new = await self._contacts.create_group(item.name)
+            is_new = await self._contacts.create_group(item.name, members, record)
         except _SINGLE as error:
             return item.turned(Status.FAILED, str(error))
-        return item.turned(Status.CREATED if is_new else Status.EXISTS)
+        return item.turned(Status.CREATED if is_new else Status.EXISTS, item.reason)

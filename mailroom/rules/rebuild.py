@@ -1,0 +1,80 @@
+"""Who was in a contact group that has been deleted, as far as anything still tells.
+
+A contact that Mailroom created tells by its note; of one of the user's own, where the mail of its
+addresses lies is the only hint.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from mailroom.rules.categories import Category
+from mailroom.rules.config import Config
+from mailroom.rules.places import resolve
+from mailroom.rules.roster import Found, Provenance
+from mailroom.rules.triage import sender_of
+from mailroom.wire.jmap import Mail, Mailbox
+
+
+@dataclass(frozen=True, slots=True)
+class Former:
+    """Somebody who was a member, and why that is thought."""
+
+    uid: str
+    name: str
+    reason: str
+
+
+def former_members(
+    config: Config,
+    missing: Collection[str],
+    ours: Sequence[Found],
+    mails: Iterable[Mail],
+    mailboxes: Sequence[Mailbox],
+) -> Mapping[str, tuple[Former, ...]]:
+    """By the names of the ``missing`` groups. ``ours`` are the contacts of triaged senders,
+    ``mails`` what lies in the destinations."""
+    chains = _destinations(config, mailboxes)
+    places = _places_by_sender(mails)
+    found: dict[str, list[Former]] = {name: [] for name in missing}
+    for contact in ours:
+        category, reason = _category(contact, config, chains, places)
+        chain = config.triage.chain(category) if category else ()
+        names = {*(each.contact_group for each in chain), config.mailroom.provenance_group}
+        for name in names & found.keys():
+            found[name].append(Former(contact.uid, contact.name or contact.uid, reason))
+    return {name: tuple(members) for name, members in found.items()}
+
+
+def _category(
+    contact: Found,
+    config: Config,
+    chains: Mapping[str, frozenset[str]],
+    places: Mapping[str, list[frozenset[str]]],
+) -> tuple[Category | None, str]:
+    categories = {each.name: each for each in config.triage.categories}
+    if contact.provenance is Provenance.CREATED or contact.noted in categories:
+        return categories.get(contact.noted or ""), "by the note"
+    lies_in = [place for address in contact.addresses for place in places.get(address, ())]
+    fitting = [name for name, chain in chains.items() if any(chain <= each for each in lies_in)]
+    name = max(fitting, key=lambda name: len(chains[name]), default=None)
+    return categories.get(name or ""), "by where the mail lies"
+
+
+def _destinations(config: Config, mailboxes: Sequence[Mailbox]) -> dict[str, frozenset[str]]:
+    """The ids of each category's whole chain of destinations, where all of them are there."""
+    chains = {}
+    for category in config.triage.categories:
+        chain = config.triage.chain(category)
+        found = [resolve(each.destination_mailbox, mailboxes) for each in chain]
+        ids = [mailbox.id for mailbox in found if mailbox]
+        if len(ids) == len(chain):
+            chains[category.name] = frozenset(ids)
+    return chains
+
+
+def _places_by_sender(mails: Iterable[Mail]) -> dict[str, list[frozenset[str]]]:
+    places: dict[str, list[frozenset[str]]] = {}
+    for mail in mails:
+        if sender := sender_of(mail):
+            places.setdefault(sender, []).append(mail.mailbox_ids)
+    return places

@@ -1,0 +1,54 @@
+"""What ``setup`` keeps on the provenance group's card: since when, and what it made.
+
+``reset`` needs both, to take only what is Mailroom's: mail in Screener that came earlier, and a
+mailbox or a group that was there before, are the user's.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """``since`` is the instant of the first setup (UTC, RFC 3339), None where a version that kept
+    no record made it; ``mailboxes`` and ``groups`` are the names of what setup made."""
+
+    since: str | None = None
+    mailboxes: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
+
+    def with_made(self, mailboxes: frozenset[str], groups: frozenset[str]) -> "Record":
+        """The record before these are made: a kill in between leaves nothing unrecorded."""
+        return Record(self.since, self.mailboxes | mailboxes, self.groups | groups)
+
+
+#: What becomes of a record, as often as somebody else changes the card meanwhile.
+Amendment = Callable[[Record], Record]
+
+
+def encode_record(record: Record) -> str:
+    """One line of text."""
+    return json.dumps(
+        {
+            "since": record.since,
+            "mailboxes": sorted(record.mailboxes),
+            "groups": sorted(record.groups),
+        },
+        ensure_ascii=False,
+    )
+
+
+def read_record(text: str) -> Record:
+    """The record of that text; where it makes no sense, an empty one: then nothing was made by
+    setup, as far as can be told."""
+    try:
+        data = json.loads(text)
+        since = data["since"]
+        return Record(
+            since if isinstance(since, str) else None,
+            frozenset(map(str, data["mailboxes"])),
+            frozenset(map(str, data["groups"])),
+        )
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return Record()
