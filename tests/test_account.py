@@ -389,7 +389,7 @@ def test_a_group_that_vanishes_while_running_is_named_when_it_is_needed() -> Non
     world.settle()
     status, document = health(world)
     assert status == 503
-    assert document["reason"] == "contact groups missing, run mailroom setup: Feed"
+    assert document["reason"] == "contact groups missing, run mailroom setup --apply: Feed"
     assert "@ToFeed" in world.sandbox.mailboxes_of(mail)
     assert Card.parse(card.encode())
     world.sandbox.put_card(card, "group-feed.vcf")

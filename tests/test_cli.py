@@ -181,7 +181,7 @@ def test_check_names_what_is_missing(url: str, tmp_path: Path) -> None:
     shown = mailroom(tmp_path, "check", "--config", str(config))
     assert shown.returncode == 1
     assert "@ToNonsense" in shown.stdout
-    assert "run mailroom setup" in shown.stdout
+    assert "run mailroom setup --apply" in shown.stdout
     assert shown.stderr == ""  # once is enough
 
 

@@ -85,7 +85,9 @@ def test_an_account_may_be_without_inbox() -> None:
 
 def test_all_that_is_missing_is_named_at_once() -> None:
     boxes = [each for each in account() if each.name not in ("Feed", "@ToJail", "Screener")]
-    with pytest.raises(LastingTrouble, match=r"run mailroom setup: Screener, @ToJail, Feed$"):
+    with pytest.raises(
+        LastingTrouble, match=r"run mailroom setup --apply: Screener, @ToJail, Feed$"
+    ):
         find_places(CONFIG, boxes)
 
 

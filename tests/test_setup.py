@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from mailroom.engine.journal import Level, Log
 from mailroom.rules.config import Config, from_data
 from mailroom.rules.setup import Item, Kind, Status, plan_mailboxes
 from mailroom.sandbox import CYRUS_3_10, SMALL_LIMITS, Fault, Profile, Sandbox, serve
 from mailroom.wire.jmap import Mailbox
 from mailroom.work.check import Check
+from mailroom.work.poll import Poller
 from mailroom.work.setup import Setup
 from tests.command import Shell, Site, killed_anywhere
 
@@ -289,3 +291,95 @@ def test_the_command_shows_first_and_creates_only_when_told(
         site.sandbox.create_mailbox("FEED")
         assert shell.run("setup", "--apply") == 1
         assert "mailbox       Feed: refused: there is FEED" in capsys.readouterr().out
+
+
+def triaged(site: Site) -> None:
+    """Bob and Carol were strangers; Ann is a friend, whose card is her own."""
+    apply(site)
+    site.sandbox.put_card(ANN, "ann.vcf")
+    for sender, label in (("Bob <bob@b.example>", "@ToFeed"), ("Ann <ann@a.example>", "@ToTruck"),
+                          ("Carol <carol@c.example>", "@ToTruck")):  # fmt: skip
+        site.sandbox.label(site.sandbox.deliver(sender), label)
+    desk = site.desk()
+    log = Log(lambda *_: True, Level.ERROR)
+    desk.run(Poller(desk.loop, desk.config, desk.talks.mail, desk.talks.contacts, log).poll())
+
+
+ANN = (
+    "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:ann\r\nFN:Ann\r\nN:;Ann;;;\r\nEMAIL:ann@a.example\r\n"
+    "END:VCARD\r\n"
+)
+
+
+def delete_group(site: Site, name: str) -> None:
+    [href] = [href for href, text in site.sandbox.cards().items() if f"FN:{name}\r" in text]
+    site.sandbox.delete_card(href)
+
+
+def members(site: Site) -> dict[str, set[str]]:
+    return {name: site.sandbox.group_members(name) for name in ("Truck", "Paper Trail", "Feed")}
+
+
+@pytest.mark.parametrize("name", ["Truck", "Paper Trail", "Feed"])
+def test_a_group_that_was_deleted_is_rebuilt_with_its_members(name: str) -> None:
+    site = Site()
+    triaged(site)
+    before = members(site)
+    delete_group(site, name)
+    [item] = [item for item in plan(site) if item.name == name and item.kind is Kind.GROUP]
+    reasons = {"Feed": "with Bob (by the note)"}.get(
+        name, "with Ann (by where the mail lies), Carol (by the note)"
+    )
+    assert (item.status, set(item.reason.removeprefix("with ").split(", "))) == (
+        Status.MISSING,
+        set(reasons.removeprefix("with ").split(", ")),
+    )
+    apply(site)
+    assert members(site) == before
+
+
+def test_a_provenance_group_that_was_deleted_has_those_again_who_tell_by_themselves() -> None:
+    site = Site()
+    triaged(site)
+    made = site.sandbox.group_members("Mailroom") - {"ann"}
+    delete_group(site, "Mailroom")
+    apply(site)
+    assert site.sandbox.group_members("Mailroom") == made
+
+
+def test_what_setup_makes_is_recorded_before_it_is_made() -> None:
+    site = Site()
+    site.sandbox.create_mailbox("Feed")
+    recorded: list[bool] = []
+
+    def look(entry: Any, _request: Any) -> None:
+        if "Mailbox/set" in entry.calls:
+            cards = site.sandbox.cards().values()
+            recorded.append(any("X-MAILROOM-SETUP" in text for text in cards))
+
+    site.sandbox.before(look)
+    apply(site)
+    assert recorded
+    assert all(recorded)
+    desk = site.desk()
+    record = desk.run(desk.talks.contacts.record())
+    assert record is not None
+    assert "Jail" in record.mailboxes
+    assert "Feed" not in record.mailboxes
+    assert {"Feed", "Mailroom"} <= record.groups
+    assert record.since is not None
+
+
+def test_what_is_there_and_not_empty_stays_the_users_and_setup_says_so() -> None:
+    site = Site()
+    site.sandbox.create_mailbox("Feed")
+    site.sandbox.deliver("bob@b.example", mailbox="Feed")
+    group = ANN.replace("UID:ann", "UID:g").replace("FN:Ann", "FN:Person")
+    group = group.replace("END", "X-ADDRESSBOOKSERVER-KIND:group\r\nEND")
+    member = "X-ADDRESSBOOKSERVER-MEMBER:urn:uuid:ann\r\nEND"
+    site.sandbox.put_card(group.replace("END", member), "g.vcf")
+    reasons = {f"{item.kind} {item.name}": item.reason for item in plan(site)}
+    assert reasons["mailbox Feed"] == "holds 1 mail, which stays yours"
+    assert reasons["contact group Person"] == "has 1 member, who stays in it"
+    apply(site)
+    assert not any(item.reason for item in plan(site))

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+from mailroom.errors import LastingTrouble
 from mailroom.rules.categories import Category
 from mailroom.rules.config import Config, from_data
 from mailroom.rules.evidence import weigh
 from mailroom.rules.inclusion import Inclusion, inclusion
 from mailroom.rules.places import find_places
+from mailroom.rules.reset import RemoveRules
 from mailroom.rules.sieve import Owned as Script
 from mailroom.rules.sieve import advice_to_include, decide, instructions, rules, script
 from mailroom.sandbox import CYRUS_3_10, Fault, Sandbox, serve
@@ -19,6 +21,7 @@ from mailroom.wire.jmap import Address, Mail, Mailbox
 from mailroom.wire.sieve import string
 from mailroom.wire.sieve_script import read_script
 from mailroom.work.check import Finding
+from mailroom.work.reset import Reset
 from mailroom.work.routing import NoSieve, Routed, Routing
 from mailroom.work.setup import Setup
 from tests.command import Shell, Site, killed_anywhere
@@ -355,3 +358,38 @@ def test_where_there_is_no_sieve_the_command_says_what_to_do_by_hand(
         shown = capsys.readouterr().out
     assert "The mistake that everybody makes" in shown
     assert "8. Screener, the last of all" in shown
+
+
+def own_script(site: Site, text: str, *, is_active: bool = False) -> None:
+    assert isinstance(site.sandbox, SieveSandbox)
+    site.sandbox.put_script("mine", text, is_active=is_active)
+
+
+def test_leaving_switches_our_script_off_and_removes_it_before_anything_else() -> None:
+    site = ready()
+    own_script(site, "keep;")
+    apply(site)
+    desk = site.desk()
+    work = Reset(desk.loop, desk.config, desk.talks)
+    steps = desk.run(work.plan())
+    assert isinstance(steps[0], RemoveRules)
+    assert desk.run(work.apply(steps, lambda _: None)) == ()
+    assert scripts(site) == {"mine": ("keep;", False)}
+    assert not work.has_hand_made_rules
+
+
+def test_a_script_of_ours_that_the_users_runs_is_not_taken_away_from_under_it() -> None:
+    site = ready()
+    own_script(site, 'require "include"; include :personal "mailroom";', is_active=True)
+    apply(site)
+    desk = site.desk()
+    with pytest.raises(LastingTrouble, match="take the include out of it first"):
+        desk.run(Reset(desk.loop, desk.config, desk.talks).plan())
+
+
+def test_where_rules_were_made_by_hand_only_the_user_knows() -> None:
+    site = ready(Sandbox)
+    desk = site.desk()
+    work = Reset(desk.loop, desk.config, desk.talks)
+    desk.run(work.plan())
+    assert work.has_hand_made_rules

@@ -11,6 +11,7 @@ import os
 import selectors
 import signal
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -81,6 +82,11 @@ class Reading:
             return child.config()
 
 
+def _source(path: Path) -> str | None:
+    """What a command has to be told to find the file again; None where it looks by itself."""
+    return None if path in (*_user_files(os.environ), SYSTEM_FILE) else str(path)
+
+
 def _user_files(environ: Mapping[str, str]) -> list[Path]:
     """Return the user's file as the XDG base directories have it: none without a home."""
     base = environ.get("XDG_CONFIG_HOME", "")
@@ -135,7 +141,7 @@ class _Child:
             answer = _parse(self._text, self._filename)
         if answer["problems"]:
             raise ConfigurationError(answer["problems"])
-        return from_data(answer["data"])
+        return replace(from_data(answer["data"]), source=_source(Path(self._filename)))
 
     def close(self) -> None:
         """Nobody wants the answer any more."""

@@ -74,11 +74,8 @@ def _parts(text: str) -> list[str]:
 
 
 def _encoded(label: str) -> str:
-    """The label in ASCII; one that has no punycode (half a surrogate) stays as it is."""
-    try:
-        return label if label.isascii() else _ACE + label.encode("punycode").decode("ascii")
-    except UnicodeError:
-        return label
+    """The label in ASCII; Python finds a punycode for whatever text there is."""
+    return label if label.isascii() else _ACE + label.encode("punycode").decode("ascii")
 
 
 def _readable(label: str) -> str:

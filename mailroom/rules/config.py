@@ -6,6 +6,7 @@ Nothing here reads YAML: the running service keeps only these values, and the re
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from shlex import quote
 from typing import Any, Literal
 
 from mailroom.rules.categories import Triage, category_from
@@ -70,7 +71,10 @@ class Logging:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """A whole configuration. ``Config()`` is the empty file: the defaults, for Fastmail."""
+    """A whole configuration. ``Config()`` is the empty file: the defaults, for Fastmail.
+
+    ``source`` is the file's name where a command would not find it by itself.
+    """
 
     jmap: Jmap = field(default_factory=Jmap)
     carddav: Carddav = field(default_factory=Carddav)
@@ -79,6 +83,11 @@ class Config:
     triage: Triage = field(default_factory=Triage)
     mailroom: Marks = field(default_factory=Marks)
     logging: Logging = field(default_factory=Logging)
+    source: str | None = field(default=None, compare=False)
+
+    def command(self, words: str) -> str:
+        """A command that works on this account, as the user has to type it."""
+        return f"mailroom {words}" + (f" --config {quote(self.source)}" if self.source else "")
 
     @property
     def account(self) -> str:
@@ -123,9 +132,10 @@ def from_data(data: Mapping[str, Any]) -> Config:
 def to_data(config: Config) -> dict[str, Any]:
     """Return the configuration as plain data with every default spelled out.
 
-    ``from_data(to_data(config)) == config``.
+    ``from_data(to_data(config)) == config``, but for its source.
     """
     data = asdict(config)
+    del data["source"]  # where it stands is not what it says
     data["triage"]["categories"] = list(data["triage"]["categories"])
     data["triage"]["own_addresses"] = list(data["triage"]["own_addresses"])
     return data

@@ -46,12 +46,15 @@ class Places:
         return self.scope | {each for each in (self.warning,) if each}
 
 
-def find_places(config: Config, mailboxes: Sequence[Mailbox]) -> Places:
-    """Resolve every managed name. Raises Missing, which names all that are."""
+def find_places(
+    config: Config, mailboxes: Sequence[Mailbox], former: Sequence[Mailbox] = ()
+) -> Places:
+    """Resolve every managed name. Raises Missing, which names all that are, and what has become
+    of those that were there when the mailboxes were the ``former`` ones."""
     found = {name: resolve(name, mailboxes) for name in config.managed_mailboxes}
     missing = [name for name, mailbox in found.items() if mailbox is None]
     if missing:
-        raise Missing(f"mailboxes missing on the server, run mailroom setup: {', '.join(missing)}")
+        raise Missing(_what_is_missing(config, missing, mailboxes, former))
     ids = {name: mailbox.id for name, mailbox in found.items() if mailbox}
     _refuse_roles(mailbox for mailbox in found.values() if mailbox)
     _refuse_sharing(ids)
@@ -81,8 +84,30 @@ def require_groups(config: Config, groups: Iterable[Group]) -> int:
     there = {normal_name(group.name) for group in groups}
     missing = [name for name in names if name not in there]
     if missing:
-        raise Missing(f"contact groups missing, run mailroom setup: {', '.join(missing)}")
+        advice = f"run {config.command('setup --apply')}"
+        raise Missing(f"contact groups missing, {advice}: {', '.join(missing)}")
     return len(names)
+
+
+def _what_is_missing(
+    config: Config, names: Sequence[str], mailboxes: Sequence[Mailbox], former: Sequence[Mailbox]
+) -> str:
+    by_id = {mailbox.id: mailbox for mailbox in mailboxes}
+    renamed = {
+        name: by_id[was.id].name
+        for name in names
+        if (was := resolve(name, former)) and was.id in by_id
+    }
+    told = [
+        f"the mailbox {old} is called {new} now: rename it back, or write {new} in the "
+        "configuration"
+        for old, new in renamed.items()
+    ]
+    gone = [name for name in names if name not in renamed]
+    if gone:
+        advice = f"run {config.command('setup --apply')}"
+        told.append(f"mailboxes missing on the server, {advice}: {', '.join(gone)}")
+    return "; ".join(told)
 
 
 def resolve(name: str, mailboxes: Collection[Mailbox]) -> Mailbox | None:

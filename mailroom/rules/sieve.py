@@ -155,7 +155,7 @@ def instructions(config: Config) -> Iterator[str]:
     yield ""
     yield from _mistake(config)
     yield "Rules of your own that file mail elsewhere go above all these, without that tick."
-    yield "Afterwards: mailroom check --rules"
+    yield f"Afterwards: {config.command('check --rules')}"
 
 
 def _mistake(config: Config) -> Iterator[str]:

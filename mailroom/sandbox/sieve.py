@@ -5,6 +5,7 @@ jmapquery only the condition that Cyrus 3.10 knows is accepted.
 """
 
 import dataclasses
+import itertools
 import json
 import re
 from dataclasses import dataclass
@@ -42,12 +43,13 @@ class SieveSandbox(Sandbox):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         self.scripts: dict[str, Script] = {}
+        self._numbers = itertools.count()
         self._blobs: dict[str, bytes] = {}
         super().__init__(*arguments, **named)
 
     def put_script(self, name: str, text: str, *, is_active: bool = False) -> None:
         """What the user does with another program."""
-        script = Script(f"S{len(self.scripts)}", name, text)
+        script = Script(f"S{next(self._numbers)}", name, text)
         self.scripts[script.id] = script
         if is_active:
             self.activate(script.id)
@@ -132,8 +134,11 @@ class _ScriptMethods(SetHandler):
     def set_(self, arguments: Arguments, calls: Calls) -> Arguments:
         """SieveScript/set (RFC 9661 §2.4)."""
         args = checked(arguments, self._sandbox.user, ifInState=str, create=dict, update=dict,
-                       destroy=list, onSuccessActivateScript=str)  # fmt: skip
+                       destroy=list, onSuccessActivateScript=str,
+                       onSuccessDeactivateScript=bool)  # fmt: skip
         answer = set_objects(args, self, self._sandbox._store, calls)
+        if args["onSuccessDeactivateScript"]:
+            self._sandbox.activate("")
         wanted = args["onSuccessActivateScript"]
         if wanted and not (answer["notCreated"] or answer["notUpdated"]):
             self._sandbox.activate(real_id(wanted, calls.created) or wanted)
@@ -158,6 +163,14 @@ class _ScriptMethods(SetHandler):
         if id_ not in self._sandbox.scripts:
             raise SetError("notFound")
         self._sandbox.scripts[id_].text = self._text(patch)
+
+    def destroy(self, id_: str) -> None:
+        """Delete a script that is not the active one."""
+        if id_ not in self._sandbox.scripts:
+            raise SetError("notFound")
+        if self._sandbox.scripts[id_].is_active:
+            raise SetError("scriptIsActive")
+        del self._sandbox.scripts[id_]
 
     def _text(self, properties: Arguments) -> str:
         text = self._sandbox.blob(properties["blobId"])

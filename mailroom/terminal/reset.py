@@ -62,7 +62,8 @@ def show_reset(
     if not wishes.applies:
         if reset.has_hand_made_rules:
             console.print("Before that, rules that you made by hand have to be switched off.")
-        console.print("This is what would be undone: mailroom reset --apply")
+        command = desk.config.command("reset --apply")
+        console.print(plain(f"This is what would be undone: {command}"))
         return 0
     if not (_are_rules_off(reset, wishes) and (wishes.is_sure or _confirmed("Undo all this?"))):
         console.print("Nothing was changed.")

@@ -82,7 +82,7 @@ def _planned(console: Console, desk: Desk, setup: Setup) -> Sequence[Item]:
     console.print(shown)
     missing = sum(item.status is Status.MISSING for item in items)
     if missing:
-        console.print(f"{missing} to create: mailroom setup --apply")
+        console.print(f"{missing} to create: {desk.config.command('setup --apply')}")
     elif not any(item.is_fault for item in items):
         console.print("Everything is there.")
     return items

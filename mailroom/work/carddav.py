@@ -61,6 +61,7 @@ class CardDavContacts:
     ) -> None:
         self.cards = cards
         self._loop = loop
+        self._config = config
         self._managed = managed_groups(config)
         self._provenance_group = config.mailroom.provenance_group
         self._account_id = account_id
@@ -254,7 +255,9 @@ class CardDavContacts:
     def _group_href(self, name: str) -> str:
         group = self.cards.book.group(name)
         if group is None:
-            raise SenderFailed(f"the contact group {name} is missing: run mailroom setup --apply")
+            raise SenderFailed(
+                f"the contact group {name} is missing: run {self._config.command('setup --apply')}"
+            )
         return group.href
 
     # Writing

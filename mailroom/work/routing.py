@@ -112,7 +112,7 @@ class Routing:
         elif decision.is_written or decision.is_activated:
             fault = (
                 f"the script {SCRIPT_NAME} is not what the configuration asks for, or not active: "
-                "run mailroom setup --apply --rules"
+                f"run {self._config.command('setup --apply --rules')}"
             )
         else:
             under = f", where your script {decision.under!r} says so" if decision.under else ""

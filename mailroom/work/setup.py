@@ -12,15 +12,14 @@ from datetime import UTC, datetime
 from mailroom.engine.loop import Loop, both
 from mailroom.errors import MailroomError, ProtocolError, SenderFailed, TransientError
 from mailroom.rules.config import Config
-from mailroom.rules.names import same_name
 from mailroom.rules.places import resolve
 from mailroom.rules.rebuild import Former, former_members
 from mailroom.rules.record import Record
-from mailroom.rules.roster import Group, Provenance
+from mailroom.rules.roster import Found, Provenance
 from mailroom.rules.setup import Item, Kind, Status, plan_groups, plan_mailboxes, with_former
+from mailroom.wire.filters import in_any
 from mailroom.wire.jmap import Call, Mail, Mailbox, MethodError, read_counts
 from mailroom.work.conversations import Conversations
-from mailroom.work.mail import in_any
 
 Report = Callable[[Item], None]
 
@@ -43,12 +42,14 @@ class Setup:
         """Everything that the configuration names, and how it is. Nothing is written."""
         await both(self._loop, self._look(), self._contacts.refresh())
         groups = await self._contacts.groups()
-        held = await self._held() if self._is_first(groups) else {}
-        mailboxes = plan_mailboxes(self._config, self._mailboxes, held)
         items = plan_groups(self._config, groups)
         missing = [item.name for item in items if item.status is Status.MISSING]
-        if missing and not self._is_first(groups):
-            self._former = await self._former_members(missing)
+        ours = await self._contacts.ours() if missing else ()
+        # Never set up before: nothing here is Mailroom's, then.
+        is_first = self._config.mailroom.provenance_group in missing and not ours
+        self._former = await self._former_members(missing, ours) if ours else {}
+        held = await self._held() if is_first else {}
+        mailboxes = plan_mailboxes(self._config, self._mailboxes, held)
         return (*mailboxes, *(with_former(item, self._former.get(item.name, ())) for item in items))
 
     async def apply(self, report: Report) -> tuple[Item, ...]:
@@ -78,11 +79,6 @@ class Setup:
                 settle(await self._create_group(item))
         return tuple(settled)
 
-    def _is_first(self, groups: Sequence[Group]) -> bool:
-        """Whether this account was never set up: nothing here is Mailroom's, then."""
-        name = self._config.mailroom.provenance_group
-        return not any(same_name(group.name, name) for group in groups)
-
     async def _held(self) -> Mapping[str, int]:
         """How many mails the mailboxes of these names hold that are there already."""
         names = [name for name in self._config.managed_mailboxes if resolve(name, self._mailboxes)]
@@ -94,8 +90,9 @@ class Setup:
         counts = read_counts(answers["boxes"])
         return {name: count for name, box in ids.items() if (count := counts.get(box, 0))}
 
-    async def _former_members(self, missing: Sequence[str]) -> Mapping[str, tuple[Former, ...]]:
-        ours = await self._contacts.ours()
+    async def _former_members(
+        self, missing: Sequence[str], ours: Sequence[Found]
+    ) -> Mapping[str, tuple[Former, ...]]:
         found = (resolve(name, self._mailboxes) for name in self._config.triage.destinations)
         ids = sorted({box.id for box in found if box})
         mails: tuple[Mail, ...] = ()

@@ -150,7 +150,8 @@ class Surveyor:
     def _resolve(self, mailboxes: Sequence[Mailbox]) -> Places:
         """The managed ones among them; most of the time they are those of the last poll."""
         if self._known is None or self._known[0] != mailboxes:
-            self._known = mailboxes, find_places(self._config, mailboxes)
+            former = self._known[0] if self._known else ()
+            self._known = mailboxes, find_places(self._config, mailboxes, former)
         return self._known[1]
 
     def _filters(self, places: Places) -> list[Filter]:

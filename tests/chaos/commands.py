@@ -8,7 +8,7 @@ from mailroom.engine.loop import Loop
 from mailroom.sandbox import SMALL_LIMITS, Sandbox
 from tests.chaos.crash import Job
 from tests.command import Site
-from tests.test_reset import everything_happened, mails, reset
+from tests.test_reset import everything_happened, mails, owner, reset
 from tests.test_setup import CHILDREN, apply, paths
 
 
@@ -36,6 +36,10 @@ class Command:
         return mails(self.site), self.sandbox.cards(), boxes
 
 
+def _leave(site: Site) -> object:
+    return reset(site, removes=True)
+
+
 def _watched(site: Site) -> Site:
     """At no request is a mail nowhere, or one of them gone."""
     known = mails(site).keys()
@@ -54,4 +58,5 @@ COMMANDS: Mapping[str, Callable[[], Job]] = {
     "setup, small limits": lambda: Command(Site(SMALL_LIMITS, CHILDREN), apply),
     "reset": lambda: Command(_watched(everything_happened()), reset),
     "reset, small limits": lambda: Command(_watched(everything_happened(SMALL_LIMITS)), reset),
+    "leaving an account that had its own": lambda: Command(_watched(owner()[0]), _leave),
 }
