@@ -285,22 +285,21 @@ STALWART: Final = Profile(
     needed_properties=frozenset(),
     bad_card_status=412,
     hrefs_are_exact=True,
+    shows_grouped_properties=False,
     lists_other_books=True,
     sync_page=2000,
     sync_loses_rest=True,
     refuses_tokens=False,
     has_cyrus_tokens=False,
 )
-#: As it is in truth: for a moment neither ``from`` nor ``after`` finds a mail, CardDAV's requests
-#: count among the four at once, and partial data lacks ``item1.EMAIL``. Not among the profiles that
-#: every rule is tried on as long as the sweep looks for mail by both, JMAP and CardDAV are held to
-#: the limit each alone, and the book is read by partial data.
+#: As it is in truth: for a moment neither ``from`` nor ``after`` finds a mail, and CardDAV's
+#: requests count among the four at once. Not among the profiles that every rule is tried on as long
+#: as the sweep looks for mail by both, and JMAP and CardDAV are held to the limit each alone.
 STALWART_IN_FULL: Final = replace(
     STALWART,
     name="stalwart-in-full",
     search_lag_seconds=0.5,
     counts_carddav=True,
-    shows_grouped_properties=False,
 )
 #: Its mail; it has no contacts, so those here are the ones of a CardDAV server beside it, and the
 #: rules are tried on it as on any other.
