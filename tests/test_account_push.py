@@ -7,7 +7,7 @@ import pytest
 from mailroom.engine.journal import Level
 from mailroom.rules.push import BESIDE, BLOCKING, DEAF, UNTOLD
 from mailroom.rules.statusline import status_line
-from mailroom.sandbox import BLOCKING_STREAM, CYRUS_3_10, FASTMAIL, LATE_PUSH, STALWART, Profile
+from mailroom.sandbox import CYRUS_3_10, CYRUS_3_13_BLOCKING, FASTMAIL, LATE_PUSH, STALWART, Profile
 from tests.world import World
 
 BOB = "Bob <bob@example.org>"
@@ -115,7 +115,7 @@ def test_a_server_that_looks_once_a_minute_keeps_its_stream() -> None:
 
 
 def test_a_stream_that_blocks_all_else_is_left_closed_and_said_so() -> None:
-    world = World(BLOCKING_STREAM).start()
+    world = World(CYRUS_3_13_BLOCKING).start()
     world.run_for(100.0)
     assert eventsource(world) == ("unavailable", BLOCKING)
     assert BLOCKING in status_line(world.account.snapshot())
@@ -127,13 +127,13 @@ def test_a_stream_that_blocks_all_else_is_left_closed_and_said_so() -> None:
 
 
 def test_it_is_tried_hourly_and_kept_once_it_does_no_harm() -> None:
-    world = World(BLOCKING_STREAM).start()
+    world = World(CYRUS_3_13_BLOCKING).start()
     world.run_for(100.0)
     failed = world.history.totals.polls_failed
     world.run_for(3600.0)
     assert world.history.totals.polls_failed == failed + 1
     assert eventsource(world) == ("unavailable", BLOCKING)
-    world.sandbox.profile = CYRUS_3_10
+    world.sandbox.profile = replace(CYRUS_3_13_BLOCKING, open_stream_blocks=False)
     world.run_for(3700.0)
     assert eventsource(world) == ("connected", None)
     assert warnings(world, "eventsource_blocking") == [BLOCKING]

@@ -11,7 +11,6 @@ from mailroom.sandbox.faults import Fault
 from mailroom.sandbox.front import Running, serve
 from mailroom.sandbox.log import Entry, longest_chain
 from mailroom.sandbox.profile import (
-    BLOCKING_STREAM,
     CYRUS_3_6,
     CYRUS_3_10,
     CYRUS_3_13,
@@ -38,7 +37,6 @@ from mailroom.sandbox.profile import (
 from mailroom.sandbox.server import Sandbox
 
 __all__ = [
-    "BLOCKING_STREAM",
     "CYRUS_3_6",
     "CYRUS_3_10",
     "CYRUS_3_13",

@@ -83,8 +83,6 @@ class Profile:
     pushes_counts: bool = False
     #: Seconds after which the server ends an event stream in good order; None: never.
     stream_seconds: float | None = None
-    #: True: while an event stream is open, no API request of the account is answered.
-    stream_blocks: bool = False
 
     #: False: a mailbox inside of an OR or a NOT is ``unsupportedFilter``, and an AND may have one.
     takes_nested_mailboxes: bool = True
@@ -202,8 +200,6 @@ CYRUS_3_6: Final = Profile("cyrus-3.6", push="unavailable")
 CYRUS_WITHOUT_PUSH: Final = Profile("cyrus-without-push", push="absent")
 #: With ``jmap_pushpoll: 1s``, the least: events are up to a second late, and come together.
 LATE_PUSH: Final = Profile("late-push", push_look_seconds=1.0)
-#: Cyrus 3.13.5 to 3.13.7 keep a lock while an event stream is open (seen: 3.13.7).
-BLOCKING_STREAM: Final = Profile("blocking-stream", stream_blocks=True)
 #: With ``search_engine: none``.
 NO_SEARCH: Final = Profile("no-search", has_search=False)
 #: An indexer that is not run all the time.
