@@ -140,6 +140,7 @@ def test_a_child_that_hangs_or_dies_says_nothing() -> None:
 
 CODE = """
 LIMIT = 3
+SHELVES = 2
 
 
 def is_full(count: int) -> bool:
@@ -157,12 +158,16 @@ TESTS = """
 import subprocess
 from pathlib import Path
 
-from shop.till import doubled, is_full
+from shop.till import SHELVES, doubled, is_full
 
 
 def test_is_full():
     assert is_full(9)
     assert not is_full(0)
+
+
+def test_shelves():
+    assert SHELVES == 2
 
 
 def test_doubled():
@@ -196,13 +201,13 @@ def test_survivors_are_told_and_nothing_is_left_of_the_others(tmp_path: Path) ->
     survivors, files, score = done.stdout.split("\n\n")
     assert survivors.splitlines()[1:] == [
         "survived: shop/till.py:2 (module): 3  ->  4",
-        "survived: shop/till.py:6 is_full: count >= LIMIT  ->  count > LIMIT",
-        "not reached: shop/till.py:14 unknown: return count - 1  ->  return None",
-        "not reached: shop/till.py:14 unknown: count - 1  ->  count + 1",
-        "not reached: shop/till.py:14 unknown: 1  ->  2",
+        "survived: shop/till.py:7 is_full: count >= LIMIT  ->  count > LIMIT",
+        "not reached: shop/till.py:15 unknown: return count - 1  ->  return None",
+        "not reached: shop/till.py:15 unknown: count - 1  ->  count + 1",
+        "not reached: shop/till.py:15 unknown: 1  ->  2",
     ]
-    assert files.split() == ["shop/till.py", "5", "of", "10", "killed"]
-    assert score.startswith("5 of 10 mutants killed: 50.0 % (0 of them hung)")
+    assert files.split() == ["shop/till.py", "6", "of", "11", "killed"]
+    assert score.startswith("6 of 11 mutants killed: 54.5 % (0 of them hung)")
     assert (tmp_path / "shop/till.py").read_text() == CODE
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "left").read_text()), 0)

@@ -130,14 +130,14 @@ def _reach(folders: Sequence[str], tests: Sequence[str], jobs: int) -> Reach:
 def _trial(file: str, mutant: Mutant, known: Reach) -> Trial:
     """The module's own tests first, then the others; the cheapest first, of these those that run
     the least else."""
+    module = ".".join(Path(file).with_suffix("").parts).removesuffix(".__init__")
     if mutant.is_early:
-        names = list(known.of_file(file)) or list(known.tests)
+        names = list(known.of_module(file, module)) or list(known.tests)
     else:
         names = list(known.of_lines(file, mutant.lines))
     names.sort(key=lambda name: (_cost(known.tests[name]), name))
     own = f"test_{Path(file).stem}.py::"
     stages = [name for name in names if own in name], [name for name in names if own not in name]
-    module = ".".join(Path(file).with_suffix("").parts).removesuffix(".__init__")
     seconds = sum(known.tests[name].seconds for name in names)
     return Trial(file, module, mutant, tuple(map(tuple, stages)), seconds)
 

@@ -5,6 +5,7 @@ Tests that fail, be it only because tracing is slow, tell nothing about mutants:
 Of a test that starts other processes only what it runs itself counts.
 """
 
+import ast
 import os
 import pickle
 import subprocess
@@ -13,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
@@ -45,9 +47,12 @@ class Reach:
         mask = sum(1 << line for line in lines)
         return (name for name, ran in self.tests.items() if ran.lines.get(file, 0) & mask)
 
-    def of_file(self, file: str) -> Iterator[str]:
-        """The tests that run anything of the file after its import."""
-        return (name for name, ran in self.tests.items() if file in ran.lines)
+    def of_module(self, file: str, module: str) -> Iterator[str]:
+        """The tests that run anything of it after its import, or stand in a file that imports it:
+        what was made when it was loaded they may look at."""
+        for name, ran in self.tests.items():
+            if file in ran.lines or module in _imports(name.partition("::")[0]):
+                yield name
 
 
 def measure(folders: Sequence[str], tests: Sequence[str], jobs: int) -> Reach:
@@ -74,6 +79,18 @@ def measure(folders: Sequence[str], tests: Sequence[str], jobs: int) -> Reach:
     for name in reach.failed:
         reach.tests.pop(name, None)
     return reach
+
+
+@cache
+def _imports(file: str) -> frozenset[str]:
+    """The modules that a file of tests names."""
+    nodes = list(ast.walk(ast.parse(Path(file).read_bytes())))
+    froms = [node for node in nodes if isinstance(node, ast.ImportFrom)]
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module or "" for node in froms]
+    return frozenset(
+        names + [f"{node.module}.{each.name}" for node in froms for each in node.names]
+    )
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
