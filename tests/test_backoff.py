@@ -17,6 +17,12 @@ def test_delays_double_up_to_the_cap() -> None:
     assert backoff.failures == 9
 
 
+@pytest.mark.parametrize(("chance", "delays"), [(0.5, [0.9, 1.8, 3.6]), (1.0, [0.8, 1.6, 3.2])])
+def test_chance_takes_off_a_fifth_at_most(chance: float, delays: list[float]) -> None:
+    backoff = Backoff(lambda: chance)
+    assert [backoff.fail() for _ in delays] == pytest.approx(delays)
+
+
 def test_minutes_work_as_seconds_do() -> None:
     backoff = Backoff(no_jitter, base=60, cap=3600)
     assert [backoff.fail() / 60 for _ in range(8)] == [1, 2, 4, 8, 16, 32, 60, 60]

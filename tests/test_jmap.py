@@ -91,6 +91,12 @@ def test_a_session_may_be_without_state_and_user_name() -> None:
     assert (session.state, session.username) == ("", "")
 
 
+@pytest.mark.parametrize("nothing", ["", None])
+def test_a_session_may_be_without_a_place_for_files(nothing: str | None) -> None:
+    session = read_session(session_with(uploadUrl=nothing, downloadUrl=nothing), URL)
+    assert (session.upload_template, session.download_template) == (None, None)
+
+
 @pytest.mark.parametrize("missing", [{"eventSourceUrl": None}, {"eventSourceUrl": ""}])
 def test_a_session_may_be_without_push(missing: dict[str, Any]) -> None:
     assert read_session(session_with(**missing), URL).event_source_template is None

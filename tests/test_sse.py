@@ -198,6 +198,14 @@ def test_a_line_of_the_greatest_length_passes_and_one_byte_more_does_not() -> No
         read(b"data: x\n" + comment + b":\n")
 
 
+def test_two_lines_of_half_the_bound_are_too_much_together() -> None:
+    half = b"data:" + b"x" * (MAX_DATA_BYTES // 2) + b"\n"
+    parser = Parser()
+    parser.feed(half)
+    with pytest.raises(StreamError, match="an event of more than"):
+        parser.feed(half)
+
+
 @pytest.mark.parametrize(
     ("line", "bytes_each"),
     [(b"data: " + b"x" * 1023 + b"\n", 1024), (b"data: " + b"x" * 31 + b"\n", 32)],
