@@ -132,14 +132,13 @@ class _ScriptMethods(SetHandler):
         }
 
     def set_(self, arguments: Arguments, calls: Calls) -> Arguments:
-        """SieveScript/set (RFC 9661 §2.4)."""
+        """SieveScript/set (RFC 9661 §2.4); as Cyrus 3.10.2 has it: a null activates none."""
         args = checked(arguments, self._sandbox.user, ifInState=str, create=dict, update=dict,
-                       destroy=list, onSuccessActivateScript=str,
-                       onSuccessDeactivateScript=bool)  # fmt: skip
+                       destroy=list, onSuccessActivateScript=str)  # fmt: skip
         answer = set_objects(args, self, self._sandbox._store, calls)
-        if args["onSuccessDeactivateScript"]:
-            self._sandbox.activate("")
         wanted = args["onSuccessActivateScript"]
+        if wanted is None and "onSuccessActivateScript" in arguments:
+            self._sandbox.activate("")
         if wanted and not (answer["notCreated"] or answer["notUpdated"]):
             self._sandbox.activate(real_id(wanted, calls.created) or wanted)
         return answer

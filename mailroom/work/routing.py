@@ -33,6 +33,13 @@ from mailroom.work.conversations import Conversations
 
 _WHAT = "routing rules"
 _SET = "SieveScript/set"
+# How no script is active any more: RFC 9661 §2.4; what Cyrus takes instead (3.10.2, seen); and
+# how a later Cyrus spells it (by the source of 3.13.7).
+_DEACTIVATING: tuple[dict[str, object], ...] = (
+    {"onSuccessDeactivateScript": True},
+    {"onSuccessActivateScript": None},
+    {"onSuccessDeactivatescript": True},
+)
 _EVIDENCE_SECONDS = 30 * 24 * 3600.0
 
 
@@ -94,10 +101,20 @@ class Routing:
         """Switch our script off and destroy it."""
         for ours in [each for each in await self._scripts() if each.name == SCRIPT_NAME]:
             if ours.is_active:
-                await self._call(_SET, {"onSuccessDeactivateScript": True})
+                await self._deactivate()
             answer = (await self._call(_SET, {"destroy": [ours.id]}))["0"]
             for error in jmap.read_undestroyed(answer, _SET).values():
                 raise error
+
+    async def _deactivate(self) -> None:
+        for way in _DEACTIVATING:
+            try:
+                (await self._call(_SET, way))["0"]
+            except MethodError as error:
+                if error.type != "invalidArguments" or way is _DEACTIVATING[-1]:
+                    raise
+            else:
+                return
 
     async def check(self) -> Finding:
         """Whether the rules are at work: by the script itself, else by where mail has come to."""

@@ -209,9 +209,14 @@ def test_a_users_own_script_stays_at_work(evening: Evening) -> None:
     assert home.places() == {"eve": ["Screener"], "a list": ["Inbox"]}
 
 
-def test_reset_puts_everything_back(evening: Evening) -> None:
+def test_reset_takes_what_is_mailrooms_and_leaves_what_is_the_users(evening: Evening) -> None:
     home = evening.newcomer("carl")
-    home.type("setup", "--apply", "--rules")
+    own = home.user.make_mailboxes("Feed")["Feed"]
+    home.user.receive(mail("old@friend.example", "mine"))
+    [mine] = home.user.mails(home.user.mailboxes()["Inbox"])
+    places = {f"mailboxIds/{own}": True, f"mailboxIds/{home.user.mailboxes()['Inbox']}": None}
+    home.user.call("Email/set", update={mine["id"]: places})
+    assert "holds 1 mail, which stays yours" in home.type("setup", "--apply", "--rules")
     home.user.put_card("dora.vcf", ALICE)
     dora = home.user.cards()[home.user.address_book + "dora.vcf"]
     home.user.receive(*(mail("Bob <bob@example.org>", f"bob {n}") for n in range(30)))
@@ -224,14 +229,16 @@ def test_reset_puts_everything_back(evening: Evening) -> None:
     evening.unit.host.run("systemctl", "stop", "mailroom.socket", "mailroom.service")
     assert "add --yes" in home.type("reset", "--apply", code=1)
     shown = home.type("reset").splitlines()
-    assert shown[0] == "31 mails: back to Screener"
+    assert shown[0] == "routing rules: the script mailroom is switched off and removed"
+    assert shown[1] == "32 mails: to Inbox"  # the account has no Archive
     assert "contact Bob: made by Mailroom, nobody has edited it: deleted" in shown
-    done = home.type("reset", "--apply", "--yes").splitlines()
-    assert done[:-1] == shown[:-1]
-    assert set(map(tuple, home.places().values())) == {("Screener",)}
-    contacts = {path: card for path, card in home.user.cards().items() if "group" not in card}
-    assert contacts == {home.user.address_book + "dora.vcf": dora}
-    assert "MEMBER" not in "".join(home.user.cards().values()).upper()
+    done = home.type("reset", "--apply", "--yes", "--remove").splitlines()
+    assert done[: len(shown) - 1] == shown[:-1]
+    places_now = home.places()
+    assert places_now.pop("mine") == ["Feed"]
+    assert set(map(tuple, places_now.values())) == {("Inbox",)}
+    assert home.user.cards() == {home.user.address_book + "dora.vcf": dora}
+    assert home.user.mailboxes().keys() == {"Inbox", "Feed"}
     assert "There is nothing to undo." in home.type("reset")
 
 
@@ -241,11 +248,12 @@ def test_2500_mails_survive_a_reset_that_is_killed_again_and_again(evening: Even
     boxes = home.user.mailboxes()
     home.user.receive(*(mail(f"s{n % 9}@example.org", f"{n}") for n in range(2500)))
     ids = [entry["id"] for entry in home.user.mails(boxes["Inbox"])]
-    places = {f"mailboxIds/{boxes['Feed']}": True, f"mailboxIds/{boxes['Inbox']}": None}
+    places = {f"mailboxIds/{boxes['Screener']}": True, f"mailboxIds/{boxes['Inbox']}": None}
     home.user.call("Email/set", update=dict.fromkeys(ids, places))
     evening.unit.host.run("systemctl", "stop", "mailroom.socket", "mailroom.service")
-    killed = [home.type_and_kill(0.6 + n / 5, "reset", "--apply", "--yes") for n in range(4)]
+    sure = ("reset", "--apply", "--yes", "--rules-are-off")
+    killed = [home.type_and_kill(0.6 + n / 5, *sure) for n in range(4)]
     assert any(killed)
-    home.type("reset", "--apply", "--yes")
-    assert {entry["id"] for entry in home.user.mails(boxes["Screener"])} == set(ids)
-    assert home.user.mails(boxes["Feed"]) == []
+    home.type(*sure)
+    assert {entry["id"] for entry in home.user.mails(boxes["Inbox"])} == set(ids)
+    assert home.user.mails(boxes["Screener"]) == []
