@@ -18,6 +18,7 @@ from mailroom.wire.problem import quoted
 CORE = "urn:ietf:params:jmap:core"
 MAIL = "urn:ietf:params:jmap:mail"
 SUBMISSION = "urn:ietf:params:jmap:submission"
+CONTACTS = "urn:ietf:params:jmap:contacts"
 
 T = TypeVar("T")
 
@@ -71,6 +72,7 @@ class Session:
     capabilities: frozenset[str]
     upload_template: str | None = None
     download_template: str | None = None
+    account_capabilities: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +169,7 @@ def read_session(body: bytes, url: str) -> Session:
             capabilities=frozenset(data["capabilities"]),
             upload_template=_string(data.get("uploadUrl") or "") or None,
             download_template=_string(data.get("downloadUrl") or "") or None,
+            account_capabilities=frozenset(account.get("accountCapabilities") or ()),
         )
 
 
@@ -234,6 +237,15 @@ class Answers:
                 answer = Answer(_mapping(arguments), url)
                 self._answers.setdefault(_string(tag), (_string(name), answer))
             return str(data.get("sessionState") or "")
+
+    def part(self, tags: Mapping[str, str]) -> "Answers":
+        """Some of the answers, under other tags: by the new tag the one it had."""
+        part = Answers()
+        part._awaited = {new: self._awaited[old] for new, old in tags.items()}
+        part._answers = {
+            new: self._answers[old] for new, old in tags.items() if old in self._answers
+        }
+        return part
 
     def __getitem__(self, tag: str) -> Arguments:
         """The answer to the call with this tag. Raises MethodError where the call failed."""

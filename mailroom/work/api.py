@@ -1,18 +1,40 @@
-"""The JMAP API of one account (RFC 8620): its session, and requests that keep its limits."""
+"""The JMAP API of one account (RFC 8620): its session, and requests that keep its limits.
 
+Conversations that know nothing of each other share requests: calls that are to be gathered wait for
+the end of the loop's turn, and travel with those that others have made in it.
+"""
+
+import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 from mailroom.engine.exchange import Request
-from mailroom.engine.loop import Owner, Task
+from mailroom.engine.loop import Owner, Promise, Task
 from mailroom.errors import MailroomError, ProtocolError
 from mailroom.wire import jmap
-from mailroom.wire.jmap import Answers, Call, Session
+from mailroom.wire.jmap import Answers, Call, Limits, Session
 from mailroom.work.gate import Gate
 from mailroom.work.web import Web
 
 # A server whose answers name another session for ever costs one request more per minute.
 _SESSION_SECONDS = 60.0
 _ADVICE = "check jmap.url"
+
+# What frames the calls of a request, with the names of capabilities.
+_FRAME_BYTES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class _Party:
+    """Calls of one conversation that are to travel with others'."""
+
+    calls: Sequence[Call]
+    answers: Promise[Answers] = field(default_factory=Promise)
+
+    @property
+    def size(self) -> int:
+        """In bytes, as JSON."""
+        return sum(len(json.dumps(call.arguments)) + len(call.method) for call in self.calls)
 
 
 class Api:
@@ -28,6 +50,7 @@ class Api:
         self._heeded_state = ""
         self._heed_again_at = owner.loop.now()
         self._gate = Gate()
+        self._waiting: list[_Party] = []
         web.trust(session_url)
 
     async def session(self) -> Session:
@@ -40,14 +63,45 @@ class Api:
             self._fetching.abandon = self._fetching.cancel  # it is for those who wait for it
         return await self._fetching
 
-    async def call(self, calls: Sequence[Call]) -> Answers:
+    async def call(self, calls: Sequence[Call], *, gathers: bool = False) -> Answers:
         """Send the calls, in as few requests as the limits allow, one after the other. Raises
-        MethodError only when an answer is looked at."""
+        MethodError only when an answer is looked at.
+
+        With ``gathers`` they go out at the end of this turn of the loop, with all others that are
+        gathered in it, in the order of the asking: none of another's overtakes them.
+        """
+        if gathers:
+            party = _Party(calls)
+            self._waiting.append(party)
+            if len(self._waiting) == 1:
+                self._owner.call_at(self._loop.now(), self._depart)
+            return await party.answers
         answers = Answers()
         most = (await self.session()).limits.calls
         for portion in _portions(calls, most):
             await self._request(portion, answers)
         return answers
+
+    def _depart(self) -> None:
+        parties, self._waiting = self._waiting, []
+        self._owner.spawn(self._travel(parties), "gathered calls")
+
+    async def _travel(self, parties: Sequence[_Party]) -> None:
+        """Send what fits into one request in one; what follows a failure is not sent."""
+        try:
+            for together in _fitting(parties, (await self.session()).limits):
+                renamed = [
+                    [_renamed(call, number) for call in party.calls]
+                    for number, party in enumerate(together)
+                ]
+                answers = await self.call([call for calls in renamed for call in calls])
+                for party, calls in zip(together, renamed, strict=True):
+                    tags = zip(party.calls, calls, strict=True)
+                    party.answers.resolve(answers.part({own.tag: call.tag for own, call in tags}))
+        except MailroomError as error:
+            for party in parties:
+                if not party.answers.done:
+                    party.answers.reject(error)
 
     async def upload(self, data: bytes, media_type: str) -> str:
         """Give the server a file (RFC 8620 §6.1); returns its blob id."""
@@ -101,6 +155,33 @@ class Api:
         if is_news and now >= self._heed_again_at:
             self._heeded_state, self._heed_again_at = state, now + _SESSION_SECONDS
             self._session = None
+
+
+def _fitting(parties: Sequence[_Party], limits: Limits) -> Iterator[list[_Party]]:
+    """Cut into companies that one request has room for; who is too large alone travels alone."""
+    company: list[_Party] = []
+    calls, size = 0, _FRAME_BYTES
+    for party in parties:
+        its_size = party.size if len(parties) > 1 else 0
+        is_full = calls + len(party.calls) > limits.calls or size + its_size > limits.request_bytes
+        if company and is_full:
+            yield company
+            company, calls, size = [], 0, _FRAME_BYTES
+        company.append(party)
+        calls += len(party.calls)
+        size += its_size
+    yield company
+
+
+def _renamed(call: Call, number: int) -> Call:
+    """The call under a tag that no other party's has; the first one's stay as they are."""
+    if not number:
+        return call
+    arguments = {
+        name: {**value, "resultOf": f"{number}.{value['resultOf']}"} if name[:1] == "#" else value
+        for name, value in call.arguments.items()
+    }
+    return replace(call, tag=f"{number}.{call.tag}", arguments=arguments)
 
 
 def _portions(calls: Sequence[Call], most: int) -> Iterator[list[Call]]:

@@ -156,11 +156,11 @@ class MailConversation:
         found: dict[int, Result] = {}
 
         async def one(pairs: Sequence[tuple[int, Filter]]) -> None:
-            answers = await self.call(_calls(pairs, limits.get))
+            answers = await self.call(_calls(pairs, limits.get), gathers=len(portions) == 1)
             for number, query in pairs:
                 found[number] = await self._result(answers, number, query)
 
-        portions = _portions(enumerate(filters), per_request, limits.request_bytes // 2)
+        portions = list(_portions(enumerate(filters), per_request, limits.request_bytes // 2))
         requests = [one(pairs) for pairs in portions]
         await together(self._loop, requests, limits.concurrent)
         return [found[number] for number in range(len(filters))]
@@ -256,7 +256,7 @@ class MailConversation:
         self, batches: Sequence[Mapping[str, Patch]]
     ) -> dict[str, MethodError]:
         async def one(batch: Mapping[str, Patch]) -> dict[str, MethodError]:
-            answer = (await self.call([_update(batch)]))["set"]
+            answer = (await self.call([_update(batch)], gathers=len(batches) == 1))["set"]
             if state := jmap.read_new_state(answer):
                 self._left.add(state)
             return _refusals(answer, batch)
