@@ -56,7 +56,9 @@ def test_what_is_there_is_told() -> None:
     found = findings(ready())
     count = len(from_data({}).managed_mailboxes)
     assert found["mailboxes"].detail == f"all {count} are there"
-    assert found["address book"].detail.endswith("/Default/, 8 cards")
+    assert found["address book"].detail.endswith(
+        "/Default/, 8 cards; because there is a password for it"
+    )
 
 
 def test_what_is_missing_is_named() -> None:

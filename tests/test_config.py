@@ -201,7 +201,8 @@ def test_what_is_logged_and_how_is_read() -> None:
 def test_the_effective_configuration_is_laid_out_as_the_guide_is() -> None:
     lines = effective(parse("triage: {categories: ['B é']}", "FILE")).splitlines()
     sections = [line for line in lines if line[:1].isalpha()]
-    assert sections == ["jmap:", "carddav:", "tls:", "polling:", "triage:", "mailroom:", "logging:"]
+    others = ["polling:", "triage:", "mailroom:", "logging:"]
+    assert sections == ["jmap:", "carddav:", "contacts:", "tls:", *others]
     assert "  - name: B é" in lines
 
 

@@ -1,12 +1,13 @@
 """Credentials: where secrets come from, what is refused, and that none is ever shown."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mailroom.engine.credentials import Basic, Bearer, Credentials, load_credentials, logins
 from mailroom.errors import ConfigurationError
-from mailroom.rules.config import Config
+from mailroom.rules.config import Config, ContactsWay
 from mailroom.rules.configtext import effective, parse
 
 NO_MAIL_SECRET = (
@@ -24,6 +25,10 @@ ENVIRONMENT = {
     "MAILROOM_CARDDAV_PASSWORD": "book-e",
     "MAILROOM_CARDDAV_USERNAME": "me@example.org",
 }
+
+
+def by_carddav(config: Config) -> Config:
+    return replace(config, contacts=ContactsWay("carddav"))
 
 
 def in_directory(path: Path, **secrets: bytes) -> dict[str, str]:
@@ -61,10 +66,13 @@ def test_nothing_set_is_no_error_until_somebody_wants_to_log_in() -> None:
     assert set(found.sources.values()) == {"not set"}
     with pytest.raises(ConfigurationError) as caught:
         logins(Config(), found)
-    assert caught.value.problems == (
-        NO_MAIL_SECRET,
-        NO_BOOK_SECRET.format("https://carddav.fastmail.com"),
-    )
+    assert caught.value.problems == (NO_MAIL_SECRET,)
+
+
+def test_a_token_alone_is_enough_where_contacts_may_go_by_jmap() -> None:
+    found = logins(Config(), Credentials(jmap_token="t"))
+    assert (found.jmap, found.carddav) == (Bearer("t"), None)
+    assert logins(own_server(url="dav.example.org"), Credentials(jmap_password="p")).carddav is None
 
 
 @pytest.mark.parametrize(
@@ -154,19 +162,19 @@ def test_one_server_is_not_asked_two_secrets_of() -> None:
     assert len(caught.value.problems) == 1
     assert "jmap-password" in caught.value.problems[0]
     with pytest.raises(ConfigurationError) as caught:
-        logins(own_server(url="dav.example.org"), Credentials())
+        logins(by_carddav(own_server(url="dav.example.org")), Credentials())
     assert len(caught.value.problems) == 2
 
 
 def test_a_token_is_no_password_of_the_address_book() -> None:
     with pytest.raises(ConfigurationError) as caught:
-        logins(own_server(), Credentials(jmap_token="t"))
+        logins(by_carddav(own_server()), Credentials(jmap_token="t"))
     assert caught.value.problems == (NO_BOOK_SECRET.format("https://mail.example.org"),)
 
 
 def test_a_password_is_not_carried_to_another_origin() -> None:
     with pytest.raises(ConfigurationError) as caught:
-        logins(own_server(url="dav.example.org"), Credentials(jmap_password="p"))
+        logins(by_carddav(own_server(url="dav.example.org")), Credentials(jmap_password="p"))
     assert caught.value.problems == (NO_BOOK_SECRET.format("https://dav.example.org"),)
 
 
@@ -187,7 +195,7 @@ def test_the_address_books_user_is_the_most_precise_one_named(
     carddav: dict[str, str], variable: str | None, expected: str
 ) -> None:
     credentials = Credentials(jmap_token="t", carddav_password="p", carddav_username=variable)
-    assert logins(own_server(**carddav), credentials).carddav.username == expected
+    assert logins(own_server(**carddav), credentials).carddav == Basic(expected, "p")
 
 
 def test_without_any_user_name_the_session_is_asked() -> None:

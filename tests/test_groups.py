@@ -115,3 +115,22 @@ def test_any_uids_end_up_where_they_are_wanted(
     assert set(members) == wanted
     assert len(members) == len(wanted)
     assert with_members(changed, add, remove) == changed
+
+
+def test_a_group_that_jmap_has_emptied_does_not_say_so_any_more() -> None:
+    """As Stalwart 0.15.5 keeps it; what else it has from there stays."""
+    text = (
+        "BEGIN:VCARD\r\nVERSION:4.0\r\nUID:g\r\nFN:Feed\r\nKIND:GROUP\r\n"
+        'JSPROP;JSPTR=members:{}\r\nJSPROP;JSPTR="example.org:x":1\r\nEND:VCARD\r\n'
+    )
+    group = Card.parse(text.encode())
+    assert with_members(group, [], ["a"]) == group
+    after = bytes(with_members(group, ["a"], [])).decode()
+    assert "JSPTR=members" not in after
+    assert 'JSPTR="example.org:x":1' in after
+    assert "MEMBER:urn:uuid:a" in after
+
+
+def test_a_member_with_the_prefix_twice_is_that_member() -> None:
+    """As Cyrus 3.13.7 shows a member of a vCard 4 in vCard 3."""
+    assert bare_uid('urn:uuid:"urn:uuid:X"') == "X"

@@ -53,10 +53,11 @@ class Basic:
 
 @dataclass(frozen=True, slots=True)
 class Logins:
-    """How to log in at either server. ``carddav_secret``: the credential that ``carddav`` uses."""
+    """How to log in at either server. ``carddav`` is None without a secret for it: contacts go by
+    JMAP then. ``carddav_secret``: the credential that it uses."""
 
     jmap: Bearer | Basic
-    carddav: Basic
+    carddav: Basic | None
     carddav_secret: str = "carddav-password"
 
 
@@ -92,7 +93,8 @@ def logins(config: Config, credentials: Credentials) -> Logins:
     """Return how to log in at the servers of the configuration.
 
     A token is preferred to a password. Without a password of its own the address book takes the
-    mail server's, if both are one origin. Raises ``ConfigurationError`` with all that is missing.
+    mail server's, if both are one origin; without any, contacts have to go by JMAP, which the
+    session tells. Raises ``ConfigurationError`` with all that is missing.
     """
     problems: list[str] = []
     username, password = config.jmap.username, credentials.jmap_password
@@ -110,7 +112,8 @@ def logins(config: Config, credentials: Credentials) -> Logins:
     carddav_password = credentials.carddav_password or shared
     # Whoever has given no secret yet is asked for one: on one server, a password does for both.
     is_asked_already = is_one_server and not credentials.jmap_token
-    if not carddav_password and not is_asked_already:
+    is_needed = config.contacts.by == "carddav" and not is_asked_already
+    if not carddav_password and is_needed:
         problems.append(
             f"no password for the address book at {origin(config.carddav.url)}: provide the "
             f"credential carddav-password (or ${_VARIABLES['carddav-password']})"
@@ -121,9 +124,10 @@ def logins(config: Config, credentials: Credentials) -> Logins:
     return Logins(
         jmap=Bearer(token) if token else Basic(username, password or ""),
         carddav=Basic(
-            config.carddav.username or credentials.carddav_username or username,
-            carddav_password or "",
-        ),
+            config.carddav.username or credentials.carddav_username or username, carddav_password
+        )
+        if carddav_password
+        else None,
         carddav_secret="carddav-password" if credentials.carddav_password else "jmap-password",
     )
 

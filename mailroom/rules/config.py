@@ -35,6 +35,13 @@ class Carddav:
 
 
 @dataclass(frozen=True, slots=True)
+class ContactsWay:
+    """Section ``contacts``. ``by`` is the way to them; ``auto`` is decided by what is there."""
+
+    by: Literal["auto", "jmap", "carddav"] = "auto"
+
+
+@dataclass(frozen=True, slots=True)
 class Tls:
     """Section ``tls``. ``ca_file`` is a PEM file of CAs trusted beside the system's."""
 
@@ -78,6 +85,7 @@ class Config:
 
     jmap: Jmap = field(default_factory=Jmap)
     carddav: Carddav = field(default_factory=Carddav)
+    contacts: ContactsWay = field(default_factory=ContactsWay)
     tls: Tls = field(default_factory=Tls)
     polling: Polling = field(default_factory=Polling)
     triage: Triage = field(default_factory=Triage)
@@ -121,6 +129,7 @@ def from_data(data: Mapping[str, Any]) -> Config:
     return Config(
         jmap=Jmap(**jmap),
         carddav=Carddav(**carddav),
+        contacts=ContactsWay(**sections.get("contacts", {})),
         tls=Tls(**sections.get("tls", {})),
         polling=Polling(**sections.get("polling", {})),
         triage=_triage_from(sections.get("triage", {})),

@@ -16,10 +16,13 @@ from mailroom.rules.addresses import addresses_in, is_pattern
 from mailroom.rules.groups import bare_uid, member_uids
 from mailroom.rules.names import clean_name, structured_name
 from mailroom.rules.roster import Filing, Provenance
+from mailroom.wire.jscontact import MARK
 from mailroom.wire.vcard import Card, CardView, Line, UnsafeCard, escape_text
 
 _NAMESPACE = uuid.UUID("6c1f7a52-3f0e-4d8b-9d4e-0b8f5a1c7e21")
 _MARK = "X-MAILROOM-CREATED"
+# What CardDAV shows of the mark that is written by JMAP (RFC 9555 §3.2.1).
+_JSPROP = "JSPROP"
 
 # vCard 3.0 wants an N (RFC 2426 §3.1.2), and Cyrus 3.10 refuses a card without one.
 _NO_NAME = ";;;;"
@@ -29,6 +32,7 @@ _NOBODY: frozenset[str] = frozenset()  # one for all cards that are no groups: 2
 # What is not a value of the user's: frame, identity, what servers write by themselves, the mark.
 _NOT_VALUES = frozenset(
     {"BEGIN", "END", "VERSION", "UID", "KIND", "REV", "CREATED", "PRODID", "CALSCALE", _MARK}
+    | {"X-ADDRESSBOOKSERVER-KIND"}
 )
 # A fingerprint over lines, as versions before this one made it, has no such word before it.
 _BY_VALUES = "v2:"
@@ -86,7 +90,7 @@ def provenance(view: CardView) -> Provenance:
 
 
 def _provenance(view: CardView, section: note.Section) -> Provenance:
-    if view.first(_MARK):
+    if _mark(view) is not None:
         return Provenance.CREATED
     return Provenance.ADOPTED if section.has_heading else Provenance.NONE
 
@@ -94,10 +98,9 @@ def _provenance(view: CardView, section: note.Section) -> Provenance:
 def is_unedited(card: Card) -> bool:
     """Whether Mailroom created the card and nobody has changed a value of it since. What a server
     makes of the same values (parameters, order, spelling, another version) is no edit."""
-    mark = card.first(_MARK)
-    if mark is None:
+    stamp = _mark(card)
+    if stamp is None:
         return False
-    stamp = mark.value.strip().lower()
     if stamp.startswith(_BY_VALUES):
         return stamp == fingerprint(values_of(card))
     return stamp == _first_fingerprint(card)
@@ -108,7 +111,9 @@ def values_of(card: Card) -> Iterable[tuple[str, str]]:
     for line in note.without_section(card).lines:
         if line.name == "EMAIL":
             yield from (("EMAIL", address) for address in addresses_in(line.text))
-        elif line.name and line.name not in _NOT_VALUES and (text := _content(line)):
+        elif line.name in ("", *_NOT_VALUES) or _is_mark(line):
+            continue
+        elif text := _content(line):
             yield line.name, text
 
 
@@ -120,13 +125,14 @@ def fingerprint(values: Iterable[tuple[str, str]]) -> str:
 def new_contact(filing: Filing, uid: str) -> Card:
     """Make the contact of a sender who has none. Raises UnsafeCard for an address that has no
     place in a card."""
-    name = _claimed_name(filing)
+    name = claimed_name(filing)
     properties = [("UID", escape_text(uid)), ("FN", escape_text(name))]
     if filing.category.contact_type == "company":
         properties += [("ORG", escape_text(name)), ("N", _NO_NAME)]
     else:
         properties.append(("N", ";".join(map(escape_text, structured_name(name)))))
-    properties.append(_email_property(filing.address))
+    address = escape_text(checked_address(filing.address))
+    properties.append(("EMAIL;TYPE=INTERNET", address))
     card = Card.compose("3.0", properties)
     card = note.with_section(card, filing.category.name, filing.today)
     return card.with_lines([(_MARK, fingerprint(values_of(card)))])
@@ -140,8 +146,20 @@ def noted(card: Card, category: str, today: date) -> Card:
 
 def without_section(card: Card) -> Card:
     """Take out what Mailroom wrote about itself: mark and section. All else is the user's."""
-    marks = {index for index, line in enumerate(card.lines) if line.name == _MARK}
+    marks = {index for index, line in enumerate(card.lines) if _is_mark(line)}
     return note.without_section(card.without(marks) if marks else card)
+
+
+def _mark(view: CardView) -> str | None:
+    """What the mark says, in whichever way it was written: by JMAP it is a text in JSON."""
+    marks = (line.value.strip().strip('"').lower() for line in view.lines if _is_mark(line))
+    return next(marks, None)
+
+
+def _is_mark(line: Line) -> bool:
+    if line.name != _JSPROP:
+        return line.name == _MARK
+    return any(name == "JSPTR" and value.endswith(MARK) for name, value in line.parameters)
 
 
 def _content(line: Line) -> str:
@@ -168,15 +186,16 @@ def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _email_property(address: str) -> tuple[str, str]:
+def checked_address(address: str) -> str:
+    """Return the address. Raises UnsafeCard for one that has no place in a card."""
     if not address.isprintable():
         raise UnsafeCard("an address with control characters has no place in a card")
     if is_pattern(address):
         raise UnsafeCard("an address with * would stand for others too: it has no place in a card")
-    return ("EMAIL;TYPE=INTERNET", escape_text(address))
+    return address
 
 
-def _claimed_name(filing: Filing) -> str:
+def claimed_name(filing: Filing) -> str:
     """Return the display name, or the part before the @ for those who give none."""
     local_part = filing.address.rpartition("@")[0].strip('"')
     return clean_name(filing.display_name) or clean_name(local_part) or filing.address

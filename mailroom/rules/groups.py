@@ -4,12 +4,14 @@ A group is written back in the form in which it was found: KIND and MEMBER (RFC 
 or, in vCard 3, Apple's X-ADDRESSBOOKSERVER-KIND and -MEMBER.
 """
 
+import json
 import uuid
 from collections.abc import Iterable
 from typing import Literal
 
 from mailroom.rules.record import Record, encode_record, read_record
-from mailroom.wire.vcard import Card, CardView, escape_text
+from mailroom.wire.jscontact import RECORD
+from mailroom.wire.vcard import Card, CardView, Line, escape_text
 
 _NAMESPACE = uuid.UUID("3f2b4f0e-6f0c-4f55-9f0e-6a3c1d2f7b90")
 _URN = "urn:uuid:"
@@ -20,7 +22,11 @@ _MEMBER_NAMES = ("MEMBER", "X-ADDRESSBOOKSERVER-MEMBER")
 def bare_uid(uid: str) -> str:
     """Return the UID without the ``urn:uuid:`` that some cards give it and members always have."""
     uid = uid.strip()
-    return uid[len(_URN) :] if uid[: len(_URN)].lower() == _URN else uid
+    if uid[: len(_URN)].lower() != _URN:
+        return uid
+    # A member of a vCard 4 that has the prefix itself is shown as urn:uuid:"urn:uuid:X" in vCard 3
+    # (seen: Cyrus 3.13.7).
+    return bare_uid(uid[len(_URN) :].strip('"'))
 
 
 def member_uids(group: CardView) -> list[str]:
@@ -41,6 +47,7 @@ def with_members(group: Card, add: Iterable[str], remove: Iterable[str]) -> Card
         head = _member_name(group)
         members = ((head, escape_text(_URN + uid)) for uid in missing)
         group = group.with_lines(members, before=_after_last_member(group))
+        group = group.without(_emptiness_at(group))
     if unwanted & present:
         group = group.without(_members_at(group, unwanted))
     return group
@@ -62,17 +69,35 @@ def new_group(uid: str, name: str, version: Literal["3.0", "4.0"] = "3.0") -> Ca
 
 def record_in(group: CardView) -> Record:
     """Return what setup keeps on the provenance group's card; an empty one where nothing is."""
-    line = group.first(_RECORD)
-    return read_record(line.text) if line else Record()
+    line = next(filter(_is_record, group.lines), None)
+    if line is None:
+        return Record()
+    return read_record(line.text if line.name == _RECORD else _json_text(line.text))
 
 
 def with_record(group: Card, record: Record) -> Card:
     """Keep the record on the card, in place of a former one."""
-    value = escape_text(encode_record(record))
-    place = next((n for n, line in enumerate(group.lines) if line.name == _RECORD), None)
+    text = encode_record(record)
+    place = next((n for n, line in enumerate(group.lines) if _is_record(line)), None)
     if place is None:
-        return group.with_lines([(_RECORD, value)])
+        return group.with_lines([(_RECORD, escape_text(text))])
+    is_ours = group.lines[place].name == _RECORD
+    value = escape_text(text if is_ours else json.dumps(text, ensure_ascii=False))
     return group if group.lines[place].value == value else group.with_value(place, value)
+
+
+def _is_record(line: Line) -> bool:
+    """By JMAP it is written as a property of a note, which CardDAV shows so (RFC 9555 §3.2.1)."""
+    if line.name != "JSPROP":
+        return line.name == _RECORD
+    return any(name == "JSPTR" and value.endswith(RECORD) for name, value in line.parameters)
+
+
+def _json_text(text: str) -> str:
+    try:
+        return str(json.loads(text))
+    except ValueError:
+        return ""
 
 
 def _member_name(group: Card) -> str:
@@ -86,6 +111,16 @@ def _member_name(group: Card) -> str:
 def _after_last_member(group: Card) -> int | None:
     places = [index for index, line in enumerate(group.lines) if line.name in _MEMBER_NAMES]
     return places[-1] + 1 if places else None
+
+
+def _emptiness_at(group: Card) -> set[int]:
+    """Where a group that JMAP has emptied says so: Stalwart 0.15.5 believes that line rather than
+    its members (seen)."""
+    return {
+        index
+        for index, line in enumerate(group.lines)
+        if line.name == "JSPROP" and ("JSPTR", "members") in line.parameters
+    }
 
 
 def _members_at(group: Card, uids: set[str]) -> set[int]:

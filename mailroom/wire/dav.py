@@ -41,6 +41,7 @@ INDEX_PROPERTIES = (
     "X-ADDRESSBOOKSERVER-KIND",
     "X-ADDRESSBOOKSERVER-MEMBER",
     "X-MAILROOM-CREATED",
+    "JSPROP",
 )
 
 # An href in its one form already, as most are.

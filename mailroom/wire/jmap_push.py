@@ -15,6 +15,8 @@ from mailroom.wire.sse import Event
 
 # The types whose changes can mean that a label was put on a mail.
 TYPES = ("Email", "Mailbox")
+# Beside them, where contacts go by JMAP: groups may have changed.
+CONTACTS_TYPE = "ContactCard"
 PING_SECONDS = 30
 
 # RFC 8620 says "state"; a server that leaves its events unnamed is understood all the same.
@@ -59,7 +61,7 @@ def event_source_url(
 
 
 def changed_states(event: Event, account_id: str) -> dict[str, str]:
-    """The new states of the account that ``event`` tells of, by type; only ``TYPES``.
+    """The new states of the account that ``event`` tells of, by type; only ``TYPES`` and contacts.
 
     Empty for pings, for other accounts and for objects that are no StateChange. Both forms are
     read: with ``@type`` (RFC 8620) and with ``type: connect|change`` (Fastmail).
@@ -77,7 +79,7 @@ def changed_states(event: Event, account_id: str) -> dict[str, str]:
     states = changed.get(account_id, {})
     if not isinstance(states, dict):
         raise ProtocolError("the server pushed a state event whose states are not an object")
-    wanted = {kind: states[kind] for kind in TYPES if kind in states}
+    wanted = {kind: states[kind] for kind in (*TYPES, CONTACTS_TYPE) if kind in states}
     if not all(isinstance(state, str) for state in wanted.values()):
         raise ProtocolError("the server pushed a state that is not a string")
     return wanted

@@ -31,6 +31,7 @@ from mailroom.rules.health import Phase, PollView, PushStatus, Snapshot, Totals,
 from mailroom.rules.push import Push, Status
 from mailroom.rules.schedule import Schedule, Timing, Trigger
 from mailroom.wire.jmap import MethodError
+from mailroom.wire.jmap_push import CONTACTS_TYPE
 from mailroom.work.conversations import converse
 from mailroom.work.listener import Listener
 from mailroom.work.poll import Outcome, Poller, Triaged
@@ -92,8 +93,9 @@ class Account:
         self._timer: Timer | None = None
         self._owner = Owner(loop)
         talks = converse(self._owner, http, config, logins, history.totals)
-        self._index = talks.index
-        self._index.on_change = self._on_reading
+        self._index, self._contacts = talks.index, talks.contacts
+        if self._index:
+            self._index.on_change = self._on_reading
         self._poller = Poller(loop, config, talks.mail, talks.contacts, log)
         polling = config.polling
         self._schedule = Schedule(
@@ -142,7 +144,7 @@ class Account:
             trouble=history.trouble,
             last_error=history.last_error,
             recent=tuple(history.recent),
-            is_reading_book=self._index.is_reading,
+            is_reading_book=self._index is not None and self._index.is_reading,
             conflicts=history.conflicts,
             failing=tuple(
                 health.FailingSender(
@@ -160,8 +162,12 @@ class Account:
             self._arm()
 
     def _on_states(self, states: Mapping[str, str]) -> None:
-        self._schedule.event(self._loop.now(), states)
-        self._arm()
+        """A change of contacts alone is no reason to poll: the next poll looks at the groups."""
+        if CONTACTS_TYPE in states:
+            self._contacts.pushed(states[CONTACTS_TYPE])
+        if others := {kind: state for kind, state in states.items() if kind != CONTACTS_TYPE}:
+            self._schedule.event(self._loop.now(), others)
+            self._arm()
 
     def _on_reading(self) -> None:
         self.on_change()

@@ -71,6 +71,27 @@ class CardDavContacts:
     async def refresh(self) -> None:
         await self.cards.sync()
 
+    def pushed(self, state: str) -> None:
+        """What JMAP tells of contacts; they are synced before they are needed."""
+
+    @property
+    def has_news(self) -> bool:
+        return False
+
+    async def has_apple_groups(self) -> bool:
+        """Whether a managed group is kept as vCard 3. Cyrus 3.13.7 shows groups of vCard 4 as such,
+        but with the kind in capitals (seen)."""
+        await self.cards.sync()
+        book = self.cards.book
+        groups = {group.href for name in self._managed if (group := book.group(name))}
+        cards = (await self.cards.fetch(groups)).values()
+        kinds = (
+            card.card.first("X-ADDRESSBOOKSERVER-KIND")
+            for card in cards
+            if isinstance(card, Stored)
+        )
+        return any(kind is not None and kind.value.strip() != "GROUP" for kind in kinds)
+
     async def groups(self) -> tuple[Group, ...]:
         if not self.cards.is_synced:
             await self.cards.sync()

@@ -28,6 +28,13 @@ class Contacts(Protocol):
     async def refresh(self) -> None:
         """Take in what others have changed since the last time."""
 
+    def pushed(self, state: str) -> None:
+        """The server has told that contacts are in this state by now."""
+
+    @property
+    def has_news(self) -> bool:
+        """Whether that was somebody else's doing, and groups are to be looked at again."""
+
     async def groups(self) -> tuple[Group, ...]:
         """All contact groups; of equal names the first one counts."""
 

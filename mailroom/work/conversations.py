@@ -7,10 +7,13 @@ from mailroom.engine.loop import Owner
 from mailroom.engine.transfer import Http
 from mailroom.rules.config import Config
 from mailroom.rules.health import Totals
+from mailroom.work.cardbook import CardBook
 from mailroom.work.carddav import CardDavContacts
 from mailroom.work.cards import CardConversation
+from mailroom.work.choice import ChosenContacts
 from mailroom.work.contacts import Contacts
 from mailroom.work.index import IndexKeeper
+from mailroom.work.jmap_contacts import JmapContacts
 from mailroom.work.mail import MailConversation
 from mailroom.work.web import Web
 
@@ -23,7 +26,7 @@ class Conversations:
     web: Web
     mail: MailConversation
     contacts: Contacts
-    index: IndexKeeper
+    index: IndexKeeper | None
 
 
 def converse(
@@ -36,6 +39,7 @@ def converse(
         return logins.jmap
 
     async def dav_login() -> Basic:
+        assert logins.carddav is not None
         username = logins.carddav.username or (await mail.session()).username
         return replace(logins.carddav, username=username)
 
@@ -46,10 +50,19 @@ def converse(
     secret = "the credential jmap-token" if is_token else _secret("jmap-password")
     web = Web(loop, http, jmap_login, secret, totals)
     mail = MailConversation(owner, web, config.jmap.url)
-    dav_web = Web(loop, http, dav_login, _secret(logins.carddav_secret), totals)
-    cards = CardConversation(loop, dav_web, config.carddav.url, config.carddav.addressbook)
-    contacts = CardDavContacts(loop, config, cards, account_id)
-    return Conversations(web, mail, contacts, cards.index)
+    carddav, index = None, None
+    if logins.carddav is not None:
+        dav_web = Web(loop, http, dav_login, _secret(logins.carddav_secret), totals)
+        cards = CardConversation(loop, dav_web, config.carddav.url, config.carddav.addressbook)
+        carddav, index = CardDavContacts(loop, config, cards, account_id), cards.index
+    contacts = ChosenContacts(
+        config.contacts,
+        mail.session,
+        JmapContacts(loop, config, CardBook(loop, mail.session, mail.call)),
+        carddav,
+        has_own_secret=logins.carddav_secret == "carddav-password",
+    )
+    return Conversations(web, mail, contacts, index)
 
 
 def _secret(name: str) -> str:

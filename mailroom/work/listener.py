@@ -13,7 +13,14 @@ from mailroom.engine.loop import DeadlinePassed, Loop, Promise, within
 from mailroom.engine.transfer import Stream
 from mailroom.errors import CredentialsRefused, MailroomError, TransientError
 from mailroom.rules.push import BLOCKING, DEAF, UNTOLD, Push, Status
-from mailroom.wire.jmap_push import changed_states, event_source_url, ping_interval
+from mailroom.wire.jmap import CONTACTS
+from mailroom.wire.jmap_push import (
+    CONTACTS_TYPE,
+    TYPES,
+    changed_states,
+    event_source_url,
+    ping_interval,
+)
 from mailroom.wire.sse import Event, Parser
 from mailroom.work.mail import MailConversation
 from mailroom.work.web import Web, retry_after
@@ -96,7 +103,8 @@ class Listener:
         if session.event_source_template is None:
             self._push.refused(self._loop.now(), _NO_CONTENT)
             return
-        self.url = event_source_url(session.event_source_template, session.url)
+        types = (*TYPES, CONTACTS_TYPE) if CONTACTS in session.account_capabilities else TYPES
+        self.url = event_source_url(session.event_source_template, session.url, types)
         self._web.trust(self.url)
         headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
         if self._push.last_event_id:

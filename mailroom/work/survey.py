@@ -118,7 +118,7 @@ class Surveyor:
         return by_address
 
     async def _begin(self) -> tuple[Reading, Places]:
-        if self._has_groups:
+        if self._has_groups and not self._contacts.has_news:
             return await self._look()
         looked, checked = await both(
             self._loop, _or_trouble(self._look()), _or_trouble(self._check_groups())

@@ -1,0 +1,226 @@
+"""The conversation about cards by JMAP (RFC 9610): looking and setting, within the limits.
+
+The first request of each is gathered: it travels with what others ask in the same turn.
+"""
+
+import json
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from mailroom.engine.loop import Loop, give_way
+from mailroom.wire import jmap
+from mailroom.wire.jmap import CONTACTS, Answers, Arguments, Call, MethodError, Session
+from mailroom.wire.jscontact import CardPage, JsCard, read_card_page, read_cards
+
+_GET, _SET, _QUERY = "ContactCard/get", "ContactCard/set", "ContactCard/query"
+# Of a set: somebody else has changed something since. Of one that depends on it: it was not done.
+_MISMATCHES = ("stateMismatch", "invalidResultReference")
+#: What tells who is in a group.
+GROUP_PROPERTIES = ("id", "kind", "uid", "name", "members", "notes")
+_STATES = 64  # an event may name a state of some writes ago
+
+Filter = Mapping[str, Any]
+Properties = Sequence[str] | None
+
+
+class Calling(Protocol):
+    """:meth:`mailroom.work.api.Api.call`."""
+
+    async def __call__(self, calls: Sequence[Call], *, gathers: bool = False) -> Answers: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Cards, each once, as they were in this state or later; and the answers to other calls."""
+
+    state: str
+    cards: tuple[JsCard, ...]
+    answers: Answers
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One thing to be set: ``verb`` is ``create``, ``update`` or ``destroy``; ``key`` is an id, for
+    what is created a word of the caller's."""
+
+    verb: str
+    key: str
+    value: Arguments | None = None
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of orders: new ids, and why others were refused, by key. ``is_stale``: the rest
+    was not done, because somebody else has changed something."""
+
+    created: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, MethodError] = field(default_factory=dict)
+    is_stale: bool = False
+
+
+class CardBook:
+    """The cards of one account; ``states`` are the last ones that our own requests have seen."""
+
+    def __init__(
+        self, loop: Loop, session: Callable[[], Coroutine[Any, Any, Session]], call: Calling
+    ) -> None:
+        self.session = session
+        self.states: deque[str] = deque(maxlen=_STATES)
+        self._loop = loop
+        self._call = call
+
+    async def look(
+        self,
+        filters: Sequence[Filter] = (),
+        ids: Iterable[str] = (),
+        properties: Properties = None,
+        group_ids: Iterable[str] = (),
+        others: Sequence[Call] = (),
+    ) -> Look:
+        """The cards that the filters match, and those of these ids, as far as they are there: in
+        one request, as long as one page is enough. Of groups there is nothing but who is in them.
+        """
+        limit = (await self.session()).limits.get
+        gets = [
+            *_gets(ids, properties, limit, "card"),
+            *_gets(group_ids, GROUP_PROPERTIES, limit, "g"),
+        ]
+        pairs = [_pair(query, limit, 0, properties, number) for number, query in enumerate(filters)]
+        calls = [*others, *gets, *(call for pair in pairs for call in pair)]
+        answers = await self._call(calls, gathers=True)
+        cards: dict[str, JsCard] = {}
+        states = []
+        for get in gets:
+            state, found = read_cards(answers[get.tag])
+            states.append(state)
+            cards |= {card.id: card for card in found}
+        for query, (search, get) in zip(filters, pairs, strict=True):
+            page = read_card_page(answers[search.tag], answers[get.tag])
+            states.append(page.state)
+            cards |= {card.id: card for card in await self._whole(page, query, limit, properties)}
+        self.states += states
+        return Look(states[0] if states else "", tuple(cards.values()), answers)
+
+    async def set(self, stages: Iterable[Sequence[Order]], state: str | None = None) -> Outcome:
+        """Carry out the orders, one stage after the other; with a ``state`` only if nobody else
+        has changed a card since then, at any point of it."""
+        limits = (await self.session()).limits
+        most_bytes = limits.request_bytes // 4  # so that others have room in the same request
+        batches = [part for stage in stages for part in _batches(stage, limits.set, most_bytes)]
+        outcome, newest = Outcome(), state or ""
+        for start in range(0, len(batches), limits.calls):
+            some = batches[start : start + limits.calls]
+            calls = _set_calls(some, state)
+            answers = await self._call(calls, gathers=not start)
+            for call, batch in zip(calls, some, strict=True):
+                try:
+                    answer = answers[call.tag]
+                except MethodError as error:
+                    if state is None or error.type not in _MISMATCHES:
+                        raise
+                    outcome.is_stale = True
+                    return outcome
+                _note(batch, answer, outcome)
+                newest = str(answer.get("newState") or newest)
+                self.states.append(newest)
+            state = state and newest
+        return outcome
+
+    async def count(self) -> int | None:
+        """How many cards there are, where the server tells."""
+        query = Call(_QUERY, {"limit": 1, "calculateTotal": True}, "query", CONTACTS)
+        return jmap.read_page((await self._call([query]))[query.tag]).total
+
+    async def _whole(
+        self, page: CardPage, query: Filter, limit: int, properties: Properties
+    ) -> list[JsCard]:
+        """The cards of this page and of all further ones. No number that the server tells decides
+        how many are asked for: a page that brings nothing new is the end."""
+        seen, cards = set(page.ids), list(page.cards)
+        while not _is_last(page, limit, len(seen)):
+            await give_way(self._loop)
+            search, get = _pair(query, limit, len(seen), properties)
+            answers = await self._call([search, get])
+            page = read_card_page(answers[search.tag], answers[get.tag])
+            if seen.issuperset(page.ids):
+                break
+            seen |= set(page.ids)
+            cards += page.cards
+        return cards
+
+
+def _gets(ids: Iterable[str], properties: Properties, most: int, tag: str) -> list[Call]:
+    wanted = list(ids)
+    return [
+        Call(
+            _GET,
+            {"ids": wanted[start : start + most], "properties": properties},
+            f"{tag}{start}",
+            CONTACTS,
+        )
+        for start in range(0, len(wanted), most)
+    ]
+
+
+def _pair(
+    query: Filter, limit: int, position: int, properties: Properties, number: int = 0
+) -> tuple[Call, Call]:
+    arguments: dict[str, Any] = {"position": position, "limit": limit, "calculateTotal": True}
+    if query:  # null is no request at all to Stalwart 0.15.5 (seen)
+        arguments["filter"] = query
+    search = Call(_QUERY, arguments, f"found{number}", CONTACTS)
+    get = {"#ids": search.ref("/ids"), "properties": properties}
+    return search, Call(_GET, get, f"shown{number}", CONTACTS)
+
+
+def _is_last(page: CardPage, limit: int, seen: int) -> bool:
+    """Whether nothing can follow: some servers cut at less than was asked for and say nothing."""
+    is_all_told = page.total is not None and page.total <= seen
+    is_below_limit = page.total is None and page.limit is not None and len(page.ids) < page.limit
+    return not page.ids or (len(page.ids) < limit and (is_all_told or is_below_limit))
+
+
+def _batches(orders: Sequence[Order], most: int, most_bytes: int) -> Iterator[list[Order]]:
+    batch: list[Order] = []
+    used = 0
+    for order in orders:
+        size = len(order.key) + len(json.dumps(order.value))
+        if batch and (len(batch) == most or used + size > most_bytes):
+            yield batch
+            batch, used = [], 0
+        batch.append(order)
+        used += size
+    if batch:
+        yield batch
+
+
+def _set_calls(batches: Iterable[Sequence[Order]], state: str | None) -> list[Call]:
+    """A call for each; with a state each goes on from the one before (RFC 8620 §3.7), so that
+    nothing of anybody else's has slipped in between."""
+    calls: list[Call] = []
+    for number, batch in enumerate(batches):
+        arguments: dict[str, Any] = {}
+        if state is not None:
+            arguments |= (
+                {"#ifInState": calls[-1].ref("/newState")} if calls else {"ifInState": state}
+            )
+        for verb in ("create", "update"):
+            if parts := {order.key: order.value for order in batch if order.verb == verb}:
+                arguments[verb] = parts
+        if keys := [order.key for order in batch if order.verb == "destroy"]:
+            arguments["destroy"] = keys
+        calls.append(Call(_SET, arguments, f"cards{number}", CONTACTS))
+    return calls
+
+
+def _note(batch: Sequence[Order], answer: Arguments, outcome: Outcome) -> None:
+    created = [order.key for order in batch if order.verb == "create"]
+    updated = [order.key for order in batch if order.verb == "update"]
+    made = jmap.read_created(answer, _SET, created)
+    outcome.created |= made.ids
+    outcome.refused |= made.refused
+    outcome.refused |= jmap.read_refusals(answer, updated, _SET)
+    gone = jmap.read_undestroyed(answer, _SET).items()
+    outcome.refused |= {key: error for key, error in gone if error.type != "notFound"}

@@ -1,0 +1,145 @@
+"""Which way contacts go, by JMAP or by CardDAV: chosen once the session is known, at the first use.
+
+``auto`` changes nothing for whoever has CardDAV: it stays where its secret is configured, or where
+a managed group is a vCard 3, which a patch by JMAP would rewrite as vCard 4.
+"""
+
+from collections.abc import Callable, Collection, Coroutine, Mapping
+from typing import Any
+
+from mailroom.errors import (
+    CredentialsRefused,
+    Forbidden,
+    LastingTrouble,
+    ProtocolError,
+)
+from mailroom.rules.config import ContactsWay
+from mailroom.rules.record import Amendment, Record
+from mailroom.rules.roster import Found, Group, Plan
+from mailroom.wire.jmap import CONTACTS, MethodError, Session
+from mailroom.work.carddav import CardDavContacts
+from mailroom.work.contacts import Beside, Contacts, Failures, Intention
+from mailroom.work.jmap_contacts import JmapContacts
+
+# What a server has against us that asking again does not change.
+_REFUSALS = (MethodError, Forbidden, CredentialsRefused, ProtocolError)
+_ADVICE = "give the credentials access to contacts, or provide the credential carddav-password"
+
+
+class ChosenContacts:
+    """One of the two. ``carddav`` is None without a login for it; ``has_own_secret`` says whether
+    that is one for CardDAV alone."""
+
+    def __init__(
+        self,
+        way: ContactsWay,
+        session: Callable[[], Coroutine[Any, Any, Session]],
+        jmap: JmapContacts,
+        carddav: CardDavContacts | None,
+        *,
+        has_own_secret: bool,
+    ) -> None:
+        self._by = way.by
+        self._session = session
+        self._jmap = jmap
+        self._carddav = carddav
+        self._has_own_secret = has_own_secret
+        self._chosen: Contacts | None = None
+        self._reason = ""
+
+    async def refresh(self) -> None:
+        was_known, contacts = self._chosen is not None, await self._contacts()
+        if was_known or contacts is not self._jmap:  # to choose it was to look at it
+            await contacts.refresh()
+
+    def pushed(self, state: str) -> None:
+        if self._chosen:
+            self._chosen.pushed(state)
+
+    @property
+    def has_news(self) -> bool:
+        return self._chosen is not None and self._chosen.has_news
+
+    async def groups(self) -> tuple[Group, ...]:
+        return await (await self._contacts()).groups()
+
+    def addresses_of(self, address: str) -> tuple[str, ...]:
+        return self._chosen.addresses_of(address) if self._chosen else ()
+
+    async def find(
+        self, addresses: Collection[str], intend: Intention = lambda _: Plan()
+    ) -> Mapping[str, Found]:
+        return await (await self._contacts()).find(addresses, intend)
+
+    async def ours(self) -> tuple[Found, ...]:
+        return await (await self._contacts()).ours()
+
+    async def obstacles(self, plan: Plan) -> Failures:
+        return await (await self._contacts()).obstacles(plan)
+
+    async def apply(self, plan: Plan, beside: Beside | None = None) -> Failures:
+        return await (await self._contacts()).apply(plan, beside)
+
+    async def create_group(
+        self, name: str, members: Collection[str] = (), record: Record | None = None
+    ) -> bool:
+        return await (await self._contacts()).create_group(name, members, record)
+
+    async def remove_group(self, name: str) -> bool:
+        return await (await self._contacts()).remove_group(name)
+
+    async def record(self) -> Record | None:
+        return await (await self._contacts()).record()
+
+    async def amend_record(self, amend: Amendment) -> None:
+        await (await self._contacts()).amend_record(amend)
+
+    async def describe(self) -> str:
+        """Which way was chosen, and why, and what else there is."""
+        contacts = await self._contacts()
+        return f"{await contacts.describe()}; {self._reason}"
+
+    async def _contacts(self) -> Contacts:
+        if self._chosen is None:
+            self._chosen, self._reason = await self._choose()
+        return self._chosen
+
+    async def _choose(self) -> tuple[Contacts, str]:
+        """Raises LastingTrouble where there is no way."""
+        if self._by == "carddav" and self._carddav:
+            return self._carddav, "as contacts.by says"
+        if self._by == "auto" and self._carddav and self._has_own_secret:
+            is_offered = CONTACTS in (await self._session()).account_capabilities
+            other = " (contacts.by: jmap would need no password)" if is_offered else ""
+            return self._carddav, f"because there is a password for it{other}"
+        if trouble := await self._obstacle():
+            if self._by == "auto" and self._carddav:
+                return self._carddav, f"because {trouble}"
+            raise LastingTrouble(f"there is no way to the contacts: {trouble}: {_ADVICE}")
+        if self._by == "auto" and await self._has_apple_groups():
+            assert self._carddav is not None
+            return self._carddav, (
+                "because there are contact groups in vCard 3, which would be written anew as "
+                "vCard 4 otherwise (contacts.by: jmap does that)"
+            )
+        if self._by == "jmap":
+            return self._jmap, "as contacts.by says"
+        other = " (contacts.by: carddav is possible)" if self._carddav else ""
+        return self._jmap, f"because the server offers it{other}"
+
+    async def _obstacle(self) -> str | None:
+        """Why contacts cannot go by JMAP; found by trying."""
+        session = await self._session()
+        if CONTACTS not in session.account_capabilities:
+            return f"the session at {session.url} offers none by JMAP for this account"
+        try:
+            await self._jmap.refresh()
+        except _REFUSALS as error:
+            return f"the server refuses contacts by JMAP ({error})"
+        return None
+
+    async def _has_apple_groups(self) -> bool:
+        try:
+            return self._carddav is not None and await self._carddav.has_apple_groups()
+        except (*_REFUSALS, LastingTrouble):
+            return False  # there is no CardDAV, then

@@ -1,0 +1,129 @@
+"""Which way contacts go, and what is said of it."""
+
+from collections.abc import Coroutine
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import pytest
+
+from mailroom.engine.credentials import Basic, Bearer, Logins
+from mailroom.errors import LastingTrouble, MailroomError
+from mailroom.rules.health import Totals
+from mailroom.sandbox import CYRUS_3_10, CYRUS_3_13, FASTMAIL, Fault, Profile, Response
+from mailroom.work.conversations import converse
+from tests.world import World
+
+T = TypeVar("T")
+
+PASSWORD = Basic("alice", "secret")
+OWN, SHARED = "carddav-password", "jmap-password"
+
+
+def described(
+    profile: Profile,
+    by: str = "auto",
+    *,
+    secret: str | None = SHARED,
+    fault: Fault | None = None,
+    has_groups: bool = True,
+) -> tuple[World, str]:
+    """What ``check`` says of contacts, with this secret for CardDAV."""
+    world = World(profile, {"contacts": {"by": by}})
+    if not has_groups:
+        for href in world.sandbox.cards():
+            world.sandbox.delete_card(href)
+    if fault:
+        world.sandbox.faults.add(fault)
+    takes_token = profile.jmap_authentication == "Bearer"
+    jmap = Bearer("alice-token") if takes_token else PASSWORD
+    logins = Logins(jmap, PASSWORD if secret else None, secret or OWN)
+    talks = converse(world.loop.root, world.new_http(), world.config, logins, Totals())
+    return world, finished(world, talks.contacts.describe())
+
+
+def finished(world: World, coroutine: Coroutine[Any, Any, T]) -> T:
+    task = world.loop.spawn(coroutine, "check")
+    world.run_until(lambda: task.done)
+    return task.result()
+
+
+def went_by_dav(world: World) -> bool:
+    return any(entry.path.startswith("/dav") for entry in world.requests_since(0))
+
+
+def test_a_token_alone_goes_by_jmap() -> None:
+    world, words = described(FASTMAIL, secret=None)
+    assert words.startswith("by JMAP at ")
+    assert words.endswith(", 8 cards; because the server offers it")
+    assert not went_by_dav(world)
+
+
+def test_whoever_has_a_secret_for_carddav_stays_there() -> None:
+    _, words = described(FASTMAIL, secret=OWN)
+    assert words.endswith(
+        "; because there is a password for it (contacts.by: jmap would need no password)"
+    )
+    _, words = described(CYRUS_3_10, secret=OWN)
+    assert words.endswith("; because there is a password for it")
+
+
+def test_groups_in_vcard_3_stay_with_carddav() -> None:
+    _, words = described(CYRUS_3_13)
+    assert "because there are contact groups in vCard 3" in words
+    _, words = described(CYRUS_3_13, has_groups=False)
+    assert words.endswith("; because the server offers it (contacts.by: carddav is possible)")
+
+
+def test_groups_that_were_made_by_jmap_stay_with_jmap() -> None:
+    """On Cyrus, CardDAV shows them as vCard 3 all the same."""
+    world = World(CYRUS_3_13, {"contacts": {"by": "auto"}})
+    for href in world.sandbox.cards():
+        world.sandbox.delete_card(href)
+    logins = Logins(PASSWORD, PASSWORD, SHARED)
+    for is_new in (True, False):
+        talks = converse(world.loop.root, world.new_http(), world.config, logins, Totals())
+        assert finished(world, talks.contacts.create_group("Feed")) is is_new
+        assert "by JMAP" in finished(world, talks.contacts.describe())
+
+
+@pytest.mark.parametrize("by", ["jmap", "carddav"])
+def test_what_is_configured_is_done(by: str) -> None:
+    world, words = described(CYRUS_3_13, by, secret=OWN)
+    assert words.endswith("; as contacts.by says")
+    assert went_by_dav(world) is (by == "carddav")
+
+
+def test_where_jmap_offers_none_the_password_is_used() -> None:
+    world, words = described(CYRUS_3_10)
+    assert words.endswith("offers none by JMAP for this account")
+    assert went_by_dav(world)
+
+
+def refusal(status: int, **headers: Any) -> Fault:
+    """What a server says to a token that may not use contacts."""
+    kind = {"Content-Type": "text/plain", **headers}
+    answer = Response(status, kind, b"capability is not for this token")
+    return Fault(call="AddressBook/get", answer=answer)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403])
+def test_a_token_that_may_not_is_found_out_by_trying(status: int) -> None:
+    _, words = described(FASTMAIL, fault=refusal(status))
+    assert "the server refuses contacts by JMAP" in words
+    with pytest.raises(LastingTrouble, match="there is no way to the contacts: the server refuses"):
+        described(FASTMAIL, secret=None, fault=refusal(status))
+
+
+def test_without_any_way_one_line_says_so() -> None:
+    with pytest.raises(LastingTrouble) as caught:
+        described(CYRUS_3_10, secret=None)
+    assert "\n" not in str(caught.value)
+    assert "provide the credential carddav-password" in str(caught.value)
+    with pytest.raises(LastingTrouble):
+        described(CYRUS_3_10, "jmap")
+
+
+def test_an_outage_decides_nothing() -> None:
+    broken = Fault(call="AddressBook/get", breaks="before", times=1)
+    with pytest.raises(MailroomError, match="the connection broke"):
+        described(replace(FASTMAIL, name="fastmail"), secret=None, fault=broken)
