@@ -42,6 +42,9 @@ class World:
         self.sandbox = Sandbox(profile, clock=self.clock.wall)
         self.configure(configuration or {})
         self.sandbox.standard_account(self._categories())
+        if self.knows_new_groups_alone:
+            for href, card in self.sandbox.cards().items():
+                self.sandbox.put_card(as_new_group(card), href.rpartition("/")[2])
         self.events: list[tuple[Level, str, Fields]] = []
         self.mails: list[str] = []
         self.boot()
@@ -55,6 +58,11 @@ class World:
             if each == category_from(each.name) and each.name not in DEFAULT_CATEGORIES
         ]
         return (*DEFAULT_CATEGORIES, *own)
+
+    @property
+    def knows_new_groups_alone(self) -> bool:
+        """By JMAP, Stalwart shows no groups of vCard 3."""
+        return self.config.contacts.by == "jmap" and not self.sandbox.profile.shows_apple_groups
 
     def configure(self, configuration: dict[str, Any], url: str = URL) -> None:
         """The configuration file of the processes to come."""
@@ -148,6 +156,14 @@ class World:
     def _note(self, level: Level, event: str, fields: Fields) -> bool:
         self.events.append((level, event, dict(fields)))
         return True
+
+
+def as_new_group(card: str) -> str:
+    """The card, if it is an Apple group as JMAP would have made it."""
+    if "X-ADDRESSBOOKSERVER-KIND:group" not in card:
+        return card
+    card = card.replace("VERSION:3.0", "VERSION:4.0").replace("MEMBER:urn:uuid:", "MEMBER:")
+    return card.replace("X-ADDRESSBOOKSERVER-", "")
 
 
 def failure_of(world: World) -> MailroomError | None:

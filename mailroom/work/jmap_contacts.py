@@ -353,7 +353,7 @@ class JmapContacts:
         orders: list[Order] = []
         new: dict[str, dict[str, str]] = {}
         creations = {each.sender for each in plan.changes if each.creates}
-        memberships = plan.memberships
+        memberships = self._with_remains(plan, uids).memberships
         for name in sorted({*memberships, *work.strays}):
             group = self._group_named(name)
             if group is None:
@@ -373,6 +373,20 @@ class JmapContacts:
                     new.setdefault(sender, {})[name] = uids[sender]
         work.strays.clear()
         return orders, new
+
+    def _with_remains(self, plan: Plan, uids: Mapping[str, str]) -> Plan:
+        """A contact that is created is already in groups in which a former one of its UID was: the
+        user has deleted that one, and its memberships have stayed."""
+        there = self._memberships()
+        changes = []
+        for change in plan.changes:
+            if change.creates:
+                uid = uids[change.sender]
+                groups = frozenset(name for name, members in there if uid in members)
+                changes.append(change.with_contact(Found("", uid, (), "", groups)))
+            else:
+                changes.append(change)
+        return Plan(tuple(changes))
 
     def _release(self, change: Change) -> Order | None:
         """Delete or clean, whichever is right for the card as it was read. A card of the user's

@@ -1,4 +1,5 @@
-"""Every rule of the tables on every kind of server; on Cyrus 3.10 alone where it is to be quick."""
+"""Every rule of the tables on every kind of server, and both ways of contacts where it has both; on
+Cyrus 3.10 alone where it is to be quick."""
 
 from collections.abc import Iterator
 
@@ -18,11 +19,17 @@ def _pairs() -> Iterator[ParameterSet]:
             marks = [] if name == CYRUS_3_10.name else [pytest.mark.every]
             if case.gap:
                 marks.append(pytest.mark.xfail(reason=case.gap, strict=True))
-            yield pytest.param(case, PROFILES[name], id=f"{case.name} ({name})", marks=marks)
+            ways = ("carddav", "jmap") if PROFILES[name].has_jmap_contacts else ("carddav",)
+            for way in ways:
+                where = name if way == "carddav" else f"{name} by {way}"
+                yield pytest.param(
+                    case, PROFILES[name], way, id=f"{case.name} ({where})", marks=marks
+                )
 
 
-@pytest.mark.parametrize(("case", "profile"), list(_pairs()))
-def test_rule(case: Case, profile: Profile) -> None:
-    world = World(profile, {**BOOK, **case.section("configuration")})
+@pytest.mark.parametrize(("case", "profile", "way"), list(_pairs()))
+def test_rule(case: Case, profile: Profile, way: str) -> None:
+    by = {"contacts": {"by": way}}
+    world = World(profile, {**BOOK, **by, **case.section("configuration")})
     # Without push it takes a poll_interval until the poll.
     Trial(case, world, 30.0 if profile.push == "available" else 65.0).run()

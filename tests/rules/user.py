@@ -1,9 +1,10 @@
 """What users do, in the words of the tables: every public method is a verb, its text the rest."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tests.world import World
+from tests.world import World, as_new_group
 
 
 class User:
@@ -54,8 +55,11 @@ class User:
         old, new = change.split(" to ")
         href = self.href_of(name)
         card = self._sandbox.cards()[href]
-        assert old in card, f"{old} is not in {card}"
-        self._sandbox.put_card(card.replace(old, new), href.rpartition("/")[2])
+        # What JMAP has made has ids at its properties.
+        pattern = re.escape(old).replace(":", "((?:;PROP-ID=[^:]*)?):", 1)
+        edited, count = re.subn(pattern, lambda found: _with_id(found, new), card)
+        assert count, f"{old} is not in {card}"
+        self._sandbox.put_card(edited, href.rpartition("/")[2])
 
     def delete(self, text: str) -> None:
         self._sandbox.delete_card(self.href_of(text))
@@ -86,12 +90,15 @@ class User:
         is_whole = text.startswith("BEGIN")
         card = text if is_whole else f"BEGIN:VCARD\nVERSION:3.0\nUID:{name}\n{text}END:VCARD\n"
         self.cards.add(name)
+        if self._world.knows_new_groups_alone:
+            card = as_new_group(card)
         self._sandbox.put_card(card.replace("\n", "\r\n"), f"{name}.vcf")
 
     def fill_group(self, name: str, members: Iterable[str]) -> None:
         href = f"group-{name.lower().replace(' ', '-')}.vcf"
         text = next(t for h, t in self._sandbox.cards().items() if h.endswith(f"/{href}"))
-        lines = [f"X-ADDRESSBOOKSERVER-MEMBER:urn:uuid:{uid}\r\n" for uid in members]
+        head = "MEMBER:" if "VERSION:4.0" in text else "X-ADDRESSBOOKSERVER-MEMBER:urn:uuid:"
+        lines = [f"{head}{uid}\r\n" for uid in members]
         self._sandbox.put_card(text.replace("END:VCARD", "".join(lines) + "END:VCARD"), href)
 
     # How the cards are called
@@ -99,7 +106,7 @@ class User:
     def contacts(self) -> dict[str, str]:
         """The cards by href, groups left out."""
         cards = self._sandbox.cards().items()
-        return {href: text for href, text in cards if "KIND:group" not in text}
+        return {href: text for href, text in cards if "KIND:GROUP" not in text.upper()}
 
     def name_of(self, href: str, card: str) -> str:
         """The name that a case gave the card, or the address of a new one."""
@@ -115,6 +122,10 @@ class User:
         card = self._sandbox.cards()[self.href_of(name)]
         uid = next(line for line in lines_of(card) if line.upper().startswith("UID"))
         return uid.partition(":")[2].removeprefix("urn:uuid:")
+
+
+def _with_id(found: re.Match[str], new: str) -> str:
+    return new.replace(":", f"{found[1]}:", 1) if found.groups() else new
 
 
 def listed(names: str | Iterable[str] | None) -> list[str]:
