@@ -4,14 +4,15 @@ A kill is an exception that comes out of the loop: before a request takes effect
 before its answer, or after the answer. Then a process that knows nothing starts.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cache, partial
 from typing import Any, NoReturn, Protocol
 
 from mailroom.engine.loop import Loop
-from mailroom.sandbox import CYRUS_3_10, SMALL_LIMITS, Entry, Limits, Profile, Sandbox
+from mailroom.sandbox import CYRUS_3_10, CYRUS_3_13, SMALL_LIMITS, Entry, Limits, Profile, Sandbox
 from tests.chaos.table import Case
 from tests.world import BOOK, World
 
@@ -34,6 +35,10 @@ LOW_LIMITS = Profile(
     "low-limits",
     limits=Limits(max_objects_in_get=100, max_objects_in_set=100, max_concurrent_requests=2),
 )
+
+
+# What JMAP has the server write into a card: when that was.
+_STAMPS = re.compile(r"^(?:CREATED|REV):.*\r\n", re.MULTILINE)
 
 
 class Account(Protocol):
@@ -97,10 +102,11 @@ class Scenario:
     given: Act
     when: Act
     profile: Profile = CYRUS_3_10
+    by: str = "carddav"
 
     def begin(self) -> "Service":
         """The moment before the service hears of it."""
-        world = World(self.profile, BOOK)
+        world = World(self.profile, {**BOOK, "contacts": {"by": self.by}})
         populate(world)
         self.given(world)
         world.start().settle()
@@ -195,8 +201,22 @@ SCENARIOS = {
     "many mails, small limits": Scenario(mail(45), label("@ToFeed"), SMALL_LIMITS),
     "six senders": Scenario(senders(6), label_senders(6)),
 }
+# Contacts by JMAP: the same ends, by other requests.
+SCENARIOS |= {
+    f"{name}, by JMAP": replace(SCENARIOS[name], profile=CYRUS_3_13, by="jmap")
+    for name in (
+        "a new sender",
+        "an adopted contact",
+        "a change of mind",
+        "down the chain",
+        "taken back",
+        "an adopted contact taken back",
+        "six senders",
+    )
+}
 LARGE_SCENARIOS = {
     "fifty senders": Scenario(senders(50), label_senders(50)),
+    "fifty senders, by JMAP": Scenario(senders(50), label_senders(50), CYRUS_3_13, "jmap"),
     "2,500 mails, low limits": Scenario(mail(2500), label("@ToFeed"), LOW_LIMITS),
 }
 
@@ -306,7 +326,9 @@ def state(world: World) -> tuple[Any, ...]:
     """Where every mail is, every card but the groups, and who is in which group."""
     mails = {mail_id: world.sandbox.mailboxes_of(mail_id) for mail_id in world.mails}
     cards = world.sandbox.cards().items()
-    contacts = {href: text for href, text in cards if "KIND:group" not in text}
+    contacts = {
+        href: _STAMPS.sub("", text) for href, text in cards if "KIND:GROUP" not in text.upper()
+    }
     groups = world.config.triage.groups
     names: Iterable[str] = (*groups, world.config.mailroom.provenance_group)
     return mails, contacts, {name: world.sandbox.group_members(name) for name in names}
