@@ -13,6 +13,7 @@ from mailroom.rules.categories import Category
 from mailroom.rules.config import Config
 from mailroom.rules.places import Places
 from mailroom.rules.triage import sender_of
+from mailroom.rules.words import count
 from mailroom.wire.jmap import Mail
 
 
@@ -28,14 +29,14 @@ class Evidence:
     def faults(self) -> list[str]:
         """What to look at, one line per category."""
         lines = []
-        for name, count in self.unrouted.items():
+        for name, number in self.unrouted.items():
             lines.append(
-                f"{_mails(count)} of senders in {name} not where it belongs "
+                f"{count(number, 'mail')} of senders in {name} not where it belongs "
                 f"(as of {self.examples[name]}): is there a rule for its group, above Screener's?"
             )
-        for name, count in self.halfway.items():
+        for name, number in self.halfway.items():
             lines.append(
-                f"{_mails(count)} of senders in {name} in some of its mailboxes only "
+                f"{count(number, 'mail')} of senders in {name} in some of its mailboxes only "
                 f"(as of {self.examples[name]}): do the rules of its chain continue to apply "
                 "other rules?"
             )
@@ -64,7 +65,3 @@ def weigh(
             evidence.examples.setdefault(category.name, sender)
         kind[category.name] += 1
     return evidence
-
-
-def _mails(count: int) -> str:
-    return "1 mail" if count == 1 else f"{count} mails"

@@ -19,6 +19,7 @@ from mailroom.rules.places import resolve
 from mailroom.rules.record import Record
 from mailroom.rules.roster import Change, Found, Plan, Provenance
 from mailroom.rules.triage import Patch, sender_of
+from mailroom.rules.words import count
 from mailroom.wire.jmap import Mail, Mailbox
 
 # Reported and carried out in portions of this size, so that progress can be seen.
@@ -58,9 +59,8 @@ class RefileMails:
 
     @property
     def text(self) -> str:
-        mails = "1 mail" if len(self.patches) == 1 else f"{len(self.patches)} mails"
         what = f"to {self.target}" if self.target else "stays where else it is, without ours"
-        return f"{mails}: {what}"
+        return f"{count(len(self.patches), 'mail')}: {what}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +73,7 @@ class LeaveGroup:
 
     @property
     def text(self) -> str:
-        count = len(self.plan.changes)
-        contacts = "1 contact" if count == 1 else f"{count} contacts"
-        return f"group {self.name}: {contacts} out"
+        return f"group {self.name}: {count(len(self.plan.changes), 'contact')} out"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from mailroom.rules.names import folded_name, same_name
 from mailroom.rules.places import resolve
 from mailroom.rules.rebuild import Former
 from mailroom.rules.roster import Group
+from mailroom.rules.words import count
 from mailroom.wire.jmap import Mailbox
 
 # So many members of a deleted group are named; more would fill the screen.
@@ -101,9 +102,9 @@ def _wanted_mailboxes(config: Config) -> Iterator[tuple[Kind, str, str]]:
 def _group_status(name: str, groups: Sequence[Group], *, is_first: bool) -> tuple[Status, str]:
     called = [group for group in groups if same_name(group.name, name)]
     if len(called) == 1:
-        count = len(called[0].members) if is_first else 0
-        stay = f"has {count} {'member, who stays' if count == 1 else 'members, who stay'} in it"
-        return Status.EXISTS, stay if count else ""
+        members = len(called[0].members) if is_first else 0
+        stay = f"has {count(members, 'member')}, who {'stays' if members == 1 else 'stay'} in it"
+        return Status.EXISTS, stay if members else ""
     if called:
         return Status.CLASH, (
             f"there are {len(called)} groups of this name: rename or delete the others"
@@ -167,16 +168,16 @@ class _Lookup:
                 f"there are {len(twins)} of this name, spelled with different characters that look "
                 "the same: rename or delete the others"
             )
-        count = self._held.get(name, 0)
-        stays = f"holds {count} {'mail, which stays' if count == 1 else 'mails, which stay'} yours"
+        held = self._held.get(name, 0)
+        stays = f"holds {count(held, 'mail')}, which {'stays' if held == 1 else 'stay'} yours"
         if found.parent_id is None or "/" in name:
-            return Status.EXISTS, stays if count else ""
+            return Status.EXISTS, stays if held else ""
         paths = sorted(self._path(box) for box in self._mailboxes if same_name(box.name, name))
         if len(paths) > 1:
             return Status.CLASH, (
                 f"there are several ({', '.join(paths)}): write the whole path of one"
             )
-        return Status.EXISTS, f"is {paths[0]}" + (f", {stays}" if count else "")
+        return Status.EXISTS, f"is {paths[0]}" + (f", {stays}" if held else "")
 
     def _is_of_another(self, name: str, found: Mailbox) -> bool:
         """Whether a name alone has met a mailbox that the configuration names by its path: then

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 from mailroom.rules.health import Phase, PushStatus, Snapshot, Trouble
 from mailroom.rules.push import NO_PUSH
+from mailroom.rules.words import count
 
 # systemctl does not wrap its status line: what is longer is lost at the edge of the terminal.
 _LINE_LIMIT = 240
@@ -51,9 +52,7 @@ def status_line(snapshot: Snapshot, clock_face: Callable[[float], str] = _utc_cl
 
 
 def _count(number: int, noun: str) -> str:
-    if number == 0:
-        return f"no {noun}"
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return count(number, noun) if number else f"no {noun}"
 
 
 def _trouble_in_line(trouble: Trouble) -> str:

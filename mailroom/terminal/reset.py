@@ -17,6 +17,7 @@ from mailroom.rules.config import Config
 from mailroom.rules.decisions import decision_lines
 from mailroom.rules.reset import RefileMails, Step
 from mailroom.rules.roster import Found
+from mailroom.rules.words import count
 from mailroom.terminal.desk import sit_down
 from mailroom.terminal.screen import plain
 from mailroom.work.reset import Fault, Reset
@@ -95,8 +96,7 @@ def _export(console: Console, path: Path, ours: Sequence[Found], config: Config)
             file.writelines(f"{line}\n" for line in lines)
     except OSError as error:
         raise MailroomError(f"cannot export to {path}: {error.strerror}") from error
-    count = "1 decision" if len(lines) == 1 else f"{len(lines)} decisions"
-    console.print(plain(f"{count} written to {path}"))
+    console.print(plain(f"{count(len(lines), 'decision')} written to {path}"))
 
 
 def _refuse_beside_a_service(sockets: Iterable[Path], config: Config) -> None:

@@ -10,6 +10,7 @@ from mailroom.rules.config import Config
 from mailroom.rules.job import Job
 from mailroom.rules.places import Places
 from mailroom.rules.triage import Patch, Tap, marked
+from mailroom.rules.words import count
 from mailroom.wire.jmap import Mail
 from mailroom.work.contacts import Failures
 from mailroom.work.survey import Survey
@@ -108,7 +109,7 @@ class _Preview:
             )
 
     def _mail_step(self, tap: Tap, patches: Sequence[Patch]) -> str:
-        mails = "1 mail" if len(patches) == 1 else f"{len(patches)} mails"
+        mails = count(len(patches), "mail")
         if tap.category is None:
             return f"{mails} back to {self._config.triage.screener_mailbox}"
         chain = self._config.triage.chain(tap.category)
