@@ -206,10 +206,34 @@ def test_what_is_in_use_again_is_not_removed() -> None:
     names = [step.text for step in plan(site, removes=True)]
     assert "mailbox Jail: removed, if nothing is in it" in names
     assert not any(name.startswith(("mailbox Feed", "mailbox Screener")) for name in names)
-    assert reset(site, removes=True) == ()
+    desk = site.desk()
+    work = Reset(desk.loop, desk.config, desk.talks, removes=True)
+    steps = desk.run(work.plan())
+    before = ["mailbox Feed", "mailbox Screener", "group Person"]
+    assert sorted(work.stays) == sorted(f"{what}: setup did not make it: stays" for what in before)
+    work.stays.clear()
+    assert desk.run(work.apply(steps, lambda _: None)) == ()
+    assert sorted(work.stays) == [
+        f"mailbox {name}: something is in it: stays" for name in ("Jail", "Truck")
+    ]
     boxes = {site.sandbox._store.path_of(box) for box in site.sandbox._store.mailboxes.values()}
     assert {"Jail", "Truck", "Truck/Mine"} <= boxes
     assert "Billboard" not in boxes
+
+
+def test_what_could_not_be_removed_is_removed_by_the_next_run() -> None:
+    """The record of what setup made is there for as long as anything is left to remove."""
+    site, _, cards = owner()
+    site.sandbox.faults.add(Fault(call="Mailbox/set", method_error="serverFail", times=3))
+    faults = reset(site, removes=True)
+    assert [type(fault.step).__name__ for fault in faults] == [
+        *["RemoveMailbox"] * 3,
+        "RemoveGroup",
+    ]
+    assert reset(site, removes=True) == ()
+    boxes = {site.sandbox._store.path_of(box) for box in site.sandbox._store.mailboxes.values()}
+    assert not [name for name in boxes if name.startswith("@") or name in ("Jail", "Truck")]
+    assert site.sandbox.cards() == cards
 
 
 def test_mail_that_comes_while_the_rules_still_work_is_refiled_as_well() -> None:
@@ -426,6 +450,10 @@ def test_the_command_shows_first_and_undoes_only_when_told(
     shown = capsys.readouterr().out.splitlines()
     assert shown[0] == "3 mails: to Archive"
     assert shown[-1].startswith("This is what would be undone: mailroom reset --apply --config ")
+    assert shell.run("reset", *at, "--remove", "--to", "Archive", "--export", "a b") == 0
+    told = capsys.readouterr().out.splitlines()
+    assert "mailbox Feed: setup did not make it: stays" in told
+    assert " reset --apply --to Archive --remove --export 'a b' --config " in told[-1]
     assert mails(shell.site) == before
     assert shell.run("reset", *at, "--apply", "--yes") == 1
     assert "--rules-are-off" in capsys.readouterr().err

@@ -15,9 +15,10 @@ from typing import ClassVar
 
 from mailroom.errors import LastingTrouble
 from mailroom.rules.config import Config
+from mailroom.rules.names import normal_name
 from mailroom.rules.places import resolve
 from mailroom.rules.record import Record
-from mailroom.rules.roster import Change, Found, Plan, Provenance
+from mailroom.rules.roster import Change, Found, Group, Plan, Provenance, managed_groups
 from mailroom.rules.triage import Patch, sender_of
 from mailroom.rules.words import count
 from mailroom.wire.jmap import Mail, Mailbox
@@ -35,6 +36,7 @@ class Phase(IntEnum):
     PROVENANCE = 4
     CONTACTS = 5
     REMOVE = 6
+    RECORD = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +114,8 @@ class RemoveMailbox:
 class RemoveGroup:
     """A contact group that setup made, if nobody is in it by then."""
 
-    phase: ClassVar[Phase] = Phase.REMOVE
     name: str
+    phase: Phase = Phase.REMOVE
 
     @property
     def text(self) -> str:
@@ -223,10 +225,10 @@ def plan_contacts(ours: Sequence[Found], config: Config) -> Iterator[Step]:
 
 
 def plan_removal(
-    record: Record | None, mailboxes: Sequence[Mailbox], config: Config
+    record: Record | None, mailboxes: Sequence[Mailbox], groups: Iterable[Group], config: Config
 ) -> Iterator[Step]:
-    """What setup made, by its record: children before their parents, and the provenance group,
-    which has the record, at the very end."""
+    """What setup made, by its record: children before their parents. The provenance group, which
+    has the record, goes when all of it has: another run would not know what to remove."""
     if record is None:
         return
     for name in sorted(record.mailboxes, key=lambda name: (-name.count("/"), name)):
@@ -234,8 +236,21 @@ def plan_removal(
         if mailbox is not None and mailbox.role is None:
             yield RemoveMailbox(mailbox.id, name)
     provenance = config.mailroom.provenance_group
-    for name in (*sorted(record.groups - {provenance}), *sorted(record.groups & {provenance})):
-        yield RemoveGroup(name)
+    for name in sorted(record.groups & {normal_name(group.name) for group in groups}):
+        yield RemoveGroup(name, Phase.RECORD if name == provenance else Phase.REMOVE)
+
+
+def kept(
+    record: Record | None, mailboxes: Sequence[Mailbox], groups: Iterable[Group], config: Config
+) -> Iterator[str]:
+    """What is there and setup did not make, in the words that the user reads: it stays."""
+    made = record or Record()
+    there = {normal_name(group.name) for group in groups}
+    for name in config.managed_mailboxes:
+        if name not in made.mailboxes and resolve(name, mailboxes):
+            yield f"mailbox {name}: setup did not make it: stays"
+    for name in sorted(managed_groups(config) & there - made.groups):
+        yield f"group {name}: setup did not make it: stays"
 
 
 def _leaving(name: str, ours: Sequence[Found], phase: Phase) -> Iterator[LeaveGroup]:

@@ -1,6 +1,7 @@
 """``mailroom reset``: what would be undone; with ``--apply``, asked once, and then undone."""
 
 import json
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -55,15 +56,16 @@ def show_reset(
         _refuse_beside_a_service(sockets, desk.config)
     reset = Reset(desk.loop, desk.config, desk.talks, target=wishes.target, removes=wishes.removes)
     steps = desk.run(reset.plan())
-    for step in steps:
-        console.print(plain(step.text))
+    foreseen = tuple(reset.stays)
+    for text in (*(step.text for step in steps), *foreseen):
+        console.print(plain(text))
     if not steps:
         console.print("There is nothing to undo.")
         return 0
     if not wishes.applies:
         if reset.has_hand_made_rules:
             console.print("Before that, rules that you made by hand have to be switched off.")
-        command = desk.config.command("reset --apply")
+        command = desk.config.command(_applying(wishes))
         console.print(plain(f"This is what would be undone: {command}"))
         return 0
     if not (_are_rules_off(reset, wishes) and (wishes.is_sure or _confirmed("Undo all this?"))):
@@ -73,7 +75,18 @@ def show_reset(
         _export(console, wishes.export, reset.ours, desk.config)
     with progress_bars(console, steps) as advance:
         faults = desk.run(reset.apply(steps, advance))
+    for text in reset.stays[len(foreseen) :]:
+        console.print(plain(text))
     return _show_end(console, faults, wishes)
+
+
+def _applying(wishes: Wishes) -> str:
+    """The command that does what was shown."""
+    words = ["reset", "--apply"]
+    words += ["--to", shlex.quote(wishes.target)] if wishes.target else []
+    words += ["--remove"] if wishes.removes else []
+    words += ["--export", shlex.quote(str(wishes.export))] if wishes.export else []
+    return " ".join(words)
 
 
 def _are_rules_off(reset: Reset, wishes: Wishes) -> bool:
@@ -150,10 +163,6 @@ def _show_end(console: Console, faults: Sequence[Fault], wishes: Wishes) -> int:
     if faults:
         console.print("The rest is undone: run it again.")
         return 1
-    left = (
-        "What setup did not make, or is in use, is still there."
-        if wishes.removes
-        else "Mailboxes, labels and groups are still there: --remove removes those that setup made."
-    )
-    console.print(f"Done. {left}")
+    left = "Mailboxes, labels and groups are still there: --remove removes those that setup made."
+    console.print("Done." if wishes.removes else f"Done. {left}")
     return 0

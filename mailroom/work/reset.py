@@ -21,6 +21,7 @@ from mailroom.rules.reset import (
     Step,
     Theirs,
     find_ground,
+    kept,
     plan_contacts,
     plan_mails,
     plan_removal,
@@ -37,7 +38,8 @@ _PARALLEL = 8
 _SINGLE = (MethodError, SenderFailed, TransientError)
 # Why a server does not destroy a mailbox that is not as empty as it was a moment ago (RFC 8621
 # §2.5): then it stays.
-_IN_USE = ("mailboxHasEmail", "mailboxHasChild", "notFound")
+_IN_USE = ("mailboxHasEmail", "mailboxHasChild")
+_GONE = "notFound"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ class Reset:
     ) -> None:
         self.has_hand_made_rules = False
         self.ours: tuple[Found, ...] = ()
+        self.stays: list[str] = []
         self._loop = loop
         self._config = config
         self._mail = talks.mail
@@ -80,29 +83,31 @@ class Reset:
 
     async def plan(self) -> tuple[Step, ...]:
         """The steps, in their order. Nothing is written. Afterwards ``ours`` are the contacts that
-        it is about, and ``has_hand_made_rules`` tells whether only the user can know if rules are
-        still at work."""
+        it is about, ``has_hand_made_rules`` tells whether only the user can know if rules are
+        still at work, and ``stays`` names what would not be removed."""
         rules = await self._plan_rules()
         self.ours = await self._contacts.ours()
         steps = [*rules, *await self._plan_mails(), *plan_contacts(self.ours, self._config)]
         if self._removes:
             mailboxes = (await self._mail.open(())).mailboxes
             record = await self._contacts.record()
-            steps += plan_removal(record, mailboxes, self._config)
+            groups = await self._contacts.groups()
+            steps += plan_removal(record, mailboxes, groups, self._config)
+            self.stays = list(kept(record, mailboxes, groups, self._config))
         return tuple(steps)
 
     async def apply(
         self, steps: Sequence[Step], report: Callable[[Step], None]
     ) -> tuple[Fault, ...]:
         """Carry the steps out; each is reported when it is over. Returns what failed: then the
-        phases after it wait for another run."""
+        phases after it wait for another run. ``stays`` names what turned out to be in use, too."""
         faults: list[Fault] = []
 
         async def one(step: Step) -> None:
             try:
                 await self._carry_out(step)
-            except StaysInUse:
-                pass
+            except StaysInUse as reason:
+                self.stays.append(str(reason))
             except _SINGLE as error:
                 faults.append(Fault(step, str(error)))
             report(step)
@@ -170,7 +175,7 @@ class Reset:
             await self._remove_mailbox(step)
         elif isinstance(step, RemoveGroup):
             if not await self._contacts.remove_group(step.name):
-                raise StaysInUse
+                raise StaysInUse(f"group {step.name}: somebody is in it: stays")
         else:
             await self._apply_plan(step)
 
@@ -188,10 +193,12 @@ class Reset:
 
     async def _remove_mailbox(self, step: RemoveMailbox) -> None:
         """Looked at first: never is a server asked to destroy what has mail in it."""
+        in_use = StaysInUse(f"mailbox {step.name}: something is in it: stays")
         arguments = {"ids": [step.id], "properties": ["id", "totalEmails"]}
         answers = await self._mail.call([Call("Mailbox/get", arguments, "boxes")])
-        if read_counts(answers["boxes"]).get(step.id) != 0:
-            raise StaysInUse
+        if read_counts(answers["boxes"]).get(step.id):
+            raise in_use
         answers = await self._mail.call([Call("Mailbox/set", {"destroy": [step.id]}, "set")])
         for error in read_undestroyed(answers["set"], "Mailbox/set").values():
-            raise StaysInUse if error.type in _IN_USE else error
+            if error.type != _GONE:
+                raise in_use if error.type in _IN_USE else error
