@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from mailroom.engine.loop import together
-from mailroom.errors import Forbidden, LastingTrouble, SenderFailed, TransientError
+from mailroom.errors import Forbidden, LastingTrouble, NoAnswer, SenderFailed
 from mailroom.rules.addressbook import Indexed
 from mailroom.rules.contact import summarise
 from mailroom.rules.statusline import status_line
@@ -448,7 +448,7 @@ def test_a_later_sync_has_no_such_patience() -> None:
     talk = Talk()
     sync(talk)
     talk.sandbox.faults.add(thinking(60.0))
-    assert "nothing for 30 s" in talk.fails(TransientError, talk.contacts.sync())
+    assert "nothing for 30 s" in talk.fails(NoAnswer, talk.contacts.sync())
 
 
 def test_a_first_sync_that_cannot_even_begin_is_tried_again_soon() -> None:

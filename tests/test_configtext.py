@@ -131,6 +131,8 @@ PIECES = st.sampled_from(
 @example("1e-07")
 @example("99999999999999999")
 @example("1e+99")
+@example("'08'")
+@example("'010'")
 def test_a_number_that_is_advised_is_one(written: str) -> None:
     """Whatever stands in a number's place: what the message says to write is taken as a number."""
     told = "".join(_told(f"polling:\n  poll_interval: {written}\n"))

@@ -9,7 +9,8 @@ _SECONDS = {
     **dict.fromkeys(("m", "min", "minute", "minutes"), 60.0),
     **dict.fromkeys(("h", "hour", "hours"), 3600.0),
 }
-_PLAIN = re.compile(r"-?[0-9]{1,12}(?:\.[0-9]{1,6})?")  # a number in every YAML
+# A number in every YAML: with a zero before it, it may be octal, or text.
+_PLAIN = re.compile(r"-?(?:0|[1-9][0-9]{0,11})(?:\.[0-9]{1,6})?")
 _LARGEST = 1e12
 _BASED = re.compile(r"[-+]?0[xbo][\da-f]{1,20}")
 
