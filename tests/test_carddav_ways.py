@@ -118,10 +118,11 @@ def test_a_card_that_the_server_has_and_does_not_show_costs_the_others_nothing()
 
     def hide(told: Answer) -> Answer:
         text = told.body.decode()
-        parts = re.split(r"(?=<D:response>)|(?<=</D:response>)", text)
+        # Which prefix Radicale gives DAV: depends on who was imported first.
+        parts = re.split(r"(?=<(?:D:)?response>)|(?<=</D:response>)|(?<=</response>)", text)
         hidden = (
-            f"<D:response><D:href>{hrefs[0]}</D:href>"
-            "<D:status>HTTP/1.1 500 Internal Server Error</D:status></D:response>"
+            f'<response xmlns="DAV:"><href>{hrefs[0]}</href>'
+            "<status>HTTP/1.1 500 Internal Server Error</status></response>"
         )
         is_card = [b"address-data" in part.encode() and hrefs[0] in part for part in parts]
         kept = [hidden if bad else part for part, bad in zip(parts, is_card, strict=True)]
