@@ -49,6 +49,10 @@ class TransientError(MailroomError):
         self.retry_after = retry_after
 
 
+class Crowded(TransientError):
+    """The server has done nothing, because too much is going on in the account at once."""
+
+
 class NoAnswer(TransientError):
     """The server has taken the request and is silent."""
 

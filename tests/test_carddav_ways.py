@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from mailroom.engine.loop import together
-from mailroom.errors import Forbidden, LastingTrouble, NoAnswer, SenderFailed
+from mailroom.errors import Crowded, Forbidden, LastingTrouble, NoAnswer, SenderFailed
 from mailroom.rules.addressbook import Indexed
 from mailroom.rules.contact import summarise
 from mailroom.rules.statusline import status_line
@@ -29,6 +29,11 @@ from tests.world import World
 BOB = "Bob <bob@example.org>"
 BOOK = "/dav/addressbooks/user/alice/Default/"
 MIB = 1 << 20
+CROWDED = Answer(
+    400,
+    {"Content-Type": "application/problem+json"},
+    b'{"type":"urn:ietf:params:jmap:error:limit","status":400,"limit":"maxConcurrentRequests"}',
+)
 
 
 def card(*lines: str) -> str:
@@ -358,6 +363,36 @@ def test_where_tokens_cannot_be_trusted_the_book_is_looked_through_once_a_day() 
     assert not knows(talk, "bob")
     talk.clock.advance(80_000.0)
     assert sync(talk) == [f"REPORT {BOOK}"]
+
+
+def test_too_much_at_once_is_tried_again_and_costs_no_token() -> None:
+    """Stalwart says so with 400, as others do to a token."""
+    talk = Talk(STALWART)
+    talk.sandbox.put_card(contact("bob"), "bob.vcf")
+    sync(talk)
+    for name, times in (("eve", 2), ("joe", None)):
+        talk.sandbox.put_card(contact(name), f"{name}.vcf")
+        talk.answers(CROWDED, method="REPORT", times=times)
+        if times is None:
+            assert "maxConcurrentRequests" in talk.fails(Crowded, talk.contacts.sync())
+            talk.sandbox.faults.clear()
+        # Twice in vain, once for what has changed, once for the new card.
+        assert len(sync(talk)) == (4 if times else 2)
+        assert knows(talk, name)
+
+
+def test_too_much_at_once_is_nobodys_failure() -> None:
+    world = World(STALWART).start()
+    mail_id = world.sandbox.deliver(BOB)
+    world.sandbox.faults.add(Fault(method="PUT", answer=CROWDED))
+    world.settle()
+    world.sandbox.label(mail_id, "@ToFeed")
+    world.run_for(60.0)
+    assert world.sandbox.mailboxes_of(mail_id) == {"Screener", "@ToFeed"}
+    world.sandbox.faults.clear()
+    world.run_for(61.0)
+    assert world.sandbox.mailboxes_of(mail_id) == {"Feed"}
+    assert world.named("sender_failed") == []
 
 
 def test_cyrus_is_trusted() -> None:

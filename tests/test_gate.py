@@ -3,7 +3,7 @@
 import pytest
 
 from mailroom.engine.loop import Loop, Promise
-from mailroom.work.gate import Gate
+from mailroom.work.gate import Doorway, Gate
 from tests.virtual import NothingToWaitFor, VirtualClock
 
 
@@ -60,3 +60,46 @@ def test_whoever_is_cancelled_holds_nobody_up(cancelled: int, in_its_moment: boo
     crowd.settle()
     assert all(task.done for task in crowd.tasks)
     assert {0, 1, 2, 3} - {cancelled} <= set(crowd.inside)
+
+
+MAIL, DAV = "https://mail.example", "https://dav.example"
+
+
+class Visit:
+    """So many requests of each kind that never end."""
+
+    def __init__(self, doorway: Doorway) -> None:
+        self.loop, self.doorway = Loop(VirtualClock()), doorway
+        self.inside: list[str] = []
+
+    def inside_of(self, *origins: str, is_carddav: bool = False) -> list[str]:
+        """Who has come in, when these have come too."""
+        for origin in origins:
+            self.loop.spawn(self._stay(origin, is_carddav=is_carddav), "visitor")
+        self.loop.turn()
+        return self.inside
+
+    async def _stay(self, origin: str, *, is_carddav: bool) -> None:
+        await self.doorway.enter(origin, is_carddav=is_carddav)
+        self.inside.append(origin)
+        await Promise[None]()
+
+
+def test_before_a_server_has_said_what_it_allows_that_is_few() -> None:
+    assert Visit(Doorway()).inside_of(*[DAV] * 9, is_carddav=True) == [DAV] * 4
+
+
+@pytest.mark.parametrize("counts_carddav", [True, False])
+def test_mail_and_contacts_share_what_their_server_allows(counts_carddav: bool) -> None:
+    doorway = Doorway()
+    doorway.allow(MAIL, 3, counts_carddav=counts_carddav)
+    visit = Visit(doorway)
+    visit.inside_of(MAIL, MAIL)
+    found = visit.inside_of(MAIL, MAIL, MAIL, is_carddav=True)
+    assert found == [MAIL] * (3 if counts_carddav else 5)
+
+
+def test_a_server_elsewhere_does_not_count() -> None:
+    doorway = Doorway()
+    doorway.allow(MAIL, 1, counts_carddav=True)
+    assert Visit(doorway).inside_of(MAIL, MAIL, *[DAV] * 9).count(DAV) == 9

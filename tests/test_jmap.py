@@ -56,6 +56,22 @@ def core_with(**changes: Any) -> bytes:
     return session_with(capabilities=capabilities | {CORE: capabilities[CORE] | changes})
 
 
+@pytest.mark.parametrize(
+    ("url", "extension", "is_cyrus"),
+    [
+        ("/jmap/", None, True),
+        ("https://mail.example.org/jmap/", None, False),
+        ("https://mail.example.org/jmap/", "https://cyrusimap.org/ns/jmap/sieve", True),
+        ("https://api.example.org/jmap/", "https://www.fastmail.com/dev/maskedemail", True),
+        ("https://api.fastmail.com/jmap/api/", None, True),
+        ("https://notfastmail.com/jmap/api/", None, False),
+    ],
+)
+def test_cyrus_is_known_by_its_session(url: str, extension: str | None, is_cyrus: bool) -> None:
+    extended = {**SESSION["capabilities"], **({extension: {}} if extension else {})}
+    assert read_session(session_with(apiUrl=url, capabilities=extended), URL).is_cyrus is is_cyrus
+
+
 def test_a_session_is_read() -> None:
     session = read_session(session_with(), URL)
     assert session.api_url == "https://mail.example.org/jmap/"

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from mailroom.engine.exchange import Request
 from mailroom.errors import (
     CredentialsRefused,
+    Crowded,
     Forbidden,
     LastingTrouble,
     MailroomError,
@@ -124,7 +125,7 @@ CREDENTIALS = "check the credential jmap-password, then restart mailroom"
         (Answer(408), TransientError, "the server answered 408"),
         (
             problem(400, JMAP_ERROR[:-1] % "limit" + ',"limit":"maxConcurrentRequests"}'),
-            TransientError,
+            Crowded,
             "the server answered 400 (limit, maxConcurrentRequests)",
         ),
         (
@@ -137,7 +138,7 @@ CREDENTIALS = "check the credential jmap-password, then restart mailroom"
 def test_what_an_answer_means(
     talk: Talk, answer: Answer, error: type[MailroomError], message: str | None
 ) -> None:
-    talk.answers(answer)
+    talk.answers(answer, times=None)
     said = talk.fails(error, talk.web.send(GET, advice="check it"))
     assert said.startswith(f"GET {URL}: ")
     assert len(said) < 400

@@ -55,6 +55,10 @@ class Profile:
     #: The address of this machine where the API is, when not where the session is; the session's
     #: URLs are then absolute. None: they are relative.
     api_host: str | None = None
+    #: False: the URLs of the session are relative, as those of Cyrus, where the API is there, too.
+    has_absolute_urls: bool = False
+    #: Capabilities of the server's own.
+    extensions: tuple[str, ...] = ()
     #: True: a request that fails as a whole is told why in plain text, not as problem details.
     has_plain_errors: bool = False
 
@@ -210,6 +214,7 @@ FASTMAIL: Final = Profile(
     jmap_authentication="Bearer",
     identities=("Alice@home.example", "*@alice.example"),
     api_host="127.0.0.2",
+    extensions=("https://www.fastmail.com/dev/maskedemail",),
     has_plain_errors=True,
     has_push_template=False,
     greets=True,
@@ -235,6 +240,8 @@ STALWART: Final = Profile(
     limits_references=True,
     object_limits_fail="method",
     cuts_all=True,
+    has_absolute_urls=True,
+    counts_carddav=True,
     answers_nulls=False,
     checks_push_query=True,
     has_event_ids=False,
@@ -288,14 +295,12 @@ STALWART: Final = Profile(
     refuses_tokens=False,
     has_cyrus_tokens=False,
 )
-#: As it is in truth: for a moment neither ``from`` nor ``after`` finds a mail, and CardDAV's
-#: requests count among the four at once. Not among the profiles that every rule is tried on as long
-#: as the sweep looks for mail by both, and JMAP and CardDAV are held to the limit each alone.
+#: As it is in truth: for a moment neither ``from`` nor ``after`` finds a mail. Not among the
+#: profiles that every rule is tried on as long as the sweep looks for mail by both.
 STALWART_IN_FULL: Final = replace(
     STALWART,
     name="stalwart-in-full",
     search_lag_seconds=0.5,
-    counts_carddav=True,
 )
 #: Its mail; it has no contacts, so those here are the ones of a CardDAV server beside it, and the
 #: rules are tried on it as on any other.
@@ -310,6 +315,7 @@ JAMES: Final = Profile(
         max_ids_in_query=256,
     ),
     limits_references=True,
+    has_absolute_urls=True,
     takes_nested_mailboxes=False,
     tells_total=False,
     query_state_of="page",

@@ -67,12 +67,14 @@ def session(profile: Profile, user: str, state: str, host: str) -> dict[str, Any
 def capabilities_of(profile: Profile) -> frozenset[str]:
     """Return what a client may use."""
     contacts = {CONTACTS} if profile.has_jmap_contacts else set()
-    return frozenset({CORE, MAIL, SUBMISSION} | contacts)
+    return frozenset({CORE, MAIL, SUBMISSION, *profile.extensions} | contacts)
 
 
 def _urls(profile: Profile, host: str) -> dict[str, str]:
-    """Return the URLs: relative as in Cyrus, or absolute, the API's at a host of its own."""
-    base = api = ""
+    """Return the URLs: relative as in Cyrus, or absolute, the API's at a host of its own. A host
+    with a name is behind TLS."""
+    scheme = "http" if host.startswith("127.") else "https"
+    base = api = f"{scheme}://{host}" if profile.has_absolute_urls else ""
     if profile.api_host is not None:
         _, colon, port = host.partition(":")
         base, api = f"http://{host}", f"http://{profile.api_host}{colon}{port}"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
-from urllib.parse import quote, urljoin
+from urllib.parse import quote, urljoin, urlsplit
 
 from mailroom.errors import LastingTrouble, MailroomError, ProtocolError
 from mailroom.wire.problem import quoted
@@ -26,6 +26,8 @@ T = TypeVar("T")
 _DISAPPOINTMENTS = (
     *(LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError),
 )
+# Capabilities of Cyrus and of Fastmail begin so.
+_CYRUS_EXTENSIONS = ("https://cyrusimap.org/", "https://www.fastmail.com/")
 _VARIABLE = re.compile(r"\{(\w+)\}")
 
 Arguments = Mapping[str, Any]
@@ -73,6 +75,7 @@ class Session:
     upload_template: str | None = None
     download_template: str | None = None
     account_capabilities: frozenset[str] = frozenset()
+    is_cyrus: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +173,16 @@ def read_session(body: bytes, url: str) -> Session:
             upload_template=_string(data.get("uploadUrl") or "") or None,
             download_template=_string(data.get("downloadUrl") or "") or None,
             account_capabilities=frozenset(account.get("accountCapabilities") or ()),
+            is_cyrus=_is_cyrus(data),
         )
+
+
+def _is_cyrus(data: Mapping[str, Any]) -> bool:
+    """Whether the server is one of Cyrus, or Fastmail, which is. Cyrus has relative URLs (3.6.1,
+    3.10.2 and 3.13.7, seen), and may name extensions of its own; a proxy may make them absolute."""
+    host = urlsplit(_string(data["apiUrl"])).hostname or ""
+    is_extended = any(name.startswith(_CYRUS_EXTENSIONS) for name in data["capabilities"])
+    return not host or is_extended or f".{host}".endswith(".fastmail.com")
 
 
 def _refuse_unworkable(account: Mapping[str, Any], url: str) -> None:

@@ -13,7 +13,6 @@ from mailroom.engine.loop import Owner, Promise, Task
 from mailroom.errors import MailroomError, ProtocolError
 from mailroom.wire import jmap
 from mailroom.wire.jmap import Answers, Call, Limits, Session
-from mailroom.work.gate import Gate
 from mailroom.work.web import Web
 
 # A server whose answers name another session for ever costs one request more per minute.
@@ -49,7 +48,6 @@ class Api:
         self._fetching: Task[Session] | None = None
         self._heeded_state = ""
         self._heed_again_at = owner.loop.now()
-        self._gate = Gate()
         self._waiting: list[_Party] = []
         web.trust(session_url)
 
@@ -129,6 +127,8 @@ class Api:
         except ProtocolError as error:
             raise ProtocolError(f"{error}: {_ADVICE}") from error
         self._web.trust(session.api_url)
+        urls, most = (session.url, session.api_url), session.limits.concurrent
+        self._web.allow(urls, most, counts_carddav=not session.is_cyrus)
         self._session = session
         return session
 
@@ -137,14 +137,11 @@ class Api:
         body = jmap.encode_request(calls, session.account_id)
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         request = Request("POST", session.api_url, headers, body)
-        await self._gate.enter(session.limits.concurrent)
         try:
             response = await self._web.send(request)
         except MailroomError:
             self._session = None
             raise
-        finally:
-            self._gate.leave()
         self._heed_session_state(answers.add(response.body, calls, session.api_url), session)
 
     def _heed_session_state(self, state: str, session: Session) -> None:

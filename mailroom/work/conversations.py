@@ -12,6 +12,7 @@ from mailroom.work.carddav import CardDavContacts
 from mailroom.work.cards import CardConversation
 from mailroom.work.choice import ChosenContacts
 from mailroom.work.contacts import Contacts
+from mailroom.work.gate import Doorway
 from mailroom.work.index import IndexKeeper
 from mailroom.work.jmap_contacts import JmapContacts
 from mailroom.work.mail import MailConversation
@@ -48,11 +49,13 @@ def converse(
 
     is_token = isinstance(logins.jmap, Bearer)
     secret = "the credential jmap-token" if is_token else _secret("jmap-password")
-    web = Web(loop, http, jmap_login, secret, totals)
+    doorway = Doorway()
+    web = Web(loop, http, jmap_login, secret, totals, doorway)
     mail = MailConversation(owner, web, config.jmap.url)
     carddav, index = None, None
     if logins.carddav is not None:
-        dav_web = Web(loop, http, dav_login, _secret(logins.carddav_secret), totals)
+        dav_secret = _secret(logins.carddav_secret)
+        dav_web = Web(loop, http, dav_login, dav_secret, totals, doorway, is_carddav=True)
         cards = CardConversation(loop, dav_web, config.carddav.url, config.carddav.addressbook)
         carddav, index = CardDavContacts(loop, config, cards, account_id), cards.index
     contacts = ChosenContacts(

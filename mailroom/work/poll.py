@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from mailroom.engine.journal import Log
 from mailroom.engine.loop import Loop, both, give_way
-from mailroom.errors import MailroomError, SenderFailed, TransientError
+from mailroom.errors import Crowded, MailroomError, SenderFailed, TransientError
 from mailroom.rules.config import Config
 from mailroom.rules.job import Job
 from mailroom.rules.places import Places
@@ -235,7 +235,9 @@ class Poller:
             sender, error = job.sender, progress.errors.get(job.sender)
             if error is None:
                 failures.succeeded(sender)
-            elif isinstance(error, TransientError) and failures.is_passing(sender):
+            elif isinstance(error, Crowded) or (
+                isinstance(error, TransientError) and failures.is_passing(sender)
+            ):
                 passing = error
             else:
                 reason = str(error)

@@ -6,7 +6,7 @@ never over ``http:`` but to this machine. A redirect is followed within its orig
 
 import base64
 import re
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC
@@ -19,6 +19,7 @@ from mailroom.engine.loop import Loop, within
 from mailroom.engine.transfer import Http, Stream
 from mailroom.errors import (
     CredentialsRefused,
+    Crowded,
     Forbidden,
     LastingTrouble,
     MailroomError,
@@ -28,6 +29,7 @@ from mailroom.errors import (
 from mailroom.rules.health import Totals
 from mailroom.rules.servers import fault_of_url, is_confidential, origin, without_query
 from mailroom.wire.problem import Problem, quoted, read_problem
+from mailroom.work.gate import Doorway
 
 Login = Callable[[], Coroutine[Any, None, Basic | Bearer]]
 
@@ -36,9 +38,13 @@ _MAX_REDIRECTS = 5
 _OK, _UNAUTHORIZED, _PAYMENT_REQUIRED, _FORBIDDEN = 200, 401, 402, 403
 # Request Timeout, Too Early, Too Many Requests: the same request may do later.
 _PASSING = (408, 425, 429)
-_SERVER_ERROR = 500
+_BAD_REQUEST, _SERVER_ERROR = 400, 500
+_CROWD = "maxConcurrentRequests"
 # Not Implemented, HTTP Version Not Supported: the same request will do no better later.
 _FINAL_SERVER_ERRORS = (501, 505)
+# How long to wait after each "too much at once" (RFC 8620 §3.6.1, without a Retry-After): it may be
+# the user's other programs, which are done in a moment.
+_CROWDED_SECONDS = (0.1, 0.2, 0.4, 0.8, 1.6)
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _SCHEME = re.compile(r"(?:^|,)\s*([a-z0-9-]+)(?=\s|,|$)", re.IGNORECASE)
 # How people who write problem documents speak of who we are.
@@ -59,15 +65,27 @@ class Web:
     """Sends requests with the account's credentials to the origins that may have them.
 
     ``login`` gives them, with a user name; ``secret`` is the name under which the user has provided
-    them.
+    them. ``doorway`` is the one of all who send requests for the account, as JMAP or CardDAV.
     """
 
-    def __init__(self, loop: Loop, http: Http, login: Login, secret: str, totals: Totals) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        http: Http,
+        login: Login,
+        secret: str,
+        totals: Totals,
+        doorway: Doorway | None = None,
+        *,
+        is_carddav: bool = False,
+    ) -> None:
         self._loop = loop
         self._http = http
         self._login = login
         self._secret = secret
         self._totals = totals
+        self._doorway = doorway or Doorway()
+        self._is_carddav = is_carddav
         self._origins: set[str] = set()
         self._digest_origins: set[str] = set()
         self._was_accepted = False
@@ -82,6 +100,11 @@ class Web:
                 f"clear: {_TELL_SERVER}"
             )
         self._origins.add(where)
+
+    def allow(self, urls: Iterable[str], most: int, *, counts_carddav: bool) -> None:
+        """So many requests may be under way at once at the servers of ``urls``."""
+        for url in urls:
+            self._doorway.allow(_origin(url), most, counts_carddav=counts_carddav)
 
     async def send(
         self,
@@ -99,19 +122,38 @@ class Web:
         """
         for _ in range(_MAX_REDIRECTS + 1):
             authorized = await self._authorized(request)
-            self._totals.requests += 1
-            response = await self._http.send(authorized)
-            self._totals.bytes_sent += response.sent_bytes
-            self._totals.bytes_received += response.received_bytes
+            response = await self._exchange(authorized)
             if self._is_to_be_asked_by_digest(request, response):
                 continue
-            if response.status in accept:
+            if response.status in accept and not _is_crowded(response):
                 self._was_accepted |= _is_success(response.status)
                 return response
             if response.status not in _REDIRECTS:
                 raise self.refusal(request, response, advice, is_login=is_login)
             request = self._redirected(request, response)
         raise ProtocolError(f"{request}: more than {_MAX_REDIRECTS} redirects")
+
+    async def _exchange(self, request: Request) -> Response:
+        """Send it when its turn comes, and again where too much was going on at the server: it has
+        then done nothing."""
+        response = await self._send_in_turn(request)
+        for seconds in _CROWDED_SECONDS:
+            if not _is_crowded(response):
+                break
+            await self._loop.sleep_until(self._loop.now() + seconds)
+            response = await self._send_in_turn(request)
+        return response
+
+    async def _send_in_turn(self, request: Request) -> Response:
+        gate = await self._doorway.enter(_origin(request.url), is_carddav=self._is_carddav)
+        try:
+            self._totals.requests += 1
+            response = await self._http.send(request)
+        finally:
+            gate.leave()
+        self._totals.bytes_sent += response.sent_bytes
+        self._totals.bytes_received += response.received_bytes
+        return response
 
     async def stream(self, request: Request, deadline: float) -> tuple[Stream, Response]:
         """Open a stream with the account's credentials; it and the head of its answer. Raises
@@ -138,7 +180,9 @@ class Web:
         problem = read_problem(response.headers.get("content-type", ""), response.body)
         says = f" ({problem})" if str(problem) else ""
         wait = retry_after(response.headers.get("retry-after"), self._loop.clock.wall())
-        if _is_passing(status, problem) or wait is not None:
+        if problem.limit == _CROWD:
+            return Crowded(f"{request}: the server answered {status}{says}", wait)
+        if _is_passing(status) or wait is not None:
             return TransientError(f"{request}: the server answered {status}{says}", wait)
         if status == _UNAUTHORIZED:
             return self._refused(f"{request}: the server refuses the credentials with 401{says}")
@@ -226,11 +270,18 @@ def _advice_to_configure(url: str) -> str:
     return "if that is where your server is, configure it as the url"
 
 
-def _is_passing(status: int, problem: Problem) -> bool:
-    """Whether the same request may do later (429, 5xx, too many requests at once)."""
-    is_crowded = problem.limit == "maxConcurrentRequests"
+def _is_passing(status: int) -> bool:
+    """Whether the same request may do later (429, 5xx)."""
     is_server_error = status >= _SERVER_ERROR and status not in _FINAL_SERVER_ERRORS
-    return status in _PASSING or is_server_error or is_crowded
+    return status in _PASSING or is_server_error
+
+
+def _is_crowded(response: Response) -> bool:
+    """Whether too many requests are under way, whatever they are about: Stalwart 0.15.5 counts
+    those of CardDAV, and answers them so, too."""
+    if response.status < _BAD_REQUEST:
+        return False
+    return read_problem(response.headers.get("content-type", ""), response.body).limit == _CROWD
 
 
 def _is_success(status: int) -> bool:
