@@ -300,6 +300,10 @@ def triaged(site: Site) -> None:
     for sender, label in (("Bob <bob@b.example>", "@ToFeed"), ("Ann <ann@a.example>", "@ToTruck"),
                           ("Carol <carol@c.example>", "@ToTruck")):  # fmt: skip
         site.sandbox.label(site.sandbox.deliver(sender), label)
+    poll(site)
+
+
+def poll(site: Site) -> None:
     desk = site.desk()
     log = Log(lambda *_: True, Level.ERROR)
     desk.run(Poller(desk.loop, desk.config, desk.talks.mail, desk.talks.contacts, log).poll())
@@ -345,6 +349,55 @@ def test_a_provenance_group_that_was_deleted_has_those_again_who_tell_by_themsel
     delete_group(site, "Mailroom")
     apply(site)
     assert site.sandbox.group_members("Mailroom") == made
+
+
+def test_after_a_provenance_group_was_deleted_nobody_knows_since_when() -> None:
+    """All that waits is Mailroom's then, or it would be lost with Screener after leaving."""
+    site = Site()
+    triaged(site)
+    delete_group(site, "Mailroom")
+    apply(site)
+    desk = site.desk()
+    record = desk.run(desk.talks.contacts.record())
+    assert record is not None
+    assert record.since is None
+    assert record.groups == {"Mailroom"}
+
+
+@pytest.mark.parametrize("label", ["@ToFeed", "@ToJail"])
+def test_whom_the_user_has_put_elsewhere_is_not_put_back(label: str) -> None:
+    """Groups are edited by hand as well, and the note does not tell of that."""
+    site = Site()
+    apply(site)
+    site.sandbox.label(site.sandbox.deliver("Bob <bob@b.example>"), label)
+    poll(site)
+    [bob] = site.sandbox.group_members("Mailroom")
+    name = label.removeprefix("@To")
+    delete_group(site, name)
+    apply(site)
+    assert site.sandbox.group_members(name) == {bob}
+    move(site, bob, name, "Truck")
+    move(site, bob, None, "Paper Trail")
+    delete_group(site, name)
+    assert not any(item.reason for item in plan(site))
+    apply(site)
+    assert site.sandbox.group_members(name) == set()
+    delete_group(site, "Paper Trail")
+    [reason] = [item.reason for item in plan(site) if item.reason]
+    assert reason == "with Bob (by its other groups)"
+    apply(site)
+    assert site.sandbox.group_members("Paper Trail") == {bob}
+
+
+def move(site: Site, uid: str, source: str | None, target: str) -> None:
+    """Out of a group and into another, as an address book program does it."""
+    member = f"X-ADDRESSBOOKSERVER-MEMBER:urn:uuid:{uid}\r\n"
+    for href, text in site.sandbox.cards().items():
+        changed = text.replace(member, "") if f"FN:{source}\r" in text else text
+        if f"FN:{target}\r" in text:
+            changed = text.replace("END:VCARD", f"{member}END:VCARD")
+        if changed != text:
+            site.sandbox.put_card(changed, href.rpartition("/")[2])
 
 
 def test_what_setup_makes_is_recorded_before_it_is_made() -> None:

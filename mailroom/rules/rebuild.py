@@ -1,7 +1,8 @@
 """Who was in a contact group that has been deleted, as far as anything still tells.
 
 A contact that Mailroom created tells by its note; of one of the user's own, where the mail of its
-addresses lies is the only hint.
+addresses lies is the hint, and then what an earlier version noted. Groups that are still there
+outrank both: the user may have moved somebody by hand.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -51,13 +52,33 @@ def _category(
     chains: Mapping[str, frozenset[str]],
     places: Mapping[str, list[frozenset[str]]],
 ) -> tuple[Category | None, str]:
-    categories = {each.name: each for each in config.triage.categories}
-    if contact.provenance is Provenance.CREATED or contact.noted in categories:
-        return categories.get(contact.noted or ""), "by the note"
-    lies_in = [place for address in contact.addresses for place in places.get(address, ())]
-    fitting = [name for name, chain in chains.items() if any(chain <= each for each in lies_in)]
-    name = max(fitting, key=lambda name: len(chains[name]), default=None)
-    return categories.get(name or ""), "by where the mail lies"
+    fitting = _fitting(contact, config)
+    noted = fitting.get(contact.noted or "")
+    if contact.provenance is not Provenance.CREATED:
+        lies_in = [place for address in contact.addresses for place in places.get(address, ())]
+        found = [
+            name
+            for name, chain in chains.items()
+            if name in fitting and any(chain <= each for each in lies_in)
+        ]
+        if found:
+            return fitting[max(found, key=lambda name: len(chains[name]))], "by where the mail lies"
+    if noted:
+        return noted, "by the note"
+    joined = (each for each in fitting.values() if each.contact_group in contact.groups)
+    return next(joined, None), "by its other groups"
+
+
+def _fitting(contact: Found, config: Config) -> dict[str, Category]:
+    """The categories, by name, that the groups which the contact is still in do not speak against:
+    whom the user has put elsewhere by hand, or since the note was written, stays there."""
+    triage = config.triage
+    remaining = contact.groups & frozenset(triage.groups)
+    return {
+        category.name: category
+        for category in triage.categories
+        if remaining <= {each.contact_group for each in triage.chain(category)}
+    }
 
 
 def _destinations(config: Config, mailboxes: Sequence[Mailbox]) -> dict[str, frozenset[str]]:

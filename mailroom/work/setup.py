@@ -37,6 +37,7 @@ class Setup:
         self._contacts = talks.contacts
         self._mailboxes: tuple[Mailbox, ...] = ()
         self._former: Mapping[str, tuple[Former, ...]] = {}
+        self._is_first = False
 
     async def plan(self) -> tuple[Item, ...]:
         """Everything that the configuration names, and how it is. Nothing is written."""
@@ -46,9 +47,9 @@ class Setup:
         missing = [item.name for item in items if item.status is Status.MISSING]
         ours = await self._contacts.ours() if missing else ()
         # Never set up before: nothing here is Mailroom's, then.
-        is_first = self._config.mailroom.provenance_group in missing and not ours
+        self._is_first = self._config.mailroom.provenance_group in missing and not ours
         self._former = await self._former_members(missing, ours) if ours else {}
-        held = await self._held() if is_first else {}
+        held = await self._held() if self._is_first else {}
         mailboxes = plan_mailboxes(self._config, self._mailboxes, held)
         return (*mailboxes, *(with_former(item, self._former.get(item.name, ())) for item in items))
 
@@ -110,12 +111,15 @@ class Setup:
         name = self._config.mailroom.provenance_group
         own = next((item for item in groups if item.name == name), None)
         if own:
-            since = datetime.fromtimestamp(self._loop.clock.wall(), UTC)
-            record = Record(since.strftime("%Y-%m-%dT%H:%M:%SZ")).with_made(*made)
-            return await self._create_group(own, record)
+            since = self._now() if self._is_first else None
+            return await self._create_group(own, Record(since).with_made(*made))
         with suppress(*_SINGLE):
             await self._contacts.amend_record(lambda record: record.with_made(*made))
         return None
+
+    def _now(self) -> str:
+        now = datetime.fromtimestamp(self._loop.clock.wall(), UTC)
+        return now.strftime("%Y-%m-%dT%H:%M:%SZ")
 
     async def _look(self) -> None:
         self._mailboxes = (await self._mail.open(())).mailboxes
