@@ -7,6 +7,7 @@ import pytest
 
 from mailroom.errors import LastingTrouble
 from mailroom.rules.config import from_data
+from mailroom.rules.roster import Change, Plan, managed_groups
 from mailroom.sandbox import (
     CYRUS_3_10,
     FASTMAIL,
@@ -99,6 +100,41 @@ def questions(sandbox: Sandbox) -> set[Any]:
 
     sandbox.before(note)
     return asked
+
+
+CARD = "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:{0}\r\nFN:{0}\r\nEMAIL:{1}\r\n{2}END:VCARD\r\n"
+
+
+def test_a_pattern_that_an_earlier_version_has_made_is_to_be_deleted() -> None:
+    site = ready()
+    mark = "X-MAILROOM-CREATED:0\r\n"
+    site.sandbox.put_card(CARD.format("Eve", "*@x.example", mark), "eve.vcf")
+    site.sandbox.put_card(CARD.format("Ann", "*@a.example", ""), "ann.vcf")
+    found = findings(site)["contacts"]
+    assert isinstance(found.error, LastingTrouble)
+    assert found.detail.endswith("file mail of others by it: delete Eve (*@x.example)")
+
+
+@pytest.mark.parametrize("is_triaged", [True, False])
+def test_a_pattern_of_the_users_own_is_told_and_no_error(is_triaged: bool) -> None:
+    """Nobody is told to delete a contact of one's own."""
+    site = ready()
+    further = "EMAIL:*@shop.example\r\n"
+    site.sandbox.put_card(CARD.format("Shop", "news@shop.example", further), "shop.vcf")
+    if is_triaged:
+        desk = site.desk()
+        contacts = desk.talks.contacts
+        [found] = desk.run(contacts.find(["news@shop.example"])).values()
+        change = Change("news@shop.example", found, managed_groups(site.config),
+                        frozenset({"Feed", "Mailroom"}))  # fmt: skip
+        assert desk.run(contacts.apply(Plan((change,)))) == {}
+    found_out = findings(site)["contacts"]
+    assert found_out.error is None
+    assert found_out.is_doubtful is is_triaged
+    told = (
+        "by it, of whomever it fits: Shop (*@shop.example)" if is_triaged else "0 triaged senders"
+    )
+    assert found_out.detail.endswith(told)
 
 
 @pytest.mark.parametrize("name", PROFILES)

@@ -27,7 +27,7 @@ Patch = dict[str, Any]
 
 def found_in(card: JsCard, memberships: Iterable[tuple[str, frozenset[str]]]) -> Found:
     """The contact; ``memberships`` are names of groups and the bare UIDs in them."""
-    addresses = addresses_of(card)
+    addresses, section = addresses_of(card), _section(card)
     uid, made = bare_uid(card.uid), provenance(card)
     return Found(
         reference=card.id,
@@ -36,7 +36,8 @@ def found_in(card: JsCard, memberships: Iterable[tuple[str, frozenset[str]]]) ->
         name=card.name,
         groups=frozenset(name for name, members in memberships if uid and uid in members),
         provenance=made,
-        noted=_section(card).category,
+        noted=section.category,
+        noted_on=section.day,
         is_edited=not is_unedited(card),
         patterns=tuple(filter(is_pattern, addresses)),
     )

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class Record:
     """``since`` is the instant of the first setup (UTC, RFC 3339), None where nobody
-    knows (a version that kept no record made it, or the group that had it was deleted); ``mailboxes`` and ``groups`` are the names of what setup made."""
+    knows (a version that kept no record made it, or the group that had it was deleted);
+    ``mailboxes`` and ``groups`` are the names of what setup made."""
 
     since: str | None = None
     mailboxes: frozenset[str] = frozenset()

@@ -145,7 +145,7 @@ class Ground:
 @dataclass(frozen=True, slots=True)
 class Theirs:
     """What tells mail that is Mailroom's matter: its senders; and since when what comes to Screener
-    is: "" where nobody knows (an earlier version has set it up), None where it never was."""
+    is: "" where nobody knows (:class:`Record`), None where it never was."""
 
     senders: AbstractSet[str]
     since: str | None

@@ -112,9 +112,8 @@ class CardDavContacts:
             await both(self._loop, self._fetch(needed), self.cards.sync())
         else:
             await self.cards.sync()
-        found = self._found(addresses)
-        await self._fetch(self._needed(intend(found)))
-        return found
+        await self._fetch(self._needed(intend(self._found(addresses))))
+        return self._found(addresses)
 
     async def ours(self) -> tuple[Found, ...]:
         await self.cards.sync()
@@ -126,8 +125,8 @@ class CardDavContacts:
             if not card.entry.is_group
             and (card.entry.provenance is not Provenance.NONE or card.entry.uid in listed)
         ]
-        created = (each for each in ours if each.entry.provenance is Provenance.CREATED)
-        await self._fetch([card.href for card in created])
+        told = (each for each in ours if each.entry.provenance is not Provenance.NONE)
+        await self._fetch([card.href for card in told])
         memberships = self._memberships()
         return tuple(self._contact(card, memberships) for card in ours)
 

@@ -11,6 +11,7 @@ from mailroom.rules import queries
 from mailroom.rules.config import Config
 from mailroom.rules.own import OwnAddresses
 from mailroom.rules.places import find_places, require_groups
+from mailroom.rules.roster import Provenance
 from mailroom.rules.servers import origin
 from mailroom.rules.words import count
 from mailroom.wire.jmap import MethodError
@@ -144,19 +145,22 @@ class Check:
         return await self._talks.contacts.describe()
 
     async def _groups(self) -> str:
-        count = require_groups(self._config, await self._talks.contacts.groups())
-        return f"all {count} are there"
+        number = require_groups(self._config, await self._talks.contacts.groups())
+        return f"all {number} are there"
 
     async def _patterns(self) -> str:
-        """Earlier versions made contacts of senders with a ``*`` in their address."""
+        """Earlier versions made contacts of senders with a ``*`` in their address; what the user
+        has written is the user's own doing."""
         ours = await self._talks.contacts.ours()
-        patterns = [f"{each.name} ({', '.join(each.patterns)})" for each in ours if each.patterns]
+        patterns = [each for each in ours if each.patterns]
+        made = [each for each in patterns if each.provenance is Provenance.CREATED]
+        named = ", ".join(f"{each.name} ({', '.join(each.patterns)})" for each in made or patterns)
+        meaning = "the server's rules take a * in a contact's address for any text, and file mail"
+        if made:
+            raise LastingTrouble(f"{meaning} of others by it: delete {named}")
         if patterns:
-            raise LastingTrouble(
-                "the server's rules take a * in a contact's address for any text, and file mail of "
-                f"others by it: delete {', '.join(patterns)}"
-            )
-        return f"{len(ours)} of triaged senders"
+            raise Doubt(f"{meaning} by it, of whomever it fits: {named}")
+        return count(len(ours), "triaged sender")
 
 
 def worst(findings: list[Finding]) -> MailroomError | None:

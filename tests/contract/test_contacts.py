@@ -6,7 +6,7 @@ change over from one way to the other, so each also reads what the other has wri
 
 import os
 import re
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from dataclasses import replace
 from datetime import date
 from typing import Any, TypeVar
@@ -477,6 +477,40 @@ def test_ours_are_those_created_and_those_in_the_provenance_group(side: Side, us
     assert ours[adopted].provenance is Provenance.NONE
     assert ours[created].provenance is Provenance.CREATED
     assert ours[created].is_edited is False
+    assert (ours[created].noted, ours[created].noted_on) == ("Feed", TODAY.isoformat())
+
+
+@everywhere
+def test_what_an_earlier_version_noted_in_a_card_of_the_users_is_read(
+    side: Side, user: User
+) -> None:
+    address = an_address()
+    lines = ("— Mailroom —", "Adopted by Mailroom", "Triaged to Feed on 2026-01-02")
+    user.add(f"EMAIL:{address}", "NOTE:" + r"\n".join(lines))
+    side.find(address)
+    ours = {address: each for each in side.run(side.contacts.ours()) for address in each.addresses}
+    assert ours[address].provenance is Provenance.ADOPTED
+    assert (ours[address].noted, ours[address].noted_on) == ("Feed", "2026-01-02")
+
+
+@everywhere
+def test_whether_what_is_to_be_undone_was_edited_is_known_when_it_is_found(
+    side: Side, user: User, way: str
+) -> None:
+    address = an_address()
+    assert not side.triage(address)
+    side.find(address)
+
+    def take_back(found: Mapping[str, Found]) -> Plan:
+        return Plan(tuple(taken_back(side.config, each, found[each]) for each in found))
+
+    def look() -> Found:
+        fresh = side.other(way)
+        return fresh.run(fresh.contacts.find([address], take_back))[address]
+
+    assert look().is_edited is False
+    user.edit(side.uid_for(address), "FN:Bob Bobson", "FN:Bobby")
+    assert eventually(lambda: look() if look().name == "Bobby" else None).is_edited is True
 
 
 @everywhere
