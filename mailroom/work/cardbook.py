@@ -6,7 +6,7 @@ The first request of each is gathered: it travels with what others ask in the sa
 import json
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from mailroom.engine.loop import Loop, give_way
@@ -61,12 +61,14 @@ class Outcome:
 
 
 class CardBook:
-    """The cards of one account; ``states`` are the last ones that our own requests have seen."""
+    """The cards of one account; ``states`` are the last ones that our own requests have seen, and
+    ``default_id`` the address book for new cards: Stalwart 0.15.5 wants it named (seen)."""
 
     def __init__(
         self, loop: Loop, session: Callable[[], Coroutine[Any, Any, Session]], call: Calling
     ) -> None:
         self.session = session
+        self.default_id: str | None = None
         self.states: deque[str] = deque(maxlen=_STATES)
         self._loop = loop
         self._call = call
@@ -112,7 +114,7 @@ class CardBook:
         outcome, newest = Outcome(), state or ""
         for start in range(0, len(batches), limits.calls):
             some = batches[start : start + limits.calls]
-            calls = _set_calls(some, state)
+            calls = _set_calls([self._placed(batch) for batch in some], state)
             answers = await self._call(calls, gathers=not start)
             for call, batch in zip(calls, some, strict=True):
                 try:
@@ -133,6 +135,15 @@ class CardBook:
         query = Call(_QUERY, {"limit": 1, "calculateTotal": True}, "query", CONTACTS)
         return jmap.read_page((await self._call([query]))[query.tag]).total
 
+    def _placed(self, batch: Sequence[Order]) -> list[Order]:
+        if self.default_id is None:
+            return list(batch)
+        place = {"addressBookIds": {self.default_id: True}}
+        return [
+            replace(each, value={**(each.value or {}), **place}) if each.verb == "create" else each
+            for each in batch
+        ]
+
     async def _whole(
         self, page: CardPage, query: Filter, limit: int, properties: Properties
     ) -> list[JsCard]:
@@ -149,6 +160,12 @@ class CardBook:
             seen |= set(page.ids)
             cards += page.cards
         return cards
+
+
+def any_of(conditions: Iterable[Filter]) -> Filter:
+    """At least one of the conditions."""
+    found = list(conditions)
+    return found[0] if len(found) == 1 else {"operator": "OR", "conditions": found}
 
 
 def _gets(ids: Iterable[str], properties: Properties, most: int, tag: str) -> list[Call]:

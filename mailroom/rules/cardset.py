@@ -1,0 +1,89 @@
+"""The cards that were read by JMAP: the account's groups, and contacts for what is to be done."""
+
+from collections.abc import Collection, Iterable
+
+from mailroom.rules import contactcard
+from mailroom.rules.groups import bare_uid
+from mailroom.rules.names import normal_name
+from mailroom.rules.roster import Found, Group
+from mailroom.wire.jscontact import JsCard
+
+
+class Cards:
+    """``groups`` are all of the account, by id, None before they were read; ``contacts`` those that
+    were asked for last, whole. ``groups_state`` and ``state`` are the states that both were read
+    in. ``managed`` are names of groups."""
+
+    def __init__(self, managed: Collection[str]) -> None:
+        self.groups: dict[str, JsCard] | None = None
+        self.groups_state = ""
+        self.contacts: dict[str, JsCard] = {}
+        self.state = ""
+        self._managed = sorted(managed)
+
+    def set_groups(self, cards: Iterable[JsCard], state: str) -> None:
+        self.groups = {card.id: card for card in in_order(cards) if card.is_group}
+        self.groups_state = state
+
+    def set_contacts(self, cards: Iterable[JsCard], state: str) -> None:
+        """Those that were known before are forgotten."""
+        self.contacts = {card.id: card for card in cards if not card.is_group}
+        self.state = state
+
+    def set_members(self, asked: Iterable[JsCard], seen: Iterable[JsCard]) -> bool:
+        """Whether the managed groups, which were ``asked`` for, are still those that we know; then
+        their members are new."""
+        now = {card.id: card for card in seen if card.is_group}
+        if self.groups is None or len(self.managed()) < len(self._managed):
+            return False
+        if any(each.id not in now or now[each.id].name != each.name for each in asked):
+            return False
+        self.groups |= {each.id: now[each.id] for each in asked}
+        return True
+
+    def all_groups(self) -> tuple[Group, ...]:
+        groups = (self.groups or {}).values()
+        return tuple(
+            Group(card.id, bare_uid(card.uid), card.name, bare_members(card)) for card in groups
+        )
+
+    def managed(self) -> list[JsCard]:
+        """The managed groups that are there."""
+        return [group for name in self._managed if (group := self.group(name))]
+
+    def group(self, name: str) -> JsCard | None:
+        """Of equal names the one spelled just so, else the first."""
+        groups = (self.groups or {}).values()
+        called = [group for group in groups if normal_name(group.name) == normal_name(name)]
+        return min(called, key=lambda group: group.name != name, default=None)
+
+    def memberships(self) -> list[tuple[str, frozenset[str]]]:
+        """Normal names of the groups, and the bare UIDs in each."""
+        names = {normal_name(group.name) for group in (self.groups or {}).values()}
+        groups = ((name, self.group(name)) for name in names)
+        return [(name, bare_members(group)) for name, group in groups if group]
+
+    def found(self, addresses: Iterable[str]) -> dict[str, Found]:
+        """The contacts with these addresses: of several the one in a managed group, else the
+        first."""
+        by_address: dict[str, list[JsCard]] = {}
+        for card in in_order(self.contacts.values()):
+            for address in contactcard.addresses_of(card):
+                by_address.setdefault(address, []).append(card)
+        memberships = self.memberships()
+        members = {uid for group in self.managed() for uid in bare_members(group)}
+        found = {}
+        for address in addresses:
+            if cards := by_address.get(address):
+                known = (card for card in cards if bare_uid(card.uid) in members)
+                found[address] = contactcard.found_in(next(known, cards[0]), memberships)
+        return found
+
+
+def in_order(cards: Iterable[JsCard]) -> list[JsCard]:
+    """In an order that is the same each time, and nearly that of their hrefs."""
+    return sorted(cards, key=lambda card: (card.uid, card.id))
+
+
+def bare_members(group: JsCard) -> frozenset[str]:
+    return frozenset(map(bare_uid, group.members or ()))
