@@ -17,8 +17,8 @@ def test_a_sender_is_tried_again_after_1_2_4_and_at_last_60_minutes() -> None:
         failure = failures.failed(BOB, ONE, "no", now)
         assert failure.attempts == attempt
         waits.append((failure.next_try - now) / MINUTE)
-        assert failures.is_held_back(BOB, ONE, failure.next_try - 0.1)
-        assert not failures.is_held_back(BOB, ONE, failure.next_try)
+        assert failures.is_held_back(ONE, failure.next_try - 0.1)
+        assert not failures.is_held_back(ONE, failure.next_try)
         now = failure.next_try
     assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
 
@@ -33,29 +33,38 @@ def test_a_new_tap_is_tried_at_once_and_counts_from_the_start() -> None:
     failures = Failures()
     for _ in range(5):
         failures.failed(BOB, ONE, "no", 0.0)
-    assert failures.is_held_back(BOB, ONE, 1.0)
-    assert not failures.is_held_back(BOB, TWO, 1.0)
+    assert failures.is_held_back(ONE, 1.0)
+    assert not failures.is_held_back(TWO, 1.0)
     assert failures.failed(BOB, TWO, "no", 1.0).attempts == 1
-    assert not failures.is_held_back(BOB, OTHER, 2.0)
+    assert not failures.is_held_back(OTHER, 2.0)
     assert failures.failed(BOB, OTHER, "no", 2.0).attempts == 1
 
 
 def test_a_label_taken_off_one_of_several_mails_is_no_new_tap() -> None:
     failures = Failures()
     failures.failed(BOB, TWO, "no", 0.0)
-    assert failures.is_held_back(BOB, ONE, 1.0)
+    assert failures.is_held_back(ONE, 1.0)
     assert failures.failed(BOB, ONE, "no", 60.0).attempts == 2
 
 
 def test_senders_fail_each_for_itself() -> None:
     failures = Failures()
     failures.failed(BOB, ONE, "his card", 0.0)
-    failures.failed(CAROL, TWO, "her card", 5.0)
+    failures.failed(CAROL, frozenset({("m3", "feed")}), "her card", 5.0)
     assert [(who, each.reason) for who, each in failures.items()] == [
         (BOB, "his card"),
         (CAROL, "her card"),
     ]
-    assert not failures.is_held_back("dora@example.org", ONE, 1.0)
+    assert failures.is_held_back(ONE, 1.0)
+    assert not failures.is_held_back(OTHER, 1.0)
+
+
+def test_addresses_that_turn_out_to_be_one_sender_fail_as_one() -> None:
+    failures = Failures()
+    failures.failed(CAROL, ONE, "no", 0.0)
+    failures.failed(BOB, TWO, "no", 1.0)
+    assert [who for who, _ in failures.items()] == [BOB]
+    assert failures.is_held_back(ONE, 2.0)
 
 
 def test_success_is_forgiving() -> None:

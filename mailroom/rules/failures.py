@@ -36,10 +36,13 @@ class Failures:
     def items(self) -> list[tuple[str, Failure]]:
         return sorted(self._failures.items())
 
-    def is_held_back(self, sender: str, labels: AbstractSet[Label], now: float) -> bool:
-        """Whether the sender waits for its next try; a label not seen before ends that."""
-        failure = self._failures.get(sender)
-        return failure is not None and now < failure.next_try and labels <= failure.labels
+    def is_held_back(self, labels: AbstractSet[Label], now: float) -> bool:
+        """Whether what these labels ask for waits for its next try; one not seen before ends that.
+
+        Asked by labels, since several addresses may turn out to be one sender's.
+        """
+        failures = self._failures.values()
+        return any(now < each.next_try and labels <= each.labels for each in failures)
 
     def failed(self, sender: str, labels: AbstractSet[Label], reason: str, now: float) -> Failure:
         """Note a failure; returns it, with the number of attempts so far."""
@@ -49,6 +52,9 @@ class Failures:
         doublings = min(attempts - 1, _MOST_DOUBLINGS)
         delay = min(_LONGEST_DELAY_SECONDS, _FIRST_DELAY_SECONDS * 2**doublings)
         failure = Failure(reason, attempts, now + delay, frozenset(labels))
+        # Of one contact another address may have failed before this one was tapped as well.
+        for other in [who for who, each in self._failures.items() if each.labels <= labels]:
+            del self._failures[other]
         self._failures[sender] = failure
         return failure
 

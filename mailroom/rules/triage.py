@@ -22,7 +22,8 @@ Label = tuple[str, str]
 class Tap:
     """One sender's labelled mail: triage that sender to ``category``; None takes it back.
 
-    ``sender`` is canonical: of a contact with several addresses the first that was tapped.
+    ``sender`` is canonical: of a contact with several addresses that were tapped the first by
+    name, which is the same one in every poll.
     """
 
     sender: str
@@ -129,7 +130,8 @@ def by_contact(verdicts: Verdicts, found: Mapping[str, Found]) -> Verdicts:
             sender = together[0].sender
             conflicts[sender] = Conflict(sender, label_ids, mails)
         else:
-            joined.append(replace(together[0], mails=mails))
+            first = min(together, key=lambda tap: tap.sender)
+            joined.append(replace(first, mails=mails))
     return replace(verdicts, taps=tuple(joined), conflicts=tuple(conflicts.values()))
 
 

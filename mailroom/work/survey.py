@@ -167,7 +167,7 @@ class Surveyor:
         return OwnAddresses((*self._identities, *self._config.triage.own_addresses, username))
 
     def _is_due(self, tap: Tap) -> bool:
-        return not self.failures.is_held_back(tap.sender, tap.labels, self._loop.now())
+        return not self.failures.is_held_back(tap.labels, self._loop.now())
 
     async def _find_contacts(self, taps: Iterable[Tap]) -> Mapping[str, Found]:
         """The senders' contacts. Raises Missing, which names every group that is."""
