@@ -35,6 +35,7 @@ def preview(
     ``obstacles`` stand in the way of the survey's plan; ``failing`` are the senders that the
     running service holds back, each with why.
     """
+    # Nobody is held back by this survey: it is the first one of its process.
     return list(_Preview(survey, config, obstacles, failing).rows())
 
 
@@ -53,7 +54,7 @@ class _Preview:
         verdicts = self._survey.verdicts
         jobs = {job.tap.sender: job for job in self._survey.jobs}
         for tap in verdicts.taps:
-            action, reason = self._plan(tap, jobs.get(tap.sender))
+            action, reason = self._plan(tap, jobs[tap.sender])
             yield from self._rows(tap.mails, action, reason)
         for conflict in verdicts.conflicts:
             labels = " and ".join(sorted(self._names[label] for label in conflict.label_ids))
@@ -75,9 +76,7 @@ class _Preview:
             ]
             yield from self._rows([mail], "; ".join(changes) or "nothing", reason)
 
-    def _plan(self, tap: Tap, job: Job | None) -> tuple[str, str]:
-        if job is None:
-            return "wait for its next try", "it failed a moment ago"
+    def _plan(self, tap: Tap, job: Job) -> tuple[str, str]:
         if tap.sender in self._obstacles:
             return "nothing; the label stays", str(self._obstacles[tap.sender])
         places, marks = self._survey.places, self._config.mailroom
