@@ -4,6 +4,8 @@ from datetime import date
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mailroom.rules.categories import category_from
 from mailroom.rules.contact import is_unedited as is_unedited_vcard
@@ -203,3 +205,40 @@ def test_a_property_that_is_not_what_it_should_be_hides_no_card(bad: dict[str, A
     assert card.id == "x"
     assert not is_unedited(card)
     assert found_in(card, ()).provenance is Provenance.NONE
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["note", "full", "kind", "value", "address", "x"]), inner)
+    ),
+    max_leaves=12,
+)
+PROPERTIES = ("name", "emails", "notes", "organizations", "members", "uid", "kind", "phones")
+
+
+@given(st.dictionaries(st.sampled_from(PROPERTIES), JSON))
+def test_whatever_a_server_shows_is_read_and_nothing_of_it_is_ours(card: dict[str, Any]) -> None:
+    shown = read_card({"id": "x", **card})
+    assert not is_unedited(shown)
+    assert found_in(shown, ()).reference == "x"
+
+
+TEXT = st.text(st.characters(blacklist_categories=("Cs", "Cc")), max_size=40)
+
+
+@given(TEXT, st.lists(TEXT, max_size=3))
+def test_a_note_of_the_users_survives_noting_and_clearing(mine: str, others: list[str]) -> None:
+    notes = {str(n): {"note": text} for n, text in enumerate([mine, *others])}
+    card = contact_for(filing(), "u")
+    card["notes"] |= notes
+    card = after(card, noting(shown(card), "Jail", LATER))
+    assert found_in(shown(card), ()).noted == "Jail"
+    cleared = after(card, clearing(shown(card)))["notes"]
+    kept = {key: each["note"] for key, each in cleared.items() if key in notes}
+    told = {key: each["note"] for key, each in notes.items()}
+    assert {key: text for key, text in kept.items() if text} == {
+        key: text for key, text in told.items() if text
+    }
+    assert "mailroom" not in cleared

@@ -140,7 +140,11 @@ def test_changing_ones_mind_and_taking_back_cost_no_more() -> None:
     assert len(world.sandbox.cards()) == 8
 
 
-def test_a_poll_that_finds_nothing_is_one_request_also_after_our_own_writes(world: World) -> None:
+@pytest.mark.parametrize("profile", [CYRUS_3_13, FASTMAIL], ids=lambda p: p.name)
+def test_a_poll_that_finds_nothing_is_one_request_also_after_our_own_writes(
+    profile: Profile,
+) -> None:
+    world = by_jmap(profile).start()
     tap(world, "@ToFeed")
     number, polls = settled(world), world.polls
     world.run_for(600.0)
@@ -327,3 +331,27 @@ def test_a_lost_answer_makes_no_second_contact(world: World) -> None:
     world.sandbox.faults.add(Fault(call="ContactCard/set", breaks="after", times=1))
     assert world.sandbox.mailboxes_of(tap(world, "@ToFeed")) == {"Feed"}
     assert len(world.sandbox.cards()) == cards + 1
+
+
+def test_what_a_deleted_contact_has_left_in_groups_is_not_its_successors(world: World) -> None:
+    tap(world, "@ToFeed")
+    world.sandbox.delete_card(f"{BOOK}{UID}.vcf")
+    tap(world, "@ToJail")
+    assert not world.sandbox.group_members("Feed")
+    assert world.sandbox.group_members("Jail") == {UID}
+
+
+def test_a_server_that_shows_few_ids_at_a_time_is_asked_until_there_are_no_more() -> None:
+    few = Limits(max_ids_in_query=2, max_objects_in_get=3)
+    world = by_jmap(replace(CYRUS_3_13, name="few", limits=few))
+    senders = [f"Sender {n} <s{n}@example.org>" for n in range(12)]
+    mails = [mail for sender in senders for mail in world.deliver(sender)]
+    world.start().settle()
+    for label in ("@ToFeed", "@ToJail"):
+        for mail in mails:
+            world.tap(mail, label)
+        world.run_for(60.0)
+    assert world.sandbox.mails_in("Jail") == set(mails)
+    assert len(world.sandbox.group_members("Jail")) == 12
+    assert not world.sandbox.group_members("Feed")
+    assert len(world.sandbox.cards()) == 8 + 12

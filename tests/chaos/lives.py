@@ -1,4 +1,5 @@
-"""Lives made up at random, on every kind of server in turn (tests/rules/life.py)."""
+"""Lives made up at random, on every kind of server and by either way of contacts in turn
+(tests/rules/life.py)."""
 
 import random
 from collections.abc import Iterator
@@ -9,6 +10,11 @@ from tests.chaos.table import Case
 from tests.rules.life import Life, at_random
 
 _LIVES = 600
+#: Servers, and the ways of contacts there.
+PLACES = [
+    *((profile, "carddav") for profile in PROFILES.values()),
+    *((profile, "jmap") for profile in PROFILES.values() if profile.has_jmap_contacts),
+]
 _STEPS = 14
 
 
@@ -20,7 +26,7 @@ def cases() -> Iterator[Case]:
 def live(seed: int) -> float:
     """Live it; whatever is not as it has to be raises."""
     chance = random.Random(seed)
-    profile = list(PROFILES.values())[seed % len(PROFILES)]
+    profile, by = PLACES[seed % len(PLACES)]
     steps = list(at_random(chance.randint, _STEPS))
-    Life(profile).live(steps, [chance.randint(0, 99) for _ in range(4)])
+    Life(profile, by).live(steps, [chance.randint(0, 99) for _ in range(4)])
     return 0.0

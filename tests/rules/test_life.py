@@ -1,11 +1,11 @@
-"""Two of the lives that ``make chaos`` tries by the hundred (tests/chaos/lives.py)."""
+"""Three of the lives that ``make chaos`` tries by the hundred (tests/chaos/lives.py)."""
 
 import gc
 from collections.abc import Iterator
 
 import pytest
 
-from tests.chaos.lives import live
+from tests.chaos.lives import PLACES, live
 
 # A process that is killed tells nobody what it was about to do; a test's process lives on.
 pytestmark = [
@@ -21,6 +21,6 @@ def _bury() -> Iterator[None]:
     gc.collect()
 
 
-@pytest.mark.parametrize("seed", [0, 2])
+@pytest.mark.parametrize("seed", [0, 2, [by for _, by in PLACES].index("jmap")])
 def test_whatever_is_done_nothing_is_lost_and_the_last_label_counts(seed: int) -> None:
     live(seed)
