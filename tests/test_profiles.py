@@ -226,7 +226,7 @@ def test_the_limits_are_kept_when_answers_take_their_time(world: World) -> None:
 
 
 def test_a_server_that_has_had_enough_is_left_alone_for_as_long_as_it_says() -> None:
-    world = World(replace(STALWART, limits=Limits(max_requests_per_minute=20))).start()
+    world = World(replace(STALWART, limits=Limits(max_requests_per_minute=25))).start()
     world.settle()
     sandbox = world.sandbox
     mails = [sandbox.deliver(f"s{number}@example.org") for number in range(12)]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mailroom.sandbox import STALWART, STALWART_IN_FULL, Request, Response, Sandbox
+from mailroom.sandbox import STALWART, Request, Response, Sandbox
 from mailroom.sandbox.sieve import SieveSandbox
 from tests.test_sandbox_contacts import BOOK, a_card, ask, id_of, vcard
 from tests.test_sandbox_server import api, make, run
@@ -36,7 +36,7 @@ def token_in(answer: str) -> str:
 
 
 def test_jmap_and_carddav_together_are_four_at_once() -> None:
-    sandbox, clock = make(STALWART_IN_FULL)
+    sandbox, clock = make(STALWART)
     sandbox.controls.delay_seconds = 1.0
     request = api(sandbox, ("Core/echo", {}))
     assert [sandbox.handle(request).status for _ in range(3)] == [200] * 3
@@ -112,7 +112,7 @@ def test_pings_come_every_thirty_seconds_at_most() -> None:
 
 
 def test_a_fresh_mail_is_found_by_its_mailbox_alone() -> None:
-    sandbox, clock = make(STALWART_IN_FULL)
+    sandbox, clock = make(STALWART)
     mail_id = sandbox.deliver(BOB)
     filters = (
         {"from": "bob@example.org"},
@@ -204,7 +204,7 @@ def test_an_href_is_found_in_the_servers_spelling_only() -> None:
 
 
 def test_partial_data_is_without_grouped_properties() -> None:
-    sandbox, _ = make(STALWART_IN_FULL)
+    sandbox, _ = make(STALWART)
     sandbox.put_card(vcard("UID:bob", "FN:Bob", "item1.EMAIL:a@x.org", "EMAIL:b@x.org"))
     data = '<C:address-data><C:prop name="EMAIL"/></C:address-data>'
     shown = sync(sandbox, data=data)

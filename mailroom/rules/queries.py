@@ -10,7 +10,8 @@ from mailroom.rules.addresses import spellings
 from mailroom.rules.places import Places
 from mailroom.wire.filters import Filter, all_of, any_of, in_any
 
-# A search may run behind what was delivered (the index), so the last hour is looked through.
+# A search may run behind what was delivered (the index), so the last hour is looked through. On
+# Cyrus that is by no index; of others, see :mod:`mailroom.work.unindexed`.
 _UNINDEXED_SECONDS = 3600.0
 _ADDRESSES_PER_QUERY = 50
 
@@ -20,9 +21,11 @@ def labelled(places: Places) -> Filter:
     return in_any(places.queried)
 
 
-def newcomers(places: Places, wall: float) -> Filter:
-    """Mail that has come to Screener of late; ``wall`` is the time of day, in Unix seconds."""
-    return all_of({"inMailbox": places.screener}, _last_hour(wall))
+def newcomers(places: Places, wall: float, *, is_dated: bool) -> Filter:
+    """Mail that has come to Screener of late; ``wall`` is the time of day, in Unix seconds. Where
+    a fresh mail may have no date yet (``is_dated`` is False), all mail that waits."""
+    waiting = {"inMailbox": places.screener}
+    return all_of(waiting, _last_hour(wall)) if is_dated else waiting
 
 
 def sweeps(places: Places, addresses: Collection[str], wall: float) -> list[Filter]:

@@ -240,6 +240,7 @@ STALWART: Final = Profile(
     limits_references=True,
     object_limits_fail="method",
     cuts_all=True,
+    search_lag_seconds=0.5,
     has_absolute_urls=True,
     counts_carddav=True,
     answers_nulls=False,
@@ -294,13 +295,6 @@ STALWART: Final = Profile(
     sync_loses_rest=True,
     refuses_tokens=False,
     has_cyrus_tokens=False,
-)
-#: As it is in truth: for a moment neither ``from`` nor ``after`` finds a mail. Not among the
-#: profiles that every rule is tried on as long as the sweep looks for mail by both.
-STALWART_IN_FULL: Final = replace(
-    STALWART,
-    name="stalwart-in-full",
-    search_lag_seconds=0.5,
 )
 #: Its mail; it has no contacts, so those here are the ones of a CardDAV server beside it, and the
 #: rules are tried on it as on any other.

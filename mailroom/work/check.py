@@ -10,13 +10,14 @@ from mailroom.errors import CredentialsRefused, LastingTrouble, MailroomError, T
 from mailroom.rules import queries
 from mailroom.rules.config import Config
 from mailroom.rules.own import OwnAddresses
-from mailroom.rules.places import find_places, require_groups
+from mailroom.rules.places import Places, find_places, require_groups
 from mailroom.rules.roster import Provenance
 from mailroom.rules.servers import origin
 from mailroom.rules.words import count
 from mailroom.wire.jmap import MethodError
 from mailroom.wire.jmap_push import event_source_url
 from mailroom.work.conversations import Conversations
+from mailroom.work.unindexed import unindexed
 
 _PUSH_SECONDS = 10.0
 _OK = 200
@@ -96,12 +97,16 @@ class Check:
     async def _searches(self) -> str:
         """What every poll and every triage asks: a server may refuse any of it."""
         mail, now = self._talks.mail, self._loop.clock.wall()
+        is_dated = (await mail.session()).is_cyrus
         places = find_places(self._config, (await mail.open(())).mailboxes)
         labelled = queries.labelled(places)
         await mail.open([labelled])
-        await mail.open([labelled, queries.newcomers(places, now)])
+        await mail.open([labelled, queries.newcomers(places, now, is_dated=is_dated)])
         await mail.close({}, labelled)
-        for result in await mail.search(queries.sweeps(places, [_NOBODY], now)):
+        results: list[object] = [*await mail.search(queries.sweeps(places, [_NOBODY], now))]
+        if not is_dated:
+            results.append(await self._unindexed(places))
+        for result in results:
             if isinstance(result, MethodError):
                 [whole] = await mail.search([queries.everything(places)])
                 if isinstance(whole, MethodError):
@@ -111,6 +116,13 @@ class Check:
                     "all mail in Screener and the destinations, which is slower"
                 )
         return "labelled mail, new mail and mail by its sender can be found"
+
+    async def _unindexed(self, places: Places) -> MethodError | None:
+        try:
+            await unindexed(self._loop, self._talks.mail, queries.everything(places))
+        except MethodError as error:
+            return error
+        return None
 
     async def _own_addresses(self) -> str:
         mail = self._talks.mail

@@ -134,9 +134,20 @@ class MailConversation:
         refused = jmap.read_undestroyed(answers["set"])
         return {mail_id: each for mail_id, each in refused.items() if each.type != "notFound"}
 
+    async def read(self, mail_ids: Sequence[str]) -> tuple[Mail, ...]:
+        """The mails with these ids, those that are there."""
+        limits = (await self.session()).limits
+        found: list[Mail] = []
+        for portion in _portions(mail_ids, limits.get, limits.request_bytes // 2):
+            get = Call("Email/get", {"ids": portion, "properties": _MAIL_PROPERTIES}, "mails")
+            sifted = jmap.read_mails((await self.call([get]))["mails"])
+            self._unreadable |= sifted.unreadable
+            found += sifted.entries
+        return tuple(found)
+
     async def search(self, filters: Sequence[Filter]) -> list[Result]:
         """All mail that each filter matches, or why the server could not tell."""
-        if not await self._is_split():
+        if not await self.is_split():
             results = await self._search(filters)
             if not any(map(_refuses_mailboxes_in_or, results, filters)):
                 return results
@@ -145,7 +156,7 @@ class MailConversation:
         found = iter(await self._search([part for each in parts for part in each]))
         return [_united([next(found) for _ in each]) for each in parts]
 
-    async def _is_split(self) -> bool:
+    async def is_split(self) -> bool:
         """Whether this server is asked one query per mailbox: it has refused others, and the
         session is still the one in which it did."""
         return self._split_session == (await self.session()).state
@@ -195,7 +206,7 @@ class MailConversation:
     ) -> tuple[Reading, Answers]:
         limits = (await self.session()).limits
         email_state = Call("Email/get", {"ids": []}, "mails")
-        is_split = await self._is_split()
+        is_split = await self.is_split()
         queries = _probes(filters) if is_split else _calls(list(enumerate(filters)), limits.get)
         sent_at, earlier = self._loop.now(), frozenset(self._left)
         self._left.clear()

@@ -23,6 +23,7 @@ from mailroom.wire.filters import Filter
 from mailroom.wire.jmap import Mail, Mailbox, MethodError
 from mailroom.work.contacts import Contacts
 from mailroom.work.mail import MailConversation, Reading
+from mailroom.work.unindexed import unindexed
 
 T = TypeVar("T")
 
@@ -105,17 +106,25 @@ class Surveyor:
 
     async def find_mail(self, addresses: Collection[str], places: Places) -> dict[str, list[Mail]]:
         """The mail of these addresses in Screener, the destinations and under a warning."""
-        sweeps = queries.sweeps(places, addresses, self._loop.clock.wall())
-        found = await self._mail.search(sweeps)
-        if any(isinstance(each, MethodError) for each in found):
-            found = await self._mail.search([queries.everything(places)])
-        mails = {mail.id: mail for each in found for mail in _found(each)}
+        try:
+            late = await self._unindexed(places)
+            sweeps = queries.sweeps(places, addresses, self._loop.clock.wall())
+            found = [*map(_found, await self._mail.search(sweeps)), late]
+        except MethodError:
+            found = [_found(each) for each in await self._mail.search([queries.everything(places)])]
+        mails = {mail.id: mail for each in found for mail in each}
         by_address: dict[str, list[Mail]] = {}
         for mail in mails.values():
             await give_way(self._loop)
             if sender := sender_of(mail):
                 by_address.setdefault(sender, []).append(mail)
         return by_address
+
+    async def _unindexed(self, places: Places) -> tuple[Mail, ...]:
+        """Mail of whomever that no search finds yet; on Cyrus that is among the last hour's."""
+        if (await self._mail.session()).is_cyrus:
+            return ()
+        return await unindexed(self._loop, self._mail, queries.everything(places))
 
     async def _begin(self) -> tuple[Reading, Places]:
         if self._has_groups and not self._contacts.has_news:
@@ -140,7 +149,7 @@ class Surveyor:
         known = self._known
         places = known[1] if known else self._resolve((await self._mail.open(())).mailboxes)
         for _ in range(_LOOKS):
-            reading = await self._mail.open(self._filters(places))
+            reading = await self._mail.open(await self._filters(places))
             found = self._resolve(reading.mailboxes)
             if found == places and None not in reading.found:
                 return reading, places
@@ -154,12 +163,14 @@ class Surveyor:
             self._known = mailboxes, find_places(self._config, mailboxes, former)
         return self._known[1]
 
-    def _filters(self, places: Places) -> list[Filter]:
+    async def _filters(self, places: Places) -> list[Filter]:
         now = self._loop.now()
         self._recent = {who: entry for who, entry in self._recent.items() if entry[1] > now}
         filters = [queries.labelled(places)]
         if self._recent:
-            filters.append(queries.newcomers(places, self._loop.clock.wall()))
+            now = self._loop.clock.wall()
+            is_dated = (await self._mail.session()).is_cyrus
+            filters.append(queries.newcomers(places, now, is_dated=is_dated))
         return filters
 
     async def _own_addresses(self) -> OwnAddresses:

@@ -11,12 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from mailroom.sandbox import PROFILES, STALWART_IN_FULL
+from mailroom.sandbox import PROFILES
 from tests.contract.folder import CyrusFolder
 from tests.contract.peers import Client, CyrusServer, EventStream, SandboxServer, Server
 from tests.contract.stalwart import StalwartProgram
 
-_PROFILES = {**PROFILES, STALWART_IN_FULL.name: STALWART_IN_FULL}
 #: Variables that name a real server's place → the server, which lives as long as the session.
 _FOLDERS: dict[str, Callable[[Path], Server]] = {
     "CYRUS313": CyrusFolder,
@@ -53,7 +52,7 @@ def server(
     if not profile and place not in os.environ:
         pytest.skip(f"{place} names no server")
     if profile:
-        server: Server = SandboxServer(_PROFILES[profile])
+        server: Server = SandboxServer(PROFILES[profile])
         yield server
         server.close()
     elif place in _FOLDERS:

@@ -44,7 +44,7 @@ LATER = date(2026, 12, 2)
 WAYS = {
     "sandbox cyrus-3.10": ("carddav",),
     "sandbox cyrus-3.13": ("carddav", "jmap"),
-    "sandbox stalwart-in-full": ("carddav", "jmap"),
+    "sandbox stalwart": ("carddav", "jmap"),
     "sandbox sabre": ("carddav",),
     "MAILROOM_CYRUS_URL": ("carddav",),
     "CYRUS313": ("carddav", "jmap"),
@@ -531,7 +531,7 @@ over = pytest.mark.parametrize(
     [
         each
         for each in places(with_both=True)
-        if each.id not in ("STALWART by carddav", "sandbox stalwart-in-full by carddav")
+        if each.id not in ("STALWART by carddav", "sandbox stalwart by carddav")
     ],
     indirect=["server"],
 )

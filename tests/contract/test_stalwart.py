@@ -17,7 +17,7 @@ from tests.contract.test_carddav import Book
 from tests.contract.test_carddav import card as vcard
 
 pytestmark = pytest.mark.parametrize(
-    "server", servers("sandbox stalwart-in-full", "STALWART"), indirect=True
+    "server", servers("sandbox stalwart", "STALWART"), indirect=True
 )
 
 
