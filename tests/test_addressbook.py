@@ -15,12 +15,12 @@ BOB = "bob@example.org"
 
 def contact(href: str, *addresses: str, uid: str | None = None) -> Indexed:
     uid = href if uid is None else uid
-    entry = Entry(uid, addresses, href, False, frozenset(), Provenance.NONE, None)
+    entry = Entry(uid, addresses, href, False, frozenset(), frozenset(), Provenance.NONE, None)
     return Indexed(href, '"1"', entry)
 
 
 def group(href: str, name: str, *members: str) -> Indexed:
-    entry = Entry(href, (), name, True, frozenset(members), Provenance.NONE, None)
+    entry = Entry(href, (), name, True, frozenset(members), frozenset(), Provenance.NONE, None)
     return Indexed(href, '"1"', entry)
 
 

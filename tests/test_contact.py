@@ -225,11 +225,12 @@ def test_the_index_keeps_what_a_triage_asks_for() -> None:
         fn="Old Friend",
         is_group=False,
         members=frozenset(),
+        prefixed=frozenset(),
         provenance=Provenance.ADOPTED,
         category="Feed",
     )
     group = summarise(CardView.glance(SAFE["sabre-group-4"]))
-    assert (group.uid, group.is_group) == ("d3c9d4d5-1b55-4a1e-9a77-1e5b7c8d1004", True)
+    assert (group.uid, group.is_group) == ("urn:uuid:d3c9d4d5-1b55-4a1e-9a77-1e5b7c8d1004", True)
     assert "77b7a3c0-2f5e-43e7-9d3a-2d6c5f5b1003" in group.members
     ours = summarise(created(BOB))
     assert (ours.provenance, ours.category) == (Provenance.CREATED, "Feed")
@@ -238,7 +239,7 @@ def test_the_index_keeps_what_a_triage_asks_for() -> None:
 def test_the_index_knows_partial_cards_and_unsafe_ones() -> None:
     partial = b"BEGIN:VCARD\r\nUID:urn:uuid:p\r\nEMAIL:MAILTO:Bob@Example.org\r\nEND:VCARD\r\n"
     entry = summarise(CardView.glance(partial))
-    assert (entry.uid, entry.addresses, entry.fn) == ("p", ("bob@example.org",), "")
+    assert (entry.uid, entry.addresses, entry.fn) == ("urn:uuid:p", ("bob@example.org",), "")
     old = summarise(CardView.glance(UNSAFE["vcard-2.1-android"]))
     assert old.addresses == ("old@android.example",)
 

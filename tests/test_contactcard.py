@@ -161,8 +161,9 @@ def test_a_card_made_by_carddav_is_known_by_its_note_where_its_mark_is_out_of_si
 def test_groups_and_patterns_are_found() -> None:
     card = JsCard("x", "urn:uuid:U", full_name="Bob", emails=("Bob <B@x.example>", "*@y.example"))
     found = found_in(card, [("Feed", frozenset({"U"})), ("Jail", frozenset({"V"}))])
-    assert found.uid == "U"
-    assert found.groups == {"Feed"}
+    assert found.uid == "urn:uuid:U"
+    assert found.groups == found.misspelled == {"Feed"}
+    assert not found_in(card, [("Feed", frozenset({"U", "urn:uuid:U"}))]).misspelled
     assert (found.addresses, found.patterns) == (("b@x.example",), ("*@y.example",))
     assert found_in(JsCard("x"), [("Feed", frozenset({""}))]).groups == frozenset()
 
@@ -177,7 +178,9 @@ MEMBERS = frozenset({"a", "urn:uuid:b"})
         (MEMBERS, {"c": "urn:uuid:c"}, [], {"members/urn:uuid:c": True}),
         (MEMBERS, {"x/y~z": "x/y~z"}, [], {"members/x~1y~0z": True}),
         (MEMBERS, {}, ["b"], {"members/urn:uuid:b": None}),
-        (MEMBERS, {"b": "b"}, [], {}),
+        (MEMBERS, {"b": "b"}, [], {"members/b": True, "members/urn:uuid:b": None}),
+        (MEMBERS, {"b": "urn:uuid:b"}, [], {}),
+        (MEMBERS, {"a": "urn:uuid:a"}, [], {"members/urn:uuid:a": True, "members/a": None}),
         (MEMBERS, {}, ["c"], {}),
         (MEMBERS, {"a": "a"}, ["a"], {}),
         (frozenset(), {"c": "c"}, [], {"members/c": True}),

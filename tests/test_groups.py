@@ -1,12 +1,13 @@
 """Contact groups keep their form, their order and everything else in them."""
 
 import time
+from typing import Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mailroom.rules.groups import bare_uid, member_uids, new_group, with_members
+from mailroom.rules.groups import bare_uid, member_uids, new_group, prefixed_members, with_members
 from mailroom.wire.vcard import Card
 from tests.cards import SAFE
 
@@ -63,15 +64,58 @@ def test_an_empty_group_gets_its_first_member_in_its_own_form(version: str) -> N
     assert b"\r\nFN:Paper\\, Trail\r\n" in bytes(group)
 
 
-@pytest.mark.parametrize("uid", [MAJA, f"urn:uuid:{MAJA}", f"URN:UUID:{MAJA}"])
-def test_who_is_in_already_is_not_put_in_twice(uid: str) -> None:
+def test_who_is_in_already_is_not_put_in_twice() -> None:
     group = Card.parse(SAFE["apple-icloud-group"])
-    assert with_members(group, [uid, uid], []) == group
+    assert with_members(group, [MAJA, MAJA], []) == group
 
 
-def test_a_uid_that_has_the_prefix_is_not_given_it_twice() -> None:
-    group = with_members(new_group("g", "Feed"), ["urn:uuid:a"], [])
-    assert b"MEMBER:urn:uuid:a\r\n" in bytes(group)
+@pytest.mark.parametrize(
+    ("version", "uid", "member"),
+    [
+        ("3.0", "a", "X-ADDRESSBOOKSERVER-MEMBER:urn:uuid:a"),
+        ("3.0", "urn:uuid:a", "X-ADDRESSBOOKSERVER-MEMBER:urn:uuid:urn:uuid:a"),
+        ("3.0", "URN:UUID:a", "X-ADDRESSBOOKSERVER-MEMBER:urn:uuid:URN:UUID:a"),
+        ("4.0", "a", "MEMBER:urn:uuid:a"),
+        ("4.0", "urn:uuid:a", "MEMBER:urn:uuid:a"),
+    ],
+)
+def test_a_member_is_written_as_the_rules_of_servers_compare_it(
+    version: Literal["3.0", "4.0"], uid: str, member: str
+) -> None:
+    """tests/system/test_cyrus.py has what they compare."""
+    group = with_members(new_group("g", "Feed", version), [uid, uid], [])
+    assert [line for line in bytes(group).decode().splitlines() if "MEMBER" in line] == [member]
+    assert member_uids(group) == ["a"]
+    assert with_members(group, [uid], []) == group
+    assert member_uids(with_members(group, [], ["a"])) == []
+
+
+@pytest.mark.parametrize("member", ["a", "urn:uuid:a", "URN:UUID:a"])
+def test_a_member_in_a_spelling_that_no_rule_finds_is_written_anew(member: str) -> None:
+    frame = "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:g\r\nFN:Feed\r\nX-ADDRESSBOOKSERVER-KIND:group\r\n"
+    lines = f"X-ADDRESSBOOKSERVER-MEMBER:{member}\r\nX-ADDRESSBOOKSERVER-MEMBER:urn:uuid:b\r\n"
+    group = Card.parse(f"{frame}{lines}END:VCARD\r\n".encode())
+    mended = bytes(with_members(group, ["urn:uuid:a"], [])).decode()
+    assert mended.count("MEMBER") == 2
+    assert "\r\nX-ADDRESSBOOKSERVER-MEMBER:urn:uuid:urn:uuid:a\r\n" in mended
+    assert with_members(group, ["a"], []) == group
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        "X-ADDRESSBOOKSERVER-MEMBER:urn:uuid:urn:uuid:a",
+        'X-ADDRESSBOOKSERVER-MEMBER:urn:uuid:"urn:uuid:a"',
+        "MEMBER:urn:uuid:a",
+    ],
+)
+def test_a_member_that_names_a_uid_with_the_prefix_is_left_as_it_is(member: str) -> None:
+    text = (
+        f"BEGIN:VCARD\r\nVERSION:3.0\r\nUID:g\r\nFN:Feed\r\nKIND:group\r\n{member}\r\nEND:VCARD\r\n"
+    )
+    group = Card.parse(text.encode())
+    assert prefixed_members(group) == ["a"]
+    assert with_members(group, ["urn:uuid:a"], []) == group
 
 
 def test_a_member_is_taken_out_in_every_form_and_nothing_else_is() -> None:
@@ -105,6 +149,7 @@ UIDS = st.lists(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size
 
 
 @given(UIDS, UIDS, UIDS)
+@example([], [chr(34)], [])
 def test_any_uids_end_up_where_they_are_wanted(
     before: list[str], add: list[str], remove: list[str]
 ) -> None:

@@ -73,8 +73,6 @@ class AddressBook:
         group already, else the first by href."""
         hrefs = sorted(self._by_address.get(address, ()))
         found = [card for href in hrefs if not (card := self._cards[href]).entry.is_group]
-        members = [group.entry.members for group in managed]
-        known = (
-            card for card in found if card.entry.uid and any(card.entry.uid in m for m in members)
-        )
+        groups = [group.entry for group in managed]
+        known = (card for card in found if any(group.names(card.entry) for group in groups))
         return next(known, found[0] if found else None)

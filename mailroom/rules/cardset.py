@@ -43,9 +43,7 @@ class Cards:
 
     def all_groups(self) -> tuple[Group, ...]:
         groups = (self.groups or {}).values()
-        return tuple(
-            Group(card.id, bare_uid(card.uid), card.name, bare_members(card)) for card in groups
-        )
+        return tuple(Group(card.id, card.uid, card.name, bare_members(card)) for card in groups)
 
     def managed(self) -> list[JsCard]:
         """The managed groups that are there."""
@@ -58,10 +56,10 @@ class Cards:
         return min(called, key=lambda group: group.name != name, default=None)
 
     def memberships(self) -> list[tuple[str, frozenset[str]]]:
-        """Normal names of the groups, and the bare UIDs in each."""
+        """Normal names of the groups, and the UIDs in each, as it spells them."""
         names = {normal_name(group.name) for group in (self.groups or {}).values()}
         groups = ((name, self.group(name)) for name in names)
-        return [(name, bare_members(group)) for name, group in groups if group]
+        return [(name, group.members or frozenset()) for name, group in groups if group]
 
     def found(self, addresses: Iterable[str]) -> dict[str, Found]:
         """The contacts with these addresses: of several the one in a managed group, else the

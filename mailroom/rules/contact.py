@@ -13,7 +13,7 @@ from datetime import date
 
 from mailroom.rules import note
 from mailroom.rules.addresses import addresses_in, is_pattern
-from mailroom.rules.groups import bare_uid, member_uids
+from mailroom.rules.groups import bare_uid, has_prefix, member_uids, prefixed_members
 from mailroom.rules.names import clean_name, structured_name
 from mailroom.rules.roster import Filing, Provenance
 from mailroom.wire.jscontact import MARK
@@ -43,8 +43,9 @@ _NOT_IN_FIRST_FINGERPRINT = frozenset({"REV", "PRODID", _MARK})
 class Entry:
     """What the index of the address book keeps of one card.
 
-    UIDs are bare (without ``urn:uuid:``), addresses canonical; ``category`` is the one that the
-    NOTE names last, None for a sender whom it does not tell of.
+    The UID is as the card spells it, those of members are bare (without ``urn:uuid:``), addresses
+    canonical; ``prefixed`` are the members that name a card whose UID has that prefix, and
+    ``category`` is the one that the NOTE names last, None for a sender whom it does not tell of.
     """
 
     uid: str
@@ -52,8 +53,18 @@ class Entry:
     fn: str
     is_group: bool
     members: frozenset[str]
+    prefixed: frozenset[str]
     provenance: Provenance
     category: str | None
+
+    def names(self, contact: "Entry") -> bool:
+        """Whether the contact is a member, in whatever spelling."""
+        return bool(contact.uid) and bare_uid(contact.uid) in self.members
+
+    def misspells(self, contact: "Entry") -> bool:
+        """Whether it is one in a spelling that no rule of a server finds it by."""
+        is_found = not has_prefix(contact.uid) or bare_uid(contact.uid) in self.prefixed
+        return self.names(contact) and not is_found
 
 
 def contact_uid(account_id: str, address: str, counter: int) -> str:
@@ -68,11 +79,12 @@ def summarise(view: CardView) -> Entry:
     """Return what the index keeps; a view that lacks properties makes a poorer entry."""
     uid, fn, section = view.first("UID"), view.first("FN"), note.read_section(view)
     return Entry(
-        uid=bare_uid(uid.text) if uid else "",
+        uid=uid.text.strip() if uid else "",
         addresses=addresses(view),
         fn=fn.text if fn else "",
         is_group=view.kind == "group",
         members=frozenset(member_uids(view)) or _NOBODY,
+        prefixed=frozenset(prefixed_members(view)) or _NOBODY,
         provenance=_provenance(view, section),
         category=section.category,
     )

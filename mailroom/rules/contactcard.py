@@ -5,7 +5,7 @@ note is the same note, and the mark is the same fingerprint. Only cards that Mai
 patched: a patch has the server write the whole card anew.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import date
 from typing import Any
 
@@ -25,16 +25,22 @@ _RECORD_NOTE = "Mailroom's setup keeps here what it has made."
 Patch = dict[str, Any]
 
 
-def found_in(card: JsCard, memberships: Iterable[tuple[str, frozenset[str]]]) -> Found:
-    """The contact; ``memberships`` are names of groups and the bare UIDs in them."""
+def found_in(card: JsCard, memberships: Collection[tuple[str, frozenset[str]]]) -> Found:
+    """The contact; ``memberships`` are names of groups and the UIDs in them, as they spell them."""
     addresses, section = addresses_of(card), _section(card)
-    uid, made = bare_uid(card.uid), provenance(card)
+    bare, made = bare_uid(card.uid), provenance(card)
+    groups = frozenset(
+        name for name, members in memberships if bare and bare in map(bare_uid, members)
+    )
     return Found(
         reference=card.id,
-        uid=uid,
+        uid=card.uid,
         addresses=tuple(each for each in addresses if not is_pattern(each)),
         name=card.name,
-        groups=frozenset(name for name, members in memberships if uid and uid in members),
+        groups=groups,
+        misspelled=frozenset(
+            name for name, members in memberships if name in groups and card.uid not in members
+        ),
         provenance=made,
         noted=section.category,
         noted_on=section.day,
@@ -137,10 +143,14 @@ def membership_patch(group: JsCard, joins: Mapping[str, str], leaves: Iterable[s
     them, which is what a server's rules compare; ``leaves`` bare ones. Who leaves is named in the
     spelling of the group."""
     members = group.members or frozenset()
-    there = {bare_uid(spelled) for spelled in members}
-    new = sorted(spelled for bare, spelled in joins.items() if bare not in there)
+    new = sorted(spelled for spelled in joins.values() if spelled not in members)
     gone = set(leaves) - joins.keys()
-    removed = sorted(spelled for spelled in members if bare_uid(spelled) in gone)
+    # A rule compares strings: X and urn:uuid:X are two (Cyrus 3.13.7, seen).
+    removed = sorted(
+        spelled
+        for spelled in members
+        if (bare := bare_uid(spelled)) in gone or joins.get(bare, spelled) != spelled
+    )
     if new and group.members is None:
         return {"members": dict.fromkeys(new, True)}  # Stalwart 0.15.5 patches within nothing else
     return {

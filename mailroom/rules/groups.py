@@ -1,7 +1,8 @@
 """Contact groups: cards whose members are other cards' UIDs.
 
 A group is written back in the form in which it was found: KIND and MEMBER (RFC 6350 §6.1.4, §6.6.5)
-or, in vCard 3, Apple's X-ADDRESSBOOKSERVER-KIND and -MEMBER.
+or, in vCard 3, Apple's X-ADDRESSBOOKSERVER-KIND and -MEMBER. A member is read in any spelling and
+written in the one that the rules of a server compare.
 """
 
 import json
@@ -24,9 +25,12 @@ def bare_uid(uid: str) -> str:
     uid = uid.strip()
     if uid[: len(_URN)].lower() != _URN:
         return uid
-    # A member of a vCard 4 that has the prefix itself is shown as urn:uuid:"urn:uuid:X" in vCard 3
-    # (seen: Cyrus 3.13.7).
-    return bare_uid(uid[len(_URN) :].strip('"'))
+    return bare_uid(_without_prefix(uid))
+
+
+def has_prefix(uid: str) -> bool:
+    """Whether the UID has the ``urn:uuid:`` itself."""
+    return bare_uid(uid) != uid.strip()
 
 
 def member_uids(group: CardView) -> list[str]:
@@ -34,22 +38,41 @@ def member_uids(group: CardView) -> list[str]:
     return [bare_uid(line.text) for line in group.lines if line.name in _MEMBER_NAMES]
 
 
+def prefixed_members(group: CardView) -> list[str]:
+    """Return, bare, those members that name a card whose UID has the ``urn:uuid:`` itself.
+
+    A rule compares strings. Apple's members are the UID with the prefix before it, so that of
+    ``UID:urn:uuid:X`` has it twice (Cyrus 3.6.1, 3.10.2, 3.13.7, seen: any other is never found). A
+    MEMBER is a URI, which such a UID is already.
+    """
+    return [
+        bare_uid(line.text)
+        for line in group.lines
+        if line.name in _MEMBER_NAMES and _names_prefixed(line)
+    ]
+
+
 def with_members(group: Card, add: Iterable[str], remove: Iterable[str]) -> Card:
-    """Put UIDs, bare or not, into the group and take others out; one in both is put in.
+    """Put cards into the group, by their UIDs as they spell them, and take others out, whatever the
+    spelling; one in both is put in.
 
     What is so already changes nothing: then the card that comes back equals the one given.
     """
-    wanted = dict.fromkeys(map(bare_uid, add))
+    wanted = {bare_uid(uid): uid for uid in add}
     unwanted = {bare_uid(uid) for uid in remove}.difference(wanted)
-    present = set(member_uids(group))
-    missing = [uid for uid in wanted if uid not in present]
-    if missing:
+    present, prefixed = set(member_uids(group)), set(prefixed_members(group))
+    misspelled = {
+        bare
+        for bare, uid in wanted.items()
+        if bare in present and has_prefix(uid) and bare not in prefixed
+    }
+    if there := (unwanted & present) | misspelled:
+        group = group.without(_members_at(group, there))
+    if missing := [uid for bare, uid in wanted.items() if bare not in present - misspelled]:
         head = _member_name(group)
-        members = ((head, escape_text(_URN + uid)) for uid in missing)
+        members = ((head, escape_text(_member(head, uid))) for uid in missing)
         group = group.with_lines(members, before=_after_last_member(group))
         group = group.without(_emptiness_at(group))
-    if unwanted & present:
-        group = group.without(_members_at(group, unwanted))
     return group
 
 
@@ -106,6 +129,25 @@ def _member_name(group: Card) -> str:
         if line.name in _MEMBER_NAMES:
             return line.name
     return "MEMBER" if group.first("KIND") else "X-ADDRESSBOOKSERVER-MEMBER"
+
+
+def _member(property_name: str, uid: str) -> str:
+    """Return what names the card of this UID."""
+    is_uri = property_name == "MEMBER" and has_prefix(uid)
+    return uid.strip() if is_uri else _URN + uid.strip()
+
+
+def _without_prefix(member: str) -> str:
+    """Take the prefix off once, and what Cyrus 3.13.7 puts around one that has it twice (seen: a
+    vCard 4's member ``urn:uuid:X`` is ``urn:uuid:"urn:uuid:X"`` in vCard 3)."""
+    uid = member[len(_URN) :]
+    is_quoted = uid.endswith('"') and uid[: len(_URN) + 1].lower() == f'"{_URN}'
+    return uid[1:-1] if is_quoted else uid
+
+
+def _names_prefixed(line: Line) -> bool:
+    text = line.text.strip()
+    return has_prefix(text if line.name == "MEMBER" else _without_prefix(text))
 
 
 def _after_last_member(group: Card) -> int | None:

@@ -31,9 +31,10 @@ class Provenance(Enum):
 class Found:
     """A contact as it was found.
 
-    ``reference`` is how the implementation calls it, ``uid`` bare; ``addresses`` are canonical,
-    those with ``*`` aside, which are ``patterns``; ``groups`` the normal names of those that it is
-    in, as the configuration has them;
+    ``reference`` is how the implementation calls it, ``uid`` as the card spells it; ``addresses``
+    are canonical, those with ``*`` aside, which are ``patterns``; ``groups`` the normal names of
+    those that it is in, as the configuration has them, ``misspelled`` those of them that name it
+    otherwise than a server's rules compare;
     ``noted`` the category that Mailroom's note in it names last; ``noted_on`` the day of that
     (ISO 8601), and ``is_edited`` whether the user has changed what Mailroom created, None where
     that has not been looked at.
@@ -49,11 +50,12 @@ class Found:
     noted_on: str | None = None
     is_edited: bool | None = None
     patterns: tuple[str, ...] = ()
+    misspelled: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A contact group. ``members`` are bare UIDs."""
+    """A contact group. ``uid`` is as the card spells it, ``members`` are bare UIDs."""
 
     reference: str
     uid: str
@@ -90,7 +92,9 @@ class Change:
 
     @property
     def joins(self) -> frozenset[str]:
-        return self.wanted - self._groups if self.contact or self.filing else frozenset()
+        if self.contact:
+            return self.wanted - (self.contact.groups - self.contact.misspelled)
+        return self.wanted if self.filing else frozenset()
 
     @property
     def leaves(self) -> frozenset[str]:

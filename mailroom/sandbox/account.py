@@ -29,7 +29,7 @@ ROLES: Final = {
 }
 _OTHER_MAILBOXES: Final = ("Screener", "@ToScreener", "@MailroomError", "@MailroomWarning")
 _MEMBER: Final = re.compile(
-    r"^(?:X-ADDRESSBOOKSERVER-)?MEMBER:(?:urn:uuid:)?(.*?)\r?$", re.MULTILINE | re.IGNORECASE
+    r"^(?:X-ADDRESSBOOKSERVER-)?MEMBER:(?:urn:uuid:)*(.*?)\r?$", re.MULTILINE | re.IGNORECASE
 )
 
 

@@ -15,6 +15,7 @@ from mailroom.rules.addressbook import Indexed
 from mailroom.rules.addresses import is_pattern
 from mailroom.rules.config import Config
 from mailroom.rules.contact import (
+    Entry,
     addresses,
     contact_uid,
     is_unedited,
@@ -118,12 +119,14 @@ class CardDavContacts:
     async def ours(self) -> tuple[Found, ...]:
         await self.cards.sync()
         group = self.cards.book.group(self._provenance_group)
-        listed = group.entry.members if group else frozenset()
         ours = [
             card
             for card in self.cards.book
             if not card.entry.is_group
-            and (card.entry.provenance is not Provenance.NONE or card.entry.uid in listed)
+            and (
+                card.entry.provenance is not Provenance.NONE
+                or (group is not None and group.entry.names(card.entry))
+            )
         ]
         told = (each for each in ours if each.entry.provenance is not Provenance.NONE)
         await self._fetch([card.href for card in told])
@@ -207,7 +210,7 @@ class CardDavContacts:
         found = ((address, book.contact(address, managed)) for address in addresses)
         return {address: self._contact(card, memberships) for address, card in found if card}
 
-    def _contact(self, card: Indexed, memberships: Iterable[tuple[str, frozenset[str]]]) -> Found:
+    def _contact(self, card: Indexed, groups: Iterable[tuple[str, Entry]]) -> Found:
         entry, read = card.entry, self._read.get(card.href)
         whole = read if isinstance(read, Stored) and self._is_current(card.href) else None
         return Found(
@@ -215,20 +218,21 @@ class CardDavContacts:
             uid=entry.uid,
             addresses=tuple(each for each in entry.addresses if not is_pattern(each)),
             name=entry.fn,
-            groups=frozenset(name for name, members in memberships if entry.uid in members),
+            groups=frozenset(name for name, group in groups if group.names(entry)),
             provenance=entry.provenance,
             noted=entry.category,
             noted_on=None if whole is None else read_section(whole.card).day,
             is_edited=None if whole is None else not is_unedited(whole.card),
             patterns=tuple(filter(is_pattern, entry.addresses)),
+            misspelled=frozenset(name for name, group in groups if group.misspells(entry)),
         )
 
-    def _memberships(self) -> list[tuple[str, frozenset[str]]]:
-        """Normal names and members of the groups; of several of one name, the one that counts."""
+    def _memberships(self) -> list[tuple[str, Entry]]:
+        """The groups by their normal names; of several of one name, the one that counts."""
         book = self.cards.book
         names = {normal_name(group.entry.fn) for group in book.groups()}
         groups = ((name, book.group(name)) for name in names)
-        return [(name, group.entry.members) for name, group in groups if group]
+        return [(name, group.entry) for name, group in groups if group]
 
     def _needed(self, plan: Plan) -> set[str]:
         """The cards that the plan changes, as far as they are there."""

@@ -154,7 +154,7 @@ class PlanWriter:
         for change in plan.changes:
             if change.creates:
                 uid = uids[change.sender]
-                groups = frozenset(name for name, members in there if uid in members)
+                groups = frozenset(name for name, members in there if uid in map(bare_uid, members))
                 changes.append(change.with_contact(Found("", uid, (), "", groups)))
             else:
                 changes.append(change)
@@ -223,7 +223,7 @@ class PlanWriter:
                 contact = contactcard.found_in(card, memberships) if card else None
                 again.append(change.with_contact(contact))
                 for strays in work.strays.values():
-                    strays.discard(contact.uid if contact else "")
+                    strays.discard(bare_uid(contact.uid) if contact else "")
         return Plan(tuple(again))
 
     def _standing(self, change: Change, work: _Work) -> JsCard | None:

@@ -21,7 +21,7 @@ from tests.world import World
 _KEYS = frozenset(
     {"rule", "not yet", "servers", "configuration", "mail", "cards", "groups", "when", "then"}
 )
-_THEN_KEYS = frozenset({"mail", "groups", "contacts", "log"})
+_THEN_KEYS = frozenset({"mail", "groups", "members", "contacts", "log"})
 _DAY = 86400.0
 # What servers write into a card by themselves.
 _STAMPS = ("REV", "PRODID")
@@ -120,6 +120,10 @@ class Trial:
             for name, members in self._case.then("groups").items()
         }
         assert self._groups() == {**before, **told}
+        spelled = self._case.then("members")
+        assert {name: self._user.members_of(name) for name in spelled} == {
+            name: listed(members) for name, members in spelled.items()
+        }
 
     def _check_cards(self, before: Mapping[str, str]) -> None:
         name_of = self._user.name_of

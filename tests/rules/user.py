@@ -95,11 +95,25 @@ class User:
         self._sandbox.put_card(card.replace("\n", "\r\n"), f"{name}.vcf")
 
     def fill_group(self, name: str, members: Iterable[str]) -> None:
-        href = f"group-{name.lower().replace(' ', '-')}.vcf"
-        text = next(t for h, t in self._sandbox.cards().items() if h.endswith(f"/{href}"))
+        href, text = self._group(name)
         head = "MEMBER:" if "VERSION:4.0" in text else "X-ADDRESSBOOKSERVER-MEMBER:urn:uuid:"
         lines = [f"{head}{uid}\r\n" for uid in members]
         self._sandbox.put_card(text.replace("END:VCARD", "".join(lines) + "END:VCARD"), href)
+
+    def members_of(self, name: str) -> list[str]:
+        """The UIDs that a rule on the group compares those of cards with: what a MEMBER has, and
+        what an Apple member has after its first prefix."""
+        members = (line.partition(":") for line in lines_of(self._group(name)[1]))
+        return [
+            uid if head == "MEMBER" else uid.removeprefix("urn:uuid:")
+            for head, _, uid in members
+            if head.endswith("MEMBER")
+        ]
+
+    def _group(self, name: str) -> tuple[str, str]:
+        href = f"group-{name.lower().replace(' ', '-')}.vcf"
+        text = next(t for h, t in self._sandbox.cards().items() if h.endswith(f"/{href}"))
+        return href, text
 
     # How the cards are called
 

@@ -30,6 +30,7 @@ CA_FILE = "/etc/ssl/test/ca.pem"
 
 MAIL = "urn:ietf:params:jmap:mail"
 CORE = "urn:ietf:params:jmap:core"
+SIEVE = "https://cyrusimap.org/ns/jmap/sieve"
 
 _IMAPD_CONF = """\
 configdirectory: /var/lib/cyrus
@@ -190,7 +191,7 @@ class User:
 
     def jmap(self, *calls: tuple[str, dict[str, Any], str]) -> list[list[Any]]:
         """One JMAP request (RFC 8620 §3.3); returns its methodResponses, errors included."""
-        body = {"using": [CORE, MAIL], "methodCalls": calls}
+        body = {"using": [CORE, MAIL, SIEVE], "methodCalls": calls}
         headers = {"Content-Type": "application/json"}
         status, _, text = self.request("POST", "/jmap/", json.dumps(body).encode(), headers)
         if status != http.client.OK:
@@ -263,6 +264,19 @@ class User:
                 if line.startswith(b"data:")
             )
             yield map(json.loads, data)
+
+    def activate(self, script: str) -> None:
+        """Make a Sieve script the active one, as a JMAP program does."""
+        kind = {"Content-Type": "application/sieve"}
+        path = f"/jmap/upload/{self.name}/"
+        blob = json.loads(self.request("POST", path, script.encode(), kind)[2])["blobId"]
+        result = self.call(
+            "SieveScript/set",
+            create={"0": {"name": "test", "blobId": blob}},
+            onSuccessActivateScript="#0",
+        )
+        if result["notCreated"]:
+            raise CyrusError(f"SieveScript/set: {result['notCreated']}")
 
     @property
     def address_book(self) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mailroom.rules.groups import bare_uid, new_group, with_members
 from tests.system.cyrus import MAIL, Cyrus, CyrusError, User, mail
 from tests.system.host import Host
 
@@ -152,6 +153,33 @@ def test_groups_are_cards_with_their_names(user: User) -> None:
     cards = "".join(user.cards().values())
     for name, uid in uids.items():
         assert f"UID:{uid}\nFN:{name}\n" in cards
+
+
+RULE = """\
+require ["fileinto", "vnd.cyrus.jmapquery", "mailboxid"];
+if jmapquery text:
+{{"fromContactGroupId":"{group}"}}
+.
+{{ fileinto :mailboxid "{box}" "Feed"; }}
+"""
+
+
+@pytest.mark.parametrize("prefix", ["", "urn:uuid:"])
+def test_a_rule_compares_spellings(user: User, prefix: str) -> None:
+    """A member is the UID as the card has it, after one urn:uuid:; a group is named by the UID as
+    its own card has it. (rules/groups.with_members, work/routing)"""
+    box = user.make_mailboxes("Feed")["Feed"]
+    group = new_group(f"{prefix}group", "Feed")
+    for name in ("bare", "urn:uuid:prefixed"):
+        address = f"{bare_uid(name)}@example.org"
+        head = ["BEGIN:VCARD", "VERSION:3.0", f"UID:{name}", f"FN:{address}", f"N:{address};;;;"]
+        card = "\r\n".join([*head, f"EMAIL:{address}", "END:VCARD", ""])
+        user.put_card(f"{bare_uid(name)}.vcf", card)
+        group = with_members(group, [name], [])
+    user.put_card("group.vcf", bytes(group).decode())
+    user.activate(RULE.format(group=f"{prefix}group", box=box))
+    user.receive(*(mail(f"{name}@example.org", name) for name in ("bare", "prefixed", "stranger")))
+    assert {entry["subject"] for entry in user.mails(box)} == {"bare", "prefixed"}
 
 
 def test_without_search_a_from_filter_fails_and_without_push_there_is_no_url(tree: Path) -> None:
