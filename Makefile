@@ -1,7 +1,7 @@
 # `make` alone tells what there is. Everything happens in .venv, which packaging/venv.sh keeps.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint test-unit test-sandbox test-rules test-system chaos mutants bench deb clean
+.PHONY: help demo test lint test-unit test-sandbox test-rules test-system test-forky chaos mutants bench deb clean
 
 help:
 	@echo 'make demo            the main job on a mail server of its own (STAY=1: then play with it)'
@@ -13,6 +13,8 @@ help:
 	@echo 'make test-rules      every rule of triage on every kind of server'
 	@echo 'make test-system     as a unit on a booted Debian with Cyrus (root); beside it, where they are'
 	@echo '                     (STALWART=program, CYRUS313=folder), what these servers really do'
+	@echo 'make test-forky      the same on Debian forky with its Cyrus, which move: it reports, and never'
+	@echo '                     fails; only when asked'
 	@echo 'make chaos           crashes, faults and hostile input, as a table (ROWS="kill fault": these)'
 	@echo 'make mutants         breaks the code in small ways, and tells what no quick test notices'
 	@echo '                     (MUTANTS=n, 400 by default; SEED=s; SINCE=rev: of the lines changed)'
@@ -28,7 +30,7 @@ test:
 	@packaging/venv.sh dev
 	@.venv/bin/python -m tests.layers
 
-lint test-unit test-sandbox test-rules:
+lint test-unit test-sandbox test-rules test-forky:
 	@packaging/venv.sh dev
 	@.venv/bin/python -m tests.layers $@
 

@@ -27,7 +27,7 @@ def bootable() -> None:
 @pytest.fixture(scope="session")
 def tree(bootable: None) -> Path:
     """The root to boot, built when the cache has none (that takes a minute)."""
-    return root.ensure(root.TRIXIE)
+    return root.ensure(root.chosen())
 
 
 @pytest.fixture(scope="module", params=root.RELEASES, ids=lambda recipe: recipe.release)
