@@ -17,6 +17,7 @@ from mailroom.sandbox import (
     longest_chain,
 )
 from mailroom.sandbox import Request as SandboxRequest
+from mailroom.work.poll import Outcome, Triaged
 from tests.world import World
 
 DELAY = 0.05
@@ -265,6 +266,50 @@ def test_two_addresses_of_one_contact_that_fails_wait_together(tapped: tuple[int
     world.run_for(120.0)
     assert world.sandbox.mails_in("Feed") == set(mails)
     assert world.status["failing_senders"] == []
+
+
+@pytest.mark.parametrize(("seconds", "place"), [(100.0, "Feed"), (125.0, "Screener")])
+def test_mail_that_comes_within_two_minutes_of_a_triage_is_filed(
+    seconds: float, place: str
+) -> None:
+    world = World()
+    world.start()
+    world.tap(world.deliver(BOB)[0], "@ToFeed")
+    world.run_until(lambda: bool(world.named("sender_triaged")))
+    world.run_for(seconds)
+    late = world.sandbox.deliver(BOB)
+    world.settle()
+    assert world.sandbox.mailboxes_of(late) == {place}
+
+
+def test_a_poll_that_did_anything_is_not_idle() -> None:
+    nothing = Outcome(0.0, {}, ())
+    bob = Triaged("bob@example.org", "Feed", None, 0)
+    assert nothing.is_idle
+    assert not dataclasses.replace(nothing, triaged=(bob,)).is_idle
+    assert not dataclasses.replace(nothing, filed=1).is_idle
+    assert not dataclasses.replace(nothing, conflicts=1).is_idle
+    assert not dataclasses.replace(nothing, failed=1).is_idle
+
+
+@pytest.mark.parametrize(("times", "fails"), [(2, 0), (3, 1)])
+def test_mailboxes_that_change_with_every_look_are_looked_at_three_times(
+    times: int, fails: int
+) -> None:
+    world = World()
+    changes: list[str] = []
+
+    def change(entry: Entry, _request: object) -> None:
+        if "Email/query" in entry.calls and len(changes) < times:
+            world.sandbox.destroy_mailbox("Jail")
+            changes.append(world.sandbox.create_mailbox("Jail"))
+
+    world.sandbox.before(change)
+    world.start()
+    world.run_until(lambda: world.polls + len(world.named("poll_failed")) > 0)
+    assert len(changes) == times
+    failures = [fields["error"] for fields in world.named("poll_failed")]
+    assert failures == ["the mailboxes that the server lists cannot be searched"] * fails
 
 
 def test_the_name_that_one_logs_in_with_is_an_own_address_where_it_is_one() -> None:

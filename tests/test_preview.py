@@ -29,7 +29,7 @@ def talks(world: World) -> Conversations:
     return converse(world.loop.root, world.new_http(), world.config, Logins(who, who), Totals())
 
 
-def rows_of(world: World) -> list[Row]:
+def rows_of(world: World, failing: dict[str, str] | None = None) -> list[Row]:
     own = talks(world)
     surveyor = Surveyor(world.loop, world.config, own.mail, own.contacts)
     looking = world.loop.spawn(surveyor.survey(), "survey")
@@ -37,7 +37,7 @@ def rows_of(world: World) -> list[Row]:
     survey = looking.result()
     asking = world.loop.spawn(own.contacts.obstacles(survey.plan), "obstacles")
     world.run_until(lambda: asking.done)
-    return preview(survey, world.config, asking.result(), {})
+    return preview(survey, world.config, asking.result(), failing or {})
 
 
 def poll(world: World) -> Outcome:
@@ -120,6 +120,40 @@ def test_what_is_said_is_done(seed: int) -> None:
     life.world.account.close()
     life.act([Step("label", chance.randint(0, 99), chance.randint(0, 99)) for _ in range(4)])
     check(life)
+
+
+@pytest.mark.parametrize("may_warn", [True, False])
+def test_another_name_is_told_and_the_warning_where_there_is_one(may_warn: bool) -> None:
+    world = World(configuration={"mailroom": {"warnings_enabled": may_warn}})
+    world.sandbox.put_card(
+        "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:bob\r\nFN:Robert\r\nN:;;;;\r\n"
+        "EMAIL:bob@example.org\r\nEND:VCARD\r\n"
+    )
+    world.tap(world.deliver(BOB)[0], "@ToFeed")
+    (row,) = rows_of(world)
+    assert row.reason == "@ToFeed asks for Feed; the contact is called Robert"
+    assert row.action.endswith("; @MailroomWarning on") is may_warn
+
+
+@pytest.mark.parametrize(
+    ("label", "reason"),
+    [
+        ("@ToFeed", "@ToFeed asks for Feed"),
+        ("@ToJail", "@ToJail asks for Jail, was Feed"),
+        ("@ToScreener", "@ToScreener takes the sender back"),
+    ],
+)
+def test_the_reason_is_the_label_and_what_the_sender_was(label: str, reason: str) -> None:
+    world = World()
+    first, second = world.deliver(BOB, count=2)
+    world.tap(first, "@ToFeed")
+    world.start().settle()
+    world.account.close()
+    world.tap(second, label)
+    (row,) = rows_of(world)
+    assert row.reason == reason
+    (row,) = rows_of(world, {"bob@example.org": "the card is broken"})
+    assert row.reason == f"{reason}; the service holds this sender back: the card is broken"
 
 
 def test_a_group_that_cannot_be_written_fails_its_senders_before_anything_is_done() -> None:

@@ -16,7 +16,16 @@ from rich.console import Console
 from mailroom.engine.journal import Level, Log
 from mailroom.errors import LastingTrouble
 from mailroom.rules.reset import LeaveGroup, RefileMails, ReleaseContact, Step
-from mailroom.sandbox import CYRUS_3_10, PROFILES, SMALL_LIMITS, Fault, Profile, serve
+from mailroom.sandbox import (
+    CYRUS_3_10,
+    PROFILES,
+    SMALL_LIMITS,
+    Fault,
+    Profile,
+    Response,
+    json_response,
+    serve,
+)
 from mailroom.terminal.reset import progress_bars
 from mailroom.work.poll import Poller
 from mailroom.work.reset import Fault as Failed
@@ -407,6 +416,27 @@ def test_one_failure_does_not_keep_the_others_and_the_next_run_does_the_rest() -
     assert site.sandbox.mails_in("Feed") == set()
     assert reset(site) == ()
     assert plan(site) == ()
+
+
+def test_mails_that_are_refused_are_told_and_hold_up_what_would_forget_them() -> None:
+    site = ready()
+    first, second = triage(site, "Bob <bob@example.org>", "@ToFeed", 2)
+
+    def refuse(response: Response) -> Response:
+        document = json.loads(response.body)
+        for name, answer, _ in document["methodResponses"]:
+            if name == "Email/set":
+                answer["updated"] = {}
+                error = {"type": "forbidden", "description": "not today"}
+                answer["notUpdated"] = {first: error, second: error}
+        return json_response(document)
+
+    site.sandbox.faults.add(Fault(call="Email/set", rewrite=refuse))
+    faults = reset(site)
+    assert faults[0].reason.startswith("2 were refused, mail ")
+    assert faults[0].reason.endswith("because: Email/set failed: forbidden (not today)")
+    assert {fault.reason for fault in faults[1:]} == {"waits for the steps before: run it again"}
+    assert len(site.sandbox.group_members("Mailroom")) == 1
 
 
 def test_without_an_archive_what_was_filed_goes_to_inbox() -> None:

@@ -218,6 +218,9 @@ def test_a_name_that_is_elsewhere_alone_is_that_one() -> None:
     boxes = [mailbox("1", "A"), mailbox("2", "Feed", "1")]
     items = {item.name: item for item in plan_mailboxes(config(Feed="Feed"), boxes)}
     assert (items["Feed"].status, items["Feed"].reason) == (Status.EXISTS, "is A/Feed")
+    deeper = [*boxes[:1], mailbox("3", "B", "1"), mailbox("2", "Feed", "3")]
+    items = {item.name: item for item in plan_mailboxes(config(Feed="Feed"), deeper)}
+    assert items["Feed"].reason == "is A/B/Feed"
 
 
 def test_a_name_alone_is_not_the_mailbox_that_another_path_names() -> None:
