@@ -138,6 +138,83 @@ def _forbidden() -> Response:
     return Response(403, {"Content-Type": "application/xml"}, body)
 
 
+def test_the_label_gets_a_poll_of_its_own() -> None:
+    world = lived_in()
+    polls: list[int] = []
+
+    def look(entry: Entry, _request: object) -> None:
+        if entry.calls == ("Email/set",):
+            polls.append(world.polls)
+
+    world.sandbox.before(look)
+    run(world, live(world))
+    made_at, labelled_at = polls[:2]
+    assert labelled_at == made_at + 1
+
+
+def test_what_a_poll_in_progress_may_write_is_waited_for() -> None:
+    """A service that polls for ever: neither the label nor the cleaning waits for ever."""
+    world = lived_in()
+    world.account.close()
+    instants: list[float] = []
+
+    def look(entry: Entry, _request: object) -> None:
+        if entry.calls == ("Email/set",) or entry.method == "REPORT":
+            instants.append(world.clock.now())
+
+    world.sandbox.before(look)
+    test = live(world, lambda: world.status | {"phase": "polling"})
+    findings = run(world, test)
+    assert findings[-1].detail == "all removed"
+    made_at, labelled_at, destroyed_at, *looked_at = instants
+    assert labelled_at - made_at == pytest.approx(3.0, abs=0.1)
+    assert destroyed_at - labelled_at == pytest.approx(150.0, abs=0.1)
+    assert looked_at[0] - destroyed_at == pytest.approx(30.0, abs=0.1)
+
+
+def test_an_interruption_is_told_and_waits_for_nothing_more() -> None:
+    world = lived_in()
+    before, began = everything(world), world.clock.now()
+    world.account.close()
+
+    def interrupt(entry: Entry, _request: object) -> None:
+        if entry.calls == ("Email/set",):
+            test.interrupt()
+
+    test = live(world)
+    world.sandbox.after(lambda entry, request, _response: interrupt(entry, request))
+    findings = run(world, test)
+    assert [each.what for each in findings] == ["service", "test mail", "test", "traces"]
+    assert findings[-2].detail == "interrupted"
+    assert world.clock.now() - began < 1.0
+    assert everything(world) == before
+
+
+@pytest.mark.parametrize(
+    ("loses", "told"),
+    [("contact", "there is no contact"), ("group", "the contact is not in the group Feed")],
+)
+def test_a_contact_that_is_not_there_or_not_in_its_group_is_told(loses: str, told: str) -> None:
+    world = lived_in()
+    before = everything(world)
+    sandbox = world.sandbox
+
+    def undo(entry: Entry, _request: object) -> None:
+        if entry.calls != ("Email/get",):
+            return
+        for href, text in sandbox.cards().items():
+            if loses == "contact" and test.sender in text:
+                sandbox.delete_card(href)
+            if loses == "group" and "FN:Feed\r" in text:
+                sandbox.put_card(dict(before[1])[href], href.rpartition("/")[2])
+
+    test = live(world)
+    sandbox.before(undo)
+    findings = run(world, test)
+    assert findings[-2].detail == told
+    assert findings[-1].detail == "all removed"
+
+
 def count_requests() -> int:
     world = lived_in()
     before = len(world.sandbox.log.entries)
