@@ -15,8 +15,8 @@ from mailroom.wire.jmap import CONTACTS, Answers, Arguments, Call, MethodError, 
 from mailroom.wire.jscontact import CardPage, JsCard, read_card_page, read_cards
 
 _GET, _SET, _QUERY = "ContactCard/get", "ContactCard/set", "ContactCard/query"
-# Of a set: somebody else has changed something since. Of one that depends on it: it was not done.
-_MISMATCHES = ("stateMismatch", "invalidResultReference")
+# Of a set: somebody else has changed something since.
+_MISMATCH = "stateMismatch"
 #: What tells who is in a group.
 GROUP_PROPERTIES = ("id", "kind", "uid", "name", "members", "notes")
 _STATES = 64  # an event may name a state of some writes ago
@@ -105,29 +105,30 @@ class CardBook:
         self.states += states
         return Look(states[0] if states else "", tuple(cards.values()), answers)
 
-    async def set(self, stages: Iterable[Sequence[Order]], state: str | None = None) -> Outcome:
-        """Carry out the orders, one stage after the other; with a ``state`` only if nobody else
-        has changed a card since then, at any point of it."""
+    async def set(self, orders: Sequence[Order], state: str | None = None) -> Outcome:
+        """Carry out the orders; with a ``state`` only if nobody else has changed a card since
+        then. That is one call per request: a call that depends on another's state is carried out
+        all the same where Stalwart 0.15.5 has refused the other (seen)."""
         limits = (await self.session()).limits
         most_bytes = limits.request_bytes // 4  # so that others have room in the same request
-        batches = [part for stage in stages for part in _batches(stage, limits.set, most_bytes)]
+        batches = [self._placed(part) for part in _batches(orders, limits.set, most_bytes)]
+        most_calls = limits.calls if state is None else 1
         outcome, newest = Outcome(), state or ""
-        for start in range(0, len(batches), limits.calls):
-            some = batches[start : start + limits.calls]
-            calls = _set_calls([self._placed(batch) for batch in some], state)
+        for start in range(0, len(batches), most_calls):
+            some = batches[start : start + most_calls]
+            calls = [_set_call(batch, state and newest, n) for n, batch in enumerate(some)]
             answers = await self._call(calls, gathers=not start)
             for call, batch in zip(calls, some, strict=True):
                 try:
                     answer = answers[call.tag]
                 except MethodError as error:
-                    if state is None or error.type not in _MISMATCHES:
+                    if state is None or error.type != _MISMATCH:
                         raise
                     outcome.is_stale = True
                     return outcome
                 _note(batch, answer, outcome)
                 newest = str(answer.get("newState") or newest)
                 self.states.append(newest)
-            state = state and newest
         return outcome
 
     async def count(self) -> int | None:
@@ -213,23 +214,14 @@ def _batches(orders: Sequence[Order], most: int, most_bytes: int) -> Iterator[li
         yield batch
 
 
-def _set_calls(batches: Iterable[Sequence[Order]], state: str | None) -> list[Call]:
-    """A call for each; with a state each goes on from the one before (RFC 8620 §3.7), so that
-    nothing of anybody else's has slipped in between."""
-    calls: list[Call] = []
-    for number, batch in enumerate(batches):
-        arguments: dict[str, Any] = {}
-        if state is not None:
-            arguments |= (
-                {"#ifInState": calls[-1].ref("/newState")} if calls else {"ifInState": state}
-            )
-        for verb in ("create", "update"):
-            if parts := {order.key: order.value for order in batch if order.verb == verb}:
-                arguments[verb] = parts
-        if keys := [order.key for order in batch if order.verb == "destroy"]:
-            arguments["destroy"] = keys
-        calls.append(Call(_SET, arguments, f"cards{number}", CONTACTS))
-    return calls
+def _set_call(batch: Sequence[Order], state: str | None, number: int) -> Call:
+    arguments: dict[str, Any] = {} if state is None else {"ifInState": state}
+    for verb in ("create", "update"):
+        if parts := {order.key: order.value for order in batch if order.verb == verb}:
+            arguments[verb] = parts
+    if keys := [order.key for order in batch if order.verb == "destroy"]:
+        arguments["destroy"] = keys
+    return Call(_SET, arguments, f"cards{number}", CONTACTS)
 
 
 def _note(batch: Sequence[Order], answer: Arguments, outcome: Outcome) -> None:

@@ -135,7 +135,7 @@ class JmapContacts:
                 return False
             uid = group_uid(account_id, name, counter)
             card = contactcard.new_group(uid, name, members, record)
-            outcome = await self._book.set([[Order("create", name, card)]])
+            outcome = await self._book.set([Order("create", name, card)])
             if outcome.created:
                 await self.refresh()
                 return True
@@ -188,7 +188,7 @@ class JmapContacts:
 
     async def _set_judged(self, order: Order, name: str) -> bool:
         """Whether the order was carried out, on a group as it was last read."""
-        outcome = await self._book.set([[order]], self._cards.groups_state)
+        outcome = await self._book.set([order], self._cards.groups_state)
         if error := outcome.refused.get(order.key):
             raise SenderFailed(f"the contact group {name} cannot be changed: {error}")
         return not outcome.is_stale

@@ -76,9 +76,8 @@ class PlanWriter:
         groups, strays = self._group_orders(plan, uids, work)
         releases = [self._release(each) for each in plan.changes if each.releases]
         last = [order for order in releases if order]
-        outcome = await self._book.set(
-            [[*first, *groups], last], self._cards.state if judged else None
-        )
+        state = self._cards.state if judged else None
+        outcome = await self._book.set([*first, *groups, *last], state)
         return self._settle(plan, outcome, strays, work)
 
     def _contact_orders(
