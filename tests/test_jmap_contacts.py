@@ -11,7 +11,7 @@ from mailroom.rules.contact import contact_uid
 from mailroom.sandbox import (
     CYRUS_3_13,
     FASTMAIL,
-    STALWART_IN_FULL,
+    STALWART,
     Entry,
     Fault,
     Limits,
@@ -222,7 +222,7 @@ def test_a_contact_that_somebody_made_a_moment_ago_is_the_contact(world: World) 
     assert "FN:Carol" in world.sandbox.cards()[f"{BOOK}{UID}.vcf"]
 
 
-@pytest.mark.parametrize("profile", [CYRUS_3_13, STALWART_IN_FULL], ids=lambda p: p.name)
+@pytest.mark.parametrize("profile", [CYRUS_3_13, STALWART], ids=lambda p: p.name)
 def test_a_contact_that_changes_while_it_is_deleted_is_kept(profile: Profile) -> None:
     world = by_jmap(profile).start()
     tap(world, "@ToFeed")
