@@ -69,6 +69,15 @@ class LastingTrouble(MailroomError):
     """Something that only the user can mend: an account that cannot work, mailboxes missing."""
 
 
+class NoAddressBooks(LastingTrouble):
+    """There is no CardDAV at the origin ``where``; ``said`` is what it answers."""
+
+    def __init__(self, message: str, where: str = "", said: str = "") -> None:
+        super().__init__(message)
+        self.where = where
+        self.said = said
+
+
 class Missing(LastingTrouble):
     """Mailboxes or contact groups that the configuration names are not on the server."""
 

@@ -11,6 +11,7 @@ from mailroom.errors import (
     Forbidden,
     LastingTrouble,
     MailroomError,
+    NoAddressBooks,
     ProtocolError,
     SenderFailed,
     TransientError,
@@ -158,9 +159,9 @@ def test_without_a_well_known_address_discovery_starts_at_the_root(
 
 def test_where_there_is_nothing_at_the_root_either_that_is_told(talk: Talk) -> None:
     talk.answers(Answer(404), method="PROPFIND", times=None)
-    said = talk.fails(ProtocolError, talk.contacts.url())
+    said = talk.fails(NoAddressBooks, talk.contacts.url())
     assert said == (
-        f"PROPFIND {ORIGIN}/: the server answered 404, which makes no sense here: check carddav.url"
+        f"no CardDAV at {ORIGIN} (404): name the server that has your contacts as carddav.url"
     )
 
 

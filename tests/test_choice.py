@@ -7,9 +7,11 @@ from typing import Any, TypeVar
 import pytest
 
 from mailroom.engine.credentials import Basic, Bearer, Logins
-from mailroom.errors import LastingTrouble, MailroomError
+from mailroom.errors import LastingTrouble, MailroomError, NoAddressBooks
 from mailroom.rules.health import Totals
-from mailroom.sandbox import CYRUS_3_10, CYRUS_3_13, FASTMAIL, Fault, Profile, Response
+from mailroom.rules.servers import origin
+from mailroom.rules.statusline import status_line
+from mailroom.sandbox import CYRUS_3_10, CYRUS_3_13, FASTMAIL, JAMES, Fault, Profile, Response
 from mailroom.work.conversations import converse
 from tests.world import World
 
@@ -127,3 +129,40 @@ def test_an_outage_decides_nothing() -> None:
     broken = Fault(call="AddressBook/get", breaks="before", times=1)
     with pytest.raises(MailroomError, match="the connection broke"):
         described(replace(FASTMAIL, name="fastmail"), secret=None, fault=broken)
+
+
+@pytest.mark.parametrize(("root", "said"), [(404, "404"), (405, "404 and 405")])
+def test_a_server_without_contacts_is_told_in_one_line(root: int, said: str) -> None:
+    """As James has it: neither RFC 9610 nor CardDAV."""
+    absent = Fault(path="/.well-known/carddav", answer=Response(404))
+    world = World(JAMES)
+    world.sandbox.faults.add(absent)
+    world.sandbox.faults.add(Fault(path="/", method="PROPFIND", answer=Response(root)))
+    logins = Logins(PASSWORD, PASSWORD, SHARED)
+    talks = converse(world.loop.root, world.new_http(), world.config, logins, Totals())
+    with pytest.raises(LastingTrouble) as caught:
+        finished(world, talks.contacts.describe())
+    here = origin(world.config.jmap.url)
+    assert str(caught.value) == (
+        f"no contacts: none by JMAP at {here}, no CardDAV there ({said}): "
+        "name the server that has your contacts as carddav.url"
+    )
+
+
+def test_a_server_without_contacts_is_told_by_the_service_too() -> None:
+    world = World(JAMES)
+    world.sandbox.faults.add(Fault(method="PROPFIND", answer=Response(404)))
+    world.start()
+    world.run_for(5.0)
+    trouble = world.account.snapshot().trouble
+    assert trouble is not None
+    assert trouble.is_lasting
+    assert "name the server that has your contacts as carddav.url" in status_line(
+        world.account.snapshot()
+    )
+
+
+def test_no_carddav_where_it_is_configured_is_told() -> None:
+    absent = Fault(method="PROPFIND", answer=Response(404))
+    with pytest.raises(NoAddressBooks, match=r"no CardDAV at .* \(404\): name the server"):
+        described(CYRUS_3_10, "carddav", fault=absent)

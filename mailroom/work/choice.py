@@ -11,14 +11,17 @@ from mailroom.errors import (
     CredentialsRefused,
     Forbidden,
     LastingTrouble,
+    NoAddressBooks,
     ProtocolError,
 )
 from mailroom.rules.config import ContactsWay
 from mailroom.rules.record import Amendment, Record
 from mailroom.rules.roster import Found, Group, Plan
+from mailroom.rules.servers import origin
 from mailroom.wire.jmap import CONTACTS, MethodError, Session
 from mailroom.work.carddav import CardDavContacts
 from mailroom.work.contacts import Beside, Contacts, Failures, Intention
+from mailroom.work.discovery import NAME_ANOTHER
 from mailroom.work.jmap_contacts import JmapContacts
 
 # What a server has against us that asking again does not change.
@@ -114,7 +117,7 @@ class ChosenContacts:
             return self._carddav, f"because there is a password for it{other}"
         if trouble := await self._obstacle():
             if self._by == "auto" and self._carddav:
-                return self._carddav, f"because {trouble}"
+                return await self._carddav_if_there(self._carddav, trouble)
             raise LastingTrouble(f"there is no way to the contacts: {trouble}: {_ADVICE}")
         if self._by == "auto" and await self._has_apple_groups():
             assert self._carddav is not None
@@ -126,6 +129,22 @@ class ChosenContacts:
             return self._jmap, "as contacts.by says"
         other = " (contacts.by: carddav is possible)" if self._carddav else ""
         return self._jmap, f"because the server offers it{other}"
+
+    async def _carddav_if_there(
+        self, carddav: CardDavContacts, trouble: str
+    ) -> tuple[Contacts, str]:
+        """Raises LastingTrouble for a server that has contacts neither way, as James."""
+        try:
+            await carddav.cards.url()
+        except NoAddressBooks as error:
+            session = await self._session()
+            where, is_offered = origin(session.url), CONTACTS in session.account_capabilities
+            by_jmap = trouble if is_offered else f"none by JMAP at {where}"
+            there = "there" if error.where == where else f"at {error.where}"
+            raise LastingTrouble(
+                f"no contacts: {by_jmap}, no CardDAV {there} ({error.said}): {NAME_ANOTHER}"
+            ) from error
+        return carddav, f"because {trouble}"
 
     async def _obstacle(self) -> str | None:
         """Why contacts cannot go by JMAP; found by trying."""

@@ -2,10 +2,10 @@
 
 from urllib.parse import unquote, urljoin
 
-from mailroom.engine.exchange import Request
-from mailroom.errors import LastingTrouble, ProtocolError
+from mailroom.engine.exchange import Request, Response
+from mailroom.errors import LastingTrouble, MailroomError, NoAddressBooks, ProtocolError
 from mailroom.rules.names import same_name
-from mailroom.rules.servers import without_query
+from mailroom.rules.servers import origin, without_query
 from mailroom.wire import dav
 from mailroom.work.web import Web
 
@@ -16,13 +16,15 @@ _WELL_KNOWN = "/.well-known/carddav"
 _NO_SUCH_PLACE = (404, 405, 410)
 _NOTHING = (*_NO_SUCH_PLACE, 200, 400, 403, 406, 415, 500, 501)
 _ADVICE = "check carddav.url"
+NAME_ANOTHER = "name the server that has your contacts as carddav.url"
 
 
 async def find_book(web: Web, url: str, name: str | None) -> str:
     """The URL of the address book called ``name``; without a name, of the one to choose then.
 
     ``url`` may be that of the book, its home, the principal, or where discovery starts. Raises
-    LastingTrouble where there is no such book, and what :meth:`Web.send` does.
+    NoAddressBooks where no CardDAV is there, LastingTrouble where there is no such book, and what
+    :meth:`Web.send` does.
     """
     wanted = (dav.PRINCIPAL, dav.HOME_SET, dav.RESOURCE_TYPE)
     url, (found, *_) = await _propfind(web, url, wanted, "0")
@@ -74,16 +76,20 @@ async def _choose_book(web: Web, home: str, name: str | None) -> str:
 
 
 async def _propfind(
-    web: Web, url: str, properties: tuple[str, ...], depth: str
+    web: Web, url: str, properties: tuple[str, ...], depth: str, before: Response | None = None
 ) -> tuple[str, tuple[dav.Resource, ...]]:
-    """Where the answer came from, and at least one resource."""
+    """Where the answer came from, and at least one resource. ``before`` is what was said where
+    discovery begins, if that was not of use."""
     request = xml_request("PROPFIND", url, dav.propfind(properties), depth)
-    accept = (_MULTISTATUS, *(_NOTHING if url.endswith(_WELL_KNOWN) else ()))
-    response = await web.send(request, accept, _ADVICE)
+    is_first = url.endswith(_WELL_KNOWN)
+    accept = _NOTHING if is_first else _NO_SUCH_PLACE if before else ()
+    response = await web.send(request, (_MULTISTATUS, *accept), _ADVICE)
+    if response.status != _MULTISTATUS and before:
+        raise _absence(url, before, response)
     if response.status != _MULTISTATUS:
         try:
             # RFC 6764 §6: then the server's root is where to begin.
-            return await _propfind(web, urljoin(url, "/"), properties, depth)
+            return await _propfind(web, urljoin(url, "/"), properties, depth, response)
         except ProtocolError:
             if response.status in _NO_SUCH_PLACE:
                 raise
@@ -93,6 +99,15 @@ async def _propfind(
     if not resources:
         raise ProtocolError(f"{request}: an empty answer: {_ADVICE}")
     return response.url, resources
+
+
+def _absence(url: str, before: Response, response: Response) -> MailroomError:
+    """The error for a server that knows neither of the two places."""
+    if before.status not in _NO_SUCH_PLACE:
+        return ProtocolError("neither is the root of use")
+    where = origin(url)
+    said = " and ".join(dict.fromkeys(str(each.status) for each in (before, response)))
+    return NoAddressBooks(f"no CardDAV at {where} ({said}): {NAME_ANOTHER}", where, said)
 
 
 def _joined(url: str, href: str) -> str:
