@@ -8,11 +8,12 @@ import time
 import tracemalloc
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from mailroom.rules.addressbook import AddressBook, Indexed
 from mailroom.rules.contact import summarise
-from mailroom.sandbox import Sandbox, serve
+from mailroom.sandbox import CYRUS_3_13, Sandbox, serve
 from mailroom.wire.vcard import CardView
 from tests.bench.effort import Effort
 from tests.bench.figures import Figure, tail, typical, worst
@@ -50,6 +51,7 @@ def sizes(effort: Effort) -> Iterator[Figure]:
     for size in SIZES:
         yield worst(f"{size:,} cards: index", "bytes/card", "<=", 1024, [_index_bytes(size)])
     yield from _service_memory(effort)
+    yield from _memory_by_jmap(effort)
     few, many = measured[0], measured[-1]
     starts = {size: _starts(size, effort.times(10)) for size in (few, many)}
     ratios = [many.ready / few.ready for many, few in zip(starts[many], starts[few], strict=True)]
@@ -110,6 +112,20 @@ def _service_memory(effort: Effort) -> Iterator[Figure]:
     for name in ("", ", photos"):
         per_card = (resident[name, size] - resident["", 10]) * 2**20 / size
         yield worst(f"{size:,} cards{name}: RSS", "bytes/card", "<=", 1024, [per_card])
+
+
+def _memory_by_jmap(effort: Effort) -> Iterator[Figure]:
+    """The same where contacts go by JMAP, which keeps no index."""
+    size = SIZES[1] if effort.is_short else SIZES[2]
+    resident = []
+    for count in (10, size):
+        furnish = partial(_fill, size=count)
+        with Stage.open(CYRUS_3_13, furnish=furnish, contacts={"by": "jmap"}) as stage:
+            mails = stage.deliver("Bob <sender3@example.org>", 1)
+            stage.tap("@ToFeed", mails[0])
+            resident.append(Memory.of(stage.pid).rss)
+    per_card = (resident[1] - resident[0]) * 2**20 / size
+    yield worst(f"{size:,} cards, by JMAP: RSS", "bytes/card", "<=", 256, [per_card])
 
 
 def _starts(size: int, count: int) -> list[_Start]:
