@@ -1,6 +1,7 @@
 """Routing: the script and the instructions that a configuration means, and who may write what."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,14 @@ from mailroom.rules.places import find_places
 from mailroom.rules.reset import RemoveRules
 from mailroom.rules.sieve import Owned as Script
 from mailroom.rules.sieve import advice_to_include, decide, instructions, rules, script
-from mailroom.sandbox import CYRUS_3_10, Fault, Sandbox, serve
+from mailroom.sandbox import CYRUS_3_10, STALWART, Fault, Profile, Sandbox, serve
 from mailroom.sandbox.sieve import SieveSandbox, fault_of
 from mailroom.wire.jmap import Address, Mail, Mailbox
 from mailroom.wire.sieve import string
 from mailroom.wire.sieve_script import read_script
 from mailroom.work.check import Finding
 from mailroom.work.reset import Reset
-from mailroom.work.routing import NoSieve, Routed, Routing
+from mailroom.work.routing import NoSieve, Routed, Routing, Unroutable
 from mailroom.work.setup import Setup
 from tests.command import Shell, Site, killed_anywhere
 
@@ -202,8 +203,8 @@ def test_what_a_mail_says_about_the_rules(where: list[str], expected: str | None
     assert bool(evidence.faults()) is (expected in ("halfway", "unrouted"))
 
 
-def ready(sandbox: type[Any] = SieveSandbox) -> Site:
-    site = Site(CYRUS_3_10, sandbox=sandbox)
+def ready(sandbox: type[Any] = SieveSandbox, profile: Profile = CYRUS_3_10) -> Site:
+    site = Site(profile, sandbox=sandbox)
     desk = site.desk()
     desk.run(Setup(desk.loop, desk.config, desk.talks).apply(lambda _: None))
     return site
@@ -283,6 +284,22 @@ def test_a_server_whose_sieve_knows_no_groups_is_left_alone() -> None:
     with pytest.raises(NoSieve, match="cannot look at contact groups"):
         apply(site)
     assert scripts(site) == {}
+
+
+def test_where_sieve_has_no_test_for_groups_no_script_is_offered() -> None:
+    """Stalwart's validator takes any, which then fails when mail comes."""
+    site = ready(profile=STALWART)
+    with pytest.raises(Unroutable, match=r"has no vnd\.cyrus\.jmapquery, which"):
+        apply(site)
+    assert scripts(site) == {}
+    assert isinstance(check(site).error, Unroutable)
+
+
+def test_what_the_account_has_decides() -> None:
+    extensions = ("fileinto", "mailboxid", "vnd.cyrus.jmapquery")
+    site = ready(profile=replace(STALWART, sieve_extensions=extensions))
+    apply(site)
+    assert [is_active for _, is_active in scripts(site).values()] == [True]
 
 
 def _refuse(response: Any) -> Any:

@@ -15,6 +15,8 @@ from mailroom.wire.sieve import block, string
 
 SCRIPT_NAME = "mailroom"
 
+#: What the script needs; the last is the test that can look at contact groups.
+REQUIRED = ("fileinto", "mailboxid", "vnd.cyrus.jmapquery")
 #: What a server's jmapquery calls the group of a sender, by its UID: Cyrus up to 3.10; later ones.
 GROUP_CONDITIONS = ("fromContactGroupId", "fromContactCardUid")
 
@@ -86,7 +88,7 @@ def script(config: Config, places: Places, group_uids: Mapping[str, str], condit
     lines = [
         "# Written by `mailroom setup --apply --rules`, and written anew by it: change the",
         "# configuration instead. Adding a sender to a group needs no new script.",
-        'require ["fileinto", "mailboxid", "vnd.cyrus.jmapquery"];',
+        f"require [{', '.join(map(string, REQUIRED))}];",
     ]
     for rule in rules(config):
         lines += [
@@ -127,6 +129,15 @@ def advice_to_include(name: str) -> tuple[str, ...]:
         f'  at its very end    include :personal "{SCRIPT_NAME}";',
         "A `stop` of yours before that keeps mail from being screened.",
     )
+
+
+def without_rules(config: Config) -> Iterator[str]:
+    """What is so where the server's rules cannot look at contact groups."""
+    screener = config.triage.screener_mailbox
+    yield "No rule there can tell whose mail it is: new mail stays in Inbox, nobody is screened."
+    yield f"What works: a label on a mail files it, and its sender's mail in {screener!r} and the"
+    yield "destinations. Later mail of that sender comes to Inbox again: label it, or write a rule"
+    yield 'of your own for the address (address :is "from").'
 
 
 def instructions(config: Config) -> Iterator[str]:

@@ -9,10 +9,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from rich.console import Console
 
 from mailroom.rules.setup import Item, Status
-from mailroom.rules.sieve import SCRIPT_NAME, Decision, advice_to_include, instructions
+from mailroom.rules.sieve import (
+    SCRIPT_NAME,
+    Decision,
+    advice_to_include,
+    instructions,
+    without_rules,
+)
 from mailroom.terminal.desk import Desk, sit_down
 from mailroom.terminal.screen import plain, table
-from mailroom.work.routing import NoSieve, Routing
+from mailroom.work.routing import NoSieve, Routing, Unroutable
 from mailroom.work.setup import Setup
 
 _STYLES = {
@@ -47,7 +53,8 @@ def _show_rules(console: Console, desk: Desk, *, apply: bool) -> int:
         routed = desk.run(routing.apply() if apply else routing.plan())
     except NoSieve as error:
         console.print(f"Routing rules: {plain(error)}.")
-        for line in instructions(desk.config):
+        is_hopeless = isinstance(error, Unroutable)
+        for line in (without_rules if is_hopeless else instructions)(desk.config):
             console.print(plain(line))
         return 0
     decision = routed.decision

@@ -17,6 +17,7 @@ from mailroom.wire.problem import quoted
 
 CORE = "urn:ietf:params:jmap:core"
 MAIL = "urn:ietf:params:jmap:mail"
+SIEVE = "urn:ietf:params:jmap:sieve"
 SUBMISSION = "urn:ietf:params:jmap:submission"
 CONTACTS = "urn:ietf:params:jmap:contacts"
 
@@ -76,6 +77,7 @@ class Session:
     download_template: str | None = None
     account_capabilities: frozenset[str] = frozenset()
     is_cyrus: bool = False
+    sieve_extensions: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +176,15 @@ def read_session(body: bytes, url: str) -> Session:
             download_template=_string(data.get("downloadUrl") or "") or None,
             account_capabilities=frozenset(account.get("accountCapabilities") or ()),
             is_cyrus=_is_cyrus(data),
+            sieve_extensions=_sieve_extensions(account.get("accountCapabilities") or {}),
         )
+
+
+def _sieve_extensions(capabilities: Mapping[str, Any]) -> frozenset[str] | None:
+    """What scripts of this account may require (RFC 9661 §1.3); None where the server says
+    nothing of it."""
+    told = (capabilities.get(SIEVE) or {}).get("sieveExtensions")
+    return None if told is None else frozenset(map(_string, _list(told)))
 
 
 def _is_cyrus(data: Mapping[str, Any]) -> bool:

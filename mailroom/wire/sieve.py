@@ -4,10 +4,10 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from mailroom.wire.jmap import Arguments, reading
+from mailroom.wire.jmap import SIEVE, Arguments, reading
 
 #: RFC 9661 §1.3; what Cyrus called it before there was an RFC. The first that is offered counts.
-CAPABILITIES = ("urn:ietf:params:jmap:sieve", "https://cyrusimap.org/ns/jmap/sieve")
+CAPABILITIES = (SIEVE, "https://cyrusimap.org/ns/jmap/sieve")
 MEDIA_TYPE = "application/sieve"
 
 

@@ -17,6 +17,7 @@ from mailroom.rules.places import Places, find_places, require_groups
 from mailroom.rules.roster import category_of
 from mailroom.rules.sieve import (
     GROUP_CONDITIONS,
+    REQUIRED,
     SCRIPT_NAME,
     Decision,
     Owned,
@@ -47,6 +48,10 @@ class NoSieve(LastingTrouble):
     """The server lets nobody write rules by JMAP, or says that it does and cannot."""
 
 
+class Unroutable(NoSieve):
+    """The server lets people write rules, and none of them could do what is needed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Routed:
     """The script and what is, or would be, done about it."""
@@ -68,6 +73,7 @@ class Routing:
     async def plan(self) -> Routed:
         """What ``apply`` would do. Raises NoSieve; LastingTrouble where the account is not set
         up or the server refuses the script."""
+        await self._require_extensions()
         (places, group_uids), scripts = await both(self._loop, self._survey(), self._scripts())
         texts = [
             script(self._config, places, group_uids, condition) for condition in GROUP_CONDITIONS
@@ -84,6 +90,17 @@ class Routing:
         if decision.is_written or decision.is_activated:
             await self._write(routed.text, decision)
         return routed
+
+    async def _require_extensions(self) -> None:
+        """Raises Unroutable. A validator may take whatever a script requires, which fails only when
+        mail comes (Stalwart 0.15.5, seen); what there is, the account's capability tells."""
+        told = (await self._mail.session()).sieve_extensions
+        missing = [] if told is None else [name for name in REQUIRED if name not in told]
+        if missing:
+            raise Unroutable(
+                f"the server's Sieve has no {', '.join(missing)}, which Mailroom's rules need to "
+                "look at contact groups"
+            )
 
     async def is_there(self) -> bool:
         """Whether there is a script of ours. Raises NoSieve; LastingTrouble where the user's own
@@ -120,6 +137,8 @@ class Routing:
         """Whether the rules are at work: by the script itself, else by where mail has come to."""
         try:
             decision = (await self.plan()).decision
+        except Unroutable as error:
+            return Finding(_WHAT, str(error), error)
         except NoSieve:
             return await self._judge()
         except MailroomError as error:
