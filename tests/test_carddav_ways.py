@@ -12,6 +12,7 @@ from mailroom.rules.contact import summarise
 from mailroom.rules.statusline import status_line
 from mailroom.sandbox import (
     CYRUS_3_10,
+    CYRUS_3_13,
     PLAIN_CARDDAV,
     SABRE,
     STALWART,
@@ -23,6 +24,7 @@ from mailroom.sandbox import (
 from mailroom.sandbox import Response as Answer
 from mailroom.wire.vcard import Card, UnsafeCard
 from mailroom.work.cards import usable
+from tests.command import Site
 from tests.talk import ORIGIN, Talk
 from tests.world import World
 
@@ -496,3 +498,22 @@ def test_a_first_sync_that_cannot_even_begin_is_tried_again_soon() -> None:
     world.sandbox.faults.clear()
     world.run_for(20.0)
     assert world.healthz[1]["status"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("profile", "kind"),
+    [
+        (STALWART, "KIND:group"),
+        (CYRUS_3_13, "X-ADDRESSBOOKSERVER-KIND:group"),
+        (CYRUS_3_10, "X-ADDRESSBOOKSERVER-KIND:group"),
+    ],
+    ids=lambda each: getattr(each, "name", None),
+)
+def test_a_new_group_is_one_to_all_who_use_the_server(profile: Profile, kind: str) -> None:
+    """To contacts by JMAP on Stalwart those of vCard 3 are persons."""
+    site = Site(profile, {"contacts": {"by": "carddav"}})
+    desk = site.desk()
+    desk.run(desk.talks.contacts.refresh())
+    assert desk.run(desk.talks.contacts.create_group("Feed"))
+    [text] = site.sandbox.cards().values()
+    assert f"\n{kind}\r\n".lower() in text.lower()

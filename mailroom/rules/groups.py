@@ -17,6 +17,8 @@ from mailroom.wire.vcard import Card, CardView, Line, escape_text
 _NAMESPACE = uuid.UUID("3f2b4f0e-6f0c-4f55-9f0e-6a3c1d2f7b90")
 _URN = "urn:uuid:"
 _RECORD = "X-MAILROOM-SETUP"
+Version = Literal["3.0", "4.0"]
+
 _MEMBER_NAMES = ("MEMBER", "X-ADDRESSBOOKSERVER-MEMBER")
 
 
@@ -82,7 +84,7 @@ def group_uid(account_id: str, name: str, counter: int) -> str:
     return str(uuid.uuid5(_NAMESPACE, "\n".join((account_id, name, str(counter)))))
 
 
-def new_group(uid: str, name: str, version: Literal["3.0", "4.0"] = "3.0") -> Card:
+def new_group(uid: str, name: str, version: Version = "3.0") -> Card:
     """Make an empty group."""
     kind = "KIND" if version == "4.0" else "X-ADDRESSBOOKSERVER-KIND"
     fn = escape_text(name)

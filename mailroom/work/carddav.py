@@ -24,7 +24,14 @@ from mailroom.rules.contact import (
     summarise,
     without_section,
 )
-from mailroom.rules.groups import group_uid, new_group, record_in, with_members, with_record
+from mailroom.rules.groups import (
+    Version,
+    group_uid,
+    new_group,
+    record_in,
+    with_members,
+    with_record,
+)
 from mailroom.rules.names import normal_name
 from mailroom.rules.note import read_section
 from mailroom.rules.record import Amendment, Record
@@ -39,6 +46,7 @@ from mailroom.rules.roster import (
     managed_groups,
 )
 from mailroom.rules.words import count
+from mailroom.wire.jmap import CONTACTS, Session
 from mailroom.wire.vcard import Card, UnsafeCard
 from mailroom.work.cards import CardConversation, Stored, usable
 from mailroom.work.contacts import Beside, Failures, Intention
@@ -58,14 +66,14 @@ class CardDavContacts:
         loop: Loop,
         config: Config,
         cards: CardConversation,
-        account_id: Callable[[], Coroutine[Any, Any, str]],
+        session: Callable[[], Coroutine[Any, Any, Session]],
     ) -> None:
         self.cards = cards
         self._loop = loop
         self._config = config
         self._managed = managed_groups(config)
         self._provenance_group = config.mailroom.provenance_group
-        self._account_id = account_id
+        self._session = session
         # Cards that were read for what is going to be done; another ETag makes them worthless.
         self._read: dict[str, Stored | UnsafeCard] = {}
 
@@ -166,17 +174,25 @@ class CardDavContacts:
     async def create_group(
         self, name: str, members: Collection[str] = (), record: Record | None = None
     ) -> bool:
-        account_id = await self._account_id()
+        account_id = (await self._session()).account_id
         for counter in range(_MOST_UIDS):
             if self.cards.book.group(name):
                 return False
             uid = group_uid(account_id, name, counter)
-            card = with_members(new_group(uid, name), add=members, remove=())
+            empty = new_group(uid, name, await self._group_version())
+            card = with_members(empty, add=members, remove=())
             card = with_record(card, record) if record else card
             if await self.cards.create(await self.cards.href_of(uid), card):
                 return True
             await self.cards.sync()
         raise SenderFailed(f"{_MOST_UIDS} other cards stand where the group {name} would")
+
+    async def _group_version(self) -> Version:
+        """To contacts by JMAP on Stalwart only groups of vCard 4 are groups (0.15.5, seen). Cyrus
+        knows both, and who has an Apple device sees those of vCard 3."""
+        session = await self._session()
+        is_seen_by_jmap = CONTACTS in session.account_capabilities
+        return "4.0" if is_seen_by_jmap and not session.is_cyrus else "3.0"
 
     async def remove_group(self, name: str) -> bool:
         for _ in range(_TRIES):
@@ -301,7 +317,7 @@ class CardDavContacts:
     async def _created(self, sender: str, filing: Filing) -> Stored:
         """Create the contact under a UID that is always the same, so that a lost answer cannot
         make a second one. Where the user has made that card somebody else's, the next UID."""
-        account_id = await self._account_id()
+        account_id = (await self._session()).account_id
         for counter in range(_MOST_UIDS):
             uid = contact_uid(account_id, sender, counter)
             href = await self.cards.href_of(uid)

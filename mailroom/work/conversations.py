@@ -44,9 +44,6 @@ def converse(
         username = logins.carddav.username or (await mail.session()).username
         return replace(logins.carddav, username=username)
 
-    async def account_id() -> str:
-        return (await mail.session()).account_id
-
     is_token = isinstance(logins.jmap, Bearer)
     secret = "the credential jmap-token" if is_token else _secret("jmap-password")
     doorway = Doorway()
@@ -57,7 +54,7 @@ def converse(
         dav_secret = _secret(logins.carddav_secret)
         dav_web = Web(loop, http, dav_login, dav_secret, totals, doorway, is_carddav=True)
         cards = CardConversation(loop, dav_web, config.carddav.url, config.carddav.addressbook)
-        carddav, index = CardDavContacts(loop, config, cards, account_id), cards.index
+        carddav, index = CardDavContacts(loop, config, cards, mail.session), cards.index
     contacts = ChosenContacts(
         config.contacts,
         mail.session,
