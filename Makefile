@@ -13,6 +13,7 @@ help:
 	@echo 'make test-rules      every rule of triage on every kind of server'
 	@echo 'make test-system     as a unit on a booted Debian with Cyrus (root); beside it, where they are'
 	@echo '                     (STALWART=program, CYRUS313=folder), what these servers really do'
+	@echo '                     (SERVERS=docs: and the table in docs/servers.md is made of it)'
 	@echo 'make test-forky      the same on Debian forky with its Cyrus, which move: it reports, and never'
 	@echo '                     fails; only when asked'
 	@echo 'make chaos           crashes, faults and hostile input, as a table (ROWS="kill fault": these)'

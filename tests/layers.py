@@ -4,15 +4,18 @@ A layer that cannot run here is told at the end, with the reason; REQUIRE_ALL=1 
 but for a layer that needs what nobody can be asked to have.
 """
 
+import contextlib
 import os
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from tests import servers
 from tests.system import prepare, root
 
 Command = tuple[str, ...]
@@ -126,12 +129,26 @@ def main(names: Sequence[str]) -> int:
     """Run layers, all of ours without ``names``; 0 unless one of ours failed, or could not run and
     had to."""
     ours = [name for name, layer in LAYERS.items() if layer.is_ours]
-    results = [_run(name, LAYERS[name]) for name in names or ours]
+    with _table_of_servers():
+        results = [_run(name, LAYERS[name]) for name in names or ours]
     _say("")
     for result in results:
         _say(str(result))
     must_run = os.environ.get("REQUIRE_ALL") == "1"
     return 1 if any(_is_bad(result, must_run=must_run) for result in results) else 0
+
+
+@contextlib.contextmanager
+def _table_of_servers() -> Iterator[None]:
+    """With SERVERS=docs, what is run here on real servers goes into docs/servers.md; else no file
+    of the project changes."""
+    if os.environ.get("SERVERS") != "docs":
+        yield
+        return
+    with tempfile.NamedTemporaryFile() as results:
+        os.environ[servers.RESULTS] = results.name
+        yield
+        servers.draw(Path(results.name))
 
 
 def _is_bad(result: Result, *, must_run: bool) -> bool:

@@ -15,6 +15,7 @@ from mailroom.sandbox import PROFILES
 from tests.contract.folder import CyrusFolder
 from tests.contract.peers import Client, CyrusServer, EventStream, SandboxServer, Server
 from tests.contract.stalwart import StalwartProgram
+from tests.servers import SERVER
 
 #: Variables that name a real server's place → the server, which lives as long as the session.
 _FOLDERS: dict[str, Callable[[Path], Server]] = {
@@ -55,10 +56,10 @@ def server(
         server: Server = SandboxServer(PROFILES[profile])
         yield server
         server.close()
-    elif place in _FOLDERS:
-        yield folder_server(place)
     else:
-        yield CyrusServer()
+        real = folder_server(place) if place in _FOLDERS else CyrusServer()
+        request.node.user_properties.append((SERVER, real.version))
+        yield real
 
 
 @pytest.fixture

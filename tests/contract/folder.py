@@ -77,6 +77,10 @@ class CyrusFolder:
     book_path = f"/dav/addressbooks/user/{user}/Default/"
 
     def __init__(self, folder: Path) -> None:
+        told = subprocess.run(
+            [f"{folder}/libexec/master", "-V"], capture_output=True, text=True, check=True
+        )
+        self.version = f"Cyrus {told.stdout.split()[-1].partition('-g')[0]}"
         self._home = Path(tempfile.mkdtemp(prefix="cyrus-"))
         imap, http, self._lmtp = (f"{_LOOPBACK}:{free_port()}" for _ in range(3))
         self.url = f"http://{http}"

@@ -32,6 +32,8 @@ class Server(Protocol):
 
     #: The server and its series, whose facts it is held to.
     kind: str
+    #: The server and its version, as ``docs/servers.md`` has it; of the sandbox, that.
+    version: str
     url: str
     user: str
     password: str
@@ -47,6 +49,7 @@ class Server(Protocol):
 
 
 class SandboxServer:
+    version = "sandbox"
     user = "alice"
     password = "secret"
     session_path = "/jmap/"
@@ -74,6 +77,7 @@ class CyrusServer:
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
         self.url = environment["MAILROOM_CYRUS_URL"].rstrip("/")
+        self.version = environment.get("MAILROOM_CYRUS_VERSION", "Cyrus")
         self.user = environment.get("MAILROOM_CYRUS_USER", "alice")
         self.password = environment.get("MAILROOM_CYRUS_PASSWORD", "secret")
         self._lmtp = environment.get("MAILROOM_CYRUS_LMTP", "127.0.0.1:2003")

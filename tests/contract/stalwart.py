@@ -78,6 +78,8 @@ class StalwartProgram:
     book_path = f"/dav/card/{user}/default/"
 
     def __init__(self, program: Path) -> None:
+        told = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
+        self.version = f"Stalwart {told.stdout.split()[-1]}"
         self._home = Path(tempfile.mkdtemp(prefix="stalwart-"))
         http, self._lmtp = (f"{_LOOPBACK}:{free_port()}" for _ in range(2))
         self.url = f"http://{http}"

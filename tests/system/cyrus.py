@@ -112,6 +112,12 @@ class Cyrus:
         return cyrus
 
     @property
+    def version(self) -> str:
+        """``Cyrus 3.10.2``: as its package says, without Debian's revision."""
+        told = self.host.run("dpkg-query", "--show", "--showformat=${Version}", "cyrus-imapd")
+        return f"Cyrus {told.stdout.partition('-')[0]}"
+
+    @property
     def url(self) -> str:
         """Where the host's own programs find it."""
         return f"http://{LOOPBACK}:{HTTP_PORT}"

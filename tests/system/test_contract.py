@@ -21,6 +21,7 @@ def test_cyrus_keeps_the_contract(tree: Path) -> None:
         user = server.user("alice")
         environment = {
             "MAILROOM_CYRUS_URL": server.url,
+            "MAILROOM_CYRUS_VERSION": server.version,
             "MAILROOM_CYRUS_USER": user.name,
             "MAILROOM_CYRUS_PASSWORD": cyrus.PASSWORD,
             "MAILROOM_CYRUS_LMTP": f"{cyrus.LOOPBACK}:{cyrus.LMTP_PORT}",

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mailroom.rules.groups import bare_uid, new_group, with_members
+from tests.servers import SERVER
 from tests.system.cyrus import MAIL, Cyrus, CyrusError, User, mail
 from tests.system.host import Host
 
@@ -25,6 +26,7 @@ def cyrus(tree: Path) -> Iterator[Cyrus]:
 @pytest.fixture
 def user(cyrus: Cyrus, request: pytest.FixtureRequest) -> User:
     """A user of this test alone."""
+    request.node.user_properties.append((SERVER, cyrus.version))
     name = re.sub(r"\W", "", request.node.name.removeprefix("test_"))
     return cyrus.user(name[:40])
 

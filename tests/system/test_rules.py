@@ -8,7 +8,7 @@ import http.client
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +28,7 @@ from mailroom.rules.names import normal_name, same_name
 from mailroom.wire.vcard import CardView
 from mailroom.work.account import Account
 from tests.rules.table import Case, Trial, cases
+from tests.servers import SERVER
 from tests.system.cyrus import PASSWORD, Cyrus, CyrusError, User
 from tests.system.host import Host
 from tests.world import World
@@ -253,7 +254,8 @@ def cyrus(tree: Path) -> Iterator[Cyrus]:
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in cases()])
-def test_rule(case: Case, cyrus: Cyrus) -> None:
+def test_rule(case: Case, cyrus: Cyrus, record_property: Callable[[str, object], None]) -> None:
+    record_property(SERVER, cyrus.version)
     if not case.concerns("cyrus-3.10"):
         pytest.skip("it speaks of another server")
     name = "u" + re.sub(r"\W", "", case.name)[-30:].lower()
