@@ -15,6 +15,7 @@ from rich.console import Console
 
 from mailroom.engine.journal import Level, Log
 from mailroom.errors import LastingTrouble
+from mailroom.rules.config import from_data
 from mailroom.rules.reset import LeaveGroup, RefileMails, ReleaseContact, Step
 from mailroom.sandbox import (
     CYRUS_3_10,
@@ -228,6 +229,20 @@ def test_what_is_in_use_again_is_not_removed() -> None:
     boxes = {site.sandbox._store.path_of(box) for box in site.sandbox._store.mailboxes.values()}
     assert {"Jail", "Truck", "Truck/Mine"} <= boxes
     assert "Billboard" not in boxes
+
+
+def test_mailboxes_that_the_configuration_names_no_more_are_told() -> None:
+    site, _, _ = owner()
+    site.config = from_data(
+        {"jmap": {"url": site.config.jmap.url, "username": "alice"}, **BOOK,
+         "triage": {"screener_mailbox": "Waiting", "categories": ["Imbox", "Jail"]}}
+    )  # fmt: skip
+    desk = site.desk()
+    work = Reset(desk.loop, desk.config, desk.talks)
+    desk.run(work.plan())
+    words = "setup made it, but the configuration names it no more: its mail stays in it"
+    assert f"mailbox Paper Trail: {words}" in work.stays
+    assert not [text for text in work.stays if text.startswith(("mailbox Feed", "mailbox Jail"))]
 
 
 def test_what_could_not_be_removed_is_removed_by_the_next_run() -> None:

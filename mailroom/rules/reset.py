@@ -253,6 +253,19 @@ def kept(
         yield f"group {name}: setup did not make it: stays"
 
 
+def forgotten(record: Record | None, mailboxes: Sequence[Mailbox], config: Config) -> Iterator[str]:
+    """What setup made under names that the configuration has no more, in the words that the user
+    reads: nothing tells what mail there is Mailroom's matter. Parents of others are nobody's."""
+    made = record.mailboxes if record else frozenset()
+    for name in sorted(made - set(config.managed_mailboxes)):
+        is_parent = any(other.startswith(f"{name}/") for other in made)
+        if resolve(name, mailboxes) and not is_parent:
+            yield (
+                f"mailbox {name}: setup made it, but the configuration names it no more: its mail "
+                "stays in it"
+            )
+
+
 def _leaving(name: str, ours: Sequence[Found], phase: Phase) -> Iterator[LeaveGroup]:
     changes = tuple(
         Change(contact.reference, contact, frozenset({name}))

@@ -21,6 +21,7 @@ from mailroom.rules.reset import (
     Step,
     Theirs,
     find_ground,
+    forgotten,
     kept,
     plan_contacts,
     plan_mails,
@@ -84,16 +85,17 @@ class Reset:
     async def plan(self) -> tuple[Step, ...]:
         """The steps, in their order. Nothing is written. Afterwards ``ours`` are the contacts that
         it is about, ``has_hand_made_rules`` tells whether only the user can know if rules are
-        still at work, and ``stays`` names what would not be removed."""
+        still at work, and ``stays`` names what would not be undone or removed."""
         rules = await self._plan_rules()
         self.ours = await self._contacts.ours()
         steps = [*rules, *await self._plan_mails(), *plan_contacts(self.ours, self._config)]
+        mailboxes = (await self._mail.open(())).mailboxes
+        record = await self._contacts.record()
+        self.stays = list(forgotten(record, mailboxes, self._config))
         if self._removes:
-            mailboxes = (await self._mail.open(())).mailboxes
-            record = await self._contacts.record()
             groups = await self._contacts.groups()
             steps += plan_removal(record, mailboxes, groups, self._config)
-            self.stays = list(kept(record, mailboxes, groups, self._config))
+            self.stays += kept(record, mailboxes, groups, self._config)
         return tuple(steps)
 
     async def apply(
