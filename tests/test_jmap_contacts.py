@@ -361,3 +361,45 @@ def test_a_server_that_shows_few_ids_at_a_time_is_asked_until_there_are_no_more(
     assert len(world.sandbox.group_members("Jail")) == 12
     assert not world.sandbox.group_members("Feed")
     assert len(world.sandbox.cards()) == 8 + 12
+
+
+def test_a_card_that_is_somebody_elses_by_now_is_seen_before_anything_is_written(
+    world: World,
+) -> None:
+    world.sandbox.put_card(vcard(UID, "EMAIL:carol@example.org"))
+    number = settled(world)
+    tap(world, "@ToFeed")
+    sets = [entry for entry in world.requests_since(number) if "ContactCard/set" in entry.calls]
+    assert len(sets) == 1
+    assert world.sandbox.group_members("Feed") == {NEXT_UID}
+
+
+def test_a_group_that_was_made_anew_a_moment_ago_is_the_group(world: World) -> None:
+    def make_anew() -> None:
+        world.sandbox.delete_card(f"{BOOK}group-feed.vcf")
+        text = vcard("another", "X-ADDRESSBOOKSERVER-KIND:group").replace("FN:Carol", "FN:Feed")
+        world.sandbox.put_card(text)
+
+    before_first(world, "ContactCard/query", make_anew)
+    assert world.sandbox.mailboxes_of(tap(world, "@ToFeed")) == {"Feed"}
+    assert world.sandbox.group_members("Feed") == {UID}
+    assert not world.named("sender_failed")
+
+
+def test_a_group_that_was_renamed_a_moment_ago_is_none_of_ours(world: World) -> None:
+    before_first(world, "ContactCard/query", lambda: rename(world, "group-feed", "Food"))
+    mail_id = tap(world, "@ToFeed")
+    assert "@ToFeed" in world.sandbox.mailboxes_of(mail_id)
+    assert not world.sandbox.group_members("Food")
+
+
+def test_who_is_created_beside_a_note_is_so_when_others_delay_it(world: World) -> None:
+    tap(world, "@ToFeed")
+    bob, carol = world.deliver(BOB)[0], world.deliver("Carol <carol@example.org>")[0]
+    before_first(world, "ContactCard/set", lambda: world.sandbox.put_card(vcard("other")))
+    world.tap(bob, "@ToJail")
+    world.tap(carol, "@ToJail")
+    world.settle()
+    carols = contact_uid("alice", "carol@example.org", 0)
+    assert world.sandbox.group_members("Jail") == {UID, carols}
+    assert not world.named("sender_failed")
