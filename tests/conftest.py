@@ -14,4 +14,5 @@ settings.load_profile("quick")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    servers.note(terminalreporter.stats)
+    if not hasattr(terminalreporter.config, "workerinput"):  # xdist's workers tell it as well
+        servers.note(terminalreporter.stats)
