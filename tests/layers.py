@@ -31,6 +31,8 @@ _LINT: tuple[Command, ...] = (
 # Whoever has done all that it was given takes from the others.
 _EVENLY = ("--dist", "worksteal")
 _CYRUS_ALONE = ("tests/system/test_contract.py", "tests/system/test_cyrus.py")
+# Mostly waiting.
+_STALWARTS_RULES = ("pytest", "-n", "5", "-m", "every", "tests/system/test_rules_stalwart.py")
 _UNIT = "not (sandbox or system or every)"
 
 
@@ -116,11 +118,11 @@ LAYERS: Mapping[str, Layer] = {
     ),
     **{
         f"test-{name.lower()}": Layer(
-            (("pytest", "-m", "system", "-k", name, "tests/contract"),),
+            (("pytest", "-m", "system", "-k", name, "tests/contract"), *further),
             partial(_place_obstacle, name),
             is_demanded=False,
         )
-        for name in ("STALWART", "CYRUS313")
+        for name, further in (("STALWART", (_STALWARTS_RULES,)), ("CYRUS313", ()))
     },
 }
 

@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from mailroom.engine.credentials import Basic
+from mailroom.engine.exchange import Request, Response
+from mailroom.engine.loop import Loop, Promise
 from mailroom.errors import (
     CredentialsRefused,
     Crowded,
@@ -14,11 +17,23 @@ from mailroom.errors import (
     ProtocolError,
     TransientError,
 )
-from mailroom.sandbox import CYRUS_3_10, SMALL_LIMITS, Entry, Fault, Profile, json_response
+from mailroom.sandbox import (
+    CYRUS_3_10,
+    SMALL_LIMITS,
+    STALWART,
+    Entry,
+    Fault,
+    Profile,
+    json_response,
+)
 from mailroom.sandbox import Request as Asked
 from mailroom.sandbox import Response as Answer
+from mailroom.sandbox import Sandbox as Server
 from mailroom.wire.filters import all_of, any_of, in_any
 from mailroom.wire.jmap import Call, Mail, MethodError
+from mailroom.work.mail import MailConversation
+from mailroom.work.web import Web
+from tests.direct import DirectHttp
 from tests.talk import ORIGIN, Talk
 
 BOB = "Bob <bob@example.org>"
@@ -595,3 +610,35 @@ def test_a_list_of_mailboxes_that_stays_too_large_is_an_error() -> None:
     talk = Talk()
     talk.sandbox.faults.add(Fault(call="Mailbox/get", method_error="requestTooLarge"))
     assert "requestTooLarge" in talk.fails(MethodError, talk.mail.open(()))
+
+
+@pytest.mark.parametrize(
+    ("profile", "name"), [(CYRUS_3_10, "mailboxIds/27"), (STALWART, "mailboxIds/\\27")]
+)
+def test_an_id_of_digits_is_written_so_that_the_server_takes_it_for_one(
+    profile: Profile, name: str
+) -> None:
+    """Stalwart has such ids, and takes a number in a patch for a place in a list."""
+    talk = Talk(profile)
+    http = Recording(talk.loop, talk.sandbox)
+
+    async def login() -> Basic:
+        return Basic("alice", "secret")
+
+    web = Web(talk.loop, http, login, "the credential jmap-password", talk.totals)
+    mail = MailConversation(talk.loop.root, web, f"{ORIGIN}/.well-known/jmap")
+    talk.run(mail.update({"m": {"mailboxIds/27": True, "mailboxIds/a27": None}}))
+    [[_, arguments, _]] = json.loads(http.bodies[-1])["methodCalls"]
+    assert arguments["update"] == {"m": {name: True, "mailboxIds/a27": None}}
+
+
+class Recording(DirectHttp):
+    """Remembers what was sent."""
+
+    def __init__(self, loop: Loop, sandbox: Server) -> None:
+        super().__init__(loop, sandbox)
+        self.bodies: list[bytes] = []
+
+    def send(self, request: Request) -> Promise[Response]:
+        self.bodies.append(request.body or b"")
+        return super().send(request)

@@ -29,6 +29,7 @@ _DISAPPOINTMENTS = (
 )
 # Capabilities of Cyrus and of Fastmail begin so.
 _CYRUS_EXTENSIONS = ("https://cyrusimap.org/", "https://www.fastmail.com/")
+_STALWARTS_TEMPLATE = "/jmap/download/{accountId}/{blobId}/{name}?accept={type}"
 _VARIABLE = re.compile(r"\{(\w+)\}")
 
 Arguments = Mapping[str, Any]
@@ -78,6 +79,11 @@ class Session:
     account_capabilities: frozenset[str] = frozenset()
     is_cyrus: bool = False
     sieve_extensions: frozenset[str] | None = None
+
+    @property
+    def is_stalwart(self) -> bool:
+        """By its template for files (0.15.5), which is Cyrus' but for what comes before it."""
+        return not self.is_cyrus and (self.download_template or "").endswith(_STALWARTS_TEMPLATE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,12 +96,18 @@ class StalwartProgram:
             )
         try:
             self._create({"type": "domain", "name": _DOMAIN})
-            address = f"{self.user}@{_DOMAIN}"
-            account = {"type": "individual", "name": self.user, "emails": [address]}
-            self._create(account | {"secrets": [self.password], "roles": ["user"]})
+            self.create_account(self.user)
         except BaseException:
             self.close()
             raise
+
+    def authorization(self, name: str) -> str:
+        return f"Basic {base64.b64encode(f'{name}:{self.password}'.encode()).decode()}"
+
+    def create_account(self, name: str) -> None:
+        """A further user, with the same password."""
+        account = {"type": "individual", "name": name, "emails": [f"{name}@{_DOMAIN}"]}
+        self._create(account | {"secrets": [self.password], "roles": ["user"]})
 
     def deliver(self, from_header: str | None, subject: str) -> None:
         head = [] if from_header is None else [f"From: {from_header}"]
@@ -123,11 +129,10 @@ class StalwartProgram:
 
     def _create(self, principal: Mapping[str, object]) -> None:
         """Create a principal, once the server answers."""
-        secret = base64.b64encode(f"{_ADMIN}:{self.password}".encode()).decode()
         request = urllib.request.Request(
             f"{self.url}/api/principal",
             json.dumps(principal).encode(),
-            {"Authorization": f"Basic {secret}", "Content-Type": "application/json"},
+            {"Authorization": self.authorization(_ADMIN), "Content-Type": "application/json"},
         )
         deadline = time.monotonic() + _START_SECONDS
         while True:

@@ -181,6 +181,8 @@ class Cyrus:
 class User:
     """A user of Cyrus, doing what a person does with a mail app and an address book."""
 
+    capabilities: tuple[str, ...] = (CORE, MAIL, SIEVE)
+
     def __init__(self, host: Host, name: str) -> None:
         self._host = host
         self.name = name
@@ -197,7 +199,7 @@ class User:
 
     def jmap(self, *calls: tuple[str, dict[str, Any], str]) -> list[list[Any]]:
         """One JMAP request (RFC 8620 §3.3); returns its methodResponses, errors included."""
-        body = {"using": [CORE, MAIL, SIEVE], "methodCalls": calls}
+        body = {"using": self.capabilities, "methodCalls": calls}
         headers = {"Content-Type": "application/json"}
         status, _, text = self.request("POST", "/jmap/", json.dumps(body).encode(), headers)
         if status != http.client.OK:
@@ -288,6 +290,11 @@ class User:
     def address_book(self) -> str:
         """The path of the user's default address book."""
         return f"/dav/addressbooks/user/{self.name}/Default/"
+
+    @property
+    def upload_path(self) -> str:
+        """Where files are given to the server (RFC 8620 §6.1)."""
+        return f"/jmap/upload/{self.name}/"
 
     def put_card(self, name: str, card: str, **headers: str) -> str | None:
         """PUT a card as `name` in the address book; returns its ETag, where there is one."""

@@ -134,7 +134,7 @@ class CyrusAccount:
             pytest.skip("Cyrus reads From from the mail itself")
         head = f"From: {sender}\r\n" if sender else ""
         message = f"{head}Subject: {subject}\r\nMessage-ID: <{time.time_ns()}@x>\r\n\r\nHello\r\n"
-        path, kind = f"/jmap/upload/{self._user.name}/", {"Content-Type": "message/rfc822"}
+        path, kind = self._user.upload_path, {"Content-Type": "message/rfc822"}
         blob = json.loads(self._user.request("POST", path, message.encode(), kind)[2])["blobId"]
         boxes = self._boxes()
         received_at += self._delivered  # in the order of the case
@@ -191,13 +191,16 @@ class CyrusAccount:
 class CyrusWorld(World):
     """One account on Cyrus, its service in this process, in real time."""
 
+    account_of = CyrusAccount
+    settle_seconds = _SETTLE_SECONDS
+
     def __init__(self, user: User, url: str, configuration: Mapping[str, Any]) -> None:
         self._name = user.name
         self._sent: list[Sent] = []
         self._transfers: list[Transfer] = []
         self.clock = SkippingClock()  # type: ignore[assignment]
         self.loop = Loop(self.clock)
-        self.sandbox = CyrusAccount(user)  # type: ignore[assignment]
+        self.sandbox = self.account_of(user)  # type: ignore[assignment]
         self.events: list[tuple[Level, str, Fields]] = []
         self.mails: list[str] = []
         self.configure({"jmap": {"url": url, "username": user.name}, **configuration}, url)
@@ -233,11 +236,11 @@ class CyrusWorld(World):
     def run_for(self, seconds: float) -> None:
         self._settle()
         if seconds > 60.0:
-            self.clock.skip(seconds - _SETTLE_SECONDS)  # type: ignore[attr-defined]
+            self.clock.skip(seconds - self.settle_seconds)  # type: ignore[attr-defined]
             self._settle()
 
     def _settle(self) -> None:
-        until = time.monotonic() + _SETTLE_SECONDS
+        until = time.monotonic() + self.settle_seconds
         while time.monotonic() < until or self._is_busy():
             self.loop.turn()
 

@@ -1,0 +1,130 @@
+"""The tables of rules on a real Stalwart, both ways of contacts. Run on 0.15.5.
+
+``STALWART=PROGRAM`` starts the one at that path; without it nothing here runs. Real time passes.
+"""
+
+import contextlib
+import http.client
+import json
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from mailroom.sandbox import STALWART
+from tests.contract.stalwart import StalwartProgram
+from tests.rules.table import Case, Trial, cases
+from tests.system.cyrus import CORE, MAIL, READY_SECONDS, CyrusError, User
+from tests.system.test_rules import CyrusAccount, CyrusWorld
+
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.every,
+    pytest.mark.timeout(300),
+    pytest.mark.skipif("STALWART" not in os.environ, reason="STALWART names no server"),
+]
+
+# It tells at once, then once a second; the program that was tried was built without optimising.
+_SETTLE_SECONDS = 3.0
+# What its own ways make of these, which are no fault of the service's.
+_OTHERWISE = {
+    "senders: addresses with plus, comments, empty names, literal domains and 8-bit bytes are "
+    "addresses": "bob @ example.net is unusable there",
+    "senders: an encoded name with newlines or NUL is a name all the same": "it leaves NUL out",
+}
+_ROLES = ("Archive", "Trash", "Junk", "Sent", "Drafts")
+# A set's answer leaves out what is null.
+_NULLS = ("notCreated", "notUpdated", "notDestroyed")
+
+
+class StalwartUser(User):
+    """A user of Stalwart, doing the same."""
+
+    capabilities = (CORE, MAIL)
+
+    def __init__(self, program: StalwartProgram, name: str) -> None:
+        self.name = name
+        self._place = urlsplit(program.url).netloc
+        self._authorization = program.authorization(name)
+        program.create_account(name)
+        session = json.loads(self.request("GET", program.session_path)[2])
+        self.account_id: str = session["primaryAccounts"]["urn:ietf:params:jmap:mail"]
+
+    def call(self, method: str, **arguments: Any) -> dict[str, Any]:
+        arguments = {"accountId": self.account_id, **arguments}
+        [[name, result, _]] = self.jmap((method, arguments, "0"))
+        if name == "error":
+            raise CyrusError(f"{method}: {result}")
+        answer: dict[str, Any] = dict.fromkeys(_NULLS) | result
+        return answer
+
+    @property
+    def address_book(self) -> str:
+        return f"/dav/card/{self.name}/default/"
+
+    @property
+    def upload_path(self) -> str:
+        return f"/jmap/upload/{self.account_id}/"
+
+    def _connection(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection(self._place, timeout=READY_SECONDS)
+
+
+class StalwartAccount(CyrusAccount):
+    """What the tables ask of a sandbox, asked of Stalwart."""
+
+    profile = STALWART
+
+    def standard_account(self, names: Sequence[str], groups: Sequence[str]) -> None:
+        """Mailboxes with a role are there, under names of the server's own."""
+        boxes = self._user.call("Mailbox/get", ids=None)["list"]
+        there = {box["role"]: box["id"] for box in boxes if box["role"]}
+        update = {there[role.lower()]: {"name": role} for role in _ROLES if role.lower() in there}
+        create = {
+            role: {"name": role, "role": role.lower()}
+            for role in _ROLES
+            if role.lower() not in there
+        }
+        self._user.call("Mailbox/set", create=create, update=update)
+        self._user.make_mailboxes(*names)
+        for name in groups:
+            uid = f"group-{name.lower().replace(' ', '-')}"
+            lines = ["BEGIN:VCARD", "VERSION:4.0", f"UID:{uid}", f"FN:{name}", "KIND:group"]
+            self._user.put_card(f"{uid}.vcf", "\r\n".join([*lines, "END:VCARD", ""]))
+
+    def put_card(self, text: str, name: str) -> None:
+        try:
+            self._user.put_card(name, text)
+        except CyrusError as error:
+            pytest.skip(f"Stalwart does not take such a card: {error}")
+
+
+class StalwartWorld(CyrusWorld):
+    """One account on Stalwart, its service in this process, in real time."""
+
+    account_of = StalwartAccount
+    settle_seconds = _SETTLE_SECONDS
+
+
+@pytest.fixture(scope="module")
+def stalwart() -> Iterator[StalwartProgram]:
+    with contextlib.closing(StalwartProgram(Path(os.environ["STALWART"]))) as program:
+        yield program
+
+
+@pytest.mark.parametrize("way", ["carddav", "jmap"])
+@pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in cases()])
+def test_rule(case: Case, way: str, stalwart: StalwartProgram) -> None:
+    if not case.concerns("stalwart"):
+        pytest.skip("it speaks of another server")
+    if case.name in _OTHERWISE:
+        pytest.skip(_OTHERWISE[case.name])
+    user = StalwartUser(stalwart, way[0] + re.sub(r"\W", "", case.name)[-30:].lower())
+    configuration = {"contacts": {"by": way}, **case.section("configuration")}
+    world = StalwartWorld(user, stalwart.url, configuration)
+    with contextlib.closing(world):
+        Trial(case, world, _SETTLE_SECONDS).run()
