@@ -517,3 +517,19 @@ def test_a_new_group_is_one_to_all_who_use_the_server(profile: Profile, kind: st
     assert desk.run(desk.talks.contacts.create_group("Feed"))
     [text] = site.sandbox.cards().values()
     assert f"\n{kind}\r\n".lower() in text.lower()
+
+
+@pytest.mark.parametrize("profile", [CYRUS_3_10, SABRE, WAYWARD_CARDDAV])
+def test_a_card_that_was_denied_for_a_moment_is_found_again(profile: Profile) -> None:
+    """No sync tells of it: it has not changed."""
+    talk = Talk(profile)
+    href = talk.sandbox.put_card(contact("bob"))
+    sync(talk)
+    talk.answers(Answer(404), "PUT")
+    stored = talk.run(talk.contacts.read(href))
+    talk.fails(
+        SenderFailed, talk.contacts.edit(stored, lambda card: card.with_lines([("X-A", "b")]))
+    )
+    assert not knows(talk, "bob")
+    sync(talk)
+    assert knows(talk, "bob")

@@ -76,7 +76,7 @@ class CardConversation:
             if why:
                 found[href] = UnsafeCard(why)
             else:
-                self.book.remove(href)
+                self.index.deny(href)
         return found
 
     async def href_of(self, uid: str) -> str:
@@ -177,7 +177,7 @@ class CardConversation:
         """The error for a card that the server will not have, change or delete. One that it denies
         is not in the index any more: the next try finds another, or makes it anew."""
         if response.status in GONE:
-            self.book.remove(href)
+            self.index.deny(href)
         return _refusal(href, response)
 
     def _remember(self, href: str, card: Card, response: Response) -> Stored:

@@ -61,6 +61,7 @@ class IndexKeeper:
         self._is_cyrus = True  # until it turns out to be none,
         self._is_proven = False  # and not taken for one before it has shown a token
         self._looked_at = loop.now()
+        self._is_in_doubt = False
         self._first_tries = Backoff(lambda: 0.0, _FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS)
 
     async def sync(self) -> None:
@@ -83,6 +84,13 @@ class IndexKeeper:
         finally:
             self._tell(is_reading=False)
 
+    def deny(self, href: str) -> None:
+        """The server has denied a card of the index. It may have been wrong for a moment, and no
+        sync will tell of the card again: so the next one lists what there is."""
+        if self._book.get(href) is not None:
+            self._book.remove(href)
+            self._is_in_doubt = True
+
     def _is_for_later(self, error: MailroomError, began: float) -> bool:
         """Whether the server has thought about the whole book in vain."""
         took = self._loop.now() - began
@@ -99,8 +107,11 @@ class IndexKeeper:
         elif not await self._by_sync():
             await self._look()
             self._has_sync = False  # it is RFC 6352 alone that works here
-        elif not self._is_cyrus and self._loop.now() - self._looked_at > _LOOK_SECONDS:
+        elif self._is_in_doubt or self._is_due_for_a_look():
             await self._look()
+
+    def _is_due_for_a_look(self) -> bool:
+        return not self._is_cyrus and self._loop.now() - self._looked_at > _LOOK_SECONDS
 
     # By sync
 
@@ -193,6 +204,7 @@ class IndexKeeper:
     async def _look(self) -> None:
         """List the ETags of all cards, and read those that are others than in the index."""
         listed = await self._collection.listing(self._patience())
+        self._is_in_doubt = False
         for href in [card.href for card in self._book if card.href not in listed]:
             self._book.remove(href)
         await self._read(
@@ -216,7 +228,7 @@ class IndexKeeper:
                 entry = known.entry if known else _UNREADABLE
                 self._book.put(Indexed(href, etags[href], entry))
             else:
-                self._book.remove(href)
+                self.deny(href)
 
     def _put(self, resource: dav.Resource, card: bytes) -> None:
         entry = summarise(CardView.glance(card))
