@@ -16,7 +16,17 @@ from rich.console import Console
 from mailroom.engine.journal import Level, Log
 from mailroom.errors import LastingTrouble
 from mailroom.rules.config import from_data
-from mailroom.rules.reset import LeaveGroup, RefileMails, ReleaseContact, Step
+from mailroom.rules.record import Record
+from mailroom.rules.reset import (
+    LeaveGroup,
+    RefileMails,
+    ReleaseContact,
+    Step,
+    forgotten,
+    kept,
+    plan_removal,
+)
+from mailroom.rules.roster import Group
 from mailroom.sandbox import (
     CYRUS_3_10,
     PROFILES,
@@ -28,6 +38,7 @@ from mailroom.sandbox import (
     serve,
 )
 from mailroom.terminal.reset import progress_bars
+from mailroom.wire.jmap import Mailbox
 from mailroom.work.poll import Poller
 from mailroom.work.reset import Fault as Failed
 from mailroom.work.reset import Reset
@@ -243,6 +254,28 @@ def test_mailboxes_that_the_configuration_names_no_more_are_told() -> None:
     words = "setup made it, but the configuration names it no more: its mail stays in it"
     assert f"mailbox Paper Trail: {words}" in work.stays
     assert not [text for text in work.stays if text.startswith(("mailbox Feed", "mailbox Jail"))]
+
+
+def test_what_stays_is_what_is_there_and_children_go_before_their_parents() -> None:
+    config = from_data({"jmap": {"url": "http://127.0.0.1"}, "triage": {"categories": ["Feed"]}})
+    boxes = [
+        Mailbox("1", "Old", None, None),
+        Mailbox("2", "A", "1", None),
+        Mailbox("3", "Feed", None, None),
+        Mailbox("4", "Archive", None, "archive"),
+    ]
+    record = Record(None, frozenset({"Old", "Old/A", "Archive"}))
+    groups = [Group("g", "g", "Feed")]
+    assert [step.text for step in plan_removal(record, boxes, groups, config)] == [
+        "mailbox Old/A: removed, if nothing is in it",
+        "mailbox Old: removed, if nothing is in it",
+    ]
+    assert list(kept(record, boxes, groups, config)) == [
+        "mailbox Feed: setup did not make it: stays",
+        "group Feed: setup did not make it: stays",
+    ]
+    told = [text.partition(":")[0] for text in forgotten(record, boxes, config)]
+    assert told == ["mailbox Archive", "mailbox Old/A"]
 
 
 def test_what_could_not_be_removed_is_removed_by_the_next_run() -> None:
