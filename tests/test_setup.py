@@ -439,3 +439,29 @@ def test_what_is_there_and_not_empty_stays_the_users_and_setup_says_so() -> None
     assert reasons["contact group Person"] == "has 1 member, who stays in it"
     apply(site)
     assert not any(item.reason for item in plan(site))
+
+
+def test_a_group_of_the_users_with_the_name_of_ours_is_refused_and_nothing_is_made() -> None:
+    """Its members would count as triaged, and leaving would take them out of it."""
+    site = Site()
+    site.sandbox.put_card(ANN, "ann.vcf")
+    group = ANN.replace("UID:ann", "UID:g").replace("FN:Ann", "FN:Mailroom")
+    lines = "X-ADDRESSBOOKSERVER-KIND:group\r\nX-ADDRESSBOOKSERVER-MEMBER:urn:uuid:ann\r\nEND"
+    site.sandbox.put_card(group.replace("END", lines), "g.vcf")
+    before = paths(site.sandbox), site.sandbox.cards()
+    statuses = outcomes(apply(site))
+    assert statuses.pop("contact group Mailroom") is Status.CLASH
+    assert set(statuses.values()) == {Status.FAILED}
+    assert (paths(site.sandbox), site.sandbox.cards()) == before
+
+
+def test_an_empty_group_made_by_hand_gets_the_record_and_since_when() -> None:
+    site = Site()
+    group = ANN.replace("UID:ann", "UID:g").replace("FN:Ann", "FN:Mailroom")
+    site.sandbox.put_card(group.replace("END", "X-ADDRESSBOOKSERVER-KIND:group\r\nEND"), "g.vcf")
+    apply(site)
+    desk = site.desk()
+    record = desk.run(desk.talks.contacts.record())
+    assert record is not None
+    assert record.since is not None
+    assert "Mailroom" not in record.groups

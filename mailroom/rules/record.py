@@ -19,9 +19,12 @@ class Record:
     mailboxes: frozenset[str] = frozenset()
     groups: frozenset[str] = frozenset()
 
-    def with_made(self, mailboxes: frozenset[str], groups: frozenset[str]) -> "Record":
-        """The record before these are made: a kill in between leaves nothing unrecorded."""
-        return Record(self.since, self.mailboxes | mailboxes, self.groups | groups)
+    def with_made(
+        self, mailboxes: frozenset[str], groups: frozenset[str], since: str | None = None
+    ) -> "Record":
+        """The record before these are made: a kill in between leaves nothing unrecorded. ``since``
+        is for one that has no such instant yet."""
+        return Record(self.since or since, self.mailboxes | mailboxes, self.groups | groups)
 
 
 #: What becomes of a record, as often as somebody else changes the card meanwhile.

@@ -12,10 +12,11 @@ from datetime import UTC, datetime
 from mailroom.engine.loop import Loop, both
 from mailroom.errors import MailroomError, ProtocolError, SenderFailed, TransientError
 from mailroom.rules.config import Config
+from mailroom.rules.names import same_name
 from mailroom.rules.places import resolve
 from mailroom.rules.rebuild import Former, former_members
 from mailroom.rules.record import Record
-from mailroom.rules.roster import Found, Provenance
+from mailroom.rules.roster import Found, Group, Provenance
 from mailroom.rules.setup import Item, Kind, Status, plan_groups, plan_mailboxes, with_former
 from mailroom.wire.filters import in_any
 from mailroom.wire.jmap import Call, Mail, Mailbox, MethodError, read_counts
@@ -46,6 +47,9 @@ class Setup:
         items = plan_groups(self._config, groups)
         missing = [item.name for item in items if item.status is Status.MISSING]
         ours = await self._contacts.ours() if missing else ()
+        if self._is_strange(groups, ours):
+            items = tuple(map(self._refused, items))
+            return (*plan_mailboxes(self._config, self._mailboxes), *items)
         # Never set up before: nothing here is Mailroom's, then.
         self._is_first = self._config.mailroom.provenance_group in missing and not ours
         self._former = await self._former_members(missing, ours) if ours else {}
@@ -65,6 +69,8 @@ class Setup:
             report(item)
 
         plan = await self.plan()
+        if any(self._is_provenance(item) and item.status is Status.CLASH for item in plan):
+            plan = tuple(map(_waiting, plan))  # nothing could be recorded
         for item in plan:
             if item.status is not Status.MISSING:
                 settle(item)
@@ -79,6 +85,28 @@ class Setup:
             if not first or item.name != first.name:
                 settle(await self._create_group(item))
         return tuple(settled)
+
+    def _is_strange(self, groups: Sequence[Group], ours: Sequence[Found]) -> bool:
+        """Whether a group of the user's has the name of the provenance group: the account has no
+        label yet, and nobody in that group bears anything of Mailroom's."""
+        name = self._config.mailroom.provenance_group
+        return (
+            any(group.members for group in groups if same_name(group.name, name))
+            and not self._has_labels()
+            and all(each.provenance is Provenance.NONE for each in ours)
+        )
+
+    def _is_provenance(self, item: Item) -> bool:
+        return item.kind is Kind.GROUP and item.name == self._config.mailroom.provenance_group
+
+    def _refused(self, item: Item) -> Item:
+        if not self._is_provenance(item):
+            return item
+        return item.turned(
+            Status.CLASH,
+            "is a group of yours with members, who would count as triaged: rename it, or name "
+            "another as mailroom.provenance_group",
+        )
 
     async def _held(self) -> Mapping[str, int]:
         """How many mails the mailboxes of these names hold that are there already."""
@@ -113,9 +141,15 @@ class Setup:
         if own:
             since = self._now() if self._is_first else None
             return await self._create_group(own, Record(since).with_made(*made))
+        # An empty group of that name, made by hand: the account is set up now all the same.
+        since = None if self._has_labels() else self._now()
         with suppress(*_SINGLE):
-            await self._contacts.amend_record(lambda record: record.with_made(*made))
+            await self._contacts.amend_record(lambda record: record.with_made(*made, since))
         return None
+
+    def _has_labels(self) -> bool:
+        labels = self._config.triage.labels
+        return any(resolve(label, self._mailboxes) for label in labels)
 
     def _now(self) -> str:
         now = datetime.fromtimestamp(self._loop.clock.wall(), UTC)
@@ -168,3 +202,9 @@ class Setup:
         except _SINGLE as error:
             return item.turned(Status.FAILED, str(error))
         return item.turned(Status.CREATED if is_new else Status.EXISTS, item.reason)
+
+
+def _waiting(item: Item) -> Item:
+    """The item, when nothing is made before something else has been mended."""
+    is_missing = item.status is Status.MISSING
+    return item.turned(Status.FAILED, "waits for that group") if is_missing else item
