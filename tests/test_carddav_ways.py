@@ -533,3 +533,25 @@ def test_a_card_that_was_denied_for_a_moment_is_found_again(profile: Profile) ->
     assert not knows(talk, "bob")
     sync(talk)
     assert knows(talk, "bob")
+
+
+@pytest.mark.parametrize("profile", [SABRE, PLAIN_CARDDAV])
+def test_a_card_that_is_told_of_and_denied_is_asked_for_again(profile: Profile) -> None:
+    talk = Talk(profile)
+    sync(talk)
+    href = talk.sandbox.put_card(contact("bob"))
+
+    def deny(told: Answer) -> Answer:
+        """Listed, and not among the cards: a server in trouble."""
+        parts = re.split(r"(?=<(?:D:)?response>)|(?<=</D:response>)|(?<=</response>)",
+                         told.body.decode())  # fmt: skip
+        kept = [part for part in parts if "address-data" not in part or href not in part]
+        return replace(told, body="".join(kept).encode())
+
+    fault = Fault(method="REPORT", rewrite=deny, times=4)
+    talk.sandbox.faults.add(fault)
+    sync(talk)
+    assert not knows(talk, "bob")
+    talk.sandbox.faults.clear()
+    sync(talk)
+    assert knows(talk, "bob")

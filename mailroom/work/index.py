@@ -88,8 +88,11 @@ class IndexKeeper:
         """The server has denied a card of the index. It may have been wrong for a moment, and no
         sync will tell of the card again: so the next one lists what there is."""
         if self._book.get(href) is not None:
-            self._book.remove(href)
-            self._is_in_doubt = True
+            self._doubt(href)
+
+    def _doubt(self, href: str) -> None:
+        self._book.remove(href)
+        self._is_in_doubt = True
 
     def _is_for_later(self, error: MailroomError, began: float) -> bool:
         """Whether the server has thought about the whole book in vain."""
@@ -203,13 +206,12 @@ class IndexKeeper:
 
     async def _look(self) -> None:
         """List the ETags of all cards, and read those that are others than in the index."""
+        self._is_in_doubt = True  # until all that is listed has been read
         listed = await self._collection.listing(self._patience())
-        self._is_in_doubt = False
         for href in [card.href for card in self._book if card.href not in listed]:
             self._book.remove(href)
-        await self._read(
-            {href: etag for href, etag in listed.items() if not self._is_current(href, etag)}
-        )
+        stale = {href: etag for href, etag in listed.items() if not self._is_current(href, etag)}
+        self._is_in_doubt = await self._read(stale)
         self._looked_at = self._loop.now()
 
     def _is_current(self, href: str, etag: str) -> bool:
@@ -218,9 +220,10 @@ class IndexKeeper:
         known = self._book.get(href)
         return known is not None and bool(etag) and _bare(known.etag) == _bare(etag)
 
-    async def _read(self, etags: Mapping[str, str]) -> None:
-        """Read the whole cards at these hrefs. What the server denies is none; what it has and does
-        not show counts as it was known before, until it changes again."""
+    async def _read(self, etags: Mapping[str, str]) -> bool:
+        """Read the whole cards at these hrefs. What the server denies is none, though it has just
+        been told of: returns whether there was any. What it has and does not show counts as it was
+        known before, until it changes again."""
         missing = await self._collection.multiget(etags, self._put, _PARALLEL)
         for href, why in missing.items():
             known = self._book.get(href)
@@ -228,7 +231,8 @@ class IndexKeeper:
                 entry = known.entry if known else _UNREADABLE
                 self._book.put(Indexed(href, etags[href], entry))
             else:
-                self.deny(href)
+                self._doubt(href)
+        return not all(missing.values())
 
     def _put(self, resource: dav.Resource, card: bytes) -> None:
         entry = summarise(CardView.glance(card))
