@@ -6,7 +6,14 @@ from dataclasses import replace
 import pytest
 
 from mailroom.engine.loop import together
-from mailroom.errors import Crowded, Forbidden, LastingTrouble, NoAnswer, SenderFailed
+from mailroom.errors import (
+    Crowded,
+    Forbidden,
+    LastingTrouble,
+    NoAnswer,
+    SenderFailed,
+    TransientError,
+)
 from mailroom.rules.addressbook import Indexed
 from mailroom.rules.contact import summarise
 from mailroom.rules.statusline import status_line
@@ -553,5 +560,21 @@ def test_a_card_that_is_told_of_and_denied_is_asked_for_again(profile: Profile) 
     sync(talk)
     assert not knows(talk, "bob")
     talk.sandbox.faults.clear()
+    sync(talk)
+    assert knows(talk, "bob")
+
+
+def test_a_look_that_was_broken_off_is_made_again() -> None:
+    """The list comes, and the cards do not."""
+    talk = Talk()
+    href = talk.sandbox.put_card(contact("bob"))
+    sync(talk)
+    talk.answers(Answer(404), "PUT")
+    stored = talk.run(talk.contacts.read(href))
+    changed = talk.contacts.edit(stored, lambda card: card.with_lines([("X-A", "b")]))
+    talk.fails(SenderFailed, changed)
+    talk.sandbox.faults.add(Fault(method="REPORT", nth=2, breaks="after", times=1))
+    talk.fails(TransientError, talk.contacts.sync())
+    assert not knows(talk, "bob")
     sync(talk)
     assert knows(talk, "bob")

@@ -91,7 +91,7 @@ class ReleaseContact:
         assert contact is not None
         name = contact.name or contact.reference
         if contact.provenance is Provenance.ADOPTED:
-            return f"contact {name}: the note of an earlier version out"
+            return f"contact {name}: the note of an earlier version out (by JMAP it stays)"
         if contact.is_edited:
             return f"contact {name}: made by Mailroom, but edited: stays, without the note"
         return f"contact {name}: made by Mailroom, nobody has edited it: deleted"

@@ -330,7 +330,7 @@ def test_a_token_that_is_none_is_403(book: Book, token: str) -> None:
 def test_by_its_path_and_its_tokens_it_is_known_whose_cards_may_be_read_in_parts(
     book: Book,
 ) -> None:
-    """What mailroom/work/index.py takes for Cyrus."""
+    """What the index keeper takes for Cyrus."""
     assert book.path.startswith("/dav/addressbooks/user/")
     assert re.fullmatch(r"data:,\d+-\d+", book.sync().token)
 
