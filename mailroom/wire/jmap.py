@@ -126,6 +126,7 @@ class Mail:
     id: str
     senders: tuple[Address, ...]
     mailbox_ids: frozenset[str]
+    keywords: frozenset[str] = frozenset()
 
 
 class Answer(dict[str, Any]):
@@ -382,19 +383,31 @@ def read_page(answer: Arguments) -> Page:
 
 
 def read_mails(answer: Arguments) -> Sifted[Mail]:
-    """The list of an ``Email/get`` of id, from, mailboxIds."""
-    return _sifted(answer, "mail", _mail)
+    """The list of an ``Email/get`` of id, from, mailboxIds, keywords."""
+    return _sifted(answer, "mail", read_mail)
 
 
-def _mail(mail: Mapping[str, Any]) -> Mail:
+def read_mail(mail: Mapping[str, Any]) -> Mail:
+    """One entry of it. Raises what untyped data does."""
     return Mail(
         id=_string(mail["id"]),
-        senders=tuple(
-            Address(_string(entry.get("name") or ""), _string(entry.get("email") or ""))
-            for entry in _list(mail.get("from") or [])
-        ),
-        mailbox_ids=frozenset(key for key, is_in in _mapping(mail["mailboxIds"]).items() if is_in),
+        senders=read_addresses(mail.get("from")),
+        mailbox_ids=_set(mail["mailboxIds"]),
+        keywords=frozenset(each.lower() for each in _set(mail.get("keywords") or {})),
     )
+
+
+def read_addresses(header: object) -> tuple[Address, ...]:
+    """A header with addresses (RFC 8621 §4.1.2.3); null where the mail has none."""
+    return tuple(
+        Address(_string(entry.get("name") or ""), _string(entry.get("email") or ""))
+        for entry in _list(header or [])
+    )
+
+
+def _set(value: object) -> frozenset[str]:
+    """An object that stands for a set: its keys whose value is true."""
+    return frozenset(key for key, is_in in _mapping(value).items() if is_in)
 
 
 def read_subjects(answer: Arguments) -> dict[str, str]:

@@ -24,7 +24,7 @@ T = TypeVar("T")
 States = Mapping[str, str]
 Result = tuple[Mail, ...] | MethodError
 
-_MAIL_PROPERTIES = ("id", "from", "mailboxIds")
+_MAIL_PROPERTIES = ("id", "from", "mailboxIds", "keywords")
 _DIGITS = re.compile(r"^mailboxIds/(\d+)$", re.ASCII)
 _MAILBOX_PROPERTIES = ("id", "name", "parentId", "role")
 
