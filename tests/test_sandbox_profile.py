@@ -39,7 +39,7 @@ def test_an_account_must_be_named() -> None:
 @pytest.mark.parametrize(
     ("call", "type_"),
     [
-        (("Email/query", {"filter": {"hasKeyword": "$seen"}}), "unsupportedFilter"),
+        (("Email/query", {"filter": {"body": "words"}}), "unsupportedFilter"),
         (("Email/query", {"sort": [{"property": "size"}]}), "unsupportedSort"),
         (("Email/query", {"sort": [{"colour": "red"}]}), "invalidArguments"),
         (("Email/get", {"ids": ["a"], "#ids": {}}), "invalidArguments"),

@@ -7,15 +7,16 @@ Tests and the demo act through it and look at the result. Mailboxes are named by
 import re
 import threading
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 from mailroom.sandbox.addresses import Address, parse_addresses
 from mailroom.sandbox.carddav import CardDav
 from mailroom.sandbox.cards import is_group, plain_uid, property_of
+from mailroom.sandbox.mail import Addresses, Mail, Mailbox
 from mailroom.sandbox.profile import Profile
-from mailroom.sandbox.store import Mail, Mailbox, MailStore
+from mailroom.sandbox.store import MailStore
 
 DEFAULT_CATEGORIES: Final = ("Imbox", "Feed", "Paper Trail", "Jail", "Person", "Billboard", "Truck")
 PROVENANCE_GROUP: Final = "Mailroom"
@@ -28,6 +29,10 @@ ROLES: Final = {
     "Drafts": "drafts",
 }
 _OTHER_MAILBOXES: Final = ("Screener", "@ToScreener", "@MailroomError", "@MailroomWarning")
+#: A header with addresses as it is written, or names and addresses; None: there is none.
+Header = str | Iterable[tuple[str | None, str]] | None
+#: A mail store's content.
+Backup = Mapping[str, Any]
 _MEMBER: Final = re.compile(
     r"^(?:X-ADDRESSBOOKSERVER-)?MEMBER:(?:urn:uuid:)*(.*?)\r?$", re.MULTILINE | re.IGNORECASE
 )
@@ -41,7 +46,11 @@ class Account:
         self.user = user
         self.lock = threading.RLock()
         self.clock = clock
-        self._store = MailStore(seed, pushes_counts=profile.pushes_counts)
+        self._store = MailStore(
+            seed,
+            pushes_counts=profile.pushes_counts,
+            max_keywords=profile.limits.max_keywords_in_mailbox,
+        )
         self._contacts = CardDav(user, profile, clock)
 
     def standard_account(self, categories: Sequence[str] = DEFAULT_CATEGORIES) -> None:
@@ -59,36 +68,99 @@ class Account:
 
     # Mail
 
-    def deliver(
+    def deliver(  # noqa: PLR0913 - a mail has that many headers
         self,
-        from_: str | Iterable[tuple[str | None, str]] | None,
+        from_: Header,
         subject: str = "Hello",
         mailbox: str | Iterable[str] = "Screener",
         received_at: float | None = None,
         text: str = "",
+        *,
+        to: Header = None,
+        cc: Header = None,
+        bcc: Header = None,
+        headers: Mapping[str, str] | None = None,
+        message_id: str = "",
+        in_reply_to: str | Iterable[str] = (),
+        references: str | Iterable[str] = (),
+        keywords: Iterable[str] = (),
     ) -> str:
-        """Take in a mail and return its id.
+        """Take in a mail, wherever it is to be, and return its id.
 
-        ``from_`` is the header as it stands in the mail, None for a mail without; or names and
-        addresses as the server is to show them, whatever a header could say.
+        ``from_``, ``to``, ``cc`` and ``bcc`` are the header as it stands in the mail, None for a
+        mail without; or names and addresses as the server is to show them, whatever a header could
+        say. ``headers`` are further ones. The ids are without angle brackets; ``in_reply_to`` and
+        ``references`` tie the mail to a thread, if the subject is that of the thread.
         """
-        if from_ is None or isinstance(from_, str):
-            senders = parse_addresses(from_)
-        else:
-            senders = tuple(Address(*pair) for pair in from_)
         with self._acting() as store:
             received = self.clock() if received_at is None else received_at
             mail = Mail(
                 store.new_id("M"),
                 {self.mailbox_id(name) for name in _names(mailbox)},
                 float(int(received)),
-                senders,
+                _addresses(from_),
                 subject,
                 text,
+                {keyword.lower() for keyword in keywords},
+                to=_addresses(to),
+                cc=_addresses(cc),
+                bcc=_addresses(bcc),
+                headers=dict(headers or {}),
+                message_id=message_id,
+                in_reply_to=tuple(_names(in_reply_to)),
+                references=tuple(_names(references)),
                 found_from=received + self.profile.search_lag_seconds,
             )
             store.add_mail(mail)
             return mail.id
+
+    def send(
+        self,
+        to: Header,
+        subject: str = "Hello",
+        *,
+        cc: Header = None,
+        bcc: Header = None,
+        in_reply_to: str | None = None,
+        from_: Header = None,
+    ) -> str:
+        """Put a mail of the user's into Sent, read, as whoever sends one does; return its id.
+
+        ``in_reply_to`` is the id of the mail that it answers, which is then ``$answered``.
+        """
+        with self._acting() as store:
+            answered = store.mails[in_reply_to] if in_reply_to else None
+            sent = self.deliver(
+                from_ or f"{self.user}@home.example",
+                subject,
+                "Sent",
+                to=to,
+                cc=cc,
+                bcc=bcc,
+                in_reply_to=answered.message_id if answered else (),
+                references=(*answered.references, answered.message_id) if answered else (),
+                keywords=["$seen"],
+            )
+            if answered:
+                store.set_keywords(answered, answered.keywords | {"$answered"})
+            return sent
+
+    def mail(self, mail_id: str) -> Mail:
+        """Return a mail, to be looked at only; KeyError when it is gone."""
+        with self.lock:
+            return self._store.mails[mail_id]
+
+    def keywords_of(self, mail_id: str) -> set[str]:
+        """Return a mail's keywords; KeyError when the mail is gone."""
+        return self.mail(mail_id).keywords.copy()
+
+    def set_keywords(
+        self, mail_id: str, *, add: Iterable[str] = (), remove: Iterable[str] = ()
+    ) -> None:
+        """Put keywords on a mail and take others off: what a phone does when a mail is read."""
+        with self._acting() as store:
+            mail = store.mails[mail_id]
+            store.set_keywords(mail, (mail.keywords | set(add)) - set(remove))
 
     def label(self, mail_id: str, name: str) -> None:
         """Put a mail into one mailbox more: what a phone does with a label."""
@@ -126,6 +198,22 @@ class Account:
             if self.profile.has_jmap_contacts:
                 states["ContactCard"] = self._contacts.storage.state
             return states
+
+    def forget_changes(self) -> None:
+        """Make every state of mail that was handed out one that no changes can be told since."""
+        with self._acting() as store:
+            store.forget_changes()
+
+    def backup(self) -> Backup:
+        """Return all mail, mailboxes and states as they are now."""
+        with self.lock:
+            return self._store.backup()
+
+    def restore(self, backup: Backup) -> None:
+        """Be a server that was set up again from a backup: what came since never was, and the
+        states are behind those that clients know. Event streams hear nothing of it."""
+        with self.lock:
+            self._store.restore(backup)
 
     # Mailboxes
 
@@ -213,8 +301,14 @@ def _normal(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def _names(mailbox: str | Iterable[str]) -> Iterable[str]:
-    return [mailbox] if isinstance(mailbox, str) else mailbox
+def _names(value: str | Iterable[str]) -> Iterable[str]:
+    return [value] if isinstance(value, str) else value
+
+
+def _addresses(header: Header) -> Addresses | None:
+    if header is None or isinstance(header, str):
+        return parse_addresses(header)
+    return tuple(Address(*pair) for pair in header)
 
 
 def _group_card(name: str) -> str:

@@ -32,6 +32,10 @@ class Address:
     name: str | None
     email: str
 
+    def __str__(self) -> str:
+        """As a header has it."""
+        return f"{self.name} <{self.email}>" if self.name else self.email
+
     def as_json(self) -> dict[str, str | None]:
         """Return the EmailAddress object of RFC 8621 §4.1.2.3."""
         return {"name": self.name, "email": self.email}
@@ -59,7 +63,7 @@ class _Parts:
         name = self.comment if self.angle is None else self.phrase or self.comment
         if not email or (self.angle is None and not _COMPLETE.fullmatch(email)):
             return None
-        return Address(_decoded(name.strip()) or None, email)
+        return Address(decoded(name.strip()) or None, email)
 
 
 def parse_addresses(header: str | None) -> tuple[Address, ...] | None:
@@ -112,7 +116,7 @@ def _addresses(header: str) -> Iterator[Address]:
         yield address
 
 
-def _decoded(name: str) -> str:
+def decoded(name: str) -> str:
     """Decode RFC 2047 encoded words, up to a NUL; an unknown charset stays as it is written."""
     try:
         decoded = str(make_header(decode_header(name)))

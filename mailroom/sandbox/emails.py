@@ -1,5 +1,6 @@
-"""Email/query, Email/get and Email/set (RFC 8621 §4)."""
+"""Email/query, Email/get, Email/changes, Email/set (RFC 8621 §4) and Thread/get (§3)."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -7,11 +8,12 @@ from mailroom.sandbox.addresses import Address
 from mailroom.sandbox.filters import (
     MailSelector,
     refuse_nested_mailboxes,
-    show_date,
     sort_mails,
     utc_date,
 )
+from mailroom.sandbox.mail import Addresses, Mail
 from mailroom.sandbox.profile import Profile
+from mailroom.sandbox.properties import RENDERERS, renderers_for
 from mailroom.sandbox.requests import Arguments, Calls, MethodError
 from mailroom.sandbox.standard import (
     PatchPath,
@@ -25,7 +27,7 @@ from mailroom.sandbox.standard import (
     set_objects,
     whole_set,
 )
-from mailroom.sandbox.store import Mail, MailStore
+from mailroom.sandbox.store import MailStore
 
 _QUERY_ARGUMENTS: Final[Mapping[str, Any]] = {
     "filter": dict,
@@ -44,32 +46,8 @@ _BODY_ARGUMENTS: Final[Mapping[str, Any]] = {
     "fetchAllBodyValues": bool,
     "maxBodyValueBytes": int,
 }
-_PREVIEW_CHARACTERS: Final = 256
-
-
-def _addresses(senders: tuple[Address, ...] | None) -> list[dict[str, str | None]] | None:
-    return None if senders is None else [sender.as_json() for sender in senders]
-
-
-#: Property → how it is shown. Bodies are plain text in one part.
-_RENDERERS: Final[Mapping[str, Callable[[Mail], object]]] = {
-    "id": lambda mail: mail.id,
-    "blobId": lambda mail: f"G{mail.id}",
-    "threadId": lambda mail: f"T{mail.id}",
-    "mailboxIds": lambda mail: dict.fromkeys(sorted(mail.mailbox_ids), True),
-    "keywords": lambda mail: dict.fromkeys(sorted(mail.keywords), True),
-    "size": lambda mail: len(mail.text) + len(mail.subject),
-    "receivedAt": lambda mail: show_date(mail.received_at),
-    "messageId": lambda mail: [f"{mail.id}@sandbox.invalid"],
-    "from": lambda mail: _addresses(mail.senders),
-    "subject": lambda mail: mail.subject,
-    "hasAttachment": lambda mail: False,
-    "preview": lambda mail: mail.text[:_PREVIEW_CHARACTERS],
-    "textBody": lambda mail: [{"partId": "1", "type": "text/plain", "size": len(mail.text)}],
-    "bodyValues": lambda mail: {
-        "1": {"value": mail.text, "isEncodingProblem": False, "isTruncated": False}
-    },
-}
+#: RFC 8621 §4.1.1.
+_KEYWORD: Final = re.compile(r"[^\x00-\x20\x7f-\U0010ffff(){\]%*\"\\]{1,255}")
 
 
 class EmailMethods(SetHandler):
@@ -130,8 +108,43 @@ class EmailMethods(SetHandler):
             raise MethodError("requestTooLarge", description="ids must be specified")
         limits = self._profile.limits
         maximum = limits.max_objects_in_get if self._profile.limits_references else None
-        answer = get_objects(args, self._store.mails, _RENDERERS, maximum)
+        renderers = renderers_for(args["properties"])
+        answer = get_objects(args, self._store.mails, renderers, maximum)
         return {"accountId": self._account_id, "state": state, **answer}
+
+    def changes(self, arguments: Arguments, calls: Calls) -> Arguments:
+        """Email/changes (RFC 8621 §4.3); since a state to come there are none (Cyrus)."""
+        args = checked(arguments, self._account_id, sinceState=str, maxChanges=int)
+        since, most = args["sinceState"], args["maxChanges"]
+        if most is not None and most < 1:
+            raise MethodError("invalidArguments", arguments=["maxChanges"])
+        known = int(since) if since and since.isdecimal() else None
+        if known is None or (found := self._store.changes(known, most)) is None:
+            raise MethodError("cannotCalculateChanges")
+        return {
+            "accountId": self._account_id,
+            "oldState": since,
+            "newState": str(found.state),
+            "hasMoreChanges": found.has_more,
+            "created": found.created,
+            "updated": found.updated,
+            "destroyed": found.destroyed,
+        }
+
+    def get_threads(self, arguments: Arguments, calls: Calls) -> Arguments:
+        """Thread/get (RFC 8621 §3.1): a thread's mails, the oldest first."""
+        args = checked(arguments, self._account_id, ids=list, properties=list)
+        threads, mails = self._store.threads, self._store.mails
+        ids = threads.ids if args["ids"] is None else [id_ for id_ in args["ids"]]
+        found = {id_: known for id_ in ids if (known := threads.mails_of(id_)) is not None}
+        renderers: dict[str, Callable[[str], object]] = {
+            "id": lambda id_: id_,
+            "emailIds": lambda id_: sorted(found[id_], key=lambda each: mails[each].received_at),
+        }
+        limits = self._profile.limits
+        maximum = limits.max_objects_in_get if self._profile.limits_references else None
+        answer = get_objects({**args, "ids": ids}, {id_: id_ for id_ in found}, renderers, maximum)
+        return {"accountId": self._account_id, "state": self._store.state, **answer}
 
     def set_(self, arguments: Arguments, calls: Calls) -> Arguments:
         """Email/set (RFC 8621 §4.6)."""
@@ -143,34 +156,27 @@ class EmailMethods(SetHandler):
         return set_objects(args, self, self._store, calls)
 
     def create(self, properties: Arguments) -> Arguments:
-        """Create a plain mail from mailboxIds, from, subject, receivedAt, keywords and text."""
-        known = {
-            "mailboxIds",
-            "from",
-            "subject",
-            "receivedAt",
-            "keywords",
-            "textBody",
-            "bodyValues",
-        }
-        if unknown := sorted(properties.keys() - known):
-            raise SetError("invalidProperties", properties=unknown)
-        mailbox_ids = self._checked_mailboxes(whole_set("mailboxIds", properties.get("mailboxIds")))
+        """Create a plain mail from the properties that are named here."""
+        properties = {key: value for key, value in properties.items() if key != "textBody"}
+        mailbox_ids = self._checked_mailboxes(
+            whole_set("mailboxIds", properties.pop("mailboxIds", None))
+        )
         if not mailbox_ids:
             raise SetError("invalidProperties", properties=["mailboxIds"])
+        if unknown := sorted(properties.keys() - _CREATABLE.keys()):
+            raise SetError("invalidProperties", properties=unknown)
         now = self._clock()
-        mail = Mail(
-            self._store.new_id("M"),
-            mailbox_ids,
-            _property(properties, "receivedAt", utc_date, float(int(now))),
-            _property(properties, "from", _read_senders, None),
-            _property(properties, "subject", str, ""),
-            _property(properties, "bodyValues", _read_text, ""),
-            whole_set("keywords", properties.get("keywords", {})),
-            found_from=now + self._profile.search_lag_seconds,
-        )
+        given = {
+            name: _property(properties, key, read, default)
+            for key, (name, read, default) in _CREATABLE.items()
+        }
+        given["received_at"] = given["received_at"] or float(int(now))
+        given["keywords"] = given["keywords"] or set()
+        found_from = now + self._profile.search_lag_seconds
+        id_ = self._store.new_id("M")
+        mail = Mail(id=id_, mailbox_ids=mailbox_ids, found_from=found_from, **given)
         self._store.add_mail(mail)
-        return {name: _RENDERERS[name](mail) for name in ("id", "blobId", "threadId", "size")}
+        return {name: RENDERERS[name](mail) for name in ("id", "blobId", "threadId", "size")}
 
     def update(self, id_: str, patch: Arguments) -> None:
         """Change a mail's mailboxes and keywords; nothing else of a mail can change."""
@@ -180,13 +186,19 @@ class EmailMethods(SetHandler):
             paths.pop(("mailboxIds",), None)
         if wrong := sorted({path[0] for path in paths} - {"mailboxIds", "keywords"}):
             raise SetError("invalidProperties", properties=wrong)
-        keywords = self._patched(mail.keywords, "keywords", paths)
+        keywords = _checked_keywords(self._patched(mail.keywords, "keywords", paths))
         self._resolved({path[1] for path in paths if path[0] == "mailboxIds" and path[1:]})
         mailbox_ids = self._checked_mailboxes(self._patched(mail.mailbox_ids, "mailboxIds", paths))
         if not mailbox_ids and not self._may_be_in_none(mail):
             raise SetError("invalidProperties", properties=["mailboxIds"])
-        self._store.set_keywords(mail, keywords)
+        if any(not self._store.has_room(mailbox_id, keywords) for mailbox_id in mailbox_ids):
+            # Half done (Cyrus 3.10.2, seen): it is in all mailboxes, the old and the new ones.
+            self._store.set_mailboxes(mail, mail.mailbox_ids | mailbox_ids)
+            raise SetError("serverFail", description="Too many user flags in mailbox")
         self._store.set_mailboxes(mail, mailbox_ids)
+        if mailbox_ids and any(path[0] == "keywords" for path in paths):
+            always = self._profile.empty_keyword_patch_changes
+            self._store.set_keywords(mail, keywords, is_always_change=always)
 
     def _patched(self, current: set[str], name: str, paths: dict[PatchPath, Any]) -> set[str]:
         return patched_set(current, name, paths, false_takes_away=self._profile.false_takes_away)
@@ -258,9 +270,40 @@ def _property(properties: Arguments, name: str, read: Callable[[Any], Any], defa
         raise SetError("invalidProperties", properties=[name]) from error
 
 
-def _read_senders(value: list[dict[str, Any]]) -> tuple[Address, ...]:
+def _read_addresses(value: list[dict[str, Any]]) -> Addresses:
     return tuple(Address(item.get("name"), item["email"]) for item in value)
 
 
 def _read_text(value: dict[str, dict[str, str]]) -> str:
     return "".join(part["value"] for part in value.values())
+
+
+def _read_ids(value: list[str]) -> tuple[str, ...]:
+    return tuple(map(str, value))
+
+
+def _read_keywords(value: object) -> set[str]:
+    return _checked_keywords(whole_set("keywords", value))
+
+
+def _checked_keywords(keywords: set[str]) -> set[str]:
+    """Return keywords in lower case; they have no spaces and are ASCII (RFC 8621 §4.1.1)."""
+    if wrong := sorted(each for each in keywords if not _KEYWORD.fullmatch(each)):
+        raise SetError("invalidProperties", properties=[f"keywords/{each}" for each in wrong])
+    return {keyword.lower() for keyword in keywords}
+
+
+#: Property of a creation → the field that it is, how it is read, what it is by default.
+_CREATABLE: Final[Mapping[str, tuple[str, Callable[[Any], Any], Any]]] = {
+    "receivedAt": ("received_at", utc_date, None),
+    "from": ("senders", _read_addresses, None),
+    "to": ("to", _read_addresses, None),
+    "cc": ("cc", _read_addresses, None),
+    "bcc": ("bcc", _read_addresses, None),
+    "subject": ("subject", str, ""),
+    "messageId": ("message_id", lambda value: _read_ids(value)[0], ""),
+    "inReplyTo": ("in_reply_to", _read_ids, ()),
+    "references": ("references", _read_ids, ()),
+    "keywords": ("keywords", _read_keywords, None),
+    "bodyValues": ("text", _read_text, ""),
+}

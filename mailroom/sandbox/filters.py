@@ -2,11 +2,13 @@
 
 import re
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from mailroom.sandbox.mail import Mail
 from mailroom.sandbox.profile import Profile
 from mailroom.sandbox.requests import MethodError
-from mailroom.sandbox.store import Mail, MailStore
+from mailroom.sandbox.store import MailStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,16 +26,10 @@ _UNSUPPORTED_CONDITIONS: Final = frozenset(
         "allInThreadHaveKeyword",
         "someInThreadHaveKeyword",
         "noneInThreadHaveKeyword",
-        "hasKeyword",
-        "notKeyword",
         "hasAttachment",
         "text",
-        "to",
-        "cc",
-        "bcc",
         "subject",
         "body",
-        "header",
     ]
 )
 
@@ -102,7 +98,10 @@ class MailSelector(Selector):
         self._now = now
         conditions: dict[str, Callable[[Any, set[str]], set[str]]] = {
             "inMailbox": self._in_mailbox,
-            "from": self._from,
+            "hasKeyword": lambda keyword, mails: mails & self._having(keyword),
+            "notKeyword": lambda keyword, mails: mails - self._having(keyword),
+            **{name: partial(self._with_words, name) for name in ("from", "to", "cc", "bcc")},
+            "header": self._header,
             "after": lambda date, mails: self._received(mails, utc_date(date), after=True),
             "before": lambda date, mails: self._received(mails, utc_date(date), after=False),
         }
@@ -118,19 +117,46 @@ class MailSelector(Selector):
             raise ValueError("no such mailbox")
         return within & self._store.in_mailbox(mailbox_id)
 
-    def _from(self, text: object, within: set[str]) -> set[str]:
+    def _having(self, keyword: object) -> set[str]:
+        if not isinstance(keyword, str):
+            raise ValueError("no keyword")
+        return self._store.having(keyword.lower())
+
+    def _with_words(self, header: str, text: object, within: set[str]) -> set[str]:
         if not isinstance(text, str):
             raise ValueError("no text")
+        self._need_search()
+        return self._indexed(within & self._store.with_words(header, text))
+
+    def _header(self, wanted: object, within: set[str]) -> set[str]:
+        """A header is there, or has a text in it (RFC 8621 §4.4.1)."""
+        match wanted:
+            case [str(name)]:
+                text = ""
+            case [str(name), str(text)]:
+                pass
+            case _:
+                raise ValueError("no header")
+        self._need_search()
+        values = {id_: self._store.mails[id_].header(name) for id_ in self._indexed(within)}
+        return {
+            id_
+            for id_, value in values.items()
+            if value is not None and text.lower() in value.lower()
+        }
+
+    def _need_search(self) -> None:
         if not self._profile.has_search:
             raise MethodError("serverFail", description="no search engine")
+
+    def _indexed(self, within: set[str]) -> set[str]:
         mails = self._store.mails
-        found = within & self._store.sent_by(text)
-        return {id_ for id_ in found if mails[id_].found_from <= self._now}
+        return {id_ for id_ in within if mails[id_].found_from <= self._now}
 
     def _received(self, within: set[str], instant: float, *, after: bool) -> set[str]:
         mails = self._store.mails
         if self._profile.dates_are_indexed:
-            within = {id_ for id_ in within if mails[id_].found_from <= self._now}
+            within = self._indexed(within)
         return {id_ for id_ in within if (mails[id_].received_at >= instant) is after}
 
 

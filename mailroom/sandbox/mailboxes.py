@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Any, Final
 
+from mailroom.sandbox.mail import Mailbox
 from mailroom.sandbox.profile import Profile
 from mailroom.sandbox.requests import Arguments, Calls
 from mailroom.sandbox.standard import (
@@ -14,7 +15,7 @@ from mailroom.sandbox.standard import (
     real_id,
     set_objects,
 )
-from mailroom.sandbox.store import Mailbox, MailStore
+from mailroom.sandbox.store import MailStore
 
 RIGHTS: Final = {
     name: True

@@ -26,6 +26,8 @@ class Limits:
     max_mailboxes_per_email: int | None = 20
     #: Not announced: a query shows no more ids than this at once; None: as many as are asked for.
     max_ids_in_query: int | None = None
+    #: Not announced: so many different keywords fill a mailbox; None: there can be any number.
+    max_keywords_in_mailbox: int | None = 100
     #: Not announced: of more requests within a minute, whatever for, the rest is refused.
     max_requests_per_minute: int | None = None
 
@@ -107,6 +109,8 @@ class Profile:
     #: A patch that takes a mail's last mailbox away is refused, or destroys the mail; "by past":
     #: destroys a mail that has ever left a mailbox, as in Cyrus, which counts its remains there.
     patch_to_no_mailbox: Literal["refused", "destroys", "by past"] = "by past"
+    #: True: a patch of keywords that changes none is a change of the mail all the same.
+    empty_keyword_patch_changes: bool = True
     #: False: a mail's ``mailboxIds`` given whole change nothing, single ones do.
     takes_whole_mailbox_ids: bool = True
     #: The error for a mailbox whose name is taken.
@@ -235,6 +239,7 @@ STALWART: Final = Profile(
         max_objects_in_set=500,
         max_mailboxes_per_email=None,
         max_ids_in_query=5000,
+        max_keywords_in_mailbox=None,
         max_requests_per_minute=1000,
     ),
     limits_references=True,
@@ -254,6 +259,7 @@ STALWART: Final = Profile(
     dates_are_indexed=True,
     unknown_mailbox_is_empty=True,
     false_takes_away=True,
+    empty_keyword_patch_changes=False,
     patch_to_no_mailbox="refused",
     duplicate_mailbox="alreadyExists",
     ignores_case_of_mailboxes=True,
@@ -307,12 +313,14 @@ JAMES: Final = Profile(
         max_objects_in_set=500,
         max_mailboxes_per_email=None,
         max_ids_in_query=256,
+        max_keywords_in_mailbox=None,
     ),
     limits_references=True,
     has_absolute_urls=True,
     takes_nested_mailboxes=False,
     tells_total=False,
     query_state_of="page",
+    empty_keyword_patch_changes=False,
     has_event_ids=False,
 )
 SABRE: Final = Profile(

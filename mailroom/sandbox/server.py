@@ -10,11 +10,11 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from mailroom.sandbox.account import Account
 from mailroom.sandbox.contactcards import ContactMethods
+from mailroom.sandbox.controls import Controls
 from mailroom.sandbox.crowd import Crowd
 from mailroom.sandbox.davways import DavWays
 from mailroom.sandbox.digest import Digest
@@ -50,27 +50,7 @@ _HOST: Final = "127.0.0.1"
 
 BeforeHook = Callable[[Entry, Request], None]
 AfterHook = Callable[[Entry, Request, Response], None]
-
-
-@dataclass(slots=True)
-class Controls:
-    """What can be turned while the sandbox runs.
-
-    ``delay_seconds`` is the time from request to answer, of every request alike and of several
-    at once, as a network has it. ``buffers_push``: something on the way keeps what event streams
-    tell, of all that are opened from now on.
-    """
-
-    delay_seconds: float = 0.0
-    buffers_push: bool = False
-    #: So many of the next Email/set meet another change and fail, every mail of them (Stalwart).
-    conflicts: int = 0
-
-    def meets_conflict(self) -> bool:
-        """Say whether an Email/set meets another change, and count it."""
-        is_met = self.conflicts > 0
-        self.conflicts -= is_met
-        return is_met
+CallHook = Callable[[str, Arguments], None]
 
 
 class Sandbox(Account):
@@ -104,6 +84,7 @@ class Sandbox(Account):
         self._feeds: list[Feed] = []
         self._before: list[BeforeHook] = []
         self._after: list[AfterHook] = []
+        self._before_call: list[CallHook] = []
         self._crowd = Crowd(profile, clock)
         self._store.on_publish(self._push)
         if profile.has_jmap_contacts:
@@ -117,6 +98,13 @@ class Sandbox(Account):
     def after(self, callback: AfterHook) -> None:
         """Have ``callback`` called when a request took effect and its answer is not yet sent."""
         self._after.append(callback)
+
+    def before_call(self, callback: CallHook) -> None:
+        """Have ``callback`` called before each JMAP call, with its method's name and arguments.
+
+        What it does slips in between two calls of one request, as in a server under load.
+        """
+        self._before_call.append(callback)
 
     def handle(self, request: Request) -> Response:
         """Answer one request.
@@ -327,6 +315,8 @@ class Sandbox(Account):
 
     def _intercept(self, name: str, arguments: Arguments) -> str | None:
         """Return the error that a call meets before its method, if any."""
+        for before in self._before_call:
+            before(name, arguments)
         is_counted = self.profile.object_limits_fail == "method"
         if is_counted and exceeded(name, arguments, self.profile.limits):
             return "requestTooLarge"
@@ -346,7 +336,9 @@ class Sandbox(Account):
             "Mailbox/set": (MAIL, mailboxes.set_),
             "Email/query": (MAIL, emails.query),
             "Email/get": (MAIL, emails.get),
+            "Email/changes": (MAIL, emails.changes),
             "Email/set": (MAIL, emails.set_),
+            "Thread/get": (MAIL, emails.get_threads),
             "Identity/get": (SUBMISSION, self._identity_get),
             "AddressBook/get": (CONTACTS, contacts.get_books),
             "ContactCard/get": (CONTACTS, contacts.get),

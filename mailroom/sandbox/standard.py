@@ -78,12 +78,11 @@ def get_objects(
     check_ids(ids, "ids")
     if maximum is not None and len(ids) > maximum:
         raise MethodError("requestTooLarge")
-    shown = {"id", *properties}
+    wanted = {"id", *properties}
+    shown = [(name, render) for name, render in renderers.items() if name in wanted]
     return {
         "list": [
-            {name: render(objects[id_]) for name, render in renderers.items() if name in shown}
-            for id_ in ids
-            if id_ in objects
+            {name: render(objects[id_]) for name, render in shown} for id_ in ids if id_ in objects
         ],
         "notFound": [id_ for id_ in ids if id_ not in objects],
     }

@@ -8,61 +8,45 @@ leaves all as it is. Listeners hear of changes when ``publish`` is called: at th
 or of a user's action.
 """
 
+import copy
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from typing import Any, Final
 
-from mailroom.sandbox.addresses import Address, query_terms
+from mailroom.sandbox.changes import ChangeLog, Changes
+from mailroom.sandbox.mail import Mail, Mailbox
+from mailroom.sandbox.threads import Threads
+from mailroom.sandbox.words import WordIndex
+
+#: Those that IMAP has flags of its own for (RFC 8621 §4.1.1).
+_FLAGS: Final = frozenset({"$seen", "$flagged", "$answered", "$draft"})
 
 StateListener = Callable[[Mapping[str, str]], None]
 
-
-@dataclass(slots=True)
-class Mailbox:
-    """A mailbox (RFC 8621 §2); ``parent_id`` None is the top level."""
-
-    id: str
-    name: str
-    parent_id: str | None = None
-    role: str | None = None
-    sort_order: int = 10
-
-
-@dataclass(slots=True)
-class Mail:
-    """A mail (RFC 8621 §4): instants are seconds of the sandbox's clock."""
-
-    id: str
-    mailbox_ids: set[str]
-    received_at: float
-    senders: tuple[Address, ...] | None
-    subject: str
-    text: str = ""
-    keywords: set[str] = field(default_factory=set)
-    #: Whether it has ever been taken out of a mailbox.
-    has_left: bool = False
-    #: From when on a search by words finds it.
-    found_from: float = 0.0
-
-    def terms(self) -> set[str]:
-        """Return the terms that a search by its From finds it by."""
-        return {term for sender in self.senders or () for term in sender.terms()}
+#: What a backup has nothing of: who listens, and which id is the next.
+_NOT_KEPT: Final = ("_listeners", "_random")
 
 
 class MailStore:
     """One account's mailboxes and mails."""
 
-    def __init__(self, seed: int, *, pushes_counts: bool) -> None:
+    def __init__(self, seed: int, *, pushes_counts: bool, max_keywords: int | None = None) -> None:
         self.mailboxes: dict[str, Mailbox] = {}
         self.mails: dict[str, Mail] = {}
         self.sequence = 1
         #: Type → sequence of its last change, as it is pushed.
         self._changed_at = {"Email": 1, "Mailbox": 1}
         self._pushes_counts = pushes_counts
+        self._max_keywords = max_keywords
         self._random = random.Random(seed)
         self._members: defaultdict[str, set[str]] = defaultdict(set)
-        self._by_term: defaultdict[str, set[str]] = defaultdict(set)
+        self._by_keyword: defaultdict[str, set[str]] = defaultdict(set)
+        #: Mailbox id → the keywords that any mail there has or had, as far as there was room.
+        self._numbered: defaultdict[str, set[str]] = defaultdict(set)
+        self._words = WordIndex(self.mails)
+        self._log = ChangeLog()
+        self.threads = Threads()
         self._unpublished: set[str] = set()
         self._listeners: list[StateListener] = []
 
@@ -90,9 +74,30 @@ class MailStore:
             for listener in self._listeners:
                 listener(changed)
 
-    def _mails_changed(self, steps: int = 1) -> None:
-        """A change of mail; moving one is two steps, so that no answer names the first."""
+    def changes(self, since: int, most: int | None) -> Changes | None:
+        """Return what has become of mails since a state; None where that cannot be told."""
+        return self._log.since(since, most, self.sequence)
+
+    def forget_changes(self) -> None:
+        """Be unable to tell what has changed since any state until now."""
+        self.sequence += 1
+        self._mark("Email", "Mailbox")
+        self._log.forget(self.sequence)
+
+    def backup(self) -> Mapping[str, Any]:
+        """Return all that there is, states included, for ``restore``."""
+        kept = {name: value for name, value in vars(self).items() if name not in _NOT_KEPT}
+        return copy.deepcopy(kept)
+
+    def restore(self, backup: Mapping[str, Any]) -> None:
+        """Have all be as it was, states included; nobody is told."""
+        vars(self).update(copy.deepcopy(dict(backup)))
+
+    def _mail_changed(self, mail: Mail, steps: int = 1, *, is_gone: bool = False) -> None:
+        """A change of a mail; moving one is two steps, so that no answer names the first."""
         self.sequence += steps
+        mail.created_at = self._log.note(mail.id, self.sequence, is_gone=is_gone)
+        mail.changed_at = self.sequence
         changed = ("Email", "Mailbox") if self._pushes_counts else ("Email",)
         self._mark(*changed)
 
@@ -149,13 +154,16 @@ class MailStore:
     # Mails
 
     def add_mail(self, mail: Mail) -> None:
-        """Take in a new mail and index it."""
+        """Take in a new mail, index it and find its thread."""
         self.mails[mail.id] = mail
         for mailbox_id in mail.mailbox_ids:
             self._members[mailbox_id].add(mail.id)
-        for term in mail.terms():
-            self._by_term[term].add(mail.id)
-        self._mails_changed()
+            self._number(mailbox_id, mail.keywords)
+        for keyword in mail.keywords:
+            self._by_keyword[keyword].add(mail.id)
+        self._words.add(mail)
+        self.threads.add(mail)
+        self._mail_changed(mail)
 
     def set_mailboxes(self, mail: Mail, mailbox_ids: Iterable[str]) -> None:
         """Put a mail into exactly these mailboxes; into none means that it is destroyed."""
@@ -167,28 +175,58 @@ class MailStore:
                 self._members[mailbox_id].discard(mail.id)
             for mailbox_id in wanted - mail.mailbox_ids:
                 self._members[mailbox_id].add(mail.id)
+                self._number(mailbox_id, mail.keywords)
             steps = len(wanted ^ mail.mailbox_ids)
             mail.has_left = mail.has_left or not mail.mailbox_ids <= wanted
             mail.mailbox_ids = wanted
-            self._mails_changed(steps)
+            self._mail_changed(mail, steps)
 
-    def set_keywords(self, mail: Mail, keywords: Iterable[str]) -> None:
-        """Give a mail exactly these keywords."""
+    def set_keywords(
+        self, mail: Mail, keywords: Iterable[str], *, is_always_change: bool = False
+    ) -> None:
+        """Give a mail exactly these keywords.
+
+        ``is_always_change``: it counts as a change of the mail even where it has them already.
+        """
         wanted = set(keywords)
-        if wanted != mail.keywords:
+        for keyword in wanted ^ mail.keywords:
+            mails = self._by_keyword[keyword]
+            (mails.add if keyword in wanted else mails.discard)(mail.id)
+        for mailbox_id in mail.mailbox_ids:
+            self._number(mailbox_id, wanted)
+        if wanted != mail.keywords or is_always_change:
             mail.keywords = wanted
-            self._mails_changed()
+            self._mail_changed(mail)
 
     def remove_mail(self, mail: Mail) -> None:
         """Destroy a mail."""
         del self.mails[mail.id]
         for mailbox_id in mail.mailbox_ids:
             self._members[mailbox_id].discard(mail.id)
-        for term in mail.terms():
-            self._by_term[term].discard(mail.id)
-        self._mails_changed()
+        for keyword in mail.keywords:
+            self._by_keyword[keyword].discard(mail.id)
+        self._words.remove(mail)
+        self.threads.remove(mail)
+        self._mail_changed(mail, is_gone=True)
 
-    def sent_by(self, text: str) -> set[str]:
-        """Return the ids of the mails that a ``from`` filter with this text finds."""
-        found = [self._by_term.get(term, set()) for term in query_terms(text)]
-        return set.intersection(*found) if found else set()
+    def having(self, keyword: str) -> set[str]:
+        """Return the ids of the mails with a keyword: the store's own set, to be read only."""
+        return self._by_keyword[keyword]
+
+    def has_room(self, mailbox_id: str, keywords: Iterable[str]) -> bool:
+        """Say whether a mailbox can have mail with these keywords: those that any mail there had
+        are numbered for good, and there are so many numbers."""
+        new = self._unnumbered(mailbox_id, keywords)
+        most = self._max_keywords
+        return not new or most is None or len(self._numbered[mailbox_id]) + len(new) <= most
+
+    def _unnumbered(self, mailbox_id: str, keywords: Iterable[str]) -> set[str]:
+        return set(keywords) - _FLAGS - self._numbered[mailbox_id]
+
+    def _number(self, mailbox_id: str, keywords: Iterable[str]) -> None:
+        if self.has_room(mailbox_id, keywords):
+            self._numbered[mailbox_id] |= self._unnumbered(mailbox_id, keywords)
+
+    def with_words(self, header: str, text: str) -> set[str]:
+        """Return the ids of the mails that a filter for an address header with this text finds."""
+        return self._words.find(header, text)
