@@ -72,6 +72,14 @@ def test_what_is_missing_is_named() -> None:
     assert isinstance(worst(list(found.values())), LastingTrouble)
 
 
+def test_labels_that_an_earlier_version_did_not_make_are_a_doubt_and_no_error() -> None:
+    site = ready()
+    site.sandbox.destroy_mailbox("@WholeList")
+    found = findings(site)["mailboxes"]
+    assert found.is_doubtful
+    assert found.detail == "no @WholeList yet: mailroom setup --apply makes what is missing"
+
+
 def test_where_no_own_address_is_known_it_warns_and_is_no_error() -> None:
     found = findings(ready())
     assert found["own addresses"].is_doubtful

@@ -11,7 +11,15 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from mailroom.rules.categories import Category, category_from
-from mailroom.rules.config import Carddav, Config, Logging, from_data, to_data
+from mailroom.rules.config import (
+    EVIDENCE,
+    Carddav,
+    Config,
+    Logging,
+    Screening,
+    from_data,
+    to_data,
+)
 from mailroom.rules.configtext import effective, parse
 from mailroom.rules.servers import carddav_url, session_url
 
@@ -112,8 +120,11 @@ triage:
     assert config.triage.groups == ("A",)
     assert config.triage.destinations == ("Box",)
     assert config.managed_mailboxes == (
-        *("Wait", "@ToA", "@ToB", "@ToScreener", "Box", "@MailroomError", "@MailroomWarning"),
+        *("Wait", "@ToA", "@ToB", "@ToScreener", "@WholeDomain", "@WholeList", "Box"),
+        *("@MailroomError", "@MailroomWarning"),
     )
+    lacking = set(config.managed_mailboxes) - set(config.required_mailboxes)
+    assert lacking == {"@WholeDomain", "@WholeList"}
 
 
 def test_own_addresses_are_lower_cased_and_names_composed() -> None:
@@ -198,15 +209,39 @@ def test_what_is_logged_and_how_is_read() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("section", "meant"),
+    [
+        ("{}", Screening("server", EVIDENCE, "X-Spam-Flag: YES", ())),
+        ("{by: mailroom}", Screening("mailroom")),
+        ("{by: off}", Screening("off")),  # a boolean to YAML
+        ("{by: 'off'}", Screening("off")),
+        ("{known: []}", Screening(known=())),
+        ("{known: [written, contacts]}", Screening(known=("contacts", "written"))),
+        ("{spam_header: null}", Screening(spam_header=None)),
+        ("{spam_header: 'X-Spam: y'}", Screening(spam_header="X-Spam: y")),
+        ("{providers: [Mail.Example]}", Screening(providers=("mail.example",))),
+    ],
+)
+def test_who_screens_and_who_is_known_is_read(section: str, meant: Screening) -> None:
+    assert parse(f"screening: {section}", "FILE").screening == meant
+
+
 def test_the_effective_configuration_is_laid_out_as_the_guide_is() -> None:
     lines = effective(parse("triage: {categories: ['B é']}", "FILE")).splitlines()
     sections = [line for line in lines if line[:1].isalpha()]
-    others = ["polling:", "triage:", "mailroom:", "logging:"]
+    others = ["polling:", "triage:", "screening:", "mailroom:", "logging:"]
     assert sections == ["jmap:", "carddav:", "contacts:", "tls:", *others]
     assert "  - name: B é" in lines
 
 
-@pytest.mark.parametrize("text", ["", "jmap: {url: localhost}", "triage: {categories: [A, 'B é']}"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "jmap: {url: localhost}", "triage: {categories: [A, 'B é']}"),
+        "screening: {by: off, known: [written], providers: [mail.example]}",
+    ],
+)
 def test_the_effective_configuration_is_a_configuration(text: str) -> None:
     config = parse(text, "FILE")
     shown = effective(config, {"jmap-token": "set (from the environment)"})

@@ -83,6 +83,21 @@ def test_an_account_may_be_without_inbox() -> None:
     assert find_places(CONFIG, boxes).inbox is None
 
 
+def test_mailboxes_with_a_role_are_known_whatever_they_are_called() -> None:
+    names = {"Fort": "trash", "Müll": "junk", "Gesendet": "sent", "Entwürfe": "drafts"}
+    places = find_places(CONFIG, account(*(box(name, role) for name, role in names.items())))
+    assert (places.trash, places.junk) == ("Fort", "Müll")
+    assert (places.sent, places.drafts, places.archive) == ("Gesendet", "Entwürfe", "Archive")
+
+
+def test_an_account_of_an_earlier_version_lacks_some_labels_and_goes_on() -> None:
+    places = find_places(CONFIG, account())
+    assert (places.domain_label, places.list_label) == ("@WholeDomain", "@WholeList")
+    lacking = [each for each in account() if each.name not in ("@WholeDomain", "@WholeList")]
+    places = find_places(CONFIG, lacking)
+    assert (places.domain_label, places.list_label) == (None, None)
+
+
 def test_all_that_is_missing_is_named_at_once() -> None:
     boxes = [each for each in account() if each.name not in ("Feed", "@ToJail", "Screener")]
     with pytest.raises(

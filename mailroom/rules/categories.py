@@ -61,13 +61,16 @@ DEFAULT_CATEGORIES = (
 class Triage:
     """Section ``triage``: where unknown mail waits and what a sender can become.
 
-    ``own_addresses`` are lower-cased. Parents are known and free of cycles: the reader of the
-    configuration has checked it.
+    ``own_addresses`` are lower-cased. People in ``screened_group`` wait although they would be
+    known; ``by_moving`` is whether a mail that is moved to a destination asks for a category.
+    Parents are known and free of cycles: the reader of the configuration has checked it.
     """
 
     screener_mailbox: str = "Screener"
     categories: tuple[Category, ...] = DEFAULT_CATEGORIES
     own_addresses: tuple[str, ...] = ()
+    screened_group: str = "Mailroom screened"
+    by_moving: bool = True
 
     def category(self, name: str) -> Category:
         """Return the category of this name; ``KeyError`` if there is none."""

@@ -15,6 +15,17 @@ from mailroom.rules.servers import FASTMAIL_SESSION, carddav_url, session_url, w
 
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["text", "json"]
+Screener = Literal["server", "mailroom", "off"]
+
+# What makes a sender known that nobody has decided about.
+EVIDENCE = ("contacts", "written", "conversations")
+
+_LISTS = (
+    ("triage", "categories"),
+    ("triage", "own_addresses"),
+    ("screening", "known"),
+    ("screening", "providers"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +75,28 @@ class Marks:
     label_error: str = "@MailroomError"
     label_warning: str = "@MailroomWarning"
     label_unscreen: str = "@ToScreener"
+    label_domain: str = "@WholeDomain"
+    label_list: str = "@WholeList"
     warnings_enabled: bool = True
     provenance_group: str = "Mailroom"
+
+    @property
+    def companions(self) -> tuple[str, ...]:
+        """The labels that say nothing alone: beside a category's they make its decision wider."""
+        return (self.label_domain, self.label_list)
+
+
+@dataclass(frozen=True, slots=True)
+class Screening:
+    """Section ``screening``: who decides about new mail, and who is known without a decision.
+
+    ``spam_header`` is a header and how its value begins; ``providers`` are domains, lower-cased.
+    """
+
+    by: Screener = "server"
+    known: tuple[str, ...] = EVIDENCE
+    spam_header: str | None = "X-Spam-Flag: YES"
+    providers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +120,7 @@ class Config:
     tls: Tls = field(default_factory=Tls)
     polling: Polling = field(default_factory=Polling)
     triage: Triage = field(default_factory=Triage)
+    screening: Screening = field(default_factory=Screening)
     mailroom: Marks = field(default_factory=Marks)
     logging: Logging = field(default_factory=Logging)
     source: str | None = field(default=None, compare=False)
@@ -109,11 +141,19 @@ class Config:
             self.triage.screener_mailbox,
             *self.triage.labels,
             self.mailroom.label_unscreen,
+            *self.mailroom.companions,
             *self.triage.destinations,
             self.mailroom.label_error,
             self.mailroom.label_warning,
         )
         return tuple(dict.fromkeys(names))
+
+    @property
+    def required_mailboxes(self) -> tuple[str, ...]:
+        """Those without which there is no service. An account that an earlier version set up has
+        no label for domains or lists, and goes on."""
+        companions = self.mailroom.companions
+        return tuple(name for name in self.managed_mailboxes if name not in companions)
 
 
 def from_data(data: Mapping[str, Any]) -> Config:
@@ -133,6 +173,7 @@ def from_data(data: Mapping[str, Any]) -> Config:
         tls=Tls(**sections.get("tls", {})),
         polling=Polling(**sections.get("polling", {})),
         triage=_triage_from(sections.get("triage", {})),
+        screening=_screening_from(sections.get("screening", {})),
         mailroom=Marks(**with_normal_names(sections.get("mailroom", {}))),
         logging=Logging(**sections.get("logging", {})),
     )
@@ -145,9 +186,20 @@ def to_data(config: Config) -> dict[str, Any]:
     """
     data = asdict(config)
     del data["source"]  # where it stands is not what it says
-    data["triage"]["categories"] = list(data["triage"]["categories"])
-    data["triage"]["own_addresses"] = list(data["triage"]["own_addresses"])
+    for section, key in _LISTS:
+        data[section][key] = list(data[section][key])
     return data
+
+
+def _screening_from(section: Mapping[str, Any]) -> Screening:
+    given = dict(section)
+    if given.get("by") is False:  # YAML 1.1 reads ``off`` so
+        given["by"] = "off"
+    if "known" in given:
+        given["known"] = tuple(each for each in EVIDENCE if each in given["known"])
+    if "providers" in given:
+        given["providers"] = tuple(domain.lower() for domain in given["providers"])
+    return Screening(**given)
 
 
 def _triage_from(section: Mapping[str, Any]) -> Triage:

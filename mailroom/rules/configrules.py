@@ -4,6 +4,7 @@ The rules run also on data whose shape is wrong, so that every problem is told a
 only at what is there and has the right type.
 """
 
+import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from mailroom.rules.own import is_meaning
 from mailroom.rules.servers import fault_of_url
 
 _ROLES = frozenset({"inbox", "archive", "trash", "junk", "sent", "drafts"})
+_HEADER = re.compile(r"[!-9;-~]+:\s*\S.*")  # RFC 5322, section 2.2
+_DOMAIN = re.compile(r"[^\s@*.]+(\.[^\s@*.]+)+")
 _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # Unicode general categories
 
 
@@ -102,15 +105,23 @@ def _text_problems(document: Document) -> Iterator[Problem]:
         ("carddav", "username", _fault_of_username),
         ("carddav", "addressbook", _fault_of_name),
         ("tls", "ca_file", _fault_of_file),
+        ("screening", "spam_header", _fault_of_header),
     )
     for section, key, fault_of in checks:
         value = _text(_section(document, section), key, "")
         if value and (fault := fault_of(value)):
             yield document.problem((section, key), fault)
-    addresses = _section(document, "triage").get("own_addresses")
-    for at, address in enumerate(addresses if isinstance(addresses, list) else ()):
-        if isinstance(address, str) and address and (fault := _fault_of_address(address)):
-            yield document.problem(("triage", "own_addresses", at), fault)
+    yield from _list_problems(document, "triage", "own_addresses", _fault_of_address)
+    yield from _list_problems(document, "screening", "providers", _fault_of_domain)
+
+
+def _list_problems(
+    document: Document, section: str, key: str, fault_of: Callable[[str], str | None]
+) -> Iterator[Problem]:
+    values = _section(document, section).get(key)
+    for at, value in enumerate(values if isinstance(values, list) else ()):
+        if isinstance(value, str) and value and (fault := fault_of(value)):
+            yield document.problem((section, key, at), fault)
 
 
 def _timing_problems(document: Document) -> Iterator[Problem]:
@@ -157,6 +168,8 @@ def _group_problems(
     provenance = _text(_section(document, "mailroom"), "provenance_group", Marks().provenance_group)
     purpose = "the group of the contacts that Mailroom made"
     uses = [_Use(("mailroom", "provenance_group"), provenance, purpose)]
+    screened = _text(_section(document, "triage"), "screened_group", Triage().screened_group)
+    uses.append(_Use(("triage", "screened_group"), screened, "triage.screened_group"))
     for placed in categories:
         path, group = (*placed.path, "contact_group"), placed.category.contact_group
         uses.append(_Use(path, group, f"the group of {placed.title}", placed.category))
@@ -173,7 +186,7 @@ def _mailbox_problems(document: Document, categories: tuple[_Placed, ...]) -> It
     screener = _text(_section(document, "triage"), "screener_mailbox", Triage().screener_mailbox)
     marks, default = _section(document, "mailroom"), Marks()
     uses = [_Use(("triage", "screener_mailbox"), screener, "triage.screener_mailbox")]
-    for key in ("label_error", "label_warning", "label_unscreen"):
+    for key in ("label_error", "label_warning", "label_unscreen", "label_domain", "label_list"):
         name = _text(marks, key, getattr(default, key))
         uses.append(_Use(("mailroom", key), name, f"mailroom.{key}"))
     for placed in categories:
@@ -251,4 +264,18 @@ def _fault_of_address(address: str) -> str | None:
         return f"{shown(address)} is not an address; write it as me@example.org"
     if not is_meaning(address):
         return f"{shown(address)} would be everybody's; name the domain, as in *@example.org"
+    return None
+
+
+def _fault_of_header(header: str) -> str | None:
+    if fault := _fault_of_name(header):
+        return fault
+    if not _HEADER.fullmatch(header):
+        return f'{shown(header)} is not a header and its value; write it as "X-Spam-Flag: YES"'
+    return None
+
+
+def _fault_of_domain(domain: str) -> str | None:
+    if not _DOMAIN.fullmatch(domain):
+        return f"{shown(domain)} is not a domain; write it as example.org"
     return None

@@ -20,7 +20,8 @@ _REFUSED_ROLES = frozenset({"inbox", "archive", "trash", "junk", "sent", "drafts
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Mailbox ids. ``labels`` are the taps that can be made: None is ``label_unscreen``."""
+    """Mailbox ids. ``labels`` are the taps that can be made: None is ``label_unscreen``. What an
+    account may lack is None: mailboxes with a role, the labels for domains and for lists."""
 
     screener: str
     inbox: str | None
@@ -29,6 +30,13 @@ class Places:
     labels: Mapping[str, Category | None]
     chains: Mapping[str, tuple[str, ...]]
     destinations: frozenset[str]
+    archive: str | None = None
+    sent: str | None = None
+    junk: str | None = None
+    trash: str | None = None
+    drafts: str | None = None
+    domain_label: str | None = None
+    list_label: str | None = None
 
     @property
     def queried(self) -> tuple[str, ...]:
@@ -52,21 +60,21 @@ def find_places(
     """Resolve every managed name. Raises Missing, which names all that are, and what has become
     of those that were there when the mailboxes were the ``former`` ones."""
     found = {name: resolve(name, mailboxes) for name in config.managed_mailboxes}
-    missing = [name for name, mailbox in found.items() if mailbox is None]
+    missing = [name for name in config.required_mailboxes if found[name] is None]
     if missing:
         raise Missing(_what_is_missing(config, missing, mailboxes, former))
     ids = {name: mailbox.id for name, mailbox in found.items() if mailbox}
     _refuse_roles(mailbox for mailbox in found.values() if mailbox)
     _refuse_sharing(ids)
     triage, marks = config.triage, config.mailroom
-    inbox = next((mailbox.id for mailbox in mailboxes if mailbox.role == "inbox"), None)
+    by_role = {mailbox.role: mailbox.id for mailbox in reversed(mailboxes)}
     labels: dict[str, Category | None] = {
         ids[category.label]: category for category in triage.categories
     }
     labels[ids[marks.label_unscreen]] = None
     return Places(
         screener=ids[triage.screener_mailbox],
-        inbox=inbox,
+        inbox=by_role.get("inbox"),
         error=ids[marks.label_error],
         warning=ids.get(marks.label_warning),
         labels=labels,
@@ -75,6 +83,13 @@ def find_places(
             for category in triage.categories
         },
         destinations=frozenset(ids[name] for name in triage.destinations),
+        archive=by_role.get("archive"),
+        sent=by_role.get("sent"),
+        junk=by_role.get("junk"),
+        trash=by_role.get("trash"),
+        drafts=by_role.get("drafts"),
+        domain_label=ids.get(marks.label_domain),
+        list_label=ids.get(marks.label_list),
     )
 
 

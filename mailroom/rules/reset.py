@@ -161,7 +161,10 @@ def find_ground(config: Config, mailboxes: Sequence[Mailbox], target: str | None
     its role, or else Inbox. Raises LastingTrouble where mail would have nowhere to go, and where a
     configured name means a mailbox with a role, which is the account's own."""
     triage, own = config.triage, config.mailroom
-    marks = (*triage.labels, own.label_unscreen, own.label_error, own.label_warning)
+    marks = (
+        *triage.labels,
+        *(own.label_unscreen, *own.companions, own.label_error, own.label_warning),
+    )
 
     def ids(names: Iterable[str]) -> frozenset[str]:
         found = [mailbox for name in names if (mailbox := resolve(name, mailboxes))]

@@ -92,6 +92,8 @@ def _wanted_mailboxes(config: Config) -> Iterator[tuple[Kind, str, str]]:
     for category in triage.categories:
         yield Kind.LABEL, category.label, f"asks for {category.name}"
     yield Kind.LABEL, marks.label_unscreen, "takes a sender back"
+    yield Kind.LABEL, marks.label_domain, "decides for the whole domain"
+    yield Kind.LABEL, marks.label_list, "decides for the mailing list"
     yield Kind.LABEL, marks.label_error, "Mailroom could not do it"
     yield Kind.LABEL, marks.label_warning, "Mailroom has a doubt"
     for name in triage.destinations:

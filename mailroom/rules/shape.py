@@ -74,10 +74,17 @@ def _explain(document: Document, error: ValidationError, path: Path) -> str:
         missing = [key for key in limit if key not in value]
         return f"has no {' and no '.join(missing)}; add it"
     if rule == "enum":
-        nearest = get_close_matches(str(value).lower(), limit, n=1)
-        hint = f"did you mean {nearest[0]}?" if nearest else f"write {' or '.join(limit)}"
-        return f"cannot be {shown(str(value))}; {hint}"
+        return _explain_choice(document, value, limit, path)
     return _explain_type(document, value, limit, path)
+
+
+def _explain_choice(document: Document, value: Any, limit: list[Any], path: Path) -> str:
+    if value is None:
+        return _EMPTY
+    words = [each for each in limit if isinstance(each, str)]
+    nearest = get_close_matches(str(value).lower(), words, n=1)
+    hint = f"did you mean {nearest[0]}?" if nearest else f"write {' or '.join(words)}"
+    return f"cannot be {shown(document.written.get(path, str(value)))}; {hint}"
 
 
 def _explain_type(document: Document, value: Any, limit: str | list[str], path: Path) -> str:

@@ -28,7 +28,10 @@ ROLES: Final = {
     "Sent": "sent",
     "Drafts": "drafts",
 }
-_OTHER_MAILBOXES: Final = ("Screener", "@ToScreener", "@MailroomError", "@MailroomWarning")
+_OTHER_MAILBOXES: Final = (
+    *("Screener", "@ToScreener", "@WholeDomain", "@WholeList"),
+    *("@MailroomError", "@MailroomWarning"),
+)
 #: A header with addresses as it is written, or names and addresses; None: there is none.
 Header = str | Iterable[tuple[str | None, str]] | None
 #: A mail store's content.

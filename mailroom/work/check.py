@@ -10,7 +10,7 @@ from mailroom.errors import CredentialsRefused, LastingTrouble, MailroomError, T
 from mailroom.rules import queries
 from mailroom.rules.config import Config
 from mailroom.rules.own import OwnAddresses
-from mailroom.rules.places import Places, find_places, require_groups
+from mailroom.rules.places import Places, find_places, require_groups, resolve
 from mailroom.rules.roster import Provenance
 from mailroom.rules.servers import origin
 from mailroom.rules.words import count
@@ -92,7 +92,12 @@ class Check:
     async def _mailboxes(self) -> str:
         reading = await self._talks.mail.open(())
         find_places(self._config, reading.mailboxes)
-        return f"all {len(self._config.managed_mailboxes)} are there"
+        names = self._config.managed_mailboxes
+        lacking = [name for name in names if not resolve(name, reading.mailboxes)]
+        if lacking:
+            advice = self._config.command("setup --apply")
+            raise Doubt(f"no {' and no '.join(lacking)} yet: {advice} makes what is missing")
+        return f"all {len(names)} are there"
 
     async def _searches(self) -> str:
         """What every poll and every triage asks: a server may refuse any of it."""
