@@ -381,3 +381,65 @@ def test_a_keyword_is_one_word_and_its_case_does_not_count() -> None:
     assert query(sandbox, {"hasKeyword": "FOOBAR"}) == {mail_id}
     refused = update(sandbox, mail_id, {"keywords/a b": True})["notUpdated"][mail_id]
     assert refused == {"type": "invalidProperties", "properties": ["keywords/a b"]}
+
+
+# What mail programs do
+
+
+def test_a_mail_that_is_dragged_in_steps_is_never_in_no_mailbox() -> None:
+    sandbox, _ = make()
+    mail_id = sandbox.deliver("bob@example.org", keywords=["mailroom-waiting"])
+    seen = []
+    for step in sandbox.drag(mail_id, "Screener", "Feed"):
+        since = state(sandbox)
+        seen.append((step, sorted(sandbox.mailboxes_of(mail_id))))
+        assert fates(sandbox, str(int(since) - 1)) == ([], [mail_id], [])
+    assert seen == [("copied", ["Feed", "Screener"]), ("deleted", ["Feed"]), ("expunged", ["Feed"])]
+    assert sandbox.keywords_of(mail_id) == {"mailroom-waiting"}
+
+
+def test_a_mail_that_is_marked_deleted_in_its_only_mailbox_is_gone() -> None:
+    sandbox, _ = make()
+    mail_id = sandbox.deliver("bob@example.org")
+    since = state(sandbox)
+    sandbox.mark_deleted(mail_id, "Screener")
+    assert fates(sandbox, since) == ([], [], [mail_id])
+    since = state(sandbox)
+    sandbox.expunge("Screener")
+    assert fates(sandbox, since) == ([], [], [mail_id])
+    since = state(sandbox)
+    sandbox.expunge("Screener")
+    assert fates(sandbox, since) == ([], [], [])
+
+
+def test_a_mail_that_is_moved_by_appending_is_another_one_without_keywords() -> None:
+    sandbox, clock = make()
+    old = sandbox.deliver(
+        "bob@example.org", to="carl@some.example", keywords=["mailroom-waiting", "$flagged"]
+    )
+    before = get(sandbox, old, "receivedAt", "threadId", "to", "messageId")
+    since = state(sandbox)
+    clock.now += 100
+    new = sandbox.drag_by_append(old, "Screener", "Feed")
+    assert fates(sandbox, since) == ([new], [], [old])
+    assert sandbox.mailboxes_of(new) == {"Feed"}
+    assert sandbox.keywords_of(new) == {"$seen"}
+    assert get(sandbox, new, "receivedAt", "threadId", "to", "messageId") == before
+
+
+def test_a_draft_is_another_mail_each_time_it_is_saved() -> None:
+    sandbox, _ = make()
+    first = sandbox.save_draft("carl@some.example", "Plan")
+    since = state(sandbox)
+    second = sandbox.save_draft("carl@some.example", "Plan B", replaces=first)
+    assert fates(sandbox, since) == ([second], [], [first])
+    assert sandbox.mails_in("Drafts") == {second}
+    assert sandbox.keywords_of(second) == {"$draft", "$seen"}
+
+
+def test_spam_goes_to_junk_with_the_keyword_that_says_so() -> None:
+    sandbox, _ = make()
+    mail_id = sandbox.deliver("bob@example.org")
+    sandbox.mark_junk(mail_id)
+    assert sandbox.mailboxes_of(mail_id) == {"Junk"}
+    assert sandbox.keywords_of(mail_id) == {"$junk"}

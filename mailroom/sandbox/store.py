@@ -93,13 +93,17 @@ class MailStore:
         """Have all be as it was, states included; nobody is told."""
         vars(self).update(copy.deepcopy(dict(backup)))
 
-    def _mail_changed(self, mail: Mail, steps: int = 1, *, is_gone: bool = False) -> None:
-        """A change of a mail; moving one is two steps, so that no answer names the first."""
+    def touch(self, mail_id: str, steps: int = 1) -> int:
+        """Count a change of a mail, which may be gone; returns the state that it came with."""
         self.sequence += steps
-        mail.created_at = self._log.note(mail.id, self.sequence, is_gone=is_gone)
-        mail.changed_at = self.sequence
         changed = ("Email", "Mailbox") if self._pushes_counts else ("Email",)
         self._mark(*changed)
+        return self._log.note(mail_id, self.sequence, is_gone=mail_id not in self.mails)
+
+    def _mail_changed(self, mail: Mail, steps: int = 1) -> None:
+        """A change of a mail; moving one is two steps, so that no answer names the first."""
+        mail.created_at = self.touch(mail.id, steps)
+        mail.changed_at = self.sequence
 
     def _mailboxes_changed(self) -> None:
         self.sequence += 1
@@ -207,7 +211,7 @@ class MailStore:
             self._by_keyword[keyword].discard(mail.id)
         self._words.remove(mail)
         self.threads.remove(mail)
-        self._mail_changed(mail, is_gone=True)
+        self._mail_changed(mail)
 
     def having(self, keyword: str) -> set[str]:
         """Return the ids of the mails with a keyword: the store's own set, to be read only."""
