@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mailroom.rules.addressbook import AddressBook, Indexed
 from mailroom.rules.contact import Entry
-from mailroom.rules.roster import Provenance
+from mailroom.rules.roster import Acquaintance, Provenance
 
 BOB = "bob@example.org"
 
@@ -125,3 +125,23 @@ def test_a_group_is_found_in_whichever_form_its_name_is_kept() -> None:
     assert book_of(one).group("Caf\u00e9") == one
     assert book_of(one, two).group("Caf\u00e9") == two
     assert book_of(one).group("Cafe") is None
+
+
+def test_an_address_is_what_all_of_its_cards_say() -> None:
+    made = replace(contact("c", BOB).entry, provenance=Provenance.CREATED)
+    adopted = replace(contact("d", "dora@example.org").entry, provenance=Provenance.ADOPTED)
+    book = book_of(
+        FEED, contact("b", BOB), Indexed("c", "", made), Indexed("d", "", adopted),
+        group("g", "Jail", "c"), group("h", "Jail", "d"), group("n", "Bu\u0308ro", "d"),
+        contact("e", "*@example.org", "eve@example.org", uid=""),
+    )  # fmt: skip
+    asked = (BOB, "dora@example.org", "*@example.org", "eve@example.org", "x@example.org")
+    assert book.acquainted(asked) == {
+        BOB: Acquaintance(frozenset({"Feed", "Jail"}), is_in_book=True),
+        "dora@example.org": Acquaintance(frozenset({"B\u00fcro"}), is_in_book=True),
+        "*@example.org": Acquaintance(),
+        "eve@example.org": Acquaintance(frozenset(), is_in_book=True),
+        "x@example.org": Acquaintance(),
+    }
+    book.remove("b")
+    assert book.acquainted([BOB]) == {BOB: Acquaintance(frozenset({"Jail"}))}

@@ -34,7 +34,8 @@ TELLS_THE_TIME = {
 NOT_OURS = {"asyncio", "concurrent", "multiprocessing", "queue", "threading", "_thread"}
 # Loaded only in a child that ends, or for a person at a terminal (docs/performance.md).
 HEAVY = (
-    *("rich", "jsonschema", "yaml", "nameparser", "asyncio", "mailroom.sandbox"),
+    *("rich", "jsonschema", "yaml", "nameparser", "publicsuffix2", "asyncio"),
+    "mailroom.sandbox",
     *("argparse", "hashlib", "lzma", "shutil"),
 )
 

@@ -6,8 +6,10 @@ RFC 6352; cards are told apart by their href alone, since one UID may stand at t
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from mailroom.rules.addresses import is_pattern
 from mailroom.rules.contact import Entry
-from mailroom.rules.names import same_name
+from mailroom.rules.names import normal_name, same_name
+from mailroom.rules.roster import Acquaintance, Provenance
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +70,34 @@ class AddressBook:
         called = [group for group in self.groups() if same_name(group.entry.fn, name)]
         return min(called, key=lambda group: group.entry.fn != name, default=None)
 
-    def contact(self, address: str, managed: Iterable[Indexed]) -> Indexed | None:
-        """The contact with ``address`` (lower-case): of several the one that is in a managed
-        group already, else the first by href."""
+    def memberships(self) -> list[tuple[str, Entry]]:
+        """The groups by their normal names; of several of one name, the one that counts."""
+        names = {normal_name(group.entry.fn) for group in self.groups()}
+        groups = ((name, self.group(name)) for name in names)
+        return [(name, group.entry) for name, group in groups if group]
+
+    def contacts(self, address: str) -> list[Indexed]:
+        """All contacts with ``address`` (canonical), by href."""
         hrefs = sorted(self._by_address.get(address, ()))
-        found = [card for href in hrefs if not (card := self._cards[href]).entry.is_group]
+        return [card for href in hrefs if not (card := self._cards[href]).entry.is_group]
+
+    def contact(self, address: str, managed: Iterable[Indexed]) -> Indexed | None:
+        """The contact with ``address``: of several the one that is in a managed
+        group already, else the first by href."""
+        found = self.contacts(address)
         groups = [group.entry for group in managed]
         known = (card for card in found if any(group.names(card.entry) for group in groups))
         return next(known, found[0] if found else None)
+
+    def acquainted(self, addresses: Iterable[str]) -> dict[str, Acquaintance]:
+        """What all cards with an address say of it, for each of the addresses."""
+        memberships = self.memberships()
+        return {address: self._acquaintance(address, memberships) for address in addresses}
+
+    def _acquaintance(self, address: str, memberships: Iterable[tuple[str, Entry]]) -> Acquaintance:
+        found = [] if is_pattern(address) else self.contacts(address)
+        entries = [card.entry for card in found]
+        return Acquaintance(
+            frozenset(name for name, group in memberships if any(map(group.names, entries))),
+            any(each.provenance is not Provenance.CREATED for each in entries),
+        )

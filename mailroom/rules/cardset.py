@@ -1,11 +1,12 @@
 """The cards that were read by JMAP: the account's groups, and contacts for what is to be done."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from mailroom.rules import contactcard
+from mailroom.rules.addresses import is_pattern
 from mailroom.rules.groups import bare_uid
 from mailroom.rules.names import normal_name
-from mailroom.rules.roster import Found, Group
+from mailroom.rules.roster import Acquaintance, Found, Group, Provenance
 from mailroom.wire.jscontact import JsCard
 
 
@@ -64,10 +65,7 @@ class Cards:
     def found(self, addresses: Iterable[str]) -> dict[str, Found]:
         """The contacts with these addresses: of several the one in a managed group, else the
         first."""
-        by_address: dict[str, list[JsCard]] = {}
-        for card in in_order(self.contacts.values()):
-            for address in contactcard.addresses_of(card):
-                by_address.setdefault(address, []).append(card)
+        by_address = _by_address(self.contacts.values())
         memberships = self.memberships()
         members = {uid for group in self.managed() for uid in bare_members(group)}
         found = {}
@@ -77,6 +75,21 @@ class Cards:
                 found[address] = contactcard.found_in(next(known, cards[0]), memberships)
         return found
 
+    def acquainted(
+        self, addresses: Iterable[str], cards: Iterable[JsCard]
+    ) -> dict[str, Acquaintance]:
+        """What these cards, and the groups, say of each of the addresses."""
+        by_address = _by_address(cards)
+        memberships = [
+            (name, frozenset(map(bare_uid, members))) for name, members in self.memberships()
+        ]
+        return {
+            address: _acquaintance(
+                () if is_pattern(address) else by_address.get(address, ()), memberships
+            )
+            for address in addresses
+        }
+
 
 def in_order(cards: Iterable[JsCard]) -> list[JsCard]:
     """In an order that is the same each time, and nearly that of their hrefs."""
@@ -85,3 +98,22 @@ def in_order(cards: Iterable[JsCard]) -> list[JsCard]:
 
 def bare_members(group: JsCard) -> frozenset[str]:
     return frozenset(map(bare_uid, group.members or ()))
+
+
+def _by_address(cards: Iterable[JsCard]) -> dict[str, list[JsCard]]:
+    """Contacts, each under all of its addresses."""
+    by_address: dict[str, list[JsCard]] = {}
+    for card in in_order(card for card in cards if not card.is_group):
+        for address in contactcard.addresses_of(card):
+            by_address.setdefault(address, []).append(card)
+    return by_address
+
+
+def _acquaintance(
+    cards: Sequence[JsCard], memberships: Iterable[tuple[str, frozenset[str]]]
+) -> Acquaintance:
+    uids = {bare_uid(card.uid) for card in cards if card.uid}
+    return Acquaintance(
+        frozenset(name for name, members in memberships if not uids.isdisjoint(members)),
+        any(contactcard.provenance(card) is not Provenance.CREATED for card in cards),
+    )

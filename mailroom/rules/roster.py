@@ -54,6 +54,15 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
+class Acquaintance:
+    """What the address book says of an address: the normal names of the ``groups`` that any card
+    with it is in, and whether one ``is_in_book`` that Mailroom did not make."""
+
+    groups: frozenset[str] = frozenset()
+    is_in_book: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Group:
     """A contact group. ``uid`` is as the card spells it, ``members`` are bare UIDs."""
 

@@ -32,10 +32,10 @@ from mailroom.rules.groups import (
     with_members,
     with_record,
 )
-from mailroom.rules.names import normal_name
 from mailroom.rules.note import read_section
 from mailroom.rules.record import Amendment, Record
 from mailroom.rules.roster import (
+    Acquaintance,
     Change,
     Filing,
     Found,
@@ -45,6 +45,7 @@ from mailroom.rules.roster import (
     Provenance,
     managed_groups,
 )
+from mailroom.rules.wide import Decisions
 from mailroom.rules.words import count
 from mailroom.wire.jmap import CONTACTS, Session
 from mailroom.wire.vcard import Card, UnsafeCard
@@ -124,6 +125,16 @@ class CardDavContacts:
         await self._fetch(self._needed(intend(self._found(addresses))))
         return self._found(addresses)
 
+    async def acquainted(self, addresses: Collection[str]) -> Mapping[str, Acquaintance]:
+        """From the index, which is up to date as of the last sync."""
+        if not self.cards.is_synced:
+            await self.cards.sync()
+        return self.cards.book.acquainted(addresses)
+
+    @property
+    def decisions(self) -> Decisions:
+        return Decisions()
+
     async def ours(self) -> tuple[Found, ...]:
         await self.cards.sync()
         group = self.cards.book.group(self._provenance_group)
@@ -138,7 +149,7 @@ class CardDavContacts:
         ]
         told = (each for each in ours if each.entry.provenance is not Provenance.NONE)
         await self._fetch([card.href for card in told])
-        memberships = self._memberships()
+        memberships = self.cards.book.memberships()
         return tuple(self._contact(card, memberships) for card in ours)
 
     async def obstacles(self, plan: Plan) -> Failures:
@@ -221,7 +232,7 @@ class CardDavContacts:
     # Finding
 
     def _found(self, addresses: Iterable[str]) -> dict[str, Found]:
-        book, memberships = self.cards.book, self._memberships()
+        book, memberships = self.cards.book, self.cards.book.memberships()
         managed = [group for name in self._managed if (group := book.group(name))]
         found = ((address, book.contact(address, managed)) for address in addresses)
         return {address: self._contact(card, memberships) for address, card in found if card}
@@ -242,13 +253,6 @@ class CardDavContacts:
             patterns=tuple(filter(is_pattern, entry.addresses)),
             misspelled=frozenset(name for name, group in groups if group.misspells(entry)),
         )
-
-    def _memberships(self) -> list[tuple[str, Entry]]:
-        """The groups by their normal names; of several of one name, the one that counts."""
-        book = self.cards.book
-        names = {normal_name(group.entry.fn) for group in book.groups()}
-        groups = ((name, book.group(name)) for name in names)
-        return [(name, group.entry) for name, group in groups if group]
 
     def _needed(self, plan: Plan) -> set[str]:
         """The cards that the plan changes, as far as they are there."""
@@ -312,7 +316,7 @@ class CardDavContacts:
             failed[change.sender] = error
         else:
             entry = Indexed(stored.href, stored.etag, summarise(stored.card))
-            contacts[change.sender] = self._contact(entry, self._memberships())
+            contacts[change.sender] = self._contact(entry, self.cards.book.memberships())
 
     async def _created(self, sender: str, filing: Filing) -> Stored:
         """Create the contact under a UID that is always the same, so that a lost answer cannot

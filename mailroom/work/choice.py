@@ -16,8 +16,9 @@ from mailroom.errors import (
 )
 from mailroom.rules.config import ContactsWay
 from mailroom.rules.record import Amendment, Record
-from mailroom.rules.roster import Found, Group, Plan
+from mailroom.rules.roster import Acquaintance, Found, Group, Plan
 from mailroom.rules.servers import origin
+from mailroom.rules.wide import Decisions
 from mailroom.wire.jmap import CONTACTS, MethodError, Session
 from mailroom.work.carddav import CardDavContacts
 from mailroom.work.contacts import Beside, Contacts, Failures, Intention
@@ -68,6 +69,13 @@ class ChosenContacts:
 
     def addresses_of(self, address: str) -> tuple[str, ...]:
         return self._chosen.addresses_of(address) if self._chosen else ()
+
+    async def acquainted(self, addresses: Collection[str]) -> Mapping[str, Acquaintance]:
+        return await (await self._contacts()).acquainted(addresses)
+
+    @property
+    def decisions(self) -> Decisions:
+        return self._chosen.decisions if self._chosen else Decisions()
 
     async def find(
         self, addresses: Collection[str], intend: Intention = lambda _: Plan()

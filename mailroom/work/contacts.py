@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 from mailroom.errors import MailroomError
 from mailroom.rules.record import Amendment, Record
-from mailroom.rules.roster import Found, Group, Plan
+from mailroom.rules.roster import Acquaintance, Found, Group, Plan
+from mailroom.rules.wide import Decisions
 
 #: Why a sender's part of a plan did not succeed, by the sender.
 Failures = Mapping[str, MailroomError]
@@ -40,6 +41,15 @@ class Contacts(Protocol):
 
     def addresses_of(self, address: str) -> tuple[str, ...]:
         """All addresses of the contact with this one, as far as that is known without asking."""
+
+    async def acquainted(self, addresses: Collection[str]) -> Mapping[str, Acquaintance]:
+        """What the address book says of each of these (canonical) addresses, by all cards that have
+        it. One with ``*`` in it is nobody's: in a card it would stand for others."""
+
+    @property
+    def decisions(self) -> Decisions:
+        """The decisions for whole domains and lists, as they were last read; of categories that the
+        configuration has."""
 
     async def find(
         self, addresses: Collection[str], intend: Intention = lambda _: Plan()

@@ -21,6 +21,7 @@ from mailroom.rules.contact import contact_uid
 from mailroom.rules.groups import bare_uid
 from mailroom.rules.record import Record
 from mailroom.rules.roster import (
+    Acquaintance,
     Change,
     Filing,
     Found,
@@ -115,6 +116,19 @@ class Side:
     def find(self, address: str) -> Found:
         """The contact with an address; a server's index may run behind."""
         return eventually(lambda: self.look(address).get(address))
+
+    def acquaintance(self, address: str) -> Acquaintance:
+        return self.run(self.contacts.acquainted([address]))[address]
+
+    def eventually_acquainted(self, address: str) -> Acquaintance:
+        """As above, once a card with the address is seen."""
+
+        def look() -> Acquaintance | None:
+            self.run(self.contacts.refresh())
+            found = self.acquaintance(address)
+            return None if found == Acquaintance() else found
+
+        return eventually(look)
 
     def filing(self, address: str, category: int = 0, today: date = TODAY) -> Filing:
         return Filing(address, "Bob Bobson", self.config.triage.categories[category], today)
@@ -251,6 +265,51 @@ def test_of_several_contacts_the_one_in_a_managed_group_counts(side: Side, user:
         user.add(f"EMAIL:{address}", f"EMAIL:{other}", uid=further)
         assert side.find(other).uid == further
     assert side.find(address).uid == member
+
+
+# Who is known
+
+
+@everywhere
+def test_what_the_book_says_of_an_address_is_what_all_of_its_cards_say(
+    side: Side, user: User
+) -> None:
+    """Mailroom's own contact, and one of the user's with the same address, in another group."""
+    address, other = an_address(), an_address("robert")
+    assert not side.triage(address)
+    side.find(address)
+    assert side.acquaintance(address) == Acquaintance(frozenset({side.feed, side.mailroom}))
+    uid, _ = user.add(f"EMAIL:{address.upper()}", f"EMAIL:{other}")
+    assert side.eventually_acquainted(other) == Acquaintance(frozenset(), is_in_book=True)
+    jailed = Change(other, side.find(other), frozenset(), frozenset({side.jail}))
+    assert side.find(other).uid == uid
+    assert not side.apply(jailed)
+    groups = frozenset({side.feed, side.jail, side.mailroom})
+    assert side.acquaintance(address) == Acquaintance(groups, is_in_book=True)
+    assert side.acquaintance(other) == Acquaintance(frozenset({side.jail}), is_in_book=True)
+
+
+@everywhere
+def test_who_has_no_card_is_not_known_and_a_pattern_is_nobody(side: Side, user: User) -> None:
+    """A server's rules would take the address of a card for everybody's of its domain."""
+    stranger, known = an_address(), an_address()
+    domain = known.partition("@")[2]
+    user.add(f"EMAIL:*@{domain}", f"EMAIL:{known}")
+    side.eventually_acquainted(known)
+    asked = [stranger, f"*@{domain}", f"x.{known}"]
+    assert side.run(side.contacts.acquainted(asked)) == dict.fromkeys(asked, Acquaintance())
+    assert side.run(side.contacts.acquainted([])) == {}
+
+
+@everywhere
+def test_many_are_asked_for_at_once(side: Side) -> None:
+    known = [an_address() for _ in range(3)]
+    assert not side.apply(*(side.change(address) for address in known))
+    side.eventually_acquainted(known[-1])
+    strangers = [an_address() for _ in range(120)]
+    found = side.run(side.contacts.acquainted([*known, *strangers]))
+    triaged_ = Acquaintance(frozenset({side.feed, side.mailroom}))
+    assert found == {**dict.fromkeys(known, triaged_), **dict.fromkeys(strangers, Acquaintance())}
 
 
 # Creating
@@ -556,6 +615,7 @@ def test_the_other_way_knows_contacts_and_groups(side: Side, way: str) -> None:
 def test_the_other_way_reads_what_jmap_keeps_of_setup(side: Side, way: str) -> None:
     """Not the reverse on Cyrus 3.13.7, which shows no X- property by JMAP: then there is none."""
     made = Record("2026-11-21T10:00:00Z", frozenset({'Feed, "x"; \\ é'}), frozenset({"Jail"}))
+    made = made.with_door("2026-11-26T22:00:00Z")
     side.run(side.contacts.amend_record(lambda _: made))
     other = side.other(OTHER[way])
     found = other.run(other.contacts.record())

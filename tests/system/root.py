@@ -53,6 +53,7 @@ TRIXIE = Recipe(
         "python3-defusedxml",
         "python3-jsonschema",
         "python3-nameparser",
+        "python3-publicsuffix2",
         "python3-pycurl",
         "python3-rich",
         "python3-sdnotify",
