@@ -11,6 +11,7 @@ from mailroom.rules.categories import Category
 from mailroom.rules.config import Config
 from mailroom.rules.inclusion import Inclusion, inclusion
 from mailroom.rules.places import Places
+from mailroom.rules.screening import deciding
 from mailroom.wire.sieve import block, string
 
 SCRIPT_NAME = "mailroom"
@@ -25,12 +26,9 @@ GROUP_CONDITIONS = ("fromContactGroupId", "fromContactCardUid")
 class Rule:
     """Mail of a group's members: the mailboxes that it goes into, and whether Inbox as well."""
 
+    group: str
     category: Category
     destinations: tuple[str, ...]
-
-    @property
-    def group(self) -> str:
-        return self.category.contact_group
 
     @property
     def is_for_inbox(self) -> bool:
@@ -65,18 +63,13 @@ class Decision:
 
 def rules(config: Config) -> tuple[Rule, ...]:
     """Children before their parents: a sender is in the groups of the whole chain, and the first
-    rule that fits says where everything goes.
-
-    A group that a chain shares does not tell child from parent: there the parent's rule counts,
-    which is right for both as far as it goes.
-    """
+    rule that fits says where everything goes."""
     triage = config.triage
-    found: dict[str, Rule] = {}
-    for category in sorted(triage.categories, key=lambda each: len(triage.chain(each))):
-        chain = triage.chain(category)
-        rule = Rule(category, tuple(each.destination_mailbox for each in chain))
-        found.setdefault(category.contact_group, rule)
-    return tuple(sorted(found.values(), key=lambda rule: -len(rule.destinations)))
+    found = [
+        Rule(group, category, tuple(each.destination_mailbox for each in triage.chain(category)))
+        for group, category in deciding(triage).items()
+    ]
+    return tuple(sorted(found, key=lambda rule: -len(rule.destinations)))
 
 
 def script(config: Config, places: Places, group_uids: Mapping[str, str], condition: str) -> str:
