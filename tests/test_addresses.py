@@ -4,7 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailroom.rules.addresses import addresses_in, canonical, is_usable, spellings
+from mailroom.rules.addresses import (
+    addresses_in,
+    canonical,
+    is_usable,
+    spellings,
+    without_spaces,
+)
 
 
 @pytest.mark.parametrize(
@@ -41,6 +47,20 @@ def test_one_sender_has_one_form(address: str, form: str) -> None:
 )
 def test_mail_may_spell_it_both_ways(address: str, found: tuple[str, ...]) -> None:
     assert spellings(address) == found
+
+
+@pytest.mark.parametrize(
+    ("address", "joined"),
+    [
+        ("bob @ example . org", "bob@example.org"),
+        ("bob . smith\t@example.org", "bob.smith@example.org"),
+        ("bob smith@example.org", "bob smith@example.org"),
+        ("bob\n@example.org", "bob\n@example.org"),
+        ('"bob . smith" @example.org', '"bob . smith" @example.org'),
+    ],
+)
+def test_spaces_around_dots_say_nothing(address: str, joined: str) -> None:
+    assert without_spaces(address) == joined
 
 
 @pytest.mark.parametrize(

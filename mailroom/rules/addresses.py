@@ -20,6 +20,7 @@ _USABLE = re.compile(
     r'(?:"[^\x00-\x1f\x7f*]+"|[^\s\x00-\x1f\x7f"(),:;<>@\[\\\]*]+)@[^\s\x00-\x1f\x7f@*]+'
 )
 _IN_BRACKETS = re.compile(r"<([^<>]*)>\s*\Z")
+_AROUND_DOTS = re.compile(r"[ \t]*([.@])[ \t]*")
 _BETWEEN_ADDRESSES = re.compile(r"[;,]")
 
 
@@ -31,6 +32,12 @@ def canonical(address: str) -> str:
     # Again in lower case, which NFC may have undone: a capital letter and two dots.
     local_part, at, domain = unicodedata.normalize("NFC", address).lower().rpartition("@")
     return f"{local_part}{at}{'.'.join(map(_encoded, domain.split('.')))}"
+
+
+def without_spaces(address: str) -> str:
+    """Return an address of a header without the spaces that old programs put around its dots and
+    its @ (RFC 5322 §4.4): Stalwart 0.15.5 shows them, Cyrus 3.10.2 does not (both seen)."""
+    return address if '"' in address else _AROUND_DOTS.sub(r"\1", address)
 
 
 def spellings(address: str) -> tuple[str, ...]:

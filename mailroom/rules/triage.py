@@ -7,7 +7,7 @@ from collections.abc import Container, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
-from mailroom.rules.addresses import canonical, is_usable
+from mailroom.rules.addresses import canonical, is_usable, without_spaces
 from mailroom.rules.categories import Category
 from mailroom.rules.places import Places
 from mailroom.rules.roster import Found
@@ -42,7 +42,7 @@ class Tap:
     @property
     def address(self) -> str:
         """The sender's address as the mail spells it, which is what the server's rules compare."""
-        return self.mails[0].senders[0].email.lower()
+        return without_spaces(self.mails[0].senders[0].email).lower()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -76,7 +76,7 @@ class Verdicts:
 
 def sender_of(mail: Mail) -> str | None:
     """The address that counts: the first of From, canonical; None if it cannot be used."""
-    address = mail.senders[0].email if mail.senders else ""
+    address = without_spaces(mail.senders[0].email) if mail.senders else ""
     return canonical(address) if is_usable(address.lower()) else None
 
 

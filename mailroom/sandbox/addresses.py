@@ -1,6 +1,8 @@
 """From headers as Cyrus shows them by JMAP, and the words that its search finds them by.
 
 RFC 8621 §4.1.2.3 leaves open what becomes of a broken header; every odd case here was measured.
+Stalwart 0.15.5 shows them as they are written: bytes beyond ASCII are UTF-8, the spaces in
+``bob @ example.org`` stay, a name does not end at NUL, and a quoted local part is a name.
 """
 
 import re
@@ -42,7 +44,7 @@ class Address:
 
     def terms(self) -> set[str]:
         """Return what a search finds it by: address, its two sides, and single words."""
-        email = self.email.lower()
+        email = "".join(self.email.lower().split())
         local, _, domain = email.rpartition("@")
         words = _WORD.findall(f"{self.name or ''} {email}".lower())
         return {email, local, domain, *words} - {""}
@@ -53,28 +55,41 @@ class _Parts:
     """What stands between two separators."""
 
     phrase: str = ""
+    quoted: str = ""
     address: str = ""
     comment: str = ""
     angle: str | None = None
 
-    def finished(self) -> Address | None:
+    def finished(self, *, as_written: bool) -> Address | None:
         """Return the address, or None: without ``<>`` one needs both of its sides."""
-        email = self.address if self.angle is None else self.angle
+        email = self.address.strip() if self.angle is None else self.angle
         name = self.comment if self.angle is None else self.phrase or self.comment
+        if as_written:
+            return self._as_written(email)
         if not email or (self.angle is None and not _COMPLETE.fullmatch(email)):
             return None
         return Address(decoded(name.strip()) or None, email)
 
+    def _as_written(self, email: str) -> Address | None:
+        """Whatever has no @ is a name."""
+        is_name = self.angle is None and "@" not in email
+        name = (self.phrase if is_name or self.angle is not None else self.quoted).strip()
+        name = f"{name} ({self.comment})" if name and self.comment else name or self.comment
+        name = _words(name.strip())
+        return Address(name or None, "" if is_name else email) if name or email else None
 
-def parse_addresses(header: str | None) -> tuple[Address, ...] | None:
+
+def parse_addresses(header: str | None, *, as_written: bool = False) -> tuple[Address, ...] | None:
     """Parse an address header; groups are dissolved into their members.
 
     A header that is absent or empty is None, one without a usable address is empty.
     """
     if not header:
         return None
+    if as_written:
+        return tuple(_addresses(header, as_written=True)) or (() if ":" in header else None)
     ascii_header = _NOT_ASCII.sub(lambda match: "X" * len(match[0].encode()), header)
-    return tuple(_addresses(ascii_header))
+    return tuple(_addresses(ascii_header, as_written=False))
 
 
 def query_terms(text: str) -> list[str]:
@@ -88,7 +103,7 @@ def query_terms(text: str) -> list[str]:
     return text.split()
 
 
-def _addresses(header: str) -> Iterator[Address]:
+def _addresses(header: str, *, as_written: bool) -> Iterator[Address]:
     parts = _Parts()
     for token in _TOKEN.finditer(header):
         value = token[0]
@@ -96,30 +111,35 @@ def _addresses(header: str) -> Iterator[Address]:
             case "separator" if value == ":" and parts.address.startswith("@"):
                 parts.address += value  # an obsolete route, kept as it is
             case "separator":
-                if value != ":" and (address := parts.finished()):
+                if value != ":" and (address := parts.finished(as_written=as_written)):
                     yield address
                 parts = _Parts()  # a colon: that was the name of a group
             case "quoted":
                 plain = _ESCAPED.sub(r"\1", token["quoted"])
                 parts.phrase += plain
-                parts.address += plain
+                parts.quoted += plain
+                parts.address += "" if as_written else plain
             case "comment":
                 parts.comment += token["comment"]
             case "angle":
                 parts.angle = token["angle"].strip()
             case "space":
                 parts.phrase += " "
+                parts.address += " " if as_written else ""
             case _:
                 parts.phrase += value
                 parts.address += value
-    if address := parts.finished():
+    if address := parts.finished(as_written=as_written):
         yield address
 
 
 def decoded(name: str) -> str:
     """Decode RFC 2047 encoded words, up to a NUL; an unknown charset stays as it is written."""
+    return _words(name).partition("\0")[0]
+
+
+def _words(name: str) -> str:
     try:
-        decoded = str(make_header(decode_header(name)))
+        return str(make_header(decode_header(name)))
     except (HeaderParseError, LookupError, UnicodeDecodeError):
-        decoded = name
-    return decoded.partition("\0")[0]
+        return name

@@ -75,13 +75,13 @@ class MailUser:
                 store.new_id("M"),
                 {self.mailbox_id(name) for name in _names(mailbox)},
                 float(int(received)),
-                _addresses(from_),
+                self._addresses(from_),
                 subject,
                 text,
                 {keyword.lower() for keyword in keywords},
-                to=_addresses(to),
-                cc=_addresses(cc),
-                bcc=_addresses(bcc),
+                to=self._addresses(to),
+                cc=self._addresses(cc),
+                bcc=self._addresses(bcc),
                 headers=dict(headers or {}),
                 message_id=message_id,
                 in_reply_to=tuple(_names(in_reply_to)),
@@ -297,6 +297,11 @@ class MailUser:
         assert found is not None
         return found
 
+    def _addresses(self, header: Header) -> Addresses | None:
+        if header is None or isinstance(header, str):
+            return parse_addresses(header, as_written=self.profile.shows_from_as_written)
+        return tuple(Address(*pair) for pair in header)
+
     @contextmanager
     def _acting(self) -> Iterator[MailStore]:
         """Change the mail store and tell the listeners."""
@@ -311,9 +316,3 @@ def normal(name: str) -> str:
 
 def _names(value: str | Iterable[str]) -> Iterable[str]:
     return [value] if isinstance(value, str) else value
-
-
-def _addresses(header: Header) -> Addresses | None:
-    if header is None or isinstance(header, str):
-        return parse_addresses(header)
-    return tuple(Address(*pair) for pair in header)

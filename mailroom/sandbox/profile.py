@@ -92,6 +92,8 @@ class Profile:
 
     #: False: a mailbox inside of an OR or a NOT is ``unsupportedFilter``, and an AND may have one.
     takes_nested_mailboxes: bool = True
+    #: True: From is shown as it is written, bytes beyond ASCII, NUL and spaces included.
+    shows_from_as_written: bool = False
     #: False: a query tells no total, whatever is asked.
     tells_total: bool = True
     #: What the state of a query changes with: every mail, or the ids of the page that is shown.
@@ -256,6 +258,7 @@ STALWART: Final = Profile(
     push_pause_seconds=1.0,
     push_batch=None,
     pushes_counts=True,
+    shows_from_as_written=True,
     dates_are_indexed=True,
     unknown_mailbox_is_empty=True,
     false_takes_away=True,
