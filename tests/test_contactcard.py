@@ -141,6 +141,7 @@ def test_clearing_takes_out_what_mailroom_wrote_and_nothing_else() -> None:
     assert found_in(shown(cleared), ()).provenance is Provenance.NONE
     mixed = JsCard("x", notes=(Note("n", "mine\n— Mailroom —\nCreated by Mailroom", "v2:0"),))
     assert clearing(mixed) == {"notes/n/note": "mine", "notes/n/mailroom.example:created": None}
+    assert clearing(shown(contact_for(filing(), "u"))) == {"notes": None}
 
 
 def test_by_carddav_the_mark_of_jmap_is_taken_out_as_well() -> None:

@@ -135,6 +135,8 @@ def clearing(card: JsCard) -> Patch:
             patch[pointer("notes", each.id, "note")] = after[0].text
         if each.mark is not None:
             patch[pointer("notes", each.id, MARK)] = None
+    if patch and all(patch.get(pointer("notes", each.id), "") is None for each in card.notes):
+        return {"notes": None}  # one by one Stalwart 0.15.5 leaves an empty NOTE (seen)
     return patch
 
 

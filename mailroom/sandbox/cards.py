@@ -4,7 +4,7 @@ Showing a card drops whole lines: the rest is not touched.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import lru_cache
 from typing import Final
@@ -20,6 +20,7 @@ _TYPES: Final = re.compile(r'(?<=;TYPE=)(?:"[^";]*"|[^";:]*)', re.IGNORECASE)
 #: A line whose name no RFC allows; servers keep it all the same.
 _ODD_NAME: Final = re.compile(r"[^:;\r\n]*[^A-Za-z0-9.:;\r\n-][^:;\r\n]*[:;]")
 _LINE_OCTETS: Final = 75
+_NAME_FIELDS: Final = 7
 _PRODID: Final = "PRODID:-//sandbox//EN"
 
 
@@ -69,6 +70,28 @@ def without_odd_names(text: str) -> str:
 def spelt(text: str) -> str:
     """Return a card as Stalwart keeps it: folded by itself, single types and kinds in capitals."""
     return _rewritten(text, _spelt_line)
+
+
+def with_lines(text: str, lines: Iterable[str]) -> str:
+    """Return a card with these lines more, at its end."""
+    more = "".join(f"{line}\r\n" for line in lines)
+    return re.sub(r"(?=END:VCARD\s*\Z)", lambda _: more, text)
+
+
+def with_ordered_name(text: str) -> str:
+    """Return a card whose N has RFC 9554's seven fields, and tells the order of its parts
+    (RFC 9555 §3.3.1), as Stalwart writes that of a Card."""
+
+    def change(line: str) -> str:
+        name, _, value = line.rstrip("\r\n").partition(":")
+        if name != "N":
+            return line
+        fields = re.split(r"(?<!\\);", _UNFOLD.sub("", value))
+        fields += [""] * (_NAME_FIELDS - len(fields))
+        order = "".join(f";{index}" for index, field in enumerate(fields) if field)
+        return f'N;JSCOMPS="{order}":{";".join(fields)}\r\n'
+
+    return by_line(text, change)
 
 
 def stamped(text: str, now: datetime) -> str:

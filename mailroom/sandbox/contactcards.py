@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from mailroom.sandbox.book import Book, BookStorage, Record
-from mailroom.sandbox.cards import property_of
+from mailroom.sandbox.cards import property_of, with_lines, with_ordered_name
 from mailroom.sandbox.filters import Selector, show_date
 from mailroom.sandbox.jscontact import Card, InvalidCard, card_of, is_property, vcard_of
 from mailroom.sandbox.profile import Profile
@@ -220,8 +220,8 @@ class ContactMethods(SetHandler):
             book.put(name, book.cards[name])
             return None
         self._check_vendors(patch)
-        old = self._whole(id_)
-        new = patched(old, read_patch(patch), self._profile.bad_patch)
+        old, paths = self._whole(id_), read_patch(patch)
+        new = patched(old, paths, self._profile.bad_patch)
         if wrong := [key for key in _IMMUTABLE if new.get(key) != old.get(key)]:
             raise SetError("invalidProperties", properties=wrong)
         if self._book(new.pop("addressBookIds", {})) is not book:
@@ -229,7 +229,10 @@ class ContactMethods(SetHandler):
         del new["id"]
         if patch.get("updated") is None:
             new["updated"] = self._now()
-        book.put(name, self._vcard(new))
+        text = self._vcard(new)
+        if self._profile.empties_notes:
+            text = with_lines(text, [f"NOTE;PROP-ID={gone}:" for gone in _notes_gone(paths)])
+        book.put(name, text)
         book.records[name].has_members = "members" in new
         return {"updated": new["updated"]}
 
@@ -251,6 +254,9 @@ class ContactMethods(SetHandler):
         has_members = self._profile.empty_groups_have_members or book.records[name].has_members
         if not (card.get("members") or has_members):
             card.pop("members", None)
+        if self._profile.empties_notes and "notes" in card:
+            notes = {note_id: note for note_id, note in card.pop("notes").items() if note["note"]}
+            card |= {"notes": notes} if notes else {}
         return card
 
     def _whole(self, id_: str) -> Card:
@@ -276,9 +282,10 @@ class ContactMethods(SetHandler):
         if (unmapped := card.pop("vCard", None)) and self._profile.unmapped_in == "vCard":
             card["vCardProps"] = unmapped["properties"]
         try:
-            return vcard_of(card)
+            text = vcard_of(card)
         except InvalidCard as error:
             raise SetError("invalidProperties", properties=error.properties) from error
+        return with_ordered_name(text) if self._profile.orders_names else text
 
     def _book(self, ids: object) -> Book:
         """Return the one address book that a card is to be in; by default the first."""
@@ -380,6 +387,12 @@ def _check_names(names: Iterable[str]) -> None:
     ]
     if unknown:
         raise MethodError("invalidArguments", arguments=unknown)
+
+
+def _notes_gone(patch: Mapping[PatchPath, Any]) -> Iterable[str]:
+    """Return the ids of the notes that a patch takes away, each for itself."""
+    gone = (path for path, value in patch.items() if value is None)
+    return [rest[0] for name, *rest in gone if name == "notes" and len(rest) == 1]
 
 
 def _addresses_of(card: Card) -> list[str]:

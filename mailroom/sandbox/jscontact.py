@@ -45,8 +45,9 @@ _SIMPLE: Final = {
 }
 _CARD_NAMES: Final = {name: property_ for property_, name in _SIMPLE.items()}
 _TIMES: Final = ("created", "updated")
-#: The fields of N, in their order.
+#: The fields of N, in their order; the last two are RFC 9554's.
 _NAME_KINDS: Final = ("surname", "given", "given2", "title", "credential")
+_MORE_NAME_KINDS: Final = ("surname2", "generation")
 #: Those that go by vCardProps here.
 _RARE: Final = frozenset(
     [
@@ -189,11 +190,15 @@ def _read_full_name(property_: _Property, card: Card) -> None:
 def _read_name(property_: _Property, card: Card) -> None:
     components = [
         {"kind": kind, "value": _plain(field)}
-        for kind, field in zip(_NAME_KINDS, _fields(property_.value), strict=False)
+        for kind, field in zip(
+            (*_NAME_KINDS, *_MORE_NAME_KINDS), _fields(property_.value), strict=False
+        )
         if field
     ]
     if components:
         card.setdefault("name", {})["components"] = components
+        if "jscomps" in property_.parameters:
+            card["name"]["isOrdered"] = True
 
 
 def _read_organization(property_: _Property, card: Card) -> None:

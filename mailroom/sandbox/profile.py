@@ -140,6 +140,10 @@ class Profile:
     checks_card_properties: bool = True
     #: False: a group that never had a member has no ``members``, so none can be patched in.
     empty_groups_have_members: bool = True
+    #: True: of a note that a patch takes away an empty one is left, which JMAP does not show.
+    empties_notes: bool = False
+    #: True: a Card's name is written with RFC 9554's fields, and with the order of its parts.
+    orders_names: bool = False
     #: The error of a patch that goes through what is not there.
     bad_patch: Literal["invalidPatch", "invalidProperties"] = "invalidPatch"
     #: False: ``#ifInState`` counts as not given: a set cannot be made to depend on another.
@@ -288,6 +292,8 @@ STALWART: Final = Profile(
     checks_card_properties=False,
     unmapped_in="vCard",
     empty_groups_have_members=False,
+    empties_notes=True,
+    orders_names=True,
     bad_patch="invalidProperties",
     refers_if_in_state=False,
     shows_apple_groups=False,

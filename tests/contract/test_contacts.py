@@ -162,8 +162,8 @@ class Side:
 def _config(server: Server) -> Config:
     groups = (unique("Feed"), unique("Jail"))
     categories = [
-        {"name": name, "contact_group": group}
-        for name, group in zip(("Feed", "Jail"), groups, strict=True)
+        {"name": name, "contact_group": group, "contact_type": type_}
+        for name, group, type_ in zip(("Feed", "Jail"), groups, ("company", "person"), strict=True)
     ]
     return from_data(
         {
@@ -411,11 +411,14 @@ def test_a_card_of_the_users_is_never_written(side: Side, user: User) -> None:
 # Releasing
 
 
+@pytest.mark.parametrize("category", [0, 1], ids=["company", "person"])
 @everywhere
-def test_an_unedited_contact_is_deleted_and_out_of_its_groups(side: Side, user: User) -> None:
+def test_an_unedited_contact_is_deleted_and_out_of_its_groups(
+    side: Side, user: User, category: int
+) -> None:
     address = an_address()
-    assert not side.triage(address)
-    assert not side.triage(address, 1)
+    assert not side.triage(address, category)
+    assert not side.triage(address, 1 - category)
     assert not side.take_back(address)
     assert user.text(side.uid_for(address)) is None
     assert side.members(side.jail) == side.members(side.mailroom) == set()
@@ -583,17 +586,7 @@ def test_it_says_where_the_contacts_are(side: Side, way: str) -> None:
 
 OTHER = {"jmap": "carddav", "carddav": "jmap"}
 
-
-# Stalwart shows by JMAP no group that is a vCard 3, as CardDAV makes them here.
-over = pytest.mark.parametrize(
-    ("server", "way"),
-    [
-        each
-        for each in places(with_both=True)
-        if each.id not in ("STALWART by carddav", "sandbox stalwart by carddav")
-    ],
-    indirect=["server"],
-)
+over = pytest.mark.parametrize(("server", "way"), places(with_both=True), indirect=["server"])
 
 
 @over
@@ -624,16 +617,18 @@ def test_the_other_way_reads_what_jmap_keeps_of_setup(side: Side, way: str) -> N
     assert "A" in (side.run(side.contacts.record()) or Record()).mailboxes or way == "carddav"
 
 
+@pytest.mark.parametrize("category", [0, 1], ids=["company", "person"])
 @over
-def test_the_other_way_releases(side: Side, user: User, way: str) -> None:
+def test_the_other_way_releases(side: Side, user: User, way: str, category: int) -> None:
     """By JMAP the mark of a card made by CardDAV may be out of sight: then it is taken for edited,
     and kept."""
     address = an_address()
-    assert not side.triage(address)
+    assert not side.triage(address, category)
     other = side.other(OTHER[way])
     other.find(address)
     assert not other.take_back(address)
-    assert other.members(side.feed) == other.members(side.mailroom) == set()
+    managed = (side.feed, side.jail, side.mailroom)
+    assert [other.members(name) for name in managed] == [set()] * len(managed)
     text = user.text(side.uid_for(address))
     if way == "jmap":
         assert text is None

@@ -114,6 +114,32 @@ def test_a_mail_is_never_in_no_mailbox(client: Client) -> None:
     assert client.mailboxes_of(mail_id) == {feed}
 
 
+@pytest.mark.parametrize(
+    ("header", "shown"),
+    [
+        ("Jörg (ö) <jörg@exämple.org>", ("Jörg (ö)", "jörg@exämple.org")),
+        ("Bob <bob @ example . net>", ("Bob", "bob @ example . net")),
+        ("bob @ example.net", (None, "bob @ example.net")),
+        ("=?utf-8?q?N=00UL?= <nul@example.org>", ("N\0UL", "nul@example.org")),
+        ('"quoted local"@example.org', ("quoted local", "@example.org")),
+        ("Bob Smith", ("Bob Smith", "")),
+        ("bob@", (None, "bob@")),
+    ],
+)
+def test_from_is_shown_as_it_is_written(
+    client: Client, header: str, shown: tuple[str | None, str]
+) -> None:
+    mail_id = client.mail(header)
+    [mail] = client.call("Email/get", ids=[mail_id], properties=["from"])["list"]
+    assert [(each["name"], each["email"]) for each in mail["from"]] == [shown]
+
+
+def test_a_from_search_knows_no_spaces(client: Client) -> None:
+    word = unique("bob").replace("-", "")
+    mail_id = client.mail(f"Bob <{word} @ example . net>")
+    eventually(lambda: client.query({"from": f"{word}@example.net"}) == [mail_id] or None)
+
+
 def test_a_mailboxs_name_is_taken_in_any_case(client: Client) -> None:
     name = unique("Box")
     client.new_mailbox(name=name)
@@ -237,6 +263,34 @@ def test_a_vendors_property_is_taken_within_others_only(contacts: Contacts, book
     assert refusal["properties"] == ["example.org:mark"]
     notes = {"n": {"note": "y"} | mark}
     assert contacts.get(contacts.new(notes=notes), "notes")["notes"] == notes
+
+
+def test_the_parts_of_a_name_have_an_order(contacts: Contacts, book: Book) -> None:
+    parts = [("surname", "Ark"), ("given", "Ann"), ("title", "Dr.")]
+    components = [{"kind": kind, "value": value} for kind, value in parts]
+    uid = unique("uid")
+    name = {"full": "Dr. Ann Ark", "components": components}
+    id_ = contacts.new(uid=uid, name=name)
+    assert contacts.get(id_)["name"] == name | {"isOrdered": True}
+    assert 'N;JSCOMPS=";0;1;3":Ark;Ann;;Dr.;;;' in _text(book, uid).splitlines()
+
+
+def test_of_a_note_that_is_taken_away_an_empty_one_is_left(contacts: Contacts, book: Book) -> None:
+    for patch, left in (({"notes/n": None}, ["NOTE;PROP-ID=n:"]), ({"notes": None}, [])):
+        uid = unique("uid")
+        id_ = contacts.new(uid=uid, notes={"n": {"note": "y", "example.org:mark": "x"}})
+        assert set(contacts.set_(update={id_: patch})["updated"]) == {id_}
+        assert "notes" not in contacts.get(id_)
+        lines = _text(book, uid).splitlines()
+        assert [line for line in lines if line.startswith(("NOTE", "JSPROP"))] == left
+
+
+def _text(book: Book, uid: str) -> str:
+    """The card of this UID by CardDAV; its href says nothing of it."""
+    hrefs = [href for href in book.sync().found if not href.endswith("/")]
+    cards = book.multiget(*hrefs)
+    texts = (cards.text(href) for href in hrefs)
+    return next(text for text in texts if re.search(rf"^UID[^:]*:{uid}\r?$", text, re.MULTILINE))
 
 
 def test_unmapped_properties_can_be_read_and_written(contacts: Contacts) -> None:

@@ -27,6 +27,8 @@ _DAY = 86400.0
 _STAMPS = ("REV", "PRODID")
 # What only JMAP writes, and the order in which CardDAV does.
 _BY_JMAP = ("KIND", "CREATED", "JSPROP")
+# With the order of a name's parts, and the two fields that RFC 9554 has added, empty.
+_IN_ORDER = re.compile(r"^N;JSCOMPS=[^:]*:(.*);;$")
 _ORDER = ("BEGIN", "VERSION", "UID", "FN", "ORG", "N", "EMAIL", "NOTE")
 # What of a new card is the same for all, or told elsewhere (tests/test_contact.py).
 _UNTOLD = ("BEGIN", "VERSION", "UID", "X-MAILROOM-CREATED", "END")
@@ -194,6 +196,7 @@ def _as_by_carddav(lines: Iterable[str]) -> list[str]:
     """A card that was made by JMAP, as Mailroom would have made it by CardDAV."""
     known = [re.sub(r";PROP-ID=[^:;]*", "", line) for line in lines]
     known = [re.sub(r"^EMAIL:", "EMAIL;TYPE=INTERNET:", line) for line in known]
+    known = [re.sub(_IN_ORDER, r"N:\1", line) for line in known]
     known = [line for line in known if not line.startswith(_BY_JMAP)]
     if not any(line.startswith("N:") for line in known):
         known.append("N:;;;;")
