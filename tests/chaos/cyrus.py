@@ -96,7 +96,7 @@ class Person:
             assert not result["notUpdated"], result
 
     def all_mails(self) -> list[dict[str, Any]]:
-        account = {"accountId": self.user.name}
+        account = {"accountId": self.user.account_id}
         ids = {"resultOf": "0", "name": "Email/query", "path": "/ids"}
         get = {**account, "#ids": ids, "properties": ["subject", "mailboxIds"]}
         answers = self.user.jmap(("Email/query", account, "0"), ("Email/get", get, "1"))
@@ -127,7 +127,7 @@ class Person:
         assert len(set(addresses)) == len(addresses), "a contact is doubled"
 
     def _change(self, subject: str, mailbox: str, there: bool | None) -> None:
-        self._changes[self._ids[subject]][f"mailboxIds/{self.boxes[mailbox]}"] = there
+        self._changes[self._ids[subject]][self.user.pointer(self.boxes[mailbox])] = there
 
 
 class Play:

@@ -5,6 +5,7 @@ API, and stop it by its process id; nothing is written but in a folder that is r
 """
 
 import base64
+import contextlib
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tests.contract.folder import free_port
@@ -37,7 +38,9 @@ protocol = "http"
 bind = ["{lmtp}"]
 protocol = "lmtp"
 [http]
-url = "'http://{http}'"
+url = "'{url}'"
+# Its thousand of an account in a minute are less than a suite takes.
+rate-limit.account = "100000/1m"
 [storage]
 data = "sqlite"
 fts = "sqlite"
@@ -52,11 +55,15 @@ type = "internal"
 store = "sqlite"
 [session.auth]
 require = false
+# Where it has these rules it does not fetch them, and sets no limits to the mail that comes in.
+[version]
+spam-filter = "none"
 [spam-filter]
 enable = false
 [config]
 local-keys = ["authentication.fallback-admin.*", "config.*", "directory.*", "http.*", "server.*",
-  "session.*", "spam-filter.*", "storage.*", "store.*", "tracer.*"]
+  "session.*", "spam-filter.*", "storage.*", "store.*", "tracer.*",
+  "version.*"]
 [tracer.log]
 type = "stdout"
 level = "info"
@@ -68,8 +75,17 @@ secret = "{password}"
 """
 
 
+Network = Callable[[], contextlib.AbstractContextManager[None]]
+
+
 class StalwartProgram:
-    """A Stalwart, running, with one user."""
+    """A Stalwart, running, with one user.
+
+    Args:
+        program: the path.
+        network: a context in which sockets, and programs, are in the network that it is to be in.
+        known_as: the URL that its session names instead of its own.
+    """
 
     kind = "stalwart"
     user = "alice"
@@ -77,17 +93,27 @@ class StalwartProgram:
     session_path = "/jmap/session"
     book_path = f"/dav/card/{user}/default/"
 
-    def __init__(self, program: Path) -> None:
+    def __init__(
+        self,
+        program: Path,
+        network: Network = contextlib.nullcontext,
+        known_as: str | None = None,
+    ) -> None:
         told = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
         self.version = f"Stalwart {told.stdout.split()[-1]}"
         self._home = Path(tempfile.mkdtemp(prefix="stalwart-"))
-        http, self._lmtp = (f"{_LOOPBACK}:{free_port()}" for _ in range(2))
-        self.url = f"http://{http}"
+        self.network = network
+        with network():
+            self.port, lmtp = free_port(), free_port()
+        self._lmtp = f"{_LOOPBACK}:{lmtp}"
+        self.url = f"http://{_LOOPBACK}:{self.port}"
         config = self._home / "config.toml"
+        http = self.url.removeprefix("http://")
         places = {"home": self._home, "http": http, "lmtp": self._lmtp}
+        places["url"] = known_as or self.url
         names = {"admin": _ADMIN, "password": self.password}
         config.write_text(_CONFIG.format_map(places | names), encoding="utf-8")
-        with (self._home / "log").open("wb") as log:
+        with (self._home / "log").open("wb") as log, network():
             self._process = subprocess.Popen(
                 [str(program), "--config", str(config)],
                 stdout=log,
@@ -104,18 +130,25 @@ class StalwartProgram:
     def authorization(self, name: str) -> str:
         return f"Basic {base64.b64encode(f'{name}:{self.password}'.encode()).decode()}"
 
-    def create_account(self, name: str) -> None:
-        """A further user, with the same password."""
+    def create_account(self, name: str, *second_factors: str) -> None:
+        """A further user, with the same password; ``second_factors`` are otpauth: URIs."""
         account = {"type": "individual", "name": name, "emails": [f"{name}@{_DOMAIN}"]}
-        self._create(account | {"secrets": [self.password], "roles": ["user"]})
+        secrets = [self.password, *second_factors]
+        self._create(account | {"secrets": secrets, "roles": ["user"]})
 
     def deliver(self, from_header: str | None, subject: str) -> None:
         head = [] if from_header is None else [f"From: {from_header}"]
         head += [f"Subject: {subject}", f"Message-ID: <{uuid.uuid4()}@example.org>"]
-        message = "\r\n".join([*head, "", "Hello", ""]).encode()
+        self.receive(self.user, "\r\n".join([*head, "", "Hello", ""]).encode())
+
+    def receive(self, user: str, *messages: bytes) -> None:
+        """Have mails arrive in a user's Inbox."""
         host, _, port = self._lmtp.partition(":")
-        with smtplib.LMTP(host, int(port)) as lmtp:
-            lmtp.sendmail("sender@example.net", [f"{self.user}@{_DOMAIN}"], message)
+        with self.network():
+            lmtp = smtplib.LMTP(host, int(port))
+        with lmtp:
+            for message in messages:
+                lmtp.sendmail("sender@example.net", [f"{user}@{_DOMAIN}"], message)
 
     def close(self) -> None:
         """Stop it."""
@@ -137,7 +170,10 @@ class StalwartProgram:
         deadline = time.monotonic() + _START_SECONDS
         while True:
             try:
-                with urllib.request.urlopen(request, timeout=_START_SECONDS) as answer:
+                with (
+                    self.network(),
+                    urllib.request.urlopen(request, timeout=_START_SECONDS) as answer,
+                ):
                     content = json.load(answer)
                 break
             except urllib.error.URLError:

@@ -78,6 +78,10 @@ DAEMON {{
 """
 
 
+# Stalwart's answers leave out what is null.
+_NULLS = ("notCreated", "notUpdated", "notDestroyed")
+
+
 class CyrusError(Exception):
     """Cyrus answered other than it must; the message shows the answer."""
 
@@ -179,13 +183,16 @@ class Cyrus:
 
 
 class User:
-    """A user of Cyrus, doing what a person does with a mail app and an address book."""
+    """A user of Cyrus, doing what a person does with a mail app and an address book.
+
+    ``account_id`` is JMAP's.
+    """
 
     capabilities: tuple[str, ...] = (CORE, MAIL, SIEVE)
 
     def __init__(self, host: Host, name: str) -> None:
         self._host = host
-        self.name = name
+        self.name = self.account_id = name
         self.address = f"{name}@example.org"
         self._authorization = "Basic " + base64.b64encode(f"{name}:{PASSWORD}".encode()).decode()
 
@@ -209,10 +216,10 @@ class User:
 
     def call(self, method: str, **arguments: Any) -> dict[str, Any]:
         """One JMAP method on this account; an ``error`` response is raised."""
-        [[name, result, _]] = self.jmap((method, {"accountId": self.name, **arguments}, "0"))
+        [[name, result, _]] = self.jmap((method, {"accountId": self.account_id, **arguments}, "0"))
         if name == "error":
             raise CyrusError(f"{method}: {result}")
-        answer: dict[str, Any] = result
+        answer: dict[str, Any] = dict.fromkeys(_NULLS) | result
         return answer
 
     def mailboxes(self) -> dict[str, str]:
@@ -236,12 +243,12 @@ class User:
     def mails(self, mailbox: str) -> list[dict[str, Any]]:
         """The mails in a mailbox of that id, oldest first: id, mailboxIds, from, subject."""
         query = {
-            "accountId": self.name,
+            "accountId": self.account_id,
             "filter": {"inMailbox": mailbox},
             "sort": [{"property": "receivedAt"}],
         }
         get = {
-            "accountId": self.name,
+            "accountId": self.account_id,
             "#ids": {"resultOf": "0", "name": "Email/query", "path": "/ids"},
             "properties": ["id", "mailboxIds", "from", "subject"],
         }
@@ -255,10 +262,14 @@ class User:
 
     def patch_all(self, emails: Iterable[str], mailboxes: dict[str, bool]) -> None:
         """The same of all these mails, in one request."""
-        change = {f"mailboxIds/{box}": present or None for box, present in mailboxes.items()}
+        change = {self.pointer(box): present or None for box, present in mailboxes.items()}
         result = self.call("Email/set", update=dict.fromkeys(emails, change))
         if result["notUpdated"]:
             raise CyrusError(f"Email/set: {result['notUpdated']}")
+
+    def pointer(self, mailbox: str) -> str:
+        """Where a patch of a mail says whether it is in the mailbox of this id."""
+        return f"mailboxIds/{mailbox}"
 
     @contextlib.contextmanager
     def events(self) -> Iterator[Iterator[dict[str, Any]]]:
