@@ -78,6 +78,12 @@ def with_lines(text: str, lines: Iterable[str]) -> str:
     return re.sub(r"(?=END:VCARD\s*\Z)", lambda _: more, text)
 
 
+def with_grouped_organizations(text: str) -> str:
+    """Return a card each of whose organizations has its id for a group as well, as Cyrus 3.13.7
+    writes those of a Card."""
+    return by_line(text, lambda line: re.sub(r"\A(ORG;PROP-ID=([\w-]+))", r"\2.\1", line))
+
+
 def with_ordered_name(text: str) -> str:
     """Return a card whose N has RFC 9554's seven fields, and tells the order of its parts
     (RFC 9555 §3.3.1), as Stalwart writes that of a Card."""

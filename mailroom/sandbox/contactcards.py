@@ -10,7 +10,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from mailroom.sandbox.book import Book, BookStorage, Record
-from mailroom.sandbox.cards import property_of, with_lines, with_ordered_name
+from mailroom.sandbox.cards import (
+    property_of,
+    with_grouped_organizations,
+    with_lines,
+    with_ordered_name,
+)
 from mailroom.sandbox.filters import Selector, show_date
 from mailroom.sandbox.jscontact import Card, InvalidCard, card_of, is_property, vcard_of
 from mailroom.sandbox.profile import Profile
@@ -285,6 +290,8 @@ class ContactMethods(SetHandler):
             text = vcard_of(card)
         except InvalidCard as error:
             raise SetError("invalidProperties", properties=error.properties) from error
+        if self._profile.groups_organizations:
+            text = with_grouped_organizations(text)
         return with_ordered_name(text) if self._profile.orders_names else text
 
     def _book(self, ids: object) -> Book:

@@ -140,6 +140,8 @@ class Profile:
     checks_card_properties: bool = True
     #: False: a group that never had a member has no ``members``, so none can be patched in.
     empty_groups_have_members: bool = True
+    #: False: a Card's organization is written as a plain ORG, without its id for a group.
+    groups_organizations: bool = True
     #: True: of a note that a patch takes away an empty one is left, which JMAP does not show.
     empties_notes: bool = False
     #: True: a Card's name is written with RFC 9554's fields, and with the order of its parts.
@@ -292,6 +294,7 @@ STALWART: Final = Profile(
     checks_card_properties=False,
     unmapped_in="vCard",
     empty_groups_have_members=False,
+    groups_organizations=False,
     empties_notes=True,
     orders_names=True,
     bad_patch="invalidProperties",

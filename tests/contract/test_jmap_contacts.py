@@ -406,6 +406,19 @@ def test_a_card_of_jmaps_is_read_by_carddav_and_written_back(
     assert (got["name"]["full"], got["example.org:mark"]) == ("Rob", {"a": 1})
 
 
+def test_an_organization_and_a_patched_kind_as_carddav_shows_them(
+    contacts: Contacts, book: Book
+) -> None:
+    uid = unique("0b9a6f4e-5d0b")
+    id_ = contacts.new(uid=uid, organizations={"o1": {"name": "Acme"}})
+    lines = book.get(f"{book.path}{uid}.vcf").body.decode().splitlines()
+    assert "o1.ORG;PROP-ID=o1:Acme" in lines
+    assert not [line for line in lines if line.startswith("X-ADDRESSBOOKSERVER")]
+    contacts.patch(id_, {"name/full": "Rob"})
+    lines = book.get(f"{book.path}{uid}.vcf").body.decode().splitlines()
+    assert "X-ADDRESSBOOKSERVER-KIND:INDIVIDUAL" in lines
+
+
 def test_a_card_deleted_by_carddav_is_gone(contacts: Contacts, book: Book, client: Client) -> None:
     href, _ = book.new()
     id_ = contacts.of_uid(uid_in(href))

@@ -26,7 +26,7 @@ _DAY = 86400.0
 # What servers write into a card by themselves.
 _STAMPS = ("REV", "PRODID")
 # What only JMAP writes, and the order in which CardDAV does.
-_BY_JMAP = ("KIND", "CREATED", "JSPROP")
+_BY_JMAP = ("KIND", "X-ADDRESSBOOKSERVER-KIND:INDIVIDUAL", "CREATED", "JSPROP")
 # With the order of a name's parts, and the two fields that RFC 9554 has added, empty.
 _IN_ORDER = re.compile(r"^N;JSCOMPS=[^:]*:(.*);;$")
 _ORDER = ("BEGIN", "VERSION", "UID", "FN", "ORG", "N", "EMAIL", "NOTE")
@@ -197,6 +197,7 @@ def _as_by_carddav(lines: Iterable[str]) -> list[str]:
     known = [re.sub(r";PROP-ID=[^:;]*", "", line) for line in lines]
     known = [re.sub(r"^EMAIL:", "EMAIL;TYPE=INTERNET:", line) for line in known]
     known = [re.sub(_IN_ORDER, r"N:\1", line) for line in known]
+    known = [re.sub(r"^[\w-]+\.ORG:", "ORG:", line) for line in known]
     known = [line for line in known if not line.startswith(_BY_JMAP)]
     if not any(line.startswith("N:") for line in known):
         known.append("N:;;;;")
