@@ -33,6 +33,10 @@ _EVENLY = ("--dist", "worksteal")
 _CYRUS_ALONE = ("tests/system/test_contract.py", "tests/system/test_cyrus.py")
 # Mostly waiting.
 _STALWARTS_RULES = ("pytest", "-n", "5", "-m", "every", "tests/system/test_rules_stalwart.py")
+_CYRUS313S_RULES = (
+    *("pytest", "-n", "5", "-m", "every"),
+    *("tests/system/test_rules_cyrus313.py", "tests/system/test_stream_cyrus313.py"),
+)
 _UNIT = "not (sandbox or system or every)"
 
 
@@ -122,7 +126,7 @@ LAYERS: Mapping[str, Layer] = {
             partial(_place_obstacle, name),
             is_demanded=False,
         )
-        for name, further in (("STALWART", (_STALWARTS_RULES,)), ("CYRUS313", ()))
+        for name, further in (("STALWART", (_STALWARTS_RULES,)), ("CYRUS313", (_CYRUS313S_RULES,)))
     },
 }
 

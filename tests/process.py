@@ -107,9 +107,14 @@ class Process:
         self.until(lambda: sum(m.startswith(message) for m in self.messages) >= count, message)
         return self
 
-    def until(self, reached: Callable[[], bool], what: str = "") -> None:
+    def until(
+        self,
+        reached: Callable[[], bool],
+        what: str = "",
+        patience_seconds: float = _PATIENCE_SECONDS,
+    ) -> None:
         """Wait, hearing what the service tells systemd, until something is so."""
-        give_up_at = time.monotonic() + _PATIENCE_SECONDS
+        give_up_at = time.monotonic() + patience_seconds
         while not reached():
             assert time.monotonic() < give_up_at, f"{what}: {self.messages} {self.log}"
             assert self.child.poll() is None or what == "exit", self.log

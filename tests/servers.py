@@ -19,19 +19,25 @@ RESULTS = "SERVER_RESULTS"
 DOCUMENT = Path(__file__).parents[1] / "docs" / "servers.md"
 
 _OUTCOMES = ("passed", "failed", "skipped")
+_RULES = "every rule of triage, contacts by {way}"
 _SUBJECTS = {
     "test_jmap": "mail by JMAP, as Mailroom asks for it",
     "test_eventsource": "push",
     "test_carddav": "CardDAV, as Mailroom asks for it",
     "test_jmap_contacts": "contacts by JMAP, as Mailroom asks for them",
+    "test_contacts": "all that Mailroom does with contacts, by {way}",
     "test_stalwart": "what Stalwart does otherwise",
-    "test_rules": "every rule of triage, contacts by CardDAV",
+    "test_rules": _RULES,
+    "test_rules_cyrus313": _RULES,
+    "test_rules_stalwart": _RULES,
+    "test_stream_cyrus313": "polls where an open stream holds up all else, contacts by {way}",
     "test_cyrus": "what Mailroom's design takes from Cyrus",
 }
 _WAYS = {"carddav": "CardDAV", "jmap": "JMAP"}
 _HEAD = "| server | what | day | passed | failed | skipped |\n|---|---|---|---|---|---|\n"
 _BLOCK = re.compile(r"(?<=<!-- runs -->\n).*?(?=<!-- /runs -->)", re.DOTALL)
-_WAY = re.compile(r" by (carddav|jmap)")
+# At the end of a test's id, where there is a choice.
+_WAY = re.compile(r"\bby (carddav|jmap)]$")
 
 #: Server and subject → day and outcomes.
 Table = dict[tuple[str, str], tuple[str, tuple[int, ...]]]
@@ -97,6 +103,5 @@ def _told(reports: Mapping[str, Iterable[object]]) -> Iterator[tuple[str, str, s
 
 def _subject(nodeid: str) -> str:
     module = Path(nodeid.partition("::")[0]).stem
-    if way := _WAY.search(nodeid):
-        return f"all that Mailroom does with contacts, by {_WAYS[way[1]]}"
-    return _SUBJECTS.get(module, module)
+    way = _WAY.search(nodeid)
+    return _SUBJECTS.get(module, module).format(way=_WAYS[way[1] if way else "carddav"])

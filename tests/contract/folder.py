@@ -43,7 +43,7 @@ sasl_sasldb_path: {home}/conf/sasldb2
 sasl_mech_list: PLAIN LOGIN
 sync_log: yes
 sync_log_channels: squatter
-jmap_pushpoll: 1s
+jmap_pushpoll: {push_poll}
 jmap_nonstandard_extensions: yes
 idlesocket: {home}/conf/socket/idle
 lmtpsocket: {home}/conf/socket/lmtp
@@ -68,7 +68,12 @@ DAEMON {{
 
 
 class CyrusFolder:
-    """A Cyrus from a folder, running, with one user."""
+    """A Cyrus from a folder, running, with one user.
+
+    Args:
+        folder: Where it was built into.
+        push: EventSource works; without it, the session names no ``eventSourceUrl``.
+    """
 
     kind = "cyrus-3.13"
     user = "alice"
@@ -76,32 +81,38 @@ class CyrusFolder:
     session_path = "/jmap/"
     book_path = f"/dav/addressbooks/user/{user}/Default/"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, push: bool = True) -> None:
         told = subprocess.run(
             [f"{folder}/libexec/master", "-V"], capture_output=True, text=True, check=True
         )
         self.version = f"Cyrus {told.stdout.split()[-1].partition('-g')[0]}"
         self._home = Path(tempfile.mkdtemp(prefix="cyrus-"))
-        imap, http, self._lmtp = (f"{_LOOPBACK}:{free_port()}" for _ in range(3))
+        self._imap, http, self._lmtp = (f"{_LOOPBACK}:{free_port()}" for _ in range(3))
         self.url = f"http://{http}"
         places = {"home": self._home, "folder": folder, "user": _USER, "group": _GROUP}
-        ports = {"imap": imap, "http": http, "lmtp": self._lmtp}
+        places["push_poll"] = "1s" if push else "0"
+        ports = {"imap": self._imap, "http": http, "lmtp": self._lmtp}
         self._write("imapd.conf", _IMAPD_CONF.format_map(places))
         self._write("cyrus.conf", _CYRUS_CONF.format_map(places | ports))
         for name in ("conf/socket", "spool", "search", "sieve"):
             (self._home / name).mkdir(parents=True)
-        for name in ("admin", self.user):
-            database = str(self._home / "conf/sasldb2")
-            command = ["saslpasswd2", "-p", "-c", "-f", database, name]
-            subprocess.run(command, input=self.password.encode(), check=True)
+        self._set_password("admin")
         subprocess.run(["chown", "-R", f"{_USER}:{_GROUP}", str(self._home)], check=True)
         self._home.chmod(0o755)
         self._master = self._start(folder)
         try:
-            self._create_user(imap)
+            self.create_account(self.user)
         except BaseException:
             self.close()
             raise
+
+    def create_account(self, name: str) -> None:
+        """A further user with an empty Inbox, and the same password."""
+        self._set_password(name)
+        with self._administration() as imap:
+            imap.login("admin", self.password)
+            imap.create(f"user/{name}")
+            imap.setacl(f"user/{name}", "admin", "lrswipkxtecda")
 
     def deliver(self, from_header: str | None, subject: str) -> None:
         head = [] if from_header is None else [f"From: {from_header}"]
@@ -130,20 +141,21 @@ class CyrusFolder:
                 command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
             )
 
-    def _create_user(self, address: str) -> None:
-        host, _, port = address.partition(":")
+    def _administration(self) -> imaplib.IMAP4:
+        """A connection, once the server answers."""
+        host, _, port = self._imap.partition(":")
         deadline = time.monotonic() + _START_SECONDS
         while True:
             try:
-                imap = imaplib.IMAP4(host, int(port), timeout=_START_SECONDS)
-                break
+                return imaplib.IMAP4(host, int(port), timeout=_START_SECONDS)
             except OSError:
                 if time.monotonic() > deadline or self._master.poll() is not None:
                     raise
-        with imap:
-            imap.login("admin", self.password)
-            imap.create(f"user/{self.user}")
-            imap.setacl(f"user/{self.user}", "admin", "lrswipkxtecda")
+
+    def _set_password(self, name: str) -> None:
+        database = str(self._home / "conf/sasldb2")
+        command = ["saslpasswd2", "-p", "-c", "-f", database, name]
+        subprocess.run(command, input=self.password.encode(), check=True)
 
     def _write(self, name: str, text: str) -> None:
         (self._home / name).write_text(text, encoding="utf-8")

@@ -102,10 +102,11 @@ class User:
 
     def members_of(self, name: str) -> list[str]:
         """The UIDs that a rule on the group compares those of cards with: what a MEMBER has, and
-        what an Apple member has after its first prefix."""
+        what an Apple member has after its first prefix (a MEMBER that begins with one is shown
+        there in quotes by Cyrus 3.13.7)."""
         members = (line.partition(":") for line in lines_of(self._group(name)[1]))
         return [
-            uid if head == "MEMBER" else uid.removeprefix("urn:uuid:")
+            uid if head == "MEMBER" else uid.removeprefix("urn:uuid:").strip('"')
             for head, _, uid in members
             if head.endswith("MEMBER")
         ]

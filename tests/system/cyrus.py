@@ -194,7 +194,7 @@ class User:
         self._host = host
         self.name = self.account_id = name
         self.address = f"{name}@example.org"
-        self._authorization = "Basic " + base64.b64encode(f"{name}:{PASSWORD}".encode()).decode()
+        self._authorization = authorization(name)
 
     def receive(self, *messages: EmailMessage | bytes) -> None:
         """Deliver each message to the user's Inbox."""
@@ -366,6 +366,11 @@ class User:
         with self._host.network():
             connection.connect()
         return connection
+
+
+def authorization(name: str) -> str:
+    """The header of a user's requests (RFC 7617)."""
+    return f"Basic {base64.b64encode(f'{name}:{PASSWORD}'.encode()).decode()}"
 
 
 def mail(sender: str, subject: str = "Hello", to: str = "alice@example.org") -> EmailMessage:
