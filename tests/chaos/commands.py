@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mailroom.engine.loop import Loop
-from mailroom.sandbox import SMALL_LIMITS, Sandbox
-from tests.chaos.crash import Job
+from mailroom.sandbox import CYRUS_3_13, SMALL_LIMITS, STALWART, Sandbox
+from tests.chaos.crash import Job, without_stamps
 from tests.command import Site
 from tests.test_reset import everything_happened, mails, owner, reset
 from tests.test_setup import CHILDREN, apply, paths
@@ -33,7 +33,7 @@ class Command:
     def state(self) -> Any:
         """Where every mail is, every card, every mailbox."""
         boxes = dict.fromkeys(paths(self.sandbox))
-        return mails(self.site), self.sandbox.cards(), boxes
+        return mails(self.site), without_stamps(self.sandbox.cards()), boxes
 
 
 def _leave(site: Site) -> object:
@@ -53,10 +53,18 @@ def _watched(site: Site) -> Site:
     return site
 
 
+_BY_JMAP = {"contacts": {"by": "jmap"}}
+
 COMMANDS: Mapping[str, Callable[[], Job]] = {
     "setup": lambda: Command(Site(configuration=CHILDREN), apply),
     "setup, small limits": lambda: Command(Site(SMALL_LIMITS, CHILDREN), apply),
+    "setup, by JMAP": lambda: Command(Site(CYRUS_3_13, {**CHILDREN, **_BY_JMAP}), apply),
+    "setup, by JMAP on Stalwart": lambda: Command(Site(STALWART, {**CHILDREN, **_BY_JMAP}), apply),
     "reset": lambda: Command(_watched(everything_happened()), reset),
     "reset, small limits": lambda: Command(_watched(everything_happened(SMALL_LIMITS)), reset),
+    "reset, by JMAP": lambda: Command(_watched(everything_happened(CYRUS_3_13, "jmap")), reset),
     "leaving an account that had its own": lambda: Command(_watched(owner()[0]), _leave),
+    "leaving an account that had its own, by JMAP": lambda: Command(
+        _watched(owner(CYRUS_3_13, "jmap")[0]), _leave
+    ),
 }

@@ -5,14 +5,23 @@ before its answer, or after the answer. Then a process that knows nothing starts
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cache, partial
 from typing import Any, NoReturn, Protocol
 
 from mailroom.engine.loop import Loop
-from mailroom.sandbox import CYRUS_3_10, CYRUS_3_13, SMALL_LIMITS, Entry, Limits, Profile, Sandbox
+from mailroom.sandbox import (
+    CYRUS_3_10,
+    CYRUS_3_13,
+    SMALL_LIMITS,
+    STALWART,
+    Entry,
+    Limits,
+    Profile,
+    Sandbox,
+)
 from tests.chaos.table import Case
 from tests.world import BOOK, World
 
@@ -203,16 +212,13 @@ SCENARIOS = {
 }
 # Contacts by JMAP: the same ends, by other requests.
 SCENARIOS |= {
-    f"{name}, by JMAP": replace(SCENARIOS[name], profile=CYRUS_3_13, by="jmap")
-    for name in (
-        "a new sender",
-        "an adopted contact",
-        "a change of mind",
-        "down the chain",
-        "taken back",
-        "an adopted contact taken back",
-        "six senders",
-    )
+    f"{name}, by JMAP": replace(scenario, profile=CYRUS_3_13, by="jmap")
+    for name, scenario in SCENARIOS.items()
+    if scenario.profile is CYRUS_3_10
+}
+SCENARIOS |= {
+    f"{name}, by JMAP on Stalwart": replace(SCENARIOS[name], profile=STALWART, by="jmap")
+    for name in ("a new sender", "an adopted contact", "a change of mind", "taken back")
 }
 LARGE_SCENARIOS = {
     "fifty senders": Scenario(senders(50), label_senders(50)),
@@ -325,13 +331,16 @@ def watch(world: World) -> None:
 def state(world: World) -> tuple[Any, ...]:
     """Where every mail is, every card but the groups, and who is in which group."""
     mails = {mail_id: world.sandbox.mailboxes_of(mail_id) for mail_id in world.mails}
-    cards = world.sandbox.cards().items()
-    contacts = {
-        href: _STAMPS.sub("", text) for href, text in cards if "KIND:GROUP" not in text.upper()
-    }
+    cards = without_stamps(world.sandbox.cards()).items()
+    contacts = {href: text for href, text in cards if "KIND:GROUP" not in text.upper()}
     groups = world.config.triage.groups
     names: Iterable[str] = (*groups, world.config.mailroom.provenance_group)
     return mails, contacts, {name: world.sandbox.group_members(name) for name in names}
+
+
+def without_stamps(cards: Mapping[str, str]) -> dict[str, str]:
+    """Cards, but for when JMAP has written them."""
+    return {href: _STAMPS.sub("", text) for href, text in cards.items()}
 
 
 def _value(card: str, name: str) -> str:

@@ -90,12 +90,14 @@ class Month:
 
 
 def cases() -> Iterator[Case]:
-    yield Case("30 days in Oslo", partial(live, 30 * _DAY_HOURS, "Europe/Oslo"))
+    month = partial(live, 30 * _DAY_HOURS, "Europe/Oslo")
+    yield Case("30 days in Oslo", month)
+    yield Case("30 days in Oslo, by JMAP", partial(month, "jmap"))
 
 
-def live(hours: int, zone: str) -> float:
+def live(hours: int, zone: str, by: str = "carddav") -> float:
     """MiB by which the process has grown since it was warm."""
-    with _in_zone(zone), WireWorld() as world:
+    with _in_zone(zone), WireWorld(by) as world:
         world.clock.set_wall(1_792_000_000.0)  # 14 October 2026; the clocks change on the 25th
         month = Month(world)
         warm = min(_WARM_UP_HOURS, hours // 2)

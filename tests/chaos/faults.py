@@ -3,11 +3,13 @@
 import json
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
 from mailroom.engine.journal import Level
 from mailroom.errors import CredentialsRefused
+from mailroom.rules.push import BLOCKING, UNAVAILABLE_SECONDS
 from tests.chaos.crash import BOBS_CARD, differences, populate, state, watch
 from tests.chaos.spoils import ALL, Fault, is_api
 from tests.chaos.table import Case
@@ -35,22 +37,35 @@ _QUIET_CALLS = {"Identity/get", "Email/query"}
 Key = tuple[str, str, tuple[str, ...]]
 
 
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Fresh: the service starts only now; else it has run, and hears of the taps. ``by`` is the way
+    of contacts."""
+
+    is_fresh: bool
+    by: str
+
+    def __str__(self) -> str:
+        when = "at the start" if self.is_fresh else "at work"
+        return when if self.by == "carddav" else f"{when}, by JMAP"
+
+
+SETTINGS = [Setting(is_fresh, by) for by in ("carddav", "jmap") for is_fresh in (True, False)]
+
+
 class Trial:
-    """Two taps, of a sender whom the user knows and of a new one, and a server that fails.
+    """Two taps, of a sender whom the user knows and of a new one, and a server that fails."""
 
-    Fresh: the service starts only now; else it has run, and hears of the taps.
-    """
-
-    def __init__(self, *, is_fresh: bool) -> None:
-        self.world = world = WireWorld()
-        self.is_fresh = is_fresh
+    def __init__(self, setting: Setting) -> None:
+        self.world = world = WireWorld(setting.by)
+        self.setting = setting
         self.keys: list[Key] = []
         self.has_ended = False
         populate(world)
         world.sandbox.put_card(BOBS_CARD, "bob.vcf")
         bob = world.deliver("Bob <bob@example.org>", count=3)
         ann = world.deliver("Ann Ark <ann@example.org>", count=2)
-        if not is_fresh:
+        if not setting.is_fresh:
             world.start().settle()
         watch(world)
         world.tap(bob[1], "@ToImbox")
@@ -68,11 +83,11 @@ class Trial:
         since = len(world.asked_at)
         world.spoil = spoil
         try:
-            if self.is_fresh:
+            if self.setting.is_fresh:
                 world.account.start()
             world.run_for(seconds)
         except CredentialsRefused:
-            assert self.is_fresh, "the service must not end once it has worked"
+            assert self.setting.is_fresh, "the service must not end once it has worked"
             self.has_ended = True
             world.boot()  # the user has mended it, and starts it again
             world.account.start()
@@ -84,7 +99,7 @@ class Trial:
         """The fault is gone: everything is done, and all is well."""
         world = self.world
         world.run_for(seconds)
-        found, expected = state(world), undisturbed(self.is_fresh)
+        found, expected = state(world), undisturbed(self.setting)
         assert found == expected, f"\n{differences(found, expected)}\n{world.events[-5:]}"
         code, health = world.healthz
         assert (code, health["eventsource"]["status"]) == (200, "connected"), health
@@ -117,9 +132,9 @@ def most_in_a_minute(instants: Sequence[float]) -> float:
 
 
 @cache
-def undisturbed(is_fresh: bool) -> Any:
+def undisturbed(setting: Setting) -> Any:
     """What it leads to when nothing fails."""
-    trial = Trial(is_fresh=is_fresh)
+    trial = Trial(setting)
     with trial.world:
         trial.endure(lambda *_: None, 10.0)
         assert trial.told() == set()
@@ -129,40 +144,41 @@ def undisturbed(is_fresh: bool) -> Any:
 def cases() -> Iterator[Case]:
     """Every fault at every request that it can strike: once, and for five minutes."""
     for fault in ALL:
-        for is_fresh in (True, False):
-            keys = _strikable(fault, is_fresh=is_fresh)
-            when = "at the start" if is_fresh else "at work"
+        for setting in SETTINGS:
+            keys = _strikable(fault, setting)
             for number, key in keys:
-                name = f"{fault.name}, {when}, {_shown(key)}"
-                yield Case(f"{name}, once", partial(_once, fault, number, is_fresh=is_fresh))
+                name = f"{fault.name}, {setting}, {_shown(key)}"
+                yield Case(f"{name}, once", partial(_once, fault, number, setting))
             for key in dict.fromkeys(key for _, key in keys):
-                name = f"{fault.name}, {when}, {_shown(key)}"
-                yield Case(f"{name}, 5 min", partial(_outage, fault, key, is_fresh=is_fresh))
+                name = f"{fault.name}, {setting}, {_shown(key)}"
+                yield Case(f"{name}, 5 min", partial(_outage, fault, key, setting))
 
 
 def random_cases(count: int = 60) -> Iterator[Case]:
     """One request in three fails, each in a way of its own, for five minutes."""
-    for seed in range(count):
-        yield Case(f"seed {seed}", partial(_randomly, seed))
+    for setting in SETTINGS:
+        if not setting.is_fresh:
+            for seed in range(count):
+                yield Case(f"seed {seed}, {setting}", partial(_randomly, seed, setting))
 
 
-def _strikable(fault: Fault, *, is_fresh: bool) -> list[tuple[int, Key]]:
-    asked = enumerate(_requests(is_fresh))
+def _strikable(fault: Fault, setting: Setting) -> list[tuple[int, Key]]:
+    asked = enumerate(_requests(setting))
     return [(number, key_of(each)) for number, each in asked if fault.strikes(each)]
 
 
 @cache
-def _requests(is_fresh: bool) -> tuple[Asked, ...]:
+def _requests(setting: Setting) -> tuple[Asked, ...]:
     """All that are made when nothing fails."""
     found: list[Asked] = []
-    trial = Trial(is_fresh=is_fresh)
+    trial = Trial(setting)
     with trial.world:
         trial.endure(lambda _, meeting: found.append(meeting.asked), 10.0)
     return tuple(found)
 
 
-def _once(fault: Fault, number: int, *, is_fresh: bool) -> float:
-    trial = Trial(is_fresh=is_fresh)
+def _once(fault: Fault, number: int, setting: Setting) -> float:
+    trial = Trial(setting)
     with trial.world:
         most = trial.endure(lambda at, _: fault if at == number else None, MINUTE_SECONDS)
         trial.recover(2 * MINUTE_SECONDS)
@@ -170,11 +186,11 @@ def _once(fault: Fault, number: int, *, is_fresh: bool) -> float:
         return most
 
 
-def _outage(fault: Fault, key: Key, *, is_fresh: bool) -> float:
+def _outage(fault: Fault, key: Key, setting: Setting) -> float:
     def choose(_: int, meeting: Meeting) -> Fault | None:
         return fault if key_of(meeting.asked) == key else None
 
-    trial = Trial(is_fresh=is_fresh)
+    trial = Trial(setting)
     with trial.world:
         most = trial.endure(choose, OUTAGE_SECONDS)
         is_quiet = fault.name in _QUIET_FAULTS or not _QUIET_CALLS.isdisjoint(key[2][:1])
@@ -183,17 +199,20 @@ def _outage(fault: Fault, key: Key, *, is_fresh: bool) -> float:
         return most
 
 
-def _randomly(seed: int) -> float:
+def _randomly(seed: int, setting: Setting) -> float:
     chance = random.Random(seed)
 
     def choose(_: int, meeting: Meeting) -> Fault | None:
         possible = [fault for fault in ALL if fault.strikes(meeting.asked)]
         return chance.choice(possible) if chance.random() < 1 / 3 else None
 
-    trial = Trial(is_fresh=False)
+    trial = Trial(setting)
     with trial.world:
         most = trial.endure(choose, OUTAGE_SECONDS)
         trial.told()
+        if trial.world.healthz[1]["eventsource"]["error"] == BLOCKING:
+            # Answers that failed to come by chance are what such a server's look like.
+            trial.world.run_for(UNAVAILABLE_SECONDS)
         trial.recover(2 * RECOVERY_SECONDS)
         return most
 

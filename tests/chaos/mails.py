@@ -4,12 +4,18 @@ from collections.abc import Iterator
 from functools import partial
 
 from mailroom.engine.journal import json_line, text_line
+from mailroom.sandbox import CYRUS_3_10, CYRUS_3_13
 from mailroom.wire.vcard import Card
 from tests.chaos.table import Case
 from tests.world import BOOK, World
 
 _LINES = {"BEGIN", "VERSION", "PRODID", "UID", "FN", "ORG", "N", "EMAIL", "NOTE", "END"}
-_OURS = _LINES | {"X-MAILROOM-CREATED"}
+# By the way of contacts: the mark, and what else a server makes of a card by JMAP.
+_OURS = {
+    "carddav": _LINES | {"X-MAILROOM-CREATED"},
+    "jmap": _LINES | {"JSPROP", "KIND", "CREATED", "REV"},
+}
+_PROFILES = {"carddav": CYRUS_3_10, "jmap": CYRUS_3_13}
 _NAMES = {
     "control characters": "Bob\x00\x07\x1b[31m\x7f",
     "line breaks": "Bob\r\nEMAIL:eve@example.org\nEND:VCARD",
@@ -58,17 +64,19 @@ _FROMS = {
 
 
 def cases() -> Iterator[Case]:
-    for what, name in _NAMES.items():
-        yield Case(f"a name with {what}", partial(_triage, [(name, "bob@example.org")]))
-    for what, address in _ADDRESSES.items():
-        yield Case(f"an address with {what}", partial(_triage, [("Bob", address)]))
-    for what, raw in _FROMS.items():
-        yield Case(f"From: {what}", partial(_triage, raw))
+    for by, how in (("carddav", ""), ("jmap", ", by JMAP")):
+        for what, name in _NAMES.items():
+            sender = [(name, "bob@example.org")]
+            yield Case(f"a name with {what}{how}", partial(_triage, sender, by))
+        for what, address in _ADDRESSES.items():
+            yield Case(f"an address with {what}{how}", partial(_triage, [("Bob", address)], by))
+        for what, raw in _FROMS.items():
+            yield Case(f"From: {what}{how}", partial(_triage, raw, by))
 
 
-def _triage(sender: str | list[tuple[str, str]] | None) -> float:
+def _triage(sender: str | list[tuple[str, str]] | None, by: str) -> float:
     """The card has our lines only, the log is clean, and others are served as ever."""
-    world = World(configuration=BOOK)
+    world = World(_PROFILES[by], {**BOOK, "contacts": {"by": by}})
     deliver = world.sandbox.deliver
     mail, other = deliver(sender), deliver("Carol <carol@example.org>")
     waiting = deliver("Dora <dora@example.org>")
@@ -102,7 +110,7 @@ def _check_cards(world: World, before: dict[str, str]) -> None:
     for text in new:
         card = Card.parse(text.encode())
         names = [line.name for line in card.lines]
-        assert set(names) <= _OURS, names
+        assert set(names) <= _OURS[world.config.contacts.by], names
         assert len(names) == len(set(names)), names
         assert "eve@example.org" not in [line.text for line in card.all("EMAIL")]
         # A zero-width joiner is part of many an emoji.

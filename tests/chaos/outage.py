@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mailroom.sandbox import Sandbox, serve
+from mailroom.sandbox import CYRUS_3_10, CYRUS_3_13, Sandbox, serve
 from tests.chaos.door import NAME, Door, certify
 from tests.chaos.faults import most_in_a_minute
 from tests.process import SECRET, Process, configuration
@@ -90,12 +90,13 @@ OUTAGES: Mapping[str, Outage] = {
 }
 
 
-def main(name: str) -> None:
-    """Suffer it twice, and print the most attempts that there were in a minute."""
+def main(name: str, by: str) -> None:
+    """Suffer it twice, and print the most attempts that there were in a minute; ``by`` is the way
+    of contacts."""
     outage = OUTAGES[name]
     bring_loopback_up()
     use_name_server_of_ours(_RESOLVER)
-    with _site(outage) as site:
+    with _site(outage, by) as site:
         most = [_suffer(site, outage, OUTAGE_SECONDS / 2)]
         _recover(site, "bob@example.org")
         outage.begin(site)
@@ -106,9 +107,9 @@ def main(name: str) -> None:
 
 
 @contextmanager
-def _site(outage: Outage) -> Iterator[Site]:
+def _site(outage: Outage, by: str) -> Iterator[Site]:
     """The service starts on a path that fails already."""
-    sandbox = Sandbox(password=SECRET)
+    sandbox = Sandbox(CYRUS_3_13 if by == "jmap" else CYRUS_3_10, password=SECRET)
     sandbox.standard_account()
     with (
         tempfile.TemporaryDirectory() as name,
@@ -123,6 +124,7 @@ def _site(outage: Outage) -> Iterator[Site]:
             f"https://{NAME}",
             jmap={"url": f"https://{NAME}/jmap/", "username": "alice"},
             carddav={"url": f"https://{NAME}/dav/addressbooks/user/alice/Default/"},
+            contacts={"by": by},
             tls={"ca_file": f"{folder}/ca.pem"},
             polling={"poll_interval": _POLL_SECONDS},
         )
@@ -188,4 +190,4 @@ def _latest_status(site: Site) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

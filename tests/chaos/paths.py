@@ -12,6 +12,13 @@ from tests.chaos.outage import OUTAGE_SECONDS, OUTAGES, RECOVERY_SECONDS
 from tests.chaos.table import Case
 
 _NAMESPACES = ("unshare", "--net", "--mount")
+# Each with contacts by CardDAV; by JMAP, where all goes to one URL, one of each kind.
+_PLACES = (
+    *((name, "carddav") for name in OUTAGES),
+    ("connections are refused", "jmap"),
+    ("the certificate has expired", "jmap"),
+    ("the name server is silent", "jmap"),
+)
 _PATIENCE_SECONDS = 2 * (OUTAGE_SECONDS + RECOVERY_SECONDS) + 60.0
 
 
@@ -25,27 +32,27 @@ def obstacle() -> str | None:
 
 
 def cases() -> Iterator[Case]:
-    for name in OUTAGES:
-        yield Case(name, partial(_endure, name))
+    for name, by in _PLACES:
+        yield Case(name if by == "carddav" else f"{name}, by JMAP", partial(_endure, name, by))
 
 
-def _endure(name: str) -> float:
+def _endure(name: str, by: str) -> float:
     """The most attempts in a minute."""
-    said, complaint = _children()[name].communicate(timeout=_PATIENCE_SECONDS)
+    said, complaint = _children()[name, by].communicate(timeout=_PATIENCE_SECONDS)
     assert not complaint, complaint
     return float(said)
 
 
 @cache
-def _children() -> dict[str, subprocess.Popen[str]]:
+def _children() -> dict[tuple[str, str], subprocess.Popen[str]]:
     """All of them, started together."""
     return {
-        name: subprocess.Popen(
-            [*_NAMESPACES, sys.executable, "-m", "tests.chaos.outage", name],
+        (name, by): subprocess.Popen(
+            [*_NAMESPACES, sys.executable, "-m", "tests.chaos.outage", name, by],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        for name in OUTAGES
+        for name, by in _PLACES
     }

@@ -2,7 +2,7 @@
 
 import json
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from email.utils import formatdate
 from typing import Any
@@ -22,7 +22,9 @@ _BAD_CARD = (
     b'<error xmlns="DAV:"><valid-address-data xmlns="urn:ietf:params:xml:ns:carddav"/></error>'
 )
 _HTML = b"<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"
-_WRITES = ("Email/set",)
+_MAILS, _CARDS = "Email/set", "ContactCard/set"
+# What a set can be asked for, and where its answer says what was refused (RFC 8620 §5.3).
+_REFUSALS = {"create": "notCreated", "update": "notUpdated", "destroy": "notDestroyed"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +40,9 @@ def is_api(asked: Asked) -> bool:
     return asked.method == "POST" and asked.target.startswith(_API)
 
 
-def is_write(asked: Asked) -> bool:
-    return is_api(asked) and any(name.encode() in asked.body for name in _WRITES)
+def writes(method: str) -> Callable[[Asked], bool]:
+    """Whether a request has such a call."""
+    return lambda asked: is_api(asked) and method.encode() in asked.body
 
 
 def is_xml(asked: Asked) -> bool:
@@ -143,20 +146,26 @@ def _answers(change: Callable[[list[Any]], list[Any]]) -> Spoil:
 _NONE, _ALL_BUT_ONE, _EVERY_SECOND = slice(0), slice(1, None), slice(1, None, 2)
 
 
-def _unwritten(report: Callable[[Mapping[str, Any]], list[Any]], written: slice = _NONE) -> Spoil:
-    """Updates that do not take effect, but for those ``written``; ``report`` makes the answer
-    from the patches."""
+# What is asked for, as its kind and its key; and what an answer is made into, of it and of what
+# has not been done.
+Orders = Sequence[tuple[str, str]]
+Tells = Callable[[str, Mapping[str, Any], Orders], list[Any]]
+
+
+def _unwritten(method: str, tells: Tells, written: slice = _NONE) -> Spoil:
+    """Of what sets ask for nothing takes effect, but for what is ``written``."""
 
     def steps(meeting: Meeting) -> Iterable[Step]:
         asked = json.loads(meeting.asked.body)
-        calls = {tag: arguments for name, arguments, tag in asked["methodCalls"] if name in _WRITES}
-        patches = {tag: dict(arguments["update"]) for tag, arguments in calls.items()}
-        for tag, arguments in calls.items():
-            arguments["update"] = dict(list(patches[tag].items())[written])
+        undone = {
+            tag: _leave_out(arguments, written)
+            for name, arguments, tag in asked["methodCalls"]
+            if name == method
+        }
         response = meeting.handled(json.dumps(asked).encode())
         answer = json.loads(response.body)
         answer["methodResponses"] = [
-            [*report(patches[tag]), tag] if tag in patches else [name, arguments, tag]
+            [*tells(name, arguments, undone[tag]), tag] if tag in undone else [name, arguments, tag]
             for name, arguments, tag in answer["methodResponses"]
         ]
         return [rendered(replace(response, body=json.dumps(answer).encode()))]
@@ -164,20 +173,30 @@ def _unwritten(report: Callable[[Mapping[str, Any]], list[Any]], written: slice 
     return steps
 
 
-def _not_updated(patches: Mapping[str, Any]) -> list[Any]:
-    refused = {mail_id: {"type": "forbidden", "description": "not now"} for mail_id in patches}
-    states = {"accountId": "alice", "oldState": "1", "newState": "1"}
-    return ["Email/set", {**states, "updated": {}, "notUpdated": refused}]
+def _leave_out(arguments: dict[str, Any], written: slice) -> Orders:
+    """Take out of a set's arguments what is not to be written."""
+    orders = [(kind, key) for kind in _REFUSALS for key in arguments.get(kind) or ()]
+    undone = [order for order in orders if order not in orders[written]]
+    for kind in {kind for kind, _ in undone}:
+        asked, out = arguments[kind], [key for its, key in undone if its == kind]
+        kept = [key for key in asked if key not in out]
+        arguments[kind] = kept if isinstance(asked, list) else {key: asked[key] for key in kept}
+    return undone
 
 
-def _one_not_updated(patches: Mapping[str, Any]) -> list[Any]:
-    first, *others = patches
-    name, answer = _not_updated({first: None})
-    return [name, {**answer, "updated": dict.fromkeys(others)}]
+def _refused(name: str, arguments: Mapping[str, Any], undone: Orders) -> list[Any]:
+    if name == "error":
+        return [name, arguments]
+    answer = dict(arguments)
+    for kind, where in _REFUSALS.items():
+        refused = {key: {"type": "forbidden", "description": "not now"} for its, key in undone
+                   if its == kind}  # fmt: skip
+        answer[where] = {**(answer.get(where) or {}), **refused} or None
+    return [name, answer]
 
 
-def _error(kind: str) -> Callable[[Mapping[str, Any]], list[Any]]:
-    return lambda _: ["error", {"type": kind}]
+def _error(kind: str) -> Tells:
+    return lambda *_: ["error", {"type": kind}]
 
 
 def _with_other_prefixes(body: bytes) -> bytes:
@@ -222,10 +241,24 @@ JSON = (
         _answers(lambda all_: [["error", {"type": "accountNotFound"}, tag] for _, _, tag in all_]),
         is_api,
     ),
-    Fault("notUpdated", _unwritten(_not_updated), is_write),
-    Fault("notUpdated of one mail", _unwritten(_one_not_updated, _ALL_BUT_ONE), is_write),
-    Fault("serverPartialFail", _unwritten(_error("serverPartialFail"), _EVERY_SECOND), is_write),
-    Fault("stateMismatch", _unwritten(_error("stateMismatch")), is_write),
+    Fault("notUpdated", _unwritten(_MAILS, _refused), writes(_MAILS)),
+    Fault("notUpdated of one mail", _unwritten(_MAILS, _refused, _ALL_BUT_ONE), writes(_MAILS)),
+    Fault(
+        "serverPartialFail",
+        _unwritten(_MAILS, _error("serverPartialFail"), _EVERY_SECOND),
+        writes(_MAILS),
+    ),
+    Fault("stateMismatch", _unwritten(_MAILS, _error("stateMismatch")), writes(_MAILS)),
+)
+CARDS = (
+    Fault("refuses the cards", _unwritten(_CARDS, _refused), writes(_CARDS)),
+    Fault("refuses a card", _unwritten(_CARDS, _refused, _ALL_BUT_ONE), writes(_CARDS)),
+    Fault(
+        "serverPartialFail of cards",
+        _unwritten(_CARDS, _error("serverPartialFail"), _EVERY_SECOND),
+        writes(_CARDS),
+    ),
+    Fault("stateMismatch of cards", _unwritten(_CARDS, _error("stateMismatch")), writes(_CARDS)),
 )
 XML = (
     Fault("cuts the XML", _body(lambda body: body[: len(body) // 2]), is_xml),
@@ -233,4 +266,4 @@ XML = (
     Fault("is another document", _body(lambda _: b"<html/>"), is_xml),
     Fault("has other prefixes", _body(_with_other_prefixes), is_xml),
 )
-ALL = (*NETWORK, *STATUSES, *JSON, *XML)
+ALL = (*NETWORK, *STATUSES, *JSON, *CARDS, *XML)

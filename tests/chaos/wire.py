@@ -9,7 +9,7 @@ from http import HTTPStatus
 from types import TracebackType
 
 from mailroom.engine.transfer import Http, Transfer
-from mailroom.sandbox import Feed, Request, Response, Sandbox
+from mailroom.sandbox import CYRUS_3_10, CYRUS_3_13, Feed, Request, Response, Sandbox
 from tests.peer import Asked, Connection, End, Peer, Step
 from tests.world import World
 
@@ -40,15 +40,16 @@ class WireWorld(World):
     transfer: Transfer
     peer: Peer
 
-    def __init__(self) -> None:
+    def __init__(self, by: str = "carddav") -> None:
         self.spoil: Spoil = lambda _: None
         self.asked_at: list[float] = []
-        super().__init__()
+        self._configuration = {"contacts": {"by": by}}
+        super().__init__(CYRUS_3_13 if by == "jmap" else CYRUS_3_10)
 
     def new_http(self) -> Http:
         self.peer = Peer(self.loop, self._script)
         self.transfer = Transfer(self.loop, "Mailroom/chaos")
-        self.configure({}, self.peer.url)
+        self.configure(self._configuration, self.peer.url)
         return self.transfer
 
     def __enter__(self) -> "WireWorld":
