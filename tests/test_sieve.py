@@ -17,7 +17,8 @@ from mailroom.rules.reset import RemoveRules
 from mailroom.rules.sieve import Owned as Script
 from mailroom.rules.sieve import advice_to_include, decide, instructions, rules, script
 from mailroom.sandbox import CYRUS_3_10, STALWART, Fault, Profile, Sandbox, serve
-from mailroom.sandbox.sieve import SieveSandbox, fault_of
+from mailroom.sandbox.sieve import SieveSandbox
+from mailroom.sandbox.sieve_check import fault_of
 from mailroom.wire.jmap import Address, Mail, Mailbox
 from mailroom.wire.sieve import string
 from mailroom.wire.sieve_script import read_script
@@ -230,7 +231,7 @@ def test_one_script_is_written_and_active_and_then_nothing_more() -> None:
     assert "run mailroom setup --apply --rules" in check(site).detail
     routed = apply(site)
     assert scripts(site) == {"mailroom": (routed.text, True)}
-    assert fault_of(routed.text) is None
+    assert fault_of(routed.text, CYRUS_3_10) is None
     assert check(site) == Finding("routing rules", "the script mailroom is at work and up to date")
     before = len(site.sandbox.log.entries)
     assert not apply(site).decision.is_written

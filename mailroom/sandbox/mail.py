@@ -85,3 +85,15 @@ _OWN_FIELDS: Final[Mapping[str, Callable[[Mail], str | None]]] = {
     "in-reply-to": lambda mail: _in_brackets(mail.in_reply_to),
     "references": lambda mail: _in_brackets(mail.references),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Filing:
+    """Where a mail goes: mailbox id → its keywords there. Without any the mail is discarded."""
+
+    places: dict[str, set[str]]
+
+    @property
+    def keywords(self) -> set[str]:
+        """The keywords that the mail shows: those of all its places."""
+        return set().union(*self.places.values())

@@ -9,10 +9,10 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from mailroom.sandbox.addresses import Address, parse_addresses
-from mailroom.sandbox.mail import Addresses, Mail, Mailbox
+from mailroom.sandbox.mail import Addresses, Filing, Mail, Mailbox
 from mailroom.sandbox.profile import Profile
 from mailroom.sandbox.store import MailStore
 
@@ -20,6 +20,22 @@ from mailroom.sandbox.store import MailStore
 Header = str | Iterable[tuple[str | None, str]] | None
 #: A mail store's content.
 Backup = Mapping[str, Any]
+
+
+class Head(TypedDict, total=False):
+    """Further headers of a mail.
+
+    ``headers`` are any others, by name. The ids are without angle brackets; ``in_reply_to`` and
+    ``references`` tie the mail to a thread, if the subject is that of the thread.
+    """
+
+    to: Header
+    cc: Header
+    bcc: Header
+    headers: Mapping[str, str]
+    message_id: str
+    in_reply_to: str | Iterable[str]
+    references: str | Iterable[str]
 
 
 class MailUser:
@@ -45,7 +61,7 @@ class MailUser:
 
     # Mail
 
-    def deliver(  # noqa: PLR0913 - a mail has that many headers
+    def deliver(
         self,
         from_: Header,
         subject: str = "Hello",
@@ -53,43 +69,72 @@ class MailUser:
         received_at: float | None = None,
         text: str = "",
         *,
-        to: Header = None,
-        cc: Header = None,
-        bcc: Header = None,
-        headers: Mapping[str, str] | None = None,
-        message_id: str = "",
-        in_reply_to: str | Iterable[str] = (),
-        references: str | Iterable[str] = (),
         keywords: Iterable[str] = (),
+        **head: Unpack[Head],
     ) -> str:
         """Take in a mail, wherever it is to be, and return its id.
 
-        ``from_``, ``to``, ``cc`` and ``bcc`` are the header as it stands in the mail, None for a
-        mail without; or names and addresses as the server is to show them, whatever a header could
-        say. ``headers`` are further ones. The ids are without angle brackets; ``in_reply_to`` and
-        ``references`` tie the mail to a thread, if the subject is that of the thread.
+        ``from_`` is the header as it stands in the mail, None for a mail without; or names and
+        addresses as the server is to show them, whatever a header could say.
         """
         with self._acting() as store:
-            received = self.clock() if received_at is None else received_at
-            mail = Mail(
-                store.new_id("M"),
-                {self.mailbox_id(name) for name in _names(mailbox)},
-                float(int(received)),
-                self._addresses(from_),
-                subject,
-                text,
-                {keyword.lower() for keyword in keywords},
-                to=self._addresses(to),
-                cc=self._addresses(cc),
-                bcc=self._addresses(bcc),
-                headers=dict(headers or {}),
-                message_id=message_id,
-                in_reply_to=tuple(_names(in_reply_to)),
-                references=tuple(_names(references)),
-                found_from=received + self.profile.search_lag_seconds,
-            )
+            mail = self._new_mail(from_, subject, received_at, text, head)
+            mail.mailbox_ids = {self.mailbox_id(name) for name in _names(mailbox)}
+            mail.keywords = {keyword.lower() for keyword in keywords}
             store.add_mail(mail)
             return mail.id
+
+    def arrive(
+        self,
+        from_: Header,
+        subject: str = "Hello",
+        received_at: float | None = None,
+        text: str = "",
+        *,
+        return_path: str | None = None,
+        **head: Unpack[Head],
+    ) -> str:
+        """Have a mail delivered from outside and return its id: the server's rules say where to.
+
+        ``return_path`` is the sender of the envelope, by default the address of From, empty for a
+        bounce. A mail that the rules discard is gone, as if it had been destroyed.
+        """
+        with self._acting() as store:
+            mail = self._new_mail(from_, subject, received_at, text, {"to": self.address, **head})
+            if return_path is None:
+                return_path = next((each.email for each in mail.senders or ()), "someone@x.example")
+            mail.headers = {"Return-Path": f"<{return_path}>", **mail.headers}
+            filing = self._file(mail, return_path)
+            mail.mailbox_ids, mail.keywords = set(filing.places), filing.keywords
+            if mail.mailbox_ids:
+                store.add_mail(mail)
+            return mail.id
+
+    def _file(self, mail: Mail, envelope_from: str) -> Filing:
+        """Say where a mail goes that arrives."""
+        return Filing({self.mailbox_id("Inbox"): set()})
+
+    def _new_mail(
+        self, from_: Header, subject: str, received_at: float | None, text: str, head: Head
+    ) -> Mail:
+        """Return a mail that is nowhere yet."""
+        received = self.clock() if received_at is None else received_at
+        return Mail(
+            self._store.new_id("M"),
+            set(),
+            float(int(received)),
+            self._addresses(from_),
+            subject,
+            text,
+            to=self._addresses(head.get("to")),
+            cc=self._addresses(head.get("cc")),
+            bcc=self._addresses(head.get("bcc")),
+            headers=dict(head.get("headers", {})),
+            message_id=head.get("message_id", ""),
+            in_reply_to=tuple(_names(head.get("in_reply_to", ()))),
+            references=tuple(_names(head.get("references", ()))),
+            found_from=received + self.profile.search_lag_seconds,
+        )
 
     def send(
         self,

@@ -125,6 +125,15 @@ class Profile:
     sieve_extensions: tuple[str, ...] | None = None
     #: False: whatever a script requires passes as valid, and fails when mail comes.
     validates_sieve: bool = True
+    #: What a script's jmapquery can ask about contacts.
+    sieve_conditions: frozenset[str] = frozenset({"fromAnyContact", "fromContactGroupId"})
+    #: False: mail that a script failed for does not say so.
+    marks_failed_sieve: bool = True
+    #: True: a script names a mailbox beside Inbox as below it, as with ``altnamespace: no``.
+    sieve_names_begin_with_inbox: bool = True
+    #: Bytes of a script, and scripts; more are refused.
+    max_sieve_bytes: int = 32 * 1024
+    max_sieve_scripts: int = 5
     #: True: while an event stream is open, API and CardDAV answer nothing (Cyrus 3.13.5 to 3.13.7).
     open_stream_blocks: bool = False
     #: False: there are no contacts by JMAP (RFC 9610), CardDAV is the only way to them.
@@ -196,6 +205,9 @@ class Profile:
     locks_the_book: bool = False
 
 
+#: Of later Cyrus and of Fastmail.
+_SIEVE_CONDITIONS: Final = frozenset({"fromAnyContact", "fromContactGroupId", "fromContactCardUid"})
+
 CYRUS_3_10: Final = Profile("cyrus-3.10")
 #: The first series with contacts by JMAP.
 CYRUS_3_13: Final = Profile(
@@ -203,6 +215,7 @@ CYRUS_3_13: Final = Profile(
     limits_references=True,
     object_limits_fail="method",
     duplicate_mailbox="alreadyExists",
+    sieve_conditions=_SIEVE_CONDITIONS,
     has_jmap_contacts=True,
     card_conversion="3.13",
     uids_are_exact=True,
@@ -234,6 +247,8 @@ FASTMAIL: Final = Profile(
     ping_unit=None,
     patch_to_no_mailbox="refused",
     takes_whole_mailbox_ids=False,
+    sieve_conditions=_SIEVE_CONDITIONS,
+    sieve_names_begin_with_inbox=False,
     has_jmap_contacts=True,
 )
 #: Stalwart 0.15.5, as run, but for what a lack of time cannot show; of 0.16 by its source.
@@ -288,6 +303,11 @@ STALWART: Final = Profile(
         "variables",
     ),
     validates_sieve=False,
+    sieve_conditions=frozenset(),
+    marks_failed_sieve=False,
+    sieve_names_begin_with_inbox=False,
+    max_sieve_bytes=102_400,
+    max_sieve_scripts=100,
     has_jmap_contacts=True,
     needs_address_book=True,
     takes_vendor_properties=False,

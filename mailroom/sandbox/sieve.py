@@ -1,20 +1,24 @@
-"""Sieve scripts over JMAP as Cyrus 3.10 has them (a forerunner of RFC 9661): kept, not run.
+"""Sieve scripts over JMAP as Cyrus 3.10 has them (a forerunner of RFC 9661).
 
-Scripts are looked at superficially: what is quoted is left out, brackets have to match, and of
-jmapquery only the condition that Cyrus 3.10 knows is accepted.
+The active one decides where mail goes that arrives.
 """
 
 import dataclasses
 import itertools
 import json
-import re
 from dataclasses import dataclass
 from typing import Any, Final
 
 from mailroom.sandbox.exchange import Request, Response, json_response
+from mailroom.sandbox.known import KnownPeople
+from mailroom.sandbox.mail import Filing, Mail
 from mailroom.sandbox.requests import MAIL, Arguments, Calls, Method, MethodError, RequestError
 from mailroom.sandbox.server import Sandbox
 from mailroom.sandbox.session import API_PATH
+from mailroom.sandbox.sieve_check import extensions_of, fault_of
+from mailroom.sandbox.sieve_conditions import Circumstances
+from mailroom.sandbox.sieve_run import RunFailed, Server, run_script
+from mailroom.sandbox.sieve_syntax import Node
 from mailroom.sandbox.standard import SetError, SetHandler, checked, real_id, set_objects
 
 CAPABILITY: Final = "https://cyrusimap.org/ns/jmap/sieve"
@@ -22,8 +26,6 @@ RFC_CAPABILITY: Final = "urn:ietf:params:jmap:sieve"
 
 _UPLOAD: Final = "/jmap/upload/"
 _DOWNLOAD: Final = "/jmap/download/"
-_QUOTED: Final = re.compile(r'text:\n.*?\n\.$|"(?:\\.|[^"\\])*"|#[^\n]*', re.DOTALL | re.MULTILINE)
-_CONDITION: Final = re.compile(r'jmapquery text:\n\{"(\w+)"')
 
 
 @dataclass(slots=True)
@@ -37,14 +39,21 @@ class Script:
 
 
 class SieveSandbox(Sandbox):
-    """A sandbox with Sieve. ``has_sieve_methods`` False: it is advertised, and every call fails."""
+    """A sandbox with Sieve.
+
+    ``has_sieve_methods`` False: it is advertised, and every call fails. ``offers_sieve`` False: it
+    is not advertised; the scripts are those that the server makes of the rules on its web page.
+    """
 
     has_sieve_methods: bool = True
+    offers_sieve: bool = True
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         self.scripts: dict[str, Script] = {}
         self._numbers = itertools.count()
         self._blobs: dict[str, bytes] = {}
+        #: The people in the cards, and the revision of the cards that they are of.
+        self._people: tuple[int, KnownPeople] | None = None
         super().__init__(*arguments, **named)
 
     def put_script(self, name: str, text: str, *, is_active: bool = False) -> None:
@@ -74,6 +83,72 @@ class SieveSandbox(Sandbox):
         """Return a file's text; KeyError when there is none."""
         return self._blobs[blob_id].decode()
 
+    # Delivery
+
+    def _file(self, mail: Mail, envelope_from: str) -> Filing:
+        active = next((each for each in self.scripts.values() if each.is_active), None)
+        if active is None:
+            return super()._file(mail, envelope_from)
+        store = self._store
+        around = Circumstances(
+            envelope_from,
+            self._known_people(),
+            has_id=lambda id_: id_ in store.mailboxes,
+            has_name=lambda name: self._named(name) is not None,
+            has_use=lambda use: self._used_for(use) is not None,
+        )
+        server = Server(
+            self.mailbox_id("Inbox"),
+            self._meant,
+            store.has_room,
+            self._text_of,
+            extensions_of(self.profile),
+            self.profile.marks_failed_sieve,
+        )
+        return run_script(active.text, mail, around, server)
+
+    def _known_people(self) -> KnownPeople:
+        revision = self._contacts.storage.revision
+        if self._people is None or self._people[0] != revision:
+            self._people = revision, KnownPeople(self._contacts.book.cards.values())
+        return self._people[1]
+
+    def _text_of(self, name: str) -> str | None:
+        return next((each.text for each in self.scripts.values() if each.name == name), None)
+
+    def _meant(self, command: Node) -> str:
+        """Return the mailbox that a fileinto means: by id, by use, else by name."""
+        [id_] = command.value_of(":mailboxid") or [""]
+        [use] = command.value_of(":specialuse") or [""]
+        [name] = command.strings()[-1]
+        found = id_ if id_ in self._store.mailboxes else self._used_for(use) or self._named(name)
+        if found is None and command.has(":create"):
+            found = self.create_mailbox(self._path(name) or name)
+        if found is None:
+            raise RunFailed(f"no mailbox {name!r}")
+        return found
+
+    def _used_for(self, use: str) -> str | None:
+        role = use.removeprefix("\\").lower()
+        mailboxes = self._store.mailboxes.values()
+        return next((each.id for each in mailboxes if role and each.role == role), None)
+
+    def _named(self, name: str) -> str | None:
+        path = self._path(name)
+        try:
+            return None if path is None else self.mailbox_id(path)
+        except KeyError:
+            return None
+
+    def _path(self, name: str) -> str | None:
+        """Return the path of a mailbox as a script names it."""
+        first, _, below = name.partition("/")
+        if first.upper() == "INBOX":
+            return below or "Inbox"
+        return None if self.profile.sieve_names_begin_with_inbox else name
+
+    # JMAP
+
     def _read(self, request: Request) -> tuple[Calls | None, RequestError | None]:
         # To the sandbox, whoever may use mail may use Sieve.
         body = request.body
@@ -85,7 +160,8 @@ class SieveSandbox(Sandbox):
         if not request.path.startswith((_UPLOAD, _DOWNLOAD)):
             response = super()._route(request, calls)
             is_session = request.method == "GET" and request.path.rstrip("/") + "/" == API_PATH
-            return self._with_sieve(response) if is_session and response.body else response
+            is_told = is_session and self.offers_sieve and response.body
+            return self._with_sieve(response) if is_told else response
         if not self._is_user(request):
             return self._unauthorized(self.profile.jmap_authentication)
         if request.method == "POST":
@@ -95,7 +171,7 @@ class SieveSandbox(Sandbox):
 
     def fault_of(self, text: str) -> str | None:
         """Return what the server finds wrong with a script."""
-        return fault_of(text) if self.profile.validates_sieve else _syntax_fault(text)
+        return fault_of(text, self.profile)
 
     def _with_sieve(self, response: Response) -> Response:
         session, extensions = response.json(), self.profile.sieve_extensions
@@ -104,10 +180,13 @@ class SieveSandbox(Sandbox):
         else:
             session["capabilities"][RFC_CAPABILITY] = {}
             account = session["accounts"][self.user]["accountCapabilities"]
-            account[RFC_CAPABILITY] = {"maxSizeScript": 102_400, "sieveExtensions": extensions}
+            size = self.profile.max_sieve_bytes
+            account[RFC_CAPABILITY] = {"maxSizeScript": size, "sieveExtensions": extensions}
         return dataclasses.replace(response, body=json.dumps(session).encode())
 
     def _jmap_methods(self) -> dict[str, tuple[str, Method]]:
+        if not self.offers_sieve:
+            return super()._jmap_methods()
         methods = _ScriptMethods(self)
         return {
             **super()._jmap_methods(),
@@ -154,6 +233,8 @@ class _ScriptMethods(SetHandler):
         """Take a new script, whose name must be free."""
         if any(script.name == properties["name"] for script in self._sandbox.scripts.values()):
             raise SetError("alreadyExists")
+        if len(self._sandbox.scripts) >= self._sandbox.profile.max_sieve_scripts:
+            raise SetError("overQuota")
         self._sandbox.put_script(properties["name"], self._text(properties))
         return self._shown(self._sandbox.script(properties["name"]))
 
@@ -173,8 +254,10 @@ class _ScriptMethods(SetHandler):
 
     def _text(self, properties: Arguments) -> str:
         text = self._sandbox.blob(properties["blobId"])
+        if len(text.encode()) > self._sandbox.profile.max_sieve_bytes:
+            raise SetError("tooLarge")
         if fault := self._sandbox.fault_of(text):
-            raise SetError("invalidScript", description=fault)
+            raise SetError("invalidScript", description=f"{fault}\r\n")
         return text
 
     def _shown(self, script: Script) -> Arguments:
@@ -184,19 +267,3 @@ class _ScriptMethods(SetHandler):
             "isActive": script.is_active,
             "blobId": self._sandbox.keep(script.text.encode()),
         }
-
-
-def fault_of(text: str) -> str | None:
-    """Return what is wrong with a script, as far as a glance tells."""
-    for condition in _CONDITION.findall(text):
-        if condition != "fromContactGroupId":
-            return f"invalid jmapquery argument: '{condition}'"
-    code = _QUOTED.sub("", text)
-    if "jmapquery" in code and '"vnd.cyrus.jmapquery"' not in text:
-        return "jmapquery not required"
-    return _syntax_fault(text)
-
-
-def _syntax_fault(text: str) -> str | None:
-    code = _QUOTED.sub("", text)
-    return None if code.count("{") == code.count("}") else "syntax error"

@@ -9,13 +9,14 @@ import imaplib
 import os
 import shutil
 import signal
-import smtplib
 import socket
 import subprocess
 import tempfile
 import time
-import uuid
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+from tests.contract.peers import NO_HEADERS, SENDER, drag, message, send
 
 _LOOPBACK = "127.0.0.1"
 _USER, _GROUP = "nobody", "nogroup"
@@ -114,13 +115,17 @@ class CyrusFolder:
             imap.create(f"user/{name}")
             imap.setacl(f"user/{name}", "admin", "lrswipkxtecda")
 
-    def deliver(self, from_header: str | None, subject: str) -> None:
-        head = [] if from_header is None else [f"From: {from_header}"]
-        head += [f"Subject: {subject}", f"Message-ID: <{uuid.uuid4()}@example.org>"]
-        message = "\r\n".join([*head, "", "Hello", ""]).encode()
-        host, _, port = self._lmtp.partition(":")
-        with smtplib.LMTP(host, int(port)) as lmtp:
-            lmtp.sendmail("sender@example.org", [self.user], message)
+    def deliver(
+        self,
+        from_header: str | None,
+        subject: str,
+        sender: str = SENDER,
+        headers: Mapping[str, str] = NO_HEADERS,
+    ) -> None:
+        send(self._lmtp, self.user, sender, message(from_header, subject, headers))
+
+    def drag(self, subject: str, source: str, destination: str) -> Iterator[str]:
+        return drag(self._imap, self.user, self.password, subject, source, destination)
 
     def close(self) -> None:
         """Stop it, and everything that it has started: they are one process group."""

@@ -2,12 +2,13 @@
 
 import base64
 import http.client
+import imaplib
 import json
 import os
 import smtplib
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urljoin, urlsplit
@@ -15,13 +16,18 @@ from urllib.parse import urljoin, urlsplit
 import pytest
 from _pytest.mark.structures import ParameterSet
 
-from mailroom.sandbox import Profile, Sandbox, serve
+from mailroom.sandbox import Profile, serve
+from mailroom.sandbox.sieve import SieveSandbox
 
 CORE = "urn:ietf:params:jmap:core"
 MAIL = "urn:ietf:params:jmap:mail"
 SUBMISSION = "urn:ietf:params:jmap:submission"
 CONTACTS = "urn:ietf:params:jmap:contacts"
+#: RFC 9661's, and what Cyrus had before it.
+SIEVE = ("urn:ietf:params:jmap:sieve", "https://cyrusimap.org/ns/jmap/sieve")
 TIMEOUT_SECONDS = 15
+SENDER = "sender@example.org"
+NO_HEADERS: Mapping[str, str] = {}
 
 T = TypeVar("T")
 Json = Any
@@ -41,8 +47,21 @@ class Server(Protocol):
     #: The default address book, with a slash at its end.
     book_path: str
 
-    def deliver(self, from_header: str | None, subject: str) -> None:
-        """Have a mail arrive in Inbox, whose From header is this."""
+    def deliver(
+        self,
+        from_header: str | None,
+        subject: str,
+        sender: str = SENDER,
+        headers: Mapping[str, str] = NO_HEADERS,
+    ) -> None:
+        """Have a mail arrive whose From header is this: in Inbox, or where a script says.
+
+        ``sender`` is that of the envelope. There is a Message-ID, unless ``headers`` have one.
+        """
+
+    def drag(self, subject: str, source: str, destination: str) -> Iterator[str]:
+        """Move the mail of this subject between top-level mailboxes, as IMAP programs without MOVE
+        do: the names of the steps, each when it is done."""
 
     def close(self) -> None:
         """Let the server go."""
@@ -57,20 +76,52 @@ class SandboxServer:
 
     def __init__(self, profile: Profile) -> None:
         self.kind = profile.name
-        self._sandbox = Sandbox(profile, user=self.user, password=self.password)
+        self._sandbox = SieveSandbox(profile, user=self.user, password=self.password)
         self._sandbox.standard_account()
         self._running = serve(self._sandbox)
         self.url = self._running.url
 
-    def deliver(self, from_header: str | None, subject: str) -> None:
-        self._sandbox.deliver(from_header, subject, "Inbox")
+    def deliver(
+        self,
+        from_header: str | None,
+        subject: str,
+        sender: str = SENDER,
+        headers: Mapping[str, str] = NO_HEADERS,
+    ) -> None:
+        others = dict(headers)
+        ids = {
+            name: _ids(others.pop(header, ""))
+            for name, header in (
+                ("message_id", "Message-ID"),
+                ("in_reply_to", "In-Reply-To"),
+                ("references", "References"),
+            )
+        }
+        self._sandbox.arrive(
+            from_header,
+            subject,
+            return_path=sender,
+            to=others.pop("To", None),
+            cc=others.pop("Cc", None),
+            bcc=others.pop("Bcc", None),
+            headers=others,
+            message_id=" ".join(ids["message_id"]),
+            in_reply_to=ids["in_reply_to"],
+            references=ids["references"],
+        )
+
+    def drag(self, subject: str, source: str, destination: str) -> Iterator[str]:
+        in_source = self._sandbox.mails_in(source)
+        [mail_id] = (id_ for id_ in in_source if self._sandbox.mail(id_).subject == subject)
+        return self._sandbox.drag(mail_id, source, destination)
 
     def close(self) -> None:
         self._running.close()
 
 
 class CyrusServer:
-    """A Cyrus that somebody has booted: MAILROOM_CYRUS_URL, _USER, _PASSWORD, _LMTP (host:port)."""
+    """A Cyrus that somebody has booted: MAILROOM_CYRUS_URL, _USER, _PASSWORD, and
+    _LMTP and _IMAP (host:port)."""
 
     kind = "cyrus-3.10"
     session_path = "/jmap/"
@@ -81,18 +132,61 @@ class CyrusServer:
         self.user = environment.get("MAILROOM_CYRUS_USER", "alice")
         self.password = environment.get("MAILROOM_CYRUS_PASSWORD", "secret")
         self._lmtp = environment.get("MAILROOM_CYRUS_LMTP", "127.0.0.1:2003")
+        self._imap = environment.get("MAILROOM_CYRUS_IMAP", "127.0.0.1:1143")
         self.book_path = f"/dav/addressbooks/user/{self.user}/Default/"
 
-    def deliver(self, from_header: str | None, subject: str) -> None:
-        head = [] if from_header is None else [f"From: {from_header}"]
-        head += [f"Subject: {subject}", f"Message-ID: <{uuid.uuid4()}@example.org>"]
-        message = "\r\n".join([*head, "", "Hello", ""]).encode()
-        host, _, port = self._lmtp.partition(":")
-        with smtplib.LMTP(host, int(port)) as lmtp:
-            lmtp.sendmail("sender@example.org", [self.user], message)
+    def deliver(
+        self,
+        from_header: str | None,
+        subject: str,
+        sender: str = SENDER,
+        headers: Mapping[str, str] = NO_HEADERS,
+    ) -> None:
+        send(self._lmtp, self.user, sender, message(from_header, subject, headers))
+
+    def drag(self, subject: str, source: str, destination: str) -> Iterator[str]:
+        return drag(self._imap, self.user, self.password, subject, source, destination)
 
     def close(self) -> None:
         """Leave it running: it is not ours."""
+
+
+def message(from_header: str | None, subject: str, headers: Mapping[str, str]) -> bytes:
+    """Return a mail with these headers."""
+    head = {"Message-ID": f"<{uuid.uuid4()}@example.org>", "Subject": subject} | dict(headers)
+    if from_header is not None:
+        head["From"] = from_header
+    lines = [f"{name}: {value}" for name, value in head.items()]
+    return "\r\n".join([*lines, "", "Hello", ""]).encode()
+
+
+def send(lmtp: str, user: str, sender: str, content: bytes) -> None:
+    """Deliver a mail by LMTP at ``host:port``."""
+    host, _, port = lmtp.partition(":")
+    with smtplib.LMTP(host, int(port)) as connection:
+        connection.sendmail(sender, [user], content)
+
+
+def drag(
+    imap: str, user: str, password: str, subject: str, source: str, destination: str
+) -> Iterator[str]:
+    """Drag a mail by IMAP at ``host:port``, where all mailboxes are below Inbox."""
+    host, _, port = imap.partition(":")
+    with imaplib.IMAP4(host, int(port), timeout=TIMEOUT_SECONDS) as connection:
+        connection.login(user, password)
+        connection.select("INBOX" if source == "Inbox" else f"INBOX/{source}")
+        [number] = connection.uid("SEARCH", "SUBJECT", f'"{subject}"')[1][0].split()
+        uid = number.decode()
+        assert connection.uid("COPY", uid, f"INBOX/{destination}")[0] == "OK"
+        yield "copied"
+        connection.uid("STORE", uid, "+FLAGS", "(\\Deleted)")
+        yield "deleted"
+        connection.expunge()
+        yield "expunged"
+
+
+def _ids(header: str) -> list[str]:
+    return [each.strip("<>") for each in header.split()]
 
 
 @dataclass(frozen=True)
@@ -116,7 +210,7 @@ class Client:
         self.session: Json = self.request("GET", server.session_path).json()
         self.account_id: str = self.session["primaryAccounts"][MAIL]
         self._api_path = urlsplit(urljoin(server.url, self.session["apiUrl"])).path
-        wanted = (CORE, MAIL, CONTACTS)
+        wanted = (CORE, MAIL, CONTACTS, *SIEVE)
         self.using = [name for name in wanted if name in self.session["capabilities"]]
 
     def connect(self) -> http.client.HTTPConnection:
@@ -216,6 +310,30 @@ class Client:
             return next((m["id"] for m in got["list"] if m["subject"] == subject), None)
 
         return eventually(found)
+
+    def arrive(
+        self,
+        from_header: str | None = "Bob <bob@example.org>",
+        subject: str | None = None,
+        sender: str = SENDER,
+        **headers: str,
+    ) -> list[str]:
+        """Have a mail delivered, ``List_Id="x"`` being a header, and return the ids of what was
+        created by it."""
+        since = self.state()
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.server.deliver(from_header, subject or unique("mail"), sender, named)
+        created: list[str] = self.changes(since)["created"]
+        return created
+
+    def get(self, mail_id: str, *properties: str) -> Json:
+        """Return these properties of a mail."""
+        [mail] = self.call("Email/get", ids=[mail_id], properties=properties)["list"]
+        return {name: mail[name] for name in properties}
+
+    def changes(self, since: str, most: int | None = None) -> Json:
+        limit = {} if most is None else {"maxChanges": most}
+        return self.call("Email/changes", sinceState=since, **limit)
 
     def mail_in(self, *mailbox_ids: str) -> str:
         """Have a mail delivered and put into exactly these mailboxes."""

@@ -9,17 +9,16 @@ import contextlib
 import json
 import os
 import shutil
-import smtplib
 import subprocess
 import tempfile
 import time
 import urllib.error
 import urllib.request
-import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from tests.contract.folder import free_port
+from tests.contract.peers import NO_HEADERS, SENDER, message, send
 
 _LOOPBACK = "127.0.0.1"
 _START_SECONDS = 30.0
@@ -136,19 +135,27 @@ class StalwartProgram:
         secrets = [self.password, *second_factors]
         self._create(account | {"secrets": secrets, "roles": ["user"]})
 
-    def deliver(self, from_header: str | None, subject: str) -> None:
-        head = [] if from_header is None else [f"From: {from_header}"]
-        head += [f"Subject: {subject}", f"Message-ID: <{uuid.uuid4()}@example.org>"]
-        self.receive(self.user, "\r\n".join([*head, "", "Hello", ""]).encode())
+    def deliver(
+        self,
+        from_header: str | None,
+        subject: str,
+        sender: str = SENDER,
+        headers: Mapping[str, str] = NO_HEADERS,
+    ) -> None:
+        self._send(self.user, sender, message(from_header, subject, headers))
+
+    def drag(self, subject: str, source: str, destination: str) -> Iterator[str]:
+        """It offers no IMAP here."""
+        raise NotImplementedError
 
     def receive(self, user: str, *messages: bytes) -> None:
         """Have mails arrive in a user's Inbox."""
-        host, _, port = self._lmtp.partition(":")
+        for content in messages:
+            self._send(user, SENDER, content)
+
+    def _send(self, user: str, sender: str, content: bytes) -> None:
         with self.network():
-            lmtp = smtplib.LMTP(host, int(port))
-        with lmtp:
-            for message in messages:
-                lmtp.sendmail("sender@example.net", [f"{user}@{_DOMAIN}"], message)
+            send(self._lmtp, f"{user}@{_DOMAIN}", sender, content)
 
     def close(self) -> None:
         """Stop it."""

@@ -25,6 +25,7 @@ def test_cyrus_keeps_the_contract(tree: Path) -> None:
             "MAILROOM_CYRUS_USER": user.name,
             "MAILROOM_CYRUS_PASSWORD": cyrus.PASSWORD,
             "MAILROOM_CYRUS_LMTP": f"{cyrus.LOOPBACK}:{cyrus.LMTP_PORT}",
+            "MAILROOM_CYRUS_IMAP": f"{cyrus.LOOPBACK}:{cyrus.IMAP_PORT}",
         }
         with host.network():  # the process inherits it
             result = subprocess.run(
