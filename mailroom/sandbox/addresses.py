@@ -92,12 +92,15 @@ def parse_addresses(header: str | None, *, as_written: bool = False) -> tuple[Ad
     return tuple(_addresses(ascii_header, as_written=False))
 
 
-def query_terms(text: str) -> list[str]:
+def query_terms(text: str, *, by_words: bool = False) -> list[str]:
     """Return the terms that a mail must have for a ``from`` filter to find it.
 
-    With an @ it is one address, or after the @ one domain, whole; else every word counts.
+    With an @ it is one address, or after the @ one domain, whole; else, or where all goes
+    ``by_words``, every word counts.
     """
     text = text.strip().lower()
+    if by_words:
+        return _WORD.findall(text)
     if "@" in text:
         return [text.removeprefix("@")]
     return text.split()

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from mailroom.sandbox.addresses import query_terms
 from mailroom.sandbox.mail import Mail
 from mailroom.sandbox.profile import Profile
 from mailroom.sandbox.requests import MethodError
@@ -126,7 +127,8 @@ class MailSelector(Selector):
         if not isinstance(text, str):
             raise ValueError("no text")
         self._need_search()
-        return self._indexed(within & self._store.with_words(header, text))
+        terms = query_terms(text, by_words=self._profile.searches_by_words)
+        return self._indexed(within & self._store.with_terms(header, terms))
 
     def _header(self, wanted: object, within: set[str]) -> set[str]:
         """A header is there, or has a text in it (RFC 8621 §4.4.1)."""

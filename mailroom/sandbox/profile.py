@@ -108,6 +108,9 @@ class Profile:
     false_takes_away: bool = False
     #: False: a query with ``from`` fails with ``serverFail``.
     has_search: bool = True
+    #: True: the words of an address are searched for one by one, wherever they stand; else it is
+    #: one word (Cyrus 3.10.2, seen).
+    searches_by_words: bool = False
     #: A patch that takes a mail's last mailbox away is refused, or destroys the mail; "by past":
     #: destroys a mail that has ever left a mailbox, as in Cyrus, which counts its remains there.
     patch_to_no_mailbox: Literal["refused", "destroys", "by past"] = "by past"
@@ -281,6 +284,7 @@ STALWART: Final = Profile(
     pushes_counts=True,
     shows_from_as_written=True,
     dates_are_indexed=True,
+    searches_by_words=True,
     unknown_mailbox_is_empty=True,
     false_takes_away=True,
     empty_keyword_patch_changes=False,

@@ -11,7 +11,7 @@ or of a user's action.
 import copy
 import random
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from mailroom.sandbox.changes import ChangeLog, Changes
@@ -231,6 +231,6 @@ class MailStore:
         if self.has_room(mailbox_id, keywords):
             self._numbered[mailbox_id] |= self._unnumbered(mailbox_id, keywords)
 
-    def with_words(self, header: str, text: str) -> set[str]:
-        """Return the ids of the mails that a filter for an address header with this text finds."""
-        return self._words.find(header, text)
+    def with_terms(self, header: str, terms: Sequence[str]) -> set[str]:
+        """Return the ids of the mails that a search for these terms in an address header finds."""
+        return self._words.find(header, terms)

@@ -4,9 +4,8 @@ It is made when it is first asked for, so that nobody pays for a header that is 
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from mailroom.sandbox.addresses import query_terms
 from mailroom.sandbox.mail import Mail
 
 
@@ -29,14 +28,14 @@ class WordIndex:
             for term in _terms(header, mail):
                 index[term].discard(mail.id)
 
-    def find(self, header: str, text: str) -> set[str]:
-        """Return the ids of the mails that a filter for this header with this text finds."""
+    def find(self, header: str, terms: Sequence[str]) -> set[str]:
+        """Return the ids of the mails that have all these terms in this header."""
         if header not in self._by_header:
             self._by_header[header] = defaultdict(set)
             for mail in self._mails.values():
                 _add(self._by_header[header], header, mail)
         index = self._by_header[header]
-        found = [index.get(term, set()) for term in query_terms(text)]
+        found = [index.get(term, set()) for term in terms]
         return set.intersection(*found) if found else set()
 
 
