@@ -72,7 +72,7 @@ class Pages:
         page, mails = first
         look = _Look(set(page.ids), dict(mails), {page.query_state})
         size, at_once = len(page.ids), 1
-        is_last = _is_last(page, limit, size) or self._is_complete(query, page)
+        is_last = nothing_follows(page, limit, size) or self._is_complete(query, page)
         while not is_last:
             positions = [len(look.ids) + number * size for number in range(at_once)]
             if page.total is not None:  # it may lower the number, to one
@@ -84,7 +84,7 @@ class Pages:
                 is_last = look.ids.issuperset(more.ids)
                 look.ids |= set(more.ids)
                 look.mails |= its_mails
-                is_last |= _is_last(more, size, len(look.ids))
+                is_last |= nothing_follows(more, size, len(look.ids))
                 if is_last or len(more.ids) < size:
                     break
             at_once = 1 if len(more.ids) < size else min(2 * at_once, concurrent)
@@ -106,7 +106,7 @@ def _marks(page: Page) -> tuple[object, ...]:
     return page.ids, page.query_state or page.total
 
 
-def _is_last(page: Page, limit: int, seen: int) -> bool:
+def nothing_follows(page: Page, limit: int, seen: int) -> bool:
     """Whether nothing can follow: an empty page, or a short one with which all is there that was
     announced, or that is shorter than the server's own limit. Some servers cut at less than was
     asked for and say nothing: so without a word, or with a larger total, more may come."""
