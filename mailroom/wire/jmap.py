@@ -312,7 +312,7 @@ class Sifted(Generic[T]):
 
 def read_mailboxes(answer: Arguments) -> Sifted[Mailbox]:
     """The list of a ``Mailbox/get``."""
-    return _sifted(answer, "mailbox", _mailbox)
+    return sifted(answer, "mailbox", _mailbox)
 
 
 def _mailbox(box: Mapping[str, Any]) -> Mailbox:
@@ -324,7 +324,7 @@ def _mailbox(box: Mapping[str, Any]) -> Mailbox:
     )
 
 
-def _sifted(answer: Arguments, kind: str, read: Callable[[Any], T]) -> Sifted[T]:
+def sifted(answer: Arguments, kind: str, read: Callable[[Any], T]) -> Sifted[T]:
     """One entry that is not what it should be keeps nobody from the others."""
     entries: list[T] = []
     unreadable: dict[str, str] = {}
@@ -384,7 +384,7 @@ def read_page(answer: Arguments) -> Page:
 
 def read_mails(answer: Arguments) -> Sifted[Mail]:
     """The list of an ``Email/get`` of id, from, mailboxIds, keywords."""
-    return _sifted(answer, "mail", read_mail)
+    return sifted(answer, "mail", read_mail)
 
 
 def read_mail(mail: Mapping[str, Any]) -> Mail:
