@@ -8,14 +8,18 @@ from typing import Any
 import pytest
 
 from mailroom.errors import LastingTrouble
-from mailroom.rules.categories import Category
+from mailroom.rules.byhand import instructions, unneeded, without_rules
 from mailroom.rules.config import Config, from_data
 from mailroom.rules.evidence import weigh
 from mailroom.rules.inclusion import Inclusion, inclusion
+from mailroom.rules.own import OwnAddresses
 from mailroom.rules.places import find_places
 from mailroom.rules.reset import RemoveRules
-from mailroom.rules.sieve import Owned as Script
-from mailroom.rules.sieve import advice_to_include, decide, instructions, rules, script
+from mailroom.rules.screening import PLACED, Standing, Who
+from mailroom.rules.scripts import Owned as Script
+from mailroom.rules.scripts import advice_to_include, decide
+from mailroom.rules.sieve import MOST_BYTES, REQUIRED, Ground, rules, script, without_decisions
+from mailroom.rules.wide import Decisions
 from mailroom.sandbox import CYRUS_3_10, STALWART, Fault, Profile, Sandbox, serve
 from mailroom.sandbox.sieve import SieveSandbox
 from mailroom.sandbox.sieve_check import fault_of
@@ -28,7 +32,7 @@ from mailroom.work.routing import NoSieve, Routed, Routing, Unroutable
 from mailroom.work.setup import Setup
 from tests.command import Shell, Site, killed_anywhere
 
-CHAIN = {
+CHAIN: dict[str, dict[str, Any]] = {
     "triage": {
         "categories": [
             {"name": "Imbox", "add_to_inbox": True},
@@ -39,19 +43,60 @@ CHAIN = {
 }
 
 
-def placed(config: Config) -> tuple[Any, dict[str, str]]:
+def ground(config: Config, **decided: dict[str, str]) -> Ground:
     """Every managed mailbox with an id, every group with a UID, made of their names."""
     boxes = [Mailbox(f"id-{name}", name, None, None) for name in config.managed_mailboxes]
-    return find_places(config, boxes), {name: f"uid-{name}" for name in config.triage.groups}
+    boxes += [Mailbox(f"id-{name}", name, None, name.lower()) for name in ("Inbox", "Junk")]
+    names = (*config.triage.groups, config.triage.screened_group)
+    uids = {name: f"uid-{name}" for name in names}
+    own = OwnAddresses(config.triage.own_addresses)
+    return Ground(find_places(config, boxes), uids, own, Decisions(**decided))
+
+
+def written(config: Config, **decided: dict[str, str]) -> str:
+    return script(config, ground(config, **decided), "fromContactGroupId")
 
 
 def test_the_script_of_a_chain() -> None:
-    config = from_data(CHAIN)
-    assert script(config, *placed(config), "fromContactGroupId") == (
+    config = from_data({**CHAIN, "triage": {**CHAIN["triage"], "own_addresses": ["*@me.example"]}})
+    decided = {"domains": {"shop.example": "Person"}, "lists": {"news.example.org": "Imbox"}}
+    assert written(config, **decided) == (
         "# Written by `mailroom setup --apply --rules`, and written anew by it: change the\n"
         "# configuration instead. Adding a sender to a group needs no new script.\n"
-        'require ["fileinto", "mailboxid", "vnd.cyrus.jmapquery"];\n'
+        'require ["envelope", "fileinto", "imap4flags", "mailboxid", "vnd.cyrus.jmapquery"];\n'
         "\n"
+        "# You\n"
+        'if address :matches "from" ["*@me.example"]\n'
+        "{\n"
+        "    keep;\n"
+        "    stop;\n"
+        "}\n"
+        "\n"
+        "# What mail servers report\n"
+        'if allof (envelope :is "from" "", '
+        'header :matches "content-type" "multipart/report*")\n'
+        "{\n"
+        "    keep;\n"
+        "    stop;\n"
+        "}\n"
+        "\n"
+        "# Spam\n"
+        'if header :matches "X-Spam-Flag" "YES*"\n'
+        "{\n"
+        '    fileinto :mailboxid "id-Junk" "Junk";\n'
+        "    stop;\n"
+        "}\n"
+        "\n"
+        "# The group Mailroom screened\n"
+        "if jmapquery text:\n"
+        '{"fromContactGroupId": "uid-Mailroom screened"}\n'
+        ".\n"
+        "{\n"
+        '    fileinto :flags "mailroom-waiting" :mailboxid "id-Screener" "Screener";\n'
+        "    stop;\n"
+        "}\n"
+        "\n"
+        "# The group Person\n"
         "if jmapquery text:\n"
         '{"fromContactGroupId": "uid-Person"}\n'
         ".\n"
@@ -61,6 +106,7 @@ def test_the_script_of_a_chain() -> None:
         "    stop;\n"
         "}\n"
         "\n"
+        "# The group Imbox\n"
         "if jmapquery text:\n"
         '{"fromContactGroupId": "uid-Imbox"}\n'
         ".\n"
@@ -70,6 +116,7 @@ def test_the_script_of_a_chain() -> None:
         "    stop;\n"
         "}\n"
         "\n"
+        '# The group Jan "J" \\ Feed\n'
         "if jmapquery text:\n"
         '{"fromContactGroupId": "uid-Jan \\"J\\" \\\\ Feed"}\n'
         ".\n"
@@ -78,16 +125,73 @@ def test_the_script_of_a_chain() -> None:
         "    stop;\n"
         "}\n"
         "\n"
-        'fileinto :mailboxid "id-Screener" "Screener";\n'
+        "# Mailing lists\n"
+        'if header :contains "list-id" ["<news.example.org>"]\n'
+        "{\n"
+        '    fileinto :mailboxid "id-Imbox" "Imbox";\n'
+        "    stop;\n"
+        "}\n"
+        "\n"
+        "# Your address book\n"
+        "if jmapquery text:\n"
+        '{"fromAnyContact": true}\n'
+        ".\n"
+        "{\n"
+        "    keep;\n"
+        "    stop;\n"
+        "}\n"
+        "\n"
+        "# Whole domains\n"
+        'if address :domain :matches "from" ["shop.example", "*.shop.example"]\n'
+        "{\n"
+        '    fileinto :mailboxid "id-Person" "Person";\n'
+        '    fileinto :mailboxid "id-Imbox" "Imbox";\n'
+        "    stop;\n"
+        "}\n"
+        "\n"
+        "# Everybody else\n"
+        'fileinto :flags "mailroom-waiting" :mailboxid "id-Screener" "Screener";\n'
     )
 
 
 def test_the_script_is_sieve() -> None:
+    require, *ifs, screener = read_script(written(from_data(CHAIN)))
+    assert require.strings == REQUIRED
+    assert {each.name for each in ifs} == {"if"}
+    assert screener.strings == ("mailroom-waiting", "id-Screener", "Screener")
+
+
+def test_a_domain_is_written_in_both_of_its_spellings() -> None:
+    decided = {"domains": {"xn--bcher-kva.example": "Feed"}}
+    text = written(Config(), **decided)
+    assert '["xn--bcher-kva.example", "*.xn--bcher-kva.example", "b\u00fccher.example", ' in text
+
+
+def test_an_account_of_an_earlier_version_has_no_screened_group() -> None:
     config = from_data(CHAIN)
-    require, *ifs, screener = read_script(script(config, *placed(config), "fromContactGroupId"))
-    assert require.strings == ("fileinto", "mailboxid", "vnd.cyrus.jmapquery")
-    assert [each.name for each in ifs] == ["if", "if", "if"]
-    assert screener.strings == ("id-Screener", "Screener")
+    there = ground(config)
+    uids = {name: uid for name, uid in there.group_uids.items() if name != "Mailroom screened"}
+    text = script(config, replace(there, group_uids=uids), "fromContactGroupId")
+    assert "Mailroom screened" not in text
+
+
+def test_what_would_not_fit_is_left_to_the_door() -> None:
+    many = {f"shop-number-{number}.example": "Feed" for number in range(800)}
+    few = {f"shop-number-{number}.example": "Feed" for number in range(80)}
+    whole, cut = written(Config(), domains=few), written(Config(), domains=many)
+    assert "shop-number-79.example" in whole
+    assert len(cut.encode()) < MOST_BYTES < len(whole.encode()) * 10
+    assert "shop-number" not in cut
+    assert "would not fit: Mailroom files their mail itself" in cut
+    plain = written(Config())
+    assert without_decisions(whole) == without_decisions(cut) == without_decisions(plain) == plain
+
+
+def test_a_script_that_no_server_takes_is_told() -> None:
+    names = [f"Category number {number}" for number in range(200)]
+    config = from_data({"triage": {"categories": names}})
+    with pytest.raises(LastingTrouble, match=r"200 categories .* more than 32768: have fewer"):
+        written(config)
 
 
 def test_a_string_cannot_end_itself() -> None:
@@ -109,7 +213,7 @@ def test_of_a_group_that_a_chain_shares_the_parents_rule_counts() -> None:
 def test_a_destination_that_a_chain_shares_is_filed_into_once() -> None:
     config = from_data({"triage": {"categories": [
         "Feed", {"name": "Shops", "parent": "Feed", "destination_mailbox": "Feed"}]}})  # fmt: skip
-    text = script(config, *placed(config), "fromContactGroupId")
+    text = written(config)
     assert text.count('"id-Feed"') == 2
 
 
@@ -135,6 +239,9 @@ DECISIONS = {
         [Script("2", "mine", 'include "more";', True), Script("3", "more", INCLUDING.text, False),
          Script("1", "mailroom", "wanted", False)], (False, False, "1", None)
     ),
+    "another text of ours beside a user's script": (
+        [OTHERS, Script("1", "mailroom", "old", False)], (True, False, "1", "mine")
+    ),
     "one that includes an old one of ours": (
         [INCLUDING, Script("1", "mailroom", "old", False)], (True, False, "1", None)
     ),
@@ -146,6 +253,20 @@ def test_what_is_done_about_the_scripts_that_are_there(case: str) -> None:
     scripts, expected = DECISIONS[case]
     found = decide(scripts, ["wanted", "also wanted"])
     assert (found.is_written, found.is_activated, found.replaces, found.beside) == expected
+
+
+def test_a_script_that_differs_in_what_was_decided_is_behind() -> None:
+    wanted = [written(Config(), domains={"shop.example": "Feed"})]
+    ours = Script("1", "mailroom", written(Config()), True)
+    assert decide([ours], wanted).is_behind
+    assert decide([replace(ours, text=wanted[0])], wanted).is_behind is False
+    assert decide([replace(ours, text=f"{ours.text}keep;")], wanted).is_behind is False
+
+
+def test_a_script_of_an_earlier_version_is_told_from_one_that_was_changed() -> None:
+    wanted = [written(Config())]
+    assert decide([Script("1", "mailroom", 'fileinto "Screener";', True)], wanted).is_old
+    assert not decide([Script("1", "mailroom", f"{wanted[0]}keep;", True)], wanted).is_old
 
 
 def test_what_is_advised_includes_ours() -> None:
@@ -166,16 +287,34 @@ def test_a_script_that_includes_ours_for_some_mail_is_named() -> None:
 
 def test_the_instructions_name_every_rule_in_order_and_the_mistake() -> None:
     text = "\n".join(instructions(from_data(CHAIN)))
-    assert text.index("1. Person") < text.index("2. Imbox") < text.index("4. Screener, the last")
-    assert text.count("tick: continue to apply other rules") == 3
+    order = ("1. People who are to wait", "2. Person", "3. Imbox", "5. Screener, the last")
+    assert sorted(order, key=text.index) == list(order)
+    assert text.count(" tick: continue to apply other rules") == 4
+    assert text.count("do not tick: continue to apply other rules") == 1
+    assert (
+        "member of the contact group 'Mailroom screened'\n   then   add the label 'Screen" in text
+    )
     assert 'The mistake that everybody makes: a rule without "continue to apply' in text
     assert "Mail of a sender in Person would then get the label 'Person' and never" in text
     assert "add the label 'Imbox'\n" in text
     assert "add the label 'Person', archive (remove from Inbox)\n" in text
 
 
-def mail(sender: str, *names: str) -> Mail:
-    return Mail(f"{sender}{names}", (Address("", sender),), frozenset(f"id-{n}" for n in names))
+def test_the_instructions_let_everybody_in_who_is_known() -> None:
+    last = "From is one of your contacts"
+    assert last in "\n".join(instructions(Config()))
+    nobody = from_data({"screening": {"known": []}})
+    assert last not in "\n".join(instructions(nobody))
+
+
+@pytest.mark.parametrize("told", [instructions, without_rules])
+def test_that_no_rules_are_needed_is_told_with_what_to_write(told: Any) -> None:
+    assert "screening:\n      by: mailroom\n" in "\n".join(told(Config()))
+
+
+def mail(sender: str, *names: str, keywords: tuple[str, ...] = ()) -> Mail:
+    boxes = frozenset(f"id-{n}" for n in names)
+    return Mail(f"{sender}{names}", (Address("", sender),), boxes, frozenset(keywords))
 
 
 @pytest.mark.parametrize(
@@ -192,16 +331,41 @@ def mail(sender: str, *names: str) -> Mail:
 def test_what_a_mail_says_about_the_rules(where: list[str], expected: str | None) -> None:
     config = from_data(CHAIN)
 
-    def category_of(sender: str) -> Category | None:
-        return config.triage.category("Person") if sender == "ann@example.org" else None
+    def standing_of(sender: str) -> Standing | None:
+        category = config.triage.category("Person")
+        return Standing(Who.CATEGORY, category) if sender == "ann@example.org" else None
 
     mails = [mail("Ann@example.org", *where), mail("eve@example.org", "Screener")]
-    evidence = weigh(mails, category_of, config, placed(config)[0])
+    evidence = weigh(mails, standing_of, ground(config).places)
     counts = {"routed": evidence.routed, "halfway": evidence.halfway, "unrouted": evidence.unrouted}
     assert [kind for kind, count in counts.items() if count["Person"]] == (
         [expected] if expected else []
     )
     assert bool(evidence.faults()) is (expected in ("halfway", "unrouted"))
+
+
+@pytest.mark.parametrize(
+    ("found", "has_door", "is_fault"),
+    [
+        (mail("ann@example.org", "Screener"), True, True),
+        (mail("ann@example.org", "Screener"), False, False),  # it may have come before
+        (mail("ann@example.org", "Screener", keywords=(PLACED,)), True, False),
+        (mail("ann@example.org", "Screener", "@ToFeed"), True, False),
+        (mail("ann@example.org", "Feed"), True, False),
+    ],
+)
+def test_people_who_are_known_do_not_wait(found: Mail, has_door: bool, is_fault: bool) -> None:
+    places = ground(Config()).places
+    evidence = weigh([found], lambda _: Standing(Who.CONTACT), places, has_door=has_door)
+    told = ["1 mail in Screener of people who need not wait (as of ann@example.org): "
+            "is the service running?"]  # fmt: skip
+    assert evidence.faults() == (told if is_fault else [])
+
+
+OLD = """\
+require ["fileinto", "mailboxid", "vnd.cyrus.jmapquery"];
+fileinto :mailboxid "id-Screener" "Screener";
+"""
 
 
 def ready(sandbox: type[Any] = SieveSandbox, profile: Profile = CYRUS_3_10) -> Site:
@@ -214,6 +378,11 @@ def ready(sandbox: type[Any] = SieveSandbox, profile: Profile = CYRUS_3_10) -> S
 def apply(site: Site) -> Routed:
     desk = site.desk()
     return desk.run(Routing(desk.loop, desk.config, desk.talks).apply())
+
+
+def lift(site: Site, *, apply: bool) -> bool:
+    desk = site.desk()
+    return desk.run(Routing(desk.loop, desk.config, desk.talks).lift(apply=apply))
 
 
 def check(site: Site) -> Finding:
@@ -236,7 +405,7 @@ def test_one_script_is_written_and_active_and_then_nothing_more() -> None:
     before = len(site.sandbox.log.entries)
     assert not apply(site).decision.is_written
     calls = {call for entry in site.sandbox.log.since(before) for call in entry.calls}
-    assert calls == {"SieveScript/get", "Mailbox/get", "Email/get"}
+    assert calls == {"SieveScript/get", "Mailbox/get", "Email/get", "Identity/get"}
 
 
 def test_an_old_script_is_replaced_and_made_active() -> None:
@@ -244,6 +413,67 @@ def test_an_old_script_is_replaced_and_made_active() -> None:
     site.sandbox.put_script("mailroom", "keep;")  # type: ignore[attr-defined]
     routed = apply(site)
     assert scripts(site) == {"mailroom": (routed.text, True)}
+
+
+def test_an_old_script_is_told_as_such_and_works_until_it_is_written_anew() -> None:
+    site = ready()
+    site.sandbox.put_script("mailroom", OLD, is_active=True)  # type: ignore[attr-defined]
+    found = check(site)
+    assert found.error is not None
+    assert found.detail == (
+        "the script mailroom is of an earlier version, by which people you know wait: "
+        "run mailroom setup --apply --rules"
+    )
+    apply(site)
+    assert check(site).detail == "the script mailroom is at work and up to date"
+
+
+def test_decisions_since_the_script_was_written_are_a_doubt() -> None:
+    site = ready()
+    text = apply(site).text
+    block = '# Whole domains\nif address :domain :matches "from" ["old.example"]\n{\n    stop;\n}'
+    changed = text.replace("# Everybody else", f"{block}\n\n# Everybody else")
+    site.sandbox.script("mailroom").text = changed  # type: ignore[attr-defined]
+    found = check(site)
+    assert found.is_doubtful
+    assert found.error is None
+    assert (
+        "what was decided about domains or lists has changed since it was written" in found.detail
+    )
+
+
+@pytest.mark.parametrize("by", ["mailroom", "off"])
+def test_where_no_rules_are_needed_a_script_of_ours_goes(by: str) -> None:
+    site = ready()
+    apply(site)
+    own_script(site, "keep;")
+    changed = Site(sandbox=SieveSandbox, configuration={"screening": {"by": by}})
+    changed.sandbox = site.sandbox
+    found = check(changed)
+    assert found.is_doubtful
+    assert found.detail == (
+        f"the script mailroom is still there, and screening.by is {by}: "
+        "mailroom setup --apply --rules removes it"
+    )
+    assert lift(changed, apply=False)
+    assert set(scripts(site)) == {"mailroom", "mine"}
+    assert lift(changed, apply=True)
+    assert set(scripts(site)) == {"mine"}
+    assert not lift(changed, apply=True)
+    wanted = {"mailroom": "no mail of a triaged sender", "off": "none of Mailroom's"}
+    assert check(changed).detail.startswith(wanted[by])
+
+
+def test_what_is_told_where_no_rules_are_needed() -> None:
+    config = from_data({"screening": {"by": "mailroom"}})
+    shown, done = (list(unneeded(config, was_there=True, apply=apply)) for apply in (False, True))
+    assert shown[0] == "routing rules: the script mailroom: will be removed"
+    assert done[0] == "routing rules: the script mailroom: removed"
+    assert shown[1:] == done[1:] == list(unneeded(config, was_there=False, apply=True))
+    assert "none are needed" in shown[1]
+    off = from_data({"screening": {"by": "off"}})
+    [told] = unneeded(off, was_there=False, apply=False)
+    assert "sorts no new mail" in told
 
 
 def test_the_users_active_script_stays_as_it_is_and_the_user_is_told() -> None:
@@ -297,8 +527,7 @@ def test_where_sieve_has_no_test_for_groups_no_script_is_offered() -> None:
 
 
 def test_what_the_account_has_decides() -> None:
-    extensions = ("fileinto", "mailboxid", "vnd.cyrus.jmapquery")
-    site = ready(profile=replace(STALWART, sieve_extensions=extensions))
+    site = ready(profile=replace(STALWART, sieve_extensions=REQUIRED))
     apply(site)
     assert [is_active for _, is_active in scripts(site).values()] == [True]
 
@@ -375,7 +604,7 @@ def test_where_there_is_no_sieve_the_command_says_what_to_do_by_hand(
         assert Shell(site, running.url, tmp_path).run("setup", "--rules") == 0
         shown = capsys.readouterr().out
     assert "The mistake that everybody makes" in shown
-    assert "8. Screener, the last of all" in shown
+    assert "9. Screener, the last of all" in shown
 
 
 def own_script(site: Site, text: str, *, is_active: bool = False) -> None:

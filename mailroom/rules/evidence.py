@@ -1,17 +1,16 @@
-"""Whether routing rules work, judged from outside: by where triaged senders' mail has come to.
+"""Whether new mail goes where it belongs, judged from outside: by where it has come to.
 
-A triage files all that waits, and mail that comes later is filed by the rules. So mail in Screener
-or in a destination, of a sender in a category, that is not in all of its destinations, is mail
-that the rules did not route.
+A triage files all that waits, and mail that comes later is filed by the rules or by the door. So
+mail in Screener or in a destination, of a sender in a category, that is not in all of its
+destinations, was not filed; and mail of people whom the user knows does not wait.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from mailroom.rules.categories import Category
-from mailroom.rules.config import Config
 from mailroom.rules.places import Places
+from mailroom.rules.screening import PLACED, Standing
 from mailroom.rules.triage import sender_of
 from mailroom.rules.words import count
 from mailroom.wire.jmap import Mail
@@ -19,12 +18,14 @@ from mailroom.wire.jmap import Mail
 
 @dataclass(slots=True)
 class Evidence:
-    """Counts of mail by category; ``examples`` has a sender of each kind of failure."""
+    """Counts of mail by category, and ``waiting``, how much of people who are known waits;
+    ``examples`` has a sender of each kind of failure."""
 
     routed: Counter[str] = field(default_factory=Counter)
     unrouted: Counter[str] = field(default_factory=Counter)
     halfway: Counter[str] = field(default_factory=Counter)
-    examples: dict[str, str] = field(default_factory=dict)
+    waiting: int = 0
+    examples: dict[str | None, str] = field(default_factory=dict)
 
     def faults(self) -> list[str]:
         """What to look at, one line per category."""
@@ -40,28 +41,40 @@ class Evidence:
                 f"(as of {self.examples[name]}): do the rules of its chain continue to apply "
                 "other rules?"
             )
+        if self.waiting:
+            lines.append(
+                f"{count(self.waiting, 'mail')} in Screener of people who need not wait "
+                f"(as of {self.examples[None]}): is the service running?"
+            )
         return lines
 
 
 def weigh(
     mails: Iterable[Mail],
-    category_of: Callable[[str], Category | None],
-    config: Config,
+    standing_of: Callable[[str], Standing | None],
     places: Places,
+    *,
+    has_door: bool = False,
 ) -> Evidence:
-    """``mails`` are in Screener or a destination; ``category_of`` knows a sender by address."""
+    """``mails`` are in Screener or a destination; ``standing_of`` knows a sender by address, as far
+    as nobody has to be asked. ``has_door`` says whether all have come since the door is used."""
     evidence = Evidence()
     for mail in mails:
         sender = sender_of(mail)
-        category = category_of(sender) if sender else None
-        is_labelled = not mail.mailbox_ids.isdisjoint(places.labels)
-        if sender is None or category is None or is_labelled:
+        is_decided = PLACED in mail.keywords or not mail.mailbox_ids.isdisjoint(places.labels)
+        who = standing_of(sender) if sender and not is_decided else None
+        if sender is None or who is None:
             continue
-        wanted = set(places.chains[category.name])
+        if who.category is None:
+            if who.is_known and has_door and places.screener in mail.mailbox_ids:
+                evidence.waiting += 1
+                evidence.examples.setdefault(None, sender)
+            continue
+        wanted = set(places.chains[who.category.name])
         there = wanted & mail.mailbox_ids
         kind = evidence.routed
         if there != wanted:
             kind = evidence.halfway if there else evidence.unrouted
-            evidence.examples.setdefault(category.name, sender)
-        kind[category.name] += 1
+            evidence.examples.setdefault(who.category.name, sender)
+        kind[who.category.name] += 1
     return evidence

@@ -30,6 +30,11 @@ class OwnAddresses:
     def __bool__(self) -> bool:
         return bool(self._entries)
 
+    @property
+    def entries(self) -> tuple[str, ...]:
+        """Whole addresses and patterns, canonical and in order."""
+        return self._entries
+
     def __str__(self) -> str:
         return ", ".join(self._entries)
 

@@ -1,25 +1,40 @@
-"""Routing: where the future mail of triaged senders goes, said as a Sieve script and to people.
+"""Where new mail goes, said as a Sieve script: the decision of :mod:`mailroom.rules.screening`, in
+its order, as far as Sieve can say it.
 
-A rule per contact group, and one for everybody else. Rules look at groups, never at single
-senders: adding a sender to a group needs no new rule.
+What cannot be said is who has been written to; that and what the script has no room for is mended
+by the door. Rules look at groups, never at single senders: adding a sender to a group needs no new
+script.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from mailroom.errors import LastingTrouble
+from mailroom.rules.addresses import spellings
 from mailroom.rules.categories import Category
 from mailroom.rules.config import Config
-from mailroom.rules.inclusion import Inclusion, inclusion
+from mailroom.rules.own import OwnAddresses
 from mailroom.rules.places import Places
-from mailroom.rules.screening import deciding
+from mailroom.rules.screening import WAITING, Standing, Who, deciding
+from mailroom.rules.wide import Decisions
 from mailroom.wire.sieve import block, string
 
-SCRIPT_NAME = "mailroom"
-
 #: What the script needs; the last is the test that can look at contact groups.
-REQUIRED = ("fileinto", "mailboxid", "vnd.cyrus.jmapquery")
+REQUIRED = ("envelope", "fileinto", "imap4flags", "mailboxid", "vnd.cyrus.jmapquery")
 #: What a server's jmapquery calls the group of a sender, by its UID: Cyrus up to 3.10; later ones.
 GROUP_CONDITIONS = ("fromContactGroupId", "fromContactCardUid")
+#: No server takes a longer one (Cyrus 3.10.2, seen: ``tooLarge``).
+MOST_BYTES = 32 * 1024
+
+_HEAD = (
+    "# Written by `mailroom setup --apply --rules`, and written anew by it: change the",
+    "# configuration instead. Adding a sender to a group needs no new script.",
+    f"require [{', '.join(map(string, REQUIRED))}];",
+)
+# What decisions beside those for single senders are headed by; there may be many of them.
+_LISTS, _DOMAINS = "# Mailing lists", "# Whole domains"
+_LEFT_OUT = "# (Whole domains and mailing lists would not fit: Mailroom files their mail itself.)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,29 +51,14 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class Owned:
-    """One of the user's scripts with its text."""
+class Ground:
+    """What of an account a script names: its mailboxes, the UIDs of its contact groups by name,
+    the user's addresses, and what was decided beside single senders."""
 
-    id: str
-    name: str
-    text: str
-    is_active: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What to do so that ``SCRIPT_NAME`` has the wanted text and is at work.
-
-    ``replaces`` is its id where there is one. ``beside`` is the user's own active script that
-    does not include ours: it is not ours to change. ``under`` is the one that includes ours under
-    a condition: whether that is meant so, only the user knows.
-    """
-
-    is_written: bool
-    is_activated: bool
-    replaces: str | None = None
-    beside: str | None = None
-    under: str | None = None
+    places: Places
+    group_uids: Mapping[str, str]
+    own: OwnAddresses
+    decisions: Decisions
 
 
 def rules(config: Config) -> tuple[Rule, ...]:
@@ -72,112 +72,165 @@ def rules(config: Config) -> tuple[Rule, ...]:
     return tuple(sorted(found, key=lambda rule: -len(rule.destinations)))
 
 
-def script(config: Config, places: Places, group_uids: Mapping[str, str], condition: str) -> str:
+def script(config: Config, ground: Ground, condition: str) -> str:
     """The script. ``condition`` is one of ``GROUP_CONDITIONS``.
 
     Mailboxes are named by their ids (RFC 9042): a name alone is not found everywhere (seen on
     Cyrus with ``altnamespace: no``), and one that is renamed stays the same.
+    Raises LastingTrouble where no server would take it.
     """
-    lines = [
-        "# Written by `mailroom setup --apply --rules`, and written anew by it: change the",
-        "# configuration instead. Adding a sender to a group needs no new script.",
-        f"require [{', '.join(map(string, REQUIRED))}];",
-    ]
-    for rule in rules(config):
-        lines += [
-            "",
-            f"if jmapquery {block({condition: group_uids[rule.group]})}",
-            "{",
-            *(f"    {_fileinto(*place)}" for place in _places(rule, places)),
-            *(["    keep;"] if rule.is_for_inbox else []),
-            "    stop;",
-            "}",
-        ]
-    screener = _fileinto(places.screener, config.triage.screener_mailbox)
-    return "\n".join([*lines, "", screener, ""])
-
-
-def decide(scripts: Sequence[Owned], wanted: Sequence[str]) -> Decision:
-    """``wanted`` are the texts that would do, the best first."""
-    ours = next((each for each in scripts if each.name == SCRIPT_NAME), None)
-    active = next((each for each in scripts if each.is_active and each is not ours), None)
-    is_current = ours is not None and ours.text in wanted
-    texts = {each.name: each.text for each in scripts if each is not ours}
-    included = inclusion(active.text, SCRIPT_NAME, texts) if active else Inclusion.ALWAYS
-    is_at_work = active is not None or (ours is not None and ours.is_active)
-    return Decision(
-        is_written=not is_current,
-        is_activated=not is_at_work,
-        replaces=ours.id if ours else None,
-        beside=active.name if active and included is Inclusion.NEVER else None,
-        under=active.name if active and included is Inclusion.SOMETIMES else None,
-    )
-
-
-def advice_to_include(name: str) -> tuple[str, ...]:
-    """What a user has to do whose own script is active."""
-    return (
-        f"Your own script {name!r} is active and stays so. Let it end with the new one:",
-        '  at its beginning   require ["include"];',
-        f'  at its very end    include :personal "{SCRIPT_NAME}";',
-        "A `stop` of yours before that keeps mail from being screened.",
-    )
-
-
-def without_rules(config: Config) -> Iterator[str]:
-    """What is so where the server's rules cannot look at contact groups."""
-    screener = config.triage.screener_mailbox
-    yield "No rule there can tell whose mail it is: new mail stays in Inbox, nobody is screened."
-    yield f"What works: a label on a mail files it, and its sender's mail in {screener!r} and the"
-    yield "destinations. Later mail of that sender comes to Inbox again: label it, or write a rule"
-    yield 'of your own for the address (address :is "from").'
-
-
-def instructions(config: Config) -> Iterator[str]:
-    """How to make the rules by hand where there is no Sieve: Fastmail's Settings, Filters & Rules.
-
-    There a rule adds its own label, and the rules of a chain together what its mail needs.
-    """
-    yield "Make them once by hand, in this order."
-    yield "(Fastmail: Settings, Filters & Rules, Rules, Create rule)"
-    made = rules(config)
-    for number, rule in enumerate(made, 1):
-        yield ""
-        yield f"{number}. {rule.category.name}"
-        yield f"   if     From is a member of the contact group {rule.group!r}"
-        yield f"   then   add the label {rule.category.destination_mailbox!r}" + (
-            "" if rule.is_for_inbox else ", archive (remove from Inbox)"
+    blocks = _Blocks(config, ground, condition)
+    whole = _text([*_HEAD], blocks.all())
+    if len(whole.encode()) > MOST_BYTES:
+        whole = _text([*_HEAD, _LEFT_OUT], blocks.all(without=frozenset({Who.LIST, Who.DOMAIN})))
+    if (size := len(whole.encode())) > MOST_BYTES:
+        raise LastingTrouble(
+            f"a script for {len(config.triage.categories)} categories would have {size} bytes, and "
+            f"no server takes more than {MOST_BYTES}: have fewer, or let mailroom sort new mail "
+            "itself (screening.by: mailroom)"
         )
-        yield "          tick: continue to apply other rules"
-    screener = config.triage.screener_mailbox
-    yield ""
-    yield f"{len(made) + 1}. {screener}, the last of all"
-    yield "   if     none of these conditions is met:"
-    for rule in made:
-        yield f"            From is a member of the contact group {rule.group!r}"
-    yield f"   then   add the label {screener!r}, archive (remove from Inbox)"
-    yield ""
-    yield from _mistake(config)
-    yield "Rules of your own that file mail elsewhere go above all these, without that tick."
-    yield f"Afterwards: {config.command('check --rules')}"
+    return whole
 
 
-def _mistake(config: Config) -> Iterator[str]:
-    """The one that everybody makes."""
-    child = next((each for each in config.triage.categories if each.parent), None)
-    yield 'The mistake that everybody makes: a rule without "continue to apply other rules".'
-    if child:
-        yield (
-            f"Mail of a sender in {child.name} would then get the label "
-            f"{child.destination_mailbox!r} and never the one of {child.parent}."
-        )
+def without_decisions(text: str) -> str:
+    """The script but for what was decided about domains and lists: that changes from day to day,
+    and the door knows it at once."""
+    blocks = [part for part in text.split("\n\n") if not part.startswith((_LISTS, _DOMAINS))]
+    return "\n\n".join(blocks).replace(f"\n{_LEFT_OUT}", "")
 
 
-def _places(rule: Rule, places: Places) -> Iterator[tuple[str, str]]:
-    """Id and name of each mailbox, each once."""
-    pairs = zip(places.chains[rule.category.name], rule.destinations, strict=True)
-    return iter(dict(pairs).items())
+@dataclass(frozen=True, slots=True)
+class _Blocks:
+    """The script's parts: a comment, a test, and what is done where it is true."""
+
+    config: Config
+    ground: Ground
+    condition: str
+
+    def all(self, without: frozenset[Who] = frozenset()) -> Iterator[str]:
+        """One after another, in the order of the decision."""
+        said = {
+            Who.OWN: self._own,
+            Who.BOUNCE: self._bounces,
+            Who.SPAM: self._spam,
+            Who.SCREENED: self._screened,
+            Who.CATEGORY: self._groups,
+            Who.LIST: self._lists,
+            Who.CONTACT: self._contacts,
+            Who.DOMAIN: self._domains,
+            Who.UNKNOWN: self._strangers,
+        }
+        for who in Who:
+            if who in said and who not in without:
+                yield from said[who]()
+
+    def _own(self) -> Iterator[str]:
+        own = [each for entry in self.ground.own.entries for each in spellings(entry)]
+        if own:
+            test = f'address :matches "from" {_list(map(_pattern, own))}'
+            yield _if("# You", test, self._for(Standing(Who.OWN)))
+
+    def _bounces(self) -> Iterator[str]:
+        test = 'allof (envelope :is "from" "", header :matches "content-type" "multipart/report*")'
+        yield _if("# What mail servers report", test, self._for(Standing(Who.BOUNCE)))
+
+    def _spam(self) -> Iterator[str]:
+        junk, mark = self.ground.places.junk, self.config.screening.spam_header
+        if junk and mark:
+            name, _, value = mark.partition(":")
+            test = f"header :matches {string(name)} {string(_literal(value.strip()) + '*')}"
+            yield _if("# Spam", test, [_fileinto(junk, "Junk")])
+
+    def _screened(self) -> Iterator[str]:
+        name = self.config.triage.screened_group
+        if name in self.ground.group_uids:
+            yield _if(_of_group(name), self._member(name), self._for(Standing(Who.SCREENED)))
+
+    def _groups(self) -> Iterator[str]:
+        for rule in rules(self.config):
+            actions = self._for(Standing(Who.CATEGORY, rule.category))
+            yield _if(_of_group(rule.group), self._member(rule.group), actions)
+
+    def _lists(self) -> Iterator[str]:
+        for category, ids in _by_category(self.config, self.ground.decisions.lists):
+            test = f'header :contains "list-id" {_list(f"<{each}>" for each in ids)}'
+            yield _if(_LISTS, test, self._for(Standing(Who.LIST, category)))
+
+    def _contacts(self) -> Iterator[str]:
+        if "contacts" in self.config.screening.known:
+            test = f"jmapquery {block({'fromAnyContact': True})}"
+            yield _if("# Your address book", test, self._for(Standing(Who.CONTACT)))
+
+    def _domains(self) -> Iterator[str]:
+        """The nearest one counts, so what is further down comes first."""
+        domains = self.ground.decisions.domains
+        for depth in sorted({each.count(".") for each in domains}, reverse=True):
+            level = {each: name for each, name in domains.items() if each.count(".") == depth}
+            for category, names in _by_category(self.config, level):
+                spelled = [each[1:] for name in names for each in spellings(f"@{name}")]
+                wanted = [each for name in spelled for each in (name, f"*.{name}")]
+                test = f'address :domain :matches "from" {_list(wanted)}'
+                yield _if(_DOMAINS, test, self._for(Standing(Who.DOMAIN, category)))
+
+    def _strangers(self) -> Iterator[str]:
+        yield "\n".join(["# Everybody else", *self._for(Standing(Who.UNKNOWN))])
+
+    def _member(self, group: str) -> str:
+        return f"jmapquery {block({self.condition: self.ground.group_uids[group]})}"
+
+    def _for(self, standing: Standing) -> list[str]:
+        """What is done with the mail of such a sender."""
+        if standing.waits:
+            name = self.config.triage.screener_mailbox
+            return [_fileinto(self.ground.places.screener, name, f":flags {string(WAITING)} ")]
+        actions = list(_filed(standing.category, self.config, self.ground.places))
+        return [*actions, "keep;"] if standing.is_for_inbox else actions
 
 
-def _fileinto(mailbox_id: str, name: str) -> str:
-    return f"fileinto :mailboxid {string(mailbox_id)} {string(name)};"
+def _filed(category: Category | None, config: Config, places: Places) -> Iterator[str]:
+    """Each destination of the chain once."""
+    if category is not None:
+        names = [each.destination_mailbox for each in config.triage.chain(category)]
+        for mailbox_id, name in dict(zip(places.chains[category.name], names, strict=True)).items():
+            yield _fileinto(mailbox_id, name)
+
+
+def _fileinto(mailbox_id: str, name: str, flags: str = "") -> str:
+    return f"fileinto {flags}:mailboxid {string(mailbox_id)} {string(name)};"
+
+
+def _by_category(
+    config: Config, decided: Mapping[str, str]
+) -> Iterator[tuple[Category, list[str]]]:
+    """What was decided about, by the category that the configuration still has."""
+    for category in config.triage.categories:
+        if found := sorted(each for each, name in decided.items() if name == category.name):
+            yield category, found
+
+
+def _text(head: list[str], blocks: Iterable[str]) -> str:
+    return "\n\n".join(["\n".join(head), *blocks]) + "\n"
+
+
+def _if(comment: str, test: str, actions: list[str]) -> str:
+    done = [f"    {each}" for each in (*actions, "stop;")]
+    return "\n".join([comment, f"if {test}", "{", *done, "}"])
+
+
+def _list(texts: Iterable[str]) -> str:
+    return f"[{', '.join(map(string, texts))}]"
+
+
+def _literal(text: str) -> str:
+    """A text of which no character stands for others in ``:matches`` (RFC 5228 §2.7.1)."""
+    return re.sub(r"([\\*?])", r"\\\1", text)
+
+
+def _pattern(entry: str) -> str:
+    """An own address, in which ``*`` stands for any characters."""
+    return "*".join(map(_literal, entry.split("*")))
+
+
+def _of_group(name: str) -> str:
+    """A comment; a name has no line breaks (configrules)."""
+    return f"# The group {name}"

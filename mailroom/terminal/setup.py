@@ -8,14 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import Console
 
+from mailroom.rules.byhand import instructions, unneeded, without_rules
+from mailroom.rules.scripts import SCRIPT_NAME, Decision, advice_to_include
 from mailroom.rules.setup import Item, Status
-from mailroom.rules.sieve import (
-    SCRIPT_NAME,
-    Decision,
-    advice_to_include,
-    instructions,
-    without_rules,
-)
 from mailroom.terminal.desk import Desk, sit_down
 from mailroom.terminal.screen import plain, table
 from mailroom.work.routing import NoSieve, Routing, Unroutable
@@ -49,6 +44,11 @@ def show_setup(
 def _show_rules(console: Console, desk: Desk, *, apply: bool) -> int:
     """Write the script, or show it; 1 where it is left to the user to put it to work."""
     routing = Routing(desk.loop, desk.config, desk.talks)
+    if desk.config.screening.by != "server":
+        was_there = desk.run(routing.lift(apply=apply))
+        for line in unneeded(desk.config, was_there=was_there, apply=apply):
+            console.print(plain(line))
+        return 0
     try:
         routed = desk.run(routing.apply() if apply else routing.plan())
     except NoSieve as error:

@@ -17,6 +17,7 @@ from mailroom.rules.words import count
 from mailroom.wire.jmap import MethodError
 from mailroom.wire.jmap_push import event_source_url
 from mailroom.work.conversations import Conversations
+from mailroom.work.mail import MailConversation
 from mailroom.work.unindexed import unindexed
 
 _PUSH_SECONDS = 10.0
@@ -130,10 +131,7 @@ class Check:
         return None
 
     async def _own_addresses(self) -> str:
-        mail = self._talks.mail
-        username = (await mail.session()).username
-        configured = self._config.triage.own_addresses
-        own = OwnAddresses((*await mail.identities(), *configured, username))
+        own = await own_addresses(self._config, self._talks.mail)
         if not own:
             raise Doubt(
                 "none is known, so your own mail would be triaged like anybody's: name yours as "
@@ -185,3 +183,10 @@ def worst(findings: list[Finding]) -> MailroomError | None:
     errors = [finding.error for finding in findings if finding.error]
     order = (CredentialsRefused, LastingTrouble, TransientError, MailroomError)
     return next((error for kind in order for error in errors if isinstance(error, kind)), None)
+
+
+async def own_addresses(config: Config, mail: MailConversation) -> OwnAddresses:
+    """The user's addresses, as the service knows them."""
+    username = (await mail.session()).username
+    configured = config.triage.own_addresses
+    return OwnAddresses((*await mail.identities(), *configured, username))

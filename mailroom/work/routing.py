@@ -5,6 +5,7 @@ is. It could be included in ours, but then what it discards or files would come 
 well: on Cyrus 3.10 a ``stop`` in an included script does not stop the one that includes it (seen).
 """
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -13,23 +14,16 @@ from mailroom.errors import LastingTrouble, MailroomError
 from mailroom.rules.config import Config
 from mailroom.rules.evidence import weigh
 from mailroom.rules.names import normal_name
-from mailroom.rules.places import Places, find_places, require_groups
-from mailroom.rules.roster import category_of
-from mailroom.rules.sieve import (
-    GROUP_CONDITIONS,
-    REQUIRED,
-    SCRIPT_NAME,
-    Decision,
-    Owned,
-    advice_to_include,
-    decide,
-    script,
-)
+from mailroom.rules.places import find_places, require_groups
+from mailroom.rules.roster import Acquaintance
+from mailroom.rules.screening import Facts, Standing, standing
+from mailroom.rules.scripts import SCRIPT_NAME, Decision, Owned, advice_to_include, decide
+from mailroom.rules.sieve import GROUP_CONDITIONS, REQUIRED, Ground, script
 from mailroom.rules.triage import sender_of
 from mailroom.wire import jmap, sieve
 from mailroom.wire.filters import all_of, in_any
-from mailroom.wire.jmap import Answers, Call, MethodError
-from mailroom.work.check import Finding
+from mailroom.wire.jmap import Answers, Call, Mail, MethodError
+from mailroom.work.check import Finding, own_addresses
 from mailroom.work.conversations import Conversations
 
 _WHAT = "routing rules"
@@ -74,10 +68,8 @@ class Routing:
         """What ``apply`` would do. Raises NoSieve; LastingTrouble where the account is not set
         up or the server refuses the script."""
         await self._require_extensions()
-        (places, group_uids), scripts = await both(self._loop, self._survey(), self._scripts())
-        texts = [
-            script(self._config, places, group_uids, condition) for condition in GROUP_CONDITIONS
-        ]
+        ground, scripts = await both(self._loop, self._survey(), self._scripts())
+        texts = [script(self._config, ground, condition) for condition in GROUP_CONDITIONS]
         decision = decide(scripts, texts)
         if not decision.is_written:
             return Routed(next(each.text for each in scripts if each.name == SCRIPT_NAME), decision)
@@ -98,8 +90,8 @@ class Routing:
         missing = [] if told is None else [name for name in REQUIRED if name not in told]
         if missing:
             raise Unroutable(
-                f"the server's Sieve has no {', '.join(missing)}, which Mailroom's rules need to "
-                "look at contact groups"
+                f"the server's Sieve has no {', '.join(missing)}, which Mailroom's rules need: "
+                "let it sort new mail itself (screening.by: mailroom)"
             )
 
     async def is_there(self) -> bool:
@@ -136,33 +128,67 @@ class Routing:
     async def check(self) -> Finding:
         """Whether the rules are at work: by the script itself, else by where mail has come to."""
         try:
-            decision = (await self.plan()).decision
+            if self._config.screening.by != "server":
+                return await self._check_without()
+            return self._told((await self.plan()).decision)
         except Unroutable as error:
             return Finding(_WHAT, str(error), error)
         except NoSieve:
             return await self._judge()
         except MailroomError as error:
             return Finding(_WHAT, str(error), error)
+
+    async def _check_without(self) -> Finding:
+        """Where the server is to have no rules of ours. Raises NoSieve where nobody can see any."""
+        by = self._config.screening.by
+        if await self.is_there():
+            told = (
+                f"the script {SCRIPT_NAME} is still there, and screening.by is {by}: "
+                f"{self._config.command('setup --apply --rules')} removes it"
+            )
+            return Finding(_WHAT, told, is_doubtful=True)
+        if by == "off":
+            return Finding(_WHAT, "none of Mailroom's (screening.by: off)")
+        return await self._judge()
+
+    def _told(self, decision: Decision) -> Finding:
+        advice = f"run {self._config.command('setup --apply --rules')}"
+        name = f"the script {SCRIPT_NAME}"
         if decision.beside:
             fault = "\n  ".join(advice_to_include(decision.beside))
-        elif decision.is_written or decision.is_activated:
-            fault = (
-                f"the script {SCRIPT_NAME} is not what the configuration asks for, or not active: "
-                f"run {self._config.command('setup --apply --rules')}"
-            )
+        elif decision.is_old:
+            fault = f"{name} is of an earlier version, by which people you know wait: {advice}"
+        elif decision.is_activated or (decision.is_written and not decision.is_behind):
+            fault = f"{name} is not what the configuration asks for, or not active: {advice}"
         else:
             under = f", where your script {decision.under!r} says so" if decision.under else ""
-            return Finding(_WHAT, f"the script {SCRIPT_NAME} is at work and up to date{under}")
+            if not decision.is_behind:
+                return Finding(_WHAT, f"{name} is at work and up to date{under}")
+            change = "what was decided about domains or lists has changed since it was written"
+            return Finding(_WHAT, f"{name} is at work{under}; {change}: {advice}", is_doubtful=True)
         return Finding(_WHAT, fault, LastingTrouble(fault))
 
-    async def _survey(self) -> tuple[Places, dict[str, str]]:
-        """Where everything is; and the groups' UIDs by name."""
+    async def lift(self, *, apply: bool) -> bool:
+        """Whether there is a script of ours where none is needed; ``apply`` removes it."""
+        try:
+            is_there = await self.is_there()
+        except NoSieve:
+            return False
+        if is_there and apply:
+            await self.remove()
+        return is_there
+
+    async def _survey(self) -> Ground:
+        """Where everything is, whose, and what was decided."""
         reading, _ = await both(self._loop, self._mail.open(()), self._contacts.refresh())
+        own = await own_addresses(self._config, self._mail)
         places = find_places(self._config, reading.mailboxes)
         groups = await self._contacts.groups()
         require_groups(self._config, groups)
         uids = {normal_name(group.name): group.uid for group in reversed(groups)}
-        return places, {name: uids[name] for name in self._config.triage.groups}
+        names = (*self._config.triage.groups, self._config.triage.screened_group)
+        wanted = {name: uids[name] for name in names if name in uids}
+        return Ground(places, wanted, own, self._contacts.decisions)
 
     async def _scripts(self) -> list[Owned]:
         """All scripts with their texts. A server may advertise what it does not have (seen: Cyrus
@@ -224,24 +250,39 @@ class Routing:
         return await self._mail.call([Call(method, arguments, "0", self._capability)])
 
     async def _judge(self) -> Finding:
-        places, _ = await self._survey()
-        since = datetime.fromtimestamp(self._loop.clock.wall() - _EVIDENCE_SECONDS, UTC)
-        query = all_of(
-            in_any(sorted(places.scope)), {"after": since.strftime("%Y-%m-%dT%H:%M:%SZ")}
+        ground, record = await self._survey(), await self._contacts.record()
+        door = datetime.fromisoformat(record.door).timestamp() if record and record.door else 0.0
+        after = max(self._loop.clock.wall() - _EVIDENCE_SECONDS, door)
+        since = datetime.fromtimestamp(after, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        [found] = await self._mail.search(
+            [all_of(in_any(sorted(ground.places.scope)), {"after": since})]
         )
-        [found] = await self._mail.search([query])
         if isinstance(found, MethodError):
             return Finding(_WHAT, str(found), found)
-        senders = {sender for mail in found if (sender := sender_of(mail))}
-        contacts = await self._contacts.find(senders)
-        categories = {
-            sender: category_of(contact.groups, self._config)
-            for sender, contact in contacts.items()
-        }
-        evidence = weigh(found, categories.get, self._config, places)
+        standing_of = await self._judgement(found, ground)
+        evidence = weigh(found, standing_of, ground.places, has_door=door > 0)
         if faults := evidence.faults():
             return Finding(_WHAT, "\n  ".join(faults), LastingTrouble("\n  ".join(faults)))
         seen = ", ".join(f"{count} in {name}" for name, count in sorted(evidence.routed.items()))
         if not seen:
             return Finding(_WHAT, "no mail of a triaged sender yet to tell by")
         return Finding(_WHAT, f"the last 30 days' mail of triaged senders is in place ({seen})")
+
+    async def _judgement(
+        self, mails: Iterable[Mail], ground: Ground
+    ) -> Callable[[str], Standing | None]:
+        """The decision about a sender, as far as it needs neither Sent nor the mail."""
+        senders = {sender for mail in mails if (sender := sender_of(mail))}
+        book = await self._contacts.acquainted(senders)
+
+        def standing_of(sender: str) -> Standing | None:
+            known = book.get(sender, Acquaintance())
+            facts = Facts(
+                is_own=sender in ground.own,
+                groups=known.groups,
+                is_in_book=known.is_in_book,
+                by_domain=ground.decisions.of_domain(sender),
+            )
+            return standing(facts, self._config)
+
+        return standing_of

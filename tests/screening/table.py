@@ -4,7 +4,7 @@ Whoever tries it, the pure decision or a server's rules, makes of the account an
 needs.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,14 @@ from typing import Any
 import yaml
 
 from mailroom.rules.config import Config, from_data
+from mailroom.rules.own import OwnAddresses
+from mailroom.rules.places import find_places
+from mailroom.rules.sieve import GROUP_CONDITIONS, Ground, script
+from mailroom.rules.wide import Decisions
+from mailroom.wire.jmap import Mailbox
 
+#: One that rules know nothing of.
+_OWN_GROUP = "Football"
 _KEYS = frozenset({"rule", "configuration", "account", "mail", "is", "goes", "rules"})
 _ACCOUNT = frozenset(
     {"contacts", "made", "groups", "lists", "domains", "written", "own", "without"}
@@ -111,6 +118,40 @@ def cases() -> list[Case]:
         if unknown:
             raise ValueError(f"{case.name}: what is {', '.join(map(str, unknown))}?")
     return found
+
+
+def address_book(case: Case) -> tuple[dict[str, str], dict[str, str]]:
+    """The account's cards, contacts and groups, by the names of their files; and the UIDs of the
+    groups that rules look at, by name."""
+    triage = case.config.triage
+    groups = (*triage.groups, triage.screened_group, _OWN_GROUP)
+    members: dict[str, list[str]] = {name: [] for name in groups}
+    cards = {}
+    for number, card in enumerate(case.cards):
+        uid = f"card-{number}"
+        cards[f"{uid}.vcf"] = _vcard(uid, "Somebody", (f"EMAIL:{a}" for a in card.addresses))
+        for name in card.groups:
+            members[name].append(f"X-ADDRESSBOOKSERVER-MEMBER:urn:uuid:{uid}")
+    uids = {name: f"group-{number}" for number, name in enumerate(groups)}
+    for name, uid in uids.items():
+        lines = ["X-ADDRESSBOOKSERVER-KIND:group", *members[name]]
+        cards[f"{uid}.vcf"] = _vcard(uid, name, lines)
+    del uids[_OWN_GROUP]
+    return cards, uids
+
+
+def script_of(case: Case, boxes: Sequence[Mailbox], group_uids: Mapping[str, str]) -> str:
+    """What the server's rules would be, as Cyrus 3.10 takes them."""
+    account, config = case.account, case.config
+    decisions = Decisions(account.get("domains", {}), account.get("lists", {}))
+    own = OwnAddresses(config.triage.own_addresses)
+    ground = Ground(find_places(config, boxes), group_uids, own, decisions)
+    return script(config, ground, GROUP_CONDITIONS[0])
+
+
+def _vcard(uid: str, name: str, lines: Iterable[str]) -> str:
+    head = ["BEGIN:VCARD", "VERSION:3.0", f"UID:{uid}", f"FN:{name}", f"N:{name};;;;"]
+    return "\r\n".join([*head, *lines, "END:VCARD", ""])
 
 
 def _places(told: str) -> frozenset[str] | None:

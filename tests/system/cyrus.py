@@ -197,12 +197,16 @@ class User:
         self._authorization = authorization(name)
 
     def receive(self, *messages: EmailMessage | bytes) -> None:
-        """Deliver each message to the user's Inbox."""
+        """Deliver each message to the user."""
+        self.receive_from("sender@example.net", *messages)
+
+    def receive_from(self, return_path: str, *messages: EmailMessage | bytes) -> None:
+        """Deliver each message to the user, with this sender on the envelope."""
         with self._host.network():
             lmtp = smtplib.LMTP(LOOPBACK, LMTP_PORT, timeout=READY_SECONDS)
         with lmtp:
             for message in messages:
-                lmtp.sendmail("sender@example.net", [self.name], bytes(message))
+                lmtp.sendmail(return_path, [self.name], bytes(message))
 
     def jmap(self, *calls: tuple[str, dict[str, Any], str]) -> list[list[Any]]:
         """One JMAP request (RFC 8620 §3.3); returns its methodResponses, errors included."""
