@@ -119,6 +119,23 @@ def test_fifty_new_senders_take_four_requests_as_well(profile: Profile) -> None:
     assert len(world.sandbox.group_members("Mailroom")) == 50
 
 
+def test_a_slow_machine_takes_no_more_requests() -> None:
+    """What is written together is worked out before any of it is asked for: long computing lets
+    others have their turn, and whoever gives way misses the company."""
+    world = by_jmap()
+    senders = [f"Sender {n} <s{n}@x{n % 9}.example>" for n in range(50)]
+    mails = [mail for sender in senders for mail in world.deliver(sender, count=2)]
+    world.start()
+    number = settled(world)
+    world.clock.seconds_a_look = 0.006
+    for mail in mails[::2]:
+        world.tap(mail, "@ToFeed")
+    world.run_until(lambda: len(world.named("sender_triaged")) == 50)
+    calls = [entry.calls for entry in world.requests_since(number)]
+    assert (len(calls), calls[2]) == (4, ("ContactCard/set", "Email/set"))
+    assert world.sandbox.mails_in("Feed") == set(mails)
+
+
 def test_further_addresses_of_a_contact_cost_nothing_more() -> None:
     world = by_jmap()
     world.sandbox.put_card(vcard("carol", "EMAIL:bob@example.org", "EMAIL:rob@example.net"))

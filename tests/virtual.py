@@ -10,13 +10,20 @@ class NothingToWaitFor(Exception):
 
 
 class VirtualClock:
-    """Jumps to the next deadline as soon as no registered fd is ready."""
+    """Jumps to the next deadline as soon as no registered fd is ready.
+
+    With ``seconds_a_look`` so much time passes whenever somebody looks at it, as if computing took
+    any.
+    """
+
+    seconds_a_look = 0.0
 
     def __init__(self, now: float = 1000.0, wall: float = 1_795_000_000.0) -> None:
         self._now = now
         self._epoch = wall - now
 
     def now(self) -> float:
+        self._now += self.seconds_a_look
         return self._now
 
     def wall(self) -> float:

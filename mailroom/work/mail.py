@@ -259,12 +259,13 @@ class MailConversation:
 
     async def _batches(self, patches: Mapping[str, Patch]) -> list[dict[str, Patch]]:
         limits = (await self.session()).limits
-        batches = []
+        batches: list[dict[str, Patch]] = []
         if (await self.session()).is_stalwart:
             patches = {mail_id: _escaped(patch) for mail_id, patch in patches.items()}
         for portion in _portions(patches.items(), limits.set, limits.request_bytes // 2):
+            if batches:  # one alone travels with what others ask for in this turn of the loop
+                await give_way(self._loop)
             batches.append(dict(portion))
-            await give_way(self._loop)
         return batches
 
     async def _update_batches(

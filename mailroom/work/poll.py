@@ -30,6 +30,9 @@ from mailroom.work.survey import Survey, Surveyor, with_mail
 
 _LOUD_ATTEMPTS = 3
 
+#: By mail: what files it, and the sender whose it is.
+_Filing = dict[str, tuple[Patch, str]]
+
 
 @dataclass(frozen=True, slots=True)
 class Triaged:
@@ -163,6 +166,7 @@ class Poller:
         """Everything but the labelled mail. Returns the jobs again, by sender, of which more mail
         was found meanwhile: under addresses that were unknown before the contact was read."""
         further: dict[str, Job] = {}
+        sweep = await self._sweep(survey)
 
         async def look_further() -> None:
             if survey.unsearched:
@@ -171,31 +175,34 @@ class Poller:
 
         async def file_others(failed: Failures) -> None:
             progress.errors |= failed
-            await both(self._loop, self._sweep(survey, progress), look_further())
+            await both(self._loop, self._file(sweep, progress), look_further())
 
         progress.errors |= await self._contacts.apply(survey.plan, file_others)
         return further
 
-    async def _sweep(self, survey: Survey, progress: _Progress) -> None:
-        """File the senders' other mail."""
-        patches: dict[str, Patch] = {}
-        owners: dict[str, str] = {}
-        for job in progress.going(survey.jobs):
+    async def _sweep(self, survey: Survey) -> _Filing:
+        """What files the senders' other mail. It is made before anything is written: that takes
+        long and gives way, and by JMAP it is to travel with what becomes of the contacts."""
+        sweep: _Filing = {}
+        for job in survey.jobs:
             for mail in job.waiting:
                 await give_way(self._loop)
                 if patch := job.patch(mail, survey.places, may_warn=self._may_warn):
-                    patches[mail.id], owners[mail.id] = patch, job.sender
-                    progress.filed[job.sender] += 1
-        if patches:
+                    sweep[mail.id] = patch, job.sender
+        return sweep
+
+    async def _file(self, sweep: _Filing, progress: _Progress) -> None:
+        """Carry it out for the senders with whom nothing has failed."""
+        owners = {key: who for key, (_, who) in sweep.items() if who not in progress.errors}
+        progress.filed.update(owners.values())
+        if owners:
+            patches = {mail_id: sweep[mail_id][0] for mail_id in owners}
             progress.note_refusals(await self._mail.update(patches), owners)
 
-    def _filing(
-        self, jobs: Iterable[Job], survey: Survey, progress: _Progress
-    ) -> dict[str, tuple[Patch, str]]:
-        """What files the labelled mail itself, label off, and mail that was found late; each with
-        the sender whose it is."""
+    def _filing(self, jobs: Iterable[Job], survey: Survey, progress: _Progress) -> _Filing:
+        """What files the labelled mail itself, label off, and mail that was found late."""
         swept = {mail.id for job in survey.jobs for mail in job.waiting}
-        filing: dict[str, tuple[Patch, str]] = {}
+        filing: _Filing = {}
         for job in jobs:
             late = [mail for mail in job.waiting if mail.id not in swept]
             for mail in (*job.tap.mails, *late):
