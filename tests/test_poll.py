@@ -8,10 +8,14 @@ import pytest
 
 from mailroom.sandbox import (
     CYRUS_3_6,
+    CYRUS_3_10,
     JAMES,
+    PROFILES,
     SMALL_LIMITS,
+    STALWART,
     Entry,
     Fault,
+    Profile,
     Response,
     json_response,
     longest_chain,
@@ -132,8 +136,18 @@ def test_fifty_senders_cost_the_same_five_beside_their_contacts() -> None:
     assert world.sandbox.mails_in("Billboard") == set(mails)
 
 
-def test_one_tap_is_one_push_poll_and_its_echo_none() -> None:
-    world = World()
+@pytest.mark.parametrize(
+    ("profile", "way"),
+    [
+        pytest.param(profile, way, id=f"{profile.name} by {way}")
+        for profile in PROFILES.values()
+        if profile.push == "available"
+        for way in ("carddav", "jmap")
+        if way == "carddav" or profile.has_jmap_contacts
+    ],
+)
+def test_one_tap_is_one_push_poll_and_its_echo_none(profile: Profile, way: str) -> None:
+    world = World(profile, {"contacts": {"by": way}})
     mails = world.deliver(BOB, count=30)
     world.start().settle()
     polls = world.polls
@@ -181,11 +195,14 @@ def test_the_state_that_a_sweep_leaves_is_known_however_late_it_is_told() -> Non
     assert world.polls == polls + 1
 
 
+@pytest.mark.parametrize("profile", [CYRUS_3_10, STALWART], ids=lambda profile: profile.name)
 @pytest.mark.parametrize("at", range(1, 10))
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_a_foreign_change_in_the_middle_of_a_poll_is_no_echo(moment: str, at: int) -> None:
+def test_a_foreign_change_in_the_middle_of_a_poll_is_no_echo(
+    moment: str, at: int, profile: Profile
+) -> None:
     """Another sender is tapped before and after each request of the poll in turn."""
-    world = World()
+    world = World(profile)
     bob, carol = world.deliver(BOB, count=2)[0], world.deliver("Carol <carol@example.org>")[0]
     world.start().settle()
     number = world.request_count + at

@@ -69,7 +69,7 @@ class MailboxMethods(SetHandler):
     def get(self, arguments: Arguments, calls: Calls) -> Arguments:
         """Mailbox/get (RFC 8621 §2.1)."""
         args = checked(arguments, self._account_id, ids=list, properties=list)
-        state = self._store.state
+        state = self._store.mailbox_state
         limits = self._profile.limits
         maximum = limits.max_objects_in_get if self._profile.limits_references else None
         boxes = self._store.mailboxes

@@ -85,7 +85,8 @@ class Profile:
     push_pause_seconds: float = 0.0
     #: One Email/set shows a state in between after so many mails; None: never.
     push_batch: int | None = 500
-    #: True: new mail in a mailbox is pushed as a change of Mailbox as well.
+    #: True: a change of mail is pushed as one of Mailbox as well, by the same state; Mailbox/get
+    #: answers that of the last change of a mailbox itself.
     pushes_counts: bool = False
     #: Seconds after which the server ends an event stream in good order; None: never.
     stream_seconds: float | None = None

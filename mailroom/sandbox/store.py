@@ -37,6 +37,8 @@ class MailStore:
         self.sequence = 1
         #: Type → sequence of its last change, as it is pushed.
         self._changed_at = {"Email": 1, "Mailbox": 1}
+        #: Sequence of the last change of a mailbox itself.
+        self._mailboxes_at = 1
         self._pushes_counts = pushes_counts
         self._max_keywords = max_keywords
         self._random = random.Random(seed)
@@ -56,6 +58,11 @@ class MailStore:
     def state(self) -> str:
         """The current state of every type, as JMAP shows it."""
         return str(self.sequence)
+
+    @property
+    def mailbox_state(self) -> str:
+        """The state that Mailbox/get answers. Where counts are pushed, it knows nothing of them."""
+        return str(self._mailboxes_at) if self._pushes_counts else self.state
 
     def pushed_states(self) -> dict[str, str]:
         """Return the states by type, as the event source shows them."""
@@ -107,7 +114,8 @@ class MailStore:
 
     def _mailboxes_changed(self) -> None:
         self.sequence += 1
-        self._mark("Email", "Mailbox")
+        self._mailboxes_at = self.sequence
+        self._mark(*(("Mailbox",) if self._pushes_counts else ("Email", "Mailbox")))
 
     def _mark(self, *types: str) -> None:
         for type_ in types:

@@ -36,7 +36,8 @@ class Reading:
     ``sent_at`` is the instant of the request. ``found`` is in the order of the filters asked for;
     None where the query was refused because a mailbox is no more. ``earlier`` are the Email states
     that updates have left since the reading before, all answered before this request was sent;
-    ``has_written`` says that it updated mail itself.
+    ``has_written`` says that it updated mail itself; ``tells_by_email`` that the stream tells a
+    change of mail as one of Mailbox as well, by Email's state, which is not the one that was read.
     """
 
     sent_at: float
@@ -45,6 +46,7 @@ class Reading:
     mailboxes: tuple[Mailbox, ...] = ()
     earlier: frozenset[str] = frozenset()
     has_written: bool = False
+    tells_by_email: bool = False
 
 
 class MailConversation:
@@ -223,7 +225,10 @@ class MailConversation:
             found = [await self._result(answers, *pair) for pair in enumerate(filters)]
         if any(map(_refuses_mailboxes_in_or, found, filters)):
             found = await self.search(filters)  # the states are older than what it finds, as ever
-        return Reading(sent_at, states, tuple(map(_unless_gone, found)), earlier=earlier), answers
+        reading = Reading(sent_at, states, tuple(map(_unless_gone, found)), earlier=earlier)
+        # Its states are of the whole account, so that of a mail is no mailbox's (0.15.5, seen).
+        tells_by_email = (await self.session()).is_stalwart
+        return replace(reading, tells_by_email=tells_by_email), answers
 
     async def _probed(self, answers: Answers, filters: Sequence[Filter]) -> list[Result]:
         """What the filters find, where each mailbox was asked whether there is anything: mostly

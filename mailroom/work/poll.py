@@ -291,6 +291,8 @@ def _known(*readings: Reading) -> dict[str, frozenset[str]]:
         kind: frozenset(reading.states[kind] for reading in readings) for kind in readings[0].states
     }
     known["Email"] = known["Email"].union(*(reading.earlier for reading in readings))
+    if any(reading.tells_by_email for reading in readings):
+        known["Mailbox"] |= known["Email"]
     return known
 
 

@@ -162,6 +162,26 @@ def test_an_event_has_no_id_and_tells_the_state_of_the_set(
     assert changed == {"ContactCard": answer["newState"]}
 
 
+def test_a_change_of_mail_is_told_of_mailbox_by_the_state_of_email(
+    client: Client, listen: Callable[..., EventStream]
+) -> None:
+    mail_id, feed = client.mail(), client.new_mailbox()
+    boxes = client.call("Mailbox/get", ids=[])["state"]
+    stream = listen("types=Email,Mailbox&closeafter=no&ping=0")
+    state = client.relabel(mail_id, {feed: True})["newState"]
+    assert stream.changed(client) == {"Email": state, "Mailbox": state}
+    assert client.call("Mailbox/get", ids=[])["state"] == boxes != state
+
+
+def test_a_change_of_a_mailbox_is_none_of_email(
+    client: Client, listen: Callable[..., EventStream]
+) -> None:
+    stream = listen("types=Email,Mailbox&closeafter=no&ping=0")
+    client.new_mailbox()
+    state = client.call("Mailbox/get", ids=[])["state"]
+    assert stream.changed(client) == {"Mailbox": state}
+
+
 @pytest.mark.parametrize(
     "query",
     [
