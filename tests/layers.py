@@ -31,8 +31,11 @@ _LINT: tuple[Command, ...] = (
 # Whoever has done all that it was given takes from the others.
 _EVENLY = ("--dist", "worksteal")
 _CYRUS_ALONE = ("tests/system/test_contract.py", "tests/system/test_cyrus.py")
-# Mostly waiting.
-_STALWARTS_RULES = ("pytest", "-n", "5", "-m", "every", "tests/system/test_rules_stalwart.py")
+# Rules are mostly waiting.
+_STALWART = (
+    ("pytest", "-m", "system and not every", "tests/system/test_job_stalwart.py"),
+    ("pytest", "-n", "5", "-m", "every", "tests/system/test_rules_stalwart.py"),
+)
 _CYRUS313S_RULES = (
     *("pytest", "-n", "5", "-m", "every"),
     *("tests/system/test_rules_cyrus313.py", "tests/system/test_stream_cyrus313.py"),
@@ -104,7 +107,7 @@ LAYERS: Mapping[str, Layer] = {
     "test-rules": Layer((("pytest", *_EVENLY, "-n", "auto", "-m", "every", "tests/rules"),)),
     "test-system": Layer(
         (
-            ("pytest", "-m", "system and not every", "tests/system"),
+            ("pytest", "-m", "system and not every", "--ignore-glob=*stalwart*", "tests/system"),
             ("pytest", "-n", "5", "-m", "every", "tests/system/test_rules.py"),  # mostly waiting
         ),
         _system_obstacle,
@@ -126,7 +129,7 @@ LAYERS: Mapping[str, Layer] = {
             partial(_place_obstacle, name),
             is_demanded=False,
         )
-        for name, further in (("STALWART", (_STALWARTS_RULES,)), ("CYRUS313", (_CYRUS313S_RULES,)))
+        for name, further in (("STALWART", _STALWART), ("CYRUS313", (_CYRUS313S_RULES,)))
     },
 }
 

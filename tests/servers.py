@@ -31,6 +31,7 @@ _SUBJECTS = {
     "test_rules_cyrus313": _RULES,
     "test_rules_stalwart": _RULES,
     "test_stream_cyrus313": "polls where an open stream holds up all else, contacts by {way}",
+    "test_job_stalwart": "the service as a unit, and its commands, contacts by {way}",
     "test_cyrus": "what Mailroom's design takes from Cyrus",
 }
 _WAYS = {"carddav": "CardDAV", "jmap": "JMAP"}

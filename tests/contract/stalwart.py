@@ -52,8 +52,9 @@ path = "{home}/data.sqlite3"
 [directory.internal]
 type = "internal"
 store = "sqlite"
-[session.auth]
-require = false
+[session]
+auth.require = false
+data.limits.messages = 100000
 # Where it has these rules it does not fetch them, and sets no limits to the mail that comes in.
 [version]
 spam-filter = "none"

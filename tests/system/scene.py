@@ -1,5 +1,6 @@
-"""A user of Cyrus with Mailroom at work for them, on one host: the stage of the whole job."""
+"""A user with Mailroom at work for them, on one host with the mail server: the stage of the job."""
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ OURS = ["Screener", "@ToScreener", "@MailroomError", "@MailroomWarning"]
 
 @dataclass(frozen=True)
 class Scene:
-    """A user of Cyrus with everything that Mailroom needs, and Mailroom running for them."""
+    """A user with everything that Mailroom needs, and Mailroom running for them."""
 
     user: User
     unit: Unit
@@ -53,14 +54,15 @@ class Scene:
         return {entry["subject"] for entry in self.mails(mailbox)}
 
     def card_of(self, address: str) -> str:
-        """The one card that has this address, its lines unfolded."""
+        """The one card that has this address, its lines unfolded, without JMAP's ids."""
         [card] = [card for card in self.unfolded_cards() if f":{address}\n" in card]
-        return card
+        return re.sub(";PROP-ID=[^:;\n]*", "", card)
 
     def groups_of(self, card: str) -> set[str]:
         """The names of the groups that the contact of `card` is in."""
-        member = f"X-ADDRESSBOOKSERVER-MEMBER:urn:uuid:{value(card, 'UID')}\n"
-        return {value(group, "FN") for group in self.unfolded_cards() if member in group}
+        uid = value(card, "UID")
+        member = re.compile(rf"^(X-ADDRESSBOOKSERVER-)?MEMBER:(urn:uuid:)?{uid}$", re.MULTILINE)
+        return {value(group, "FN") for group in self.unfolded_cards() if member.search(group)}
 
     def unfolded_cards(self) -> list[str]:
         return [card.replace("\n ", "") for card in self.user.cards().values()]
@@ -76,14 +78,17 @@ def set_up(host: Host, *, push: bool, poll_interval: int, name: str | None = Non
     With a `name` the unit reaches Cyrus by it and by HTTPS; somebody has to know where that is.
     """
     cyrus = Cyrus.start(host, push=push)
-    user = cyrus.user("alice")
-    mailboxes = furnish(user)
-    unit = Unit(host)
     url = cyrus.certify(name) if name else cyrus.url
+    more = f"tls:\n  ca_file: {CA_FILE}\n" if name else ""
+    return at_work(Unit(host), cyrus.user("alice"), url, poll_interval, more)
+
+
+def at_work(unit: Unit, user: User, url: str, poll_interval: int, more: str = "") -> Scene:
+    """A user of a mail server there, and Mailroom, started with ``more`` in its configuration."""
+    mailboxes = furnish(user)
     unit.configure(
         f"jmap:\n  url: {url}\n  username: {user.name}\n"
-        f"polling:\n  poll_interval: {poll_interval}\n"
-        + (f"tls:\n  ca_file: {CA_FILE}\n" if name else "")
+        f"polling:\n  poll_interval: {poll_interval}\n{more}"
     )
     unit.give_secret("jmap-password", PASSWORD)
     unit.systemctl("start")

@@ -1,17 +1,49 @@
 """A Stalwart, and its users, who do what those of Cyrus do."""
 
+import contextlib
 import http.client
 import json
+import os
+import time
 import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
 from email.message import EmailMessage
+from pathlib import Path
+from typing import Self
 from urllib.parse import urlsplit
 
 from tests.contract.stalwart import StalwartProgram
 from tests.system.cyrus import CORE, MAIL, READY_SECONDS, User
+from tests.system.host import Host
+
+
+@dataclass(frozen=True)
+class Stalwart:
+    """A Stalwart in the network of a host."""
+
+    program: StalwartProgram
+
+    @classmethod
+    @contextlib.contextmanager
+    def run(cls, host: Host, known_as: str | None = None) -> Iterator[Self]:
+        """Start the one whose path STALWART is; ``known_as`` is the URL that its session names."""
+        path = Path(os.environ["STALWART"])
+        with contextlib.closing(StalwartProgram(path, host.network, known_as)) as program:
+            yield cls(program)
+
+    @property
+    def url(self) -> str:
+        """Where the host's own programs find it."""
+        return self.program.url
+
+    def user(self, name: str) -> "StalwartUser":
+        """A new user with an empty Inbox."""
+        return StalwartUser(self.program, name)
 
 
 class StalwartUser(User):
-    """A user of Stalwart. One of that name that there was is made anew."""
+    """A user of Stalwart."""
 
     capabilities = (CORE, MAIL)
 
@@ -26,7 +58,15 @@ class StalwartUser(User):
         self.account_id = session["primaryAccounts"][MAIL]
 
     def receive(self, *messages: EmailMessage | bytes) -> None:
+        """What comes by LMTP there is queued, and in Inbox a moment later."""
+        wanted = self._count() + len(messages)
         self._program.receive(self.name, *map(bytes, messages))
+        deadline = time.monotonic() + READY_SECONDS
+        while (count := self._count()) < wanted:
+            assert time.monotonic() < deadline, f"{wanted - count} of {len(messages)} are missing"
+
+    def _count(self) -> int:
+        return int(self.call("Email/query", calculateTotal=True, limit=1)["total"])
 
     def pointer(self, mailbox: str) -> str:
         """An id of digits would be a place in a list."""

@@ -131,7 +131,7 @@ class CyrusAccount:
         self, sender: str | None, subject: str, places: Sequence[str], received_at: float
     ) -> str:
         if not isinstance(sender, str | None):
-            pytest.skip("Cyrus reads From from the mail itself")
+            pytest.skip("a real server reads From from the mail itself")
         head = f"From: {sender}\r\n" if sender else ""
         message = f"{head}Subject: {subject}\r\nMessage-ID: <{time.time_ns()}@x>\r\n\r\nHello\r\n"
         path, kind = self._user.upload_path, {"Content-Type": "message/rfc822"}

@@ -6,7 +6,7 @@
 import contextlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ import pytest
 from mailroom.sandbox import STALWART
 from tests.contract.stalwart import StalwartProgram
 from tests.rules.table import Case, Trial, cases
+from tests.servers import SERVER
 from tests.system.cyrus import CyrusError
 from tests.system.stalwart import StalwartUser
 from tests.system.test_rules import CyrusAccount, CyrusWorld
@@ -81,9 +82,21 @@ def stalwart() -> Iterator[StalwartProgram]:
         yield program
 
 
-@pytest.mark.parametrize("way", ["carddav", "jmap"])
-@pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in cases()])
-def test_rule(case: Case, way: str, stalwart: StalwartProgram) -> None:
+@pytest.mark.parametrize(
+    ("case", "way"),
+    [
+        pytest.param(case, way, id=f"{case.name} by {way}")
+        for case in cases()
+        for way in ("carddav", "jmap")
+    ],
+)
+def test_rule(
+    case: Case,
+    way: str,
+    stalwart: StalwartProgram,
+    record_property: Callable[[str, object], None],
+) -> None:
+    record_property(SERVER, stalwart.version)
     if not case.concerns("stalwart"):
         pytest.skip("it speaks of another server")
     user = StalwartUser(stalwart, way[0] + re.sub(r"\W", "", case.name)[-30:].lower())

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
@@ -23,19 +23,28 @@ ALICE = (
 SIEVE = "https://cyrusimap.org/ns/jmap/sieve"
 
 
+class Server(Protocol):
+    """A mail server of that host's."""
+
+    @property
+    def url(self) -> str: ...
+
+    def user(self, name: str) -> User: ...
+
+
 @dataclass(frozen=True)
 class Evening:
-    """A host with Cyrus and Mailroom installed; nothing is set up."""
+    """A host with a mail server and Mailroom installed; nothing is set up."""
 
     host: Host
-    cyrus: Cyrus
+    server: Server
     unit: Unit
 
-    def newcomer(self, name: str) -> "Home":
-        """A new user, for whom Mailroom is configured now."""
+    def newcomer(self, name: str, more: str = "") -> "Home":
+        """A new user, for whom Mailroom is configured now, with ``more``."""
         self.unit.systemctl("stop", check=False)
-        self.unit.configure(f"jmap:\n  url: {self.cyrus.url}\n  username: {name}\n")
-        return Home(self, self.cyrus.user(name))
+        self.unit.configure(f"jmap:\n  url: {self.server.url}\n  username: {name}\n{more}")
+        return Home(self, self.server.user(name))
 
 
 @dataclass(frozen=True)

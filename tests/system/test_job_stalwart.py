@@ -1,0 +1,173 @@
+"""The main job as a unit, and the commands of a user, with a real Stalwart. Run on 0.15.5.
+
+``STALWART=PROGRAM`` starts the one at that path, in the network of a booted Debian host.
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers import SERVER
+from tests.system.cyrus import PASSWORD, mail
+from tests.system.host import Host
+from tests.system.scene import Scene, at_work, is_triaged, quiet, value
+from tests.system.stalwart import Stalwart
+from tests.system.test_setup import Evening, Home
+from tests.system.unit import SERVICE, Unit
+
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif("STALWART" not in os.environ, reason="STALWART names no server"),
+]
+
+BOB = "Bob <bob@example.org>"
+EMPTIED = "JSPROP;JSPTR=members:{}"
+DORA = (
+    "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:dora-uid\r\nFN:Dora\r\nN:;Dora;;;\r\n"
+    "EMAIL:dora@example.org\r\nNOTE:met in Oslo\r\nX-FOREIGN:kept\r\nEND:VCARD\r\n"
+)
+
+
+@pytest.fixture(scope="module")
+def evening(tree: Path) -> Iterator[Evening]:
+    with Host.boot(tree) as host, Stalwart.run(host) as stalwart:
+        yield Evening(host, stalwart, Unit(host))
+
+
+@pytest.fixture(params=["carddav", "jmap"], ids="by {}".format)
+def way(request: pytest.FixtureRequest, evening: Evening) -> str:
+    assert isinstance(evening.server, Stalwart)
+    request.node.user_properties.append((SERVER, evening.server.program.version))
+    found: str = request.param
+    return found
+
+
+def newcomer(request: pytest.FixtureRequest) -> str:
+    """The name of a user of this test alone."""
+    return re.sub(r"[\W_]", "", request.node.name.removeprefix("test_"))[-40:]
+
+
+def contacts(way: str) -> str:
+    return f"contacts:\n  by: {way}\n"
+
+
+@pytest.fixture
+def scene(evening: Evening, way: str, request: pytest.FixtureRequest) -> Scene:
+    """Push works, and a poll that push does not cause is an hour away."""
+    evening.unit.systemctl("stop", check=False)
+    name = newcomer(request)
+    user = evening.server.user(name)
+    scene = at_work(evening.unit, user, evening.server.url, 3600, contacts(way))
+    scene.unit.await_status(lambda status: status["eventsource"]["connected"])
+    return scene
+
+
+def test_one_tap_is_one_pushed_poll_that_files_the_sender(scene: Scene) -> None:
+    scene.screen(*[BOB] * 3, "eve@example.org")
+    before = quiet(scene)
+    seconds = scene.tap("@ToFeed", "Screener", "bob@example.org")
+    after = quiet(scene)
+
+    assert scene.subjects("Feed") == {f"{n}: {BOB}" for n in range(3)}
+    assert scene.subjects("Screener") == {"3: eve@example.org"}
+    card = scene.card_of("bob@example.org")
+    assert value(card, "FN") == "Bob"
+    assert "Created by Mailroom\\nTriaged to Feed on " in value(card, "NOTE")
+    assert scene.groups_of(card) == {"Feed", "Mailroom"}
+    assert seconds < 3
+    # One poll for the tap and none for what it wrote itself, although that was heard of.
+    assert after["poll_count"] == before["poll_count"] + 1
+    assert after["last_poll_trigger"] == "push"
+
+
+def test_a_second_label_takes_the_sender_elsewhere_and_the_third_back(scene: Scene) -> None:
+    scene.screen("Dan <dan@example.org>")
+    scene.tap("@ToFeed", "Screener", "dan@example.org")
+    scene.tap("@ToTruck", "Feed", "dan@example.org")
+    card = scene.card_of("dan@example.org")
+    assert scene.groups_of(card) == {"Truck", "Paper Trail", "Mailroom"}
+    assert "\\nRe-triaged to Truck on " in value(card, "NOTE")
+    scene.tap("@ToScreener", "Truck", "dan@example.org")
+    scene.unit.await_status(lambda status: status["phase"] == "idle")
+    assert scene.subjects("Screener") == {"0: Dan <dan@example.org>"}
+    assert not [each for each in scene.unfolded_cards() if "dan@example.org" in each]
+
+
+def test_what_the_journal_tells_has_no_secret(scene: Scene) -> None:
+    scene.screen("Carol <carol@example.org>")
+    scene.tap("@ToPaperTrail", "Screener", "carol@example.org")
+    scene.unit.await_status(is_triaged("carol@example.org"))
+    triaged = scene.unit.events("sender_triaged")[-1]
+    assert (triaged["MAILROOM_CATEGORY"], triaged["MAILROOM_FILED"]) == ("Paper Trail", "1")
+    assert scene.unit.show("StatusText").startswith("push connected; last poll ")
+    assert PASSWORD not in json.dumps(scene.unit.host.journal(SERVICE))
+
+
+@pytest.fixture
+def home(evening: Evening, way: str, request: pytest.FixtureRequest) -> Home:
+    name = newcomer(request)
+    return evening.newcomer(name, contacts(way))
+
+
+def screen(home: Home, *senders: str) -> None:
+    """Have mail arrive, and put it into Screener: there are no rules."""
+    home.user.receive(*(mail(sender, f"{n}: {sender}") for n, sender in enumerate(senders)))
+    boxes = home.user.mailboxes()
+    arrived = [entry["id"] for entry in home.user.mails(boxes["Inbox"])]
+    home.user.patch_all(arrived, {boxes["Screener"]: True, boxes["Inbox"]: False})
+
+
+def lines(home: Home) -> dict[str, list[str]]:
+    """The cards, their lines in an order of ours: what JMAP has changed and changed back comes in
+    another, and a group that had a member says that it has none."""
+    cards = home.user.cards().items()
+    return {href: sorted(set(text.splitlines()) - {EMPTIED}) for href, text in cards}
+
+
+def test_from_nothing_to_a_triage_and_back(home: Home) -> None:
+    before = home.user.mailboxes()
+    home.user.put_card("dora.vcf", DORA)
+    cards = home.user.cards()
+    assert "to create: mailroom setup --apply" in home.type("setup")
+    assert (home.user.mailboxes(), home.user.cards()) == (before, cards)
+    made = re.search(r"(\d+) created, 0 there already\n\Z", home.type("setup", "--apply"))
+    assert made
+    assert home.type("setup", "--apply").endswith(f"0 created, {made[1]} there already\n")
+    assert "All is well." in home.type("check")
+    home.serve()
+    screen(home, *[BOB] * 30, "Dora <dora@example.org>", "eve@example.org")
+    home.tap("bob@example.org", "@ToTruck")
+    home.tap("dora@example.org", "@ToFeed")
+    places = home.places()
+    assert places[f"7: {BOB}"] == ["Paper Trail", "Truck"]
+    assert places["30: Dora <dora@example.org>"] == ["Feed"]
+    assert f"a service answers for {home.user.name}" in home.type("reset", "--apply", code=1)
+
+    home.evening.host.run("systemctl", "stop", "mailroom.socket", "mailroom.service")
+    shown = home.type("reset").splitlines()
+    assert "32 mails: to Inbox" in shown
+    assert "contact Bob: made by Mailroom, nobody has edited it: deleted" in shown
+    home.type("reset", "--apply", "--yes", "--remove", "--rules-are-off")
+    assert set(map(tuple, home.places().values())) == {("Inbox",)}
+    assert home.user.cards() == cards
+    assert home.user.mailboxes() == before
+    assert "There is nothing to undo." in home.type("reset")
+
+
+def test_the_live_check_times_the_tap_and_leaves_nothing(home: Home) -> None:
+    home.type("setup", "--apply")
+    home.user.put_card("dora.vcf", DORA)
+    home.serve()
+    screen(home, "eve@example.org")
+    before = home.places(), lines(home)
+    told = home.type("check", "--live", "--within", "5")
+    found = re.search(r"by push, (\d+\.\d+) s from the label to done", told)
+    assert found, told
+    assert float(found[1]) < 3
+    assert "traces: all removed" in told
+    assert (home.places(), lines(home)) == before
