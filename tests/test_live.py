@@ -77,7 +77,9 @@ def test_the_test_mail_announces_itself_to_nobody() -> None:
 
     world.sandbox.after(look)
     run(world, live(world))
-    assert {frozenset(each) for each in keywords} == {frozenset({"$seen"})}
+    assert {frozenset(each) for each in keywords} <= {
+        frozenset({"$seen"}), frozenset({"$seen", "mailroom-waiting"})
+    }  # fmt: skip
 
 
 def test_the_fallback_is_told_from_push() -> None:
@@ -222,7 +224,7 @@ def count_requests() -> int:
     return len(world.requests_since(before))
 
 
-COUNT = 32
+COUNT = 40
 
 
 @pytest.mark.parametrize("number", range(1, COUNT))

@@ -31,7 +31,7 @@ from mailroom.sandbox import Response as Answer
 from mailroom.sandbox import Sandbox as Server
 from mailroom.wire.filters import all_of, any_of, in_any
 from mailroom.wire.jmap import Call, Mail, MethodError
-from mailroom.work.mail import MailConversation
+from mailroom.work.mail import MailConversation, Written
 from mailroom.work.web import Web
 from tests.direct import DirectHttp
 from tests.talk import ORIGIN, Talk
@@ -243,8 +243,8 @@ def test_no_request_has_more_calls_than_allowed(calls: int) -> None:
     reading = talk.run(talk.mail.open([named(talk, "@ToFeed"), named(talk, "Feed")]))
     assert ids(reading.found[0]) == [one]
     patch = {f"mailboxIds/{talk.sandbox.mailbox_id('Feed')}": True}
-    refused, closing = talk.run(talk.mail.close({one: patch}, named(talk, "Feed")))
-    assert (refused, ids(closing.found[0])) == ({}, [one])
+    written, closing = talk.run(talk.mail.close({one: patch}, [named(talk, "Feed")]))
+    assert (written, ids(closing.found[0])) == (Written({}), [one])
     assert all(len(entry.calls) <= calls for entry in talk.sandbox.log.entries)
 
 
@@ -270,7 +270,9 @@ def test_small_limits_are_kept_in_searches_and_updates() -> None:
     for found in talk.run(talk.mail.search(filters)):
         assert set(ids(found)) == mails
     feed = talk.sandbox.mailbox_id("Feed")
-    assert talk.run(talk.mail.update({each: {f"mailboxIds/{feed}": True} for each in mails})) == {}
+    assert talk.run(
+        talk.mail.update({each: {f"mailboxIds/{feed}": True} for each in mails})
+    ) == Written({})
     assert talk.sandbox.mails_in("Feed") == mails
     assert max(counts) == SMALL_LIMITS.limits.max_concurrent_requests
     assert all(entry.status in (200, 301) for entry in talk.sandbox.log.entries)
@@ -282,8 +284,8 @@ def test_no_request_is_larger_than_allowed() -> None:
     mails = [talk.sandbox.deliver(BOB) for _ in range(200)]
     feed = talk.sandbox.mailbox_id("Feed")
     patches = {each: {f"mailboxIds/{feed}": True} for each in mails}
-    refused, _ = talk.run(talk.mail.close(patches, named(talk, "@ToFeed")))
-    assert refused == {}
+    written, _ = talk.run(talk.mail.close(patches, [named(talk, "@ToFeed")]))
+    assert written == Written({})
     long = [any_of({"from": f"{'x' * 250}{n}@example.org"} for n in range(7)) for _ in range(3)]
     assert talk.run(talk.mail.search(long)) == [(), (), ()]
     assert max(entry.bytes_in for entry in talk.sandbox.log.entries) <= 4000
@@ -376,7 +378,7 @@ def test_labelled_mail_may_be_more_than_one_page_in_the_first_and_in_the_last_re
     talk, mails = many()
     query = named(talk, "Screener")
     assert ids(talk.run(talk.mail.open([query])).found[0]) == mails
-    _, closing = talk.run(talk.mail.close({}, query))
+    _, closing = talk.run(talk.mail.close({}, [query]))
     assert ids(closing.found[0]) == mails
 
 
@@ -512,8 +514,8 @@ def test_the_last_update_reads_states_and_labels_afterwards_in_the_same_request(
     query = named(talk, "@ToFeed")
     talk.run(talk.mail.session())
     before = len(talk.requests)
-    refused, closing = talk.run(talk.mail.close(feeding(talk, one), query))
-    assert refused == {}
+    written, closing = talk.run(talk.mail.close(feeding(talk, one), [query]))
+    assert written == Written({})
     assert len(talk.requests) == before + 1
     assert ids(closing.found[0]) == [one]
     assert closing.states["Email"] == talk.sandbox.states()["Email"]
@@ -524,7 +526,7 @@ def test_mail_that_is_gone_needs_no_update_any_more() -> None:
     talk = Talk()
     there, gone = talk.sandbox.deliver(BOB), talk.sandbox.deliver(BOB)
     talk.sandbox.unlabel(gone, "Screener")
-    assert talk.run(talk.mail.update(feeding(talk, there, gone))) == {}
+    assert talk.run(talk.mail.update(feeding(talk, there, gone))) == Written({})
     assert talk.sandbox.mailboxes_of(there) == {"Feed"}
 
 
@@ -532,7 +534,7 @@ def test_mail_that_is_refused_is_told_and_the_others_are_updated() -> None:
     talk = Talk(SMALL_LIMITS)
     mails = [talk.sandbox.deliver(BOB) for _ in range(25)]
     bad = {mails[12]: {"mailboxIds/nowhere": True}}
-    refused = talk.run(talk.mail.update({**feeding(talk, *mails), **bad}))
+    refused = talk.run(talk.mail.update({**feeding(talk, *mails), **bad})).refused
     assert {mail_id: error.type for mail_id, error in refused.items()} == {
         mails[12]: "invalidProperties"
     }
@@ -544,8 +546,8 @@ def test_mail_that_the_server_says_nothing_of_counts_as_refused() -> None:
     one = talk.sandbox.deliver(BOB)
     silent = every("Email/set", lambda answer: answer.update(updated=None))
     talk.sandbox.faults.add(rewriting(silent, call="Email/set"))
-    refused, _ = talk.run(talk.mail.close(feeding(talk, one), named(talk, "@ToFeed")))
-    assert set(refused) == {one}
+    written, _ = talk.run(talk.mail.close(feeding(talk, one), [named(talk, "@ToFeed")]))
+    assert set(written.refused) == {one}
 
 
 def test_an_update_that_fails_as_a_whole_is_an_error() -> None:
@@ -557,7 +559,7 @@ def test_an_update_that_fails_as_a_whole_is_an_error() -> None:
 
 def test_nothing_to_update_is_no_request() -> None:
     talk = Talk()
-    assert talk.run(talk.mail.update({})) == {}
+    assert talk.run(talk.mail.update({})) == Written({})
     assert not any("Email/set" in entry.calls for entry in talk.sandbox.log.entries)
 
 

@@ -44,7 +44,8 @@ def tap(label: str, *mails: Mail) -> Tap:
 
 def after(one: Mail, patch: Patch) -> set[str]:
     """Where the mail is when the server has applied the patch."""
-    names = {path.removeprefix("mailboxIds/"): value for path, value in patch.items()}
+    places = {path: value for path, value in patch.items() if path.startswith("mailboxIds/")}
+    names = {path.removeprefix("mailboxIds/"): value for path, value in places.items()}
     on, off = ({name for name in names if names[name] is kind} for kind in (True, None))
     return set(one.mailbox_ids) - off | on
 

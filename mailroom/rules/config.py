@@ -98,6 +98,12 @@ class Screening:
     spam_header: str | None = "X-Spam-Flag: YES"
     providers: tuple[str, ...] = ()
 
+    @property
+    def spam_mark(self) -> tuple[str, str] | None:
+        """The header's name and how its value begins; None where no header is to count."""
+        name, _, value = (self.spam_header or "").partition(":")
+        return (name.strip(), value.strip()) if value.strip() else None
+
 
 @dataclass(frozen=True, slots=True)
 class Logging:

@@ -6,7 +6,7 @@ compared in one form, whichever way the server keeps an ``ü``.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mailroom.errors import LastingTrouble, Missing
 from mailroom.rules.categories import Category
@@ -20,8 +20,10 @@ _REFUSED_ROLES = frozenset({"inbox", "archive", "trash", "junk", "sent", "drafts
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Mailbox ids. ``labels`` are the taps that can be made: None is ``label_unscreen``. What an
-    account may lack is None: mailboxes with a role, the labels for domains and for lists."""
+    """Mailbox ids. ``labels`` are the taps that can be made: None is ``label_unscreen``; ``drops``
+    are the destinations by which a mail that is moved there asks for a category. ``is_marking``
+    says whether mail that waits bears a keyword. What an account may lack is None: mailboxes with a
+    role, the labels for domains and for lists."""
 
     screener: str
     inbox: str | None
@@ -37,6 +39,13 @@ class Places:
     drafts: str | None = None
     domain_label: str | None = None
     list_label: str | None = None
+    drops: Mapping[str, Category] = field(default_factory=dict)
+    is_marking: bool = False
+
+    @property
+    def asks(self) -> Mapping[str, Category | None]:
+        """What a mail asks for by being in one of these mailboxes."""
+        return {**self.drops, **self.labels}
 
     @property
     def queried(self) -> tuple[str, ...]:
@@ -72,16 +81,17 @@ def find_places(
         ids[category.label]: category for category in triage.categories
     }
     labels[ids[marks.label_unscreen]] = None
+    chains = {
+        category.name: tuple(ids[each.destination_mailbox] for each in triage.chain(category))
+        for category in triage.categories
+    }
     return Places(
         screener=ids[triage.screener_mailbox],
         inbox=by_role.get("inbox"),
         error=ids[marks.label_error],
         warning=ids.get(marks.label_warning),
         labels=labels,
-        chains={
-            category.name: tuple(ids[each.destination_mailbox] for each in triage.chain(category))
-            for category in triage.categories
-        },
+        chains=chains,
         destinations=frozenset(ids[name] for name in triage.destinations),
         archive=by_role.get("archive"),
         sent=by_role.get("sent"),
@@ -90,7 +100,24 @@ def find_places(
         drafts=by_role.get("drafts"),
         domain_label=ids.get(marks.label_domain),
         list_label=ids.get(marks.label_list),
+        drops={ids[name]: each for name, each in drops(config).items()},
+        is_marking=config.screening.by != "off",
     )
+
+
+def drops(config: Config) -> Mapping[str, Category]:
+    """What a mail asks for that is moved to a destination, by the destination's name. Where several
+    categories share one, the topmost of their chain; where they are no chain, nothing."""
+    triage = config.triage
+    found: dict[str, Category] = {}
+    if not triage.by_moving or config.screening.by == "off":
+        return found
+    for name in triage.destinations:
+        sharing = [each for each in triage.categories if each.destination_mailbox == name]
+        longest = max((triage.chain(each) for each in sharing), key=len)
+        if set(sharing) <= set(longest):
+            found[name] = [each for each in longest if each in sharing][-1]
+    return found
 
 
 def require_groups(config: Config, groups: Iterable[Group]) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 
 from mailroom.rules.addresses import spellings
+from mailroom.rules.drags import PLACED, WAITING
 from mailroom.rules.places import Places
 from mailroom.wire.filters import Filter, all_of, any_of, in_any
 
@@ -19,6 +20,34 @@ _ADDRESSES_PER_QUERY = 50
 def labelled(places: Places) -> Filter:
     """What a poll looks for: mail with a label on it."""
     return in_any(places.queried)
+
+
+def asking(places: Places) -> Filter:
+    """What a poll looks for where there is a door: mail with a label on it, and mail that was moved
+    out of Screener. In one query the second costs nothing more."""
+    return any_of([*(_in(each) for each in places.queried), moved(places)])
+
+
+def moved(places: Places) -> Filter:
+    """Mail that bears our keyword, and is not in Screener any more."""
+    not_there = {"operator": "NOT", "conditions": [_in(places.screener)]}
+    return all_of({"hasKeyword": WAITING}, not_there)
+
+
+def unmarked(places: Places, since: float) -> Filter:
+    """Mail in Screener without our keyword, which came when there was a door."""
+    return {**_in(places.screener), "notKeyword": WAITING, **_after(since)}
+
+
+def unseen(places: Places, since: float, *, by: str, is_dated: bool) -> list[Filter]:
+    """What may have come in while nobody listened. The server's rules mark what they put into
+    Screener; what Mailroom itself has marked is decided. Where a fresh mail may have no date yet
+    (``is_dated`` is False), its date is asked of the mail."""
+    dated = _after(since) if is_dated else {}
+    waiting = {**_in(places.screener), "notKeyword": PLACED if by == "server" else WAITING}
+    inbox = [_in(places.inbox)] if by == "mailroom" and places.inbox else []
+    unread = {"notKeyword": "$seen"}
+    return [all_of(each, unread, dated) for each in (waiting, *inbox)]
 
 
 def newcomers(places: Places, wall: float, *, is_dated: bool) -> Filter:
@@ -46,5 +75,12 @@ def everything(places: Places) -> Filter:
 
 
 def _last_hour(wall: float) -> Filter:
-    since = datetime.fromtimestamp(wall - _UNINDEXED_SECONDS, UTC)
-    return {"after": since.strftime("%Y-%m-%dT%H:%M:%SZ")}
+    return _after(wall - _UNINDEXED_SECONDS)
+
+
+def _after(instant: float) -> Filter:
+    return {"after": datetime.fromtimestamp(instant, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
+
+
+def _in(mailbox_id: str) -> Filter:
+    return {"inMailbox": mailbox_id}

@@ -11,14 +11,10 @@ from enum import StrEnum
 
 from mailroom.rules.categories import Category, Triage
 from mailroom.rules.config import Config
+from mailroom.rules.drags import PLACED, WAITING
 from mailroom.rules.places import Places
 from mailroom.rules.triage import Patch, moved
 from mailroom.wire.jmap import Mail
-
-#: On mail that waits by Mailroom's or the rules' doing.
-WAITING = "mailroom-waiting"
-#: On mail that the user has put where it is: the door never moves it again.
-PLACED = "mailroom-placed"
 
 # Of the user's own doing, or the server's matter (RFC 8621 §4.1.1).
 _UNTOUCHED = frozenset({PLACED, "$draft", "$junk"})

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from mailroom.rules.addresses import canonical, is_usable, without_spaces
 from mailroom.rules.categories import Category
+from mailroom.rules.drags import WAITING, asked_by, with_keywords
 from mailroom.rules.places import Places
 from mailroom.rules.roster import Found
 from mailroom.wire.jmap import Mail
@@ -20,10 +21,12 @@ Label = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Tap:
-    """One sender's labelled mail: triage that sender to ``category``; None takes it back.
+    """One sender's mail that asks for something: triage that sender to ``category``; None takes it
+    back.
 
     ``sender`` is canonical: of a contact with several addresses that were tapped the first by
-    name, which is the same one in every poll.
+    name, which is the same one in every poll. ``label_id`` is the mailbox that asks: a label, or
+    the destination that the mail was moved to.
     """
 
     sender: str
@@ -52,7 +55,8 @@ class Tap:
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """One sender with different labels: nothing is done until the user has taken one off."""
+    """One sender whose mail asks for different categories: nothing is done until the user has
+    taken one label off, or moved one mail back."""
 
     sender: str
     label_ids: frozenset[str]
@@ -65,7 +69,8 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True)
 class Verdicts:
-    """What the labelled mail asks for. ``settled`` carries an error label without a reason."""
+    """What the mail asks for that bears a label or was moved. ``settled`` carries an error label
+    without a reason."""
 
     taps: tuple[Tap, ...]
     conflicts: tuple[Conflict, ...]
@@ -81,34 +86,43 @@ def sender_of(mail: Mail) -> str | None:
 
 
 def sort_out(mails: Iterable[Mail], places: Places, own: Container[str]) -> Verdicts:
-    """Decide what each labelled mail asks for. ``own`` are the account's addresses."""
-    by_sender: dict[str, list[Mail]] = {}
+    """Decide what each mail asks for. ``own`` are the account's addresses."""
+    by_sender: dict[str, list[tuple[Mail, frozenset[str]]]] = {}
     unusable: list[Mail] = []
     own_mail: list[Mail] = []
     settled: list[Mail] = []
     for mail in mails:
         sender = sender_of(mail)
-        is_labelled = not places.labels.keys().isdisjoint(mail.mailbox_ids)
         if sender is None or sender in own:
             # Its error label stays: the reason for it does.
-            if is_labelled:
+            if not mail.mailbox_ids.isdisjoint(places.labels):
                 (unusable if sender is None else own_mail).append(mail)
-        elif is_labelled:
-            by_sender.setdefault(sender, []).append(mail)
-        else:
+        elif asked := asked_by(mail, places):
+            by_sender.setdefault(sender, []).append((mail, asked))
+        elif places.error in mail.mailbox_ids:
             settled.append(mail)
     taps, conflicts = [], []
-    for sender, labelled in by_sender.items():
-        label_ids = frozenset().union(*(mail.mailbox_ids for mail in labelled)) & set(places.labels)
-        if len(label_ids) > 1:
-            conflicts.append(Conflict(sender, label_ids, tuple(labelled)))
+    for sender, asking in by_sender.items():
+        label_ids = frozenset().union(*(asked for _, asked in asking))
+        mails_asking = tuple(mail for mail, _ in asking)
+        if _is_contested(label_ids, places):
+            conflicts.append(Conflict(sender, label_ids, mails_asking))
         else:
-            (label_id,) = label_ids
-            taps.append(Tap(sender, places.labels[label_id], label_id, tuple(labelled)))
+            label_id = _main(label_ids, places)
+            taps.append(Tap(sender, places.asks[label_id], label_id, mails_asking))
     return Verdicts(tuple(taps), tuple(conflicts), tuple(unusable), tuple(own_mail), tuple(settled))
 
 
-def by_contact(verdicts: Verdicts, found: Mapping[str, Found]) -> Verdicts:
+def _is_contested(label_ids: AbstractSet[str], places: Places) -> bool:
+    return len({places.asks[each] for each in label_ids}) > 1
+
+
+def _main(label_ids: AbstractSet[str], places: Places) -> str:
+    """Of a label and a destination that ask for the same the label: it has to come off."""
+    return min(label_ids, key=lambda each: (each not in places.labels, each))
+
+
+def by_contact(verdicts: Verdicts, found: Mapping[str, Found], places: Places) -> Verdicts:
     """The same, now that it is known which contacts the senders have: all addresses of a contact
     are one sender, so its taps are one, or a conflict."""
     taps: dict[str, list[Tap]] = {}
@@ -126,12 +140,12 @@ def by_contact(verdicts: Verdicts, found: Mapping[str, Found]) -> Verdicts:
             conflicts[beside.sender] = replace(
                 beside, label_ids=beside.label_ids | label_ids, mails=(*beside.mails, *mails)
             )
-        elif len(label_ids) > 1:
+        elif _is_contested(label_ids, places):
             sender = together[0].sender
             conflicts[sender] = Conflict(sender, label_ids, mails)
         else:
             first = min(together, key=lambda tap: tap.sender)
-            joined.append(replace(first, mails=mails))
+            joined.append(replace(first, label_id=_main(label_ids, places), mails=mails))
     return replace(verdicts, taps=tuple(joined), conflicts=tuple(conflicts.values()))
 
 
@@ -167,7 +181,11 @@ def filed(mail: Mail, tap: Tap, places: Places, *, warn: bool = False) -> Patch:
             on.add(places.inbox)
     if places.warning:
         (on if warn else off).add(places.warning)
-    return moved(mail, places, on=on, off=off)
+    moves = moved(mail, places, on=on, off=off)
+    if _is_elsewhere(mail, tap, places):
+        return moves
+    waits = tap.category is None and (places.is_marking or WAITING in mail.keywords)
+    return {**moves, **with_keywords(mail, on={WAITING} if waits and moves else set())}
 
 
 def moved(
@@ -200,4 +218,8 @@ def _is_elsewhere(mail: Mail, tap: Tap, places: Places) -> bool:
 def _is_new(mail: Mail, tap: Tap, places: Places) -> bool:
     """Mail that waits, or that a mail program has moved to the label: it may come to Inbox."""
     marks = {places.error, places.warning}
-    return places.screener in mail.mailbox_ids or mail.mailbox_ids - marks == {tap.label_id}
+    return (
+        places.screener in mail.mailbox_ids
+        or mail.mailbox_ids - marks == {tap.label_id}
+        or (tap.label_id in places.drops and mail.id in tap.mail_ids)
+    )

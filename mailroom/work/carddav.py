@@ -125,6 +125,10 @@ class CardDavContacts:
         await self._fetch(self._needed(intend(self._found(addresses))))
         return self._found(addresses)
 
+    @property
+    def is_indexed(self) -> bool:
+        return self.cards.is_synced
+
     async def acquainted(self, addresses: Collection[str]) -> Mapping[str, Acquaintance]:
         """From the index, which is up to date as of the last sync."""
         if not self.cards.is_synced:

@@ -17,7 +17,9 @@ from mailroom.rules.words import count
 from mailroom.wire.jmap import MethodError
 from mailroom.wire.jmap_push import event_source_url
 from mailroom.work.conversations import Conversations
+from mailroom.work.ids import all_ids
 from mailroom.work.mail import MailConversation
+from mailroom.work.sent import Sent
 from mailroom.work.unindexed import unindexed
 
 _PUSH_SECONDS = 10.0
@@ -105,10 +107,13 @@ class Check:
         mail, now = self._talks.mail, self._loop.clock.wall()
         is_dated = (await mail.session()).is_cyrus
         places = find_places(self._config, (await mail.open(())).mailboxes)
-        labelled = queries.labelled(places)
-        await mail.open([labelled])
-        await mail.open([labelled, queries.newcomers(places, now, is_dated=is_dated)])
-        await mail.close({}, labelled)
+        if self._config.screening.by == "off":
+            labelled = queries.labelled(places)
+            await mail.open([labelled])
+            await mail.open([labelled, queries.newcomers(places, now, is_dated=is_dated)])
+            await mail.close({}, [labelled])
+        else:
+            await self._door(places, now)
         results: list[object] = [*await mail.search(queries.sweeps(places, [_NOBODY], now))]
         if not is_dated:
             results.append(await self._unindexed(places))
@@ -122,6 +127,27 @@ class Check:
                     "all mail in Screener and the destinations, which is slower"
                 )
         return "labelled mail, new mail and mail by its sender can be found"
+
+    async def _door(self, places: Places, now: float) -> None:
+        """What the door asks: new mail, what was moved, and whom the user has written to."""
+        mail = self._talks.mail
+        filters = [queries.asking(places), queries.unmarked(places, now)]
+        try:
+            state = (await mail.open(filters)).states["Email"]
+        except MethodError:
+            if not await mail.is_split():
+                raise
+            filters = [queries.labelled(places)]
+            state = (await mail.open(filters)).states["Email"]
+        await mail.open(filters, state)
+        await mail.close({}, filters, state)
+        session, by = await mail.session(), self._config.screening.by
+        unseen = queries.unseen(places, now, by=by, is_dated=session.is_cyrus)
+        await all_ids(self._loop, mail, unseen)
+        await mail.arrivals([_NOBODY])
+        await mail.read([_NOBODY])
+        if places.sent:
+            await Sent(self._loop, mail).ask(places.sent, [_NOBODY], [])
 
     async def _unindexed(self, places: Places) -> MethodError | None:
         try:

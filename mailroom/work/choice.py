@@ -70,6 +70,10 @@ class ChosenContacts:
     def addresses_of(self, address: str) -> tuple[str, ...]:
         return self._chosen.addresses_of(address) if self._chosen else ()
 
+    @property
+    def is_indexed(self) -> bool:
+        return self._chosen is not None and self._chosen.is_indexed
+
     async def acquainted(self, addresses: Collection[str]) -> Mapping[str, Acquaintance]:
         return await (await self._contacts()).acquainted(addresses)
 

@@ -42,6 +42,10 @@ class Contacts(Protocol):
     def addresses_of(self, address: str) -> tuple[str, ...]:
         """All addresses of the contact with this one, as far as that is known without asking."""
 
+    @property
+    def is_indexed(self) -> bool:
+        """Whether :meth:`acquainted` answers without asking the server."""
+
     async def acquainted(self, addresses: Collection[str]) -> Mapping[str, Acquaintance]:
         """What the address book says of each of these (canonical) addresses, by all cards that have
         it. One with ``*`` in it is nobody's: in a card it would stand for others."""

@@ -48,7 +48,8 @@ def converse(
     secret = "the credential jmap-token" if is_token else _secret("jmap-password")
     doorway = Doorway()
     web = Web(loop, http, jmap_login, secret, totals, doorway)
-    mail = MailConversation(owner, web, config.jmap.url)
+    mark = config.screening.spam_mark
+    mail = MailConversation(owner, web, config.jmap.url, [mark[0]] if mark else [])
     carddav, index = None, None
     if logins.carddav is not None:
         dav_secret = _secret(logins.carddav_secret)

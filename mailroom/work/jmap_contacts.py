@@ -84,6 +84,10 @@ class JmapContacts:
         """Our own writes are told as well; their states are those that were answered to us."""
         return self._pushed not in ("", *self._book.states)
 
+    @property
+    def is_indexed(self) -> bool:
+        return False
+
     async def acquainted(self, addresses: Collection[str]) -> Mapping[str, Acquaintance]:
         """In one request, as far as limits allow. For many addresses the whole book is read: a
         server looks through it for each query (Cyrus 3.13.7 with 2,000 cards: 0.2 s for one of

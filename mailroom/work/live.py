@@ -138,8 +138,8 @@ class Live:
     async def _label(self, mail_id: str, category: Category, places: Places) -> None:
         self._go_on()
         [label_id] = [key for key, value in places.labels.items() if value == category]
-        refused = await self._mail.update({mail_id: {f"mailboxIds/{label_id}": True}})
-        for error in refused.values():
+        written = await self._mail.update({mail_id: {f"mailboxIds/{label_id}": True}})
+        for error in written.refused.values():
             raise error
 
     async def _settle(self, poll_count: int) -> None:

@@ -6,13 +6,21 @@ back-reference; a server that refuses mailboxes inside of an OR is asked mailbox
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from mailroom.engine.loop import Owner, give_way, together
 from mailroom.errors import CredentialsRefused, Forbidden, ProtocolError
 from mailroom.wire import jmap
+from mailroom.wire.arrivals import (
+    Arrival,
+    Changes,
+    arrival_calls,
+    changes_calls,
+    read_arrivals,
+    read_changes,
+)
 from mailroom.wire.filters import Filter, by_mailbox
 from mailroom.wire.jmap import Answers, Call, Created, Mail, Mailbox, MethodError, Patch
 from mailroom.work.api import Api
@@ -38,6 +46,8 @@ class Reading:
     that updates have left since the reading before, all answered before this request was sent;
     ``has_written`` says that it updated mail itself; ``tells_by_email`` that the stream tells a
     change of mail as one of Mailbox as well, by Email's state, which is not the one that was read.
+    ``changes`` is what has changed since the state that was asked for; None where nothing was
+    asked, and where the server cannot tell.
     """
 
     sent_at: float
@@ -47,12 +57,26 @@ class Reading:
     earlier: frozenset[str] = frozenset()
     has_written: bool = False
     tells_by_email: bool = False
+    changes: Changes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What came of an update: the mails ``refused``, and as they were right ``after`` it those that
+    were to be looked at again."""
+
+    refused: Mapping[str, MethodError]
+    after: tuple[Mail, ...] = ()
 
 
 class MailConversation:
-    """One account's mail. ``session_url`` is where the session resource is looked for."""
+    """One account's mail. ``session_url`` is where the session resource is looked for; ``headers``
+    are those that new mail is read with besides what everybody needs."""
 
-    def __init__(self, owner: Owner, web: Web, session_url: str) -> None:
+    def __init__(
+        self, owner: Owner, web: Web, session_url: str, headers: Sequence[str] = ()
+    ) -> None:
+        self._headers = tuple(headers)
         self._loop = owner.loop
         self._api = Api(owner, web, session_url)
         self.session = self._api.session
@@ -62,6 +86,8 @@ class MailConversation:
         # Of an account with more mailboxes than one answer may hold: all, and their state then.
         self._listed: tuple[str, tuple[Mailbox, ...]] | None = None
         self._left: set[str] = set()
+        # How many mails were updated since it was last told what has changed.
+        self._updates = 0
         self._pages = Pages(owner.loop, self._page)
         self._unreadable: dict[str, str] = {}
         # The state of the session in which the server refused mailboxes inside of an OR.
@@ -84,18 +110,19 @@ class MailConversation:
         except (MethodError, CredentialsRefused, Forbidden, ProtocolError):
             return frozenset()
 
-    async def open(self, filters: Sequence[Filter]) -> Reading:
-        """Names of the mailboxes, states, then the mail that the filters match."""
+    async def open(self, filters: Sequence[Filter], since: str | None = None) -> Reading:
+        """Names of the mailboxes, states, what has changed ``since`` a state, then the mail that
+        the filters match."""
         is_listed = self._listed is not None
         get: jmap.Arguments = {"ids": [] if is_listed else None, "properties": _MAILBOX_PROPERTIES}
         try:
             boxes = [Call("Mailbox/get", get, "boxes")]
-            reading, answers = await self._read(boxes, filters, "boxes")
+            reading, answers = await self._read(boxes, filters, since)
         except MethodError as error:
             if error.type != "requestTooLarge" or is_listed:
                 raise
             self._listed = ("", ())
-            return await self.open(filters)
+            return await self.open(filters, since)
         if is_listed:
             mailboxes = await self._all_mailboxes(reading.states["Mailbox"])
         else:
@@ -103,20 +130,46 @@ class MailConversation:
         return replace(reading, mailboxes=mailboxes)
 
     async def close(
-        self, patches: Mapping[str, Patch], query: Filter
-    ) -> tuple[dict[str, MethodError], Reading]:
-        """Update the mails; in the last request, afterwards, read the states and the labels."""
-        *others, last = await self._batches(patches) or [{}]
-        refused = await self._update_batches(others)
-        calls = [_update(last), Call("Mailbox/get", {"ids": []}, "boxes")]
-        reading, answers = await self._read(calls if last else calls[1:], [query], "boxes")
+        self,
+        patches: Mapping[str, Patch],
+        filters: Sequence[Filter],
+        since: str | None = None,
+        watched: Container[str] = (),
+    ) -> tuple[Written, Reading]:
+        """Update the mails; in the last request, afterwards, read what :meth:`open` does."""
+        *others, last = await self._batches(patches, watched) or [{}]
+        written = await self._update_batches(others, watched)
+        calls = [*_updates(last, watched)] if last else []
+        self._updates += len(last)
+        reading, answers = await self._read(
+            [*calls, Call("Mailbox/get", {"ids": []}, "boxes")], filters, since
+        )
         if last:
-            refused |= _refusals(answers["set"], last)
-        return refused, replace(reading, has_written=bool(last))
+            written = _joined([written, self._written(answers, last, watched)])
+        return written, replace(reading, has_written=bool(last))
 
-    async def update(self, patches: Mapping[str, Patch]) -> dict[str, MethodError]:
-        """Update the mails, in as few requests as the limits allow; returns those refused."""
-        return await self._update_batches(await self._batches(patches))
+    async def update(self, patches: Mapping[str, Patch], watched: Container[str] = ()) -> Written:
+        """Update the mails, in as few requests as the limits allow. Those that are ``watched`` are
+        read again in the same request: what somebody else has done to them meanwhile shows."""
+        return await self._update_batches(await self._batches(patches, watched), watched)
+
+    async def changes(self, since: str) -> Changes | None:
+        """What has changed since a state; None where the server cannot tell."""
+        limits = (await self.session()).limits
+        return self._changes(
+            await self.call(changes_calls(since, limits.get, self._updates, self._headers))
+        )
+
+    async def arrivals(self, mail_ids: Sequence[str]) -> tuple[Arrival, ...]:
+        """These mails as they come in, those that are there; one request after the other."""
+        found: list[Arrival] = []
+        limits = (await self.session()).limits
+        for portion in _portions(mail_ids, limits.get, limits.request_bytes // 2):
+            answers = await self.call(arrival_calls(portion, self._headers))
+            sifted = read_arrivals(answers["created"])
+            self._unreadable |= sifted.unreadable
+            found += sifted.entries
+        return tuple(found)
 
     async def create(self, kind: str, objects: Mapping[str, jmap.Arguments]) -> Created:
         """Create objects of a type (``Mailbox``, ``Email``) under keys of the caller's, in as
@@ -206,17 +259,21 @@ class MailConversation:
         return self._boxes(answers)
 
     async def _read(
-        self, before: Sequence[Call], filters: Sequence[Filter], boxes_tag: str
+        self, before: Sequence[Call], filters: Sequence[Filter], since: str | None
     ) -> tuple[Reading, Answers]:
+        """States, then what has changed, then the queries: in this order nothing that the states
+        tell of is missed by what follows."""
         limits = (await self.session()).limits
         email_state = Call("Email/get", {"ids": []}, "mails")
+        changed = changes_calls(since, limits.get, self._updates, self._headers) if since else ()
         is_split = await self.is_split()
         queries = _probes(filters) if is_split else _calls(list(enumerate(filters)), limits.get)
         sent_at, earlier = self._loop.now(), frozenset(self._left)
         self._left.clear()
-        answers = await self.call([*before, email_state, *queries])
+        answers = await self.call([*before, email_state, *changed, *queries])
+        changes = self._changes(answers) if changed else None
         states = {
-            "Mailbox": jmap.read_state(answers[boxes_tag]),
+            "Mailbox": jmap.read_state(answers["boxes"]),
             "Email": jmap.read_state(answers["mails"]),
         }
         if is_split:
@@ -225,10 +282,24 @@ class MailConversation:
             found = [await self._result(answers, *pair) for pair in enumerate(filters)]
         if any(map(_refuses_mailboxes_in_or, found, filters)):
             found = await self.search(filters)  # the states are older than what it finds, as ever
-        reading = Reading(sent_at, states, tuple(map(_unless_gone, found)), earlier=earlier)
         # Its states are of the whole account, so that of a mail is no mailbox's (0.15.5, seen).
         tells_by_email = (await self.session()).is_stalwart
-        return replace(reading, tells_by_email=tells_by_email), answers
+        reading = Reading(
+            sent_at,
+            states,
+            tuple(map(_unless_gone, found)),
+            earlier=earlier,
+            tells_by_email=tells_by_email,
+            changes=changes,
+        )
+        return reading, answers
+
+    def _changes(self, answers: Answers) -> Changes | None:
+        changes, unreadable = read_changes(answers)
+        if changes is None or not changes.has_more:
+            self._updates = 0
+        self._unreadable |= unreadable
+        return changes
 
     async def _probed(self, answers: Answers, filters: Sequence[Filter]) -> list[Result]:
         """What the filters find, where each mailbox was asked whether there is anything: mostly
@@ -262,29 +333,45 @@ class MailConversation:
         self._unreadable |= sifted.unreadable
         return {box.id: box for box in sifted.entries}
 
-    async def _batches(self, patches: Mapping[str, Patch]) -> list[dict[str, Patch]]:
+    async def _batches(
+        self, patches: Mapping[str, Patch], watched: Container[str]
+    ) -> list[dict[str, Patch]]:
         limits = (await self.session()).limits
         batches: list[dict[str, Patch]] = []
+        is_read = any(mail_id in watched for mail_id in patches)
+        most = min(limits.set, limits.get) if is_read else limits.set
         if (await self.session()).is_stalwart:
             patches = {mail_id: _escaped(patch) for mail_id, patch in patches.items()}
-        for portion in _portions(patches.items(), limits.set, limits.request_bytes // 2):
+        for portion in _portions(patches.items(), most, limits.request_bytes // 2):
             if batches:  # one alone travels with what others ask for in this turn of the loop
                 await give_way(self._loop)
             batches.append(dict(portion))
         return batches
 
     async def _update_batches(
-        self, batches: Sequence[Mapping[str, Patch]]
-    ) -> dict[str, MethodError]:
-        async def one(batch: Mapping[str, Patch]) -> dict[str, MethodError]:
-            answer = (await self.call([_update(batch)], gathers=len(batches) == 1))["set"]
-            if state := jmap.read_new_state(answer):
+        self, batches: Sequence[Mapping[str, Patch]], watched: Container[str]
+    ) -> Written:
+        async def one(batch: Mapping[str, Patch]) -> Written:
+            calls = _updates(batch, watched)
+            self._updates += len(batch)
+            answers = await self.call(calls, gathers=len(batches) == 1)
+            if state := jmap.read_new_state(answers["set"]):
                 self._left.add(state)
-            return _refusals(answer, batch)
+            return self._written(answers, batch, watched)
 
         limits = (await self.session()).limits
-        refused = await together(self._loop, [one(batch) for batch in batches], limits.concurrent)
-        return {mail_id: error for each in refused for mail_id, error in each.items()}
+        requests = [one(each) for each in batches]
+        return _joined(await together(self._loop, requests, limits.concurrent))
+
+    def _written(
+        self, answers: Answers, batch: Mapping[str, Patch], watched: Container[str]
+    ) -> Written:
+        refused = _refusals(answers["set"], batch)
+        if not any(mail_id in watched for mail_id in batch):
+            return Written(refused)
+        sifted = jmap.read_mails(answers["after"])
+        self._unreadable |= sifted.unreadable
+        return Written(refused, sifted.entries)
 
 
 def _calls(pairs: Sequence[tuple[int, Filter]], limit: int, position: int = 0) -> list[Call]:
@@ -343,8 +430,20 @@ def _escaped(patch: Patch) -> Patch:
     return {_DIGITS.sub(r"mailboxIds/\\\1", key): value for key, value in patch.items()}
 
 
-def _update(patches: Mapping[str, Patch]) -> Call:
-    return Call("Email/set", {"update": patches}, "set")
+def _updates(patches: Mapping[str, Patch], watched: Container[str]) -> list[Call]:
+    calls = [Call("Email/set", {"update": patches}, "set")]
+    if again := [mail_id for mail_id in patches if mail_id in watched]:
+        calls.append(Call("Email/get", {"ids": again, "properties": _MAIL_PROPERTIES}, "after"))
+    return calls
+
+
+def _joined(parts: Iterable[Written]) -> Written:
+    refused: dict[str, MethodError] = {}
+    after: list[Mail] = []
+    for part in parts:
+        refused |= part.refused
+        after += part.after
+    return Written(refused, tuple(after))
 
 
 def _refusals(answer: jmap.Arguments, mail_ids: Iterable[str]) -> dict[str, MethodError]:

@@ -1,8 +1,10 @@
-"""One poll: look for labelled mail, and bring every sender found to where the label says.
+"""One poll: look for mail that asks for something, bring every sender found to where it says, and
+let new mail in.
 
-In dependent round trips: (1) states and labelled mail; (2) the senders' mail and their contacts, at
-once; (3) contacts; (4) groups and the senders' other mail, at once; (5) the labelled mail itself,
-label off, then states and labels once more. Nothing labelled: (1) is all.
+In dependent round trips: (1) states, new mail and labelled mail; (2) the senders' mail and their
+contacts, at once; (3) contacts; (4) groups and the senders' other mail, at once; (5) the labelled
+mail itself, label off, and the new mail, then (1) once more. Only new mail: (1), what decides about
+it where that has to be asked, and (5). Nothing new: (1) is all.
 
 A triage is a convergence: whatever an interrupted one has done need not be done again, so any point
 is a safe point to be killed at. The label comes off last, and only from senders of whom all has
@@ -10,21 +12,22 @@ succeeded.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 
 from mailroom.engine.journal import Log
 from mailroom.engine.loop import Loop, both, give_way
 from mailroom.errors import Crowded, MailroomError, SenderFailed, TransientError
 from mailroom.rules.config import Config
+from mailroom.rules.drags import asked_by, is_moved, leaving, recovered, tidied
 from mailroom.rules.job import Job
 from mailroom.rules.places import Places
 from mailroom.rules.push import Look
 from mailroom.rules.triage import Conflict, Label, Patch, Verdicts, marked
-from mailroom.wire.filters import in_any
 from mailroom.wire.jmap import Mail, MethodError
 from mailroom.work.contacts import Contacts, Failures
-from mailroom.work.mail import MailConversation, Reading
+from mailroom.work.door import Admission, Door
+from mailroom.work.mail import MailConversation, Reading, Written
 from mailroom.work.subjects import subjects_of
 from mailroom.work.survey import Survey, Surveyor, with_mail
 
@@ -59,7 +62,8 @@ class Outcome:
     of what was written last (``echo``). ``looks`` are the Email states that it has read.
 
     ``conflicts`` counts the new ones; ``contested`` has all that the poll has seen. ``trouble`` has
-    kept some senders from being done, and passes.
+    kept some senders from being done, and passes. ``admitted`` counts the new mail by what decided
+    about it; ``crowd`` is how many senders were moved at once, for which nothing was done.
     """
 
     read_at: float
@@ -73,10 +77,12 @@ class Outcome:
     contested: tuple[Contested, ...] = ()
     failed: int = 0
     trouble: TransientError | None = None
+    admitted: Counter[str] = field(default_factory=Counter)
+    crowd: int = 0
 
     @property
     def is_idle(self) -> bool:
-        return not (self.triaged or self.filed or self.conflicts or self.failed)
+        return not (self.triaged or self.filed or self.conflicts or self.failed or self.admitted)
 
 
 @dataclass(slots=True)
@@ -85,6 +91,8 @@ class _Progress:
 
     errors: dict[str, MailroomError] = field(default_factory=dict)
     filed: Counter[str] = field(default_factory=Counter)
+    # What gives back to the user the moves that our patches have swallowed.
+    recovered: dict[str, Patch] = field(default_factory=dict)
 
     def going(self, jobs: Iterable[Job]) -> list[Job]:
         """The jobs in which nothing has failed."""
@@ -103,7 +111,8 @@ class Poller:
     def __init__(
         self, loop: Loop, config: Config, mail: MailConversation, contacts: Contacts, log: Log
     ) -> None:
-        self.surveyor = Surveyor(loop, config, mail, contacts)
+        self._door = Door(loop, config, mail, contacts, log)
+        self.surveyor = Surveyor(loop, config, mail, contacts, self._door)
         self._loop = loop
         self._may_warn = config.mailroom.warnings_enabled
         self._mail = mail
@@ -120,38 +129,54 @@ class Poller:
         contested = tuple(
             Contested(each.sender, _categories(each, places)) for each in verdicts.conflicts
         )
-        marks = _without_swept(marked(verdicts, places), survey.jobs)
-        if not (survey.jobs or survey.newcomers or marks):
-            return Outcome(
-                survey.reading.sent_at,
-                _known(survey.reading),
-                _looks(survey.reading),
-                contested=contested,
-            )
+        marks = _without_swept({**survey.keywords, **marked(verdicts, places)}, survey.jobs)
+        # New mail that needs no patch is done as well; only a closing request tells what follows.
+        arrivals = {each.arrival.id: each for each in survey.admissions}
+        is_quiet = not any(each.patch for each in survey.admissions)
+        if is_quiet and not (survey.jobs or survey.newcomers or marks):
+            return self._untouched(survey, contested)
         progress = _Progress()
         further = await self._triage(survey, progress) if survey.jobs else {}
         done = progress.going(survey.jobs)
         filing = self._filing([further.get(job.sender, job) for job in done], survey, progress)
+        swept = {mail.id for job in done for mail in (*job.tap.mails, *job.waiting)} | filing.keys()
+        handled = frozenset(address for job in done for address in job.addresses)
+        letting_in = {
+            key: each
+            for key, each in arrivals.items()
+            if key not in swept and each.sender not in handled
+        }
         patches = {
+            **{key: each.patch for key, each in letting_in.items() if each.patch},
             **marks,
             **survey.newcomers,
             **{key: patch for key, (patch, _) in filing.items()},
         }
         subjects = await subjects_of(self._mail, verdicts.unusable)
-        refused, closing = await self._mail.close(patches, in_any(places.queried))
+        filters = await self.surveyor.filters(places)
+        since = survey.visit.state if survey.visit else None
+        written, closing = await self._mail.close(patches, filters, since, leaving(patches, places))
+        refused = written.refused
+        self._recover(survey, patches, written, progress)
         progress.note_refusals(refused, {key: sender for key, (_, sender) in filing.items()})
-        _note_labels_left(closing.found[0] or (), done, progress)
+        _note_labels_left(closing.found[0] or (), done, places, progress)
         for mail in verdicts.unusable:
             subject = subjects.get(mail.id, "(it could not be read)")
             self._log.warning("sender_unusable", mail=mail.id, subject=subject)
         self._report_marks(done, verdicts, marks, places)
         trouble = self._settle_failures(survey.jobs, progress)
         triaged = tuple(self._report(job, progress) for job in progress.going(survey.jobs))
+        dealt_with = (letting_in.keys() | swept) - refused.keys()
+        has_arrivals = await self._close_door(survey, closing, dealt_with)
+        if progress.recovered:
+            await self._mail.update(progress.recovered)
         return Outcome(
             read_at=closing.sent_at,
-            known=_known(survey.reading, closing),
+            known=_known(survey, closing),
             looks=_looks(survey.reading, closing),
-            again=self._has_news(closing, survey),
+            again=has_arrivals
+            or bool(progress.recovered)
+            or self._has_news(closing, survey, patches),
             echo=closing.states if closing.has_written else None,
             triaged=triaged,
             filed=sum(each.filed for each in triaged)
@@ -160,7 +185,45 @@ class Poller:
             contested=contested,
             failed=len(survey.jobs) - len(triaged),
             trouble=trouble,
+            admitted=_by_reason(each for key, each in letting_in.items() if key not in refused),
+            crowd=survey.crowd,
         )
+
+    def _untouched(self, survey: Survey, contested: tuple[Contested, ...]) -> Outcome:
+        """The outcome of a poll that has nothing to write."""
+        has_more = False
+        if survey.visit:
+            self._door.finished(survey.visit, {each.arrival.id for each in survey.admissions})
+            has_more = survey.visit.has_more
+        return Outcome(
+            survey.reading.sent_at,
+            _known(survey),
+            _looks(survey.reading),
+            again=has_more,
+            contested=contested,
+            admitted=_by_reason(survey.admissions),
+            crowd=survey.crowd,
+        )
+
+    async def _close_door(self, survey: Survey, closing: Reading, done: Set[str]) -> bool:
+        """Whether there is more new mail; ``done`` are the mails that were dealt with."""
+        visit = survey.visit
+        if visit is None:
+            return False
+        self._door.finished(visit, done)
+        ours = {*done, *survey.keywords}
+        return visit.has_more or await self._door.closed(closing, survey.places, ours)
+
+    def _recover(
+        self, survey: Survey, patches: Mapping[str, Patch], written: Written, progress: _Progress
+    ) -> None:
+        """Note the moves of the user that patches of ours have swallowed."""
+        before = survey.mails
+        for mail in written.after:
+            if mail.id in before and mail.id in patches:
+                patch = recovered(before[mail.id], patches[mail.id], mail, survey.places)
+                if patch:
+                    progress.recovered[mail.id] = patch
 
     async def _triage(self, survey: Survey, progress: _Progress) -> dict[str, Job]:
         """Everything but the labelled mail. Returns the jobs again, by sender, of which more mail
@@ -175,7 +238,7 @@ class Poller:
 
         async def file_others(failed: Failures) -> None:
             progress.errors |= failed
-            await both(self._loop, self._file(sweep, progress), look_further())
+            await both(self._loop, self._file(survey, sweep, progress), look_further())
 
         progress.errors |= await self._contacts.apply(survey.plan, file_others)
         return further
@@ -191,13 +254,15 @@ class Poller:
                     sweep[mail.id] = patch, job.sender
         return sweep
 
-    async def _file(self, sweep: _Filing, progress: _Progress) -> None:
+    async def _file(self, survey: Survey, sweep: _Filing, progress: _Progress) -> None:
         """Carry it out for the senders with whom nothing has failed."""
         owners = {key: who for key, (_, who) in sweep.items() if who not in progress.errors}
         progress.filed.update(owners.values())
         if owners:
             patches = {mail_id: sweep[mail_id][0] for mail_id in owners}
-            progress.note_refusals(await self._mail.update(patches), owners)
+            written = await self._mail.update(patches, leaving(patches, survey.places))
+            progress.note_refusals(written.refused, owners)
+            self._recover(survey, patches, written, progress)
 
     def _filing(self, jobs: Iterable[Job], survey: Survey, progress: _Progress) -> _Filing:
         """What files the labelled mail itself, label off, and mail that was found late."""
@@ -254,10 +319,13 @@ class Poller:
                 report("sender_failed", sender=sender, error=reason, attempts=failure.attempts)
         return passing
 
-    def _has_news(self, closing: Reading, survey: Survey) -> bool:
-        """Whether the closing query shows a label that this poll did not leave on purpose."""
+    def _has_news(self, closing: Reading, survey: Survey, patches: Mapping[str, Patch]) -> bool:
+        """Whether the closing query shows a label, or a move, that this poll did not leave on
+        purpose."""
         seen = closing.found[0]
-        return seen is None or bool(_labels(seen, survey.places) - self._left(survey))
+        if seen is None or tidied(seen, survey.places).keys() - patches.keys():
+            return True
+        return bool(_labels(seen, survey.places) - self._left(survey))
 
     def _left(self, survey: Survey) -> set[Label]:
         """The labels that this poll leaves: on purpose, those of a sender whose mail the server
@@ -268,7 +336,11 @@ class Poller:
         taps = [tap.mails for tap in verdicts.taps if tap.sender in failing]
         conflicts = [conflict.mails for conflict in verdicts.conflicts]
         parts = (*taps, *conflicts, verdicts.unusable, verdicts.own)
-        return _labels([mail for mails in parts for mail in mails], survey.places)
+        left = [mail for mails in parts for mail in mails]
+        if survey.crowd:
+            asking = survey.reading.found[0] or ()
+            left += [mail for mail in asking if is_moved(mail, survey.places)]
+        return _labels(left, survey.places)
 
     def _report(self, job: Job, progress: _Progress) -> Triaged:
         self.surveyor.remember(job)
@@ -285,12 +357,17 @@ class Poller:
         return Triaged(job.sender, name, previous, filed)
 
 
-def _known(*readings: Reading) -> dict[str, frozenset[str]]:
-    """The states that were read before a query whose labels were acted on."""
+def _known(survey: Survey, closing: Reading | None = None) -> dict[str, frozenset[str]]:
+    """The states that were read before a query whose labels were acted on, and up to which new mail
+    has been dealt with."""
+    readings = [survey.reading, *([closing] if closing else [])]
     known = {
         kind: frozenset(reading.states[kind] for reading in readings) for kind in readings[0].states
     }
-    known["Email"] = known["Email"].union(*(reading.earlier for reading in readings))
+    told = [each.changes for each in readings if each.changes and not each.changes.has_more]
+    known["Email"] = known["Email"].union(
+        *(reading.earlier for reading in readings), (changes.new_state for changes in told)
+    )
     if any(reading.tells_by_email for reading in readings):
         known["Mailbox"] |= known["Email"]
     return known
@@ -298,6 +375,10 @@ def _known(*readings: Reading) -> dict[str, frozenset[str]]:
 
 def _looks(*readings: Reading) -> tuple[Look, ...]:
     return tuple(Look(reading.sent_at, reading.states["Email"]) for reading in readings)
+
+
+def _by_reason(admissions: Iterable[Admission]) -> Counter[str]:
+    return Counter(str(each.standing.who) for each in admissions)
 
 
 def _without_swept(marks: Mapping[str, Patch], jobs: Iterable[Job]) -> dict[str, Patch]:
@@ -312,25 +393,23 @@ def _is_new(conflict: Conflict, marks: Mapping[str, Patch]) -> bool:
 
 
 def _labels(mails: Iterable[Mail], places: Places) -> set[Label]:
-    return {
-        (mail.id, label_id)
-        for mail in mails
-        for label_id in places.labels.keys() & mail.mailbox_ids
-    }
+    return {(mail.id, label_id) for mail in mails for label_id in asked_by(mail, places)}
 
 
 def _categories(conflict: Conflict, places: Places) -> tuple[str, ...]:
     """What the sender is labelled for, by name."""
-    labelled = (places.labels[label_id] for label_id in conflict.label_ids)
+    labelled = {places.asks[label_id] for label_id in conflict.label_ids}
     return tuple(sorted(category.name if category else "Screener" for category in labelled))
 
 
-def _note_labels_left(seen: Iterable[Mail], done: Iterable[Job], progress: _Progress) -> None:
+def _note_labels_left(
+    seen: Iterable[Mail], done: Iterable[Job], places: Places, progress: _Progress
+) -> None:
     """A label that the server says it took off and shows all the same: that sender waits for
     its next try, or the polls would chase each other."""
-    boxes = {mail.id: mail.mailbox_ids for mail in seen}
+    left = {mail.id: asked_by(mail, places) for mail in seen}
     for job in done:
-        if any(label_id in boxes.get(mail_id, ()) for mail_id, label_id in job.tap.labels):
+        if any(label_id in left.get(mail_id, ()) for mail_id, label_id in job.tap.labels):
             progress.errors[job.sender] = SenderFailed(
                 "the server says that the label is off, and still shows it"
             )

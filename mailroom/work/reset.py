@@ -188,7 +188,7 @@ class Reset:
             raise error
 
     async def _refile(self, step: RefileMails) -> None:
-        refused = await self._mail.update(step.patches)
+        refused = (await self._mail.update(step.patches)).refused
         if refused:
             mail_id, error = next(iter(refused.items()))
             raise SenderFailed(f"{len(refused)} were refused, mail {mail_id} because: {error}")

@@ -1,11 +1,11 @@
 """What a poll reads, and what it makes of it; nothing is written here.
 
-In dependent round trips: (1) states and labelled mail; (2) the senders' mail and their contacts,
-at once. Nothing labelled: (1) is all.
+In dependent round trips: (1) states, new mail, and the mail that asks for something; (2) the
+senders' mail and their contacts, and what decides about new mail, at once. Nothing new: (1) is all.
 """
 
 from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -13,6 +13,7 @@ from mailroom.engine.loop import Loop, Promise, both, give_way
 from mailroom.errors import LastingTrouble, ProtocolError
 from mailroom.rules import queries
 from mailroom.rules.config import Config
+from mailroom.rules.drags import MOST_DRAGGED, placed, tidied
 from mailroom.rules.failures import Failures
 from mailroom.rules.job import Job, job_for
 from mailroom.rules.own import OwnAddresses
@@ -22,6 +23,7 @@ from mailroom.rules.triage import Patch, Tap, Verdicts, by_contact, filed, sende
 from mailroom.wire.filters import Filter
 from mailroom.wire.jmap import Mail, Mailbox, MethodError
 from mailroom.work.contacts import Contacts
+from mailroom.work.door import Admission, Door, Visit
 from mailroom.work.mail import MailConversation, Reading
 from mailroom.work.unindexed import unindexed
 
@@ -34,10 +36,13 @@ _LOOKS = 3
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """One look at the account: the senders to work on, and the mail that came late.
+    """One look at the account: the senders to work on, and the mail that has come.
 
     Of the verdicts' taps, those that are held back after a failure have no job. ``unsearched`` are
-    addresses of the jobs' contacts whose mail has not been looked for yet.
+    addresses of the jobs' contacts whose mail has not been looked for yet. ``visit`` is the new
+    mail, and ``admissions`` what becomes of it; ``keywords`` are the patches for mail that the user
+    has moved and that asks for nothing. ``crowd`` is how many senders were moved at once, too many
+    for decisions about each.
     """
 
     reading: Reading
@@ -46,6 +51,19 @@ class Survey:
     jobs: tuple[Job, ...]
     newcomers: Mapping[str, Patch]
     unsearched: frozenset[str] = frozenset()
+    visit: Visit | None = None
+    admissions: tuple[Admission, ...] = ()
+    keywords: Mapping[str, Patch] = field(default_factory=dict)
+    crowd: int = 0
+
+    @property
+    def mails(self) -> Mapping[str, Mail]:
+        """All mail that may be moved, as it was read."""
+        jobs = (mail for job in self.jobs for mail in (*job.tap.mails, *job.waiting))
+        return {
+            **{each.id: each.mail for each in (self.visit.arrivals if self.visit else ())},
+            **{mail.id: mail for mail in jobs},
+        }
 
     @property
     def plan(self) -> Plan:
@@ -57,9 +75,15 @@ class Surveyor:
     """Looks at one account; remembers what one poll leaves to the next."""
 
     def __init__(
-        self, loop: Loop, config: Config, mail: MailConversation, contacts: Contacts
+        self,
+        loop: Loop,
+        config: Config,
+        mail: MailConversation,
+        contacts: Contacts,
+        door: Door,
     ) -> None:
         self.failures = Failures()
+        self._door = door
         self._loop = loop
         self._config = config
         self._mail = mail
@@ -72,30 +96,48 @@ class Surveyor:
     async def survey(self) -> Survey:
         """Read all that a poll needs. Raises LastingTrouble where something is missing."""
         reading, places = await self._begin()
-        verdicts = sort_out(reading.found[0] or (), places, await self._own_addresses())
+        own = await self._own_addresses()
+        asking = reading.found[0] or ()
+        verdicts, crowd = without_crowd(sort_out(asking, places, own), places)
         self.failures.keep_only({tap.sender for tap in verdicts.taps})
-        jobs: list[Job] = []
-        searched: frozenset[str] = frozenset()
-        if any(self._is_due(tap) for tap in verdicts.taps):
-            searched = frozenset(
-                address
-                for tap in verdicts.taps
-                for address in (tap.sender, *self._contacts.addresses_of(tap.sender))
+        survey = Survey(reading, places, verdicts, (), {}, crowd=crowd)
+        if self._door.is_open:
+            triaged, admitted = await both(
+                self._loop, self._with_jobs(survey), self._at_door(survey, own)
             )
-            mails, found = await both(
-                self._loop, self.find_mail(searched, places), self._find_contacts(verdicts.taps)
-            )
-            verdicts = by_contact(verdicts, found)
-            due = [tap for tap in verdicts.taps if self._is_due(tap)]
-            jobs = [with_mail(job, mails) for job in self._jobs(due, found)]
-        return Survey(
-            reading,
-            places,
-            verdicts,
-            tuple(jobs),
-            self._newcomers(reading, verdicts, places),
-            frozenset().union(*(job.addresses for job in jobs)) - searched,
+            survey = replace(admitted, verdicts=triaged.verdicts, jobs=triaged.jobs)
+            return replace(survey, unsearched=triaged.unsearched)
+        survey = await self._with_jobs(survey)
+        return replace(survey, newcomers=self._newcomers(reading, survey.verdicts, places))
+
+    async def _with_jobs(self, survey: Survey) -> Survey:
+        """The survey with what the taps that are due ask for."""
+        verdicts, places = survey.verdicts, survey.places
+        if not any(self._is_due(tap) for tap in verdicts.taps):
+            return survey
+        searched = frozenset(
+            address
+            for tap in verdicts.taps
+            for address in (tap.sender, *self._contacts.addresses_of(tap.sender))
         )
+        mails, found = await both(
+            self._loop, self.find_mail(searched, places), self._find_contacts(verdicts.taps)
+        )
+        verdicts = by_contact(verdicts, found, places)
+        due = [tap for tap in verdicts.taps if self._is_due(tap)]
+        jobs = tuple(with_mail(job, mails) for job in self._jobs(due, found))
+        unsearched = frozenset().union(*(job.addresses for job in jobs)) - searched
+        return replace(survey, verdicts=verdicts, jobs=jobs, unsearched=unsearched)
+
+    async def _at_door(self, survey: Survey, own: OwnAddresses) -> Survey:
+        """The survey with the new mail, and with the keywords of what was moved."""
+        reading, places = survey.reading, survey.places
+        visit = await self._door.visit(reading, places)
+        arrived = {each.id for each in visit.arrivals}
+        by_hand = self._door.put_by_hand(reading, visit.updated, places, arrived)
+        keywords = {**placed(by_hand), **tidied(reading.found[0] or (), places)}
+        admissions = await self._door.decide(visit.arrivals, places, own)
+        return replace(survey, visit=visit, admissions=tuple(admissions), keywords=keywords)
 
     def remember(self, job: Job) -> None:
         """The job is done: mail of the sender that came meanwhile is still to be filed."""
@@ -142,6 +184,7 @@ class Surveyor:
         await self._contacts.refresh()
         require_groups(self._config, await self._contacts.groups())
         self._identities = await self._mail.identities()
+        await self._door.begin()
         self._has_groups = True
 
     async def _look(self) -> tuple[Reading, Places]:
@@ -149,7 +192,13 @@ class Surveyor:
         known = self._known
         places = known[1] if known else self._resolve((await self._mail.open(())).mailboxes)
         for _ in range(_LOOKS):
-            reading = await self._mail.open(await self._filters(places))
+            was_split = await self._mail.is_split()
+            try:
+                reading = await self._mail.open(await self.filters(places), self._door.state)
+            except MethodError:
+                if was_split or not await self._mail.is_split():
+                    raise
+                continue  # a server that takes no more than one mailbox is asked for less
             found = self._resolve(reading.mailboxes)
             if found == places and None not in reading.found:
                 return reading, places
@@ -163,11 +212,16 @@ class Surveyor:
             self._known = mailboxes, find_places(self._config, mailboxes, former)
         return self._known[1]
 
-    async def _filters(self, places: Places) -> list[Filter]:
+    async def filters(self, places: Places) -> list[Filter]:
+        """What a poll looks for: first the mail that asks for something."""
+        if self._door.is_open and not await self._mail.is_split():
+            since = self._door.since
+            unmarked = [] if since is None else [queries.unmarked(places, since)]
+            return [queries.asking(places), *unmarked]
         now = self._loop.now()
         self._recent = {who: entry for who, entry in self._recent.items() if entry[1] > now}
         filters = [queries.labelled(places)]
-        if self._recent:
+        if self._recent and not self._door.is_open:
             now = self._loop.clock.wall()
             is_dated = (await self._mail.session()).is_cyrus
             filters.append(queries.newcomers(places, now, is_dated=is_dated))
@@ -205,6 +259,16 @@ class Surveyor:
             if sender in self._recent and sender not in tapped:
                 patches[mail.id] = filed(mail, self._recent[sender][0], places)
         return {mail_id: patch for mail_id, patch in patches.items() if patch}
+
+
+def without_crowd(verdicts: Verdicts, places: Places) -> tuple[Verdicts, int]:
+    """The verdicts without the taps by moving, where they are too many to be decisions; how many
+    they were then."""
+    moved = [tap for tap in verdicts.taps if tap.label_id in places.drops]
+    if len(moved) <= MOST_DRAGGED:
+        return verdicts, 0
+    taps = tuple(tap for tap in verdicts.taps if tap.label_id not in places.drops)
+    return replace(verdicts, taps=taps), len(moved)
 
 
 async def _or_trouble(work: Coroutine[Promise[Any], None, T]) -> T | LastingTrouble:

@@ -12,11 +12,10 @@ from hypothesis import strategies as st
 from mailroom.rules.addresses import canonical
 from mailroom.rules.categories import Triage
 from mailroom.rules.config import Config
+from mailroom.rules.drags import PLACED, WAITING
 from mailroom.rules.own import OwnAddresses
 from mailroom.rules.places import Places, find_places
 from mailroom.rules.screening import (
-    PLACED,
-    WAITING,
     Facts,
     Standing,
     Who,

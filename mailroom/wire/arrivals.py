@@ -1,0 +1,147 @@
+"""New mail as values: what ``Email/changes`` tells (RFC 8620 §5.2), and mail as it has come in.
+
+An arrival is read with what decides about its sender; of mail in Sent, with whom it went to.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from mailroom.wire.jmap import (
+    Arguments,
+    Call,
+    Mail,
+    MethodError,
+    Sifted,
+    read_addresses,
+    read_mail,
+    reading,
+    sifted,
+)
+
+_HEADER, _AS_TEXT = "header:", ":asText"
+_LIST_ID = "header:List-Id:asText"
+_RETURN_PATH = "header:Return-Path:asRaw"
+_CONTENT_TYPE = "header:Content-Type:asRaw"
+_RECIPIENTS = ("to", "cc", "bcc")
+
+_PROPERTIES = (
+    *("id", "from", "mailboxIds", "keywords", "receivedAt", "threadId"),
+    *(*_RECIPIENTS, _LIST_ID, _RETURN_PATH, _CONTENT_TYPE),
+)
+
+# One answer's ids. Cyrus 3.13 refuses a get by reference of more than it lets a get have.
+_MOST_CHANGES = 500
+_CHANGES, _CREATED = "changes", "created"
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One mail with what decides where it goes. ``received_at`` is an instant in Unix seconds,
+    ``list_id`` the List-Id as it stands in the header, ``recipients`` the addresses of To, Cc and
+    Bcc, ``marks`` what the headers say that were asked for besides, by their names in lower case.
+    """
+
+    mail: Mail
+    received_at: float
+    thread_id: str
+    list_id: str | None = None
+    is_bounce: bool = False
+    recipients: tuple[str, ...] = ()
+    marks: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def id(self) -> str:
+        return self.mail.id
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What has changed since a state, up to ``new_state``; ``has_more`` where that is not yet all.
+    ``arrivals`` are the created mails that are still there."""
+
+    new_state: str
+    has_more: bool
+    arrivals: tuple[Arrival, ...]
+    updated: frozenset[str]
+    destroyed: frozenset[str]
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.has_more or self.arrivals or self.updated or self.destroyed)
+
+
+def changes_calls(
+    state: str, limit: int, own: int = 0, headers: Sequence[str] = ()
+) -> tuple[Call, ...]:
+    """What has changed since ``state``, and the mail that has come, in one request; ``limit`` is
+    how many objects a get may have, ``own`` how many changes of ours are among it. ``headers`` are
+    the names of those that are wanted as well."""
+    arguments = {"sinceState": state, "maxChanges": min(limit, _MOST_CHANGES + own)}
+    changes = Call("Email/changes", arguments, _CHANGES)
+    get = {"#ids": changes.ref("/created"), "properties": _properties(headers)}
+    return changes, Call("Email/get", get, _CREATED)
+
+
+def read_changes(
+    answers: Mapping[str, Arguments] | Any,
+) -> tuple[Changes | None, Mapping[str, str]]:
+    """The answers to :func:`changes_calls`, and the mails that cannot be read, with why. None where
+    the server cannot tell what has changed: then everything has to be looked at."""
+    try:
+        told, created = answers[_CHANGES], answers[_CREATED]
+    except MethodError:
+        return None, {}
+    with reading("a list of changes", told):
+        new_state, has_more = str(told["newState"]), told.get("hasMoreChanges") is True
+        updated, destroyed = frozenset(told["updated"]), frozenset(told["destroyed"])
+    mails = read_arrivals(created)
+    changes = Changes(new_state, has_more, mails.entries, updated, destroyed)
+    return changes, mails.unreadable
+
+
+def read_arrivals(answer: Arguments) -> Sifted[Arrival]:
+    """The list of an ``Email/get`` of mail as it comes in."""
+    return sifted(answer, "mail", _arrival)
+
+
+def arrival_calls(mail_ids: Sequence[str], headers: Sequence[str] = ()) -> tuple[Call, ...]:
+    """Mails by their ids, as they come in."""
+    arguments = {"ids": list(mail_ids), "properties": _properties(headers)}
+    return (Call("Email/get", arguments, _CREATED),)
+
+
+def _properties(headers: Sequence[str]) -> tuple[str, ...]:
+    return (*_PROPERTIES, *(f"{_HEADER}{name}{_AS_TEXT}" for name in headers))
+
+
+def _arrival(entry: Mapping[str, Any]) -> Arrival:
+    list_id = entry.get(_LIST_ID)
+    return Arrival(
+        mail=read_mail(entry),
+        received_at=datetime.fromisoformat(entry["receivedAt"]).timestamp(),
+        thread_id=str(entry.get("threadId") or ""),
+        list_id=list_id.strip() if isinstance(list_id, str) else None,
+        is_bounce=_is_bounce(entry),
+        recipients=tuple(_recipients(entry)),
+        marks=tuple(_marks(entry)),
+    )
+
+
+def _marks(entry: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    for name, value in entry.items():
+        if name.startswith(_HEADER) and name.endswith(_AS_TEXT) and isinstance(value, str):
+            yield name.removeprefix(_HEADER).removesuffix(_AS_TEXT).lower(), value.strip()
+
+
+def _is_bounce(entry: Mapping[str, Any]) -> bool:
+    """A report (RFC 6522) without a return path: an answer of mail servers, not a person's mail."""
+    content_type = str(entry.get(_CONTENT_TYPE) or "").strip().lower()
+    return_path = str(entry.get(_RETURN_PATH) or "").strip()
+    return content_type.startswith("multipart/report") and return_path == "<>"
+
+
+def _recipients(entry: Mapping[str, Any]) -> Iterable[str]:
+    for header in _RECIPIENTS:
+        yield from (each.email for each in read_addresses(entry.get(header)) if each.email)

@@ -1,0 +1,326 @@
+"""The door: what becomes of new mail (docs/behaviour.md, "The door").
+
+It hears of new mail by ``Email/changes``, finds what decides about each sender, and says where the
+mail goes; a poll writes that together with everything else. What it has not seen, after a start or
+where the server cannot tell what has changed, it looks for, portion by portion.
+
+Nothing is counted as seen before the poll has done its work: whatever is broken off is told again.
+"""
+
+from collections import Counter, deque
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import islice
+
+from mailroom.engine.journal import Log
+from mailroom.engine.loop import Loop, both, give_way
+from mailroom.errors import SenderFailed
+from mailroom.rules import queries
+from mailroom.rules.addresses import canonical
+from mailroom.rules.config import Config
+from mailroom.rules.drags import PLACED, WAITING, asked_by
+from mailroom.rules.own import OwnAddresses
+from mailroom.rules.places import Places
+from mailroom.rules.roster import Acquaintance
+from mailroom.rules.screening import Facts, Standing, admitted, standing
+from mailroom.rules.triage import sender_of
+from mailroom.rules.wide import list_id
+from mailroom.wire.arrivals import Arrival, Changes
+from mailroom.wire.jmap import Mail, MethodError, Patch
+from mailroom.work.contacts import Contacts
+from mailroom.work.ids import all_ids
+from mailroom.work.mail import MailConversation, Reading
+from mailroom.work.sent import Answered, Sent
+
+# What one poll takes on; the next one is due at once where there is more.
+_MOST_PAGES = 10
+_PORTION = 250
+_PORTIONS = 4
+# A mail that could not be decided about, or moved, is tried again by so many polls.
+_MOST_TRIES = 10
+_TOUCHED = frozenset({"$seen", "$answered", "$flagged"})
+_UNSCREENED = frozenset({"$draft", "$junk", PLACED})
+_STRANGER = Acquaintance()
+_NOBODY = Answered(frozenset(), frozenset())
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What becomes of one arrival: whose it is, why, and the patch, which may be empty."""
+
+    arrival: Arrival
+    sender: str | None
+    standing: Standing
+    patch: Patch
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """What one poll takes in. ``state`` is up to where it goes; with ``has_more`` not all is in it.
+    ``updated`` are the mails that somebody has changed."""
+
+    state: str
+    arrivals: tuple[Arrival, ...] = ()
+    has_more: bool = False
+    updated: frozenset[str] = frozenset()
+
+
+class Door:
+    """The door of one account.
+
+    ``state`` is the Email state up to which new mail has been dealt with; None while that is not
+    known, and all that waits has to be looked at. ``since`` is when the door was first used (Unix
+    seconds): what came before is left alone.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        config: Config,
+        mail: MailConversation,
+        contacts: Contacts,
+        log: Log,
+        *,
+        may_write: bool = True,
+    ) -> None:
+        self.state: str | None = None
+        self.since: float | None = None
+        self._loop = loop
+        self._config = config
+        self._mail = mail
+        self._contacts = contacts
+        self._log = log
+        self._may_write = may_write
+        self._sent = Sent(loop, mail)
+        self._asks_sent = bool({"written", "conversations"} & set(config.screening.known))
+        # Mails to look at that no change will tell of again, and how often they were tried.
+        self._backlog: deque[str] = deque()
+        self._tries: Counter[str] = Counter()
+
+    @property
+    def is_open(self) -> bool:
+        return self._config.screening.by != "off"
+
+    async def begin(self) -> None:
+        """Learn since when the door is used; that is now where nobody has used it before."""
+        if not self.is_open or self.since is not None:
+            return
+        record = await self._contacts.record()
+        now = self._loop.clock.wall()
+        if record and record.door:
+            self.since = datetime.fromisoformat(record.door).timestamp()
+        elif self._may_write:
+            door = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            try:
+                await self._contacts.amend_record(
+                    lambda record: replace(record, door=record.door or door)
+                )
+            except SenderFailed as error:
+                self._log.warning("door_unrecorded", error=str(error))
+            self.since = float(int(now))
+        else:
+            self.since = now
+
+    async def visit(self, reading: Reading, places: Places) -> Visit:
+        """What this poll takes in: what has changed since the last, and part of the backlog."""
+        pages = await self._pages(reading)
+        if pages is None:
+            await self._look(places)
+            visit = Visit(reading.states["Email"])
+        else:
+            visit = Visit(
+                pages[-1].new_state,
+                tuple(each for page in pages for each in page.arrivals),
+                pages[-1].has_more,
+                frozenset().union(*(page.updated for page in pages)),
+            )
+            self._note_sent(visit.arrivals, places)
+        told = {each.id: each for each in visit.arrivals if self._is_arrival(each, places)}
+        taken = [*islice(self._backlog, _PORTION * _PORTIONS), *self._tries]
+        for start in range(0, len(taken), _PORTION):
+            portion = [each for each in taken[start : start + _PORTION] if each not in told]
+            left = await self._mail.arrivals(portion) if portion else ()
+            told |= {each.id: each for each in left if self._is_arrival(each, places)}
+        has_more = visit.has_more or len(self._backlog) > _PORTION * _PORTIONS
+        return replace(visit, arrivals=tuple(told.values()), has_more=has_more)
+
+    async def decide(
+        self, arrivals: Iterable[Arrival], places: Places, own: OwnAddresses
+    ) -> list[Admission]:
+        """Where each of them goes; those about whom Sent could not be asked are left out, and come
+        again with the next poll."""
+        senders = {each: sender_of(each.mail) for each in arrivals}
+        facts = await self._facts(senders, places, own) if senders else {}
+        admissions = []
+        for arrival, known in facts.items():
+            await give_way(self._loop)
+            if (found := standing(known, self._config)) is not None:
+                may_warn = self._config.mailroom.warnings_enabled
+                patch = admitted(arrival.mail, found, places, may_warn=may_warn)
+                admissions.append(Admission(arrival, sender_of(arrival.mail), found, patch))
+        return admissions
+
+    def finished(self, visit: Visit, dealt_with: Container[str] = ()) -> None:
+        """The poll has done its work; of the arrivals those are done whose ids are
+        ``dealt_with``."""
+        for _ in range(min(len(self._backlog), _PORTION * _PORTIONS)):
+            self._backlog.popleft()
+        left = [each.id for each in visit.arrivals if each.id not in dealt_with]
+        self._tries = Counter({each: self._tries[each] + 1 for each in left})
+        for mail_id in [each for each, tries in self._tries.items() if tries >= _MOST_TRIES]:
+            self._log.warning("arrival_given_up", mail=mail_id, tries=self._tries.pop(mail_id))
+        self.state = visit.state
+
+    async def closed(self, closing: Reading, places: Places, done: Container[str]) -> bool:
+        """Take note of what the closing request has told after :meth:`finished`. Says whether new
+        mail has come meanwhile, or the user has put mail into Screener: then the next poll is to
+        see it, at once."""
+        pages = await self._pages(closing)
+        if pages is None:
+            return False
+        arrivals = [each for page in pages for each in page.arrivals]
+        updated = frozenset().union(*(page.updated for page in pages))
+        self._note_sent(arrivals, places)
+        is_news = (
+            pages[-1].has_more
+            or any(self._is_arrival(each, places) for each in arrivals)
+            or bool(self.put_by_hand(closing, updated, places, done))
+        )
+        if not is_news:
+            self.state = pages[-1].new_state
+        return is_news
+
+    def put_by_hand(
+        self, reading: Reading, updated: Container[str], places: Places, done: Container[str]
+    ) -> list[Mail]:
+        """The mail that the user has put into Screener: it is there without our keyword, and has
+        not come in but changed. Mail that came before the door was used is left alone."""
+        unmarked = reading.found[1] if len(reading.found) > 1 else None
+        return [
+            mail
+            for mail in unmarked or ()
+            if mail.id in updated
+            and mail.id not in done
+            and not (asked_by(mail, places) or {WAITING, PLACED} & mail.keywords)
+        ]
+
+    async def _pages(self, reading: Reading) -> list[Changes] | None:
+        """What has changed since ``state``, page by page; None where that cannot be told."""
+        changes = reading.changes
+        if self.state is None or changes is None or self._is_beyond(changes, reading):
+            return None
+        pages = [changes]
+        while pages[-1].has_more and len(pages) < _MOST_PAGES:
+            changes = await self._mail.changes(pages[-1].new_state)
+            if changes is None:
+                return None
+            pages.append(changes)
+        return pages
+
+    def _is_beyond(self, changes: Changes, reading: Reading) -> bool:
+        """Whether the server knows less than we do, as after a backup was put back: to a state that
+        is still to come Cyrus answers that nothing has changed (3.10.2 and 3.13.7, seen)."""
+        states = {changes.new_state, reading.states["Email"]}
+        return changes.is_empty and states != {self.state}
+
+    async def _look(self, places: Places) -> None:
+        """All that may have come in unseen, to be dealt with portion by portion."""
+        assert self.since is not None
+        is_dated = (await self._mail.session()).is_cyrus
+        by = self._config.screening.by
+        filters = queries.unseen(places, self.since, by=by, is_dated=is_dated)
+        found = await all_ids(self._loop, self._mail, filters, concurrent=1)
+        self._backlog = deque(sorted(frozenset().union(*found)))
+
+    def _is_arrival(self, arrival: Arrival, places: Places) -> bool:
+        """Whether the door decides about it: new, nobody has touched it, and it is at the door."""
+        mail = arrival.mail
+        if self.since is None or arrival.received_at < self.since:
+            return False
+        if mail.keywords & _UNSCREENED or asked_by(mail, places):
+            return False
+        if places.screener in mail.mailbox_ids:
+            return True
+        is_ours = self._config.screening.by == "mailroom" and WAITING not in mail.keywords
+        return is_ours and mail.mailbox_ids == {places.inbox} and not mail.keywords & _TOUCHED
+
+    def _note_sent(self, arrivals: Iterable[Arrival], places: Places) -> None:
+        for each in arrivals:
+            if places.sent in each.mail.mailbox_ids:
+                self._sent.note(map(canonical, each.recipients), each.thread_id)
+
+    async def _facts(
+        self, senders: Mapping[Arrival, str | None], places: Places, own: OwnAddresses
+    ) -> dict[Arrival, Facts]:
+        """What decides about each; Sent is asked of those about whom nothing else does. Contacts
+        that have no index are asked for at the same time."""
+        addresses = {sender for sender in senders.values() if sender}
+        answered: Answered | None = None
+        if self._contacts.is_indexed:
+            book = await self._contacts.acquainted(addresses)
+        else:
+            book, answered = await both(
+                self._loop, self._contacts.acquainted(addresses), self._ask(senders, places)
+            )
+        facts = {
+            arrival: self._known(arrival, sender, book, own, places)
+            for arrival, sender in senders.items()
+        }
+        undecided = [each for each in facts if standing(facts[each], self._config) is None]
+        if undecided and self._contacts.is_indexed:
+            answered = await self._ask({each: senders[each] for each in undecided}, places)
+        if answered is None:
+            return facts
+        return {
+            arrival: replace(
+                known,
+                is_written=senders[arrival] in answered.written,
+                is_conversation=arrival.thread_id in answered.conversations,
+            )
+            for arrival, known in facts.items()
+        }
+
+    async def _ask(self, senders: Mapping[Arrival, str | None], places: Places) -> Answered | None:
+        """What Sent says of them; None where it cannot be asked now."""
+        if places.sent is None or not self._asks_sent:
+            return _NOBODY
+        addresses = {sender for sender in senders.values() if sender}
+        threads = {each.thread_id for each in senders if each.thread_id}
+        try:
+            return await self._sent.ask(places.sent, addresses, threads)
+        except MethodError as error:
+            self._log.warning("sent_not_searched", error=str(error))
+            return None
+
+    def _known(
+        self,
+        arrival: Arrival,
+        sender: str | None,
+        book: Mapping[str, Acquaintance],
+        own: OwnAddresses,
+        places: Places,
+    ) -> Facts:
+        """What is known without asking Sent."""
+        decisions, known = self._contacts.decisions, book.get(sender or "", _STRANGER)
+        named = list_id(arrival.list_id) if arrival.list_id else None
+        return Facts(
+            is_bounce=arrival.is_bounce,
+            is_own=sender is not None and sender in own,
+            groups=known.groups,
+            is_in_book=known.is_in_book,
+            by_list=decisions.of_list(named) if named else None,
+            by_domain=decisions.of_domain(sender) if sender else None,
+            is_spam=places.junk is not None and self._is_marked(arrival),
+        )
+
+    def _is_marked(self, arrival: Arrival) -> bool:
+        """Whether the server has marked it as spam."""
+        mark = self._config.screening.spam_mark
+        if mark is None:
+            return False
+        name, beginning = mark[0].lower(), mark[1].lower()
+        return any(
+            header == name and value.lower().startswith(beginning)
+            for header, value in arrival.marks
+        )

@@ -1,0 +1,326 @@
+"""The door, as its users see it: who waits, who does not, and what moving a mail does."""
+
+from typing import Any
+
+import pytest
+
+from mailroom.sandbox import CYRUS_3_10, CYRUS_3_13, FASTMAIL, Profile
+from tests.world import World
+
+ANNA = "Anna <anna@friends.example>"
+BOB = "Bob <bob@example.org>"
+EVE = "Eve <eve@strangers.example>"
+WAITING, PLACED = "mailroom-waiting", "mailroom-placed"
+CARD = "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:anna\r\nFN:Anna\r\nN:;Anna;;;\r\nEMAIL:anna@friends.example\r\n"
+BOTH = pytest.mark.parametrize("by", ["server", "mailroom"])
+WAYS = pytest.mark.parametrize(
+    ("profile", "contacts"),
+    [(CYRUS_3_10, "carddav"), (CYRUS_3_13, "jmap"), (FASTMAIL, "jmap"), (FASTMAIL, "carddav")],
+    ids=lambda each: each if isinstance(each, str) else each.name,
+)
+
+
+def house(by: str = "server", profile: Profile = CYRUS_3_10, contacts: str = "auto") -> World:
+    """An account with a friend in its address book, at rest."""
+    configuration: dict[str, Any] = {"screening": {"by": by}, "contacts": {"by": contacts}}
+    world = World(profile, configuration)
+    world.sandbox.put_card(f"{CARD}END:VCARD\r\n")
+    world.start().settle()
+    return world
+
+
+def gate(world: World) -> str:
+    """Where the server puts mail that no rule of its own has decided about."""
+    return "Inbox" if world.config.screening.by == "mailroom" else "Screener"
+
+
+def comes(world: World, sender: str, **head: Any) -> str:
+    """Mail comes in, and the service has dealt with it."""
+    mail_id = world.sandbox.deliver(sender, mailbox=gate(world), **head)
+    world.settle()
+    return mail_id
+
+
+def at(world: World, mail_id: str) -> tuple[set[str], set[str]]:
+    """Where a mail is, and what of ours is on it."""
+    sandbox = world.sandbox
+    return sandbox.mailboxes_of(mail_id), sandbox.keywords_of(mail_id) & {WAITING, PLACED}
+
+
+# Who waits
+
+
+@BOTH
+@WAYS
+def test_a_friend_does_not_wait_and_a_stranger_does(
+    by: str, profile: Profile, contacts: str
+) -> None:
+    world = house(by, profile, contacts)
+    friend, stranger = comes(world, ANNA), comes(world, EVE)
+    assert at(world, friend) == ({"Inbox"}, set())
+    assert at(world, stranger) == ({"Screener"}, {WAITING})
+
+
+@BOTH
+@WAYS
+def test_whom_the_user_has_written_to_is_known(by: str, profile: Profile, contacts: str) -> None:
+    world = house(by, profile, contacts)
+    world.sandbox.send("Bob <bob@example.org>", "a question")
+    assert at(world, comes(world, BOB)) == ({"Inbox"}, set())
+
+
+@BOTH
+def test_an_answer_in_a_conversation_of_the_users_own_does_not_wait(by: str) -> None:
+    world = house(by)
+    world.sandbox.send(ANNA, "a trip")
+    sent = max(world.sandbox.mails_in("Sent"))
+    head = {"in_reply_to": world.sandbox.mail(sent).message_id}
+    answer = comes(world, EVE, subject="Re: a trip", **head)
+    assert at(world, answer) == ({"Inbox"}, set())
+
+
+@BOTH
+@WAYS
+def test_mail_of_a_triaged_sender_goes_where_it_belongs(
+    by: str, profile: Profile, contacts: str
+) -> None:
+    world = house(by, profile, contacts)
+    first = comes(world, BOB)
+    world.tap(first, "@ToPerson")
+    world.settle()
+    assert at(world, first) == ({"Person", "Imbox", "Inbox"}, set())
+    assert at(world, comes(world, BOB)) == ({"Person", "Imbox", "Inbox"}, set())
+
+
+@BOTH
+def test_what_is_known_is_for_the_user_to_say(by: str) -> None:
+    world = house(by)
+    world.configure({"screening": {"by": by, "known": []}})
+    world.boot()
+    world.start().settle()
+    assert at(world, comes(world, ANNA)) == ({"Screener"}, {WAITING})
+
+
+def test_mail_that_was_there_before_the_door_is_left_alone() -> None:
+    world = World(configuration={"screening": {"by": "mailroom"}})
+    world.sandbox.put_card(f"{CARD}END:VCARD\r\n")
+    waiting = world.deliver(ANNA)[0]
+    arrived = world.deliver(EVE, mailbox="Inbox")[0]
+    world.start().settle()
+    assert at(world, waiting) == ({"Screener"}, set())
+    assert at(world, arrived) == ({"Inbox"}, set())
+
+
+def test_without_a_door_nothing_of_it_happens() -> None:
+    world = house("off")
+    assert at(world, comes(world, ANNA)) == ({"Screener"}, set())
+    stranger = comes(world, EVE)
+    world.sandbox.move(stranger, "Feed")
+    world.settle()
+    assert at(world, stranger) == ({"Feed"}, set())
+    assert not world.named("sender_triaged")
+
+
+@pytest.mark.parametrize("keyword", ["$seen", "$flagged", "$answered", "$draft", "$junk", PLACED])
+def test_mail_in_inbox_that_somebody_has_touched_stays(keyword: str) -> None:
+    world = house("mailroom")
+    mail = comes(world, EVE, keywords=[keyword])
+    assert world.sandbox.mailboxes_of(mail) == {"Inbox"}
+
+
+# What was missed
+
+
+@BOTH
+def test_what_came_while_nobody_was_there_is_found(by: str) -> None:
+    world = house(by)
+    world.sandbox.close_feeds()
+    world.loop.close()
+    friend = world.sandbox.deliver(ANNA, mailbox=gate(world), keywords=[])
+    stranger = world.sandbox.deliver(EVE, mailbox=gate(world))
+    marked = [WAITING] if by == "server" else []
+    by_rule = world.sandbox.deliver(ANNA, mailbox=gate(world), keywords=marked)
+    world.boot()
+    world.start().settle()
+    assert at(world, friend) == at(world, by_rule) == ({"Inbox"}, set())
+    assert at(world, stranger) == ({"Screener"}, {WAITING})
+
+
+@BOTH
+def test_a_server_that_cannot_tell_what_has_changed_is_looked_through(by: str) -> None:
+    world = house(by)
+    world.sandbox.forget_changes()
+    assert at(world, comes(world, ANNA)) == ({"Inbox"}, set())
+    assert at(world, comes(world, EVE)) == ({"Screener"}, {WAITING})
+
+
+@BOTH
+def test_a_server_that_was_put_back_to_an_earlier_day_misses_nothing(by: str) -> None:
+    world = house(by)
+    backup = world.sandbox.backup()
+    for _ in range(20):
+        comes(world, EVE)
+    world.sandbox.restore(backup)
+    friend = world.sandbox.deliver(ANNA, mailbox=gate(world))
+    stranger = world.sandbox.deliver(EVE, mailbox=gate(world))
+    world.run_for(120.0)
+    assert at(world, friend) == ({"Inbox"}, set())
+    assert at(world, stranger) == ({"Screener"}, {WAITING})
+
+
+def test_many_arrivals_are_read_page_by_page() -> None:
+    world = house("mailroom")
+    with world.sandbox.lock:
+        mails = [
+            world.sandbox.deliver(f"s{number}@strangers.example", mailbox="Inbox")
+            for number in range(1300)
+        ]
+    world.run_for(60.0)
+    assert {each for each in mails if at(world, each) != ({"Screener"}, {WAITING})} == set()
+
+
+# Moving is tapping
+
+
+@BOTH
+@WAYS
+def test_a_mail_that_is_moved_to_a_destination_triages_its_sender(
+    by: str, profile: Profile, contacts: str
+) -> None:
+    world = house(by, profile, contacts)
+    one, two = comes(world, EVE), comes(world, EVE)
+    world.sandbox.move(one, "Feed")
+    world.settle()
+    assert at(world, one) == at(world, two) == ({"Feed"}, set())
+    assert len(world.sandbox.group_members("Feed")) == 1
+    [told] = world.named("sender_triaged")
+    assert (told["sender"], told["category"]) == ("eve@strangers.example", "Feed")
+
+
+def test_a_move_counts_as_waiting_for_what_comes_to_inbox_too() -> None:
+    world = house()
+    mail = comes(world, EVE)
+    world.sandbox.move(mail, "Person")
+    world.settle()
+    assert at(world, mail) == ({"Person", "Imbox", "Inbox"}, set())
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_a_mail_program_that_moves_in_steps_moves_all_the_same(steps: int) -> None:
+    world = house()
+    mail = comes(world, EVE)
+    for number, _ in enumerate(world.sandbox.drag(mail, "Screener", "Feed"), 1):
+        if number >= steps:
+            world.settle()
+    world.settle()
+    assert at(world, mail) == ({"Feed"}, set())
+    assert len(world.named("sender_triaged")) == 1
+
+
+def test_back_in_inbox_a_mail_stays_for_good() -> None:
+    world = house("mailroom")
+    mail = comes(world, EVE)
+    world.sandbox.move(mail, "Inbox")
+    world.settle()
+    assert at(world, mail) == ({"Inbox"}, {PLACED})
+    world.boot()
+    world.start().settle()
+    assert at(world, mail) == ({"Inbox"}, {PLACED})
+
+
+def test_mail_that_is_filed_elsewhere_says_nothing() -> None:
+    world = house()
+    mail = comes(world, EVE)
+    world.sandbox.move(mail, "Archive")
+    world.settle()
+    assert at(world, mail) == ({"Archive"}, set())
+    assert not world.named("sender_triaged")
+
+
+def test_mail_that_is_put_into_screener_by_hand_waits_and_stays() -> None:
+    world = house("mailroom")
+    mail = comes(world, ANNA)
+    world.sandbox.move(mail, "Screener")
+    world.settle()
+    assert at(world, mail) == ({"Screener"}, {WAITING, PLACED})
+    world.sandbox.move(mail, "Feed")
+    world.settle()
+    assert at(world, mail) == ({"Feed"}, set())
+    assert world.named("sender_triaged")
+
+
+def test_a_label_outranks_a_move() -> None:
+    world = house()
+    mail = comes(world, EVE)
+    with world.sandbox.lock:
+        world.sandbox.move(mail, "Feed", "@ToJail")
+    world.settle()
+    assert at(world, mail) == ({"Jail"}, set())
+
+
+def test_moves_to_different_places_are_a_conflict_until_one_is_moved_back() -> None:
+    world = house()
+    one, two = comes(world, EVE), comes(world, EVE)
+    with world.sandbox.lock:
+        world.sandbox.move(one, "Feed")
+        world.sandbox.move(two, "Jail")
+    world.settle()
+    assert at(world, one) == ({"Feed", "@MailroomError"}, {WAITING})
+    assert at(world, two) == ({"Jail", "@MailroomError"}, {WAITING})
+    with world.sandbox.lock:
+        world.sandbox.move(two, "Screener", "@MailroomError")
+    world.settle()
+    assert at(world, one) == at(world, two) == ({"Feed"}, set())
+
+
+def test_a_move_that_comes_between_our_look_and_our_patch_is_the_users() -> None:
+    """A patch that is made from an older look puts the mail into both places."""
+    world = house()
+    one, two = comes(world, EVE), comes(world, EVE)
+    done: list[str] = []
+
+    def move(entry: Any, _request: object) -> None:
+        if "Email/set" in entry.calls and not done:
+            done.append(two)
+            world.sandbox.move(two, "Jail")
+
+    world.tap(one, "@ToFeed")
+    world.sandbox.before(move)
+    world.run_for(30.0)
+    assert done
+    assert at(world, one) == at(world, two) == ({"Jail"}, set())
+    assert [each["category"] for each in world.named("sender_triaged")] == ["Feed"]
+    assert [each["category"] for each in world.named("sender_retriaged")] == ["Jail"]
+
+
+def test_many_senders_moved_at_once_are_no_decisions() -> None:
+    world = house()
+    mails = [world.sandbox.deliver(f"s{n}@strangers.example") for n in range(60)]
+    world.settle()
+    with world.sandbox.lock:
+        for mail in mails:
+            world.sandbox.move(mail, "Feed")
+    world.settle()
+    assert not world.named("sender_triaged")
+    assert at(world, mails[0]) == ({"Feed"}, {WAITING})
+    with world.sandbox.lock:
+        for mail in mails[10:]:
+            world.sandbox.move(mail, "Screener")
+    world.settle()
+    assert len(world.named("sender_triaged")) == 10
+
+
+# What it costs
+
+
+def test_an_idle_poll_is_one_request_and_a_move_at_the_door_two() -> None:
+    world = house("server")
+    number = world.request_count
+    world.run_for(300.0)
+    assert len(world.requests_since(number)) == 5
+    world.tap(comes(world, BOB), "@ToFeed")
+    world.settle()
+    number, polls = world.request_count, world.polls
+    comes(world, BOB)
+    assert len(world.requests_since(number)) == 2
+    assert world.polls == polls + 1
