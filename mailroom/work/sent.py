@@ -127,7 +127,7 @@ class Sent:
                     written.add(question)
 
         limits = (await self._mail.session()).limits
-        batches = _portions(threads, _THREADS_PER_QUESTION)
+        batches = _portions(threads, min(_THREADS_PER_QUESTION, limits.get))
         questions: list[_Question] = [*addresses, *map(tuple, batches)]
         requests = list(_portions(questions, max(1, limits.calls // 2)))
         await together(self._loop, [ask(request) for request in requests], limits.concurrent)
