@@ -11,7 +11,14 @@ ANNA = "Anna <anna@friends.example>"
 BOB = "Bob <bob@example.org>"
 EVE = "Eve <eve@strangers.example>"
 WAITING, PLACED = "mailroom-waiting", "mailroom-placed"
-CARD = "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:anna\r\nFN:Anna\r\nN:;Anna;;;\r\nEMAIL:anna@friends.example\r\n"
+CARD = """BEGIN:VCARD
+VERSION:3.0
+UID:anna
+FN:Anna
+N:;Anna;;;
+EMAIL:anna@friends.example
+END:VCARD
+""".replace("\n", "\r\n")
 BOTH = pytest.mark.parametrize("by", ["server", "mailroom"])
 WAYS = pytest.mark.parametrize(
     ("profile", "contacts"),
@@ -24,7 +31,7 @@ def house(by: str = "server", profile: Profile = CYRUS_3_10, contacts: str = "au
     """An account with a friend in its address book, at rest."""
     configuration: dict[str, Any] = {"screening": {"by": by}, "contacts": {"by": contacts}}
     world = World(profile, configuration)
-    world.sandbox.put_card(f"{CARD}END:VCARD\r\n")
+    world.sandbox.put_card(CARD)
     world.start().settle()
     return world
 
@@ -103,7 +110,7 @@ def test_what_is_known_is_for_the_user_to_say(by: str) -> None:
 
 def test_mail_that_was_there_before_the_door_is_left_alone() -> None:
     world = World(configuration={"screening": {"by": "mailroom"}})
-    world.sandbox.put_card(f"{CARD}END:VCARD\r\n")
+    world.sandbox.put_card(CARD)
     waiting = world.deliver(ANNA)[0]
     arrived = world.deliver(EVE, mailbox="Inbox")[0]
     world.start().settle()

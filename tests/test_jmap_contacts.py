@@ -133,7 +133,7 @@ def test_a_slow_machine_takes_no_more_requests() -> None:
         world.tap(mail, "@ToFeed")
     world.run_until(lambda: len(world.named("sender_triaged")) == 50)
     calls = [entry.calls for entry in world.requests_since(number)]
-    assert (len(calls), calls[2]) == (4, ("ContactCard/set", "Email/set"))
+    assert (len(calls), calls[2]) == (4, ("ContactCard/set", "Email/set", "Email/get"))
     assert world.sandbox.mails_in("Feed") == set(mails)
 
 

@@ -10,12 +10,13 @@ import pytest
 from mailroom.errors import LastingTrouble
 from mailroom.rules.byhand import instructions, unneeded, without_rules
 from mailroom.rules.config import Config, from_data
+from mailroom.rules.drags import PLACED
 from mailroom.rules.evidence import weigh
 from mailroom.rules.inclusion import Inclusion, inclusion
 from mailroom.rules.own import OwnAddresses
 from mailroom.rules.places import find_places
 from mailroom.rules.reset import RemoveRules
-from mailroom.rules.screening import PLACED, Standing, Who
+from mailroom.rules.screening import Standing, Who
 from mailroom.rules.scripts import Owned as Script
 from mailroom.rules.scripts import advice_to_include, decide
 from mailroom.rules.sieve import MOST_BYTES, REQUIRED, Ground, rules, script, without_decisions

@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from mailroom.rules.drags import PLACED
 from mailroom.rules.places import Places
-from mailroom.rules.screening import PLACED, Standing
+from mailroom.rules.screening import Standing
 from mailroom.rules.triage import sender_of
 from mailroom.rules.words import count
 from mailroom.wire.jmap import Mail

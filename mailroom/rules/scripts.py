@@ -6,8 +6,8 @@ Only the script ``mailroom`` is ever written. A user's own active script stays a
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mailroom.rules.drags import WAITING
 from mailroom.rules.inclusion import Inclusion, inclusion
-from mailroom.rules.screening import WAITING
 from mailroom.rules.sieve import without_decisions
 
 SCRIPT_NAME = "mailroom"

@@ -14,9 +14,10 @@ from mailroom.errors import LastingTrouble
 from mailroom.rules.addresses import spellings
 from mailroom.rules.categories import Category
 from mailroom.rules.config import Config
+from mailroom.rules.drags import WAITING
 from mailroom.rules.own import OwnAddresses
 from mailroom.rules.places import Places
-from mailroom.rules.screening import WAITING, Standing, Who, deciding
+from mailroom.rules.screening import Standing, Who, deciding
 from mailroom.rules.wide import Decisions
 from mailroom.wire.sieve import block, string
 
