@@ -32,7 +32,9 @@ from mailroom.rules.health import (
     unhealthy_reason,
 )
 from mailroom.rules.metrics import metrics
+from mailroom.rules.screening import Who
 from mailroom.rules.statusline import status_line
+from mailroom.rules.waiting import Summary
 
 NOON = 1_795_262_400.0  # 2026-11-21T12:00:00Z
 
@@ -81,6 +83,7 @@ BUSY = snapshot(
         polls=Counter(push=3, fallback=1, reconnect=1, manual=1, scheduled=2, startup=1),
         polls_failed=2,
         triaged=Counter({"Feed": 2, "Paper Trail": 1}),
+        arrivals=Counter({Who.CONTACT: 12, Who.UNKNOWN: 5}),
         mails_filed=21,
         conflicts=1,
         errors=Counter(network=2),
@@ -98,6 +101,7 @@ BUSY = snapshot(
     ),
     conflicts=(Conflict("dan@example.org", ("Feed", "Jail"), NOON + 120),),
     refused_reload=RefusedReload(NOON + 60, ("mailroom.yaml:3: jmap.usrname: no such key", "more")),
+    waiting=Summary(senders=2, mails=7, oldest=NOON - 86_400),
 )
 
 SNAPSHOTS = {
@@ -108,6 +112,7 @@ SNAPSHOTS = {
     "no push": snapshot(push=PushView(PushStatus.UNAVAILABLE, url="https://mail.example.org/es")),
     "push down": snapshot(push=PushView(PushStatus.DISCONNECTED, error="no byte for 75 s")),
     "stopping": snapshot(phase=Phase.STOPPING, next_poll=None),
+    "nobody waits": snapshot(waiting=Summary()),
     "backing off": snapshot(phase=Phase.BACKING_OFF, last_poll_age_seconds=130, trouble=OFFLINE),
 }
 
@@ -141,6 +146,25 @@ def test_status_says_all_that_healthz_says_in_the_same_shape() -> None:
     assert status(BUSY).items() >= healthz(BUSY)[1].items()
     assert schema("status")["properties"].items() >= schema("healthz")["properties"].items()
     assert schema("status")["$defs"] == schema("healthz")["$defs"]
+
+
+def test_the_schema_knows_all_that_can_decide_about_new_mail() -> None:
+    arrivals = schema("status")["properties"]["totals"]["properties"]["arrivals"]
+    assert arrivals["propertyNames"]["enum"] == list(Who)
+
+
+@pytest.mark.parametrize(
+    ("waiting", "told"),
+    [
+        (None, None),
+        (Summary(), {"senders": 0, "mails": 0, "oldest": None}),
+        (Summary(1, 3, NOON), {"senders": 1, "mails": 3, "oldest": "2026-11-21T12:00:00.000Z"}),
+    ],
+)
+def test_status_tells_who_waits_and_since_when(
+    waiting: Summary | None, told: dict[str, Any] | None
+) -> None:
+    assert status(snapshot(waiting=waiting))["waiting"] == told
 
 
 def test_healthz_of_an_idle_service() -> None:
@@ -247,6 +271,10 @@ def test_metrics_tell_the_same_numbers() -> None:
     assert found['mailroom_errors_total{kind="network"}'] == 2
     assert found["mailroom_http_received_bytes_total"] == 123_456_789_012
     assert found["mailroom_senders_failing"] == 2
+    assert found['mailroom_arrivals_total{outcome="contact"}'] == 12
+    assert found["mailroom_waiting_senders"] == 2
+    assert found["mailroom_waiting_mails"] == 7
+    assert found["mailroom_waiting_oldest_timestamp_seconds"] == NOON - 86_400
     assert found["mailroom_healthy"] == 1
     assert found["mailroom_last_poll_timestamp_seconds"] == pytest.approx(NOON + 296.8)
     assert samples(metrics(snapshot(trouble=REFUSED)))["mailroom_healthy"] == 0
@@ -258,7 +286,15 @@ def test_metrics_are_well_formed_in_every_state(name: str) -> None:
 
 
 def test_a_metric_without_a_value_yet_has_no_sample() -> None:
-    assert "mailroom_last_poll_timestamp_seconds" not in samples(metrics(never_polled(1)))
+    found = samples(metrics(never_polled(1)))
+    assert "mailroom_last_poll_timestamp_seconds" not in found
+    assert not [name for name in found if name.startswith("mailroom_waiting")]
+
+
+def test_of_an_empty_screener_only_the_age_is_left_out() -> None:
+    found = samples(metrics(snapshot(waiting=Summary())))
+    waiting = {name: value for name, value in found.items() if name.startswith("mailroom_waiting")}
+    assert waiting == {"mailroom_waiting_senders": 0, "mailroom_waiting_mails": 0}
 
 
 @given(st.text())

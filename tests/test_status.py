@@ -29,6 +29,32 @@ def test_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("waiting", "told"),
+    [
+        ({"senders": 0, "mails": 0, "oldest": None}, "waiting   nobody\n"),
+        (
+            {"senders": 2, "mails": 5, "oldest": "2026-11-01T12:00:00.000Z"},
+            "waiting   2 senders with 5 mails, the oldest since T\n",
+        ),
+        (
+            {"senders": 1, "mails": 1, "oldest": "2026-11-01T12:00:00.000Z"},
+            "waiting   1 sender with 1 mail, the oldest since T\n",
+        ),
+    ],
+)
+def test_who_waits(waiting: dict[str, Any], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    _, text = shown({**World().start().status, "waiting": waiting}, capsys)
+    assert told in text
+
+
+def test_what_decided_about_new_mail_most_often_first(capsys: pytest.CaptureFixture[str]) -> None:
+    world = World().start()
+    world.history.totals.arrivals.update({"contact": 5, "written": 1, "unknown": 5, "[red]": 2})
+    _, text = shown(world.status, capsys)
+    assert "arrivals  13 new mails: contact 5, unknown 5, [red] 2, written 1\n" in text
+
+
 def test_a_conflict_and_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
     world = World()
     bob, again = world.deliver(BOB, count=2)

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from mailroom.rules.waiting import Summary
+
 # How many triages /status tells of.
 RECENT_LIMIT = 20
 
@@ -128,6 +130,8 @@ class Totals:
     polls: Counter[str] = field(default_factory=Counter)
     polls_failed: int = 0
     triaged: Counter[str] = field(default_factory=Counter)
+    #: New mail that the door has decided about, by what decided (a ``screening.Who``).
+    arrivals: Counter[str] = field(default_factory=Counter)
     mails_filed: int = 0
     conflicts: int = 0
     errors: Counter[str] = field(default_factory=Counter)
@@ -170,6 +174,8 @@ class Snapshot:
     failing: tuple[FailingSender, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
     refused_reload: RefusedReload | None = None
+    #: None as long as nobody has counted.
+    waiting: Summary | None = None
     #: The address book is being read for the first time, which may take a server minutes.
     is_reading_book: bool = False
 
@@ -249,6 +255,7 @@ def status(snapshot: Snapshot) -> dict[str, object]:
             "polls": dict(totals.polls),
             "polls_failed": totals.polls_failed,
             "senders_triaged": dict(totals.triaged),
+            "arrivals": dict(totals.arrivals),
             "mails_filed": totals.mails_filed,
             "conflicts": totals.conflicts,
             "errors": dict(totals.errors),
@@ -260,6 +267,7 @@ def status(snapshot: Snapshot) -> dict[str, object]:
         "failing_senders": [_failing(sender) for sender in snapshot.failing],
         "conflicts": [_conflict(conflict) for conflict in snapshot.conflicts],
         "refused_reload": _refused_reload(snapshot.refused_reload),
+        "waiting": _waiting(snapshot.waiting),
     }
 
 
@@ -315,3 +323,13 @@ def _refused_reload(refused: RefusedReload | None) -> dict[str, object] | None:
     if refused is None:
         return None
     return {"at": timestamp(refused.at), "problems": list(refused.problems)}
+
+
+def _waiting(summary: Summary | None) -> dict[str, object] | None:
+    if summary is None:
+        return None
+    return {
+        "senders": summary.senders,
+        "mails": summary.mails,
+        "oldest": _timestamp_or_none(summary.oldest),
+    }

@@ -39,6 +39,9 @@ def metrics(snapshot: Snapshot) -> str:
 def _gauges(snapshot: Snapshot) -> Iterator[_Metric]:
     about = {"version": snapshot.version, "account": snapshot.account}
     last_at = snapshot.last_poll.at if snapshot.last_poll else None
+    waiting = snapshot.waiting
+    senders, mails = (waiting.senders, waiting.mails) if waiting else (None, None)
+    oldest = waiting.oldest if waiting else None
     is_connected = snapshot.push.status is PushStatus.CONNECTED
     for name, text, samples in (
         ("info", "Which Mailroom this is, and for whom.", [_Sample(about, 1)]),
@@ -48,6 +51,9 @@ def _gauges(snapshot: Snapshot) -> Iterator[_Metric]:
         ("last_poll_timestamp_seconds", "When a poll succeeded last.", _one(last_at)),
         ("push_connected", "1 while the push stream is connected.", _one(is_connected)),
         ("senders_failing", "Senders that cannot be triaged.", _one(len(snapshot.failing))),
+        ("waiting_senders", "Senders with mail in Screener.", _one(senders)),
+        ("waiting_mails", "Mails in Screener.", _one(mails)),
+        ("waiting_oldest_timestamp_seconds", "When the oldest of them came.", _one(oldest)),
     ):
         yield _Metric(name, "gauge", text, samples)
 
@@ -58,6 +64,7 @@ def _counters(snapshot: Snapshot) -> Iterator[_Metric]:
         ("polls", "Polls finished, by what caused them.", _each("trigger", totals.polls)),
         ("polls_failed", "Polls that failed.", _one(totals.polls_failed)),
         ("push_reconnects", "Push connections made again.", _one(push.reconnect_count)),
+        ("arrivals", "New mails, by what decided.", _each("outcome", totals.arrivals)),
         ("senders_triaged", "Senders triaged.", _each("category", totals.triaged)),
         ("mails_filed", "Mails filed.", _one(totals.mails_filed)),
         ("conflicts", "Senders found with two different labels.", _one(totals.conflicts)),

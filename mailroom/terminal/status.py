@@ -158,7 +158,7 @@ def _status_rows(document: Document) -> list[tuple[str, str]]:
     due = f", next in {upcoming['in_seconds']:.0f} s ({upcoming['trigger']})" if upcoming else ""
     totals = document["totals"]
     triaged = sum(totals["senders_triaged"].values())
-    return [
+    rows = [
         ("mailroom", f"{document['version']}, pid {document['pid']}, {document['phase']}, up "
                      f"{span(document['uptime_seconds'])}"),
         ("account", plain(document["account"])),
@@ -167,6 +167,25 @@ def _status_rows(document: Document) -> list[tuple[str, str]]:
         ("polls", f"{document['poll_count']}, last {last}{due}"),
         ("triaged", f"{count(triaged, 'sender')}, {count(totals['mails_filed'], 'mail')} filed"),
     ]  # fmt: skip
+    if totals["arrivals"]:
+        rows.append(("arrivals", _arrivals(totals["arrivals"])))
+    if document["waiting"]:
+        rows.append(("waiting", _waiting(document["waiting"])))
+    return rows
+
+
+def _arrivals(by_outcome: Document) -> str:
+    """New mail, and what decided about it, most often first."""
+    outcomes = sorted(by_outcome.items(), key=lambda each: (-each[1], each[0]))
+    listed = ", ".join(f"{plain(outcome)} {number}" for outcome, number in outcomes)
+    return f"{count(sum(by_outcome.values()), 'new mail')}: {listed}"
+
+
+def _waiting(waiting: Document) -> str:
+    if not waiting["mails"]:
+        return "nobody"
+    who = f"{count(waiting['senders'], 'sender')} with {count(waiting['mails'], 'mail')}"
+    return f"{who}, the oldest since {clock_face(waiting['oldest'])}"
 
 
 def _triage(triage: Document) -> str:

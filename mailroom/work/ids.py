@@ -1,7 +1,9 @@
 """Ids alone: all that queries find, unsorted and every page. Of ten thousand mails that is a few
 pages, so what has to be read of them can be chosen first, and cut as the reader likes it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TypeVar
 
 from mailroom.engine.loop import Loop
 from mailroom.wire import jmap
@@ -9,6 +11,8 @@ from mailroom.wire.filters import Filter
 from mailroom.wire.jmap import Call, Mail
 from mailroom.work.mail import MailConversation
 from mailroom.work.pages import Found, Pages
+
+T = TypeVar("T")
 
 # As many ids as Stalwart shows at once.
 _MOST_IDS = 5000
@@ -35,6 +39,13 @@ async def all_ids(
         frozenset(each.id for each in await pages.whole(first, query, _MOST_IDS, most))
         for first, query in zip(firsts, queries, strict=True)
     ]
+
+
+def portions(items: Iterable[T], most: int) -> Iterator[list[T]]:
+    """Cut into portions of at most so many."""
+    remaining = iter(items)
+    while portion := list(islice(remaining, most)):
+        yield portion
 
 
 def _call(query: Filter, tag: int, limit: int = _MOST_IDS, position: int = 0) -> Call:

@@ -11,11 +11,10 @@ Sent: a search may know of it only later.
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice, product
+from itertools import product
 from math import inf
-from typing import TypeVar
 
 from mailroom.engine.loop import Loop, give_way, together
 from mailroom.rules.addresses import canonical, spellings
@@ -27,11 +26,9 @@ from mailroom.wire.letters import (
     Letter,
     read_letters,
 )
-from mailroom.work.ids import all_ids
+from mailroom.work.ids import all_ids, portions
 from mailroom.work.mail import MailConversation
 from mailroom.work.pages import nothing_follows
-
-T = TypeVar("T")
 
 # An address, or the ids of threads.
 _Question = str | tuple[str, ...]
@@ -127,9 +124,9 @@ class Sent:
                     written.add(question)
 
         limits = (await self._mail.session()).limits
-        batches = _portions(threads, min(_THREADS_PER_QUESTION, limits.get))
+        batches = portions(threads, min(_THREADS_PER_QUESTION, limits.get))
         questions: list[_Question] = [*addresses, *map(tuple, batches)]
-        requests = list(_portions(questions, max(1, limits.calls // 2)))
+        requests = list(portions(questions, max(1, limits.calls // 2)))
         await together(self._loop, [ask(request) for request in requests], limits.concurrent)
         return Answered(frozenset(written), frozenset(conversations))
 
@@ -142,7 +139,7 @@ class Sent:
             return False
         query = _to(sent_id, address)
         [ids] = await all_ids(self._loop, self._mail, [query], concurrent=1)
-        for portion in _portions(ids.difference(page.ids), await self._letters_at_once()):
+        for portion in portions(ids.difference(page.ids), await self._letters_at_once()):
             if _went_to(address, await self._letters(portion)):
                 return True
         return False
@@ -174,7 +171,7 @@ class Sent:
         [ids] = await all_ids(self._loop, self._mail, [_in(sent_id)], concurrent=1)
         addresses: set[int] = set()
         threads: set[int] = set()
-        for portion in _portions(ids, await self._letters_at_once()):
+        for portion in portions(ids, await self._letters_at_once()):
             more_addresses, more_threads = _hashes(await self._letters(portion))
             addresses |= more_addresses
             threads |= more_threads
@@ -288,9 +285,3 @@ def _to(sent_id: str, address: str) -> Filter:
 
 def _went_to(address: str, letters: Iterable[Letter]) -> bool:
     return any(canonical(each) == address for letter in letters for each in letter.recipients)
-
-
-def _portions(items: Iterable[T], most: int) -> Iterator[list[T]]:
-    remaining = iter(items)
-    while portion := list(islice(remaining, most)):
-        yield portion

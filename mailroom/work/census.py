@@ -1,0 +1,147 @@
+"""The count of who waits, kept up with what polls see.
+
+All of Screener is read once, and again when nobody knows what has changed; else only mail of which
+nobody can say where it is. Always one request at a time, beside the polls: nothing is decided by
+the count, so it may be a moment behind.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+from mailroom.engine.journal import Log
+from mailroom.engine.loop import Loop, give_way
+from mailroom.errors import MailroomError
+from mailroom.rules.triage import sender_of
+from mailroom.rules.waiting import Summary, Waiting, WaitingMail
+from mailroom.wire.jmap import Call, Mail, read_mail, sifted
+from mailroom.work.ids import all_ids, portions
+from mailroom.work.mail import MailConversation
+
+_PROPERTIES = ("id", "from", "mailboxIds", "receivedAt")
+# A few milliseconds of computing.
+_MAILS_AT_ONCE = 500
+
+
+class Census:
+    """Counts the mail that waits in one account, and its senders."""
+
+    def __init__(self, loop: Loop, mail: MailConversation, log: Log) -> None:
+        self._loop = loop
+        self._mail = mail
+        self._log = log
+        self._screener = ""
+        self._waiting = Waiting()
+        self._has_counted = False
+        self._must_look = True
+        self._is_busy = False
+        # Mails to be read, to see whether they are in Screener.
+        self._doubtful: set[str] = set()
+
+    @property
+    def summary(self) -> Summary | None:
+        """How much mail waits; None as long as nobody has looked."""
+        return self._waiting.summary() if self._has_counted else None
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether there is something to read, and nobody is reading."""
+        return not self._is_busy and (self._must_look or bool(self._doubtful))
+
+    def start_over(self) -> None:
+        """Nobody knows what has changed. Until all is read again, the count stays as it is."""
+        self._must_look = True
+
+    def seen(self, mails: Iterable[WaitingMail]) -> None:
+        """These have come to Screener."""
+        mails = tuple(mails)
+        self._waiting.seen(mails)
+        self._doubt(mail.id for mail in mails)
+
+    def left(self, mail_ids: Iterable[str]) -> None:
+        """These are not in Screener, or no more."""
+        mail_ids = tuple(mail_ids)
+        self._waiting.left(mail_ids)
+        self._doubt(mail_ids)
+
+    def changed(self, mail_ids: Iterable[str]) -> None:
+        """Somebody has changed these; those that are counted may have left."""
+        mail_ids = tuple(mail_ids)
+        self.look_at(filter(self._waiting.__contains__, mail_ids))
+        self._doubt(mail_ids)
+
+    def look_at(self, mail_ids: Iterable[str]) -> None:
+        """These may be in Screener, or not: they are read by and by."""
+        self._doubtful.update(mail_ids)
+
+    async def catch_up(self, screener_id: str) -> None:
+        """Read what is to be read; what fails is tried again by the next call."""
+        if self._is_busy:
+            return
+        self._is_busy = True
+        self._must_look = self._must_look or self._screener != screener_id
+        self._screener = screener_id
+        try:
+            while self._must_look or self._doubtful:
+                await (self._look() if self._must_look else self._read_some())
+        except MailroomError as error:
+            self._log.debug("waiting_not_counted", error=str(error))
+        finally:
+            self._is_busy = False
+
+    def _doubt(self, mail_ids: Iterable[str]) -> None:
+        """What is being read now may be from before this, or not: these are read again."""
+        if self._is_busy:
+            self.look_at(mail_ids)
+
+    async def _look(self) -> None:
+        """Count anew."""
+        self._must_look = False
+        self._doubtful.clear()
+        try:
+            self._waiting = await self._counted()
+        except MailroomError:
+            self._must_look = True
+            raise
+        self._has_counted = True
+
+    async def _counted(self) -> Waiting:
+        """All that is in Screener."""
+        query = {"inMailbox": self._screener}
+        [ids] = await all_ids(self._loop, self._mail, [query], concurrent=1)
+        found, at_once = Waiting(), await self._at_once()
+        for portion in portions(ids, at_once):
+            found.seen(await self._waiting_among(portion))
+            await give_way(self._loop)
+        return found
+
+    async def _read_some(self) -> None:
+        """See where these mails are, as far as one request tells."""
+        some = list(islice(self._doubtful, await self._at_once()))
+        self._doubtful.difference_update(some)
+        try:
+            there = await self._waiting_among(some)
+        except MailroomError:
+            self._doubtful.update(some)
+            raise
+        self._waiting.left(some)
+        self._waiting.seen(there)
+        await give_way(self._loop)
+
+    async def _waiting_among(self, mail_ids: Sequence[str]) -> list[WaitingMail]:
+        """Those of the mails that are in Screener."""
+        get = Call("Email/get", {"ids": mail_ids, "properties": _PROPERTIES}, "mails")
+        mails = sifted((await self._mail.call([get]))["mails"], "mail", _mail).entries
+        return [
+            WaitingMail(mail.id, sender_of(mail) or "", received_at)
+            for mail, received_at in mails
+            if self._screener in mail.mailbox_ids
+        ]
+
+    async def _at_once(self) -> int:
+        return min((await self._mail.session()).limits.get, _MAILS_AT_ONCE)
+
+
+def _mail(entry: Mapping[str, Any]) -> tuple[Mail, float]:
+    return read_mail(entry), datetime.fromisoformat(entry["receivedAt"]).timestamp()
