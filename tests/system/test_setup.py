@@ -43,8 +43,9 @@ class Evening:
     def newcomer(self, name: str, more: str = "") -> "Home":
         """A new user, for whom Mailroom is configured now, with ``more``."""
         self.unit.systemctl("stop", check=False)
-        self.unit.configure(f"jmap:\n  url: {self.server.url}\n  username: {name}\n{more}")
-        return Home(self, self.server.user(name))
+        home = Home(self, self.server.user(name))
+        home.configure(more)
+        return home
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,10 @@ class Home:
 
     evening: Evening
     user: User
+
+    def configure(self, more: str = "") -> None:
+        jmap = f"jmap:\n  url: {self.evening.server.url}\n  username: {self.user.name}\n"
+        self.evening.unit.configure(jmap + more)
 
     def type(self, *words: str, code: int = 0) -> str:
         """Run a command of Mailroom's; returns what it prints."""
@@ -218,6 +223,27 @@ def test_a_users_own_script_stays_at_work(evening: Evening) -> None:
     assert home.places() == {"eve": ["Screener"], "a list": ["Inbox"]}
 
 
+def test_a_script_of_an_earlier_version_is_written_anew_and_goes_when_none_is_needed(
+    evening: Evening,
+) -> None:
+    home = evening.newcomer("olga")
+    home.type("setup", "--apply")
+    screener = home.user.mailboxes()["Screener"]
+    extensions = 'require ["fileinto", "mailboxid"];\n'
+    home.script("mailroom", f'{extensions}fileinto :mailboxid "{screener}" "Screener";\n')
+    home.user.put_card("dora.vcf", ALICE)
+    home.user.receive(mail("Dora <dora@example.org>", "before"))
+    assert "is of an earlier version" in home.type("check", "--rules", code=1)
+    assert "the script mailroom: written" in home.type("setup", "--apply", "--rules")
+    home.user.receive(mail("Dora <dora@example.org>", "after"), mail("eve@example.org", "eve"))
+    assert home.places() == {"before": ["Screener"], "after": ["Inbox"], "eve": ["Screener"]}
+    home.configure("screening: {by: mailroom}\n")
+    assert "is still there" in home.type("check", "--rules")
+    assert "the script mailroom: removed" in home.type("setup", "--apply", "--rules")
+    assert home.scripts() == []
+    assert "none are needed" in home.type("setup", "--rules")
+
+
 def test_reset_takes_what_is_mailrooms_and_leaves_what_is_the_users(evening: Evening) -> None:
     home = evening.newcomer("carl")
     own = home.user.make_mailboxes("Feed")["Feed"]
@@ -226,10 +252,10 @@ def test_reset_takes_what_is_mailrooms_and_leaves_what_is_the_users(evening: Eve
     places = {f"mailboxIds/{own}": True, f"mailboxIds/{home.user.mailboxes()['Inbox']}": None}
     home.user.call("Email/set", update={mine["id"]: places})
     assert "holds 1 mail, which stays yours" in home.type("setup", "--apply", "--rules")
-    home.user.put_card("dora.vcf", ALICE)
-    dora = home.user.cards()[home.user.address_book + "dora.vcf"]
     home.user.receive(*(mail("Bob <bob@example.org>", f"bob {n}") for n in range(30)))
     home.user.receive(mail("Dora <dora@example.org>", "dora"), mail("eve@example.org", "eve"))
+    home.user.put_card("dora.vcf", ALICE)  # afterwards: a friend's mail would not wait
+    dora = home.user.cards()[home.user.address_book + "dora.vcf"]
     home.serve()
     home.tap("bob@example.org", "@ToTruck")
     home.tap("dora@example.org", "@ToFeed")
