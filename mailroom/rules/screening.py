@@ -5,7 +5,7 @@ Sieve can, ``check --rules`` and the dry run judge by it. All go by one order, t
 the first that fits.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -114,14 +114,16 @@ def standing(facts: Facts, config: Config) -> Standing | None:
     return None if is_open else Standing(Who.UNKNOWN)
 
 
-def deciding(triage: Triage) -> Mapping[str, Category]:
-    """Each managed group with the category that its members' mail goes to.
+def deciding(triage: Triage, among: Container[str] | None = None) -> Mapping[str, Category]:
+    """Each managed group, or those ``among`` the ones given, with the category that its members'
+    mail goes to.
 
     A group that a chain shares does not tell child from parent: there it is the parent's, which is
     right for both as far as it goes.
     """
     found: dict[str, Category] = {}
-    for category in sorted(triage.categories, key=lambda each: len(triage.chain(each))):
+    joined = [each for each in triage.categories if among is None or each.contact_group in among]
+    for category in sorted(joined, key=lambda each: len(triage.chain(each))):
         found.setdefault(category.contact_group, category)
     return found
 
@@ -146,9 +148,11 @@ def admitted(mail: Mail, standing: Standing, places: Places, *, may_warn: bool =
 def _most_special(groups: frozenset[str], triage: Triage) -> tuple[Category, ...]:
     """The categories that these groups stand for, without the ancestors of others among them: more
     than one is a dispute."""
-    joined = [each for name, each in deciding(triage).items() if name in groups]
-    covered = {above for each in joined for above in triage.chain(each)[1:]}
-    return tuple(each for each in joined if each not in covered)
+    if not groups:
+        return ()
+    joined = deciding(triage, groups).values()
+    covered = {above.name for each in joined for above in triage.chain(each)[1:]}
+    return tuple(each for each in joined if each.name not in covered)
 
 
 def _called(name: str | None, triage: Triage) -> Category | None:
