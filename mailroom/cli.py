@@ -124,6 +124,11 @@ def _parser() -> "ArgumentParser":
     setup = add("setup", _setup, "show the mailboxes, labels and groups that are missing")
     setup.add_argument("--apply", action="store_true", help="create what is missing")
     setup.add_argument("--rules", action="store_true", help="and the rules that route new mail")
+    setup.add_argument(
+        "--let-known-in",
+        action="store_true",
+        help="move mail of people you know, that waits since before, to Inbox",
+    )
     reset = add("reset", _reset, "show what it takes to undo what Mailroom did, and only that")
     reset.add_argument("--apply", action="store_true", help="undo it; asks once")
     reset.add_argument("--yes", action="store_true", help="do not ask")
@@ -251,7 +256,13 @@ def _triage(options: SimpleNamespace) -> int:
 def _setup(options: SimpleNamespace) -> int:
     from mailroom.terminal.setup import show_setup  # noqa: PLC0415 - brings rich
 
-    return show_setup(options.config, os.environ, apply=options.apply, rules=options.rules)
+    return show_setup(
+        options.config,
+        os.environ,
+        apply=options.apply,
+        rules=options.rules,
+        lets_in=options.let_known_in,
+    )
 
 
 def _reset(options: SimpleNamespace) -> int:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from mailroom.engine.clock import BoottimeClock
 from mailroom.engine.configfile import find_config, load
 from mailroom.engine.credentials import Logins, load_credentials, logins
+from mailroom.engine.journal import Fields, Level
 from mailroom.engine.loop import Loop
 from mailroom.engine.transfer import Transfer
 from mailroom.rules.config import Config
@@ -44,3 +45,8 @@ def prepare(config: Config, who: Logins) -> Desk:
     loop = Loop(BoottimeClock())
     transfer = Transfer(loop, USER_AGENT, config.tls.ca_file)
     return Desk(loop, config, converse(loop.root, transfer, config, who, Totals()))
+
+
+def quietly(_level: Level, _event: str, _fields: Fields) -> bool:
+    """A sink for a log: what the service would log is no command's to tell."""
+    return True

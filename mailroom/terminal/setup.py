@@ -8,11 +8,15 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import Console
 
+from mailroom.engine.journal import Log
 from mailroom.rules.byhand import instructions, unneeded, without_rules
 from mailroom.rules.scripts import SCRIPT_NAME, Decision, advice_to_include
 from mailroom.rules.setup import Item, Status
-from mailroom.terminal.desk import Desk, sit_down
+from mailroom.rules.words import count
+from mailroom.terminal.desk import Desk, quietly, sit_down
 from mailroom.terminal.screen import plain, table
+from mailroom.work.door import Door
+from mailroom.work.letin import LetIn
 from mailroom.work.routing import NoSieve, Routing, Unroutable
 from mailroom.work.setup import Setup
 
@@ -26,7 +30,12 @@ _STYLES = {
 
 
 def show_setup(
-    config_argument: str | None, environ: Mapping[str, str], *, apply: bool, rules: bool
+    config_argument: str | None,
+    environ: Mapping[str, str],
+    *,
+    apply: bool,
+    rules: bool,
+    lets_in: bool,
 ) -> int:
     """Set up, or show what that would do; 1 if anything is in the way."""
     console = Console(highlight=False, soft_wrap=True)
@@ -34,11 +43,29 @@ def show_setup(
     setup = Setup(desk.loop, desk.config, desk.talks)
     items = _applied(console, desk, setup) if apply else _planned(console, desk, setup)
     is_ready = all(item.status in (Status.EXISTS, Status.CREATED) for item in items)
+    if is_ready and desk.config.screening.by != "off":
+        _show_known(console, desk, apply=apply and lets_in)
     if rules and is_ready:
         return _show_rules(console, desk, apply=apply)
     if rules:
         console.print("The routing rules come when all of this is there.")
     return int(any(item.is_fault for item in items))
+
+
+def _show_known(console: Console, desk: Desk, *, apply: bool) -> None:
+    """Tell of people who are known and wait all the same, or let them in."""
+    door = Door(desk.loop, desk.config, desk.talks.mail, desk.talks.contacts, Log(quietly))
+    known = desk.run(LetIn(desk.loop, desk.config, desk.talks, door).known(apply=apply))
+    if not known.mails:
+        return
+    whose = f"{count(known.mails, 'mail')} of {count(known.senders, 'sender')} whom you know"
+    if apply:
+        told = f"{whose}: let in" + (f", {known.refused} not" if known.refused else "")
+    else:
+        verb = "waits" if known.mails == 1 else "wait"
+        advice = desk.config.command("setup --apply --let-known-in")
+        told = f"{whose} {verb} in Screener: {advice} lets them in"
+    console.print(plain(told))
 
 
 def _show_rules(console: Console, desk: Desk, *, apply: bool) -> int:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from rich.console import Console
 
-from mailroom.engine.journal import Fields, Level, Log
-from mailroom.terminal.desk import sit_down
+from mailroom.engine.journal import Log
+from mailroom.terminal.desk import quietly, sit_down
 from mailroom.terminal.screen import plain, table
 from mailroom.work.door import Door
 from mailroom.work.preview import preview
@@ -18,7 +18,7 @@ def show_triage(
     """Print what the next poll would do; ``failing`` is what the running service says of it."""
     desk = sit_down(config_argument, environ)
     talks = desk.talks
-    door = Door(desk.loop, desk.config, talks.mail, talks.contacts, Log(_quietly), may_write=False)
+    door = Door(desk.loop, desk.config, talks.mail, talks.contacts, Log(quietly), may_write=False)
     surveyor = Surveyor(desk.loop, desk.config, talks.mail, talks.contacts, door)
     survey = desk.run(surveyor.survey())
     obstacles = desk.run(desk.talks.contacts.obstacles(survey.plan))
@@ -33,8 +33,3 @@ def show_triage(
         shown.add_row(*(plain(cell) for cell in cells))
     console.print(shown)
     return 0
-
-
-def _quietly(_level: Level, _event: str, _fields: Fields) -> bool:
-    """What the service will log is not this command's to tell."""
-    return True
