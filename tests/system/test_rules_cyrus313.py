@@ -39,7 +39,7 @@ class FolderUser(User):
     def __init__(self, server: CyrusFolder, name: str) -> None:
         server.create_account(name)
         self._place = urlsplit(server.url).netloc
-        self.name = name
+        self.name = self.account_id = name
         self._authorization = authorization(name)
 
     def _connection(self) -> http.client.HTTPConnection:
