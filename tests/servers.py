@@ -30,6 +30,7 @@ _SUBJECTS = {
     "test_rules": _RULES,
     "test_rules_cyrus313": _RULES,
     "test_rules_stalwart": _RULES,
+    "test_secure_job": "the main job by the unit, over HTTPS, contacts by {way}",
     "test_stream_cyrus313": "polls where an open stream holds up all else, contacts by {way}",
     "test_job_stalwart": "the service as a unit, and its commands, contacts by {way}",
     "test_cyrus": "what Mailroom's design takes from Cyrus",
@@ -37,8 +38,8 @@ _SUBJECTS = {
 _WAYS = {"carddav": "CardDAV", "jmap": "JMAP"}
 _HEAD = "| server | what | day | passed | failed | skipped |\n|---|---|---|---|---|---|\n"
 _BLOCK = re.compile(r"(?<=<!-- runs -->\n).*?(?=<!-- /runs -->)", re.DOTALL)
-# At the end of a test's id, where there is a choice.
-_WAY = re.compile(r"\bby (carddav|jmap)]$")
+# In the id of a test that has a choice.
+_WAY = re.compile(r"\bby (carddav|jmap)\b")
 
 #: Server and subject → day and outcomes.
 Table = dict[tuple[str, str], tuple[str, tuple[int, ...]]]

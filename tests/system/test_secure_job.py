@@ -1,11 +1,13 @@
 """The whole job as it is done out there: a name is looked up, HTTPS, every wall is up."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.servers import SERVER
 from tests.system.claims import Claims
+from tests.system.cyrus import Cyrus
 from tests.system.host import Host
 from tests.system.names import name_server
 from tests.system.scene import Scene, is_triaged, set_up, value
@@ -22,7 +24,10 @@ def scene(each_tree: Path) -> Iterator[Scene]:
         yield set_up(host, push=True, poll_interval=2, name=NAME)
 
 
-def test_a_tap_files_the_sender(scene: Scene, claims: Claims) -> None:
+def test_a_tap_files_the_sender(
+    scene: Scene, claims: Claims, record_property: Callable[[str, object], None]
+) -> None:
+    record_property(SERVER, Cyrus(scene.unit.host).version)
     scene.unit.await_status(lambda status: status["last_poll_at"] is not None)
     scene.screen("Bob <bob@example.org>", "Bob <bob@example.org>", "eve@example.org")
     seconds = scene.tap("@ToFeed", "Screener", "bob@example.org")
