@@ -159,6 +159,79 @@ def test_the_reason_is_the_label_and_what_the_sender_was(label: str, reason: str
     assert row.reason == f"{reason}; the service holds this sender back: the card is broken"
 
 
+CONTACT = (
+    "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:bob\r\nFN:Bob\r\nEMAIL:bob@example.org\r\nEND:VCARD\r\n"
+)
+
+
+def closed(by: str = "server") -> World:
+    """An account whose door has been used, and whose service is down."""
+    world = World(configuration={"screening": {"by": by}})
+    world.start().settle()
+    world.account.close()
+    return world
+
+
+@pytest.mark.parametrize(
+    ("by", "came_to", "who", "action", "reason"),
+    [
+        ("server", "Screener", "contact", "move it to Inbox", "its sender is in your address book"),
+        ("server", "Screener", "written", "move it to Inbox", "you have written to its sender"),
+        ("server", "Screener", "unknown", "", ""),
+        ("mailroom", "Inbox", "unknown", "move it to Screener", "nobody knows its sender"),
+        ("mailroom", "Inbox", "contact", "", ""),
+    ],
+)
+def test_what_becomes_of_new_mail_is_told_and_done(
+    by: str, came_to: str, who: str, action: str, reason: str
+) -> None:
+    world = closed(by)
+    if who == "contact":
+        world.sandbox.put_card(CONTACT)
+    if who == "written":
+        world.sandbox.send(BOB)
+    mail = world.sandbox.deliver(BOB, mailbox=came_to)
+    rows = rows_of(world)
+    assert [(row.action, row.reason, row.labels) for row in rows] == (
+        [(action, reason, ())] if action else []
+    )
+    poll(world)
+    expected = action.removeprefix("move it to ") or came_to
+    assert world.sandbox.mailboxes_of(mail) == {expected}
+
+
+def test_a_dispute_is_told() -> None:
+    world = closed()
+    world.sandbox.put_card(CONTACT)
+    for href, text in world.sandbox.cards().items():
+        if "FN:Feed\r" in text or "FN:Jail\r" in text:
+            member = text.replace(
+                "END:VCARD", "X-ADDRESSBOOKSERVER-MEMBER:urn:uuid:bob\r\nEND:VCARD"
+            )
+            world.sandbox.put_card(member, href.rpartition("/")[2])
+    mail = world.sandbox.deliver(BOB)
+    (row,) = rows_of(world)
+    assert row.action == "@MailroomWarning on"
+    assert "several categories" in row.reason
+    poll(world)
+    assert world.sandbox.mailboxes_of(mail) == {"Screener", "@MailroomWarning"}
+
+
+def test_a_move_is_told_as_what_it_asks_for() -> None:
+    world = closed()
+    mail, other = (world.sandbox.deliver(BOB, keywords=["mailroom-waiting"]) for _ in range(2))
+    world.sandbox.move(mail, "Feed")
+    (row,) = rows_of(world)
+    assert row.reason == "the move to Feed asks for Feed"
+    world.sandbox.move(other, "Jail")
+    first, second = rows_of(world)
+    assert first.reason == second.reason
+    assert (
+        first.reason
+        == "one sender with the move to Feed and the move to Jail: move one of them back"
+    )
+
+
 def test_a_group_that_cannot_be_written_fails_its_senders_before_anything_is_done() -> None:
     world = World()
     href, text = next((h, t) for h, t in world.sandbox.cards().items() if "FN:Feed" in t)

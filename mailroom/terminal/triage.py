@@ -25,7 +25,7 @@ def show_triage(
     rows = preview(survey, desk.config, obstacles, failing)
     console = Console(highlight=False)
     if not rows:
-        console.print("No mail carries a label: the next poll has nothing to do.")
+        console.print("No mail has a label and none has come: the next poll has nothing to do.")
         return 0
     shown = table("From", "Label", "The next poll would", "because")
     for row in rows:

@@ -1,4 +1,4 @@
-"""``mailroom triage --dry-run``: what the next poll would do with every labelled mail, and why.
+"""``mailroom triage --dry-run``: what the next poll would do with labelled and new mail, and why.
 
 Made from a survey, which reads and writes nothing.
 """
@@ -9,16 +9,18 @@ from dataclasses import dataclass
 from mailroom.rules.config import Config
 from mailroom.rules.job import Job
 from mailroom.rules.places import Places
+from mailroom.rules.screening import Standing, Who
 from mailroom.rules.triage import Patch, Tap, marked
 from mailroom.rules.words import count
 from mailroom.wire.jmap import Mail
 from mailroom.work.contacts import Failures
+from mailroom.work.door import Admission
 from mailroom.work.survey import Survey
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One labelled mail: who wrote it, which labels it has, what would be done, and why."""
+    """One mail: who wrote it, which labels it has, what would be done, and why."""
 
     mail_id: str
     sender: str
@@ -30,7 +32,7 @@ class Row:
 def preview(
     survey: Survey, config: Config, obstacles: Failures, failing: Mapping[str, str]
 ) -> list[Row]:
-    """A row per mail that carries a label or an error label.
+    """A row per mail that carries a label or an error label, or is new and would be moved.
 
     ``obstacles`` stand in the way of the survey's plan; ``failing`` are the senders that the
     running service holds back, each with why.
@@ -48,6 +50,7 @@ class _Preview:
         self._obstacles = obstacles
         self._failing = failing
         self._names = _label_names(config, survey.places)
+        self._mailboxes = _mailbox_names(config, survey.places)
         self._marks = marked(survey.verdicts, survey.places)
 
     def rows(self) -> Iterator[Row]:
@@ -57,12 +60,31 @@ class _Preview:
             action, reason = self._plan(tap, jobs[tap.sender])
             yield from self._rows(tap.mails, action, reason)
         for conflict in verdicts.conflicts:
-            labels = " and ".join(sorted(self._names[label] for label in conflict.label_ids))
-            reason = f"one sender with {labels}: take one of them off"
+            labels = " and ".join(sorted(map(self._asking, conflict.label_ids)))
+            is_moved = not conflict.label_ids.isdisjoint(self._survey.places.drops)
+            advice = "move one of them back" if is_moved else "take one of them off"
+            reason = f"one sender with {labels}: {advice}"
             yield from self._marked(conflict.mails, reason)
         yield from self._marked(verdicts.unusable, "From has no address that a contact could carry")
         yield from self._marked(verdicts.own, "your own mail is not triaged")
         yield from self._marked(verdicts.settled, "the reason for the error label is gone")
+        for admission in self._survey.admissions:
+            if action := self._admission_step(admission):
+                mail = admission.arrival.mail
+                yield from self._rows([mail], action, _reason_of(admission.standing))
+
+    def _admission_step(self, admission: Admission) -> str:
+        """Where new mail would be moved; empty where it would not."""
+        there = admission.arrival.mail.mailbox_ids
+        added = [
+            name
+            for mailbox_id, name in self._mailboxes.items()
+            if mailbox_id not in there and admission.patch.get(f"mailboxIds/{mailbox_id}")
+        ]
+        warning = self._config.mailroom.label_warning
+        if added == [warning]:
+            return f"{warning} on"
+        return f"move it to {_listed(added)}" if added else ""
 
     def _marked(self, mails: Iterable[Mail], reason: str) -> Iterator[Row]:
         """Mail that is not triaged: what happens to it is only labels going on and off."""
@@ -117,7 +139,7 @@ class _Preview:
         return f"file {mails} into {_listed(each.destination_mailbox for each in chain)}{and_inbox}"
 
     def _reason(self, tap: Tap, job: Job) -> str:
-        label = self._names[tap.label_id]
+        label = self._asking(tap.label_id)
         if tap.category is None:
             return f"{label} takes the sender back"
         previous = job.previous if job.previous != tap.category else None
@@ -126,11 +148,48 @@ class _Preview:
         other = f"; the contact is called {job.contact.name}" if is_other and job.contact else ""
         return f"{label} asks for {tap.category.name}{was}{other}"
 
+    def _asking(self, mailbox_id: str) -> str:
+        """What asks for something: a label, or a mailbox that the mail was moved to."""
+        is_label = mailbox_id in self._names
+        return self._names[mailbox_id] if is_label else f"the move to {self._mailboxes[mailbox_id]}"
+
     def _rows(self, mails: Iterable[Mail], action: str, reason: str) -> Iterator[Row]:
         for mail in mails:
             labels = sorted(name for key, name in self._names.items() if key in mail.mailbox_ids)
             sender = mail.senders[0].email if mail.senders else "(nobody)"
             yield Row(mail.id, sender, tuple(labels), action, reason)
+
+
+def _mailbox_names(config: Config, places: Places) -> dict[str | None, str]:
+    """Where mail goes that is moved, and the label that tells a doubt."""
+    names = {
+        places.screener: config.triage.screener_mailbox,
+        places.warning: config.mailroom.label_warning,
+        places.inbox: "Inbox",
+        places.junk: "Junk",
+    }
+    for category in config.triage.categories:
+        destinations = (each.destination_mailbox for each in config.triage.chain(category))
+        names |= dict(zip(places.chains[category.name], destinations, strict=True))
+    return names
+
+
+def _reason_of(standing: Standing) -> str:
+    category = standing.category.name if standing.category else ""
+    return {
+        Who.OWN: "it is your own",
+        Who.BOUNCE: "a mail server reports something",
+        Who.SPAM: "the server marks it as spam",
+        Who.SCREENED: "its sender is to wait",
+        Who.CATEGORY: f"its sender is in {category}",
+        Who.DISPUTED: "its sender is in groups of several categories: take it out of one",
+        Who.LIST: f"its mailing list is in {category}",
+        Who.CONTACT: "its sender is in your address book",
+        Who.DOMAIN: f"its sender's domain is in {category}",
+        Who.WRITTEN: "you have written to its sender",
+        Who.CONVERSATION: "you have written in its conversation",
+        Who.UNKNOWN: "nobody knows its sender",
+    }[standing.who]
 
 
 def _label_names(config: Config, places: Places) -> dict[str, str]:
