@@ -10,7 +10,8 @@ from mailroom.sandbox.exchange import ConnectionBroken, Delivery, Request, Respo
 from mailroom.sandbox.faults import Fault
 from mailroom.sandbox.front import Running, serve
 from mailroom.sandbox.log import Entry, longest_chain
-from mailroom.sandbox.profile import (
+from mailroom.sandbox.profile import Limits, Profile
+from mailroom.sandbox.profiles import (
     CYRUS_3_6,
     CYRUS_3_10,
     CYRUS_3_13,
@@ -30,8 +31,6 @@ from mailroom.sandbox.profile import (
     STALWART,
     TRUNCATED_SYNC,
     WAYWARD_CARDDAV,
-    Limits,
-    Profile,
 )
 from mailroom.sandbox.server import Sandbox
 

@@ -6,10 +6,10 @@ there is.
 
 from dataclasses import dataclass, field
 from itertools import takewhile
+from typing import NamedTuple
 
 
-@dataclass(slots=True)
-class _Change:
+class _Change(NamedTuple):
     created: int
     changed: int
     is_gone: bool = False

@@ -108,7 +108,8 @@ class EmailMethods(SetHandler):
             raise MethodError("requestTooLarge", description="ids must be specified")
         limits = self._profile.limits
         maximum = limits.max_objects_in_get if self._profile.limits_references else None
-        renderers = renderers_for(args["properties"])
+        renderers, properties = renderers_for(args["properties"], self._profile)
+        args = {**args, "properties": properties}
         answer = get_objects(args, self._store.mails, renderers, maximum)
         return {"accountId": self._account_id, "state": state, **answer}
 
@@ -118,8 +119,8 @@ class EmailMethods(SetHandler):
         since, most = args["sinceState"], args["maxChanges"]
         if most is not None and most < 1:
             raise MethodError("invalidArguments", arguments=["maxChanges"])
-        known = int(since) if since and since.isdecimal() else None
-        if known is None or (found := self._store.changes(known, most)) is None:
+        found = self._store.changes(self._known_state(since), most)
+        if found is None:
             raise MethodError("cannotCalculateChanges")
         return {
             "accountId": self._account_id,
@@ -130,6 +131,16 @@ class EmailMethods(SetHandler):
             "updated": found.updated,
             "destroyed": found.destroyed,
         }
+
+    def _known_state(self, state: str | None) -> int:
+        """Read the state that changes are asked since."""
+        if state is None and self._profile.bad_state == "invalidArguments":
+            return 0  # Stalwart: then it is all that there is
+        if state is None or not state.isdecimal():
+            raise MethodError(self._profile.bad_state)
+        if int(state) > self._store.sequence and self._profile.state_to_come != "empty":
+            raise MethodError(self._profile.state_to_come)
+        return int(state)
 
     def get_threads(self, arguments: Arguments, calls: Calls) -> Arguments:
         """Thread/get (RFC 8621 §3.1): a thread's mails, the oldest first."""
@@ -186,7 +197,9 @@ class EmailMethods(SetHandler):
             paths.pop(("mailboxIds",), None)
         if wrong := sorted({path[0] for path in paths} - {"mailboxIds", "keywords"}):
             raise SetError("invalidProperties", properties=wrong)
-        keywords = _checked_keywords(self._patched(mail.keywords, "keywords", paths))
+        keywords = self._patched(mail.keywords, "keywords", paths)
+        if not self._profile.keywords_are_exact:
+            keywords = _checked_keywords(keywords)
         self._resolved({path[1] for path in paths if path[0] == "mailboxIds" and path[1:]})
         mailbox_ids = self._checked_mailboxes(self._patched(mail.mailbox_ids, "mailboxIds", paths))
         if not mailbox_ids and not self._may_be_in_none(mail):

@@ -121,7 +121,8 @@ class MailSelector(Selector):
     def _having(self, keyword: object) -> set[str]:
         if not isinstance(keyword, str):
             raise ValueError("no keyword")
-        return self._store.having(keyword.lower())
+        exact = self._profile.keywords_are_exact
+        return self._store.having(keyword if exact else keyword.lower())
 
     def _with_words(self, header: str, text: object, within: set[str]) -> set[str]:
         if not isinstance(text, str):
@@ -140,6 +141,8 @@ class MailSelector(Selector):
             case _:
                 raise ValueError("no header")
         self._need_search()
+        if not self._profile.searches_headers:
+            return set()
         values = {id_: self._store.mails[id_].header(name) for id_ in self._indexed(within)}
         return {
             id_

@@ -1,8 +1,9 @@
 """What a server's rules see of the address book: whose address is in a card, and in which groups.
 
-Seen on Cyrus 3.10.2. An address in a card is a pattern in which ``*`` stands for anything, without
-regard to case. A member of a group is named by ``urn:uuid:`` and the UID exactly as the card has
-it, so that one whose UID itself begins so has to be named with it twice.
+Seen on Cyrus 3.10.2 and 3.13.7. An address in a card is a pattern in which ``*`` stands for
+anything, without regard to case. A member of a group is named by ``urn:uuid:`` and the UID exactly
+as the card has it, so that one whose UID itself begins so has to be named with it twice. To 3.13.7
+that is so where the group is a vCard 3; one of vCard 4 names the UID exactly as it is, no more.
 """
 
 import re
@@ -10,19 +11,21 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from mailroom.sandbox.cards import is_group, property_of
+from mailroom.sandbox.cards import URN, is_group, property_of
 
 _UNFOLD: Final = re.compile(r"\r?\n[ \t]")
 _EMAIL: Final = re.compile(r"^(?:[\w-]+\.)?EMAIL(?:;[^:\r\n]*)?:(.*?)\r?$", re.M | re.I)
-_MEMBER: Final = re.compile(
-    r"^(?:X-ADDRESSBOOKSERVER-)?MEMBER(?:;[^:\r\n]*)?:urn:uuid:(.*?)\r?$", re.M | re.I
-)
+_MEMBER: Final = re.compile(r"^(X-ADDRESSBOOKSERVER-)?MEMBER(?:;[^:\r\n]*)?:(.*?)\r?$", re.M | re.I)
 
 
 class KnownPeople:
-    """The people in some cards, as they are at one moment."""
+    """The people in some cards, as they are at one moment.
 
-    def __init__(self, cards: Iterable[str]) -> None:
+    ``takes_exact``: a group of vCard 4 names its members' UIDs as they are.
+    """
+
+    def __init__(self, cards: Iterable[str], *, takes_exact: bool) -> None:
+        self._takes_exact = takes_exact
         #: Address in lower case → UIDs of its cards.
         self._exact: defaultdict[str, set[str]] = defaultdict(set)
         self._patterns: list[tuple[re.Pattern[str], str]] = []
@@ -48,10 +51,17 @@ class KnownPeople:
     def _read(self, card: str) -> None:
         uid = property_of(card, "UID") or ""
         if is_group(card):
-            self._groups[uid].update(_MEMBER.findall(card))
+            self._groups[uid].update(self._members(card))
         for address in map(str.lower, _EMAIL.findall(card)):
             if "*" in address:
                 parts = map(re.escape, address.strip().split("*"))
                 self._patterns.append((re.compile(".*".join(parts), re.DOTALL), uid))
             else:
                 self._exact[address.strip()].add(uid)
+
+    def _members(self, card: str) -> Iterator[str]:
+        for apples, member in _MEMBER.findall(card):
+            if self._takes_exact and not apples:
+                yield member
+            elif member.startswith(URN):
+                yield member.removeprefix(URN)

@@ -46,11 +46,7 @@ class MailUser:
         self.user = user
         self.lock = threading.RLock()
         self.clock = clock
-        self._store = MailStore(
-            seed,
-            pushes_counts=profile.pushes_counts,
-            max_keywords=profile.limits.max_keywords_in_mailbox,
-        )
+        self._store = MailStore(seed, profile)
         #: Mailbox id and mail id of what was marked deleted and is not yet expunged.
         self._marked: list[tuple[str, str]] = []
 

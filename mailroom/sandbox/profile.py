@@ -1,13 +1,10 @@
-"""The differences between real servers, as named switches.
+"""The differences between real servers, as named switches: what a profile can say.
 
-A profile says what a server is like; what was observed of each is in the documents that the
-project was started with. A further server is a further value here, and a switch for what it
-alone does.
+A switch is for what one server alone does. The profiles are in ``profiles``.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Final, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 #: Whose way it is to show a vCard in another version; None: that is not done.
 CardConversion = Literal["3.10", "3.13"] | None
@@ -26,8 +23,10 @@ class Limits:
     max_mailboxes_per_email: int | None = 20
     #: Not announced: a query shows no more ids than this at once; None: as many as are asked for.
     max_ids_in_query: int | None = None
-    #: Not announced: so many different keywords fill a mailbox; None: there can be any number.
+    #: Not announced: so many different keywords there can be, those of old included, in a mailbox,
+    #: and in the account; None: any number.
     max_keywords_in_mailbox: int | None = 100
+    max_keywords_in_account: int | None = None
     #: Not announced: of more requests within a minute, whatever for, the rest is refused.
     max_requests_per_minute: int | None = None
 
@@ -117,6 +116,20 @@ class Profile:
     patch_to_no_mailbox: Literal["refused", "destroys", "by past"] = "by past"
     #: True: a patch of keywords that changes none is a change of the mail all the same.
     empty_keyword_patch_changes: bool = True
+    #: True: keywords are what is written, spaces and all, and A is another one than a.
+    keywords_are_exact: bool = False
+    #: The error for changes since a state that is none, or is to come; "empty": there are none.
+    bad_state: Literal["cannotCalculateChanges", "invalidArguments"] = "cannotCalculateChanges"
+    state_to_come: Literal["empty", "cannotCalculateChanges"] = "empty"
+    #: True: to ask for a header in a form that it has not is no error, but null; in none at all
+    #: the property is left out; and ``:asRaw`` is left out of the property's name.
+    takes_any_header_form: bool = False
+    #: Headers that there are only as they are written.
+    raw_headers: frozenset[str] = frozenset({"content-type"})
+    #: False: a filter by ``header`` finds nothing.
+    searches_headers: bool = True
+    #: Which words before a subject do not tell threads apart: any, or those that programs write.
+    subject_prefixes: Literal["any", "known"] = "any"
     #: False: a mail's ``mailboxIds`` given whole change nothing, single ones do.
     takes_whole_mailbox_ids: bool = True
     #: The error for a mailbox whose name is taken.
@@ -171,6 +184,8 @@ class Profile:
     card_conversion: CardConversion = "3.10"
     #: True: a UID is what is written, ``urn:uuid:`` included, and one card's alone.
     uids_are_exact: bool = False
+    #: True: to rules, a member that a vCard 4 group names is the UID as it is written there.
+    version_4_members_are_exact: bool = False
     #: In which form a card that is put is kept: as it is; in Cyrus' spelling; with a PRODID and a
     #: REV of the server's; or in Stalwart's spelling.
     card_form: Literal["as put", "normalised", "stamped", "spelt"] = "normalised"
@@ -207,219 +222,3 @@ class Profile:
     puts_elsewhere: bool = False
     #: True: while one write goes on, another is 423.
     locks_the_book: bool = False
-
-
-#: Of later Cyrus and of Fastmail.
-_SIEVE_CONDITIONS: Final = frozenset({"fromAnyContact", "fromContactGroupId", "fromContactCardUid"})
-
-CYRUS_3_10: Final = Profile("cyrus-3.10")
-#: The first series with contacts by JMAP.
-CYRUS_3_13: Final = Profile(
-    "cyrus-3.13",
-    limits_references=True,
-    object_limits_fail="method",
-    duplicate_mailbox="alreadyExists",
-    sieve_conditions=_SIEVE_CONDITIONS,
-    has_jmap_contacts=True,
-    card_conversion="3.13",
-    uids_are_exact=True,
-)
-#: As 3.13.5 to 3.13.7 are in truth.
-CYRUS_3_13_BLOCKING: Final = replace(
-    CYRUS_3_13, name="cyrus-3.13-blocking", open_stream_blocks=True
-)
-CYRUS_3_6: Final = Profile("cyrus-3.6", push="unavailable")
-#: With ``jmap_pushpoll: 0``.
-CYRUS_WITHOUT_PUSH: Final = Profile("cyrus-without-push", push="absent")
-#: With ``jmap_pushpoll: 1s``, the least: events are up to a second late, and come together.
-LATE_PUSH: Final = Profile("late-push", push_look_seconds=1.0)
-#: With ``search_engine: none``.
-NO_SEARCH: Final = Profile("no-search", has_search=False)
-#: An indexer that is not run all the time.
-LAGGING_SEARCH: Final = Profile("lagging-search", search_lag_seconds=600.0)
-FASTMAIL: Final = Profile(
-    "fastmail",
-    limits=Limits(max_mailboxes_per_email=None),
-    jmap_authentication="Bearer",
-    identities=("Alice@home.example", "*@alice.example"),
-    api_host="127.0.0.2",
-    extensions=("https://www.fastmail.com/dev/maskedemail",),
-    has_plain_errors=True,
-    has_push_template=False,
-    greets=True,
-    event_type_key="type",
-    ping_unit=None,
-    patch_to_no_mailbox="refused",
-    takes_whole_mailbox_ids=False,
-    sieve_conditions=_SIEVE_CONDITIONS,
-    sieve_names_begin_with_inbox=False,
-    has_jmap_contacts=True,
-)
-#: Stalwart 0.15.5, as run, but for what a lack of time cannot show; of 0.16 by its source.
-STALWART: Final = Profile(
-    "stalwart",
-    limits=Limits(
-        max_size_request=10_000_000,
-        max_concurrent_requests=4,
-        max_calls_in_request=16,
-        max_objects_in_get=500,
-        max_objects_in_set=500,
-        max_mailboxes_per_email=None,
-        max_ids_in_query=5000,
-        max_keywords_in_mailbox=None,
-        max_requests_per_minute=1000,
-    ),
-    limits_references=True,
-    object_limits_fail="method",
-    cuts_all=True,
-    search_lag_seconds=0.5,
-    has_absolute_urls=True,
-    counts_carddav=True,
-    answers_nulls=False,
-    checks_push_query=True,
-    has_event_ids=False,
-    ping_unit="milliseconds",
-    least_ping_seconds=30,
-    push_pause_seconds=1.0,
-    push_batch=None,
-    pushes_counts=True,
-    shows_from_as_written=True,
-    dates_are_indexed=True,
-    searches_by_words=True,
-    unknown_mailbox_is_empty=True,
-    false_takes_away=True,
-    empty_keyword_patch_changes=False,
-    patch_to_no_mailbox="refused",
-    duplicate_mailbox="alreadyExists",
-    ignores_case_of_mailboxes=True,
-    # Of those that it has, what a script of Mailroom's may require; no jmapquery.
-    sieve_extensions=(
-        "copy",
-        "envelope",
-        "extlists",
-        "fileinto",
-        "imap4flags",
-        "include",
-        "mailbox",
-        "mailboxid",
-        "regex",
-        "spamtest",
-        "special-use",
-        "variables",
-    ),
-    validates_sieve=False,
-    sieve_conditions=frozenset(),
-    marks_failed_sieve=False,
-    sieve_names_begin_with_inbox=False,
-    max_sieve_bytes=102_400,
-    max_sieve_scripts=100,
-    has_jmap_contacts=True,
-    needs_address_book=True,
-    takes_vendor_properties=False,
-    checks_card_properties=False,
-    unmapped_in="vCard",
-    empty_groups_have_members=False,
-    groups_organizations=False,
-    empties_notes=True,
-    orders_names=True,
-    bad_patch="invalidProperties",
-    refers_if_in_state=False,
-    shows_apple_groups=False,
-    card_set_order=("create", "update", "destroy"),
-    card_conversion=None,
-    uids_are_exact=True,
-    card_form="spelt",
-    needed_properties=frozenset(),
-    bad_card_status=412,
-    hrefs_are_exact=True,
-    shows_grouped_properties=False,
-    lists_other_books=True,
-    sync_page=2000,
-    sync_loses_rest=True,
-    refuses_tokens=False,
-    has_cyrus_tokens=False,
-)
-#: Its mail; it has no contacts, so those here are the ones of a CardDAV server beside it, and the
-#: rules are tried on it as on any other.
-JAMES: Final = Profile(
-    "james",
-    limits=Limits(
-        max_concurrent_requests=4,
-        max_calls_in_request=16,
-        max_objects_in_get=500,
-        max_objects_in_set=500,
-        max_mailboxes_per_email=None,
-        max_ids_in_query=256,
-        max_keywords_in_mailbox=None,
-    ),
-    limits_references=True,
-    has_absolute_urls=True,
-    takes_nested_mailboxes=False,
-    tells_total=False,
-    query_state_of="page",
-    empty_keyword_patch_changes=False,
-    has_event_ids=False,
-)
-SABRE: Final = Profile(
-    "sabre",
-    card_conversion=None,
-    card_form="stamped",
-    etag_form="weak",
-    has_etag_of_changed_card=False,
-    has_cyrus_tokens=False,
-    shows_parts=False,
-)
-#: CardDAV as its RFC has it and no more, behind Digest, which some servers have as their default.
-PLAIN_CARDDAV: Final = Profile(
-    "plain-carddav",
-    dav_authentication="Digest",
-    etag_form="unquoted",
-    shows_parts=False,
-    has_sync=False,
-)
-#: A server that has a mind of its own about where things are, and when.
-WAYWARD_CARDDAV: Final = Profile(
-    "wayward-carddav",
-    has_cyrus_tokens=False,
-    shows_parts=False,
-    tells_deletions=False,
-    puts_elsewhere=True,
-    locks_the_book=True,
-)
-SMALL_LIMITS: Final = Profile(
-    "small-limits",
-    limits=Limits(
-        max_size_request=20_000,
-        max_concurrent_requests=4,
-        max_calls_in_request=4,
-        max_objects_in_get=20,
-        max_objects_in_set=10,
-    ),
-    limits_references=True,
-)
-SHORT_PAGES: Final = Profile("short-pages", limits=Limits(max_ids_in_query=2))
-TRUNCATED_SYNC: Final = Profile("507", sync_page=3)
-LOST_TOKEN: Final = Profile("lost-token", sync_token_uses=2)
-
-PROFILES: Final[Mapping[str, Profile]] = {
-    profile.name: profile
-    for profile in (
-        CYRUS_3_10,
-        CYRUS_3_13,
-        CYRUS_3_6,
-        CYRUS_WITHOUT_PUSH,
-        LATE_PUSH,
-        NO_SEARCH,
-        LAGGING_SEARCH,
-        FASTMAIL,
-        STALWART,
-        JAMES,
-        SABRE,
-        PLAIN_CARDDAV,
-        WAYWARD_CARDDAV,
-        SMALL_LIMITS,
-        SHORT_PAGES,
-        TRUNCATED_SYNC,
-        LOST_TOKEN,
-    )
-}

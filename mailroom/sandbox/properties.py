@@ -7,6 +7,7 @@ from typing import Final
 from mailroom.sandbox.addresses import Address, decoded, parse_addresses
 from mailroom.sandbox.filters import show_date
 from mailroom.sandbox.mail import ADDRESS_FIELDS, Mail
+from mailroom.sandbox.profile import Profile
 
 Render = Callable[[Mail], object]
 
@@ -49,26 +50,38 @@ RENDERERS: Final[Mapping[str, Render]] = {
 }
 
 
-def renderers_for(properties: Iterable[str] | None) -> Mapping[str, Render]:
-    """Return how these properties are shown, and all that have a name of their own.
+def renderers_for(
+    properties: list[str] | None, profile: Profile
+) -> tuple[Mapping[str, Render], list[str] | None]:
+    """Return how these properties are shown, and their names in the answer.
 
-    ``header:NAME:FORM`` is none of those (§4.1.3); one that cannot be is left out.
+    ``header:NAME:FORM`` has no name of its own (RFC 8621 §4.1.3).
     """
-    asked = [name for name in properties or () if name.startswith("header:")]
-    if not asked:
-        return RENDERERS
-    found = {name: _header_renderer(name) for name in asked}
-    return {**RENDERERS, **{name: render for name, render in found.items() if render}}
+    renderers, names = dict(RENDERERS), []
+    for name in properties or ():
+        if not name.startswith("header:"):
+            names.append(name)
+            continue
+        found = _header_renderer(name, profile)
+        if found is None and profile.takes_any_header_form:
+            continue
+        shown = name.replace(":asRaw", "") if profile.takes_any_header_form else name
+        names.append(shown)
+        if found:
+            renderers[shown] = found
+    return renderers, None if properties is None else names
 
 
-def _header_renderer(property_: str) -> Render | None:
+def _header_renderer(property_: str, profile: Profile) -> Render | None:
+    """Return how a header is shown, None where that is no form."""
     _, name, *forms = property_.split(":")
     is_all = forms[-1:] == ["all"]
     form, *rest = forms[: len(forms) - is_all] or ["asRaw"]
     if rest or not name or form not in _FORMS:
         return None
-    if form not in _ALLOWED_FORMS.get(name.lower(), _FORMS):
-        return None
+    is_raw = name.lower() in profile.raw_headers
+    if form not in (_RAW if is_raw else _ALLOWED_FORMS.get(name.lower(), _FORMS)):
+        return (lambda mail: None) if profile.takes_any_header_form else None
     read, known_as = _FORMS[form], ADDRESS_FIELDS.get(name.lower())
 
     def render(mail: Mail) -> object:
@@ -110,6 +123,7 @@ _FORMS: Final[Mapping[str, Callable[[str], object]]] = {
     "asDate": _date,
     "asURLs": _urls,
 }
+_RAW: Final = frozenset({"asRaw"})
 #: Header → the forms that there are of it, as Cyrus 3.10.2 has it, seen; of others all.
 _ALLOWED_FORMS: Final[Mapping[str, frozenset[str]]] = {
     **dict.fromkeys(
@@ -120,5 +134,4 @@ _ALLOWED_FORMS: Final[Mapping[str, frozenset[str]]] = {
     ),
     "subject": frozenset({"asRaw", "asText"}),
     "date": frozenset({"asRaw", "asDate"}),
-    "content-type": frozenset({"asRaw"}),
 }

@@ -24,7 +24,8 @@ from mailroom.sandbox.exchange import Delivery, Request, Response, json_response
 from mailroom.sandbox.faults import Faults, break_connection
 from mailroom.sandbox.log import Entry, RequestLog
 from mailroom.sandbox.mailboxes import MailboxMethods
-from mailroom.sandbox.profile import CYRUS_3_10, Profile
+from mailroom.sandbox.profile import Profile
+from mailroom.sandbox.profiles import CYRUS_3_10
 from mailroom.sandbox.requests import (
     CONTACTS,
     CORE,

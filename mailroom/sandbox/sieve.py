@@ -110,7 +110,9 @@ class SieveSandbox(Sandbox):
     def _known_people(self) -> KnownPeople:
         revision = self._contacts.storage.revision
         if self._people is None or self._people[0] != revision:
-            self._people = revision, KnownPeople(self._contacts.book.cards.values())
+            cards = self._contacts.book.cards.values()
+            exact = self.profile.version_4_members_are_exact
+            self._people = revision, KnownPeople(cards, takes_exact=exact)
         return self._people[1]
 
     def _text_of(self, name: str) -> str | None:

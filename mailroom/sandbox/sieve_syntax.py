@@ -6,6 +6,7 @@ It is the sandbox's own, so that nothing that the service gets wrong is wrong he
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, TypeVar
 
 _TOKEN: Final = re.compile(
@@ -65,6 +66,7 @@ class Node:
         return value if isinstance(value, list) else []
 
 
+@lru_cache(maxsize=16)  # the same few scripts run over every mail
 def read_script(text: str) -> list[Node]:
     """Return the commands of a script.
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from mailroom.sandbox.changes import ChangeLog, Changes
 from mailroom.sandbox.mail import Mail, Mailbox
+from mailroom.sandbox.profile import Profile
 from mailroom.sandbox.threads import Threads
 from mailroom.sandbox.words import WordIndex
 
@@ -31,7 +32,7 @@ _NOT_KEPT: Final = ("_listeners", "_random")
 class MailStore:
     """One account's mailboxes and mails."""
 
-    def __init__(self, seed: int, *, pushes_counts: bool, max_keywords: int | None = None) -> None:
+    def __init__(self, seed: int, profile: Profile) -> None:
         self.mailboxes: dict[str, Mailbox] = {}
         self.mails: dict[str, Mail] = {}
         self.sequence = 1
@@ -39,16 +40,18 @@ class MailStore:
         self._changed_at = {"Email": 1, "Mailbox": 1}
         #: Sequence of the last change of a mailbox itself.
         self._mailboxes_at = 1
-        self._pushes_counts = pushes_counts
-        self._max_keywords = max_keywords
+        self._pushes_counts = profile.pushes_counts
+        self._limits = profile.limits
         self._random = random.Random(seed)
         self._members: defaultdict[str, set[str]] = defaultdict(set)
         self._by_keyword: defaultdict[str, set[str]] = defaultdict(set)
         #: Mailbox id → the keywords that any mail there has or had, as far as there was room.
         self._numbered: defaultdict[str, set[str]] = defaultdict(set)
+        #: The keywords that any mail has or had, where there is room for so many in the account.
+        self._known: set[str] = set()
         self._words = WordIndex(self.mails)
         self._log = ChangeLog()
-        self.threads = Threads()
+        self.threads = Threads(profile.subject_prefixes)
         self._unpublished: set[str] = set()
         self._listeners: list[StateListener] = []
 
@@ -168,6 +171,7 @@ class MailStore:
     def add_mail(self, mail: Mail) -> None:
         """Take in a new mail, index it and find its thread."""
         self.mails[mail.id] = mail
+        mail.keywords = self._kept(mail.keywords)
         for mailbox_id in mail.mailbox_ids:
             self._members[mailbox_id].add(mail.id)
             self._number(mailbox_id, mail.keywords)
@@ -200,7 +204,7 @@ class MailStore:
 
         ``is_always_change``: it counts as a change of the mail even where it has them already.
         """
-        wanted = set(keywords)
+        wanted = self._kept(keywords)
         for keyword in wanted ^ mail.keywords:
             mails = self._by_keyword[keyword]
             (mails.add if keyword in wanted else mails.discard)(mail.id)
@@ -229,8 +233,21 @@ class MailStore:
         """Say whether a mailbox can have mail with these keywords: those that any mail there had
         are numbered for good, and there are so many numbers."""
         new = self._unnumbered(mailbox_id, keywords)
-        most = self._max_keywords
+        most = self._limits.max_keywords_in_mailbox
         return not new or most is None or len(self._numbered[mailbox_id]) + len(new) <= most
+
+    def _kept(self, keywords: Iterable[str]) -> set[str]:
+        """Return the keywords that are kept: where the account is full, new ones are not, and
+        nobody is told (Stalwart 0.15.5, seen)."""
+        wanted, most = set(keywords), self._limits.max_keywords_in_account
+        if most is None:
+            return wanted
+        for keyword in sorted(wanted - _FLAGS - self._known):
+            if len(self._known) < most:
+                self._known.add(keyword)
+            else:
+                wanted.discard(keyword)
+        return wanted
 
     def _unnumbered(self, mailbox_id: str, keywords: Iterable[str]) -> set[str]:
         return set(keywords) - _FLAGS - self._numbered[mailbox_id]

@@ -1,6 +1,6 @@
 """The words by which a search finds mails: an index for each header of addresses.
 
-It is made when it is first asked for, so that nobody pays for a header that is never searched.
+But for From it is made when it is first asked for: nobody pays for a header that is not searched.
 """
 
 from collections import defaultdict
@@ -15,7 +15,7 @@ class WordIndex:
     def __init__(self, mails: Mapping[str, Mail]) -> None:
         self._mails = mails
         #: Header → term → ids of the mails that have it there.
-        self._by_header: dict[str, defaultdict[str, set[str]]] = {}
+        self._by_header = {"from": defaultdict[str, set[str]](set)}
 
     def add(self, mail: Mail) -> None:
         """Have a mail found."""

@@ -77,6 +77,7 @@ class CyrusFolder:
     """
 
     kind = "cyrus-3.13"
+    queues = False
     user = "alice"
     password = "secret"
     session_path = "/jmap/"

@@ -46,6 +46,8 @@ class Server(Protocol):
     session_path: str
     #: The default address book, with a slash at its end.
     book_path: str
+    #: Whether a mail may arrive a moment after it was taken.
+    queues: bool
 
     def deliver(
         self,
@@ -69,6 +71,7 @@ class Server(Protocol):
 
 class SandboxServer:
     version = "sandbox"
+    queues = False
     user = "alice"
     password = "secret"
     session_path = "/jmap/"
@@ -124,6 +127,7 @@ class CyrusServer:
     _LMTP and _IMAP (host:port)."""
 
     kind = "cyrus-3.10"
+    queues = False
     session_path = "/jmap/"
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
@@ -324,7 +328,9 @@ class Client:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         self.server.deliver(from_header, subject or unique("mail"), sender, named)
         created: list[str] = self.changes(since)["created"]
-        return created
+        if created or not self.server.queues:
+            return created
+        return eventually(lambda: self.changes(since)["created"] or None)
 
     def get(self, mail_id: str, *properties: str) -> Json:
         """Return these properties of a mail."""

@@ -88,6 +88,7 @@ class StalwartProgram:
     """
 
     kind = "stalwart"
+    queues = True
     user = "alice"
     password = "secret"
     session_path = "/jmap/session"
