@@ -25,18 +25,18 @@ def labelled(places: Places) -> Filter:
 def asking(places: Places) -> Filter:
     """What a poll looks for where there is a door: mail with a label on it, and mail that was moved
     out of Screener. In one query the second costs nothing more."""
-    return any_of([*(_in(each) for each in places.queried), moved(places)])
+    return any_of([*(within(each) for each in places.queried), moved(places)])
 
 
 def moved(places: Places) -> Filter:
     """Mail that bears our keyword, and is not in Screener any more."""
-    not_there = {"operator": "NOT", "conditions": [_in(places.screener)]}
+    not_there = {"operator": "NOT", "conditions": [within(places.screener)]}
     return all_of({"hasKeyword": WAITING}, not_there)
 
 
 def unmarked(places: Places, since: float) -> Filter:
     """Mail in Screener without our keyword, which came when there was a door."""
-    return {**_in(places.screener), "notKeyword": WAITING, **_after(since)}
+    return {**within(places.screener), "notKeyword": WAITING, **_after(since)}
 
 
 def unseen(places: Places, since: float, *, by: str, is_dated: bool) -> list[Filter]:
@@ -44,8 +44,8 @@ def unseen(places: Places, since: float, *, by: str, is_dated: bool) -> list[Fil
     Screener; what Mailroom itself has marked is decided. Where a fresh mail may have no date yet
     (``is_dated`` is False), its date is asked of the mail."""
     dated = _after(since) if is_dated else {}
-    waiting = {**_in(places.screener), "notKeyword": PLACED if by == "server" else WAITING}
-    inbox = [_in(places.inbox)] if by == "mailroom" and places.inbox else []
+    waiting = {**within(places.screener), "notKeyword": PLACED if by == "server" else WAITING}
+    inbox = [within(places.inbox)] if by == "mailroom" and places.inbox else []
     unread = {"notKeyword": "$seen"}
     return [all_of(each, unread, dated) for each in (waiting, *inbox)]
 
@@ -82,5 +82,6 @@ def _after(instant: float) -> Filter:
     return {"after": datetime.fromtimestamp(instant, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
 
 
-def _in(mailbox_id: str) -> Filter:
+def within(mailbox_id: str) -> Filter:
+    """All mail in one mailbox."""
     return {"inMailbox": mailbox_id}

@@ -150,16 +150,22 @@ class Door:
     ) -> list[Admission]:
         """Where each of them goes; those about whom Sent could not be asked are left out, and come
         again with the next poll."""
+        may_warn = self._config.mailroom.warnings_enabled
+        admissions = []
+        for arrival, found in await self.judge(arrivals, places, own):
+            await give_way(self._loop)
+            patch = admitted(arrival.mail, found, places, may_warn=may_warn)
+            admissions.append(Admission(arrival, sender_of(arrival.mail), found, patch))
+        return admissions
+
+    async def judge(
+        self, arrivals: Iterable[Arrival], places: Places, own: OwnAddresses
+    ) -> list[tuple[Arrival, Standing]]:
+        """What decides about each of these mails, where that can be told."""
         senders = {each: sender_of(each.mail) for each in arrivals}
         facts = await self._facts(senders, places, own) if senders else {}
-        admissions = []
-        for arrival, known in facts.items():
-            await give_way(self._loop)
-            if (found := standing(known, self._config)) is not None:
-                may_warn = self._config.mailroom.warnings_enabled
-                patch = admitted(arrival.mail, found, places, may_warn=may_warn)
-                admissions.append(Admission(arrival, sender_of(arrival.mail), found, patch))
-        return admissions
+        judged = ((each, standing(known, self._config)) for each, known in facts.items())
+        return [(each, found) for each, found in judged if found is not None]
 
     def finished(self, visit: Visit, dealt_with: Container[str] = ()) -> None:
         """The poll has done its work; of the arrivals those are done whose ids are

@@ -23,13 +23,15 @@ from mailroom.rules.drags import asked_by, is_moved, leaving, recovered, tidied
 from mailroom.rules.job import Job
 from mailroom.rules.places import Places
 from mailroom.rules.push import Look
-from mailroom.rules.triage import Conflict, Label, Patch, Verdicts, marked
+from mailroom.rules.triage import Conflict, Label, Patch, Verdicts, marked, sender_of
+from mailroom.rules.whole import marks_of
 from mailroom.wire.jmap import Mail, MethodError
 from mailroom.work.contacts import Contacts, Failures
 from mailroom.work.door import Admission, Door
 from mailroom.work.mail import MailConversation, Reading, Written
 from mailroom.work.subjects import subjects_of
 from mailroom.work.survey import Survey, Surveyor, with_mail
+from mailroom.work.wholes import Done
 
 _LOUD_ATTEMPTS = 3
 
@@ -105,6 +107,67 @@ class _Progress:
                 self.errors[owners[mail_id]] = SenderFailed(message)
 
 
+@dataclass(slots=True)
+class _Work:
+    """One poll's work. ``marks`` are the patches for mail that is not triaged, ``done`` the jobs
+    whose contacts are as they should be, ``filing`` what files labelled mail, ``decided`` the
+    decisions for many that were kept."""
+
+    survey: Survey
+    marks: Mapping[str, Patch]
+    progress: _Progress = field(default_factory=_Progress)
+    done: list[Job] = field(default_factory=list)
+    filing: _Filing = field(default_factory=dict)
+    decided: list[Done] = field(default_factory=list)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is to be written."""
+        survey = self.survey
+        has_work = survey.jobs or survey.wholes or survey.newcomers or self.marks
+        return not has_work and not any(each.patch for each in survey.admissions)
+
+    @property
+    def swept(self) -> Set[str]:
+        """The mails that go where their senders belong."""
+        mails = (mail for job in self.done for mail in (*job.tap.mails, *job.waiting))
+        return {mail.id for mail in mails} | self.filing.keys()
+
+    @property
+    def letting_in(self) -> Mapping[str, Admission]:
+        """The new mail that is decided about by itself. What was decided before its sender was
+        triaged is decided again by the next poll, should the sweep not have found it."""
+        swept = self.swept
+        handled = frozenset(address for job in self.done for address in job.addresses)
+        return {
+            each.arrival.id: each
+            for each in self.survey.admissions
+            if each.arrival.id not in swept and each.sender not in handled
+        }
+
+    @property
+    def dealt_with(self) -> Set[str]:
+        return self.letting_in.keys() | self.swept
+
+    @property
+    def efforts(self) -> list[tuple[str, frozenset[Label]]]:
+        """Whom something was to be done about, and by which labels."""
+        jobs = [(job.sender, job.tap.labels) for job in self.survey.jobs]
+        return [*jobs, *((each.name, each.labels) for each in self.survey.wholes)]
+
+    @property
+    def decided_well(self) -> list[Done]:
+        return [each for each in self.decided if each.whole.name not in self.progress.errors]
+
+    def patches(self) -> dict[str, Patch]:
+        return {
+            **{key: each.patch for key, each in self.letting_in.items() if each.patch},
+            **self.marks,
+            **self.survey.newcomers,
+            **{key: patch for key, (patch, _) in self.filing.items()},
+        }
+
+
 class Poller:
     """Polls of one account."""
 
@@ -125,71 +188,84 @@ class Poller:
         whatever was not done by then, the next poll does."""
         survey = await self.surveyor.survey()
         self._report_unreadable()
-        verdicts, places = survey.verdicts, survey.places
-        contested = tuple(
-            Contested(each.sender, _categories(each, places)) for each in verdicts.conflicts
+        marks = {
+            **survey.keywords,
+            **marked(survey.verdicts, survey.places),
+            **marks_of(survey.refused, survey.places),
+        }
+        work = _Work(survey, _without_swept(marks, survey.jobs))
+        if work.is_quiet:
+            return self._untouched(survey)
+        further = await self._triage(survey, work.progress) if survey.jobs else {}
+        work.done = work.progress.going(survey.jobs)
+        await self._decide_for_many(work)
+        going = [further.get(job.sender, job) for job in work.done]
+        work.filing |= self._filing(going, survey, work.progress)
+        subjects = await subjects_of(self._mail, survey.verdicts.unusable)
+        patches = work.patches()
+        written, closing = await self._mail.close(
+            patches,
+            await self.surveyor.filters(survey.places),
+            survey.visit.state if survey.visit else None,
+            leaving(patches, survey.places),
         )
-        marks = _without_swept({**survey.keywords, **marked(verdicts, places)}, survey.jobs)
-        # New mail that needs no patch is done as well; only a closing request tells what follows.
-        arrivals = {each.arrival.id: each for each in survey.admissions}
-        is_quiet = not any(each.patch for each in survey.admissions)
-        if is_quiet and not (survey.jobs or survey.newcomers or marks):
-            return self._untouched(survey, contested)
-        progress = _Progress()
-        further = await self._triage(survey, progress) if survey.jobs else {}
-        done = progress.going(survey.jobs)
-        filing = self._filing([further.get(job.sender, job) for job in done], survey, progress)
-        swept = {mail.id for job in done for mail in (*job.tap.mails, *job.waiting)} | filing.keys()
-        handled = frozenset(address for job in done for address in job.addresses)
-        letting_in = {
-            key: each
-            for key, each in arrivals.items()
-            if key not in swept and each.sender not in handled
-        }
-        patches = {
-            **{key: each.patch for key, each in letting_in.items() if each.patch},
-            **marks,
-            **survey.newcomers,
-            **{key: patch for key, (patch, _) in filing.items()},
-        }
-        subjects = await subjects_of(self._mail, verdicts.unusable)
-        filters = await self.surveyor.filters(places)
-        since = survey.visit.state if survey.visit else None
-        written, closing = await self._mail.close(patches, filters, since, leaving(patches, places))
-        refused = written.refused
-        self._recover(survey, patches, written, progress)
-        progress.note_refusals(refused, {key: sender for key, (_, sender) in filing.items()})
-        _note_labels_left(closing.found[0] or (), done, places, progress)
-        for mail in verdicts.unusable:
+        mails = {key: mail for each in work.decided for key, mail in each.mails.items()}
+        self._recover({**survey.mails, **mails}, survey.places, patches, written, work.progress)
+        for mail in survey.verdicts.unusable:
             subject = subjects.get(mail.id, "(it could not be read)")
             self._log.warning("sender_unusable", mail=mail.id, subject=subject)
-        self._report_marks(done, verdicts, marks, places)
-        trouble = self._settle_failures(survey.jobs, progress)
-        triaged = tuple(self._report(job, progress) for job in progress.going(survey.jobs))
-        dealt_with = (letting_in.keys() | swept) - refused.keys()
-        has_arrivals = await self._close_door(survey, closing, dealt_with)
+        return await self._conclude(work, written.refused, closing)
+
+    async def _decide_for_many(self, work: "_Work") -> None:
+        """The decisions for whole domains and lists; what files their mail joins the filing."""
+        for whole in work.survey.wholes:
+            done = await self.surveyor.wholes.carry_out(whole, work.survey.places, work.survey.own)
+            if done.error:
+                work.progress.errors[whole.name] = done.error
+            else:
+                work.decided.append(done)
+                work.filing |= {key: (patch, whole.name) for key, patch in done.patches.items()}
+                work.progress.filed[whole.name] += len(done.patches)
+
+    async def _conclude(
+        self, work: "_Work", refused: Mapping[str, MethodError], closing: Reading
+    ) -> Outcome:
+        """What came of it, told to the log and to the next poll."""
+        survey, progress = work.survey, work.progress
+        verdicts, places = survey.verdicts, survey.places
+        owners = {key: sender for key, (_, sender) in work.filing.items()}
+        progress.note_refusals(refused, owners)
+        _note_labels_left(closing.found[0] or (), work.done, places, progress)
+        self._report_marks(work, verdicts)
+        trouble = self._settle_failures(work.efforts, progress)
+        triaged = (
+            *(self._report(job, progress) for job in progress.going(survey.jobs)),
+            *(self._report_whole(each, progress) for each in work.decided_well),
+        )
+        has_arrivals = await self._close_door(survey, closing, work.dealt_with - refused.keys())
         if progress.recovered:
             await self._mail.update(progress.recovered)
+        is_again = has_arrivals or bool(progress.recovered)
+        newcomers = len(survey.newcomers.keys() - refused.keys())
         return Outcome(
             read_at=closing.sent_at,
             known=_known(survey, closing),
             looks=_looks(survey.reading, closing),
-            again=has_arrivals
-            or bool(progress.recovered)
-            or self._has_news(closing, survey, patches),
+            again=is_again or self._has_news(closing, survey, work.patches()),
             echo=closing.states if closing.has_written else None,
             triaged=triaged,
-            filed=sum(each.filed for each in triaged)
-            + len(survey.newcomers.keys() - refused.keys()),
-            conflicts=sum(_is_new(conflict, marks) for conflict in verdicts.conflicts),
-            contested=contested,
-            failed=len(survey.jobs) - len(triaged),
+            filed=sum(each.filed for each in triaged) + newcomers,
+            conflicts=sum(_is_new(conflict, work.marks) for conflict in verdicts.conflicts),
+            contested=_contested(survey),
+            failed=len(work.efforts) - len(triaged),
             trouble=trouble,
-            admitted=_by_reason(each for key, each in letting_in.items() if key not in refused),
+            admitted=_by_reason(
+                each for key, each in work.letting_in.items() if key not in refused
+            ),
             crowd=survey.crowd,
         )
 
-    def _untouched(self, survey: Survey, contested: tuple[Contested, ...]) -> Outcome:
+    def _untouched(self, survey: Survey) -> Outcome:
         """The outcome of a poll that has nothing to write."""
         has_more = False
         if survey.visit:
@@ -200,7 +276,7 @@ class Poller:
             _known(survey),
             _looks(survey.reading),
             again=has_more,
-            contested=contested,
+            contested=_contested(survey),
             admitted=_by_reason(survey.admissions),
             crowd=survey.crowd,
         )
@@ -215,13 +291,17 @@ class Poller:
         return visit.has_more or await self._door.closed(closing, survey.places, ours)
 
     def _recover(
-        self, survey: Survey, patches: Mapping[str, Patch], written: Written, progress: _Progress
+        self,
+        before: Mapping[str, Mail],
+        places: Places,
+        patches: Mapping[str, Patch],
+        written: Written,
+        progress: _Progress,
     ) -> None:
         """Note the moves of the user that patches of ours have swallowed."""
-        before = survey.mails
         for mail in written.after:
             if mail.id in before and mail.id in patches:
-                patch = recovered(before[mail.id], patches[mail.id], mail, survey.places)
+                patch = recovered(before[mail.id], patches[mail.id], mail, places)
                 if patch:
                     progress.recovered[mail.id] = patch
 
@@ -262,7 +342,7 @@ class Poller:
             patches = {mail_id: sweep[mail_id][0] for mail_id in owners}
             written = await self._mail.update(patches, leaving(patches, survey.places))
             progress.note_refusals(written.refused, owners)
-            self._recover(survey, patches, written, progress)
+            self._recover(survey.mails, survey.places, patches, written, progress)
 
     def _filing(self, jobs: Iterable[Job], survey: Survey, progress: _Progress) -> _Filing:
         """What files the labelled mail itself, label off, and mail that was found late."""
@@ -283,28 +363,32 @@ class Poller:
             self._log.warning("object_unreadable", object=what, error=found[what])
         self._told |= set(found)
 
-    def _report_marks(
-        self, done: Iterable[Job], verdicts: Verdicts, marks: Mapping[str, Patch], places: Places
-    ) -> None:
+    def _report_marks(self, work: _Work, verdicts: Verdicts) -> None:
         """Tell what the user has to look at; of a conflict only when its mail gets the label."""
-        for job in done:
+        for job in work.done:
             if job.has_other_name:
                 names = {"name": job.tap.names[0], "contact_name": _name_of(job)}
                 self._log.warning("name_mismatch", sender=job.tap.sender, **names)
         for conflict in verdicts.conflicts:
-            if _is_new(conflict, marks):
-                categories = list(_categories(conflict, places))
+            if _is_new(conflict, work.marks):
+                categories = list(_categories(conflict, work.survey.places))
                 self._log.warning(
                     "conflict_detected", sender=conflict.sender, categories=categories
                 )
+        for refusal in work.survey.refused:
+            if any(mail.id in work.marks for mail in refusal.mails):
+                sender = sender_of(refusal.mails[0]) or "(nobody)"
+                self._log.warning("decision_refused", sender=sender, reason=refusal.reason)
 
-    def _settle_failures(self, jobs: Iterable[Job], progress: _Progress) -> TransientError | None:
+    def _settle_failures(
+        self, efforts: Iterable[tuple[str, frozenset[Label]]], progress: _Progress
+    ) -> TransientError | None:
         """Note and report the senders that failed. Trouble that passes is returned instead, so
         that the poll is tried again at once, unless it clings to this one sender."""
         failures = self.surveyor.failures
         passing: TransientError | None = None
-        for job in jobs:
-            sender, error = job.sender, progress.errors.get(job.sender)
+        for sender, labels in efforts:
+            error = progress.errors.get(sender)
             if error is None:
                 failures.succeeded(sender)
             elif isinstance(error, Crowded) or (
@@ -313,7 +397,7 @@ class Poller:
                 passing = error
             else:
                 reason = str(error)
-                failure = failures.failed(sender, job.tap.labels, reason, self._loop.now())
+                failure = failures.failed(sender, labels, reason, self._loop.now())
                 is_loud = failure.attempts >= _LOUD_ATTEMPTS
                 report = self._log.error if is_loud else self._log.warning
                 report("sender_failed", sender=sender, error=reason, attempts=failure.attempts)
@@ -335,7 +419,9 @@ class Poller:
         failing = {sender for sender, _ in self.surveyor.failures.items()}
         taps = [tap.mails for tap in verdicts.taps if tap.sender in failing]
         conflicts = [conflict.mails for conflict in verdicts.conflicts]
-        parts = (*taps, *conflicts, verdicts.unusable, verdicts.own)
+        wholes = [each.mails for each in (*survey.wholes, *survey.held) if each.name in failing]
+        refused = [each.mails for each in survey.refused]
+        parts = (*taps, *wholes, *conflicts, *refused, verdicts.unusable, verdicts.own)
         left = [mail for mails in parts for mail in mails]
         if survey.crowd:
             asking = survey.reading.found[0] or ()
@@ -355,6 +441,20 @@ class Poller:
             sender=job.sender, category=name, previous=previous, filed=filed,
         )  # fmt: skip
         return Triaged(job.sender, name, previous, filed)
+
+    def _report_whole(self, done: Done, progress: _Progress) -> Triaged:
+        whole, filed = done.whole, progress.filed[done.whole.name]
+        name = whole.category.name if whole.category else None
+        previous = done.previous if done.previous != name else None
+        event = "list_triaged" if whole.is_list else "domain_triaged"
+        key = {"list": whole.key} if whole.is_list else {"domain": whole.key}
+        self._log.info(event, **key, category=name or "Screener", previous=previous, filed=filed)
+        return Triaged(whole.name, name, previous, filed)
+
+
+def _contested(survey: Survey) -> tuple[Contested, ...]:
+    conflicts, places = survey.verdicts.conflicts, survey.places
+    return tuple(Contested(each.sender, _categories(each, places)) for each in conflicts)
 
 
 def _known(survey: Survey, closing: Reading | None = None) -> dict[str, frozenset[str]]:

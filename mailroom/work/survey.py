@@ -20,12 +20,14 @@ from mailroom.rules.own import OwnAddresses
 from mailroom.rules.places import Places, find_places, require_groups
 from mailroom.rules.roster import Found, Plan
 from mailroom.rules.triage import Patch, Tap, Verdicts, by_contact, filed, sender_of, sort_out
+from mailroom.rules.whole import Refusal, Whole, parted
 from mailroom.wire.filters import Filter
 from mailroom.wire.jmap import Mail, Mailbox, MethodError
 from mailroom.work.contacts import Contacts
 from mailroom.work.door import Admission, Door, Visit
 from mailroom.work.mail import MailConversation, Reading
 from mailroom.work.unindexed import unindexed
+from mailroom.work.wholes import Wholes
 
 T = TypeVar("T")
 
@@ -42,7 +44,8 @@ class Survey:
     addresses of the jobs' contacts whose mail has not been looked for yet. ``visit`` is the new
     mail, and ``admissions`` what becomes of it; ``keywords`` are the patches for mail that the user
     has moved and that asks for nothing. ``crowd`` is how many senders were moved at once, too many
-    for decisions about each.
+    for decisions about each. ``wholes`` are decisions for whole domains and lists, ``held`` those
+    that are held back after a failure, ``refused`` the labelled mail of which none can be made.
     """
 
     reading: Reading
@@ -55,6 +58,10 @@ class Survey:
     admissions: tuple[Admission, ...] = ()
     keywords: Mapping[str, Patch] = field(default_factory=dict)
     crowd: int = 0
+    own: OwnAddresses = field(default_factory=OwnAddresses)
+    wholes: tuple[Whole, ...] = ()
+    held: tuple[Whole, ...] = ()
+    refused: tuple[Refusal, ...] = ()
 
     @property
     def mails(self) -> Mapping[str, Mail]:
@@ -84,6 +91,7 @@ class Surveyor:
     ) -> None:
         self.failures = Failures()
         self._door = door
+        self.wholes = Wholes(loop, config, mail, contacts, door)
         self._loop = loop
         self._config = config
         self._mail = mail
@@ -97,10 +105,20 @@ class Surveyor:
         """Read all that a poll needs. Raises LastingTrouble where something is missing."""
         reading, places = await self._begin()
         own = await self._own_addresses()
-        asking = reading.found[0] or ()
+        asking, for_many = parted(reading.found[0] or (), places)
         verdicts, crowd = without_crowd(sort_out(asking, places, own), places)
-        self.failures.keep_only({tap.sender for tap in verdicts.taps})
-        survey = Survey(reading, places, verdicts, (), {}, crowd=crowd)
+        wholes, refused = await self.wholes.read(for_many, places) if for_many else ((), ())
+        names = {tap.sender for tap in verdicts.taps} | {each.name for each in wholes}
+        self.failures.keep_only(names)
+        due = tuple(each for each in wholes if self._is_due(each))
+        survey = Survey(
+            *(reading, places, verdicts, (), {}),
+            crowd=crowd,
+            own=own,
+            wholes=due,
+            held=tuple(each for each in wholes if each not in due),
+            refused=refused,
+        )
         if self._door.is_open:
             triaged, admitted = await both(
                 self._loop, self._with_jobs(survey), self._at_door(survey, own)
@@ -231,7 +249,7 @@ class Surveyor:
         username = (await self._mail.session()).username
         return OwnAddresses((*self._identities, *self._config.triage.own_addresses, username))
 
-    def _is_due(self, tap: Tap) -> bool:
+    def _is_due(self, tap: Tap | Whole) -> bool:
         return not self.failures.is_held_back(tap.labels, self._loop.now())
 
     async def _find_contacts(self, taps: Iterable[Tap]) -> Mapping[str, Found]:

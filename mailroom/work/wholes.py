@@ -1,0 +1,101 @@
+"""Decisions for whole domains and lists, carried out: kept with the contacts, then the mail moved.
+
+A convergence like a triage: the decision first, then the mail, the labels last.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from mailroom.engine.loop import Loop, give_way
+from mailroom.errors import MailroomError, SenderFailed
+from mailroom.rules import queries
+from mailroom.rules.config import Config
+from mailroom.rules.own import OwnAddresses
+from mailroom.rules.places import Places
+from mailroom.rules.screening import Standing, Who
+from mailroom.rules.triage import Patch, sender_of
+from mailroom.rules.whole import Refusal, Whole, sort_whole
+from mailroom.rules.wide import domain_of, list_id
+from mailroom.wire.arrivals import Arrival
+from mailroom.wire.jmap import Mail
+from mailroom.work.contacts import Contacts
+from mailroom.work.door import Door
+from mailroom.work.ids import all_ids
+from mailroom.work.mail import MailConversation
+
+_PORTION = 250
+# Whose mail a decision for many moves: those about whom nothing nearer decides.
+_OPEN = frozenset({Who.LIST, Who.DOMAIN, Who.UNKNOWN})
+
+
+@dataclass(slots=True)
+class Done:
+    """What came of one decision: its mail as it was read, and the patches; or why it failed."""
+
+    whole: Whole
+    previous: str | None = None
+    patches: dict[str, Patch] = field(default_factory=dict)
+    mails: dict[str, Mail] = field(default_factory=dict)
+    error: MailroomError | None = None
+
+
+class Wholes:
+    """Carries out such decisions for one account."""
+
+    def __init__(
+        self, loop: Loop, config: Config, mail: MailConversation, contacts: Contacts, door: Door
+    ) -> None:
+        self._loop = loop
+        self._config = config
+        self._mail = mail
+        self._contacts = contacts
+        self._door = door
+
+    async def read(
+        self, mails: Sequence[Mail], places: Places
+    ) -> tuple[tuple[Whole, ...], tuple[Refusal, ...]]:
+        """What these labelled mails ask for."""
+        lists = [mail.id for mail in mails if places.list_label in mail.mailbox_ids]
+        arrivals = await self._mail.arrivals(lists) if lists else ()
+        list_ids = {each.id: each.list_id or "" for each in arrivals}
+        return sort_whole(mails, places, list_ids, self._config.screening.providers)
+
+    async def carry_out(self, whole: Whole, places: Places, own: OwnAddresses) -> Done:
+        """Keep the decision, and work out where the mail goes that it decides about."""
+        decided = self._contacts.decisions
+        known = decided.lists if whole.is_list else decided.domains
+        done = Done(whole, previous=known.get(whole.key))
+        category = whole.category.name if whole.category else None
+        try:
+            await self._contacts.decide(whole.key, category, is_list=whole.is_list)
+            await self._file(done, places, own)
+        except SenderFailed as error:
+            done.error = error
+        return done
+
+    async def _file(self, done: Done, places: Places, own: OwnAddresses) -> None:
+        """The labelled mail, and all that waits or is where the former decision has put it."""
+        whole = done.whole
+        for mail in whole.mails:
+            done.mails[mail.id], done.patches[mail.id] = mail, whole.patch(mail, places)
+        looked = {places.screener, *places.chains.get(done.previous or "", ())}
+        filters = [queries.within(each) for each in sorted(looked)]
+        ids = frozenset().union(*await all_ids(self._loop, self._mail, filters, concurrent=1))
+        left = sorted(ids - done.patches.keys())
+        for start in range(0, len(left), _PORTION):
+            arrivals = await self._mail.arrivals(left[start : start + _PORTION])
+            theirs = [each for each in arrivals if self._is_of(each, whole)]
+            for each, standing in await self._door.judge(theirs, places, own):
+                await give_way(self._loop)
+                if self._decides(whole, standing) and (patch := whole.patch(each.mail, places)):
+                    done.mails[each.id], done.patches[each.id] = each.mail, patch
+
+    def _is_of(self, arrival: Arrival, whole: Whole) -> bool:
+        if whole.is_list:
+            return arrival.list_id is not None and list_id(arrival.list_id) == whole.key
+        sender = sender_of(arrival.mail)
+        domain = domain_of(sender) if sender else ""
+        return domain == whole.key or domain.endswith(f".{whole.key}")
+
+    def _decides(self, whole: Whole, standing: Standing) -> bool:
+        return standing.who in _OPEN and (standing.category == whole.category)
