@@ -21,7 +21,7 @@ from mailroom.sandbox import (
     longest_chain,
 )
 from mailroom.sandbox import Request as SandboxRequest
-from mailroom.work.poll import Outcome, Triaged
+from mailroom.work.outcome import Outcome, Triaged
 from tests.world import World
 
 DELAY = 0.05

@@ -12,7 +12,8 @@ from mailroom.rules.health import Totals
 from mailroom.sandbox import CYRUS_3_10, SMALL_LIMITS
 from mailroom.work.conversations import Conversations, converse
 from mailroom.work.door import Door
-from mailroom.work.poll import Outcome, Poller
+from mailroom.work.outcome import Outcome
+from mailroom.work.poll import Poller
 from mailroom.work.preview import Row, preview
 from mailroom.work.survey import Surveyor
 from tests.rules.life import GROUPS, LABELS, Life, Step, address_of, at_random

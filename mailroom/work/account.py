@@ -34,7 +34,8 @@ from mailroom.wire.jmap import MethodError
 from mailroom.wire.jmap_push import CONTACTS_TYPE
 from mailroom.work.conversations import converse
 from mailroom.work.listener import Listener
-from mailroom.work.poll import Outcome, Poller, Triaged
+from mailroom.work.outcome import Outcome, Triaged
+from mailroom.work.poll import Poller
 
 # The first poll waits this long for the stream to open: then one poll serves for both.
 _STREAM_FIRST_SECONDS = 2.0

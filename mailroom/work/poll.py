@@ -11,161 +11,28 @@ is a safe point to be killed at. The label comes off last, and only from senders
 succeeded.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass, field
 
 from mailroom.engine.journal import Log
 from mailroom.engine.loop import Loop, both, give_way
-from mailroom.errors import Crowded, MailroomError, SenderFailed, TransientError
+from mailroom.errors import Crowded, SenderFailed, TransientError
 from mailroom.rules.config import Config
 from mailroom.rules.drags import asked_by, is_moved, leaving, recovered, tidied
 from mailroom.rules.job import Job
 from mailroom.rules.places import Places
-from mailroom.rules.push import Look
 from mailroom.rules.triage import Conflict, Label, Patch, Verdicts, marked, sender_of
 from mailroom.rules.whole import marks_of
 from mailroom.wire.jmap import Mail, MethodError
 from mailroom.work.contacts import Contacts, Failures
-from mailroom.work.door import Admission, Door
+from mailroom.work.door import Door
 from mailroom.work.mail import MailConversation, Reading, Written
+from mailroom.work.outcome import Outcome, Triaged, by_reason, categories, contested, known, looks
+from mailroom.work.progress import Filing, Progress, Work
 from mailroom.work.subjects import subjects_of
 from mailroom.work.survey import Survey, Surveyor, with_mail
 from mailroom.work.wholes import Done
 
 _LOUD_ATTEMPTS = 3
-
-#: By mail: what files it, and the sender whose it is.
-_Filing = dict[str, tuple[Patch, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class Triaged:
-    """One sender that is where the label said; ``category`` None: taken back to Screener."""
-
-    sender: str
-    category: str | None
-    previous: str | None
-    filed: int
-
-
-@dataclass(frozen=True, slots=True)
-class Contested:
-    """One sender whose mail has labels of several ``categories``, whether that is new or not."""
-
-    sender: str
-    categories: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a poll did, and what the schedule has to know: when it last read the labels, with
-    which states, whether a label has appeared meanwhile, and with which states the stream will tell
-    of what was written last (``echo``). ``looks`` are the Email states that it has read.
-
-    ``conflicts`` counts the new ones; ``contested`` has all that the poll has seen. ``trouble`` has
-    kept some senders from being done, and passes. ``admitted`` counts the new mail by what decided
-    about it; ``crowd`` is how many senders were moved at once, for which nothing was done.
-    """
-
-    read_at: float
-    known: Mapping[str, frozenset[str]]
-    looks: tuple[Look, ...]
-    again: bool = False
-    echo: Mapping[str, str] | None = None
-    triaged: tuple[Triaged, ...] = ()
-    filed: int = 0
-    conflicts: int = 0
-    contested: tuple[Contested, ...] = ()
-    failed: int = 0
-    trouble: TransientError | None = None
-    admitted: Counter[str] = field(default_factory=Counter)
-    crowd: int = 0
-
-    @property
-    def is_idle(self) -> bool:
-        return not (self.triaged or self.filed or self.conflicts or self.failed or self.admitted)
-
-
-@dataclass(slots=True)
-class _Progress:
-    """What has come of a poll's jobs so far, by sender."""
-
-    errors: dict[str, MailroomError] = field(default_factory=dict)
-    filed: Counter[str] = field(default_factory=Counter)
-    # What gives back to the user the moves that our patches have swallowed.
-    recovered: dict[str, Patch] = field(default_factory=dict)
-
-    def going(self, jobs: Iterable[Job]) -> list[Job]:
-        """The jobs in which nothing has failed."""
-        return [job for job in jobs if job.sender not in self.errors]
-
-    def note_refusals(self, refused: Mapping[str, MethodError], owners: Mapping[str, str]) -> None:
-        for mail_id, error in refused.items():
-            if mail_id in owners:
-                message = f"mail {mail_id} could not be filed: {error}"
-                self.errors[owners[mail_id]] = SenderFailed(message)
-
-
-@dataclass(slots=True)
-class _Work:
-    """One poll's work. ``marks`` are the patches for mail that is not triaged, ``done`` the jobs
-    whose contacts are as they should be, ``filing`` what files labelled mail, ``decided`` the
-    decisions for many that were kept."""
-
-    survey: Survey
-    marks: Mapping[str, Patch]
-    progress: _Progress = field(default_factory=_Progress)
-    done: list[Job] = field(default_factory=list)
-    filing: _Filing = field(default_factory=dict)
-    decided: list[Done] = field(default_factory=list)
-
-    @property
-    def is_quiet(self) -> bool:
-        """Whether nothing is to be written."""
-        survey = self.survey
-        has_work = survey.jobs or survey.wholes or survey.newcomers or self.marks
-        return not has_work and not any(each.patch for each in survey.admissions)
-
-    @property
-    def swept(self) -> Set[str]:
-        """The mails that go where their senders belong."""
-        mails = (mail for job in self.done for mail in (*job.tap.mails, *job.waiting))
-        return {mail.id for mail in mails} | self.filing.keys()
-
-    @property
-    def letting_in(self) -> Mapping[str, Admission]:
-        """The new mail that is decided about by itself. What was decided before its sender was
-        triaged is decided again by the next poll, should the sweep not have found it."""
-        swept = self.swept
-        handled = frozenset(address for job in self.done for address in job.addresses)
-        return {
-            each.arrival.id: each
-            for each in self.survey.admissions
-            if each.arrival.id not in swept and each.sender not in handled
-        }
-
-    @property
-    def dealt_with(self) -> Set[str]:
-        return self.letting_in.keys() | self.swept
-
-    @property
-    def efforts(self) -> list[tuple[str, frozenset[Label]]]:
-        """Whom something was to be done about, and by which labels."""
-        jobs = [(job.sender, job.tap.labels) for job in self.survey.jobs]
-        return [*jobs, *((each.name, each.labels) for each in self.survey.wholes)]
-
-    @property
-    def decided_well(self) -> list[Done]:
-        return [each for each in self.decided if each.whole.name not in self.progress.errors]
-
-    def patches(self) -> dict[str, Patch]:
-        return {
-            **{key: each.patch for key, each in self.letting_in.items() if each.patch},
-            **self.marks,
-            **self.survey.newcomers,
-            **{key: patch for key, (patch, _) in self.filing.items()},
-        }
 
 
 class Poller:
@@ -193,7 +60,7 @@ class Poller:
             **marked(survey.verdicts, survey.places),
             **marks_of(survey.refused, survey.places),
         }
-        work = _Work(survey, _without_swept(marks, survey.jobs))
+        work = Work(survey, _without_swept(marks, survey.jobs))
         if work.is_quiet:
             return self._untouched(survey)
         further = await self._triage(survey, work.progress) if survey.jobs else {}
@@ -216,7 +83,7 @@ class Poller:
             self._log.warning("sender_unusable", mail=mail.id, subject=subject)
         return await self._conclude(work, written.refused, closing)
 
-    async def _decide_for_many(self, work: "_Work") -> None:
+    async def _decide_for_many(self, work: Work) -> None:
         """The decisions for whole domains and lists; what files their mail joins the filing."""
         for whole in work.survey.wholes:
             done = await self.surveyor.wholes.carry_out(whole, work.survey.places, work.survey.own)
@@ -228,7 +95,7 @@ class Poller:
                 work.progress.filed[whole.name] += len(done.patches)
 
     async def _conclude(
-        self, work: "_Work", refused: Mapping[str, MethodError], closing: Reading
+        self, work: Work, refused: Mapping[str, MethodError], closing: Reading
     ) -> Outcome:
         """What came of it, told to the log and to the next poll."""
         survey, progress = work.survey, work.progress
@@ -249,19 +116,17 @@ class Poller:
         newcomers = len(survey.newcomers.keys() - refused.keys())
         return Outcome(
             read_at=closing.sent_at,
-            known=_known(survey, closing),
-            looks=_looks(survey.reading, closing),
+            known=known(survey, closing),
+            looks=looks(survey.reading, closing),
             again=is_again or self._has_news(closing, survey, work.patches()),
             echo=closing.states if closing.has_written else None,
             triaged=triaged,
             filed=sum(each.filed for each in triaged) + newcomers,
             conflicts=sum(_is_new(conflict, work.marks) for conflict in verdicts.conflicts),
-            contested=_contested(survey),
+            contested=contested(survey),
             failed=len(work.efforts) - len(triaged),
             trouble=trouble,
-            admitted=_by_reason(
-                each for key, each in work.letting_in.items() if key not in refused
-            ),
+            admitted=by_reason(each for key, each in work.letting_in.items() if key not in refused),
             crowd=survey.crowd,
         )
 
@@ -273,11 +138,11 @@ class Poller:
             has_more = survey.visit.has_more
         return Outcome(
             survey.reading.sent_at,
-            _known(survey),
-            _looks(survey.reading),
+            known(survey),
+            looks(survey.reading),
             again=has_more,
-            contested=_contested(survey),
-            admitted=_by_reason(survey.admissions),
+            contested=contested(survey),
+            admitted=by_reason(survey.admissions),
             crowd=survey.crowd,
         )
 
@@ -296,7 +161,7 @@ class Poller:
         places: Places,
         patches: Mapping[str, Patch],
         written: Written,
-        progress: _Progress,
+        progress: Progress,
     ) -> None:
         """Note the moves of the user that patches of ours have swallowed."""
         for mail in written.after:
@@ -305,7 +170,7 @@ class Poller:
                 if patch:
                     progress.recovered[mail.id] = patch
 
-    async def _triage(self, survey: Survey, progress: _Progress) -> dict[str, Job]:
+    async def _triage(self, survey: Survey, progress: Progress) -> dict[str, Job]:
         """Everything but the labelled mail. Returns the jobs again, by sender, of which more mail
         was found meanwhile: under addresses that were unknown before the contact was read."""
         further: dict[str, Job] = {}
@@ -323,10 +188,10 @@ class Poller:
         progress.errors |= await self._contacts.apply(survey.plan, file_others)
         return further
 
-    async def _sweep(self, survey: Survey) -> _Filing:
+    async def _sweep(self, survey: Survey) -> Filing:
         """What files the senders' other mail. It is made before anything is written: that takes
         long and gives way, and by JMAP it is to travel with what becomes of the contacts."""
-        sweep: _Filing = {}
+        sweep: Filing = {}
         for job in survey.jobs:
             for mail in job.waiting:
                 await give_way(self._loop)
@@ -334,7 +199,7 @@ class Poller:
                     sweep[mail.id] = patch, job.sender
         return sweep
 
-    async def _file(self, survey: Survey, sweep: _Filing, progress: _Progress) -> None:
+    async def _file(self, survey: Survey, sweep: Filing, progress: Progress) -> None:
         """Carry it out for the senders with whom nothing has failed."""
         owners = {key: who for key, (_, who) in sweep.items() if who not in progress.errors}
         progress.filed.update(owners.values())
@@ -344,10 +209,10 @@ class Poller:
             progress.note_refusals(written.refused, owners)
             self._recover(survey.mails, survey.places, patches, written, progress)
 
-    def _filing(self, jobs: Iterable[Job], survey: Survey, progress: _Progress) -> _Filing:
+    def _filing(self, jobs: Iterable[Job], survey: Survey, progress: Progress) -> Filing:
         """What files the labelled mail itself, label off, and mail that was found late."""
         swept = {mail.id for job in survey.jobs for mail in job.waiting}
-        filing: _Filing = {}
+        filing: Filing = {}
         for job in jobs:
             late = [mail for mail in job.waiting if mail.id not in swept]
             for mail in (*job.tap.mails, *late):
@@ -363,7 +228,7 @@ class Poller:
             self._log.warning("object_unreadable", object=what, error=found[what])
         self._told |= set(found)
 
-    def _report_marks(self, work: _Work, verdicts: Verdicts) -> None:
+    def _report_marks(self, work: Work, verdicts: Verdicts) -> None:
         """Tell what the user has to look at; of a conflict only when its mail gets the label."""
         for job in work.done:
             if job.has_other_name:
@@ -371,17 +236,15 @@ class Poller:
                 self._log.warning("name_mismatch", sender=job.tap.sender, **names)
         for conflict in verdicts.conflicts:
             if _is_new(conflict, work.marks):
-                categories = list(_categories(conflict, work.survey.places))
-                self._log.warning(
-                    "conflict_detected", sender=conflict.sender, categories=categories
-                )
+                named = list(categories(conflict, work.survey.places))
+                self._log.warning("conflict_detected", sender=conflict.sender, categories=named)
         for refusal in work.survey.refused:
             if any(mail.id in work.marks for mail in refusal.mails):
                 sender = sender_of(refusal.mails[0]) or "(nobody)"
                 self._log.warning("decision_refused", sender=sender, reason=refusal.reason)
 
     def _settle_failures(
-        self, efforts: Iterable[tuple[str, frozenset[Label]]], progress: _Progress
+        self, efforts: Iterable[tuple[str, frozenset[Label]]], progress: Progress
     ) -> TransientError | None:
         """Note and report the senders that failed. Trouble that passes is returned instead, so
         that the poll is tried again at once, unless it clings to this one sender."""
@@ -428,7 +291,7 @@ class Poller:
             left += [mail for mail in asking if is_moved(mail, survey.places)]
         return _labels(left, survey.places)
 
-    def _report(self, job: Job, progress: _Progress) -> Triaged:
+    def _report(self, job: Job, progress: Progress) -> Triaged:
         self.surveyor.remember(job)
         name = job.category.name if job.category else None
         # The same category again, or a poll that was broken off: that is no change of mind.
@@ -442,7 +305,7 @@ class Poller:
         )  # fmt: skip
         return Triaged(job.sender, name, previous, filed)
 
-    def _report_whole(self, done: Done, progress: _Progress) -> Triaged:
+    def _report_whole(self, done: Done, progress: Progress) -> Triaged:
         whole, filed = done.whole, progress.filed[done.whole.name]
         name = whole.category.name if whole.category else None
         previous = done.previous if done.previous != name else None
@@ -450,35 +313,6 @@ class Poller:
         key = {"list": whole.key} if whole.is_list else {"domain": whole.key}
         self._log.info(event, **key, category=name or "Screener", previous=previous, filed=filed)
         return Triaged(whole.name, name, previous, filed)
-
-
-def _contested(survey: Survey) -> tuple[Contested, ...]:
-    conflicts, places = survey.verdicts.conflicts, survey.places
-    return tuple(Contested(each.sender, _categories(each, places)) for each in conflicts)
-
-
-def _known(survey: Survey, closing: Reading | None = None) -> dict[str, frozenset[str]]:
-    """The states that were read before a query whose labels were acted on, and up to which new mail
-    has been dealt with."""
-    readings = [survey.reading, *([closing] if closing else [])]
-    known = {
-        kind: frozenset(reading.states[kind] for reading in readings) for kind in readings[0].states
-    }
-    told = [each.changes for each in readings if each.changes and not each.changes.has_more]
-    known["Email"] = known["Email"].union(
-        *(reading.earlier for reading in readings), (changes.new_state for changes in told)
-    )
-    if any(reading.tells_by_email for reading in readings):
-        known["Mailbox"] |= known["Email"]
-    return known
-
-
-def _looks(*readings: Reading) -> tuple[Look, ...]:
-    return tuple(Look(reading.sent_at, reading.states["Email"]) for reading in readings)
-
-
-def _by_reason(admissions: Iterable[Admission]) -> Counter[str]:
-    return Counter(str(each.standing.who) for each in admissions)
 
 
 def _without_swept(marks: Mapping[str, Patch], jobs: Iterable[Job]) -> dict[str, Patch]:
@@ -496,14 +330,8 @@ def _labels(mails: Iterable[Mail], places: Places) -> set[Label]:
     return {(mail.id, label_id) for mail in mails for label_id in asked_by(mail, places)}
 
 
-def _categories(conflict: Conflict, places: Places) -> tuple[str, ...]:
-    """What the sender is labelled for, by name."""
-    labelled = {places.asks[label_id] for label_id in conflict.label_ids}
-    return tuple(sorted(category.name if category else "Screener" for category in labelled))
-
-
 def _note_labels_left(
-    seen: Iterable[Mail], done: Iterable[Job], places: Places, progress: _Progress
+    seen: Iterable[Mail], done: Iterable[Job], places: Places, progress: Progress
 ) -> None:
     """A label that the server says it took off and shows all the same: that sender waits for
     its next try, or the polls would chase each other."""

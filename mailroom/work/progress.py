@@ -1,0 +1,97 @@
+"""How far one poll is: its jobs, what has failed, and the patches that it is going to write."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, field
+
+from mailroom.errors import MailroomError, SenderFailed
+from mailroom.rules.job import Job
+from mailroom.rules.triage import Label, Patch
+from mailroom.wire.jmap import MethodError
+from mailroom.work.door import Admission
+from mailroom.work.survey import Survey
+from mailroom.work.wholes import Done
+
+#: By mail: what files it, and the sender whose it is.
+Filing = dict[str, tuple[Patch, str]]
+
+
+@dataclass(slots=True)
+class Progress:
+    """What has come of a poll's jobs so far, by sender."""
+
+    errors: dict[str, MailroomError] = field(default_factory=dict)
+    filed: Counter[str] = field(default_factory=Counter)
+    # What gives back to the user the moves that our patches have swallowed.
+    recovered: dict[str, Patch] = field(default_factory=dict)
+
+    def going(self, jobs: Iterable[Job]) -> list[Job]:
+        """The jobs in which nothing has failed."""
+        return [job for job in jobs if job.sender not in self.errors]
+
+    def note_refusals(self, refused: Mapping[str, MethodError], owners: Mapping[str, str]) -> None:
+        for mail_id, error in refused.items():
+            if mail_id in owners:
+                message = f"mail {mail_id} could not be filed: {error}"
+                self.errors[owners[mail_id]] = SenderFailed(message)
+
+
+@dataclass(slots=True)
+class Work:
+    """One poll's work. ``marks`` are the patches for mail that is not triaged, ``done`` the jobs
+    whose contacts are as they should be, ``filing`` what files labelled mail, ``decided`` the
+    decisions for many that were kept."""
+
+    survey: Survey
+    marks: Mapping[str, Patch]
+    progress: Progress = field(default_factory=Progress)
+    done: list[Job] = field(default_factory=list)
+    filing: Filing = field(default_factory=dict)
+    decided: list[Done] = field(default_factory=list)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is to be written."""
+        survey = self.survey
+        has_work = survey.jobs or survey.wholes or survey.newcomers or self.marks
+        return not has_work and not any(each.patch for each in survey.admissions)
+
+    @property
+    def swept(self) -> Set[str]:
+        """The mails that go where their senders belong."""
+        mails = (mail for job in self.done for mail in (*job.tap.mails, *job.waiting))
+        return {mail.id for mail in mails} | self.filing.keys()
+
+    @property
+    def letting_in(self) -> Mapping[str, Admission]:
+        """The new mail that is decided about by itself. What was decided before its sender was
+        triaged is decided again by the next poll, should the sweep not have found it."""
+        swept = self.swept
+        handled = frozenset(address for job in self.done for address in job.addresses)
+        return {
+            each.arrival.id: each
+            for each in self.survey.admissions
+            if each.arrival.id not in swept and each.sender not in handled
+        }
+
+    @property
+    def dealt_with(self) -> Set[str]:
+        return self.letting_in.keys() | self.swept
+
+    @property
+    def efforts(self) -> list[tuple[str, frozenset[Label]]]:
+        """Whom something was to be done about, and by which labels."""
+        jobs = [(job.sender, job.tap.labels) for job in self.survey.jobs]
+        return [*jobs, *((each.name, each.labels) for each in self.survey.wholes)]
+
+    @property
+    def decided_well(self) -> list[Done]:
+        return [each for each in self.decided if each.whole.name not in self.progress.errors]
+
+    def patches(self) -> dict[str, Patch]:
+        return {
+            **{key: each.patch for key, each in self.letting_in.items() if each.patch},
+            **self.marks,
+            **self.survey.newcomers,
+            **{key: patch for key, (patch, _) in self.filing.items()},
+        }
