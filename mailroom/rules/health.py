@@ -176,6 +176,8 @@ class Snapshot:
     refused_reload: RefusedReload | None = None
     #: None as long as nobody has counted.
     waiting: Summary | None = None
+    #: Senders that were moved out of Screener at once: too many to be decisions.
+    moved_at_once: int = 0
     #: The address book is being read for the first time, which may take a server minutes.
     is_reading_book: bool = False
 
@@ -268,6 +270,7 @@ def status(snapshot: Snapshot) -> dict[str, object]:
         "conflicts": [_conflict(conflict) for conflict in snapshot.conflicts],
         "refused_reload": _refused_reload(snapshot.refused_reload),
         "waiting": _waiting(snapshot.waiting),
+        "moved_at_once": snapshot.moved_at_once,
     }
 
 

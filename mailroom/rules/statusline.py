@@ -42,6 +42,8 @@ def status_line(snapshot: Snapshot, clock_face: Callable[[float], str] = _utc_cl
         parts.append(f"{_count(failing, 'sender')} failing, see mailroom status")
     if (contested := len(snapshot.conflicts)) > 0:
         parts.append(f"{_count(contested, 'conflict')}, see mailroom status")
+    if (moved := snapshot.moved_at_once) > 0:
+        parts.append(f"{_count(moved, 'sender')} moved at once, see mailroom status")
     parts.append(_push_in_line(snapshot))
     if (poll := snapshot.last_active_poll) is not None:
         parts.append(f"last poll {clock_face(poll.at)} ({poll.trigger})")

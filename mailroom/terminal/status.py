@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from rich.console import Console
 
 from mailroom.errors import MailroomError
+from mailroom.rules.drags import MOST_DRAGGED
 from mailroom.rules.words import count
 from mailroom.terminal.screen import Document, clock_face, plain, span
 
@@ -103,6 +104,10 @@ def _attention(document: Document) -> Iterator[tuple[str, str, str]]:
         since = clock_face(conflict["since"])
         advice = "take all labels but one off; until then, nothing of this sender is triaged"
         yield "conflict", f"{_conflict(conflict)}, since {since}", advice
+    if moved := document["moved_at_once"]:
+        advice = "nothing is done, since these are no decisions about each: move them back, and "
+        advice += f"{MOST_DRAGGED} at most at a time"
+        yield "moved", f"mail of {count(moved, 'sender')} out of Screener at once", advice
     for sender in document["failing_senders"]:
         again = f", again at {clock_face(at)}" if (at := sender["next_try_at"]) else ""
         advice = "; the others go on. A new label on this sender's mail tries at once"

@@ -66,6 +66,7 @@ class History:
     trouble: Trouble | None = None
     last_error: Trouble | None = None
     conflicts: tuple[health.Conflict, ...] = ()
+    moved_at_once: int = 0
 
 
 class Account:
@@ -147,6 +148,8 @@ class Account:
             recent=tuple(history.recent),
             is_reading_book=self._index is not None and self._index.is_reading,
             conflicts=history.conflicts,
+            waiting=self._poller.door.waiting,
+            moved_at_once=history.moved_at_once,
             failing=tuple(
                 health.FailingSender(
                     sender, failure.reason, failure.attempts, self._wall(failure.next_try)
@@ -210,6 +213,13 @@ class Account:
                 self._poll_failed(outcome.trouble, trigger, began, requests)
         self._arm()
         self.on_change()
+        if self._poller.door.is_behind:
+            self._owner.spawn(self._count(), "count")
+
+    async def _count(self) -> None:
+        """Who waits is counted beside the polls, which need not wait for it."""
+        await self._poller.door.count()
+        self.on_change()
 
     def _poll_succeeded(self, outcome: Outcome, trigger: Trigger, began: float) -> None:
         history, now = self._history, self._loop.now()
@@ -250,6 +260,8 @@ class Account:
         totals = self._history.totals
         totals.mails_filed += outcome.filed
         totals.conflicts += outcome.conflicts
+        totals.arrivals += outcome.admitted
+        self._history.moved_at_once = outcome.crowd
         self._note_conflicts(outcome)
         for triaged in outcome.triaged:
             self._note_triage(triaged, trigger)
@@ -259,6 +271,7 @@ class Account:
             trigger=trigger,
             senders=len(outcome.triaged),
             filed=outcome.filed,
+            arrivals=outcome.admitted.total(),
             requests=totals.requests - requests,
             seconds=self._loop.now() - began,
         )

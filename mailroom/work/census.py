@@ -57,12 +57,14 @@ class Census:
         """These have come to Screener."""
         mails = tuple(mails)
         self._waiting.seen(mails)
+        self._doubtful.difference_update(mail.id for mail in mails)
         self._doubt(mail.id for mail in mails)
 
     def left(self, mail_ids: Iterable[str]) -> None:
         """These are not in Screener, or no more."""
         mail_ids = tuple(mail_ids)
         self._waiting.left(mail_ids)
+        self._doubtful.difference_update(mail_ids)
         self._doubt(mail_ids)
 
     def changed(self, mail_ids: Iterable[str]) -> None:

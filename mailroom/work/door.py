@@ -25,9 +25,11 @@ from mailroom.rules.places import Places
 from mailroom.rules.roster import Acquaintance
 from mailroom.rules.screening import Facts, Standing, admitted, standing
 from mailroom.rules.triage import sender_of
+from mailroom.rules.waiting import Summary, WaitingMail
 from mailroom.rules.wide import list_id
 from mailroom.wire.arrivals import Arrival, Changes
 from mailroom.wire.jmap import Mail, MethodError, Patch
+from mailroom.work.census import Census
 from mailroom.work.contacts import Contacts
 from mailroom.work.ids import all_ids
 from mailroom.work.mail import MailConversation, Reading
@@ -93,6 +95,9 @@ class Door:
         self._log = log
         self._may_write = may_write
         self._sent = Sent(loop, mail)
+        self._census = Census(loop, mail, log)
+        self._screener = ""
+        self._taken: dict[str, Arrival] = {}
         self._asks_sent = bool({"written", "conversations"} & set(config.screening.known))
         # Mails to look at that no change will tell of again, and how often they were tried.
         self._backlog: deque[str] = deque()
@@ -136,12 +141,18 @@ class Door:
                 frozenset().union(*(page.updated for page in pages)),
             )
             self._note_sent(visit.arrivals, places)
+        self._screener = places.screener
+        if pages is None:
+            self._census.start_over()
+        else:
+            self._recount(pages, places)
         told = {each.id: each for each in visit.arrivals if self._is_arrival(each, places)}
         taken = [*islice(self._backlog, _PORTION * _PORTIONS), *self._tries]
         for start in range(0, len(taken), _PORTION):
             portion = [each for each in taken[start : start + _PORTION] if each not in told]
             left = await self._mail.arrivals(portion) if portion else ()
             told |= {each.id: each for each in left if self._is_arrival(each, places)}
+        self._taken = told
         has_more = visit.has_more or len(self._backlog) > _PORTION * _PORTIONS
         return replace(visit, arrivals=tuple(told.values()), has_more=has_more)
 
@@ -167,6 +178,36 @@ class Door:
         judged = ((each, standing(known, self._config)) for each, known in facts.items())
         return [(each, found) for each, found in judged if found is not None]
 
+    @property
+    def waiting(self) -> Summary | None:
+        """How much mail waits; None as long as nobody has counted."""
+        return self._census.summary if self.is_open else None
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether who waits is to be counted."""
+        return self.is_open and bool(self._screener) and self._census.is_behind
+
+    async def count(self) -> None:
+        await self._census.catch_up(self._screener)
+
+    def wrote(self, patches: Mapping[str, Patch], places: Places) -> None:
+        """These patches were sent: the mail has left Screener, or come to it."""
+        here = f"mailboxIds/{places.screener}"
+        gone = [each for each, patch in patches.items() if patch.get(here, True) is None]
+        came = {each for each, patch in patches.items() if patch.get(here)}
+        self._census.left(gone)
+        self._census.seen(_waiting(self._taken[each]) for each in came & self._taken.keys())
+        self._census.look_at(came - self._taken.keys())
+
+    def _recount(self, pages: Iterable[Changes], places: Places) -> None:
+        """What others have done about who waits."""
+        for page in pages:
+            waiting = (each for each in page.arrivals if places.screener in each.mail.mailbox_ids)
+            self._census.seen(map(_waiting, waiting))
+            self._census.changed(page.updated)
+            self._census.left(page.destroyed)
+
     def finished(self, visit: Visit, dealt_with: Container[str] = ()) -> None:
         """The poll has done its work; of the arrivals those are done whose ids are
         ``dealt_with``."""
@@ -176,7 +217,7 @@ class Door:
         self._tries = Counter({each: self._tries[each] + 1 for each in left})
         for mail_id in [each for each, tries in self._tries.items() if tries >= _MOST_TRIES]:
             self._log.warning("arrival_given_up", mail=mail_id, tries=self._tries.pop(mail_id))
-        self.state = visit.state
+        self.state, self._taken = visit.state, {}
 
     async def closed(self, closing: Reading, places: Places, done: Container[str]) -> bool:
         """Take note of what the closing request has told after :meth:`finished`. Says whether new
@@ -188,6 +229,7 @@ class Door:
         arrivals = [each for page in pages for each in page.arrivals]
         updated = frozenset().union(*(page.updated for page in pages))
         self._note_sent(arrivals, places)
+        self._recount(pages, places)
         is_news = (
             pages[-1].has_more
             or any(self._is_arrival(each, places) for each in arrivals)
@@ -330,3 +372,7 @@ class Door:
             header == name and value.lower().startswith(beginning)
             for header, value in arrival.marks
         )
+
+
+def _waiting(arrival: Arrival) -> WaitingMail:
+    return WaitingMail(arrival.id, sender_of(arrival.mail) or "", arrival.received_at)

@@ -41,8 +41,8 @@ class Poller:
     def __init__(
         self, loop: Loop, config: Config, mail: MailConversation, contacts: Contacts, log: Log
     ) -> None:
-        self._door = Door(loop, config, mail, contacts, log)
-        self.surveyor = Surveyor(loop, config, mail, contacts, self._door)
+        self.door = Door(loop, config, mail, contacts, log)
+        self.surveyor = Surveyor(loop, config, mail, contacts, self.door)
         self._loop = loop
         self._may_warn = config.mailroom.warnings_enabled
         self._mail = mail
@@ -76,6 +76,7 @@ class Poller:
             survey.visit.state if survey.visit else None,
             leaving(patches, survey.places),
         )
+        self.door.wrote(patches, survey.places)
         mails = {key: mail for each in work.decided for key, mail in each.mails.items()}
         self._recover({**survey.mails, **mails}, survey.places, patches, written, work.progress)
         for mail in survey.verdicts.unusable:
@@ -134,7 +135,7 @@ class Poller:
         """The outcome of a poll that has nothing to write."""
         has_more = False
         if survey.visit:
-            self._door.finished(survey.visit, {each.arrival.id for each in survey.admissions})
+            self.door.finished(survey.visit, {each.arrival.id for each in survey.admissions})
             has_more = survey.visit.has_more
         return Outcome(
             survey.reading.sent_at,
@@ -151,9 +152,9 @@ class Poller:
         visit = survey.visit
         if visit is None:
             return False
-        self._door.finished(visit, done)
+        self.door.finished(visit, done)
         ours = {*done, *survey.keywords}
-        return visit.has_more or await self._door.closed(closing, survey.places, ours)
+        return visit.has_more or await self.door.closed(closing, survey.places, ours)
 
     def _recover(
         self,
@@ -207,6 +208,7 @@ class Poller:
             patches = {mail_id: sweep[mail_id][0] for mail_id in owners}
             written = await self._mail.update(patches, leaving(patches, survey.places))
             progress.note_refusals(written.refused, owners)
+            self.door.wrote(patches, survey.places)
             self._recover(survey.mails, survey.places, patches, written, progress)
 
     def _filing(self, jobs: Iterable[Job], survey: Survey, progress: Progress) -> Filing:
