@@ -39,6 +39,8 @@ from mailroom.work.poll import Poller
 
 # The first poll waits this long for the stream to open: then one poll serves for both.
 _STREAM_FIRST_SECONDS = 2.0
+# Nobody needs the count at once, and of mail that is being dealt with a poll knows more by then.
+_COUNT_SECONDS = 15.0
 _KINDS: tuple[tuple[type[MailroomError], str], ...] = (
     (CredentialsRefused, "credentials"),
     (Forbidden, "forbidden"),
@@ -91,7 +93,7 @@ class Account:
         self._log = log
         self._history = history
         self._has_started = False
-        self._is_closed = False
+        self._is_closed = self._will_count = False
         self._timer: Timer | None = None
         self._owner = Owner(loop)
         talks = converse(self._owner, http, config, logins, history.totals)
@@ -213,8 +215,14 @@ class Account:
                 self._poll_failed(outcome.trouble, trigger, began, requests)
         self._arm()
         self.on_change()
-        if self._poller.door.is_behind:
-            self._owner.spawn(self._count(), "count")
+        if self._poller.door.is_behind and not self._will_count:
+            self._will_count = True
+            wait = 0.0 if self._poller.door.waiting is None else _COUNT_SECONDS
+            self._owner.call_at(self._loop.now() + wait, self._start_count)
+
+    def _start_count(self) -> None:
+        self._will_count = False
+        self._owner.spawn(self._count(), "count")
 
     async def _count(self) -> None:
         """Who waits is counted beside the polls, which need not wait for it."""
