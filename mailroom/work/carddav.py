@@ -111,6 +111,9 @@ class CardDavContacts:
         found = self._found([address]).get(address)
         return found.addresses if found else ()
 
+    async def decide(self, key: str, category: str | None, *, is_list: bool) -> None:
+        raise SenderFailed("decisions for whole domains and lists cannot be kept here yet")
+
     async def find(
         self, addresses: Collection[str], intend: Intention = lambda _: Plan()
     ) -> Mapping[str, Found]:

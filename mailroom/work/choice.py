@@ -81,6 +81,9 @@ class ChosenContacts:
     def decisions(self) -> Decisions:
         return self._chosen.decisions if self._chosen else Decisions()
 
+    async def decide(self, key: str, category: str | None, *, is_list: bool) -> None:
+        await (await self._contacts()).decide(key, category, is_list=is_list)
+
     async def find(
         self, addresses: Collection[str], intend: Intention = lambda _: Plan()
     ) -> Mapping[str, Found]:

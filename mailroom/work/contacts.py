@@ -55,6 +55,10 @@ class Contacts(Protocol):
         """The decisions for whole domains and lists, as they were last read; of categories that the
         configuration has."""
 
+    async def decide(self, key: str, category: str | None, *, is_list: bool) -> None:
+        """Keep the decision for a whole (canonical) domain or list: the category's name, or None,
+        which takes it back. Raises SenderFailed where it cannot be kept."""
+
     async def find(
         self, addresses: Collection[str], intend: Intention = lambda _: Plan()
     ) -> Mapping[str, Found]:

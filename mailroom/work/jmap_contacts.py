@@ -107,6 +107,9 @@ class JmapContacts:
     def decisions(self) -> Decisions:
         return Decisions()
 
+    async def decide(self, key: str, category: str | None, *, is_list: bool) -> None:
+        raise SenderFailed("decisions for whole domains and lists cannot be kept here yet")
+
     async def find(
         self, addresses: Collection[str], intend: Intention = lambda _: Plan()
     ) -> Mapping[str, Found]:
