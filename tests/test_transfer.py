@@ -395,6 +395,13 @@ def test_nobody_there(wire: Wire) -> None:
     assert wire.clock.now() < 1001
 
 
+def test_a_connection_closed_without_an_answer_may_be_a_ban(wire: Wire) -> None:
+    error = wire.ask(always(End.CLOSE))
+    assert isinstance(error, TransientError)
+    assert "closed the connection without an answer (" in str(error)
+    assert str(error).endswith("): if it does so every time, it may have banned this address")
+
+
 @pytest.mark.parametrize("nonsense", [b"220 mail ESMTP\r\n", b"\0\0\0\0", b"HTTP/1.1 abc\r\n\r\n"])
 def test_what_is_not_http_is_no_answer(wire: Wire, nonsense: bytes) -> None:
     assert isinstance(wire.ask(always(nonsense, End.CLOSE)), MailroomError)

@@ -332,6 +332,8 @@ _ADVICE = {
 _TO_DO = {
     pycurl.E_COULDNT_RESOLVE_HOST: "check the name, and the network",
     pycurl.E_COULDNT_CONNECT: "check host and port, and whether the server runs",
+    # Stalwart 0.15.5 closes every connection from there (seen).
+    pycurl.E_GOT_NOTHING: "if it does so every time, it may have banned this address",
     pycurl.E_SSL_CONNECT_ERROR: "check whether it speaks https at that port",
 }
 
