@@ -41,8 +41,6 @@ class Record:
     id: str
     created: int
     changed: int
-    #: Whether it was last written by JMAP with members, be it none: a vCard cannot say so.
-    has_members: bool = False
 
 
 class Book(BaseCollection):
@@ -77,7 +75,7 @@ class Book(BaseCollection):
         self.cards[name] = text
         revision = self._changed(name)
         if record := self.records.get(name):
-            record.changed, record.has_members = revision, False
+            record.changed = revision
         else:
             record = self.records[name] = Record(self._storage.new_id(), revision, revision)
             self._storage.by_id[record.id] = (self, name)

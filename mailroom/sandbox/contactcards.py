@@ -34,6 +34,8 @@ from mailroom.sandbox.standard import (
 _PRODID: Final = "-//sandbox//EN"
 #: UIDs that the card's href can end with.
 _FILE_NAME: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z@._-]{15,199}")
+#: What Stalwart writes into a group whose members JMAP has taken away, and believes.
+_EMPTY: Final = "JSPROP;JSPTR=members:{}"
 _WORD: Final = re.compile(r"\w+")
 #: What a client may send back but never change.
 _IMMUTABLE: Final = ("id", "uid", "kind")
@@ -210,10 +212,9 @@ class ContactMethods(SetHandler):
         whole = {
             name: value for name, value in (properties | made).items() if name != "addressBookIds"
         }
-        text, uid = self._vcard(whole), str(whole["uid"])
+        text, uid = self._with_emptiness(self._vcard(whole), whole), str(whole["uid"])
         name = f"{uid if _FILE_NAME.fullmatch(uid) else self._storage.new_id()}.vcf"
         book.put(name, text)
-        book.records[name].has_members = "members" in properties
         if properties.get("kind") == "group" and "members" not in properties:
             made["members"] = {}
         return {"id": book.records[name].id, **made}
@@ -234,11 +235,12 @@ class ContactMethods(SetHandler):
         del new["id"]
         if patch.get("updated") is None:
             new["updated"] = self._now()
-        text = self._vcard(new)
+        if not self._profile.empty_groups_have_members and "members" in old:
+            new.setdefault("members", {})
+        text = self._with_emptiness(self._vcard(new), new)
         if self._profile.empties_notes:
             text = with_lines(text, [f"NOTE;PROP-ID={gone}:" for gone in _notes_gone(paths)])
         book.put(name, text)
-        book.records[name].has_members = "members" in new
         return {"updated": new["updated"]}
 
     def destroy(self, id_: str) -> None:
@@ -256,7 +258,7 @@ class ContactMethods(SetHandler):
     def _card(self, id_: str) -> Card:
         book, name = self._storage.by_id[id_]
         card = card_of(book.cards[name], knows_apple_groups=self._profile.shows_apple_groups)
-        has_members = self._profile.empty_groups_have_members or book.records[name].has_members
+        has_members = self._profile.empty_groups_have_members or _EMPTY in book.cards[name]
         if not (card.get("members") or has_members):
             card.pop("members", None)
         if self._profile.empties_notes and "notes" in card:
@@ -293,6 +295,11 @@ class ContactMethods(SetHandler):
         if self._profile.groups_organizations:
             text = with_grouped_organizations(text)
         return with_ordered_name(text) if self._profile.orders_names else text
+
+    def _with_emptiness(self, text: str, card: Card) -> str:
+        """Have a group say that it has no members, where it cannot do so by having none."""
+        is_said = not self._profile.empty_groups_have_members and card.get("members") == {}
+        return with_lines(text, [_EMPTY]) if is_said else text
 
     def _book(self, ids: object) -> Book:
         """Return the one address book that a card is to be in; by default the first."""

@@ -305,12 +305,17 @@ def test_of_a_note_that_is_taken_away_an_empty_one_is_left(contacts: Contacts, b
         assert [line for line in lines if line.startswith(("NOTE", "JSPROP"))] == left
 
 
-def _text(book: Book, uid: str) -> str:
-    """The card of this UID by CardDAV; its href says nothing of it."""
+def _found(book: Book, uid: str) -> tuple[str, str]:
+    """The href and the card of this UID by CardDAV; the one says nothing of the other."""
     hrefs = [href for href in book.sync().found if not href.endswith("/")]
     cards = book.multiget(*hrefs)
-    texts = (cards.text(href) for href in hrefs)
-    return next(text for text in texts if re.search(rf"^UID[^:]*:{uid}\r?$", text, re.MULTILINE))
+    texts = ((href, cards.text(href)) for href in hrefs)
+    pattern = re.compile(rf"^UID[^:]*:{uid}\r?$", re.MULTILINE)
+    return next(found for found in texts if pattern.search(found[1]))
+
+
+def _text(book: Book, uid: str) -> str:
+    return _found(book, uid)[1]
 
 
 def test_unmapped_properties_can_be_read_and_written(contacts: Contacts) -> None:
@@ -344,6 +349,22 @@ def test_a_group_may_be_said_to_be_empty(contacts: Contacts) -> None:
     contacts.set_(update={group: {"members/a": None}})
     assert contacts.get(group)["members"] == {}
     assert set(contacts.set_(update={group: {"members/b": True}})["updated"]) == {group}
+
+
+def test_a_group_that_was_emptied_believes_so_whatever_carddav_puts_there(
+    contacts: Contacts, book: Book
+) -> None:
+    uid = unique("group")
+    group = contacts.new(uid=uid, kind="group", members={"a": True})
+    contacts.set_(update={group: {"members/a": None}})
+    href, text = _found(book, uid)
+    assert "JSPROP;JSPTR=members:{}" in text.splitlines()
+    filled = text.replace("\r", "").replace("END:VCARD", "MEMBER:b\nEND:VCARD")
+    book.put(href, filled.replace("\n", "\r\n"))
+    assert contacts.get(group)["members"] == {}
+    emptied = filled.replace("JSPROP;JSPTR=members:{}\n", "")
+    book.put(href, emptied.replace("\n", "\r\n"))
+    assert contacts.get(group)["members"] == {"b": True}
 
 
 def test_apples_groups_are_none(contacts: Contacts, book: Book) -> None:
