@@ -411,8 +411,8 @@ def test_a_card_of_the_users_is_never_written(side: Side, user: User) -> None:
 # Releasing
 
 
-@pytest.mark.parametrize("category", [0, 1], ids=["company", "person"])
 @everywhere
+@pytest.mark.parametrize("category", [0, 1], ids=["company", "person"])
 def test_an_unedited_contact_is_deleted_and_out_of_its_groups(
     side: Side, user: User, category: int
 ) -> None:
@@ -617,8 +617,8 @@ def test_the_other_way_reads_what_jmap_keeps_of_setup(side: Side, way: str) -> N
     assert "A" in (side.run(side.contacts.record()) or Record()).mailboxes or way == "carddav"
 
 
-@pytest.mark.parametrize("category", [0, 1], ids=["company", "person"])
 @over
+@pytest.mark.parametrize("category", [0, 1], ids=["company", "person"])
 def test_the_other_way_releases(side: Side, user: User, way: str, category: int) -> None:
     """By JMAP the mark of a card made by CardDAV may be out of sight: then it is taken for edited,
     and kept."""
