@@ -1,37 +1,12 @@
-"""``kill -9`` of the unit under systemd, at work on real Cyrus: it ends where it would have ended.
+"""``kill -9`` of the unit under systemd, at work on real Cyrus."""
 
-Which request the process dies at is known by the relay; systemd starts it again.
-"""
+from collections.abc import Iterator, Mapping
 
-import random
-import re
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
-
-from tests.chaos.crash import (
-    FOREIGN,
-    LARGE_SCENARIOS,
-    SCENARIOS,
-    Moment,
-    Scenario,
-    differences,
-    populate,
-)
-from tests.chaos.relay import Relay, staged
+from tests.chaos import unit
+from tests.chaos.relay import staged
 from tests.chaos.table import Case
-from tests.system.cyrus import Cyrus, User, mail
-from tests.system.scene import CATEGORIES, Scene, furnish, value
-from tests.system.unit import SERVICE
+from tests.system.cyrus import Cyrus, User
 
-# Only push and a start make it poll.
-_POLL_SECONDS = 3600
-# Cyrus tells within a second, and a poll is due a quarter of a second later.
-_QUIET_SECONDS = 2.5
-_PATIENCE_SECONDS = 120.0
-_SEED = 6
 # How often each is killed.
 _KILLS: Mapping[str, int] = {
     "a new sender": 5,
@@ -42,187 +17,14 @@ _KILLS: Mapping[str, int] = {
     "six senders": 5,
     "2,500 mails, low limits": 2,
 }
-_GROUP = "X-ADDRESSBOOKSERVER-KIND:group"
-_DATE = re.compile(r"\d{4}-\d\d-\d\d")
-
-State = tuple[Mapping[str, Any], ...]
-
-
-@dataclass(slots=True)
-class Person:
-    """A user of Cyrus on the stage of the scenarios; ``mails`` are named by their subjects.
-
-    What is done to mails is kept back, and then done all at once.
-    """
-
-    user: User
-    boxes: dict[str, str]
-    mails: list[str] = field(default_factory=list)
-    _ids: dict[str, str] = field(default_factory=dict)
-    _changes: defaultdict[str, dict[str, bool | None]] = field(
-        default_factory=lambda: defaultdict(dict)
-    )
-
-    @property
-    def sandbox(self) -> "Person":
-        return self
-
-    def deliver(self, sender: str, mailbox: str = "Screener", count: int = 1) -> list[str]:
-        new = [f"mail {len(self.mails) + number}" for number in range(count)]
-        self.mails += new
-        self.user.receive(*(mail(sender, subject) for subject in new))
-        self._ids = {entry["subject"]: entry["id"] for entry in self.all_mails()}
-        for subject in new:
-            if mailbox != "Inbox":
-                self._change(subject, "Inbox", None)
-                self._change(subject, mailbox, True)
-        return new
-
-    def tap(self, mail_id: str, label: str) -> None:
-        self._change(mail_id, label, True)
-
-    def unlabel(self, mail_id: str, name: str) -> None:
-        self._change(mail_id, name, None)
-
-    def put_card(self, text: str, name: str | None = None) -> str:
-        self.user.put_card(name or f"{value(text.replace(chr(13), ''), 'UID')}.vcf", text)
-        return ""
-
-    def act(self) -> None:
-        """Do what was kept back."""
-        changes, self._changes = self._changes, defaultdict(dict)
-        if changes:
-            result = self.user.call("Email/set", update=changes)
-            assert not result["notUpdated"], result
-
-    def all_mails(self) -> list[dict[str, Any]]:
-        account = {"accountId": self.user.account_id}
-        ids = {"resultOf": "0", "name": "Email/query", "path": "/ids"}
-        get = {**account, "#ids": ids, "properties": ["subject", "mailboxIds"]}
-        answers = self.user.jmap(("Email/query", account, "0"), ("Email/get", get, "1"))
-        found: list[dict[str, Any]] = answers[1][1]["list"]
-        return found
-
-    def state(self) -> State:
-        """Where every mail is, every card but the groups, and who is in which group."""
-        names = {identifier: name for name, identifier in self.boxes.items()}
-        mails = {
-            entry["subject"]: {names[box] for box in entry["mailboxIds"]}
-            for entry in self.all_mails()
-        }
-        cards = self.user.cards()
-        contacts = {href: _comparable(text) for href, text in cards.items() if _GROUP not in text}
-        groups = {value(text, "FN"): _members(text) for text in cards.values() if _GROUP in text}
-        return mails, contacts, groups
-
-    def check(self, others: State) -> None:
-        """No mail is nowhere, or gone; no contact is doubled; what is of others is as it was."""
-        mails, contacts, groups = self.state()
-        assert mails.keys() == set(self.mails), "a mail is gone"
-        assert all(mails.values()), "a mail is nowhere"
-        assert others[0].items() <= mails.items(), "a mail of others was moved"
-        assert others[1].items() <= contacts.items(), "a card of others has changed"
-        assert others[2].items() <= groups.items(), "a group of others has changed"
-        addresses = [value(text, "EMAIL") for text in contacts.values() if "\nEMAIL:" in text]
-        assert len(set(addresses)) == len(addresses), "a contact is doubled"
-
-    def _change(self, subject: str, mailbox: str, there: bool | None) -> None:
-        self._changes[self._ids[subject]][self.user.pointer(self.boxes[mailbox])] = there
-
-
-class Play:
-    """Scenarios, one after the other, each for a user who has nothing yet."""
-
-    def __init__(self, scene: Scene, relay: Relay) -> None:
-        self._unit = scene.unit
-        self._user = scene.user
-        self._relay = relay
-
-    def undisturbed(self, scenario: Scenario) -> tuple[int, State]:
-        """The requests that the work takes, and what it leads to."""
-        person, others = self._begin(scenario)
-        self._unit.await_status(lambda status: self._relay.count > 0)
-        self._await_quiet()
-        person.check(others)
-        return self._relay.count, person.state()
-
-    def killed(self, scenario: Scenario, number: int, moment: Moment, expected: State) -> float:
-        """Killed once, there; whatever is other than undisturbed raises."""
-
-        def strike(at: int, when: Moment) -> bool:
-            if (at, when) != (number, moment):
-                return False
-            self._relay.watch = lambda *_: False
-            self._unit.host.run("systemctl", "kill", "--signal=KILL", SERVICE)
-            return True
-
-        person, others = self._begin(scenario, strike)
-        self._unit.await_property("NRestarts", "1", _PATIENCE_SECONDS)
-        person.check(others)
-        self._await_quiet()
-        person.check(others)
-        found = person.state()
-        assert found == expected, f"\n{differences(found, expected)}"
-        assert self._unit.show("NRestarts") == "1"
-        return 0.0
-
-    def _begin(
-        self, scenario: Scenario, watch: Callable[[int, Moment], bool] = lambda *_: False
-    ) -> tuple[Person, State]:
-        """The moment after the user has acted; and what of it is nobody's business."""
-        self._unit.systemctl("stop")
-        cyrus = Cyrus(self._unit.host)
-        cyrus.remove(self._user)
-        self._user = cyrus.user(self._user.name)
-        furnish(self._user)
-        person = Person(self._user, self._user.make_mailboxes("Archive"))
-        populate(person, FOREIGN[:2])  # it takes no vCard 2.1
-        person.act()
-        mails, contacts, groups = person.state()
-        foreign = {name: members for name, members in groups.items() if name not in _OURS}
-        scenario.given(person)
-        person.act()
-        self._unit.systemctl("start")
-        self._await_quiet()
-        scenario.when(person)
-        self._relay.count, self._relay.watch = 0, watch
-        person.act()
-        return person, (mails, contacts, foreign)
-
-    def _await_quiet(self) -> None:
-        self._unit.await_status(_is_quiet, _PATIENCE_SECONDS)
-
-
-_OURS = {*CATEGORIES, "Mailroom"}
 
 
 def cases() -> Iterator[Case]:
-    """They need the host, which is there as long as they are asked for one by one."""
-    chance = random.Random(_SEED)
-    scenarios = {**SCENARIOS, **LARGE_SCENARIOS}
-    with staged(_POLL_SECONDS) as (scene, relay):
-        play = Play(scene, relay)
-        for name, kills in _KILLS.items():
-            count, expected = play.undisturbed(scenarios[name])
-            moments = [(n, moment) for n in range(1, count + 1) for moment in Moment]
-            for number, moment in sorted(chance.sample(moments, kills), key=str):
-                where = f"{name}, request {number} of {count}, {moment.value}"
-                run = partial(play.killed, scenarios[name], number, moment, expected)
-                yield Case(where, run)
+    with staged(unit.POLL_SECONDS) as (scene, relay):
+        cyrus = Cyrus(scene.unit.host)
 
+        def renew(user: User) -> User:
+            cyrus.remove(user)
+            return cyrus.user(user.name)
 
-def _is_quiet(status: dict[str, Any]) -> bool:
-    """Nothing was to be heard for a while, and everything heard of is done."""
-    age = status["last_poll_age_seconds"]
-    is_heard = status["eventsource"]["connected"] and status["phase"] == "idle"
-    return bool(is_heard) and age is not None and age > _QUIET_SECONDS
-
-
-def _comparable(card: str) -> str:
-    """A card without what is another with every run: dates, and the server's REV."""
-    lines = card.replace("\r", "").replace("\n ", "").split("\n")
-    return "\n".join(_DATE.sub("DATE", line) for line in lines if not line.startswith("REV:"))
-
-
-def _members(card: str) -> list[str]:
-    return sorted(line for line in card.replace("\r\n ", "").split() if "-MEMBER:" in line)
+        yield from unit.cases(scene, relay, renew, _KILLS)

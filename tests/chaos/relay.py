@@ -1,4 +1,4 @@
-"""The way from Mailroom to Cyrus on a booted host: it can be cut, and is watched.
+"""The way from Mailroom to the mail server on a booted host: it can be cut, and is watched.
 
 Every request and every answer passes here, so this is where a process can be killed before the one,
 between the two, or after the other.
@@ -42,13 +42,19 @@ class Link:
 
 
 class Relay:
-    """A port of the host's loopback that leads to Cyrus, served by a thread of its own.
+    """A port of the host's loopback that leads to ``target``, served by a thread of its own, from
+    the address ``source``, and with a ``header`` more in the head of every request.
 
     ``watch`` sees the requests, numbered from 1 since it was last counted anew; streams have no
     number.
     """
 
-    def __init__(self, host: Host) -> None:
+    def __init__(
+        self, host: Host, target: int = HTTP_PORT, source: str = LOOPBACK, header: bytes = b""
+    ) -> None:
+        self.target = target
+        self._source = source
+        self._header = header
         self.count = self.streams_cut = 0
         self.watch: Watch = lambda *_: False
         self._host = host
@@ -102,7 +108,8 @@ class Relay:
             self._is_open = False
             return
         try:
-            server = socket.create_connection((LOOPBACK, HTTP_PORT))
+            address = (LOOPBACK, self.target)
+            server = socket.create_connection(address, source_address=(self._source, 0))
         except OSError:
             client.close()
             return
@@ -148,6 +155,7 @@ class Relay:
                 link.number = self.count
             if not self._comes_to(link, Moment.BEFORE):
                 return False
+            data = data[: begun.end()] + self._header + data[begun.end() :]
         link.server.sendall(data)
         return bool(data)
 

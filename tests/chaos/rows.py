@@ -14,6 +14,7 @@ from tests.chaos import (
     lives,
     mails,
     paths,
+    stalwart,
     streams,
 )
 from tests.chaos.commands import COMMANDS
@@ -70,6 +71,13 @@ ROWS: Mapping[str, Row] = {
             "the unit killed by kill -9 at requests to Cyrus, systemd restarts",
             cyrus.cases,
             obstacle=prepare.obstacle,
+        ),
+        Row(
+            "stalwart",
+            "likewise, at requests to Stalwart, both ways of contacts",
+            stalwart.cases,
+            obstacle=stalwart.obstacle,
+            is_demanded=False,
         ),
         Row(
             "hour",

@@ -20,7 +20,8 @@ class Case:
 class Row:
     """A promise: how it is tried, what is measured, and the most that this may be.
 
-    ``obstacle`` says why that cannot be tried here, None where it can.
+    ``obstacle`` says why that cannot be tried here, None where it can; not even where all rows are
+    demanded need one be tried that is not ``is_demanded``.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Row:
     unit: str = "differences"
     limit: float = 0.0
     obstacle: Callable[[], str | None] = lambda: None
+    is_demanded: bool = True
 
 
 @dataclass(slots=True)

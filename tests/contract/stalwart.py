@@ -16,6 +16,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from tests.contract.folder import free_port
 from tests.contract.peers import NO_HEADERS, SENDER, message, send
@@ -62,7 +63,7 @@ spam-filter = "none"
 enable = false
 [config]
 local-keys = ["authentication.fallback-admin.*", "config.*", "directory.*", "http.*", "server.*",
-  "session.*", "spam-filter.*", "storage.*", "store.*", "tracer.*",
+  "!server.blocked-ip.*", "session.*", "spam-filter.*", "storage.*", "store.*", "tracer.*",
   "version.*"]
 [tracer.log]
 type = "stdout"
@@ -85,6 +86,7 @@ class StalwartProgram:
         program: the path.
         network: a context in which sockets, and programs, are in the network that it is to be in.
         known_as: the URL that its session names instead of its own.
+        more: sections more of its configuration.
     """
 
     kind = "stalwart"
@@ -99,6 +101,7 @@ class StalwartProgram:
         program: Path,
         network: Network = contextlib.nullcontext,
         known_as: str | None = None,
+        more: str = "",
     ) -> None:
         told = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
         self.version = f"Stalwart {told.stdout.split()[-1]}"
@@ -113,7 +116,7 @@ class StalwartProgram:
         places = {"home": self._home, "http": http, "lmtp": self._lmtp}
         places["url"] = known_as or self.url
         names = {"admin": _ADMIN, "password": self.password}
-        config.write_text(_CONFIG.format_map(places | names), encoding="utf-8")
+        config.write_text(_CONFIG.format_map(places | names) + more, encoding="utf-8")
         with (self._home / "log").open("wb") as log, network():
             self._process = subprocess.Popen(
                 [str(program), "--config", str(config)],
@@ -159,6 +162,12 @@ class StalwartProgram:
         with self.network():
             send(self._lmtp, f"{user}@{_DOMAIN}", sender, content)
 
+    def lift_ban(self, address: str) -> None:
+        """Let an address in again that has tried too many passwords."""
+        keys = [f"server.blocked-ip.{address}"]
+        self._manage("settings", [{"type": "delete", "keys": keys}])
+        self._manage("reload/server.blocked-ip")
+
     def close(self) -> None:
         """Stop it."""
         self._process.terminate()
@@ -171,22 +180,23 @@ class StalwartProgram:
 
     def _create(self, principal: Mapping[str, object]) -> None:
         """Create a principal, once the server answers."""
-        request = urllib.request.Request(
-            f"{self.url}/api/principal",
-            json.dumps(principal).encode(),
-            {"Authorization": self.authorization(_ADMIN), "Content-Type": "application/json"},
-        )
         deadline = time.monotonic() + _START_SECONDS
         while True:
             try:
-                with (
-                    self.network(),
-                    urllib.request.urlopen(request, timeout=_START_SECONDS) as answer,
-                ):
-                    content = json.load(answer)
+                content = self._manage("principal", principal)
                 break
             except urllib.error.URLError:
                 if time.monotonic() > deadline or self._process.poll() is not None:
                     raise
         if "data" not in content:
             raise RuntimeError(f"Stalwart does not create {principal['name']}: {content}")
+
+    def _manage(self, what: str, content: object = None) -> Any:
+        """Ask something of the management API, or tell it."""
+        request = urllib.request.Request(
+            f"{self.url}/api/{what}",
+            None if content is None else json.dumps(content).encode(),
+            {"Authorization": self.authorization(_ADMIN), "Content-Type": "application/json"},
+        )
+        with self.network(), urllib.request.urlopen(request, timeout=_START_SECONDS) as answer:
+            return json.load(answer)

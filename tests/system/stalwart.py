@@ -26,10 +26,11 @@ class Stalwart:
 
     @classmethod
     @contextlib.contextmanager
-    def run(cls, host: Host, known_as: str | None = None) -> Iterator[Self]:
-        """Start the one whose path STALWART is; ``known_as`` is the URL that its session names."""
+    def run(cls, host: Host, known_as: str | None = None, more: str = "") -> Iterator[Self]:
+        """Start the one whose path STALWART is; ``known_as`` is the URL that its session names,
+        ``more`` is added to its configuration."""
         path = Path(os.environ["STALWART"])
-        with contextlib.closing(StalwartProgram(path, host.network, known_as)) as program:
+        with contextlib.closing(StalwartProgram(path, host.network, known_as, more)) as program:
             yield cls(program)
 
     @property
