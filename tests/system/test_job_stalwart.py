@@ -3,6 +3,9 @@
 ``STALWART=PROGRAM`` starts the one at that path, in the network of a booted Debian host.
 """
 
+import base64
+import contextlib
+import http.client
 import json
 import os
 import re
@@ -11,8 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.relay import Relay
+from tests.chaos.stalwart import cases_by
 from tests.servers import SERVER
-from tests.system.cyrus import PASSWORD, mail
+from tests.system.cyrus import LOOPBACK, PASSWORD, mail
 from tests.system.host import Host
 from tests.system.scene import Scene, at_work, is_triaged, quiet, value
 from tests.system.stalwart import Stalwart
@@ -27,6 +32,13 @@ pytestmark = [
 
 BOB = "Bob <bob@example.org>"
 EMPTIED = "JSPROP;JSPTR=members:{}"
+# An address that has tried five passwords in vain is out.
+BANS = """
+[server.auto-ban]
+auth.rate = "5/1d"
+[http]
+use-x-forwarded = true
+"""
 DORA = (
     "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:dora-uid\r\nFN:Dora\r\nN:;Dora;;;\r\n"
     "EMAIL:dora@example.org\r\nNOTE:met in Oslo\r\nX-FOREIGN:kept\r\nEND:VCARD\r\n"
@@ -171,3 +183,74 @@ def test_the_live_check_times_the_tap_and_leaves_nothing(home: Home) -> None:
     assert float(found[1]) < 3
     assert "traces: all removed" in told
     assert (home.places(), lines(home)) == before
+
+
+def test_killed_at_chosen_requests_it_ends_where_it_would_have_ended(way: str) -> None:
+    """``make chaos ROWS=stalwart`` has more of them."""
+    kills = {"a new sender": 2, "a change of mind": 2, "taken back": 2}
+    assert [case.run() for case in cases_by(way, kills)] == [0.0] * 6
+
+
+# Refusals
+
+
+@pytest.fixture
+def anna(evening: Evening) -> str:
+    """An account with a second factor."""
+    assert isinstance(evening.server, Stalwart)
+    factor = "otpauth://totp/x?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
+    evening.server.program.create_account("anna", factor)
+    return "anna"
+
+
+def test_where_a_second_factor_is_needed_it_says_so_and_stays_down(
+    evening: Evening, anna: str
+) -> None:
+    unit = evening.unit
+    unit.systemctl("stop", check=False)
+    unit.configure(f"jmap:\n  url: {evening.server.url}\n  username: {anna}\n")
+    unit.give_secret("jmap-password", PASSWORD)
+    unit.systemctl("start", check=False)
+    unit.await_property("ActiveState", "failed")
+    assert unit.show("ExecMainStatus") == "77"
+    for said in (unit.events("credentials_refused")[-1]["MESSAGE"], unit.show("StatusText")):
+        assert "402" in said
+        assert "app password" in said
+
+
+@pytest.mark.parametrize("is_proxied", [False, True], ids=["directly", "behind a proxy"])
+def test_a_ban_is_told_and_over_when_it_is_lifted(tree: Path, is_proxied: bool) -> None:
+    """Somebody else at the address has tried too many passwords. It answers 403 where a proxy tells
+    whose address it is, else it closes each new connection."""
+    address = "192.0.2.7" if is_proxied else "127.0.0.9"
+    header = f"X-Forwarded-For: {address}\r\n".encode() if is_proxied else b""
+    source = LOOPBACK if is_proxied else address
+    with Host.boot(tree) as host, Relay(host, source=source, header=header) as relay:
+        url = f"http://{LOOPBACK}:{relay.port}"
+        with Stalwart.run(host, known_as=url, more=BANS) as stalwart:
+            relay.target = stalwart.program.port
+            scene = at_work(Unit(host), stalwart.user("anna"), url, 3600)
+            scene.unit.await_status(lambda status: status["eventsource"]["connected"])
+            try_passwords(host, relay.port)
+            relay.cut(streams_only=False, resets=False)  # whoever is in stays in
+            host.run("mailroom", "poll", check=False)
+            status = scene.unit.await_status(lambda status: status["trouble"] is not None)
+            said = status["trouble"]["reason"]
+            assert ("this may be a ban" if is_proxied else "may have banned") in said
+            stalwart.program.lift_ban(address)
+            host.run("mailroom", "poll", check=False)
+            scene.unit.await_status(lambda status: status["trouble"] is None, 120)
+            assert scene.unit.show("NRestarts") == "0"
+
+
+def try_passwords(host: Host, port: int) -> None:
+    """Until there is no answer."""
+    wrong = {"Authorization": f"Basic {base64.b64encode(b'anna:wrong').decode()}"}
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        for _ in range(8):
+            connection = http.client.HTTPConnection(LOOPBACK, port, timeout=10)
+            with host.network():
+                connection.connect()
+            with contextlib.closing(connection):
+                connection.request("GET", "/jmap/session", headers=wrong)
+                connection.getresponse()
