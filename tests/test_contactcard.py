@@ -70,6 +70,7 @@ def test_by_carddav_it_is_created_and_unedited_as_well(name: str, kind: str) -> 
     "edit",
     [
         {"name/full": "Bobby"},
+        {"name/components": [{"kind": "generation", "value": "Jr."}]},
         {"emails/e2": {"address": "rob@example.org"}},
         {"emails/e1/address": "rob@example.org"},
         {"organizations": None},

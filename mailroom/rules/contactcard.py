@@ -96,7 +96,7 @@ def contact_for(filing: Filing, uid: str) -> dict[str, Any]:
         properties["organizations"] = {"o1": {"name": name}}
         values.append(("ORG", name))
     else:
-        parts = [*zip(NAME_KINDS, structured_name(name), strict=True)]
+        parts = [*zip(NAME_KINDS, structured_name(name), strict=False)]
         values.append(("N", ";".join(part for _, part in parts).rstrip(";")))
     text = _lines(note.with_section(_as_vcard(()), filing.category.name, filing.today))[0].text
     properties["notes"] = {_NOTE_ID: {"note": text, MARK: fingerprint(values)}}

@@ -317,10 +317,12 @@ def _simple_line(name: str, value: str) -> str:
 def _name_lines(name: Mapping[str, Any]) -> Iterable[str]:
     lines = [f"FN:{_escaped(name['full'])}"] if "full" in name else []
     if "components" in name:
-        fields = dict.fromkeys(_NAME_KINDS, "")
+        fields = dict.fromkeys((*_NAME_KINDS, *_MORE_NAME_KINDS), "")
         for component in name["components"]:
             if component["kind"] in fields:
                 fields[component["kind"]] = _escaped(component["value"])
+        while len(fields) > len(_NAME_KINDS) and not next(reversed(fields.values())):
+            fields.popitem()
         lines.append(f"N:{';'.join(fields.values())}")
     return lines
 

@@ -17,8 +17,8 @@ from mailroom.wire.jmap import Arguments, reading
 MARK = "mailroom.example:created"
 #: Likewise, on the card of a group: what ``setup`` keeps there.
 RECORD = "mailroom.example:record"
-#: By what name kind the parts of a name are in RFC 6350 §6.2.2, in the order of N.
-NAME_KINDS = ("surname", "given", "given2", "title", "credential")
+#: The kinds of a name's parts, in the order of N (RFC 6350 §6.2.2, RFC 9554 §2.2).
+NAME_KINDS = ("surname", "given", "given2", "title", "credential", "surname2", "generation")
 
 # Identity, and what servers write by themselves.
 _NOT_VALUES = frozenset(
