@@ -160,9 +160,9 @@ def run_script(text: str, mail: Mail, around: Circumstances, server: Server) -> 
         mailbox_id, keywords = _place(action, server)
         if mailbox_id is None:
             return _failed(places, server)
-        places.setdefault(mailbox_id, keywords)
+        places[mailbox_id] = keywords  # the last one's count
     if run.keeps_implicitly:
-        places.setdefault(server.inbox_id, _keywords(run.conditions.flags))
+        places[server.inbox_id] = _keywords(run.conditions.flags)
     return Filing(places)
 
 

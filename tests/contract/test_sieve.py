@@ -335,6 +335,13 @@ ACTIONS: dict[str, Filed] = {
         {"a", "b"},
         {"f1", "f2"},
     ),
+    'fileinto :mailboxid "{a}" :flags "f1" "A"; fileinto :flags "f2" "INBOX/{name}";': (
+        {"a"},
+        {"f2"},
+    ),
+    'fileinto :mailboxid "{a}" :flags "f1" "A"; fileinto :mailboxid "{a}" "A";': ({"a"}, set()),
+    'keep :flags "f1"; fileinto :flags "f2" "INBOX";': ({"Inbox"}, {"f2"}),
+    'addflag "f1"; fileinto :copy :flags "f2" "INBOX";': ({"Inbox"}, {"f1"}),
     'addflag "f1"; if hasflag "f1" {{ fileinto :mailboxid "{a}" "A"; }}': ({"a"}, {"f1"}),
     'if mailboxidexists "{a}" {{ addflag "f1"; }} if mailboxidexists "x" {{ addflag "f2"; }}': (
         {"Inbox"},
