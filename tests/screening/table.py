@@ -19,7 +19,7 @@ from mailroom.rules.wide import Decisions
 from mailroom.wire.jmap import Mailbox
 
 #: One that rules know nothing of.
-_OWN_GROUP = "Football"
+OWN_GROUP = "Football"
 _KEYS = frozenset({"rule", "configuration", "account", "mail", "is", "goes", "rules"})
 _ACCOUNT = frozenset(
     {"contacts", "made", "groups", "lists", "domains", "written", "own", "without"}
@@ -124,7 +124,7 @@ def address_book(case: Case) -> tuple[dict[str, str], dict[str, str]]:
     """The account's cards, contacts and groups, by the names of their files; and the UIDs of the
     groups that rules look at, by name."""
     triage = case.config.triage
-    groups = (*triage.groups, triage.screened_group, _OWN_GROUP)
+    groups = (*triage.groups, triage.screened_group, OWN_GROUP)
     members: dict[str, list[str]] = {name: [] for name in groups}
     cards = {}
     for number, card in enumerate(case.cards):
@@ -136,7 +136,7 @@ def address_book(case: Case) -> tuple[dict[str, str], dict[str, str]]:
     for name, uid in uids.items():
         lines = ["X-ADDRESSBOOKSERVER-KIND:group", *members[name]]
         cards[f"{uid}.vcf"] = _vcard(uid, name, lines)
-    del uids[_OWN_GROUP]
+    del uids[OWN_GROUP]
     return cards, uids
 
 
