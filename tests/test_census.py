@@ -21,6 +21,7 @@ from mailroom.work.census import Census
 from tests.talk import Talk
 
 BOB, EVE = "Bob <bob@example.org>", "eve@example.org"
+DAY = 86_400.0
 SERVERS = [CYRUS_3_10, FASTMAIL, STALWART, SMALL_LIMITS, SHORT_PAGES]
 
 
@@ -159,6 +160,18 @@ def test_until_all_is_read_again_the_count_is_that_of_before() -> None:
     assert office.census.is_behind
     assert office.census.summary == before
     assert office.catch_up() == office.truth(*ids)
+
+
+def test_once_a_day_all_is_counted_whatever_was_told() -> None:
+    office = Office()
+    office.catch_up()
+    mail_id = office.sandbox.deliver(BOB)
+    office.clock.advance(DAY - 1.0)
+    assert not office.census.is_behind
+    office.clock.advance(1.0)
+    assert office.census.is_behind
+    assert office.catch_up() == office.truth(mail_id)
+    assert not office.census.is_behind
 
 
 def test_another_screener_is_counted_anew() -> None:

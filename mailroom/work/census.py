@@ -1,13 +1,14 @@
 """The count of who waits, kept up with what polls see.
 
-All of Screener is read once, and again when nobody knows what has changed; else only mail of which
-nobody can say where it is. Always one request at a time, beside the polls: nothing is decided by
-the count, so it may be a moment behind.
+All of Screener is read once, again when nobody knows what has changed, and once a day; else only
+mail of which nobody can say where it is. Always one request at a time, beside the polls: nothing is
+decided by the count, so it may be a moment behind.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
+from math import inf
 from typing import Any
 
 from mailroom.engine.journal import Log
@@ -22,6 +23,8 @@ from mailroom.work.mail import MailConversation
 _PROPERTIES = ("id", "from", "mailboxIds", "receivedAt")
 # A few milliseconds of computing.
 _MAILS_AT_ONCE = 500
+# What nobody tells (a mail that waited, was put elsewhere and is back) is put right by then.
+_DAY_SECONDS = 86_400.0
 
 
 class Census:
@@ -34,8 +37,9 @@ class Census:
         self._screener = ""
         self._waiting = Waiting()
         self._has_counted = False
-        self._must_look = True
         self._is_busy = False
+        # When all of Screener is to be read.
+        self._due = -inf
         # Mails to be read, to see whether they are in Screener.
         self._doubtful: set[str] = set()
 
@@ -47,11 +51,11 @@ class Census:
     @property
     def is_behind(self) -> bool:
         """Whether there is something to read, and nobody is reading."""
-        return not self._is_busy and (self._must_look or bool(self._doubtful))
+        return not self._is_busy and (self._is_due or bool(self._doubtful))
 
     def start_over(self) -> None:
         """Nobody knows what has changed. Until all is read again, the count stays as it is."""
-        self._must_look = True
+        self._due = -inf
 
     def seen(self, mails: Iterable[WaitingMail]) -> None:
         """These have come to Screener."""
@@ -82,11 +86,12 @@ class Census:
         if self._is_busy:
             return
         self._is_busy = True
-        self._must_look = self._must_look or self._screener != screener_id
-        self._screener = screener_id
+        if self._screener != screener_id:
+            self._screener = screener_id
+            self.start_over()
         try:
-            while self._must_look or self._doubtful:
-                await (self._look() if self._must_look else self._read_some())
+            while self._is_due or self._doubtful:
+                await (self._look() if self._is_due else self._read_some())
         except MailroomError as error:
             self._log.debug("waiting_not_counted", error=str(error))
         finally:
@@ -97,14 +102,18 @@ class Census:
         if self._is_busy:
             self.look_at(mail_ids)
 
+    @property
+    def _is_due(self) -> bool:
+        return self._loop.now() >= self._due
+
     async def _look(self) -> None:
         """Count anew."""
-        self._must_look = False
+        self._due = self._loop.now() + _DAY_SECONDS
         self._doubtful.clear()
         try:
             self._waiting = await self._counted()
         except MailroomError:
-            self._must_look = True
+            self._due = -inf
             raise
         self._has_counted = True
 
