@@ -191,14 +191,17 @@ class Door:
     async def count(self) -> None:
         await self._census.catch_up(self._screener)
 
-    def wrote(self, patches: Mapping[str, Patch], places: Places) -> None:
-        """These patches were sent: the mail has left Screener, or come to it."""
+    def wrote(self, patches: Mapping[str, Patch], refused: Container[str], places: Places) -> None:
+        """These patches were sent: the mail has left Screener, or come to it; what was ``refused``
+        may be half done."""
         here = f"mailboxIds/{places.screener}"
-        gone = [each for each, patch in patches.items() if patch.get(here, True) is None]
-        came = {each for each, patch in patches.items() if patch.get(here)}
-        self._census.left(gone)
+        moved = [each for each, patch in patches.items() if here in patch]
+        done = {each for each in moved if each not in refused}
+        came = {each for each in done if patches[each][here]}
+        self._census.left(done - came)
         self._census.seen(_waiting(self._taken[each]) for each in came & self._taken.keys())
         self._census.look_at(came - self._taken.keys())
+        self._census.look_at(each for each in moved if each in refused)
 
     def _recount(self, pages: Iterable[Changes], places: Places) -> None:
         """What others have done about who waits."""

@@ -11,6 +11,7 @@ is a safe point to be killed at. The label comes off last, and only from senders
 succeeded.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Set
 
 from mailroom.engine.journal import Log
@@ -24,7 +25,7 @@ from mailroom.rules.triage import Conflict, Label, Patch, Verdicts, marked, send
 from mailroom.rules.whole import marks_of
 from mailroom.wire.jmap import Mail, MethodError
 from mailroom.work.contacts import Contacts, Failures
-from mailroom.work.door import Door
+from mailroom.work.door import Admission, Door
 from mailroom.work.mail import MailConversation, Reading, Written
 from mailroom.work.outcome import Outcome, Triaged, by_reason, categories, contested, known, looks
 from mailroom.work.progress import Filing, Progress, Work
@@ -76,7 +77,7 @@ class Poller:
             survey.visit.state if survey.visit else None,
             leaving(patches, survey.places),
         )
-        self.door.wrote(patches, survey.places)
+        self.door.wrote(patches, written.refused, survey.places)
         mails = {key: mail for each in work.decided for key, mail in each.mails.items()}
         self._recover({**survey.mails, **mails}, survey.places, patches, written, work.progress)
         for mail in survey.verdicts.unusable:
@@ -113,6 +114,8 @@ class Poller:
         has_arrivals = await self._close_door(survey, closing, work.dealt_with - refused.keys())
         if progress.recovered:
             await self._mail.update(progress.recovered)
+        admitted = [each for key, each in work.letting_in.items() if key not in refused]
+        await self._report_admissions(admitted)
         is_again = has_arrivals or bool(progress.recovered)
         newcomers = len(survey.newcomers.keys() - refused.keys())
         return Outcome(
@@ -127,7 +130,7 @@ class Poller:
             contested=contested(survey),
             failed=len(work.efforts) - len(triaged),
             trouble=trouble,
-            admitted=by_reason(each for key, each in work.letting_in.items() if key not in refused),
+            admitted=by_reason(admitted),
             crowd=survey.crowd,
         )
 
@@ -208,7 +211,7 @@ class Poller:
             patches = {mail_id: sweep[mail_id][0] for mail_id in owners}
             written = await self._mail.update(patches, leaving(patches, survey.places))
             progress.note_refusals(written.refused, owners)
-            self.door.wrote(patches, survey.places)
+            self.door.wrote(patches, written.refused, survey.places)
             self._recover(survey.mails, survey.places, patches, written, progress)
 
     def _filing(self, jobs: Iterable[Job], survey: Survey, progress: Progress) -> Filing:
@@ -222,6 +225,18 @@ class Poller:
                     filing[mail.id] = patch, job.sender
                     progress.filed[job.sender] += 1
         return filing
+
+    async def _report_admissions(self, admissions: Iterable[Admission]) -> None:
+        """Tell whose new mail was moved, and what decided; by sender, since many may come at once.
+        What the server had put where it belongs is no news."""
+        moved = Counter((each.sender, each.standing) for each in admissions if each.patch)
+        for (sender, standing), mails in moved.items():
+            await give_way(self._loop)
+            category = standing.category.name if standing.category else None
+            self._log.info(
+                "mail_screened" if standing.waits else "mail_admitted",
+                sender=sender, outcome=str(standing.who), category=category, mails=mails,
+            )  # fmt: skip
 
     def _report_unreadable(self) -> None:
         """Name what the server describes so that it cannot be worked with; each once."""
