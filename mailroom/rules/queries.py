@@ -50,11 +50,16 @@ def unseen(places: Places, since: float, *, by: str, is_dated: bool) -> list[Fil
     return [all_of(each, unread, dated) for each in (waiting, *inbox)]
 
 
+def waiting(screener_id: str) -> Filter:
+    """All mail that waits."""
+    return {"inMailbox": screener_id}
+
+
 def newcomers(places: Places, wall: float, *, is_dated: bool) -> Filter:
     """Mail that has come to Screener of late; ``wall`` is the time of day, in Unix seconds. Where
     a fresh mail may have no date yet (``is_dated`` is False), all mail that waits."""
-    waiting = {"inMailbox": places.screener}
-    return all_of(waiting, _last_hour(wall)) if is_dated else waiting
+    all_of_it = waiting(places.screener)
+    return all_of(all_of_it, _last_hour(wall)) if is_dated else all_of_it
 
 
 def sweeps(places: Places, addresses: Collection[str], wall: float) -> list[Filter]:

@@ -14,6 +14,7 @@ from typing import Any
 from mailroom.engine.journal import Log
 from mailroom.engine.loop import Loop, give_way
 from mailroom.errors import MailroomError
+from mailroom.rules import queries
 from mailroom.rules.triage import sender_of
 from mailroom.rules.waiting import Summary, Waiting, WaitingMail
 from mailroom.wire.jmap import Call, Mail, read_mail, sifted
@@ -119,7 +120,7 @@ class Census:
 
     async def _counted(self) -> Waiting:
         """All that is in Screener."""
-        query = {"inMailbox": self._screener}
+        query = queries.waiting(self._screener)
         [ids] = await all_ids(self._loop, self._mail, [query], concurrent=1)
         found, at_once = Waiting(), await self._at_once()
         for portion in portions(ids, at_once):

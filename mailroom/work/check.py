@@ -143,7 +143,7 @@ class Check:
         await mail.close({}, filters, state)
         session, by = await mail.session(), self._config.screening.by
         unseen = queries.unseen(places, now, by=by, is_dated=session.is_cyrus)
-        await all_ids(self._loop, mail, unseen)
+        await all_ids(self._loop, mail, [*unseen, queries.waiting(places.screener)])
         await mail.arrivals([_NOBODY])
         await mail.read([_NOBODY])
         if places.sent:
