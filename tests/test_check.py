@@ -58,7 +58,7 @@ def test_what_is_there_is_told() -> None:
     count = len(from_data({}).managed_mailboxes)
     assert found["mailboxes"].detail == f"all {count} are there"
     assert found["address book"].detail.endswith(
-        "/Default/, 8 cards; because there is a password for it"
+        "/Default/, 9 cards; because there is a password for it"
     )
 
 
@@ -78,6 +78,15 @@ def test_labels_that_an_earlier_version_did_not_make_are_a_doubt_and_no_error() 
     found = findings(site)["mailboxes"]
     assert found.is_doubtful
     assert found.detail == "no @WholeList yet: mailroom setup --apply makes what is missing"
+
+
+def test_so_is_the_screened_group() -> None:
+    site = ready()
+    assert findings(site)["contact groups"].detail == "all 9 are there"
+    site.sandbox.delete_card("/x/group-mailroom-screened.vcf")
+    found = findings(site)["contact groups"]
+    assert found.is_doubtful
+    assert found.detail == "no Mailroom screened yet: mailroom setup --apply makes it"
 
 
 def test_where_no_own_address_is_known_it_warns_and_is_no_error() -> None:

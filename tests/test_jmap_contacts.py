@@ -160,7 +160,7 @@ def test_changing_ones_mind_and_taking_back_cost_no_more() -> None:
         world.run_for(2.0)
         assert len(world.requests_since(number)) == 4, label
     assert world.sandbox.mails_in("Screener") == set(mails)
-    assert len(world.sandbox.cards()) == 8
+    assert len(world.sandbox.cards()) == 9
 
 
 @pytest.mark.parametrize("profile", [CYRUS_3_13, FASTMAIL], ids=lambda p: p.name)
@@ -308,7 +308,7 @@ def test_a_refused_contact_keeps_its_senders_label_and_leaves_no_member(world: W
     world.sandbox.faults.add(refused("created"))
     bob = world.deliver(BOB)[0]
     world.tap(bob, "@ToFeed")
-    world.run_until(lambda: len(world.sandbox.cards()) == 9)
+    world.run_until(lambda: len(world.sandbox.cards()) == 10)
     world.sandbox.delete_card(f"{BOOK}{UID}.vcf")
     world.run_for(5.0)
     assert "@ToFeed" in world.sandbox.mailboxes_of(bob)
@@ -378,7 +378,7 @@ def test_a_server_that_shows_few_ids_at_a_time_is_asked_until_there_are_no_more(
     assert world.sandbox.mails_in("Jail") == set(mails)
     assert len(world.sandbox.group_members("Jail")) == 12
     assert not world.sandbox.group_members("Feed")
-    assert len(world.sandbox.cards()) == 8 + 12
+    assert len(world.sandbox.cards()) == 9 + 12
 
 
 def test_a_card_that_is_somebody_elses_by_now_is_seen_before_anything_is_written(

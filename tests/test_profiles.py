@@ -143,7 +143,7 @@ def test_a_contact_of_the_users_own_outlives_being_taken_back(world: World) -> N
     tap(world, mail_id, "@ToScreener")
     assert sandbox.mailboxes_of(mail_id) == {"Screener"}
     assert "NOTE:mine\r\n" in contact(world)
-    assert members(world, "Feed", "Mailroom") == [0, 0]
+    assert members(world, "Feed", "Mailroom", "Mailroom screened") == [0, 1, 1]
     assert_quiet(world)
 
 

@@ -60,21 +60,43 @@ def test_only_a_created_contact_is_noted_in_and_only_another_category(
 
 
 @pytest.mark.parametrize(
-    ("contact", "releases"),
+    ("contact", "is_known", "becomes"),
     [
-        (None, False),
-        (CARD, False),
-        (CREATED, True),
-        (replace(CARD, provenance=Provenance.ADOPTED), False),
+        (None, False, "nothing"),
+        (None, True, "created"),
+        (CREATED, False, "undone"),
+        (CREATED, True, "screened"),
+        (replace(CREATED, is_edited=False), False, "undone"),
+        (replace(CREATED, is_edited=True), False, "screened"),
+        (CARD, False, "screened"),
+        (CARD, True, "screened"),
+        (replace(CARD, provenance=Provenance.ADOPTED), False, "screened"),
     ],
 )
-def test_taking_back_undoes_what_mailroom_created_and_nothing_else(
-    contact: Found | None, releases: bool
+def test_who_is_taken_back_waits_from_then_on_and_what_mailroom_created_is_undone(
+    contact: Found | None, is_known: bool, becomes: str
 ) -> None:
-    change = taken_back(CONFIG, BOB, contact)
-    assert change.releases is releases
-    assert change.leaves == ({"Feed", "Mailroom"} if contact else set())
-    assert not any((change.joins, change.creates, change.notes))
+    """Whose contact stays would be known by it; so would those whom the caller knows."""
+    waits = replace(filing("Feed"), category=None)
+    change = taken_back(CONFIG, BOB, contact, waits, is_known=is_known)
+    shape = (change.creates, set(change.joins), set(change.leaves), change.releases)
+    assert (
+        shape
+        == {
+            "nothing": (False, set(), set(), False),
+            "created": (True, {"Mailroom screened", "Mailroom"}, set(), False),
+            "undone": (False, set(), {"Feed", "Mailroom"}, True),
+            "screened": (False, {"Mailroom screened"}, {"Feed"}, False),
+        }[becomes]
+    )
+    assert not change.notes
+
+
+def test_a_triage_takes_a_sender_out_of_the_screened_group() -> None:
+    waiting = replace(CARD, groups=frozenset({"Mailroom screened", "Mailroom"}))
+    change = triaged(CONFIG, BOB, waiting, filing("Feed"))
+    assert change.joins == {"Feed"}
+    assert change.leaves == {"Mailroom screened"}
 
 
 def test_a_plan_has_one_membership_for_each_group_that_changes() -> None:

@@ -13,14 +13,15 @@ from mailroom.wire.jscontact import JsCard
 class Cards:
     """``groups`` are all of the account, by id, None before they were read; ``contacts`` those that
     were asked for last, whole. ``groups_state`` and ``state`` are the states that both were read
-    in. ``managed`` are names of groups."""
+    in. ``managed`` are names of groups, those that may be missing among them ``optional``."""
 
-    def __init__(self, managed: Collection[str]) -> None:
+    def __init__(self, managed: Collection[str], optional: Collection[str] = ()) -> None:
         self.groups: dict[str, JsCard] | None = None
         self.groups_state = ""
         self.contacts: dict[str, JsCard] = {}
         self.state = ""
         self._managed = sorted(managed)
+        self._required = [name for name in self._managed if name not in optional]
 
     def set_groups(self, cards: Iterable[JsCard], state: str) -> None:
         self.groups = {card.id: card for card in in_order(cards) if card.is_group}
@@ -35,7 +36,7 @@ class Cards:
         """Whether the managed groups, which were ``asked`` for, are still those that we know; then
         their members are new."""
         now = {card.id: card for card in seen if card.is_group}
-        if self.groups is None or len(self.managed()) < len(self._managed):
+        if self.groups is None or any(self.group(name) is None for name in self._required):
             return False
         if any(each.id not in now or now[each.id].name != each.name for each in asked):
             return False

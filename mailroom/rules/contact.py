@@ -139,18 +139,21 @@ def new_contact(filing: Filing, uid: str) -> Card:
     place in a card."""
     name = claimed_name(filing)
     properties = [("UID", escape_text(uid)), ("FN", escape_text(name))]
-    if filing.category.contact_type == "company":
-        properties += [("ORG", escape_text(name)), ("N", _NO_NAME)]
+    category = filing.category
+    if category and category.contact_type == "company":
+        properties.append(("ORG", escape_text(name)))
+    if category is None or category.contact_type == "company":
+        properties.append(("N", _NO_NAME))
     else:
         properties.append(("N", ";".join(map(escape_text, structured_name(name)))))
     address = escape_text(checked_address(filing.address))
     properties.append(("EMAIL;TYPE=INTERNET", address))
     card = Card.compose("3.0", properties)
-    card = note.with_section(card, filing.category.name, filing.today)
+    card = note.with_section(card, category.name if category else None, filing.today)
     return card.with_lines([(_MARK, fingerprint(values_of(card)))])
 
 
-def noted(card: Card, category: str, today: date) -> Card:
+def noted(card: Card, category: str | None, today: date) -> Card:
     """Tell in the note of a card that Mailroom created what has become of its sender."""
     is_ours = provenance(card) is Provenance.CREATED
     return note.with_section(card, category, today) if is_ours else card

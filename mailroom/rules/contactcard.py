@@ -92,13 +92,15 @@ def contact_for(filing: Filing, uid: str) -> dict[str, Any]:
     values = [("FN", name), *(("EMAIL", each) for each in addresses_in(address))]
     properties: dict[str, Any] = {"emails": {"e1": {"address": address}}}
     parts: Iterable[tuple[str, str]] = ()
-    if filing.category.contact_type == "company":
+    category = filing.category
+    if category and category.contact_type == "company":
         properties["organizations"] = {"o1": {"name": name}}
         values.append(("ORG", name))
-    else:
+    elif category:
         parts = [*zip(NAME_KINDS, structured_name(name), strict=False)]
         values.append(("N", ";".join(part for _, part in parts).rstrip(";")))
-    text = _lines(note.with_section(_as_vcard(()), filing.category.name, filing.today))[0].text
+    told = category.name if category else None
+    text = _lines(note.with_section(_as_vcard(()), told, filing.today))[0].text
     properties["notes"] = {_NOTE_ID: {"note": text, MARK: fingerprint(values)}}
     return new_card(uid, named(name, parts), **properties)
 

@@ -57,11 +57,16 @@ class Job:
         return filed(mail, self.tap, places, warn=warns)
 
 
-def job_for(tap: Tap, contact: Found | None, config: Config, today: date) -> Job:
-    """What the tap asks for, of a sender whose contact is (or is not) there."""
+def job_for(
+    tap: Tap, contact: Found | None, config: Config, today: date, *, is_known: bool = False
+) -> Job:
+    """What the tap asks for, of a sender whose contact is (or is not) there. ``is_known``: whether
+    the sender would not wait, were it not for that contact and its groups."""
     previous = category_of(contact.groups, config) if contact else None
-    if tap.category is None:
-        return Job(tap, taken_back(config, tap.sender, contact), previous=previous)
     name = next((name for name in tap.names if name.strip()), "")
     filing = Filing(tap.address, name, tap.category, today)
-    return Job(tap, triaged(config, tap.sender, contact, filing), previous=previous)
+    if tap.category is None:
+        change = taken_back(config, tap.sender, contact, filing, is_known=is_known)
+    else:
+        change = triaged(config, tap.sender, contact, filing)
+    return Job(tap, change, previous=previous)

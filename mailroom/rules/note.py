@@ -45,17 +45,18 @@ def read_section(view: CardView) -> Section:
     return Section(bool(known), _CREATED in known, category, day)
 
 
-def with_section(card: Card, category: str, today: date) -> Card:
+def with_section(card: Card, category: str | None, today: date) -> Card:
     """Add what the section does not say yet, each line after the last known one.
 
-    A section that ends with this category already gets no other line for it. A first section
-    follows the user's text in the first NOTE, in a line of its own.
+    A section that ends with this category already gets no other line for it; neither does one
+    without a category. A first section follows the user's text in the first NOTE, in a line of its
+    own.
     """
     section = read_section(card)
     missing = [] if section.has_heading else [_HEADING]
     if not section.says_created:
         missing.append(_CREATED)
-    if section.category != category:
+    if category is not None and section.category != category:
         opening = _FIRST if section.category is None else _AGAIN
         missing.append(f"{opening}{category} on {today.isoformat()}")
     if not missing:

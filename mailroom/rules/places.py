@@ -120,15 +120,15 @@ def drops(config: Config) -> Mapping[str, Category]:
     return found
 
 
-def require_groups(config: Config, groups: Iterable[Group]) -> int:
-    """How many contact groups are managed. Raises Missing, which names all that are."""
+def require_groups(config: Config, groups: Iterable[Group]) -> None:
+    """Raises Missing, which names all managed contact groups that are; the screened group aside,
+    which an account lacks that was set up before there was one."""
     names = (*config.triage.groups, config.mailroom.provenance_group)
     there = {normal_name(group.name) for group in groups}
     missing = [name for name in names if name not in there]
     if missing:
         advice = f"run {config.command('setup --apply')}"
         raise Missing(f"contact groups missing, {advice}: {', '.join(missing)}")
-    return len(names)
 
 
 def _what_is_missing(

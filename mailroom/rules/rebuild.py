@@ -2,7 +2,7 @@
 
 A contact that Mailroom created tells by its note; of one of the user's own, where the mail of its
 addresses lies is the hint, and then what an earlier version noted. Groups that are still there
-outrank both: the user may have moved somebody by hand.
+outrank both: the user may have moved somebody by hand. Who was in the screened group nothing tells.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -52,6 +52,8 @@ def _category(
     chains: Mapping[str, frozenset[str]],
     places: Mapping[str, list[frozenset[str]]],
 ) -> tuple[Category | None, str]:
+    if config.triage.screened_group in contact.groups:
+        return None, "in the screened group"
     fitting = _fitting(contact, config)
     noted = fitting.get(contact.noted or "")
     if contact.provenance is not Provenance.CREATED:

@@ -215,10 +215,10 @@ def plan_mails(
 
 
 def plan_contacts(ours: Sequence[Found], config: Config) -> Iterator[Step]:
-    """Out of the managed groups; then out of the provenance group, without which nothing tells an
-    adopted contact from the user's others; then what Mailroom made of the contacts, which tell by
-    themselves."""
-    for name in config.triage.groups:
+    """Out of the categories' groups and the screened one; then out of the provenance group,
+    without which nothing tells an adopted contact from the user's others; then what Mailroom made
+    of the contacts, which tell by themselves."""
+    for name in (*config.triage.groups, config.triage.screened_group):
         yield from _leaving(name, ours, Phase.GROUPS)
     yield from _leaving(config.mailroom.provenance_group, ours, Phase.PROVENANCE)
     for contact in ours:

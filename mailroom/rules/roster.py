@@ -75,11 +75,11 @@ class Group:
 @dataclass(frozen=True, slots=True)
 class Filing:
     """What a created contact says: ``address`` and ``display_name`` are the mail's own, as
-    untrusted as they came."""
+    untrusted as they came. Without a category it is one for a sender who waits."""
 
     address: str
     display_name: str
-    category: Category
+    category: Category | None
     today: date
 
 
@@ -118,6 +118,7 @@ class Change:
         """Whether the note of a created contact gets another line."""
         return (
             self.filing is not None
+            and self.filing.category is not None
             and self.contact is not None
             and self.contact.provenance is Provenance.CREATED
             and self.contact.noted != self.filing.category.name
@@ -180,21 +181,41 @@ class Plan:
 def triaged(config: Config, sender: str, contact: Found | None, filing: Filing) -> Change:
     """The sender's contact is there, in exactly the groups of the category's chain, and in the
     provenance group, which holds everybody whom Mailroom has triaged."""
+    assert filing.category is not None
     chain = config.triage.chain(filing.category)
     wanted = {each.contact_group for each in chain} | {config.mailroom.provenance_group}
     return Change(sender, contact, managed_groups(config), frozenset(wanted), filing)
 
 
-def taken_back(config: Config, sender: str, contact: Found | None) -> Change:
-    """The sender is out of all managed groups, and a contact that Mailroom created is undone. The
-    note of an earlier version in a card of the user's is the reset's matter."""
-    is_ours = contact is not None and contact.provenance is Provenance.CREATED
-    return Change(sender, contact, managed_groups(config), is_released=is_ours)
+def taken_back(
+    config: Config,
+    sender: str,
+    contact: Found | None,
+    filing: Filing | None = None,
+    *,
+    is_known: bool = False,
+) -> Change:
+    """The sender is out of all categories' groups, and new mail waits in Screener again.
+
+    Who would be known otherwise is in the screened group from then on: as ``is_known`` says, or
+    because the contact stays, being the user's or edited by him. Such a sender who has no contact
+    gets one as ``filing`` says. Else a contact that Mailroom created is undone.
+    """
+    is_undone = (
+        contact is not None
+        and contact.provenance is Provenance.CREATED
+        and not (is_known or contact.is_edited)
+    )
+    if is_undone or (contact is None and not is_known):
+        return Change(sender, contact, managed_groups(config), is_released=is_undone)
+    wanted = frozenset((config.triage.screened_group, config.mailroom.provenance_group))
+    return Change(sender, contact, managed_groups(config), wanted, filing)
 
 
 def managed_groups(config: Config) -> frozenset[str]:
-    """The categories' groups and the provenance group, by name."""
-    return frozenset((*config.triage.groups, config.mailroom.provenance_group))
+    """The categories' groups, the screened group and the provenance group, by name."""
+    triage = config.triage
+    return frozenset((*triage.groups, triage.screened_group, config.mailroom.provenance_group))
 
 
 def category_of(groups: Iterable[str], config: Config) -> Category | None:

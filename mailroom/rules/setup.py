@@ -77,6 +77,7 @@ def plan_groups(config: Config, groups: Sequence[Group]) -> tuple[Item, ...]:
     purposes: dict[str, str] = {}
     for category in config.triage.categories:
         purposes.setdefault(category.contact_group, f"senders in {category.name}")
+    purposes[config.triage.screened_group] = "people who wait although they would be known"
     provenance = config.mailroom.provenance_group
     purposes[provenance] = "everybody whom Mailroom has triaged"
     is_first = not any(same_name(group.name, provenance) for group in groups)

@@ -14,6 +14,7 @@ from mailroom.sandbox.profile import Profile
 
 DEFAULT_CATEGORIES: Final = ("Imbox", "Feed", "Paper Trail", "Jail", "Person", "Billboard", "Truck")
 PROVENANCE_GROUP: Final = "Mailroom"
+SCREENED_GROUP: Final = "Mailroom screened"
 ROLES: Final = {
     "Inbox": "inbox",
     "Archive": "archive",
@@ -48,7 +49,7 @@ class Account(MailUser):
             for category in categories:
                 self.create_mailbox(f"@To{category.replace(' ', '')}")
                 self.create_mailbox(category)
-            for group in (*categories, PROVENANCE_GROUP):
+            for group in (*categories, PROVENANCE_GROUP, SCREENED_GROUP):
                 self.put_card(_group_card(group))
 
     def states(self) -> dict[str, str]:

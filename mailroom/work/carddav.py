@@ -403,7 +403,8 @@ def _group(card: Indexed) -> Group:
 
 
 def _noting(filing: Filing) -> Callable[[Card], Card]:
-    return partial(noted, category=filing.category.name, today=filing.today)
+    name = filing.category.name if filing.category else None
+    return partial(noted, category=name, today=filing.today)
 
 
 async def _nothing(_failed: Failures) -> None:

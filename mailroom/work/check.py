@@ -9,9 +9,10 @@ from mailroom.engine.loop import DeadlinePassed, Loop
 from mailroom.errors import CredentialsRefused, LastingTrouble, MailroomError, TransientError
 from mailroom.rules import queries
 from mailroom.rules.config import Config
+from mailroom.rules.names import same_name
 from mailroom.rules.own import OwnAddresses
 from mailroom.rules.places import Places, find_places, require_groups, resolve
-from mailroom.rules.roster import Provenance
+from mailroom.rules.roster import Provenance, managed_groups
 from mailroom.rules.servers import origin
 from mailroom.rules.words import count
 from mailroom.wire.jmap import MethodError
@@ -186,8 +187,13 @@ class Check:
         return await self._talks.contacts.describe()
 
     async def _groups(self) -> str:
-        number = require_groups(self._config, await self._talks.contacts.groups())
-        return f"all {number} are there"
+        groups = await self._talks.contacts.groups()
+        require_groups(self._config, groups)
+        screened = self._config.triage.screened_group
+        if not any(same_name(group.name, screened) for group in groups):
+            advice = self._config.command("setup --apply")
+            raise Doubt(f"no {screened} yet: {advice} makes it")
+        return f"all {len(managed_groups(self._config))} are there"
 
     async def _patterns(self) -> str:
         """Earlier versions made contacts of senders with a ``*`` in their address; what the user

@@ -52,7 +52,8 @@ class JmapContacts:
         self._loop = loop
         self._book = book
         self._provenance_group = config.mailroom.provenance_group
-        self._cards = Cards(managed_groups(config))
+        # An account that was set up before there was a door lacks the screened group.
+        self._cards = Cards(managed_groups(config), optional={config.triage.screened_group})
         self._writer = PlanWriter(book, self._cards)
         self._pushed = ""
 
@@ -149,7 +150,9 @@ class JmapContacts:
         )
 
     async def obstacles(self, plan: Plan) -> Failures:
-        await self._known_groups()
+        names = plan.memberships
+        if self._cards.groups is None or any(self._cards.group(name) is None for name in names):
+            await self.refresh()  # somebody may have made them since
         return {
             change.sender: error
             for change in plan.changes

@@ -94,7 +94,7 @@ class PlanWriter:
         elif change.contact:
             card_now = self._cards.contacts.get(change.contact.reference)
             uids[change.sender] = card_now.uid if card_now else change.contact.uid
-            if change.notes and change.filing:
+            if change.notes and change.filing and change.filing.category:
                 if card_now is None:
                     raise _deleted(change)
                 name, today = change.filing.category.name, change.filing.today

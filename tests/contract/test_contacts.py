@@ -33,7 +33,7 @@ from mailroom.rules.roster import (
 )
 from mailroom.terminal.desk import prepare
 from mailroom.wire.vcard import Card
-from mailroom.work.contacts import Contacts, Failures
+from mailroom.work.contacts import Contacts, Failures, Intention
 from tests.contract.peers import Client, Server, eventually, unique
 from tests.contract.test_carddav import Book
 
@@ -107,6 +107,10 @@ class Side:
         return self.config.triage.categories[1].contact_group
 
     @property
+    def screened(self) -> str:
+        return self.config.triage.screened_group
+
+    @property
     def mailroom(self) -> str:
         return self.config.mailroom.provenance_group
 
@@ -145,7 +149,21 @@ class Side:
         return self.apply(self.change(address, category, today, contact))
 
     def take_back(self, address: str) -> Failures:
-        return self.apply(taken_back(self.config, address, self.find(address)))
+        """Find and apply, as a poll does: whether a contact was edited is looked at on the way."""
+
+        def intend(found: Mapping[str, Found]) -> Plan:
+            contact = found.get(address)
+            return Plan((taken_back(self.config, address, contact),) if contact else ())
+
+        return self.run(self._taken_back([address], intend))
+
+    async def _taken_back(self, addresses: list[str], intend: Intention) -> Failures:
+        found = await self.contacts.find(addresses, intend)
+        return await self.contacts.apply(intend(found))
+
+    def release(self, address: str) -> Failures:
+        """Leave it, as a reset does."""
+        return self.apply(Change(address, self.find(address), frozenset(), is_released=True))
 
     def apply(self, *changes: Change) -> Failures:
         return self.run(self.contacts.apply(Plan(changes)))
@@ -169,7 +187,7 @@ def _config(server: Server) -> Config:
         {
             "jmap": {"url": f"{server.url}{server.session_path}", "username": server.user},
             "carddav": {"url": f"{server.url}{server.book_path}"},
-            "triage": {"categories": categories},
+            "triage": {"categories": categories, "screened_group": unique("screened")},
             "mailroom": {"provenance_group": unique("Mailroom")},
         }
     )
@@ -403,7 +421,9 @@ def test_a_card_of_the_users_is_never_written(side: Side, user: User) -> None:
     assert side.members(side.jail) == {uid}
     assert not side.take_back(address)
     assert not side.members(side.jail)
-    assert not side.members(side.mailroom)
+    assert side.members(side.screened) == side.members(side.mailroom) == {uid}
+    assert not side.triage(address)
+    assert not side.members(side.screened)
     after = user.book.get(href)
     assert (after.body, after.headers["ETag"]) == (before.body, before.headers["ETag"])
 
@@ -422,6 +442,76 @@ def test_an_unedited_contact_is_deleted_and_out_of_its_groups(
     assert not side.take_back(address)
     assert user.text(side.uid_for(address)) is None
     assert side.members(side.jail) == side.members(side.mailroom) == set()
+    assert not side.members(side.screened)
+
+
+@everywhere
+def test_who_would_be_known_otherwise_is_in_the_screened_group_from_then_on(
+    side: Side, user: User
+) -> None:
+    """Somebody whom the user has written to: whether Mailroom has made a contact or not."""
+    triaged_, new = an_address(), an_address("carol")
+    assert not side.triage(triaged_)
+    filing = replace(side.filing(new), category=None)
+    changes = [
+        taken_back(side.config, triaged_, side.find(triaged_), is_known=True),
+        taken_back(side.config, new, None, filing, is_known=True),
+    ]
+    for _ in range(2):  # done again it changes nothing
+        assert not side.apply(*changes)
+    uids = {side.uid_for(triaged_), side.uid_for(new)}
+    assert side.members(side.screened) == side.members(side.mailroom) == uids
+    assert not side.members(side.feed)
+    found = side.find(new)
+    assert (found.provenance, found.noted) == (Provenance.CREATED, None)
+    assert found.is_edited in (False, None)
+    assert not side.triage(new)
+    assert side.find(new).noted == "Feed"
+    assert side.members(side.screened) == {side.uid_for(triaged_)}
+
+
+@everywhere
+def test_an_edited_contact_is_kept_and_its_sender_is_screened(side: Side, user: User) -> None:
+    address = an_address()
+    assert not side.triage(address)
+    side.find(address)
+    user.edit(side.uid_for(address), "FN:Bob Bobson", "FN:Bobby")
+    eventually(lambda: True if side.find(address).name == "Bobby" else None)
+    assert not side.take_back(address)
+    text = user.text(side.uid_for(address))
+    assert text is not None
+    assert "Bobby" in text
+    uid = side.uid_for(address)
+    assert side.members(side.screened) == side.members(side.mailroom) == {uid}
+    assert not side.members(side.feed)
+
+
+@everywhere
+def test_a_missing_screened_group_fails_who_should_join_it_and_nobody_else(
+    side: Side, user: User, way: str
+) -> None:
+    """An account that was set up before there was one; as soon as it is made it is used."""
+    known, stranger = an_address(), an_address()
+    user.add(f"EMAIL:{known}")
+    side.find(known)
+    assert not side.triage(known)
+    assert not side.triage(stranger)
+    assert side.run(side.contacts.remove_group(side.screened))
+    changes = [
+        taken_back(side.config, known, side.find(known)),
+        taken_back(side.config, stranger, replace(side.find(stranger), is_edited=False)),
+    ]
+    failed = side.apply(*changes)
+    assert [str(failed[known])] == [
+        f"the contact group {side.screened} is missing: run mailroom setup --apply"
+    ]
+    assert failed.keys() == {known}
+    assert user.text(side.uid_for(stranger)) is None
+    assert side.find(known).groups == {side.feed, side.mailroom}
+    setup = side.other(way)
+    assert setup.run(setup.contacts.create_group(side.screened))
+    assert not side.take_back(known)
+    assert side.find(known).groups == {side.screened, side.mailroom}
 
 
 @everywhere
@@ -431,7 +521,7 @@ def test_an_edited_contact_stays_without_what_mailroom_wrote(side: Side, user: U
     side.find(address)
     user.edit(side.uid_for(address), "FN:Bob Bobson", "FN:Bobby")
     eventually(lambda: True if side.find(address).name == "Bobby" else None)
-    assert not side.take_back(address)
+    assert not side.release(address)
     text = user.text(side.uid_for(address))
     assert text is not None
     assert "Bobby" in text
@@ -627,10 +717,9 @@ def test_the_other_way_releases(side: Side, user: User, way: str, category: int)
     other = side.other(OTHER[way])
     other.find(address)
     assert not other.take_back(address)
-    managed = (side.feed, side.jail, side.mailroom)
-    assert [other.members(name) for name in managed] == [set()] * len(managed)
-    text = user.text(side.uid_for(address))
-    if way == "jmap":
-        assert text is None
-    else:
-        assert text is None or "Triaged to" not in text
+    assert other.members(side.feed) == set()
+    if user.text(side.uid_for(address)) is not None:
+        assert way == "carddav"
+        assert other.members(side.screened) == {side.uid_for(address)}
+        assert not other.release(address)
+        assert "Triaged to" not in str(user.text(side.uid_for(address)))

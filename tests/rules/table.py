@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from mailroom.engine.journal import Level
+from mailroom.rules.roster import managed_groups
 from tests.rules.user import User, lines_of, listed
 from tests.world import World
 
@@ -112,8 +113,7 @@ class Trial:
         return {name: mailboxes_of(mail_id) for name, mail_id in self._user.mails.items()}
 
     def _groups(self) -> dict[str, set[str]]:
-        marks, triage = self._world.config.mailroom, self._world.config.triage
-        names = (*triage.groups, marks.provenance_group)
+        names = managed_groups(self._world.config)
         return {name: self._world.sandbox.group_members(name) for name in names}
 
     def _check_groups(self, before: Mapping[str, set[str]]) -> None:
