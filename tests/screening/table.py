@@ -57,9 +57,17 @@ class Case:
 
     @property
     def config(self) -> Config:
-        data = dict(self.given.get("configuration") or {})
+        return from_data(self.service_configuration("server"))
+
+    def service_configuration(self, by: str) -> dict[str, Any]:
+        """The configuration file of a service for this account."""
+        given = self.given.get("configuration") or {}
         own = {"own_addresses": self.account.get("own", [])}
-        return from_data({**data, "triage": {**own, **data.get("triage", {})}})
+        return {
+            **given,
+            "triage": {**own, **given.get("triage", {})},
+            "screening": {"by": by, **given.get("screening", {})},
+        }
 
     @property
     def who(self) -> str:
@@ -123,8 +131,8 @@ def cases() -> list[Case]:
 def address_book(case: Case) -> tuple[dict[str, str], dict[str, str]]:
     """The account's cards, contacts and groups, by the names of their files; and the UIDs of the
     groups that rules look at, by name."""
-    triage = case.config.triage
-    groups = (*triage.groups, triage.screened_group, OWN_GROUP)
+    triage, marks = case.config.triage, case.config.mailroom
+    groups = (*triage.groups, triage.screened_group, marks.provenance_group, OWN_GROUP)
     members: dict[str, list[str]] = {name: [] for name in groups}
     cards = {}
     for number, card in enumerate(case.cards):
@@ -136,8 +144,7 @@ def address_book(case: Case) -> tuple[dict[str, str], dict[str, str]]:
     for name, uid in uids.items():
         lines = ["X-ADDRESSBOOKSERVER-KIND:group", *members[name]]
         cards[f"{uid}.vcf"] = _vcard(uid, name, lines)
-    del uids[OWN_GROUP]
-    return cards, uids
+    return cards, {name: uids[name] for name in (*triage.groups, triage.screened_group)}
 
 
 def script_of(case: Case, boxes: Sequence[Mailbox], group_uids: Mapping[str, str]) -> str:

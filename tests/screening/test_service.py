@@ -24,17 +24,8 @@ class Trial:
 
     def __init__(self, case: Case, profile: Profile, way: str, by: str) -> None:
         self._case = case
-        given = case.given.get("configuration") or {}
-        own = {"own_addresses": case.account.get("own", [])}
-        self.world = World(
-            profile,
-            {
-                **BOOK,
-                "contacts": {"by": way},
-                "triage": {**own, **given.get("triage", {})},
-                "screening": {"by": by, **given.get("screening", {})},
-            },
-        )
+        configuration = {**BOOK, **case.service_configuration(by), "contacts": {"by": way}}
+        self.world = World(profile, configuration)
         self._user = User(self.world)
         self._patience = 10.0 if profile.push == "available" else 65.0
         self._gate = "Inbox" if by == "mailroom" else "Screener"
