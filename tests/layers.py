@@ -40,6 +40,10 @@ _CYRUS313S_RULES = (
     *("pytest", "-n", "5", "-m", "every"),
     *("tests/system/test_rules_cyrus313.py", "tests/system/test_stream_cyrus313.py"),
 )
+_CYRUS_RULES = (
+    *("pytest", "-n", "5", "-m", "every"),
+    *("tests/system/test_rules.py", "tests/system/test_screening.py"),
+)
 _UNIT = "not (sandbox or system or every)"
 
 
@@ -104,11 +108,13 @@ LAYERS: Mapping[str, Layer] = {
     "test-unit": Layer((("pytest", *_EVENLY, "-n", "auto", "-m", _UNIT),)),
     # Mostly waiting for processes to start: more of them than cores.
     "test-sandbox": Layer((("pytest", *_EVENLY, "-n", "4", "-m", "sandbox", *_places("sandbox")),)),
-    "test-rules": Layer((("pytest", *_EVENLY, "-n", "auto", "-m", "every", "tests/rules"),)),
+    "test-rules": Layer(
+        (("pytest", *_EVENLY, "-n", "auto", "-m", "every", "tests/rules", "tests/screening"),)
+    ),
     "test-system": Layer(
         (
             ("pytest", "-m", "system and not every", "--ignore-glob=*stalwart*", "tests/system"),
-            ("pytest", "-n", "5", "-m", "every", "tests/system/test_rules.py"),  # mostly waiting
+            _CYRUS_RULES,
         ),
         _system_obstacle,
     ),
@@ -116,7 +122,7 @@ LAYERS: Mapping[str, Layer] = {
     "test-forky": Layer(
         (
             ("pytest", "-m", "system and not every", *_CYRUS_ALONE),
-            ("pytest", "-n", "5", "-m", "every", "tests/system/test_rules.py"),
+            _CYRUS_RULES,
         ),
         _forky_obstacle,
         is_demanded=False,
