@@ -118,3 +118,25 @@ def test_a_server_that_has_not_held_still_is_looked_at_again() -> None:
     server.pages = Pages(server.loop, restless)
     assert server.read() == names(25)
     assert server.asked.count(0) == 2
+
+
+def test_ids_alone_are_those_of_all_looks_where_nothing_holds_still() -> None:
+    """A mail leaves before each page, so the next one slips over to the page before."""
+    server = Server(names(40))
+    gone: list[str] = []
+
+    async def ask(query: object, limit: int, position: int) -> Found:
+        page, _ = await server.ask(query, limit, position)
+        gone.append(server.ids[0])
+        server.ids = server.ids[1:]
+        server.state += "+"
+        return page, {}
+
+    async def read() -> set[str]:
+        pages = Pages(server.loop, ask)
+        return await pages.ids(await ask(QUERY, LIMIT, 0), QUERY, LIMIT, 1)
+
+    task = server.loop.spawn(read(), "test")
+    while not task.done:
+        server.loop.turn()
+    assert task.result() >= set(server.ids)

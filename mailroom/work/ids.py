@@ -8,7 +8,7 @@ from typing import TypeVar
 from mailroom.engine.loop import Loop
 from mailroom.wire import jmap
 from mailroom.wire.filters import Filter
-from mailroom.wire.jmap import Call, Mail
+from mailroom.wire.jmap import Call
 from mailroom.work.mail import MailConversation
 from mailroom.work.pages import Found, Pages
 
@@ -20,7 +20,7 @@ _MOST_IDS = 5000
 
 async def all_ids(
     loop: Loop, mail: MailConversation, queries: Sequence[Filter], *, concurrent: int | None = None
-) -> list[frozenset[str]]:
+) -> list[set[str]]:
     """What each of the queries finds, the first pages of all in one request; ``concurrent`` is how
     many further ones there may be at once, by default as many as the server allows.
 
@@ -36,7 +36,7 @@ async def all_ids(
     pages = Pages(loop, ask)
     most = concurrent or (await mail.session()).limits.concurrent
     return [
-        frozenset(each.id for each in await pages.whole(first, query, _MOST_IDS, most))
+        await pages.ids(first, query, _MOST_IDS, most)
         for first, query in zip(firsts, queries, strict=True)
     ]
 
@@ -54,6 +54,5 @@ def _call(query: Filter, tag: int, limit: int = _MOST_IDS, position: int = 0) ->
 
 
 def _found(answer: jmap.Arguments) -> Found:
-    """A page, and what is known of its mails: that they are there."""
-    page = jmap.read_page(answer)
-    return page, {mail_id: Mail(mail_id, (), frozenset()) for mail_id in page.ids}
+    """A page, of whose mails no more is known than that they are there."""
+    return jmap.read_page(answer), {}

@@ -51,20 +51,29 @@ class Pages:
     async def whole(
         self, first: Found, query: Filter, limit: int, concurrent: int
     ) -> tuple[Mail, ...]:
-        """All that the query finds; ``first`` is its first page, of at most ``limit`` ids.
+        """All that the query finds; ``first`` is its first page, of at most ``limit`` ids."""
+        look = await self._settled(first, query, limit, concurrent)
+        return tuple(look.mails.values())
 
-        In mailboxes that never hold still, what several looks have seen is all there is to have.
-        """
-        seen: dict[str, Mail] = {}
+    async def ids(self, first: Found, query: Filter, limit: int, concurrent: int) -> set[str]:
+        """The ids of it, for an ``ask`` that reads no mails."""
+        return (await self._settled(first, query, limit, concurrent)).ids
+
+    async def _settled(self, first: Found, query: Filter, limit: int, concurrent: int) -> "_Look":
+        """In mailboxes that never hold still, what several looks have seen is all there is to
+        have."""
+        seen = _Look(set(), {}, set())
         before: _Look | None = None
         for _ in range(_LOOKS):
             look = await self._look(first, query, limit, concurrent)
             if look.is_settled or (before and before.ids == look.ids):
                 self._remember(query, first[0], look)
-                return tuple(look.mails.values())
-            seen, before = seen | look.mails, look
+                return look
+            seen.ids |= look.ids
+            seen.mails |= look.mails
+            before = look
             first = await self._ask(query, limit, 0)
-        return tuple(seen.values())
+        return seen
 
     async def _look(self, first: Found, query: Filter, limit: int, concurrent: int) -> _Look:
         """First one page more, then two at once, then four: as fast as the server has filled
