@@ -19,7 +19,7 @@ from mailroom.sandbox import CYRUS_3_13
 from tests.contract.folder import CyrusFolder
 from tests.rules.table import Case, Trial, cases
 from tests.servers import SERVER
-from tests.system.cyrus import READY_SECONDS, User, authorization
+from tests.system.cyrus import READY_SECONDS, CyrusError, User, authorization
 from tests.system.test_rules import CyrusAccount, CyrusWorld
 
 pytestmark = [
@@ -50,6 +50,13 @@ class FolderAccount(CyrusAccount):
     """What the tables ask of a sandbox, asked of this Cyrus."""
 
     profile = CYRUS_3_13
+
+    def put_card(self, text: str, name: str) -> None:
+        """Also a vCard 4, which 3.13.7 shows with its UID as it is."""
+        try:
+            self._user.put_card(name, text)
+        except CyrusError as error:
+            pytest.skip(f"this Cyrus does not take such a card: {error}")
 
 
 class FolderWorld(CyrusWorld):
