@@ -9,7 +9,7 @@ import pytest
 from mailroom.engine.credentials import Basic, Logins
 from mailroom.engine.journal import Level, Log
 from mailroom.rules.health import Totals
-from mailroom.sandbox import CYRUS_3_10, SMALL_LIMITS
+from mailroom.sandbox import CYRUS_3_10, SMALL_LIMITS, Fault
 from mailroom.work.conversations import Conversations, converse
 from mailroom.work.door import Door
 from mailroom.work.outcome import Outcome
@@ -245,3 +245,46 @@ def test_a_group_that_cannot_be_written_fails_its_senders_before_anything_is_don
     world.start().settle()
     assert world.sandbox.mails_in("Screener") == set(mails)
     assert not [card for card in world.sandbox.cards().values() if "bob@example.org" in card]
+
+
+def evening() -> World:
+    """An account whose door is used."""
+    world = World()
+    world.start().settle()
+    return world
+
+
+def comes(world: World, sender: str) -> str:
+    mail_id = world.sandbox.deliver(sender)
+    world.settle()
+    return mail_id
+
+
+def test_of_a_sender_who_is_triaged_now_only_the_triage_is_told() -> None:
+    world = evening()
+    one = comes(world, "Eve <eve@strangers.example>")
+    world.account.close()
+    world.tap(one, "@ToJail")
+    comes(world, "Eve <eve@strangers.example>")
+    world.sandbox.send("Eve <eve@strangers.example>")
+    (row,) = rows_of(world)
+    assert row.mail_id == one
+    assert "file 2 mails into Jail" in row.action
+    poll(world)
+    assert len(world.sandbox.mails_in("Jail")) == 2
+
+
+def test_where_nobody_has_used_the_door_nothing_is_new() -> None:
+    world = World(configuration={"screening": {"by": "mailroom"}})
+    world.sandbox.deliver("Eve <eve@strangers.example>", mailbox="Inbox")
+    assert rows_of(world) == []
+
+
+def test_new_mail_is_told_that_cannot_be_decided_about_now() -> None:
+    world = evening()
+    world.account.close()
+    comes(world, "Eve <eve@strangers.example>")
+    for number in (3, 4):  # after the labels and the look: the search, then all of Sent
+        world.sandbox.faults.add(Fault(call="Email/query", nth=number, method_error="serverFail"))
+    (row,) = rows_of(world)
+    assert (row.action, row.reason) == ("nothing", "the server cannot search Sent")

@@ -68,10 +68,23 @@ class _Preview:
         yield from self._marked(verdicts.unusable, "From has no address that a contact could carry")
         yield from self._marked(verdicts.own, "your own mail is not triaged")
         yield from self._marked(verdicts.settled, "the reason for the error label is gone")
-        for admission in self._survey.admissions:
-            if action := self._admission_step(admission):
-                mail = admission.arrival.mail
-                yield from self._rows([mail], action, _reason_of(admission.standing))
+        yield from self._new_mail()
+
+    def _new_mail(self) -> Iterator[Row]:
+        """New mail that would be moved, or that nothing can be said about now; whoever is triaged
+        in that poll has a row already."""
+        jobs = [job for job in self._survey.jobs if job.tap.sender not in self._obstacles]
+        swept = {mail.id for job in jobs for mail in (*job.tap.mails, *job.waiting)}
+        handled = frozenset(address for job in jobs for address in job.addresses)
+        admissions = {each.arrival.id: each for each in self._survey.admissions}
+        for arrival in self._survey.visit.arrivals if self._survey.visit else ():
+            admission = admissions.get(arrival.id)
+            if admission is None:
+                yield from self._rows([arrival.mail], "nothing", "the server cannot search Sent")
+            elif arrival.id in swept or admission.sender in handled:
+                continue
+            elif action := self._admission_step(admission):
+                yield from self._rows([arrival.mail], action, _reason_of(admission.standing))
 
     def _admission_step(self, admission: Admission) -> str:
         """Where new mail would be moved; empty where it would not."""
