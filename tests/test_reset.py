@@ -8,8 +8,10 @@ import pty
 import re
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -17,8 +19,10 @@ from rich.console import Console
 from mailroom.engine.journal import Level, Log
 from mailroom.errors import LastingTrouble
 from mailroom.rules.config import from_data
+from mailroom.rules.drags import PLACED, WAITING
 from mailroom.rules.record import Record
 from mailroom.rules.reset import (
+    ForgetDoor,
     LeaveGroup,
     RefileMails,
     ReleaseContact,
@@ -39,11 +43,13 @@ from mailroom.sandbox import (
     json_response,
     serve,
 )
+from mailroom.sandbox.sieve import SieveSandbox
 from mailroom.terminal.reset import progress_bars
 from mailroom.wire.jmap import Mailbox
 from mailroom.work.poll import Poller
 from mailroom.work.reset import Fault as Failed
 from mailroom.work.reset import Reset
+from mailroom.work.routing import Routing
 from mailroom.work.setup import Setup
 from tests.command import Answering, Shell, Site, killed_anywhere
 from tests.world import BOOK
@@ -75,6 +81,11 @@ def triage(site: Site, sender: str, label: str, mails: int = 1) -> list[str]:
     site.sandbox.label(ids[0], label)
     poll(site)
     return ids
+
+
+def set_up(site: Site) -> None:
+    desk = site.desk()
+    desk.run(Setup(desk.loop, desk.config, desk.talks).apply(lambda _: None))
 
 
 def plan(site: Site, target: str | None = None, *, removes: bool = False) -> tuple[Step, ...]:
@@ -173,8 +184,7 @@ def owner(
     member = "X-ADDRESSBOOKSERVER-MEMBER:urn:uuid:otto\r\nEND"
     sandbox.put_card(person.replace("END", member), "my-person.vcf")
     cards = sandbox.cards()
-    desk = site.desk()
-    desk.run(Setup(desk.loop, desk.config, desk.talks).apply(lambda _: None))
+    set_up(site)
     site.clock.advance(86400.0)
     triage(site, "Alice <alice@example.org>", "@ToPerson", 3)
     triage(site, "Bob <bob@example.org>", "@ToFeed", 5)
@@ -390,6 +400,84 @@ def test_the_dry_run_says_exactly_what_is_done_and_writes_nothing() -> None:
     assert sorted(step.text for step in told) == sorted(step.text for step in steps)
 
 
+# What the door has left
+
+
+def test_keywords_come_off_wherever_they_are_and_nothing_else_does() -> None:
+    site = ready()
+    sandbox = site.sandbox
+    triage(site, "Bob <bob@example.org>", "@ToFeed")
+    places = ("Inbox", "Archive", "Own", "Trash", "Feed", "Screener", "@ToJail")
+    marks: list[list[str]] = [[], [WAITING], [PLACED], [WAITING, PLACED]]
+    found = {
+        sandbox.deliver("Eve <eve@example.org>", mailbox=place, keywords=["$seen", *each]): place
+        for place in places
+        for each in marks
+    }
+    assert reset(site) == ()
+    left = {mail: sandbox.mailboxes_of(mail) for mail in found}
+    stays = {place: {place} for place in places} | {"Screener": {"Inbox"}, "@ToJail": {"Inbox"}}
+    assert left == {mail: stays[place] for mail, place in found.items()}
+    assert {frozenset(sandbox.keywords_of(mail)) for mail in found} == {frozenset({"$seen"})}
+    assert plan(site) == ()
+
+
+def test_what_waits_by_mailrooms_doing_is_its_matter_and_what_waited_before_is_not() -> None:
+    site = Site(CYRUS_3_10, BOOK)
+    site.sandbox.create_mailbox("Screener")
+    long_ago = site.clock.wall() - 86400.0
+    before, marked = (
+        site.sandbox.deliver("Eve <eve@example.org>", received_at=long_ago, keywords=keywords)
+        for keywords in ([], [WAITING])
+    )
+    set_up(site)
+    assert reset(site) == ()
+    assert site.sandbox.mailboxes_of(before) == {"Screener"}
+    assert site.sandbox.mailboxes_of(marked) == {"Inbox"}
+
+
+def test_whoever_begins_again_begins_from_that_day_on() -> None:
+    """What has come to Inbox since the door was first used, and nobody has read, stays there."""
+    site = ready()
+    site.config = replace(site.config, screening=replace(site.config.screening, by="mailroom"))
+    poll(site)
+    mail = site.sandbox.deliver("Eve <eve@example.org>", mailbox="Inbox")
+    poll(site)
+    assert site.sandbox.mailboxes_of(mail) == {"Screener"}
+    assert reset(site) == ()
+    site.clock.advance(60.0)
+    poll(site)
+    poll(site)
+    assert site.sandbox.mailboxes_of(mail) == {"Inbox"}
+
+
+@pytest.mark.parametrize(("profile", "by"), [(CYRUS_3_10, "carddav"), (CYRUS_3_13, "jmap")])
+def test_mail_that_comes_in_meanwhile_is_not_left_behind(profile: Profile, by: str) -> None:
+    site = Site(profile, {**BOOK, "contacts": {"by": by}}, SieveSandbox)
+    set_up(site)
+    desk = site.desk()
+    desk.run(Routing(desk.loop, desk.config, desk.talks).apply())
+    triage(site, "Bob <bob@example.org>", "@ToFeed")
+    arrived: list[str] = []
+
+    def come(_entry: object, request: object) -> None:
+        if getattr(request, "method") == "POST":  # noqa: B009
+            arrived.extend(map(site.sandbox.arrive, ("eve@example.org", "bob@example.org")))
+
+    come(None, SimpleNamespace(method="POST"))
+    assert site.sandbox.mailboxes_of(arrived[0]) == {"Screener"}
+    assert site.sandbox.keywords_of(arrived[0]) == {WAITING}
+    site.sandbox.before(come)
+    assert reset(site) == ()
+    assert len(arrived) > 10
+    kept = [(site.sandbox.mailboxes_of(each), site.sandbox.keywords_of(each)) for each in arrived]
+    assert all(keywords == set() for _, keywords in kept)
+    assert {frozenset(places) for places, _ in kept} <= {
+        frozenset({"Inbox"}),
+        frozenset({"Archive"}),
+    }
+
+
 @pytest.fixture
 def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
     monkeypatch.setenv("MAILROOM_JMAP_PASSWORD", "secret")
@@ -481,7 +569,8 @@ def test_one_failure_does_not_keep_the_others_and_the_next_run_does_the_rest() -
     site = everything_happened()
     site.sandbox.faults.add(Fault(method="DELETE", breaks="before", times=1))
     faults = reset(site)
-    assert [fault.step.text.partition(":")[0] for fault in faults] == ["contact Bob"]
+    told = [fault.step.text.partition(":")[0] for fault in faults]
+    assert told == ["contact Bob", "new mail"]
     assert set(contacts(site)) == {"Alice", "Bob", "Carl", "Dora"}
     assert site.sandbox.mails_in("Feed") == set()
     assert reset(site) == ()
@@ -536,8 +625,9 @@ def test_an_account_that_was_never_set_up_has_nothing_to_undo() -> None:
 
 def test_steps_are_in_the_order_that_lets_another_run_go_on() -> None:
     kinds = [type(step) for step in plan(everything_happened())]
-    assert set(kinds) == {RefileMails, LeaveGroup, ReleaseContact}
-    assert kinds == sorted(kinds, key=[RefileMails, LeaveGroup, ReleaseContact].index)
+    order = [RefileMails, LeaveGroup, ReleaseContact, ForgetDoor]
+    assert set(kinds) == set(order)
+    assert kinds == sorted(kinds, key=order.index)
 
 
 @pytest.mark.sandbox

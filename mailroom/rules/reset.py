@@ -2,7 +2,8 @@
 
 Nothing here reads or writes. Each step says of itself what it would do, so that a dry run shows
 exactly what is carried out. Only what is Mailroom's is taken: contacts that it triaged, their mail
-in Screener and the destinations, mail that has come to Screener since the first setup, and labels.
+in Screener and the destinations, mail in Screener that bears its keyword or has come since the
+first setup, labels, and keywords.
 
 The order makes it a convergence: what tells Mailroom's from the user's goes last.
 """
@@ -15,6 +16,7 @@ from typing import ClassVar
 
 from mailroom.errors import LastingTrouble
 from mailroom.rules.config import Config
+from mailroom.rules.drags import WAITING, with_keywords
 from mailroom.rules.names import normal_name
 from mailroom.rules.places import resolve
 from mailroom.rules.record import Record
@@ -35,8 +37,9 @@ class Phase(IntEnum):
     GROUPS = 3
     PROVENANCE = 4
     CONTACTS = 5
-    REMOVE = 6
-    RECORD = 7
+    DOOR = 6
+    REMOVE = 7
+    RECORD = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,18 @@ class ReleaseContact:
 
 
 @dataclass(frozen=True, slots=True)
+class ForgetDoor:
+    """Since when the door decides: whoever begins again begins from that day on, and what has come
+    to Inbox meanwhile stays there."""
+
+    phase: ClassVar[Phase] = Phase.DOOR
+
+    @property
+    def text(self) -> str:
+        return "new mail: nothing is decided about it any more"
+
+
+@dataclass(frozen=True, slots=True)
 class RemoveMailbox:
     """A mailbox that setup made, if it is empty by then."""
 
@@ -122,7 +137,15 @@ class RemoveGroup:
         return f"group {self.name}: removed, if nobody is in it"
 
 
-Step = RemoveRules | RefileMails | LeaveGroup | ReleaseContact | RemoveMailbox | RemoveGroup
+Step = (
+    RemoveRules
+    | RefileMails
+    | LeaveGroup
+    | ReleaseContact
+    | ForgetDoor
+    | RemoveMailbox
+    | RemoveGroup
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,17 +220,18 @@ def find_ground(config: Config, mailboxes: Sequence[Mailbox], target: str | None
 def plan_mails(
     mails: Iterable[Mail], arrivals: Mapping[str, str], ground: Ground, theirs: Theirs
 ) -> Iterator[RefileMails]:
-    """The steps for mail in a managed mailbox. ``arrivals`` are the instants at which mail in
-    Screener came."""
+    """The steps for mail in a managed mailbox, or with a keyword of ours. ``arrivals`` are the
+    instants at which mail in Screener came."""
     patches: dict[str | None, dict[str, Patch]] = {
         ground.inbox.name: {}, ground.filed.name: {}, None: {},
     }  # fmt: skip
     for mail in mails:
         taken = _taken(mail, arrivals.get(mail.id), ground, theirs)
-        if taken:
-            target = _target(mail, taken, ground)
-            kept = target.id if target else min(mail.mailbox_ids - taken)
-            patches[target.name if target else None][mail.id] = _patch(kept, taken)
+        target = _target(mail, taken, ground)
+        kept = target.id if target else min(mail.mailbox_ids - taken)
+        patch = {**(_patch(kept, taken) if taken else {}), **with_keywords(mail)}
+        if patch:
+            patches[target.name if target else None][mail.id] = patch
     for name, found in patches.items():
         items = list(found.items())
         for start in range(0, len(items), _MAILS_PER_STEP):
@@ -225,6 +249,12 @@ def plan_contacts(ours: Sequence[Found], config: Config) -> Iterator[Step]:
         change = Change(contact.reference, contact, frozenset(), is_released=True)
         if change.releases:
             yield ReleaseContact(change)
+
+
+def plan_door(record: Record | None) -> Iterator[Step]:
+    """What is kept about new mail."""
+    if record is not None and record.door is not None:
+        yield ForgetDoor()
 
 
 def plan_removal(
@@ -284,7 +314,8 @@ def _taken(mail: Mail, arrived: str | None, ground: Ground, theirs: Theirs) -> f
     labels = mail.mailbox_ids & ground.labels
     if sender_of(mail) in theirs.senders:
         return mail.mailbox_ids & ground.managed
-    is_screened = theirs.since is not None and (arrived or "") >= theirs.since
+    is_since = theirs.since is not None and (arrived or "") >= theirs.since
+    is_screened = is_since or WAITING in mail.keywords
     waits = mail.mailbox_ids & {ground.screener} if is_screened else frozenset()
     return frozenset(each for each in labels | waits if each)
 

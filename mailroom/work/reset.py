@@ -5,12 +5,15 @@ is never deleted; contacts only as they were read (If-Match).
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mailroom.engine.loop import Loop, both, together
 from mailroom.errors import MailroomError, SenderFailed, TransientError
 from mailroom.rules.config import Config
+from mailroom.rules.drags import PLACED, WAITING
 from mailroom.rules.reset import (
+    ForgetDoor,
+    Ground,
     LeaveGroup,
     Phase,
     RefileMails,
@@ -24,12 +27,13 @@ from mailroom.rules.reset import (
     forgotten,
     kept,
     plan_contacts,
+    plan_door,
     plan_mails,
     plan_removal,
     since_of,
 )
 from mailroom.rules.roster import Found, Plan
-from mailroom.wire.filters import in_any
+from mailroom.wire.filters import Filter, in_any
 from mailroom.wire.jmap import Call, Mail, MethodError, read_arrivals, read_counts, read_undestroyed
 from mailroom.work.conversations import Conversations
 from mailroom.work.routing import NoSieve, Routing
@@ -91,6 +95,7 @@ class Reset:
         steps = [*rules, *await self._plan_mails(), *plan_contacts(self.ours, self._config)]
         mailboxes = (await self._mail.open(())).mailboxes
         record = await self._contacts.record()
+        steps += plan_door(record)
         self.stays = list(forgotten(record, mailboxes, self._config))
         if self._removes:
             groups = await self._contacts.groups()
@@ -137,18 +142,24 @@ class Reset:
     async def _plan_mails(self) -> list[RefileMails]:
         mailboxes = (await self._mail.open(())).mailboxes
         ground = find_ground(self._config, mailboxes, self._target)
-        if not ground.managed:
-            return []
-        [found], record = await both(
-            self._loop, self._mail.search([in_any(sorted(ground.managed))]), self._contacts.record()
-        )
-        if isinstance(found, MethodError):
-            raise found
-        screened = [mail for mail in found if ground.screener in mail.mailbox_ids]
+        mails, record = await both(self._loop, self._find(ground), self._contacts.record())
+        screened = [mail for mail in mails if ground.screener in mail.mailbox_ids]
         since = since_of(record)
         arrivals = await self._arrivals(screened) if since else {}
         senders = frozenset(address for contact in self.ours for address in contact.addresses)
-        return list(plan_mails(found, arrivals, ground, Theirs(senders, since)))
+        return list(plan_mails(mails, arrivals, ground, Theirs(senders, since)))
+
+    async def _find(self, ground: Ground) -> tuple[Mail, ...]:
+        """The mail in a managed mailbox, and that with a keyword of ours, wherever it is."""
+        filters: list[Filter] = [{"hasKeyword": WAITING}, {"hasKeyword": PLACED}]
+        if ground.managed:
+            filters.append(in_any(sorted(ground.managed)))
+        mails: dict[str, Mail] = {}
+        for found in await self._mail.search(filters):
+            if isinstance(found, MethodError):
+                raise found
+            mails |= {mail.id: mail for mail in found}
+        return tuple(mails.values())
 
     async def _arrivals(self, mails: Sequence[Mail]) -> dict[str, str]:
         size = (await self._mail.session()).limits.get
@@ -173,6 +184,8 @@ class Reset:
             await self._routing.remove()
         elif isinstance(step, RefileMails):
             await self._refile(step)
+        elif isinstance(step, ForgetDoor):
+            await self._contacts.amend_record(lambda record: replace(record, door=None))
         elif isinstance(step, RemoveMailbox):
             await self._remove_mailbox(step)
         elif isinstance(step, RemoveGroup):
