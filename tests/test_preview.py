@@ -276,7 +276,7 @@ def test_of_a_sender_who_is_triaged_now_only_the_triage_is_told() -> None:
 
 def test_where_nobody_has_used_the_door_nothing_is_new() -> None:
     world = World(configuration={"screening": {"by": "mailroom"}})
-    world.sandbox.deliver("Eve <eve@strangers.example>", mailbox="Inbox")
+    world.deliver("Eve <eve@strangers.example>", mailbox="Inbox")
     assert rows_of(world) == []
 
 

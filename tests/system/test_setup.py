@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import pytest
 
+from mailroom.rules.drags import PLACED, WAITING
 from tests.system.cyrus import PASSWORD, Cyrus, User, mail
 from tests.system.host import Host
 from tests.system.unit import Unit
@@ -102,6 +103,17 @@ class Home:
             entry["subject"]: sorted(names[box] for box in entry["mailboxIds"])
             for entry in mails.values()
         }
+
+    def marked(self) -> set[str]:
+        """The subjects of the mails that bear a keyword of ours, wherever they are."""
+        ids = [
+            mail_id
+            for keyword in (WAITING, PLACED)
+            for mail_id in self.user.call("Email/query", filter={"hasKeyword": keyword})["ids"]
+        ]
+        properties = ["subject"]
+        mails = self.user.call("Email/get", ids=ids, properties=properties)["list"] if ids else []
+        return {each["subject"] for each in mails}
 
     def script(self, name: str, text: str) -> None:
         """Write a script and make it active, as another program does."""
@@ -263,9 +275,13 @@ def test_reset_takes_what_is_mailrooms_and_leaves_what_is_the_users(evening: Eve
     assert "a service answers for carl" in home.type("reset", "--apply", "--yes", code=1)
     evening.unit.host.run("systemctl", "stop", "mailroom.socket", "mailroom.service")
     assert "add --yes" in home.type("reset", "--apply", code=1)
+    home.user.call("Email/set", update={mine["id"]: {f"keywords/{PLACED}": True}})
+    home.user.receive(mail("fay@example.org", "late"))
     shown = home.type("reset").splitlines()
     assert shown[0] == "routing rules: the script mailroom is switched off and removed"
-    assert shown[1] == "32 mails: to Inbox"  # the account has no Archive
+    assert shown[1] == "33 mails: to Inbox"  # the account has no Archive
+    assert shown[2] == "1 mail: stays where else it is, without ours"
+    assert home.marked() == {"eve", "late", "mine"}
     assert "contact Bob: made by Mailroom, nobody has edited it: deleted" in shown
     done = home.type("reset", "--apply", "--yes", "--remove").splitlines()
     assert done[: len(shown) - 1] == shown[:-1]
@@ -274,6 +290,7 @@ def test_reset_takes_what_is_mailrooms_and_leaves_what_is_the_users(evening: Eve
     assert set(map(tuple, places_now.values())) == {("Inbox",)}
     assert home.user.cards() == {home.user.address_book + "dora.vcf": dora}
     assert home.user.mailboxes().keys() == {"Inbox", "Feed"}
+    assert home.marked() == set()
     assert "There is nothing to undo." in home.type("reset")
 
 
