@@ -20,6 +20,7 @@ from mailroom.sandbox import (
     Sandbox,
 )
 from mailroom.work.check import Check, Finding, worst
+from mailroom.work.setup import Setup
 from tests.command import Site
 from tests.world import World
 
@@ -33,6 +34,13 @@ def findings(site: Site) -> dict[str, Finding]:
 def ready(profile: Profile = CYRUS_3_10, configuration: dict[str, Any] | None = None) -> Site:
     site = Site(profile, configuration=configuration or {})
     site.sandbox.standard_account()
+    return site
+
+
+def set_up(configuration: dict[str, Any]) -> Site:
+    site = Site(configuration=configuration)
+    desk = site.desk()
+    desk.run(Setup(desk.loop, desk.config, desk.talks).apply(lambda _: None))
     return site
 
 
@@ -87,6 +95,69 @@ def test_so_is_the_screened_group() -> None:
     found = findings(site)["contact groups"]
     assert found.is_doubtful
     assert found.detail == "no Mailroom screened yet: mailroom setup --apply makes it"
+
+
+@pytest.mark.parametrize(
+    ("screening", "told"),
+    [
+        ({}, "the server's rules decide, and mailroom mends what they cannot know, from its first "
+             "start on; known: your contacts, whom you have written to, who answers in your "
+             "conversations"),
+        ({"by": "mailroom", "known": ["contacts"]},
+         "mailroom decides, rules are not needed, from its first start on; known: your contacts"),
+        ({"by": "mailroom", "known": []},
+         "mailroom decides, rules are not needed, from its first start on; nobody is known without "
+         "a decision"),
+        ({"by": "off"}, "nobody decides about it (screening.by: off)"),
+    ],
+)  # fmt: skip
+def test_who_decides_about_new_mail_is_told(screening: dict[str, Any], told: str) -> None:
+    found = findings(ready(configuration={"screening": screening}))["new mail"]
+    assert (found.detail, found.is_doubtful) == (told, False)
+
+
+def test_since_when_it_is_decided_is_told() -> None:
+    site = ready()
+    desk = site.desk()
+    desk.run(desk.talks.contacts.refresh())
+    desk.run(
+        desk.talks.contacts.amend_record(lambda record: record.with_door("2026-11-21T10:00:00Z"))
+    )
+    assert "cannot know, since 2026-11-21T10:00:00Z; known" in findings(site)["new mail"].detail
+
+
+def test_that_sent_cannot_be_asked_is_a_doubt_where_it_would_count() -> None:
+    doubt = "; but the account has no mailbox for sent mail, so nobody counts as written to"
+    for known, is_told in ((["written"], True), (["conversations"], True), (["contacts"], False)):
+        site = set_up({"screening": {"known": known}})
+        site.sandbox.destroy_mailbox("Sent")
+        found = findings(site)["new mail"]
+        assert (found.is_doubtful, found.detail.endswith(doubt)) == (is_told, is_told)
+
+
+def test_that_sent_cannot_be_searched_is_a_doubt() -> None:
+    site = ready()
+
+    def refuse(entry: Entry, request: Request) -> None:
+        if "inMailbox" in str(request.body) and "bcc" in str(request.body):
+            site.sandbox.faults.add(Fault(call="Email/query", method_error="serverFail"))
+
+    site.sandbox.before(refuse)
+    found = findings(site)["new mail"]
+    assert found.is_doubtful
+    assert "the server cannot search Sent, so new mail of strangers stays" in found.detail
+
+
+def test_a_destination_that_says_nothing_is_told() -> None:
+    shared = [
+        {"name": "Feed", "destination_mailbox": "Read later"},
+        {"name": "News", "destination_mailbox": "Read later"},
+        "Jail",
+    ]
+    for triage, is_told in (({}, True), ({"by_moving": False}, False)):
+        site = set_up({"triage": {"categories": shared, **triage}})
+        detail = findings(site)["new mail"].detail
+        assert ("mail that is moved to Read later decides nothing" in detail) is is_told
 
 
 def test_where_no_own_address_is_known_it_warns_and_is_no_error() -> None:

@@ -120,6 +120,15 @@ def drops(config: Config) -> Mapping[str, Category]:
     return found
 
 
+def undecided(config: Config) -> tuple[str, ...]:
+    """The destinations that a mail can be moved to without asking for anything by it, although
+    moving is tapping."""
+    if not config.triage.by_moving or config.screening.by == "off":
+        return ()
+    decided = drops(config)
+    return tuple(name for name in config.triage.destinations if name not in decided)
+
+
 def require_groups(config: Config, groups: Iterable[Group]) -> None:
     """Raises Missing, which names all managed contact groups that are; the screened group aside,
     which an account lacks that was set up before there was one."""

@@ -8,10 +8,10 @@ from mailroom.engine.exchange import Request
 from mailroom.engine.loop import DeadlinePassed, Loop
 from mailroom.errors import CredentialsRefused, LastingTrouble, MailroomError, TransientError
 from mailroom.rules import queries
-from mailroom.rules.config import Config
+from mailroom.rules.config import EVIDENCE, Config
 from mailroom.rules.names import same_name
 from mailroom.rules.own import OwnAddresses
-from mailroom.rules.places import Places, find_places, require_groups, resolve
+from mailroom.rules.places import Places, find_places, require_groups, resolve, undecided
 from mailroom.rules.roster import Provenance, managed_groups
 from mailroom.rules.servers import origin
 from mailroom.rules.words import count
@@ -27,6 +27,15 @@ _PUSH_SECONDS = 10.0
 _OK = 200
 # Failures of a server, or of the log-in there, whatever is asked of it.
 _OF_THE_SERVER = (CredentialsRefused, TransientError)
+_BY = {
+    "server": "the server's rules decide, and mailroom mends what they cannot know",
+    "mailroom": "mailroom decides, rules are not needed",
+}
+_KNOWN = {
+    "contacts": "your contacts",
+    "written": "whom you have written to",
+    "conversations": "who answers in your conversations",
+}
 _NOBODY = "nobody@mailroom-check.invalid"
 
 
@@ -77,6 +86,7 @@ class Check:
             return findings  # the address book would only say the same again
         if await step("address book", self._address_book()):
             await step("contact groups", self._groups())
+            await step("new mail", self._screening())
             await step("contacts", self._patterns())
         return findings
 
@@ -147,8 +157,6 @@ class Check:
         await all_ids(self._loop, mail, [*unseen, queries.waiting(places.screener)])
         await mail.arrivals([_NOBODY])
         await mail.read([_NOBODY])
-        if places.sent:
-            await Sent(self._loop, mail).ask(places.sent, [_NOBODY], [])
 
     async def _unindexed(self, places: Places) -> MethodError | None:
         try:
@@ -195,6 +203,32 @@ class Check:
             raise Doubt(f"no {screened} yet: {advice} makes it")
         return f"all {len(managed_groups(self._config))} are there"
 
+    async def _screening(self) -> str:
+        """Who decides about new mail, since when, and by what."""
+        if self._config.screening.by == "off":
+            return "nobody decides about it (screening.by: off)"
+        record = await self._talks.contacts.record()
+        since = f"since {record.door}" if record and record.door else "from its first start on"
+        told = f"{_BY[self._config.screening.by]}, {since}; {_known(self._config)}"
+        doubts = [*await self._about_sent(), *_about_moving(self._config)]
+        if doubts:
+            raise Doubt("; but ".join([told, *doubts]))
+        return told
+
+    async def _about_sent(self) -> list[str]:
+        """Why it is not known whom the user has written to, where that counts."""
+        if not {"written", "conversations"} & set(self._config.screening.known):
+            return []
+        mail = self._talks.mail
+        by_role = {box.role: box.id for box in (await mail.open(())).mailboxes}
+        if "sent" not in by_role:
+            return ["the account has no mailbox for sent mail, so nobody counts as written to"]
+        try:
+            await Sent(self._loop, mail).ask(by_role["sent"], [_NOBODY], [])
+        except MethodError as error:
+            return [f"the server cannot search Sent, so new mail of strangers stays put: {error}"]
+        return []
+
     async def _patterns(self) -> str:
         """Earlier versions made contacts of senders with a ``*`` in their address; what the user
         has written is the user's own doing."""
@@ -208,6 +242,20 @@ class Check:
         if patterns:
             raise Doubt(f"{meaning} by it, of whomever it fits: {named}")
         return count(len(ours), "triaged sender")
+
+
+def _known(config: Config) -> str:
+    """Whose mail comes to Inbox without a decision."""
+    known = [_KNOWN[each] for each in EVIDENCE if each in config.screening.known]
+    return f"known: {', '.join(known)}" if known else "nobody is known without a decision"
+
+
+def _about_moving(config: Config) -> list[str]:
+    """The destinations that say nothing when mail is moved there."""
+    return [
+        f"mail that is moved to {name} decides nothing: categories share it that are no chain"
+        for name in undecided(config)
+    ]
 
 
 def worst(findings: list[Finding]) -> MailroomError | None:

@@ -17,10 +17,11 @@ from mailroom.errors import MailroomError
 from mailroom.rules.backoff import Jitter
 from mailroom.rules.categories import Category
 from mailroom.rules.config import Config
+from mailroom.rules.drags import PLACED, WAITING
 from mailroom.rules.places import Places, find_places
 from mailroom.rules.roster import Change, Plan
 from mailroom.rules.triage import sender_of
-from mailroom.wire.jmap import Call, MethodError, read_mails
+from mailroom.wire.jmap import MethodError
 from mailroom.work.check import Finding
 from mailroom.work.conversations import Conversations
 
@@ -64,6 +65,7 @@ class Live:
         self._contacts = talks.contacts
         self._ask = ask
         self._jitter = jitter
+        self._marks = () if config.screening.by == "off" else (WAITING, PLACED)
         self._is_interrupted = False
         self._has_begun = False
 
@@ -119,13 +121,14 @@ class Live:
         return Finding("service", f"pid {document['pid']}, {document['phase']}, push {push}")
 
     async def _make_mail(self, places: Places) -> str:
-        """Read already, so that no program announces it."""
+        """Read already, so that no program announces it; and as if the user had put it into
+        Screener, so that the door leaves it alone: nobody has come."""
         self._go_on()
         self._has_begun = True
         text = "mailroom check --live has made this mail, and takes it away again."
         made = await self._mail.create("Email", {"test": {
             "mailboxIds": {places.screener: True},
-            "keywords": {"$seen": True},
+            "keywords": dict.fromkeys(["$seen", *self._marks], True),
             "from": [{"name": "Mailroom Check", "email": self.sender}],
             "subject": "Mailroom checks itself",
             "textBody": [{"partId": "1", "type": "text/plain"}],
@@ -181,12 +184,12 @@ class Live:
     async def _filing(self, mail_id: str, category: Category, places: Places) -> Finding:
         chain = self._config.triage.chain(category)
         names = " and ".join(each.destination_mailbox for each in chain)
-        arguments = {"ids": [mail_id], "properties": ["id", "from", "mailboxIds"]}
-        answers = await self._mail.call([Call("Email/get", arguments, "mail")])
+        found = await self._mail.read([mail_id])
         managed = {*places.labels, *places.scope, places.error}
-        found = [mail.mailbox_ids & managed for mail in read_mails(answers["mail"]).entries]
-        if found != [set(places.chains[category.name])]:
+        if [mail.mailbox_ids & managed for mail in found] != [set(places.chains[category.name])]:
             raise LiveFailed(f"the mail is not in {names} alone")
+        if left := sorted({WAITING, PLACED} & found[0].keywords):
+            raise LiveFailed(f"the mail still bears {' and '.join(left)}")
         return Finding("mail", f"in {names}, label off")
 
     async def _enrolment(self, category: Category) -> Finding:
