@@ -56,7 +56,7 @@ def went_by_dav(world: World) -> bool:
 def test_a_token_alone_goes_by_jmap() -> None:
     world, words = described(FASTMAIL, secret=None)
     assert words.startswith("by JMAP at ")
-    assert words.endswith(", 8 cards; because the server offers it")
+    assert words.endswith(", 9 cards; because the server offers it")
     assert not went_by_dav(world)
 
 

@@ -661,6 +661,23 @@ def test_the_command_shows_first_and_undoes_only_when_told(
     assert capsys.readouterr().out == "There is nothing to undo.\n"
 
 
+@pytest.mark.parametrize("by", ["carddav", "jmap"])
+def test_whole_domains_and_lists_are_forgotten_and_their_mail_is_left(by: str) -> None:
+    site = ready(CYRUS_3_13, by)
+    before = set(site.sandbox.cards())
+    desk = site.desk()
+    desk.run(desk.talks.contacts.decide("shop.example", "Feed", is_list=False))
+    desk.run(desk.talks.contacts.decide("news.example.org", "Jail", is_list=True))
+    theirs = site.sandbox.deliver("x@mail.shop.example", mailbox={"Feed"})
+    other = site.sandbox.deliver("a@b.example", mailbox={"Feed"})
+    assert "decisions for whole domains and lists: forgotten" in [step.text for step in plan(site)]
+    assert reset(site) == ()
+    assert site.sandbox.mailboxes_of(theirs) == {"Archive"}
+    assert site.sandbox.mailboxes_of(other) == {"Feed"}
+    assert set(site.sandbox.cards()) == before
+    assert plan(site) == ()
+
+
 @pytest.mark.sandbox
 def test_without_a_terminal_and_without_yes_it_is_refused(
     shell: Shell, capsys: pytest.CaptureFixture[str]

@@ -28,6 +28,7 @@ class AddressBook:
         self._cards: dict[str, Indexed] = {}
         self._by_address: dict[str, tuple[str, ...]] = {}  # a set takes four times the memory
         self._groups: set[str] = set()
+        self._keeping: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._cards)
@@ -44,6 +45,8 @@ class AddressBook:
         self._cards[indexed.href] = indexed
         if indexed.entry.is_group:
             self._groups.add(indexed.href)
+        if indexed.entry.kept is not None:
+            self._keeping.add(indexed.href)
         for address in indexed.entry.addresses:
             self._by_address[address] = (*self._by_address.get(address, ()), indexed.href)
 
@@ -52,6 +55,7 @@ class AddressBook:
         if indexed is None:
             return
         self._groups.discard(href)
+        self._keeping.discard(href)
         for address in indexed.entry.addresses:
             others = tuple(each for each in self._by_address.pop(address) if each != href)
             if others:
@@ -61,9 +65,14 @@ class AddressBook:
         self._cards.clear()
         self._by_address.clear()
         self._groups.clear()
+        self._keeping.clear()
 
     def groups(self) -> Iterator[Indexed]:
         return (self._cards[href] for href in sorted(self._groups))
+
+    def keeping(self) -> list[Indexed]:
+        """The cards that keep decisions for whole domains and lists."""
+        return [self._cards[href] for href in sorted(self._keeping)]
 
     def group(self, name: str) -> Indexed | None:
         """The group of this name; of equal names the one spelled just so, the first by href."""

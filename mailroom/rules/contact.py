@@ -14,6 +14,7 @@ from datetime import date
 from mailroom.rules import note
 from mailroom.rules.addresses import addresses_in, is_pattern
 from mailroom.rules.groups import bare_uid, has_prefix, member_uids, prefixed_members
+from mailroom.rules.kept import Kept, read_kept
 from mailroom.rules.names import clean_name, structured_name
 from mailroom.rules.roster import Filing, Provenance
 from mailroom.wire.jscontact import MARK
@@ -45,7 +46,8 @@ class Entry:
 
     The UID is as the card spells it, those of members are bare (without ``urn:uuid:``), addresses
     canonical; ``prefixed`` are the members that name a card whose UID has that prefix, and
-    ``category`` is the one that the NOTE names last, None for a sender whom it does not tell of.
+    ``category`` is the one that the NOTE names last, None for a sender whom it does not tell of;
+    ``kept`` are the decisions for many that the card keeps.
     """
 
     uid: str
@@ -56,6 +58,7 @@ class Entry:
     prefixed: frozenset[str]
     provenance: Provenance
     category: str | None
+    kept: Kept | None = None
 
     def names(self, contact: "Entry") -> bool:
         """Whether the contact is a member, in whatever spelling."""
@@ -87,6 +90,7 @@ def summarise(view: CardView) -> Entry:
         prefixed=frozenset(prefixed_members(view)) or _NOBODY,
         provenance=_provenance(view, section),
         category=section.category,
+        kept=read_kept(line.text for line in view.all("NOTE")),
     )
 
 

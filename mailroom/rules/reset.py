@@ -10,7 +10,7 @@ The order makes it a convergence: what tells Mailroom's from the user's goes las
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import ClassVar
 
@@ -22,6 +22,7 @@ from mailroom.rules.places import resolve
 from mailroom.rules.record import Record
 from mailroom.rules.roster import Change, Found, Group, Plan, Provenance, managed_groups
 from mailroom.rules.triage import Patch, sender_of
+from mailroom.rules.wide import Decisions
 from mailroom.rules.words import count
 from mailroom.wire.jmap import Mail, Mailbox
 
@@ -79,6 +80,17 @@ class LeaveGroup:
     @property
     def text(self) -> str:
         return f"group {self.name}: {count(len(self.plan.changes), 'contact')} out"
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetDecisions:
+    """What was decided for whole domains and lists, of which the book keeps cards."""
+
+    phase: ClassVar[Phase] = Phase.GROUPS
+
+    @property
+    def text(self) -> str:
+        return "decisions for whole domains and lists: forgotten"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +153,7 @@ Step = (
     RemoveRules
     | RefileMails
     | LeaveGroup
+    | ForgetDecisions
     | ReleaseContact
     | ForgetDoor
     | RemoveMailbox
@@ -167,11 +180,17 @@ class Ground:
 
 @dataclass(frozen=True, slots=True)
 class Theirs:
-    """What tells mail that is Mailroom's matter: its senders; and since when what comes to Screener
-    is: "" where nobody knows (:class:`Record`), None where it never was."""
+    """What tells mail that is Mailroom's matter: its senders, and whole domains; and since when
+    what comes to Screener is: "" where nobody knows (:class:`Record`), None where it never was."""
 
     senders: AbstractSet[str]
     since: str | None
+    decisions: Decisions = field(default_factory=Decisions)
+
+    def has_sender(self, sender: str | None) -> bool:
+        return sender is not None and (
+            sender in self.senders or self.decisions.of_domain(sender) is not None
+        )
 
 
 def since_of(record: Record | None) -> str | None:
@@ -312,7 +331,7 @@ def _leaving(name: str, ours: Sequence[Found], phase: Phase) -> Iterator[LeaveGr
 def _taken(mail: Mail, arrived: str | None, ground: Ground, theirs: Theirs) -> frozenset[str]:
     """The mailboxes that the mail is taken out of."""
     labels = mail.mailbox_ids & ground.labels
-    if sender_of(mail) in theirs.senders:
+    if theirs.has_sender(sender_of(mail)):
         return mail.mailbox_ids & ground.managed
     is_since = theirs.since is not None and (arrived or "") >= theirs.since
     is_screened = is_since or WAITING in mail.keywords

@@ -17,7 +17,6 @@ from mailroom.errors import MailroomError
 from mailroom.rules.config import Config
 from mailroom.rules.decisions import decision_lines
 from mailroom.rules.reset import RefileMails, Step
-from mailroom.rules.roster import Found
 from mailroom.rules.words import count
 from mailroom.terminal.desk import sit_down
 from mailroom.terminal.screen import plain
@@ -72,7 +71,7 @@ def show_reset(
         console.print("Nothing was changed.")
         return 1
     if wishes.export:
-        _export(console, wishes.export, reset.ours, desk.config)
+        _export(console, wishes.export, reset, desk.config)
     with progress_bars(console, steps) as advance:
         faults = desk.run(reset.apply(steps, advance))
     for text in reset.stays[len(foreseen) :]:
@@ -101,9 +100,9 @@ def _are_rules_off(reset: Reset, wishes: Wishes) -> bool:
     return _confirmed("Are the rules that you made by hand switched off?")
 
 
-def _export(console: Console, path: Path, ours: Sequence[Found], config: Config) -> None:
+def _export(console: Console, path: Path, reset: Reset, config: Config) -> None:
     """Write the decisions before anything is undone; whatever is there already stays."""
-    lines = list(decision_lines(ours, config))
+    lines = list(decision_lines(reset.ours, reset.decisions, config))
     try:
         with path.open("x", encoding="utf-8") as file:
             file.writelines(f"{line}\n" for line in lines)

@@ -32,6 +32,7 @@ from mailroom.rules.groups import (
     with_members,
     with_record,
 )
+from mailroom.rules.kept import merged
 from mailroom.rules.note import read_section
 from mailroom.rules.record import Amendment, Record
 from mailroom.rules.roster import (
@@ -50,7 +51,8 @@ from mailroom.rules.words import count
 from mailroom.wire.jmap import CONTACTS, Session
 from mailroom.wire.vcard import Card, UnsafeCard
 from mailroom.work.cards import CardConversation, Stored, usable
-from mailroom.work.contacts import Beside, Failures, Intention
+from mailroom.work.contacts import Beside, Failures, Intention, local_day
+from mailroom.work.dav_kept import DavKept
 
 # What one sender's write can meet without stopping the work on the others.
 _PER_SENDER = (SenderFailed, UnsafeCard, TransientError)
@@ -75,6 +77,8 @@ class CardDavContacts:
         self._managed = managed_groups(config)
         self._provenance_group = config.mailroom.provenance_group
         self._session = session
+        self._categories = [each.name for each in config.triage.categories]
+        self._kept = DavKept(cards, session)
         # Cards that were read for what is going to be done; another ETag makes them worthless.
         self._read: dict[str, Stored | UnsafeCard] = {}
 
@@ -111,8 +115,15 @@ class CardDavContacts:
         found = self._found([address]).get(address)
         return found.addresses if found else ()
 
+    @property
+    def keeps_decisions(self) -> bool:
+        return bool(self.cards.book.keeping())
+
     async def decide(self, key: str, category: str | None, *, is_list: bool) -> None:
-        raise SenderFailed("decisions for whole domains and lists cannot be kept here yet")
+        await self._kept.decide((is_list, key), category, local_day(self._loop.clock.wall()))
+
+    async def forget_decisions(self) -> None:
+        await self._kept.forget()
 
     async def find(
         self, addresses: Collection[str], intend: Intention = lambda _: Plan()
@@ -140,7 +151,8 @@ class CardDavContacts:
 
     @property
     def decisions(self) -> Decisions:
-        return Decisions()
+        every = (card.entry.kept for card in self.cards.book.keeping())
+        return merged(filter(None, every), self._categories)
 
     async def ours(self) -> tuple[Found, ...]:
         await self.cards.sync()

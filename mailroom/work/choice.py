@@ -81,8 +81,15 @@ class ChosenContacts:
     def decisions(self) -> Decisions:
         return self._chosen.decisions if self._chosen else Decisions()
 
+    @property
+    def keeps_decisions(self) -> bool:
+        return self._chosen is not None and self._chosen.keeps_decisions
+
     async def decide(self, key: str, category: str | None, *, is_list: bool) -> None:
         await (await self._contacts()).decide(key, category, is_list=is_list)
+
+    async def forget_decisions(self) -> None:
+        await (await self._contacts()).forget_decisions()
 
     async def find(
         self, addresses: Collection[str], intend: Intention = lambda _: Plan()

@@ -6,6 +6,7 @@ why. ``tests/contract/test_contacts.py`` holds all of them to the same promises.
 """
 
 from collections.abc import Callable, Collection, Coroutine, Mapping
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from mailroom.errors import MailroomError
@@ -55,9 +56,16 @@ class Contacts(Protocol):
         """The decisions for whole domains and lists, as they were last read; of categories that the
         configuration has."""
 
+    @property
+    def keeps_decisions(self) -> bool:
+        """Whether any are kept, of whatever category, as far as was seen; :meth:`ours` sees all."""
+
     async def decide(self, key: str, category: str | None, *, is_list: bool) -> None:
         """Keep the decision for a whole (canonical) domain or list: the category's name, or None,
         which takes it back. Raises SenderFailed where it cannot be kept."""
+
+    async def forget_decisions(self) -> None:
+        """Take all of them back, also of categories that the configuration has no more."""
 
     async def find(
         self, addresses: Collection[str], intend: Intention = lambda _: Plan()
@@ -103,3 +111,8 @@ class Contacts(Protocol):
 
     async def describe(self) -> str:
         """Where the contacts are, and how many, in words for ``check``."""
+
+
+def local_day(wall: float) -> str:
+    """The day of an instant (Unix seconds) where the service is (ISO 8601)."""
+    return datetime.fromtimestamp(wall, UTC).astimezone().date().isoformat()

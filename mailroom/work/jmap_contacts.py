@@ -20,6 +20,7 @@ from mailroom.rules.cardset import Cards, bare_members, in_order
 from mailroom.rules.config import Config
 from mailroom.rules.contact import contact_uid
 from mailroom.rules.groups import bare_uid, group_uid
+from mailroom.rules.kept import merged
 from mailroom.rules.record import Amendment, Record
 from mailroom.rules.roster import (
     Acquaintance,
@@ -34,7 +35,8 @@ from mailroom.rules.wide import Decisions
 from mailroom.wire.jmap import CONTACTS, Call, MethodError
 from mailroom.wire.jscontact import read_default_book
 from mailroom.work.cardbook import GROUP_PROPERTIES, CardBook, Filter, Order, any_of
-from mailroom.work.contacts import Beside, Failures, Intention
+from mailroom.work.contacts import Beside, Failures, Intention, local_day
+from mailroom.work.jmap_kept import JmapKept
 from mailroom.work.jmap_plan import MOST_UIDS, TRIES, PlanWriter, missing, restless
 
 _ADDRESSES_PER_QUERY = 50
@@ -55,16 +57,20 @@ class JmapContacts:
         # An account that was set up before there was a door lacks the screened group.
         self._cards = Cards(managed_groups(config), optional={config.triage.screened_group})
         self._writer = PlanWriter(book, self._cards)
+        self._categories = [each.name for each in config.triage.categories]
+        self._kept = JmapKept(book, self._categories)
         self._pushed = ""
 
     async def refresh(self) -> None:
-        """Read the groups, and which address book new cards go to."""
+        """Read the groups, the decisions for many, and which address book new cards go to."""
         self._pushed = ""
-        look = await self._book.look([_GROUPS], properties=GROUP_PROPERTIES, others=[_BOOKS])
+        filters = [_GROUPS, *await self._kept.filters()]
+        look = await self._book.look(filters, properties=GROUP_PROPERTIES, others=[_BOOKS])
         cards = look.cards
-        if not cards:  # Stalwart 0.15.5 finds nothing by kind (seen)
+        if not any(card.is_group for card in cards):  # Stalwart 0.15.5 finds nothing by kind (seen)
             cards = (await self._book.look([{}], properties=GROUP_PROPERTIES)).cards
         self._cards.set_groups(cards, look.state)
+        self._kept.seen(cards)
         try:
             self._book.default_id = read_default_book(look.answers[_BOOKS.tag])
         except MethodError:
@@ -106,10 +112,17 @@ class JmapContacts:
 
     @property
     def decisions(self) -> Decisions:
-        return Decisions()
+        return merged(self._kept.kept, self._categories)
+
+    @property
+    def keeps_decisions(self) -> bool:
+        return bool(self._kept.cards)
 
     async def decide(self, key: str, category: str | None, *, is_list: bool) -> None:
-        raise SenderFailed("decisions for whole domains and lists cannot be kept here yet")
+        await self._kept.decide((is_list, key), category, local_day(self._loop.clock.wall()))
+
+    async def forget_decisions(self) -> None:
+        await self._kept.forget()
 
     async def find(
         self, addresses: Collection[str], intend: Intention = lambda _: Plan()
@@ -130,6 +143,7 @@ class JmapContacts:
     async def ours(self) -> tuple[Found, ...]:
         await self.refresh()
         look = await self._book.look([{}], properties=_INDEX_PROPERTIES)
+        self._kept.seen(look.cards)
         group = self._cards.group(self._provenance_group)
         listed = bare_members(group) if group else frozenset()
         ours = [

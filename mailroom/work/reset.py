@@ -12,6 +12,7 @@ from mailroom.errors import MailroomError, SenderFailed, TransientError
 from mailroom.rules.config import Config
 from mailroom.rules.drags import PLACED, WAITING
 from mailroom.rules.reset import (
+    ForgetDecisions,
     ForgetDoor,
     Ground,
     LeaveGroup,
@@ -33,6 +34,7 @@ from mailroom.rules.reset import (
     since_of,
 )
 from mailroom.rules.roster import Found, Plan
+from mailroom.rules.wide import Decisions
 from mailroom.wire.filters import Filter, in_any
 from mailroom.wire.jmap import Call, Mail, MethodError, read_arrivals, read_counts, read_undestroyed
 from mailroom.work.conversations import Conversations
@@ -77,6 +79,7 @@ class Reset:
     ) -> None:
         self.has_hand_made_rules = False
         self.ours: tuple[Found, ...] = ()
+        self.decisions = Decisions()
         self.stays: list[str] = []
         self._loop = loop
         self._config = config
@@ -88,11 +91,15 @@ class Reset:
 
     async def plan(self) -> tuple[Step, ...]:
         """The steps, in their order. Nothing is written. Afterwards ``ours`` are the contacts that
-        it is about, ``has_hand_made_rules`` tells whether only the user can know if rules are
-        still at work, and ``stays`` names what would not be undone or removed."""
+        it is about, ``decisions`` those for whole domains and lists, ``has_hand_made_rules`` tells
+        whether only the user can know if rules are still at work, and ``stays`` names what would
+        not be undone or removed."""
         rules = await self._plan_rules()
         self.ours = await self._contacts.ours()
-        steps = [*rules, *await self._plan_mails(), *plan_contacts(self.ours, self._config)]
+        self.decisions = self._contacts.decisions
+        forgets = [ForgetDecisions()] if self._contacts.keeps_decisions else []
+        contacts = plan_contacts(self.ours, self._config)
+        steps = [*rules, *await self._plan_mails(), *forgets, *contacts]
         mailboxes = (await self._mail.open(())).mailboxes
         record = await self._contacts.record()
         steps += plan_door(record)
@@ -147,7 +154,7 @@ class Reset:
         since = since_of(record)
         arrivals = await self._arrivals(screened) if since else {}
         senders = frozenset(address for contact in self.ours for address in contact.addresses)
-        return list(plan_mails(mails, arrivals, ground, Theirs(senders, since)))
+        return list(plan_mails(mails, arrivals, ground, Theirs(senders, since, self.decisions)))
 
     async def _find(self, ground: Ground) -> tuple[Mail, ...]:
         """The mail in a managed mailbox, and that with a keyword of ours, wherever it is."""
@@ -188,6 +195,8 @@ class Reset:
             await self._contacts.amend_record(lambda record: replace(record, door=None))
         elif isinstance(step, RemoveMailbox):
             await self._remove_mailbox(step)
+        elif isinstance(step, ForgetDecisions):
+            await self._contacts.forget_decisions()
         elif isinstance(step, RemoveGroup):
             if not await self._contacts.remove_group(step.name):
                 raise StaysInUse(f"group {step.name}: somebody is in it: stays")

@@ -19,6 +19,7 @@ from mailroom.errors import SenderFailed
 from mailroom.rules.config import Config, from_data
 from mailroom.rules.contact import contact_uid
 from mailroom.rules.groups import bare_uid
+from mailroom.rules.kept import kept_uid
 from mailroom.rules.record import Record
 from mailroom.rules.roster import (
     Acquaintance,
@@ -31,6 +32,7 @@ from mailroom.rules.roster import (
     taken_back,
     triaged,
 )
+from mailroom.rules.wide import Decisions
 from mailroom.terminal.desk import prepare
 from mailroom.wire.vcard import Card
 from mailroom.work.contacts import Contacts, Failures, Intention
@@ -133,6 +135,13 @@ class Side:
             return None if found == Acquaintance() else found
 
         return eventually(look)
+
+    def decide(self, key: str, category: str | None, *, is_list: bool = False) -> None:
+        self.run(self.contacts.decide(key, category, is_list=is_list))
+
+    def decisions(self) -> Decisions:
+        self.run(self.contacts.refresh())
+        return self.contacts.decisions
 
     def filing(self, address: str, category: int = 0, today: date = TODAY) -> Filing:
         return Filing(address, "Bob Bobson", self.config.triage.categories[category], today)
@@ -237,6 +246,12 @@ def side(server: Server, way: str) -> Side:
     side = Side(server, way)
     side.make_groups()
     return side
+
+
+@pytest.fixture
+def undecided(side: Side) -> None:
+    """Nothing is left of what other tests have decided."""
+    side.run(side.contacts.forget_decisions())
 
 
 @pytest.fixture
@@ -670,6 +685,106 @@ def test_it_says_where_the_contacts_are(side: Side, way: str) -> None:
     words = side.run(side.contacts.describe())
     assert words.endswith("; as contacts.by says")
     assert side.server.url in words
+
+
+# Decisions for whole domains and lists
+
+
+@everywhere
+@pytest.mark.usefixtures("undecided")
+def test_decisions_for_many_are_kept_and_read_by_whoever_comes_next(side: Side, way: str) -> None:
+    side.decide("shop.example", "Feed")
+    side.decide("news.example.org", "Feed", is_list=True)
+    side.decide("bank.example", "Jail")
+    for each in (side, side.other(way)):
+        decisions = each.decisions()
+        assert decisions.domains == {"shop.example": "Feed", "bank.example": "Jail"}
+        assert decisions.lists == {"news.example.org": "Feed"}
+        assert decisions.domain_days.keys() == decisions.domains.keys()
+
+
+@everywhere
+@pytest.mark.usefixtures("undecided")
+def test_a_decision_for_many_is_in_one_category_and_can_be_taken_back(
+    side: Side, user: User
+) -> None:
+    side.decide("shop.example", "Feed")
+    side.decide("shop.example", "Jail")
+    assert side.decisions().domains == {"shop.example": "Jail"}
+    side.decide("shop.example", "Jail")
+    side.decide("shop.example", None, is_list=True)  # which is another thing
+    assert side.decisions().domains == {"shop.example": "Jail"}
+    side.decide("shop.example", None)
+    assert side.decisions() == Decisions()
+
+
+@everywhere
+@pytest.mark.usefixtures("undecided")
+def test_the_card_that_keeps_decisions_is_nobody_and_goes_with_the_last(
+    side: Side, user: User
+) -> None:
+    before = set(user.book.sync().found)
+    side.decide("shop.example", "Feed")
+    [href] = set(user.book.sync().found) - before
+    text = user.book.multiget(href).text(href)
+    assert "EMAIL" not in text
+    assert "— Mailroom: whole domains and lists in Feed —" in re.sub("\r?\n ", "", text)
+    assert side.run(side.contacts.acquainted(["x@shop.example"]))["x@shop.example"] == (
+        Acquaintance()
+    )
+    assert not [each for each in side.run(side.contacts.ours()) if "Feed" in each.name]
+    side.decide("shop.example", None)
+    assert set(user.book.sync().found) == before
+
+
+@everywhere
+@pytest.mark.usefixtures("undecided")
+def test_what_the_user_writes_beside_decisions_stays(side: Side, user: User) -> None:
+    before = set(user.book.sync().found)
+    side.decide("shop.example", "Feed")
+    [href] = set(user.book.sync().found) - before
+    text = re.sub("\r?\n ", "", user.book.multiget(href).text(href))
+    changed = text.replace(
+        "domain shop.example", "domain bank.example\\nmy bank\\ndomain shop.example"
+    )
+    changed = changed.replace("END:VCARD", "TEL:+49 30 1\r\nEND:VCARD")
+    assert user.book.put(href, changed).status in (201, 204)
+    eventually(lambda: True if "bank.example" in side.decisions().domains else None)
+    side.decide("shop.example", None)
+    assert side.decisions().domains == {"bank.example": "Feed"}
+    side.decide("bank.example", None)
+    assert side.decisions() == Decisions()
+    text = user.book.multiget(href).text(href)
+    assert "my bank" in text
+    assert "+49" in text
+    assert "Mailroom: whole" not in text
+
+
+@everywhere
+@pytest.mark.usefixtures("undecided")
+def test_a_card_that_the_user_gave_to_something_else_is_left_to_it(side: Side, user: User) -> None:
+    uid = kept_uid(side.account_id, "Feed", 0)
+    user.add("NOTE:mine", uid=uid)
+    side.decide("shop.example", "Feed")
+    assert side.decisions().domains == {"shop.example": "Feed"}
+    assert "NOTE" in str(user.text(uid))
+    assert "shop.example" not in str(user.text(uid))
+    side.decide("shop.example", None)
+    assert user.text(uid) is not None
+
+
+@everywhere
+@pytest.mark.usefixtures("undecided")
+def test_all_decisions_for_many_are_forgotten(side: Side, user: User, way: str) -> None:
+    """Also those of a category that the configuration has no more; they decide nothing."""
+    before = set(user.book.sync().found)
+    user.add("NOTE:— Mailroom: whole domains and lists in Gone —\\ndomain gone.example")
+    side.decide("shop.example", "Feed")
+    side.decide("news.example.org", "Jail", is_list=True)
+    eventually(lambda: True if side.decisions().domains == {"shop.example": "Feed"} else None)
+    side.run(side.contacts.forget_decisions())
+    assert side.other(way).decisions() == side.decisions() == Decisions()
+    assert set(user.book.sync().found) == before
 
 
 # Changing over

@@ -1,0 +1,94 @@
+"""Decisions for whole domains and lists, kept by CardDAV (:mod:`mailroom.rules.kept`)."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from mailroom.errors import SenderFailed
+from mailroom.rules.addressbook import Indexed
+from mailroom.rules.kept import Kept, Scope, kept_uid
+from mailroom.rules.keptcard import is_bare, kept_in, new_kept_card, with_kept_in
+from mailroom.rules.names import same_name
+from mailroom.wire.jmap import Session
+from mailroom.work.cards import CardConversation, usable
+
+_TRIES = 5
+_MOST_UIDS = 20
+
+
+class DavKept:
+    """The cards of one address book that keep decisions."""
+
+    def __init__(
+        self, cards: CardConversation, session: Callable[[], Coroutine[Any, Any, Session]]
+    ) -> None:
+        self._cards = cards
+        self._session = session
+
+    async def decide(self, scope: Scope, category: str | None, day: str) -> None:
+        """The new card says so before another one says it no more: broken off in between, the
+        decision is on both."""
+        await self._cards.sync()
+        if category is not None:
+            await self._add(scope, category, day)
+        for card in self._cards.book.keeping():
+            kept = card.entry.kept
+            is_there = category is not None and kept and same_name(kept.category, category)
+            if kept and scope in kept.days and not is_there:
+                await self._change(card.href, lambda now: now.lacking(scope))
+
+    async def forget(self) -> None:
+        """Keep nothing any more, of whatever category."""
+        await self._cards.sync()
+        for card in self._cards.book.keeping():
+            await self._change(card.href, lambda now: Kept(now.category))
+
+    async def _add(self, scope: Scope, category: str, day: str) -> None:
+        for _ in range(_TRIES):
+            if (card := self._card_of(category)) is None:
+                if await self._create(Kept(category, {scope: day})):
+                    return
+                await self._cards.sync()
+            elif await self._change(card.href, lambda now: now.having(scope, day)):
+                return
+        raise SenderFailed(f"the card of {category} was changed {_TRIES} times meanwhile")
+
+    def _card_of(self, category: str) -> Indexed | None:
+        for card in self._cards.book.keeping():
+            if card.entry.kept and same_name(card.entry.kept.category, category):
+                return card
+        return None
+
+    async def _create(self, kept: Kept) -> bool:
+        """Make the category's card; False where it turns out to be there."""
+        account_id = (await self._session()).account_id
+        for counter in range(_MOST_UIDS):
+            uid = kept_uid(account_id, kept.category, counter)
+            href = await self._cards.href_of(uid)
+            if await self._cards.create(href, new_kept_card(uid, kept)):
+                return True
+            there = (await self._cards.fetch([href])).get(href)
+            if there is not None and kept_in(usable(there, href).card) is not None:
+                return False
+        raise SenderFailed(f"{_MOST_UIDS} other cards stand where that of {kept.category} would")
+
+    async def _change(self, href: str, change: Callable[[Kept], Kept]) -> bool:
+        """Change what a card keeps, as often as somebody else changes it meanwhile; one that holds
+        nothing any more is deleted. False where it keeps nothing, by now."""
+        for _ in range(_TRIES):
+            if self._cards.book.get(href) is None:
+                return False
+            stored = await self._cards.read(href)
+            if (kept := kept_in(stored.card)) is None:
+                return False
+            card = with_kept_in(stored.card, change(kept))
+            if kept_in(card) is not None or not is_bare(card):
+                await self._cards.edit(stored, lambda now: _changed(now, change))
+                return True
+            if await self._cards.delete(stored):
+                return True
+        raise SenderFailed(f"the card {href} was changed {_TRIES} times meanwhile")
+
+
+def _changed(card: Any, change: Callable[[Kept], Kept]) -> Any:
+    kept = kept_in(card)
+    return card if kept is None else with_kept_in(card, change(kept))
