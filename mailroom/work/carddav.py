@@ -58,6 +58,8 @@ from mailroom.work.dav_kept import DavKept
 _PER_SENDER = (SenderFailed, UnsafeCard, TransientError)
 _PARALLEL = 8
 _MOST_UIDS = 20
+# How old what the door knows of the book may be.
+_NEWS_SECONDS = 300.0
 _TRIES = 5
 
 
@@ -79,10 +81,13 @@ class CardDavContacts:
         self._session = session
         self._categories = [each.name for each in config.triage.categories]
         self._kept = DavKept(cards, session)
+        self._is_asked_always = config.screening.by != "off"
+        self._refreshed_at = loop.now()
         # Cards that were read for what is going to be done; another ETag makes them worthless.
         self._read: dict[str, Stored | UnsafeCard] = {}
 
     async def refresh(self) -> None:
+        self._refreshed_at = self._loop.now()
         await self.cards.sync()
 
     def pushed(self, state: str) -> None:
@@ -90,7 +95,8 @@ class CardDavContacts:
 
     @property
     def has_news(self) -> bool:
-        return False
+        """Nobody tells: a while after the last look there may be some."""
+        return self._is_asked_always and self._loop.now() - self._refreshed_at >= _NEWS_SECONDS
 
     async def has_apple_groups(self) -> bool:
         """Whether a managed group is kept as vCard 3. Cyrus 3.13.7 shows groups of vCard 4 as such,

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from mailroom.engine.loop import Loop, Promise, both, give_way
-from mailroom.errors import LastingTrouble, ProtocolError
+from mailroom.errors import LastingTrouble, ProtocolError, TransientError
 from mailroom.rules import queries
 from mailroom.rules.config import Config
 from mailroom.rules.drags import MOST_DRAGGED, placed, tidied
@@ -199,10 +199,16 @@ class Surveyor:
 
     async def _check_groups(self) -> None:
         """What is looked at once: the groups, and which addresses are the user's own."""
-        await self._contacts.refresh()
+        try:
+            await self._contacts.refresh()
+        except TransientError:
+            if not self._has_groups:
+                raise
+            return  # what is known will do: a triage looks again, and tells of it
         require_groups(self._config, await self._contacts.groups())
-        self._identities = await self._mail.identities()
-        await self._door.begin()
+        if not self._has_groups:
+            self._identities = await self._mail.identities()
+            await self._door.begin()
         self._has_groups = True
 
     async def _look(self) -> tuple[Reading, Places]:
