@@ -343,8 +343,8 @@ def test_many_senders_moved_at_once_are_no_decisions() -> None:
 def test_an_idle_poll_is_one_request_and_a_move_at_the_door_two() -> None:
     world = house("server")
     number = world.request_count
-    world.run_for(300.0)
-    assert len(world.requests_since(number)) == 5
+    world.run_for(240.0)
+    assert len(world.requests_since(number)) == 4
     world.tap(comes(world, BOB), "@ToFeed")
     world.settle()
     number, polls = world.request_count, world.polls

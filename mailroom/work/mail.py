@@ -220,11 +220,13 @@ class MailConversation:
 
     async def _search(self, filters: Sequence[Filter]) -> list[Result]:
         limits = (await self.session()).limits
+        is_sorted = await self._is_sorted()
         per_request = max(1, limits.calls // 2)
         found: dict[int, Result] = {}
 
         async def one(pairs: Sequence[tuple[int, Filter]]) -> None:
-            answers = await self.call(_calls(pairs, limits.get), gathers=len(portions) == 1)
+            calls = _calls(pairs, limits.get, is_sorted=is_sorted)
+            answers = await self.call(calls, gathers=len(portions) == 1)
             for number, query in pairs:
                 found[number] = await self._result(answers, number, query)
 
@@ -267,7 +269,8 @@ class MailConversation:
         email_state = Call("Email/get", {"ids": []}, "mails")
         changed = changes_calls(since, limits.get, self._updates, self._headers) if since else ()
         is_split = await self.is_split()
-        queries = _probes(filters) if is_split else _calls(list(enumerate(filters)), limits.get)
+        pairs, is_sorted = list(enumerate(filters)), await self._is_sorted()
+        queries = _probes(filters) if is_split else _calls(pairs, limits.get, is_sorted=is_sorted)
         sent_at, earlier = self._loop.now(), frozenset(self._left)
         self._left.clear()
         answers = await self.call([*before, email_state, *changed, *queries])
@@ -319,7 +322,13 @@ class MailConversation:
         return [_united(each) for each in results]
 
     async def _page(self, query: Filter, limit: int, position: int) -> Found:
-        return self._first_page(await self.call(_calls([(0, query)], limit, position)), 0)
+        is_sorted = await self._is_sorted()
+        calls = _calls([(0, query)], limit, position, is_sorted=is_sorted)
+        return self._first_page(await self.call(calls), 0)
+
+    async def _is_sorted(self) -> bool:
+        """By when it was received; to sort, Stalwart reads its whole index of that (its source)."""
+        return not (await self.session()).is_stalwart
 
     def _first_page(self, answers: Answers, number: int) -> Found:
         """The page of a search that is in ``answers``, and its mails by their ids."""
@@ -374,14 +383,17 @@ class MailConversation:
         return Written(refused, sifted.entries)
 
 
-def _calls(pairs: Sequence[tuple[int, Filter]], limit: int, position: int = 0) -> list[Call]:
+def _calls(
+    pairs: Sequence[tuple[int, Filter]], limit: int, position: int = 0, *, is_sorted: bool
+) -> list[Call]:
+    sort = {"sort": [{"property": "receivedAt", "isAscending": True}]} if is_sorted else {}
     calls = []
     for number, query in pairs:
         search = Call(
             "Email/query",
             {
                 "filter": query,
-                "sort": [{"property": "receivedAt", "isAscending": True}],
+                **sort,
                 "position": position,
                 "limit": limit,
                 "calculateTotal": True,
