@@ -135,6 +135,26 @@ def test_mail_in_inbox_that_somebody_has_touched_stays(keyword: str) -> None:
     assert world.sandbox.mailboxes_of(mail) == {"Inbox"}
 
 
+@BOTH
+@WAYS
+def test_a_friend_who_is_taken_back_waits_from_then_on(
+    by: str, profile: Profile, contacts: str
+) -> None:
+    world = house(by, profile, contacts)
+    world.sandbox.send(BOB, "a question")
+    for sender in (ANNA, BOB):
+        mail = comes(world, sender)
+        assert at(world, mail) == ({"Inbox"}, set())
+        world.tap(mail, "@ToScreener")
+        world.settle()
+        assert "Screener" in world.sandbox.mailboxes_of(mail)
+        later = comes(world, sender)
+        assert at(world, later) == ({"Screener"}, {WAITING})
+        world.tap(later, "@ToFeed")
+        world.settle()
+        assert at(world, comes(world, sender)) == ({"Feed"}, set())
+
+
 # What was missed
 
 

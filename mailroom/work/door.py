@@ -344,6 +344,23 @@ class Door:
             self._log.warning("sent_not_searched", error=str(error))
             return None
 
+    async def acquainted(self, mails: Iterable[Mail], places: Places) -> frozenset[str]:
+        """The senders of these mails to whom the user has written, or in whose conversation: they
+        would be known, were they only taken back."""
+        arrivals = await self._mail.arrivals([mail.id for mail in mails])
+        senders = {each: sender_of(each.mail) for each in arrivals}
+        answered = await self._ask(senders, places) or _NOBODY
+        known = self._config.screening.known
+        return frozenset(
+            sender
+            for arrival, sender in senders.items()
+            if sender
+            and (
+                ("written" in known and sender in answered.written)
+                or ("conversations" in known and arrival.thread_id in answered.conversations)
+            )
+        )
+
     def _known(
         self,
         arrival: Arrival,

@@ -99,6 +99,8 @@ class Surveyor:
         self._known: tuple[Sequence[Mailbox], Places] | None = None
         self._has_groups = False
         self._identities: frozenset[str] = frozenset()
+        # Of senders who are taken back those who would be known without a decision.
+        self._acquainted: frozenset[str] = frozenset()
         self._recent: dict[str, tuple[Tap, float]] = {}
 
     async def survey(self) -> Survey:
@@ -138,6 +140,9 @@ class Surveyor:
             for tap in verdicts.taps
             for address in (tap.sender, *self._contacts.addresses_of(tap.sender))
         )
+        back = [mail for tap in verdicts.taps if tap.category is None for mail in tap.mails]
+        if back and self._door.is_open:
+            self._acquainted = await self._door.acquainted(back, places)
         mails, found = await both(
             self._loop, self.find_mail(searched, places), self._find_contacts(verdicts.taps)
         )
@@ -271,7 +276,16 @@ class Surveyor:
 
     def _jobs(self, taps: Iterable[Tap], found: Mapping[str, Found]) -> list[Job]:
         today = datetime.fromtimestamp(self._loop.clock.wall(), UTC).astimezone().date()
-        return [job_for(tap, found.get(tap.sender), self._config, today) for tap in taps]
+        return [
+            job_for(
+                tap,
+                found.get(tap.sender),
+                self._config,
+                today,
+                is_known=tap.sender in self._acquainted,
+            )
+            for tap in taps
+        ]
 
     def _newcomers(self, reading: Reading, verdicts: Verdicts, places: Places) -> dict[str, Patch]:
         """Patches for mail that came while its sender was triaged a moment ago."""
