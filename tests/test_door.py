@@ -155,6 +155,18 @@ def test_a_friend_who_is_taken_back_waits_from_then_on(
         assert at(world, comes(world, sender)) == ({"Feed"}, set())
 
 
+def test_mail_with_which_the_servers_rules_have_failed_is_screened_and_told() -> None:
+    world = house("server")
+    mail = world.sandbox.deliver(EVE, mailbox="Inbox", keywords=["$sievefailed"])
+    world.settle()
+    assert at(world, mail) == ({"Screener"}, {WAITING})
+    assert world.status["rules_failed_at"] is not None
+    assert len(world.named("rules_failed")) == 1
+    world.sandbox.deliver(BOB, keywords=[WAITING])
+    world.settle()
+    assert world.status["rules_failed_at"] is None
+
+
 # What was missed
 
 

@@ -178,6 +178,8 @@ class Snapshot:
     waiting: Summary | None = None
     #: Senders that were moved out of Screener at once: too many to be decisions.
     moved_at_once: int = 0
+    #: When the server's rules failed with a mail last.
+    rules_failed_at: float | None = None
     #: The address book is being read for the first time, which may take a server minutes.
     is_reading_book: bool = False
 
@@ -271,6 +273,7 @@ def status(snapshot: Snapshot) -> dict[str, object]:
         "refused_reload": _refused_reload(snapshot.refused_reload),
         "waiting": _waiting(snapshot.waiting),
         "moved_at_once": snapshot.moved_at_once,
+        "rules_failed_at": _timestamp_or_none(snapshot.rules_failed_at),
     }
 
 

@@ -6,7 +6,7 @@ before sends nothing while the service is idle.
 """
 
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 from mailroom.rules.health import Phase, PushStatus, Snapshot, Trouble
@@ -38,12 +38,7 @@ def status_line(snapshot: Snapshot, clock_face: Callable[[float], str] = _utc_cl
         parts.append("reading the address book for the first time, which may take minutes")
     if snapshot.trouble is not None:
         parts.append(_trouble_in_line(snapshot.trouble))
-    if (failing := len(snapshot.failing)) > 0:
-        parts.append(f"{_count(failing, 'sender')} failing, see mailroom status")
-    if (contested := len(snapshot.conflicts)) > 0:
-        parts.append(f"{_count(contested, 'conflict')}, see mailroom status")
-    if (moved := snapshot.moved_at_once) > 0:
-        parts.append(f"{_count(moved, 'sender')} moved at once, see mailroom status")
+    parts += _attention(snapshot)
     parts.append(_push_in_line(snapshot))
     if (poll := snapshot.last_active_poll) is not None:
         parts.append(f"last poll {clock_face(poll.at)} ({poll.trigger})")
@@ -51,6 +46,18 @@ def status_line(snapshot: Snapshot, clock_face: Callable[[float], str] = _utc_cl
     if snapshot.push.status is PushStatus.CONNECTED:
         parts.append(f"also polls every {snapshot.poll_interval:g} s")
     return _clipped(_ascii("; ".join(parts)), _LINE_LIMIT)
+
+
+def _attention(snapshot: Snapshot) -> Iterator[str]:
+    """What the user is to look at."""
+    if snapshot.failing:
+        yield f"{_count(len(snapshot.failing), 'sender')} failing, see mailroom status"
+    if snapshot.conflicts:
+        yield f"{_count(len(snapshot.conflicts), 'conflict')}, see mailroom status"
+    if snapshot.rules_failed_at is not None:
+        yield "the server's rules fail, see mailroom status"
+    if snapshot.moved_at_once:
+        yield f"{_count(snapshot.moved_at_once, 'sender')} moved at once, see mailroom status"
 
 
 def _count(number: int, noun: str) -> str:

@@ -104,6 +104,11 @@ def _attention(document: Document) -> Iterator[tuple[str, str, str]]:
         since = clock_face(conflict["since"])
         advice = "take all labels but one off; until then, nothing of this sender is triaged"
         yield "conflict", f"{_conflict(conflict)}, since {since}", advice
+    if at := document["rules_failed_at"]:
+        advice = (
+            "run mailroom check --rules; until then such mail comes to Inbox, and is screened there"
+        )
+        yield "rules", f"the server's own failed with a mail at {clock_face(at)}", advice
     if moved := document["moved_at_once"]:
         advice = "nothing is done, since these are no decisions about each: move them back, and "
         advice += f"{MOST_DRAGGED} at most at a time"

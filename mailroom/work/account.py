@@ -152,6 +152,7 @@ class Account:
             conflicts=history.conflicts,
             waiting=self._poller.door.waiting,
             moved_at_once=history.moved_at_once,
+            rules_failed_at=self._poller.door.rules_failed_at,
             failing=tuple(
                 health.FailingSender(
                     sender, failure.reason, failure.attempts, self._wall(failure.next_try)

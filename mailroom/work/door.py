@@ -42,6 +42,8 @@ _PORTIONS = 4
 # A mail that could not be decided about, or moved, is tried again by so many polls.
 _MOST_TRIES = 10
 _TOUCHED = frozenset({"$seen", "$answered", "$flagged"})
+# On mail that Cyrus has put into Inbox because the script has failed (3.10.2, seen).
+_FAILED = "$sievefailed"
 _UNSCREENED = frozenset({"$draft", "$junk", PLACED})
 _STRANGER = Acquaintance()
 _NOBODY = Answered(frozenset(), frozenset())
@@ -97,6 +99,8 @@ class Door:
         self._sent = Sent(loop, mail)
         self._census = Census(loop, mail, log)
         self._screener = ""
+        # When the server's rules have failed with a mail; None again once they have worked.
+        self.rules_failed_at: float | None = None
         self._taken: dict[str, Arrival] = {}
         self._asks_sent = bool({"written", "conversations"} & set(config.screening.known))
         # Mails to look at that no change will tell of again, and how often they were tried.
@@ -141,6 +145,7 @@ class Door:
                 frozenset().union(*(page.updated for page in pages)),
             )
             self._note_sent(visit.arrivals, places)
+            self._note_rules(visit.arrivals)
         self._screener = places.screener
         if pages is None:
             self._census.start_over()
@@ -293,13 +298,23 @@ class Door:
             return False
         if places.screener in mail.mailbox_ids:
             return True
-        is_ours = self._config.screening.by == "mailroom" and WAITING not in mail.keywords
+        is_missed = self._config.screening.by == "mailroom" or _FAILED in mail.keywords
+        is_ours = is_missed and WAITING not in mail.keywords
         return is_ours and mail.mailbox_ids == {places.inbox} and not mail.keywords & _TOUCHED
 
     def _note_sent(self, arrivals: Iterable[Arrival], places: Places) -> None:
         for each in arrivals:
             if places.sent in each.mail.mailbox_ids:
                 self._sent.note(map(canonical, each.recipients), each.thread_id)
+
+    def _note_rules(self, arrivals: Iterable[Arrival]) -> None:
+        for each in arrivals:
+            if _FAILED in each.mail.keywords:
+                if self.rules_failed_at is None:
+                    self._log.warning("rules_failed", mail=each.id)
+                self.rules_failed_at = each.received_at
+            elif WAITING in each.mail.keywords:
+                self.rules_failed_at = None
 
     async def _facts(
         self, senders: Mapping[Arrival, str | None], places: Places, own: OwnAddresses
