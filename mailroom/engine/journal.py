@@ -46,6 +46,9 @@ MESSAGE_IDS: Mapping[str, str] = MappingProxyType(
         "sender_unusable": "69fe223896eb4b429b2fcae3b6ea6e50",
         "sender_failed": "ae206c9ebd44464f9c4e4955f2c075df",
         "object_unreadable": "91448eedc8d44c51a77b4f46efe81545",
+        "rules_failed": "3481e917c9714766ab26f8923af06bc6",
+        "decision_refused": "242519e8f8a74556bea82051cb98c93f",
+        "arrival_given_up": "f8f120fcdcf6461fb363fe9306f38027",
     }
 )
 
