@@ -105,8 +105,9 @@ def test_a_change_of_mind_takes_five_dependent_round_trips() -> None:
     assert world.sandbox.mails_in("Jail") == set(mails)
 
 
-def test_taking_a_sender_back_takes_five_dependent_round_trips() -> None:
-    """Out of the groups before the contact goes, the contact before the mail."""
+def test_taking_a_sender_back_takes_six_dependent_round_trips() -> None:
+    """Out of the groups before the contact goes, the contact before the mail; and before all that,
+    Sent is asked whether the sender would be known, were nothing decided."""
     world = World()
     mails = world.deliver(BOB, count=20)
     world.start()
@@ -114,7 +115,7 @@ def test_taking_a_sender_back_takes_five_dependent_round_trips() -> None:
     number = settled(world)
     world.tap(mails[1], "@ToScreener")
     world.settle()
-    assert len(longest_chain(world.requests_since(number))) == 5
+    assert len(longest_chain(world.requests_since(number))) == 6
     assert world.sandbox.mails_in("Screener") == set(mails)
 
 

@@ -140,11 +140,14 @@ class Surveyor:
             for tap in verdicts.taps
             for address in (tap.sender, *self._contacts.addresses_of(tap.sender))
         )
-        back = [mail for tap in verdicts.taps if tap.category is None for mail in tap.mails]
-        if back and self._door.is_open:
-            self._acquainted = await self._door.acquainted(back, places)
-        mails, found = await both(
-            self._loop, self.find_mail(searched, places), self._find_contacts(verdicts.taps)
+        mails, (found, self._acquainted) = await both(
+            self._loop,
+            self.find_mail(searched, places),
+            both(
+                self._loop,
+                self._find_contacts(verdicts.taps),
+                self._find_acquainted(verdicts.taps, places),
+            ),
         )
         verdicts = by_contact(verdicts, found, places)
         due = [tap for tap in verdicts.taps if self._is_due(tap)]
@@ -273,6 +276,13 @@ class Surveyor:
         found = await self._contacts.find(senders, intend)
         require_groups(self._config, await self._contacts.groups())
         return found
+
+    async def _find_acquainted(self, taps: Iterable[Tap], places: Places) -> frozenset[str]:
+        """Of the senders who are taken back those who would be known without a decision."""
+        back = [mail for tap in taps if tap.category is None for mail in tap.mails]
+        if not back or not self._door.is_open:
+            return frozenset()
+        return await self._door.acquainted(back, places)
 
     def _jobs(self, taps: Iterable[Tap], found: Mapping[str, Found]) -> list[Job]:
         today = datetime.fromtimestamp(self._loop.clock.wall(), UTC).astimezone().date()
