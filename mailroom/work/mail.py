@@ -164,8 +164,10 @@ class MailConversation:
         """These mails as they come in, those that are there; one request after the other."""
         found: list[Arrival] = []
         limits = (await self.session()).limits
-        for portion in _portions(mail_ids, limits.get, limits.request_bytes // 2):
-            answers = await self.call(arrival_calls(portion, self._headers))
+        portions = list(_portions(mail_ids, limits.get, limits.request_bytes // 2))
+        for portion in portions:
+            calls = arrival_calls(portion, self._headers)
+            answers = await self.call(calls, gathers=len(portions) == 1)
             sifted = read_arrivals(answers["created"])
             self._unreadable |= sifted.unreadable
             found += sifted.entries

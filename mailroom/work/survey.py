@@ -195,8 +195,11 @@ class Surveyor:
         return await unindexed(self._loop, self._mail, queries.everything(places))
 
     async def _begin(self) -> tuple[Reading, Places]:
-        if self._has_groups and not self._contacts.has_news:
-            return await self._look()
+        if self._has_groups:
+            found = await self._look()
+            if self._contacts.has_news:  # not of a server that has just refused to be looked at
+                await self._check_groups()
+            return found
         looked, checked = await both(
             self._loop, _or_trouble(self._look()), _or_trouble(self._check_groups())
         )
