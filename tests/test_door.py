@@ -369,6 +369,94 @@ def test_many_senders_moved_at_once_are_no_decisions() -> None:
     assert world.status["moved_at_once"] == 0
 
 
+# Whole domains and lists
+
+
+def decide(world: World, mail_id: str, label: str, scope: str) -> None:
+    with world.sandbox.lock:
+        world.sandbox.label(mail_id, label)
+        world.sandbox.label(mail_id, scope)
+    world.settle()
+
+
+@BOTH
+@WAYS
+def test_a_whole_domain_is_decided_for_at_once(by: str, profile: Profile, contacts: str) -> None:
+    world = house(by, profile, contacts)
+    one = comes(world, "News <news@shop.example>")
+    two = comes(world, "Orders <orders@mail.shop.example>")
+    other = comes(world, EVE)
+    decide(world, one, "@ToFeed", "@WholeDomain")
+    assert at(world, one) == at(world, two) == ({"Feed"}, set())
+    assert at(world, other) == ({"Screener"}, {WAITING})
+    assert at(world, comes(world, "Help <help@shop.example>")) == ({"Feed"}, set())
+    assert not world.sandbox.group_members("Feed")
+    [told] = world.named("domain_triaged")
+    assert (told["domain"], told["category"]) == ("shop.example", "Feed")
+
+
+def test_who_was_decided_about_by_name_is_not_touched_by_a_whole_domain() -> None:
+    world = house()
+    named = comes(world, "Boss <boss@shop.example>")
+    world.tap(named, "@ToImbox")
+    world.settle()
+    decide(world, comes(world, "News <news@shop.example>"), "@ToJail", "@WholeDomain")
+    assert at(world, named) == ({"Imbox", "Inbox"}, set())
+    assert at(world, comes(world, "Boss <boss@shop.example>")) == ({"Imbox", "Inbox"}, set())
+
+
+def test_a_whole_domain_that_is_decided_anew_takes_its_mail_along() -> None:
+    world = house()
+    one = comes(world, "News <news@shop.example>")
+    decide(world, one, "@ToFeed", "@WholeDomain")
+    two = comes(world, "Orders <orders@shop.example>")
+    decide(world, two, "@ToJail", "@WholeDomain")
+    assert at(world, one) == at(world, two) == ({"Jail"}, set())
+
+
+def test_a_whole_domain_is_taken_back() -> None:
+    world = house()
+    one = comes(world, "News <news@shop.example>")
+    decide(world, one, "@ToFeed", "@WholeDomain")
+    two = comes(world, "Orders <orders@shop.example>")
+    decide(world, two, "@ToScreener", "@WholeDomain")
+    assert at(world, one) == at(world, two) == ({"Screener"}, {WAITING})
+    assert at(world, comes(world, "Help <help@shop.example>")) == ({"Screener"}, {WAITING})
+
+
+@BOTH
+@WAYS
+def test_a_whole_list_is_decided_for_at_once(by: str, profile: Profile, contacts: str) -> None:
+    world = house(by, profile, contacts)
+    head = {"headers": {"List-Id": "The News <news.lists.example>"}}
+    one, two = comes(world, EVE, **head), comes(world, BOB, **head)
+    decide(world, one, "@ToImbox", "@WholeList")
+    assert at(world, one) == at(world, two) == ({"Imbox"}, set())
+    assert at(world, comes(world, "carl@example.net", **head)) == ({"Imbox"}, set())
+    assert at(world, comes(world, EVE)) == ({"Screener"}, {WAITING})
+
+
+@pytest.mark.parametrize(
+    ("sender", "scope", "reason"),
+    [
+        ("x@gmail.com", "@WholeDomain", "mail provider"),
+        ("x@co.uk", "@WholeDomain", "no domain that somebody has registered"),
+        ("x@shop.example", "@WholeList", "names no mailing list"),
+    ],
+)
+def test_what_stands_for_strangers_is_refused(sender: str, scope: str, reason: str) -> None:
+    world = house()
+    mail = comes(world, sender)
+    decide(world, mail, "@ToFeed", scope)
+    assert at(world, mail) == ({"Screener", "@ToFeed", scope, "@MailroomError"}, {WAITING})
+    [told] = world.named("decision_refused")
+    assert reason in str(told["reason"])
+    world.sandbox.unlabel(mail, scope)
+    world.settle()
+    assert at(world, mail) == ({"Feed"}, set())
+    assert world.named("sender_triaged")
+
+
 # What it costs
 
 
