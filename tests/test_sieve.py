@@ -400,6 +400,7 @@ def test_one_script_is_written_and_active_and_then_nothing_more() -> None:
     site = ready()
     assert "run mailroom setup --apply --rules" in check(site).detail
     routed = apply(site)
+    assert "# The group Mailroom screened\n" in routed.text
     assert scripts(site) == {"mailroom": (routed.text, True)}
     assert fault_of(routed.text, CYRUS_3_10) is None
     assert check(site) == Finding("routing rules", "the script mailroom is at work and up to date")

@@ -56,8 +56,8 @@ def test_the_page_from_nothing_to_the_first_triage(host: Host, alice: User) -> N
     told = shell(host, [*typed[:secret], edited(host), *typed[secret:]])
     assert told.returncode == 0, told.stdout[-3000:] + told.stderr[-3000:]
     assert told.stdout.count("All is well.") == 2
-    assert "26 to create: mailroom setup --apply" in told.stdout
-    assert "26 created, 0 there already" in told.stdout
+    assert "29 to create: mailroom setup --apply" in told.stdout
+    assert "29 created, 0 there already" in told.stdout
     assert "traces: all removed" in told.stdout
     assert PASSWORD not in told.stdout + told.stderr
     assert "! own addresses" not in told.stdout  # the page has the reader name them
