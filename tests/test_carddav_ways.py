@@ -578,3 +578,34 @@ def test_a_look_that_was_broken_off_is_made_again() -> None:
     assert not knows(talk, "bob")
     sync(talk)
     assert knows(talk, "bob")
+
+
+def test_whom_the_index_knows_costs_no_request() -> None:
+    """And it is brought up to date where it is five minutes old; an outage leaves it as it was."""
+    site = Site(CYRUS_3_10)
+    site.sandbox.put_card(contact("bob"))
+    desk, log = site.desk(), site.sandbox.log
+    contacts = desk.talks.contacts
+    who = ["bob@example.org", "eve@example.org"]
+
+    def known() -> list[str]:
+        found = desk.run(contacts.acquainted(who))
+        return [address for address in who if found[address].is_in_book]
+
+    assert known() == who[:1]
+    number = len(log.entries)
+    site.sandbox.put_card(contact("eve"))
+    assert known() == who[:1]
+    site.clock.advance(299.0)
+    desk.run(contacts.freshen())
+    assert len(log.entries) == number
+    site.clock.advance(1.0)
+    site.sandbox.faults.add(Fault(method="REPORT", times=1, answer=Answer(503)))
+    desk.run(contacts.freshen())
+    assert known() == who[:1]
+    assert [entry.method for entry in log.entries[number:]] == ["REPORT"]
+    site.clock.advance(300.0)
+    desk.run(contacts.freshen())
+    desk.run(contacts.freshen())
+    assert known() == who
+    assert len(log.entries) == number + 2

@@ -48,11 +48,13 @@ _UNREADABLE = summarise(CardView(()))
 
 class IndexKeeper:
     """Brings ``book`` in line with the collection, whenever it is asked to. ``is_reading`` is so
-    while that is every card; ``on_change`` is called when it begins and ends."""
+    while that is every card; ``synced_at`` is when it was asked last; ``on_change`` is called when
+    it begins and ends."""
 
     def __init__(self, loop: Loop, collection: Collection, book: AddressBook) -> None:
         self.is_synced = self.is_reading = False
         self.on_change: Callable[[], None] = _nothing
+        self.synced_at = loop.now()  # or tried to be
         self._loop = loop
         self._collection = collection
         self._book = book
@@ -82,6 +84,7 @@ class IndexKeeper:
             self.is_synced = True
             self._first_tries.reset()
         finally:
+            self.synced_at = self._loop.now()
             self._tell(is_reading=False)
 
     def deny(self, href: str) -> None:
