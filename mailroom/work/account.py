@@ -212,10 +212,14 @@ class Account:
             self._note_outcome(outcome, trigger, began, requests)
             if outcome.trouble is None:
                 self._poll_succeeded(outcome, trigger, began)
+                self._plan_count()
             else:
                 self._poll_failed(outcome.trouble, trigger, began, requests)
         self._arm()
         self.on_change()
+
+    def _plan_count(self) -> None:
+        """Once a poll has succeeded: a server in trouble is asked for no more than need be."""
         if self._poller.door.is_behind and not self._will_count:
             self._will_count = True
             wait = 0.0 if self._poller.door.waiting is None else _COUNT_SECONDS

@@ -26,7 +26,7 @@ MINUTE_SECONDS = 60.0
 _DOCUMENTED = {
     *("poll_failed", "credentials_refused", "mailboxes_missing", "sender_failed"),
     *("eventsource_disconnected", "eventsource_unavailable"),
-    *("eventsource_deaf", "eventsource_blocking"),
+    *("eventsource_deaf", "eventsource_blocking", "door_unrecorded", "sent_not_searched"),
 }
 # Without a word: what is tried again at once, or is no fault but an odd way to say the truth;
 # whose addresses are the user's own, which not every token may ask; a search that fails, for then
