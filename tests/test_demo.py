@@ -102,6 +102,8 @@ def test_all_that_it_shows_happens(whole: Demo) -> None:
         assert f"poll_completed trigger={trigger} " in demo.printed
     assert re.search(r"the label was off after [0-9]+\.[0-9]{2} s", demo.printed)
     assert "Re-triaged to Billboard on " in demo.printed
+    assert "mail_admitted sender=dora@lind.example outcome=written mails=1" in demo.printed
+    assert "sender_triaged sender=news@weekly.example category=Feed filed=2" in demo.printed
     assert "service_stopped" in demo.printed
     assert demo.leftovers() == []
 

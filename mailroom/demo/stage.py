@@ -11,6 +11,7 @@ from mailroom.demo.interrupts import Interrupts
 from mailroom.demo.phone import Phone
 from mailroom.demo.screen import Screen
 from mailroom.errors import MailroomError
+from mailroom.rules.drags import WAITING
 from mailroom.sandbox import DEFAULT_CATEGORIES, Sandbox
 from mailroom.sandbox.account import PROVENANCE_GROUP
 from mailroom.wire.vcard import CardView
@@ -113,10 +114,12 @@ class Stage:
     def deliver(self, sender: Sender, subject: str) -> set[str]:
         """A mail comes in, and goes where the server's rules put it: that is returned.
 
-        The rules are those that `mailroom` relies on: by contact group, of strangers to Screener.
+        The rules are those that `mailroom` relies on: by contact group; what waits they mark. Whom
+        the user has written to they do not know.
         """
         mailboxes = self.groups(sender) - {PROVENANCE_GROUP} or {"Screener"}
-        mail_id = self.sandbox.deliver(sender.header, subject, mailboxes)
+        marks = [WAITING] if mailboxes == {"Screener"} else []
+        mail_id = self.sandbox.deliver(sender.header, subject, mailboxes, keywords=marks)
         self.mails.setdefault(sender, []).append(mail_id)
         self._subjects[mail_id] = subject
         return mailboxes
@@ -126,6 +129,16 @@ class Stage:
         mailbox_id = self.sandbox.mailbox_id(label)
         self.act(f'{label} on "{self._subjects[mail_id]}"')
         self.phone.put_label(mail_id, mailbox_id)
+
+    def move(self, mail_id: str, destination: str) -> None:
+        """Move a mail out of Screener, as any mail program does."""
+        ids = [self.sandbox.mailbox_id(name) for name in ("Screener", destination)]
+        self.act(f'"{self._subjects[mail_id]}" is moved to {destination}')
+        self.phone.move(mail_id, *ids)
+
+    def write(self, sender: Sender, subject: str) -> None:
+        """The user writes to somebody."""
+        self.sandbox.send(sender.header, subject)
 
     # Looking
 

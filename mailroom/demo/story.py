@@ -12,6 +12,8 @@ from mailroom.sandbox.session import EVENT_PATH
 BOB: Final = Sender("Bob's Tools", "bob@tools.example")
 CAROL: Final = Sender("Carol Winter", "carol@example.net")
 PARCEL: Final = Sender("Parcel Post", "parcel@post.example")
+FRIEND: Final = Sender("Dora Lind", "dora@lind.example")
+WEEKLY: Final = Sender("The Weekly", "news@weekly.example")
 
 _MAILS: Final = (
     (BOB, "The autumn catalogue"),
@@ -24,7 +26,8 @@ _MAILS: Final = (
 _READING_SECONDS = 1.2
 _OUTAGE: Final = Fault(path=EVENT_PATH, answer=Response(503))
 _STOP_LIMIT_SECONDS = 1.0
-_TRIAGES, _MAILS_FILED = 4, 9  # Bob's three mails are filed twice
+_NEWS = 2
+_TRIAGES, _MAILS_FILED = 5, 11  # Bob's three mails are filed twice
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ class Triage:
 
 def tell(stage: Stage) -> None:
     """Play everything up to the stop; what did not happen ends it, as the rest rests on it."""
-    for scene in (_open, _first_triage, _change_of_mind, _outage, _recovery, _status):
+    for scene in _SCENES:
         scene(stage)
         if stage.screen.failures:
             return
@@ -115,6 +118,7 @@ def show_status(stage: Stage) -> None:
 
 
 def _open(stage: Stage) -> None:
+    stage.write(FRIEND, "Are you in town?")
     for sender, subject in _MAILS:
         stage.deliver(sender, subject)
     stage.screen.scene("Mail of unknown senders waits in Screener")
@@ -123,6 +127,20 @@ def _open(stage: Stage) -> None:
     is_up = stage.wait(lambda: stage.child.is_listening and stage.status()["poll_count"] > 0)
     push = stage.status()["eventsource"]
     stage.screen.claim("push is connected, and one poll is done", is_up and push["connected"])
+
+
+def _friend(stage: Stage) -> None:
+    stage.screen.scene("A friend writes: her mail does not wait")
+    stage.settle()
+    stage.deliver(FRIEND, "Re: Are you in town?")
+    stage.act(f"a mail of {FRIEND.address} comes in; you wrote to her last week")
+    mail_id = stage.mails[FRIEND][0]
+    is_in = stage.wait(lambda: stage.sandbox.mailboxes_of(mail_id) == {"Inbox"})
+    stage.screen.claim(f"it was in Inbox after {stage.seconds():.2f} s", is_in)
+    stage.screen.claim(
+        "no contact, no decision: that you have written to her is enough",
+        not stage.note(FRIEND) and not stage.groups(FRIEND),
+    )
 
 
 def _first_triage(stage: Stage) -> None:
@@ -153,13 +171,33 @@ def _recovery(stage: Stage) -> None:
     _tap_and_check(stage, Triage(PARCEL, ("Truck", "Paper Trail")))
 
 
+def _drag(stage: Stage) -> None:
+    stage.screen.scene("Without a label: one mail is moved, in any mail program")
+    for subject in ("Week 47", "Week 48"):
+        stage.deliver(WEEKLY, subject)
+    first, second = stage.mails[WEEKLY]
+    stage.wait(lambda: stage.status()["totals"]["arrivals"].get("unknown") == _NEWS)
+    show_screener(stage)
+    count = _last_triage(stage)["number"]
+    stage.move(first, "Feed")
+    is_done = stage.wait(lambda: stage.sandbox.mailboxes_of(second) == {"Feed"})
+    seconds = stage.seconds()
+    stage.wait(lambda: _last_triage(stage)["number"] > count)
+    stage.screen.say()
+    show_sender(stage, WEEKLY)
+    stage.screen.say()
+    stage.screen.claim(f"the other mail followed after {seconds:.2f} s", is_done)
+    triage = Triage(WEEKLY, ("Feed",))
+    stage.screen.claim("contact, group and NOTE are as after a label", _is_done(stage, triage))
+
+
 def _status(stage: Stage) -> None:
     stage.screen.scene("mailroom status")
     show_status(stage)
     totals = stage.status()["totals"]
     stage.screen.say()
     stage.screen.claim(
-        "four triages, nine mails filed (Bob's three twice), no error",
+        "five triages, eleven mails filed (Bob's three twice), no error",
         sum(totals["senders_triaged"].values()) == _TRIAGES
         and totals["mails_filed"] == _MAILS_FILED
         and not sum(totals["errors"].values()),
@@ -196,3 +234,8 @@ def _last_triage(stage: Stage) -> Mapping[str, Any]:
     """Return the newest triage of the service's status; number 0 when there was none."""
     none = {"number": 0, "trigger": None}
     return next(reversed(stage.status()["recent_triages"]), none)
+
+
+_SCENES: Final = (
+    *(_open, _friend, _first_triage, _change_of_mind, _outage, _recovery, _drag, _status),
+)
