@@ -1,0 +1,67 @@
+"""A day of a household, and a week without the service: what becomes of everybody's mail."""
+
+import pytest
+
+from mailroom.rules.drags import WAITING
+from mailroom.sandbox import CYRUS_3_10, CYRUS_3_13, FASTMAIL, STALWART, Profile
+from tests.household.day import NEWS, Day, Letter, differences
+from tests.household.drawing import DOCUMENT, drawn
+from tests.household.home import ADDRESS, Home
+
+HOMES = pytest.mark.parametrize(
+    ("profile", "by"),
+    [(CYRUS_3_10, "server"), (CYRUS_3_13, "server"), (CYRUS_3_10, "mailroom"),
+     (FASTMAIL, "mailroom"), (STALWART, "mailroom")],
+    ids=lambda each: each if isinstance(each, str) else each.name,
+)  # fmt: skip
+
+
+def at_home(profile: Profile, by: str) -> tuple[Home, Day]:
+    home = Home(profile, by)
+    day = Day(home, ADDRESS)
+    day.begin()
+    home.start().settle()
+    return home, day
+
+
+@HOMES
+def test_a_day(profile: Profile, by: str) -> None:
+    home, day = at_home(profile, by)
+    assert differences(day.live()) == []
+    assert not [event for event in home.events if event[0] >= 30]
+
+
+@HOMES
+def test_a_start_after_eight_days(profile: Profile, by: str) -> None:
+    """The server does not know any more what has changed since; whoever was decided about is filed,
+    and what the user has read in Inbox meanwhile stays there."""
+    home, day = at_home(profile, by)
+    day.live()
+    home.account.close()
+    home.sandbox.close_feeds()
+    week: list[tuple[str, set[str], bool]] = []
+    for number in range(8):
+        home.clock.advance(86400.0)
+        for letter, places, waits in (
+            (Letter("", "Anna <anna@work.example>", "Tea"), {"Inbox"}, False),
+            (Letter("", f"Eve <eve{number}@strangers.example>", "Hello"), {"Screener"}, True),
+            (Letter("", NEWS, "Weekly"), {"Feed"}, False),
+        ):
+            mail = home.sandbox.arrive(letter.sender, letter.subject)
+            week.append((mail, places, waits))
+    read = home.sandbox.arrive("Hal <hal@strangers.example>", "Hello")
+    home.sandbox.set_keywords(read, add=["$seen"])
+    came_to = home.sandbox.mailboxes_of(read)
+    home.sandbox.forget_changes()
+    home.boot()
+    home.start().settle()
+    told = [(mail, home.sandbox.mailboxes_of(mail), WAITING in home.sandbox.keywords_of(mail))
+            for mail, _, _ in week]  # fmt: skip
+    assert told == week
+    assert home.sandbox.mailboxes_of(read) == came_to
+
+
+def test_the_document_shows_the_day_as_it_is() -> None:
+    """Else ``make day`` has not been run since something has changed."""
+    text = DOCUMENT.read_text(encoding="utf-8")
+    assert drawn(text) == text
