@@ -4,7 +4,7 @@ import pytest
 
 from mailroom.rules.drags import WAITING
 from mailroom.sandbox import CYRUS_3_10, CYRUS_3_13, FASTMAIL, STALWART, Profile
-from tests.household.day import NEWS, Day, Letter, differences
+from tests.household.day import EVENING, MORNING, NEWS, Day, Letter, differences
 from tests.household.drawing import DOCUMENT, drawn
 from tests.household.home import ADDRESS, Home
 
@@ -59,6 +59,20 @@ def test_a_start_after_eight_days(profile: Profile, by: str) -> None:
             for mail, _, _ in week]  # fmt: skip
     assert told == week
     assert home.sandbox.mailboxes_of(read) == came_to
+
+
+@HOMES
+def test_a_forged_sender_gets_into_inbox_and_changes_nothing(profile: Profile, by: str) -> None:
+    """It gets as far as it would without Mailroom; no contact, no group and no decision changes."""
+    home, day = at_home(profile, by)
+    day.live()
+    before = home.sandbox.cards(), len(home.named("sender_triaged"))
+    forged = [each for each in MORNING if {"Inbox"} == EVENING[each.name][0]]
+    assert len(forged) == 6
+    day.comes(forged)
+    for letter in forged:
+        assert home.sandbox.mailboxes_of(day.mails[letter.name]) == {"Inbox"}
+    assert (home.sandbox.cards(), len(home.named("sender_triaged"))) == before
 
 
 def test_the_document_shows_the_day_as_it_is() -> None:
