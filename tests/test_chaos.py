@@ -4,6 +4,7 @@ import gc
 import random
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -86,6 +87,8 @@ def test_a_row_that_cannot_be_tried_says_why_and_fails_only_where_all_are_requir
     assert exit_code(hindered, {}) == 0
     assert exit_code(hindered, {"REQUIRE_ALL": "1"}) == 1
     assert exit_code(hindered[:1], {"REQUIRE_ALL": "1"}) == 0
+    spared = replace(row, is_demanded=False)
+    assert exit_code([Result(spared, "STALWART names no server")], {"REQUIRE_ALL": "1"}) == 0
     assert exit_code([Result(row, failures=["broken"])], {}) == 1
 
 

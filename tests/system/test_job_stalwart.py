@@ -9,6 +9,7 @@ import http.client
 import json
 import os
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -122,8 +123,9 @@ def test_what_the_journal_tells_has_no_secret(scene: Scene) -> None:
 
 @pytest.fixture
 def home(evening: Evening, way: str, request: pytest.FixtureRequest) -> Home:
+    """Nobody but the user moves what waits."""
     name = newcomer(request)
-    return evening.newcomer(name, contacts(way))
+    return evening.newcomer(name, contacts(way) + "screening:\n  by: off\n")
 
 
 def screen(home: Home, *senders: str) -> None:
@@ -189,6 +191,17 @@ def test_killed_at_chosen_requests_it_ends_where_it_would_have_ended(way: str) -
     """``make chaos ROWS=stalwart`` has more of them."""
     kills = {"a new sender": 2, "a change of mind": 2, "taken back": 2}
     assert [case.run() for case in cases_by(way, kills)] == [0.0] * 6
+
+
+def test_the_door_has_strangers_wait(evening: Evening, way: str) -> None:
+    home = evening.newcomer(f"door{way}", contacts(way) + "screening:\n  by: mailroom\n")
+    home.type("setup", "--apply")
+    home.user.put_card("dora.vcf", DORA)
+    home.serve()
+    home.user.receive(mail("Dora <dora@example.org>", "dora"), mail("eve@example.org", "eve"))
+    deadline = time.monotonic() + 30
+    while (places := home.places()) != {"dora": ["Inbox"], "eve": ["Screener"]}:
+        assert time.monotonic() < deadline, (places, evening.unit.status())
 
 
 # Refusals
