@@ -23,6 +23,7 @@ _RULES = "every rule of triage, contacts by {way}"
 _SUBJECTS = {
     "test_jmap": "mail by JMAP, as Mailroom asks for it",
     "test_eventsource": "push",
+    "test_arrivals": "new mail, as the door looks at it",
     "test_carddav": "CardDAV, as Mailroom asks for it",
     "test_jmap_contacts": "contacts by JMAP, as Mailroom asks for them",
     "test_contacts": "all that Mailroom does with contacts, by {way}",

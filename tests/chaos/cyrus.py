@@ -20,7 +20,7 @@ _KILLS: Mapping[str, int] = {
 
 
 def cases() -> Iterator[Case]:
-    with staged(unit.POLL_SECONDS) as (scene, relay):
+    with staged(unit.POLL_SECONDS, unit.CONFIGURATION) as (scene, relay):
         cyrus = Cyrus(scene.unit.host)
 
         def renew(user: User) -> User:

@@ -169,12 +169,13 @@ class Relay:
 
 
 @contextlib.contextmanager
-def staged(poll_interval: int) -> Iterator[tuple[Scene, Relay]]:
-    """A booted host with Cyrus, and Mailroom that reaches it through the relay."""
+def staged(poll_interval: int, more: str = "") -> Iterator[tuple[Scene, Relay]]:
+    """A booted host with Cyrus, and Mailroom that reaches it through the relay, with ``more`` in
+    its configuration."""
     with Host.boot(root.ensure()) as host, Relay(host) as relay:
         scene = set_up(host, push=True, poll_interval=poll_interval)
         text = host.read(CONFIGURATION)
-        scene.unit.configure(text.replace(f":{HTTP_PORT}", f":{relay.port}"))
+        scene.unit.configure(text.replace(f":{HTTP_PORT}", f":{relay.port}") + more)
         scene.unit.systemctl("restart")
         scene.unit.await_status(lambda status: status["eventsource"]["connected"])
         yield scene, relay

@@ -51,7 +51,7 @@ def staged(way: str) -> Iterator[tuple[Scene, Relay]]:
         url = f"http://{LOOPBACK}:{relay.port}"
         with Stalwart.run(host, known_as=url) as stalwart:
             relay.target = stalwart.program.port
-            more = f"contacts:\n  by: {way}\n"
+            more = f"contacts:\n  by: {way}\n{unit.CONFIGURATION}"
             user = stalwart.user("anna")
             scene = at_work(Unit(host), user, url, unit.POLL_SECONDS, more)
             scene.unit.await_status(lambda status: status["eventsource"]["connected"])
