@@ -403,8 +403,9 @@ def test_the_dry_run_says_exactly_what_is_done_and_writes_nothing() -> None:
 # What the door has left
 
 
-def test_keywords_come_off_wherever_they_are_and_nothing_else_does() -> None:
-    site = ready()
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=lambda each: each.name)
+def test_keywords_come_off_wherever_they_are_and_nothing_else_does(profile: Profile) -> None:
+    site = ready(profile)
     sandbox = site.sandbox
     triage(site, "Bob <bob@example.org>", "@ToFeed")
     places = ("Inbox", "Archive", "Own", "Trash", "Feed", "Screener", "@ToJail")

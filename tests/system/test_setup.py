@@ -188,12 +188,16 @@ def test_from_nothing_to_the_first_triaged_sender(evening: Evening) -> None:
     assert home.places()["imp 2"] == ["Imbox", "Inbox"]
 
 
-def test_the_live_check_times_the_tap_and_leaves_nothing(evening: Evening) -> None:
-    home = evening.newcomer("lena")
+@pytest.mark.parametrize("by", ["server", "mailroom"])
+def test_the_live_check_times_the_tap_and_leaves_nothing(evening: Evening, by: str) -> None:
+    home = evening.newcomer(f"lena{by}", f"screening: {{by: {by}}}\n")
     home.type("setup", "--apply", "--rules")
     home.user.put_card("dora.vcf", ALICE)
-    home.user.receive(mail("eve@example.org", "eve"))
     home.serve()
+    home.user.receive(mail("eve@example.org", "eve"))
+    deadline = time.monotonic() + 30
+    while home.marked() != {"eve"}:
+        assert time.monotonic() < deadline, home.evening.unit.status()
     before = home.places(), home.user.cards()
     told = home.type("check", "--live", "--within", "5")
     found = re.search(r"by push, (\d+\.\d+) s from the label to done", told)
@@ -202,6 +206,8 @@ def test_the_live_check_times_the_tap_and_leaves_nothing(evening: Evening) -> No
     assert "traces: all removed" in told
     assert "more than 0.001 s" in home.type("check", "--live", "--within", "0.001", code=1)
     assert (home.places(), home.user.cards()) == before
+    assert home.marked() == {"eve"}
+    assert home.evening.unit.status()["totals"]["arrivals"] == {"unknown": 1}
 
 
 def test_the_live_check_cleans_up_after_ctrl_c(evening: Evening) -> None:
