@@ -142,6 +142,10 @@ def test_stay_obeys_until_it_is_told_to_quit(tmp_path: Path) -> None:
         demo.type("mail dave", "tap dave @ToFeed", "show", "mail dave", "tap nobody @ToFeed")
         demo.type(
             "tap dave @ToScreener",
+            "move nobody Feed",
+            "mail gus",
+            "move gus Nowhere",
+            "move gus Paper Trail",
             "tap dave @ToNowhere",
             "push off",
             "push on",
@@ -161,6 +165,9 @@ def test_stay_obeys_until_it_is_told_to_quit(tmp_path: Path) -> None:
         "sender_unscreened sender=dave@example.org previous=Feed filed=2",
         "no mail of nobody@example.org yet",
         "the labels are @ToImbox, @ToFeed,",
+        "no mail of nobody@example.org waits",
+        "the mailboxes are Imbox, Feed,",
+        'sender_triaged sender=gus@example.org category="Paper Trail" filed=1',
         "dave@example.org → Feed",
     ):
         assert told in played, played

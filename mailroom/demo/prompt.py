@@ -9,10 +9,12 @@ from mailroom.demo import story
 from mailroom.demo.interrupts import Interrupted
 from mailroom.demo.phone import label_request
 from mailroom.demo.stage import Sender, Stage, labels
+from mailroom.sandbox import DEFAULT_CATEGORIES
 
 _HELP = """\
    mail NAME           a mail of NAME comes in: bob, carol, parcel, anybody new
    tap NAME @ToFeed    that label, or another, on NAME's newest mail
+   move NAME Feed      NAME's newest mail out of Screener, to Feed or another mailbox
    show [NAME]         what waits in Screener; or all about one sender
    push off|on         the server stops pushing, or does it again
    status              mailroom status
@@ -88,6 +90,8 @@ class _Prompt:
                 self._mail(self._sender(name))
             case ["tap", name, label]:
                 self._tap(self._sender(name), label)
+            case ["move", name, *mailbox]:
+                self._move(self._sender(name), " ".join(mailbox))
             case ["show"]:
                 story.show_screener(self._stage)
             case ["show", name]:
@@ -120,5 +124,19 @@ class _Prompt:
             seconds = story.tap(stage, mails[-1], label)
             self._screen.say(
                 "   the label is still on" if seconds is None else f"   done in {seconds:.2f} s"
+            )
+            story.show_sender(stage, sender)
+
+    def _move(self, sender: Sender, mailbox: str) -> None:
+        stage = self._stage
+        waiting = [mail for mail in stage.mails.get(sender, ()) if stage.is_waiting(mail)]
+        if not waiting:
+            self._screen.say(f"   no mail of {sender.address} waits")
+        elif mailbox not in DEFAULT_CATEGORIES:
+            self._screen.say(f"   the mailboxes are {', '.join(DEFAULT_CATEGORIES)}")
+        else:
+            seconds = story.drag(stage, waiting[-1], mailbox)
+            self._screen.say(
+                "   nothing has come of it" if seconds is None else f"   done in {seconds:.2f} s"
             )
             story.show_sender(stage, sender)

@@ -163,6 +163,10 @@ class Stage:
             if mail_id in ids
         ]
 
+    def is_waiting(self, mail_id: str) -> bool:
+        """Say whether a mail is in Screener."""
+        return "Screener" in self.sandbox.mailboxes_of(mail_id)
+
     def card(self, sender: Sender) -> CardView | None:
         """Return the sender's contact."""
         views = (CardView.glance(text.encode()) for text in self.sandbox.cards().values())
