@@ -288,3 +288,35 @@ def test_new_mail_is_told_that_cannot_be_decided_about_now() -> None:
         world.sandbox.faults.add(Fault(call="Email/query", nth=number, method_error="serverFail"))
     (row,) = rows_of(world)
     assert (row.action, row.reason) == ("nothing", "the server cannot search Sent")
+
+
+@pytest.mark.parametrize(
+    ("labels", "action", "reason"),
+    [
+        (["@ToFeed", "@WholeDomain"],
+         "decide for the domain example.org; file its mail into Feed",
+         "@ToFeed beside @WholeDomain asks for Feed"),
+        (["@ToTruck", "@WholeList"],
+         "decide for the list x.lists.example; file its mail into Truck and Paper Trail",
+         "@ToTruck beside @WholeList asks for Truck"),
+        (["@ToScreener", "@WholeDomain"],
+         "decide no more for the domain example.org; its mail back to Screener",
+         "@ToScreener beside @WholeDomain takes the decision back"),
+        (["@ToFeed", "@WholeDomain", "@WholeList"], "@MailroomError on",
+         "it can be for a whole domain or for a list: take one label off"),
+    ],
+)  # fmt: skip
+def test_a_decision_for_many_is_told(labels: list[str], action: str, reason: str) -> None:
+    world = closed()
+    head = {"List-Id": "<x.lists.example>"}
+    mail = world.sandbox.deliver(BOB, keywords=["mailroom-waiting"], headers=head)
+    for label in labels:
+        world.tap(mail, label)
+    (row,) = rows_of(world)
+    assert (row.action, row.reason, set(row.labels)) == (action, reason, set(labels))
+    before = world.sandbox.mailboxes_of(mail)
+    poll(world)
+    after = world.sandbox.mailboxes_of(mail)
+    files = "file its mail into "
+    expected = set(action.partition(files)[2].split(" and ")) if files in action else {"Screener"}
+    assert after == (before | {"@MailroomError"} if "Error" in action else expected)

@@ -11,6 +11,7 @@ from mailroom.rules.job import Job
 from mailroom.rules.places import Places
 from mailroom.rules.screening import Standing, Who
 from mailroom.rules.triage import Patch, Tap, marked
+from mailroom.rules.whole import Whole, marks_of
 from mailroom.rules.words import count
 from mailroom.wire.jmap import Mail
 from mailroom.work.contacts import Failures
@@ -51,7 +52,8 @@ class _Preview:
         self._failing = failing
         self._names = _label_names(config, survey.places)
         self._mailboxes = _mailbox_names(config, survey.places)
-        self._marks = marked(survey.verdicts, survey.places)
+        places = survey.places
+        self._marks = {**marked(survey.verdicts, places), **marks_of(survey.refused, places)}
 
     def rows(self) -> Iterator[Row]:
         verdicts = self._survey.verdicts
@@ -68,7 +70,25 @@ class _Preview:
         yield from self._marked(verdicts.unusable, "From has no address that a contact could carry")
         yield from self._marked(verdicts.own, "your own mail is not triaged")
         yield from self._marked(verdicts.settled, "the reason for the error label is gone")
+        for whole in self._survey.wholes:
+            yield from self._rows(whole.mails, *self._for_many(whole))
+        for refusal in self._survey.refused:
+            yield from self._marked(refusal.mails, refusal.reason)
         yield from self._new_mail()
+
+    def _for_many(self, whole: Whole) -> tuple[str, str]:
+        """How many mails that moves is not known before the decision is kept."""
+        marks, screener = self._config.mailroom, self._config.triage.screener_mailbox
+        kind = "list" if whole.is_list else "domain"
+        scope = marks.label_list if whole.is_list else marks.label_domain
+        asks = f"{self._names[whole.label_id]} beside {scope}"
+        if whole.category is None:
+            action = f"decide no more for the {kind} {whole.key}; its mail back to {screener}"
+            return action, f"{asks} takes the decision back"
+        chain = self._config.triage.chain(whole.category)
+        places = _listed(each.destination_mailbox for each in chain)
+        action = f"decide for the {kind} {whole.key}; file its mail into {places}"
+        return action, f"{asks} asks for {whole.category.name}"
 
     def _new_mail(self) -> Iterator[Row]:
         """New mail that would be moved, or that nothing can be said about now; whoever is triaged
@@ -210,7 +230,10 @@ def _label_names(config: Config, places: Places) -> dict[str, str]:
         label_id: category.label if category else config.mailroom.label_unscreen
         for label_id, category in places.labels.items()
     }
-    return {**names, places.error: config.mailroom.label_error}
+    marks = config.mailroom
+    scopes = {places.domain_label: marks.label_domain, places.list_label: marks.label_list}
+    there = {key: name for key, name in scopes.items() if key}
+    return {**names, **there, places.error: marks.label_error}
 
 
 def _listed(names: Iterable[str]) -> str:
