@@ -758,19 +758,21 @@ def test_what_the_user_writes_beside_decisions_stays(side: Side, user: User) -> 
     assert "my bank" in text
     assert "+49" in text
     assert "Mailroom: whole" not in text
+    user.book.delete(href)
 
 
 @everywhere
 @pytest.mark.usefixtures("undecided")
 def test_a_card_that_the_user_gave_to_something_else_is_left_to_it(side: Side, user: User) -> None:
     uid = kept_uid(side.account_id, "Feed", 0)
-    user.add("NOTE:mine", uid=uid)
+    _, href = user.add("NOTE:mine", uid=uid)
     side.decide("shop.example", "Feed")
     assert side.decisions().domains == {"shop.example": "Feed"}
     assert "NOTE" in str(user.text(uid))
     assert "shop.example" not in str(user.text(uid))
     side.decide("shop.example", None)
     assert user.text(uid) is not None
+    user.book.delete(href)
 
 
 @everywhere
