@@ -437,6 +437,28 @@ def test_what_waits_by_mailrooms_doing_is_its_matter_and_what_waited_before_is_n
     assert site.sandbox.mailboxes_of(marked) == {"Inbox"}
 
 
+@pytest.mark.parametrize(("profile", "by"), [(CYRUS_3_10, "carddav"), (CYRUS_3_13, "jmap")])
+def test_mail_of_lists_and_domains_that_were_decided_about_is_mailrooms_matter(
+    profile: Profile, by: str
+) -> None:
+    site = ready(profile, by)
+    sandbox = site.sandbox
+    head = {"List-Id": "Gardeners <gardeners.lists.example>"}
+    post = sandbox.deliver("Fay <fay@example.org>", headers=head)
+    other = sandbox.deliver("Gus <gus@example.net>", headers=head)
+    shop = sandbox.deliver("Shop <offers@shop.example>")
+    own = sandbox.deliver("Hal <hal@example.com>", mailbox="Feed")
+    for mail, label in ((post, "@WholeList"), (shop, "@WholeDomain")):
+        sandbox.label(mail, label)
+        sandbox.label(mail, "@ToFeed")
+    poll(site)
+    assert sandbox.mails_in("Feed") == {post, other, shop, own}
+    assert reset(site) == ()
+    assert sandbox.mails_in("Feed") == {own}
+    assert sandbox.mails_in("Archive") == {post, other, shop}
+    assert plan(site) == ()
+
+
 def test_whoever_begins_again_begins_from_that_day_on() -> None:
     """What has come to Inbox since the door was first used, and nobody has read, stays there."""
     site = ready()

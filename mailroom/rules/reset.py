@@ -180,16 +180,21 @@ class Ground:
 
 @dataclass(frozen=True, slots=True)
 class Theirs:
-    """What tells mail that is Mailroom's matter: its senders, and whole domains; and since when
-    what comes to Screener is: "" where nobody knows (:class:`Record`), None where it never was."""
+    """What tells mail that is Mailroom's matter: its senders, whole domains, and the ids of the
+    mails of lists that were decided about; and since when what comes to Screener is: "" where
+    nobody knows (:class:`Record`), None where it never was."""
 
     senders: AbstractSet[str]
     since: str | None
     decisions: Decisions = field(default_factory=Decisions)
+    listed: AbstractSet[str] = frozenset()
 
-    def has_sender(self, sender: str | None) -> bool:
-        return sender is not None and (
-            sender in self.senders or self.decisions.of_domain(sender) is not None
+    def has(self, mail: Mail) -> bool:
+        """Whether it is filed, or waits, by a decision."""
+        sender = sender_of(mail)
+        return mail.id in self.listed or (
+            sender is not None
+            and (sender in self.senders or self.decisions.of_domain(sender) is not None)
         )
 
 
@@ -331,7 +336,7 @@ def _leaving(name: str, ours: Sequence[Found], phase: Phase) -> Iterator[LeaveGr
 def _taken(mail: Mail, arrived: str | None, ground: Ground, theirs: Theirs) -> frozenset[str]:
     """The mailboxes that the mail is taken out of."""
     labels = mail.mailbox_ids & ground.labels
-    if theirs.has_sender(sender_of(mail)):
+    if theirs.has(mail):
         return mail.mailbox_ids & ground.managed
     is_since = theirs.since is not None and (arrived or "") >= theirs.since
     is_screened = is_since or WAITING in mail.keywords

@@ -34,7 +34,7 @@ from mailroom.rules.reset import (
     since_of,
 )
 from mailroom.rules.roster import Found, Plan
-from mailroom.rules.wide import Decisions
+from mailroom.rules.wide import Decisions, list_id
 from mailroom.wire.filters import Filter, in_any
 from mailroom.wire.jmap import Call, Mail, MethodError, read_arrivals, read_counts, read_undestroyed
 from mailroom.work.conversations import Conversations
@@ -154,7 +154,16 @@ class Reset:
         since = since_of(record)
         arrivals = await self._arrivals(screened) if since else {}
         senders = frozenset(address for contact in self.ours for address in contact.addresses)
-        return list(plan_mails(mails, arrivals, ground, Theirs(senders, since, self.decisions)))
+        theirs = Theirs(senders, since, self.decisions)
+        listed = await self._listed([mail for mail in mails if not theirs.has(mail)])
+        return list(plan_mails(mails, arrivals, ground, replace(theirs, listed=listed)))
+
+    async def _listed(self, mails: Sequence[Mail]) -> frozenset[str]:
+        """Those of them that are of a list that was decided about."""
+        decided = self.decisions
+        found = await self._mail.arrivals([mail.id for mail in mails] if decided.lists else [])
+        named = {each.id: list_id(each.list_id) for each in found if each.list_id}
+        return frozenset(key for key, name in named.items() if decided.of_list(name))
 
     async def _find(self, ground: Ground) -> tuple[Mail, ...]:
         """The mail in a managed mailbox, and that with a keyword of ours, wherever it is."""
