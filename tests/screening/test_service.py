@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 from _pytest.mark import ParameterSet
 
+from mailroom.engine.credentials import Basic, Bearer, Logins
 from mailroom.rules.drags import WAITING
+from mailroom.rules.health import Totals
 from mailroom.sandbox import CYRUS_3_10, PROFILES, Profile
+from mailroom.work.conversations import converse
 from tests.rules.user import User
 from tests.screening.table import OWN_GROUP, Card, Case, cases
 from tests.world import BOOK, World
@@ -32,6 +35,7 @@ class Trial:
         if without := case.account.get("without"):
             self.world.sandbox.destroy_mailbox(without)
         self._keep()
+        self._decide()
         self.world.run_for(profile.search_lag_seconds)  # what was sent can be found
         self.world.start()
         self._make()
@@ -54,6 +58,26 @@ class Trial:
         self._user.keep(name, f"FN:Somebody\nN:Somebody;;;;\n{lines}")
         for group in card.groups:
             self._user.fill_group(group, [name])
+
+    def _decide(self) -> None:
+        """What was decided for whole domains and lists, by a process of an earlier day."""
+        world, account = self.world, self._case.account
+        password = Basic("alice", "secret")
+        is_bearer = world.sandbox.profile.jmap_authentication == "Bearer"
+        who = Logins(Bearer("alice-token") if is_bearer else password, password)
+        contacts = converse(world.loop.root, world.new_http(), world.config, who, Totals()).contacts
+
+        async def decide() -> None:
+            await contacts.refresh()
+            for key, category in account.get("domains", {}).items():
+                await contacts.decide(key, category, is_list=False)
+            for key, category in account.get("lists", {}).items():
+                await contacts.decide(key, category, is_list=True)
+
+        if account.keys() & {"domains", "lists"}:
+            task = world.loop.spawn(decide(), "decisions")
+            world.run_until(lambda: task.done)
+            task.result()
 
     def _make(self) -> None:
         """Contacts that Mailroom has made, and that somebody has taken out of their groups. (By
@@ -98,8 +122,6 @@ def _trials() -> Iterator[ParameterSet]:
 
 @pytest.mark.parametrize(("case", "profile", "way", "by"), list(_trials()))
 def test_where_new_mail_goes(case: Case, profile: Profile, way: str, by: str) -> None:
-    if case.account.keys() & {"lists", "domains"}:
-        pytest.skip("decisions for domains and lists cannot be made yet")
     trial = Trial(case, profile, way, by)
     places, keywords = trial.come()
     gate = "Inbox" if by == "mailroom" else "Screener"
