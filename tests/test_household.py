@@ -9,15 +9,17 @@ from tests.household.drawing import DOCUMENT, drawn
 from tests.household.home import ADDRESS, Home
 
 HOMES = pytest.mark.parametrize(
-    ("profile", "by"),
-    [(CYRUS_3_10, "server"), (CYRUS_3_13, "server"), (CYRUS_3_10, "mailroom"),
-     (FASTMAIL, "mailroom"), (STALWART, "mailroom")],
+    ("profile", "by", "contacts"),
+    [(CYRUS_3_10, "server", "carddav"), (CYRUS_3_13, "server", "jmap"),
+     (CYRUS_3_10, "mailroom", "carddav"), (FASTMAIL, "mailroom", "carddav"),
+     (FASTMAIL, "mailroom", "jmap"), (STALWART, "mailroom", "carddav"),
+     (STALWART, "mailroom", "jmap")],
     ids=lambda each: each if isinstance(each, str) else each.name,
 )  # fmt: skip
 
 
-def at_home(profile: Profile, by: str) -> tuple[Home, Day]:
-    home = Home(profile, by)
+def at_home(profile: Profile, by: str, contacts: str) -> tuple[Home, Day]:
+    home = Home(profile, by, contacts)
     day = Day(home, ADDRESS)
     day.begin()
     home.start().settle()
@@ -25,17 +27,17 @@ def at_home(profile: Profile, by: str) -> tuple[Home, Day]:
 
 
 @HOMES
-def test_a_day(profile: Profile, by: str) -> None:
-    home, day = at_home(profile, by)
+def test_a_day(profile: Profile, by: str, contacts: str) -> None:
+    home, day = at_home(profile, by, contacts)
     assert differences(day.live()) == []
     assert not [event for event in home.events if event[0] >= 30]
 
 
 @HOMES
-def test_a_start_after_eight_days(profile: Profile, by: str) -> None:
+def test_a_start_after_eight_days(profile: Profile, by: str, contacts: str) -> None:
     """The server does not know any more what has changed since; whoever was decided about is filed,
     and what the user has read in Inbox meanwhile stays there."""
-    home, day = at_home(profile, by)
+    home, day = at_home(profile, by, contacts)
     day.live()
     home.account.close()
     home.sandbox.close_feeds()
@@ -62,9 +64,11 @@ def test_a_start_after_eight_days(profile: Profile, by: str) -> None:
 
 
 @HOMES
-def test_a_forged_sender_gets_into_inbox_and_changes_nothing(profile: Profile, by: str) -> None:
+def test_a_forged_sender_gets_into_inbox_and_changes_nothing(
+    profile: Profile, by: str, contacts: str
+) -> None:
     """It gets as far as it would without Mailroom; no contact, no group and no decision changes."""
-    home, day = at_home(profile, by)
+    home, day = at_home(profile, by, contacts)
     day.live()
     before = home.sandbox.cards(), len(home.named("sender_triaged"))
     forged = [each for each in MORNING if {"Inbox"} == EVENING[each.name][0]]

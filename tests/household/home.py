@@ -30,11 +30,13 @@ class _WithoutRules(_Mails, Sandbox):
 
 
 class Home(World):
-    """A household's account with the service at work; ``by`` is who screens."""
+    """A household's account with the service at work; ``by`` is who screens, ``contacts``
+    the way to them."""
 
-    def __init__(self, profile: Profile, by: str) -> None:
+    def __init__(self, profile: Profile, by: str, contacts: str = "auto") -> None:
         given: dict[str, Any] = {
             "screening": {"by": by}, "triage": {"own_addresses": [ADDRESS]},
+            "contacts": {"by": contacts},
         }  # fmt: skip
         site = Site(profile, given, _WithRules if by == "server" else _WithoutRules)
         self.clock = site.clock
