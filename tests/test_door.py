@@ -306,6 +306,21 @@ def test_mail_that_is_put_into_screener_by_hand_waits_and_stays() -> None:
     assert world.named("sender_triaged")
 
 
+def test_mail_that_was_let_in_by_hand_and_put_back_waits_again_and_can_be_moved() -> None:
+    world = house()
+    mail = comes(world, EVE)
+    world.sandbox.move(mail, "Inbox")
+    world.settle()
+    assert at(world, mail) == ({"Inbox"}, {PLACED})
+    world.sandbox.move(mail, "Screener")
+    world.settle()
+    assert at(world, mail) == ({"Screener"}, {WAITING, PLACED})
+    world.sandbox.move(mail, "Feed")
+    world.settle()
+    assert at(world, mail) == ({"Feed"}, set())
+    assert world.named("sender_triaged")
+
+
 def test_a_label_outranks_a_move() -> None:
     world = house()
     mail = comes(world, EVE)

@@ -250,15 +250,16 @@ class Door:
     def put_by_hand(
         self, reading: Reading, updated: Container[str], places: Places, done: Container[str]
     ) -> list[Mail]:
-        """The mail that the user has put into Screener: it is there without our keyword, and has
-        not come in but changed. Mail that came before the door was used is left alone."""
+        """The mail that the user has put into Screener: it does not bear that it waits, and has
+        not come in but changed. So does mail that was put back into Inbox before. Mail that came
+        before the door was used is left alone."""
         unmarked = reading.found[1] if len(reading.found) > 1 else None
         return [
             mail
             for mail in unmarked or ()
             if mail.id in updated
             and mail.id not in done
-            and not (asked_by(mail, places) or {WAITING, PLACED} & mail.keywords)
+            and not (asked_by(mail, places) or WAITING in mail.keywords)
         ]
 
     async def _pages(self, reading: Reading) -> list[Changes] | None:

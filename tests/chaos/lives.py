@@ -1,5 +1,5 @@
 """Lives made up at random, on every kind of server and by either way of contacts in turn
-(tests/rules/life.py)."""
+(tests/rules/life.py); and others at the door (tests/doorlife.py)."""
 
 import random
 from collections.abc import Iterator
@@ -7,9 +7,11 @@ from functools import partial
 
 from mailroom.sandbox import PROFILES
 from tests.chaos.table import Case
+from tests.doorlife import DoorLife
 from tests.rules.life import Life, at_random
 
 _LIVES = 600
+_LIVES_AT_DOOR = 400
 #: Servers, and the ways of contacts there.
 PLACES = [
     *((profile, "carddav") for profile in PROFILES.values()),
@@ -21,6 +23,8 @@ _STEPS = 14
 def cases() -> Iterator[Case]:
     for seed in range(_LIVES):
         yield Case(f"life {seed}", partial(live, seed))
+    for seed in range(_LIVES_AT_DOOR):
+        yield Case(f"life {seed} at the door", partial(live_at_door, seed))
 
 
 def live(seed: int) -> float:
@@ -29,4 +33,10 @@ def live(seed: int) -> float:
     profile, by = PLACES[seed % len(PLACES)]
     steps = list(at_random(chance.randint, _STEPS))
     Life(profile, by).live(steps, [chance.randint(0, 99) for _ in range(4)])
+    return 0.0
+
+
+def live_at_door(seed: int) -> float:
+    """Likewise, with a door that is open."""
+    DoorLife(seed).live(_STEPS)
     return 0.0
