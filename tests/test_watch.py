@@ -31,10 +31,11 @@ def test_every_poll_and_every_triage_is_told_once() -> None:
 
 def test_a_poll_that_failed_says_why() -> None:
     world = World().start()
-    before = world.status
+    world.settle()
+    before, polls = world.status, world.polls
     world.sandbox.faults.add(Fault(call="Email/query", method_error="serverFail", times=1))
     world.account.poll_now()
-    world.run_until(lambda: world.polls == 2)
+    world.run_until(lambda: world.polls == polls + 1)
     assert told(before, world.status) == [
         "poll (manual) [red]failed[/]: Email/query failed: serverFail"
     ]

@@ -32,7 +32,7 @@ def test_250_senders() -> None:
     world.settle()
     assert world.sandbox.mails_in("Feed") == set(mails)
     assert len(world.sandbox.group_members("Feed")) == 250
-    assert len(world.sandbox.cards()) == 250 + 8
+    assert len(world.sandbox.cards()) == 250 + 9
     assert len(world.requests_since(number)) <= 250 + 40
 
 
