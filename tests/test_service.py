@@ -88,6 +88,7 @@ def test_a_reload_of_an_equal_file_sends_nothing_and_keeps_everything(
     config = configuration(tmp_path, url)
     with Process(tmp_path, config) as service:
         service.until_told("STATUS=push connected; last poll ")
+        service.until(lambda: service.ask("/status")[1]["waiting"] is not None)
         before, sent = service.ask("/status")[1], len(sandbox.log.entries)
         config.write_text(config.read_text() + "\n# says the same\n")
         service.send(signal.SIGHUP)
@@ -180,7 +181,7 @@ def test_a_reload_in_the_middle_of_a_poll_begins_anew(
         assert service.stop()[0] == 0
         assert "never awaited" not in service.log
         assert "Exception ignored" not in service.log
-        assert len(sandbox.cards()) == 8 + 30
+        assert len(sandbox.cards()) == 9 + 30
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])

@@ -6,7 +6,6 @@ written, groups aside, and so need not be fit to be edited.
 """
 
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -62,8 +61,6 @@ _MOST_UIDS = 20
 # How old what the door knows of the book may be.
 _NEWS_SECONDS = 300.0
 _TRIES = 5
-# How old the book may be that decides about new mail; a sync is one small request.
-_FRESH_SECONDS = 300.0
 
 
 class CardDavContacts:
@@ -93,20 +90,14 @@ class CardDavContacts:
         self._refreshed_at = self._loop.now()
         await self.cards.sync()
 
-    async def freshen(self) -> None:
-        """Push does not tell of cards that CardDAV programs write, except on Cyrus 3.13."""
-        index, now = self.cards.index, self._loop.now()
-        if index.is_synced and now - index.synced_at >= _FRESH_SECONDS:
-            with suppress(TransientError):
-                await self.cards.sync()
-
     def pushed(self, state: str) -> None:
         """What JMAP tells of contacts; they are synced before they are needed."""
 
     @property
     def has_news(self) -> bool:
-        """Nobody tells: a while after the last look there may be some."""
-        return self._is_asked_always and self._loop.now() - self._refreshed_at >= _NEWS_SECONDS
+        """Nobody tells, except Cyrus 3.13: a while after the last look there may be some."""
+        looked_at = max(self._refreshed_at, self.cards.index.synced_at)
+        return self._is_asked_always and self._loop.now() - looked_at >= _NEWS_SECONDS
 
     async def has_apple_groups(self) -> bool:
         """Whether a managed group is kept as vCard 3. Cyrus 3.13.7 shows groups of vCard 4 as such,

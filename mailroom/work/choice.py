@@ -56,10 +56,6 @@ class ChosenContacts:
         if was_known or contacts is not self._jmap:  # to choose it was to look at it
             await contacts.refresh()
 
-    async def freshen(self) -> None:
-        if self._chosen:
-            await self._chosen.freshen()
-
     def pushed(self, state: str) -> None:
         if self._chosen:
             self._chosen.pushed(state)

@@ -30,10 +30,6 @@ class Contacts(Protocol):
     async def refresh(self) -> None:
         """Take in what others have changed since the last time."""
 
-    async def freshen(self) -> None:
-        """The same where nothing tells of such changes and it is some time ago: for beside a poll.
-        What cannot be read now stays as it was; who needs it will be told."""
-
     def pushed(self, state: str) -> None:
         """The server has told that contacts are in this state by now."""
 

@@ -83,9 +83,6 @@ class JmapContacts:
     def addresses_of(self, address: str) -> tuple[str, ...]:
         return ()
 
-    async def freshen(self) -> None:
-        """Push tells of changes, and whoever is asked for is read anew."""
-
     def pushed(self, state: str) -> None:
         self._pushed = state
 
