@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mailroom.sandbox import CYRUS_3_10, CYRUS_3_13, FASTMAIL, Profile
+from mailroom.sandbox import CYRUS_3_10, CYRUS_3_13, FASTMAIL, Entry, Profile
 from tests.world import World
 
 ANNA = "Anna <anna@friends.example>"
@@ -183,6 +183,27 @@ def test_what_came_while_nobody_was_there_is_found(by: str) -> None:
     world.start().settle()
     assert at(world, friend) == at(world, by_rule) == ({"Inbox"}, set())
     assert at(world, stranger) == ({"Screener"}, {WAITING})
+
+
+@BOTH
+@pytest.mark.parametrize("more", [False, True])
+def test_what_comes_in_while_it_is_looked_for_is_decided_about_once(by: str, more: bool) -> None:
+    """The states are read first: what comes between them and the look is told again as a change."""
+    world = house(by)
+    world.account.close()
+    world.boot()
+    mails: list[str] = []
+
+    def come(entry: Entry, _request: object) -> None:
+        is_look = entry.calls == ("Email/query",)
+        if (is_look and not mails) or (more and "Email/set" in entry.calls and len(mails) == 1):
+            mails.append(world.sandbox.deliver(EVE, mailbox=gate(world)))
+
+    world.sandbox.before(come)
+    world.start().settle()
+    assert len(mails) == 1 + more
+    assert all(at(world, each) == ({"Screener"}, {WAITING}) for each in mails)
+    assert world.history.totals.arrivals == {"unknown": len(mails)}
 
 
 @BOTH

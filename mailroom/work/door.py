@@ -103,6 +103,8 @@ class Door:
         self.rules_failed_at: float | None = None
         self._taken: dict[str, Arrival] = {}
         self._asks_sent = bool({"written", "conversations"} & set(config.screening.known))
+        # The arrivals that the last poll has dealt with.
+        self._done: frozenset[str] = frozenset()
         # Mails to look at that no change will tell of again, and how often they were tried.
         self._backlog: deque[str] = deque()
         self._tries: Counter[str] = Counter()
@@ -151,7 +153,7 @@ class Door:
             self._census.start_over()
         else:
             self._recount(pages, places)
-        told = {each.id: each for each in visit.arrivals if self._is_arrival(each, places)}
+        told = {each.id: each for each in visit.arrivals if self._is_new(each, places)}
         taken = [*islice(self._backlog, _PORTION * _PORTIONS), *self._tries]
         for start in range(0, len(taken), _PORTION):
             portion = [each for each in taken[start : start + _PORTION] if each not in told]
@@ -222,6 +224,7 @@ class Door:
         for _ in range(min(len(self._backlog), _PORTION * _PORTIONS)):
             self._backlog.popleft()
         left = [each.id for each in visit.arrivals if each.id not in dealt_with]
+        self._done = frozenset(each.id for each in visit.arrivals).difference(left)
         self._tries = Counter({each: self._tries[each] + 1 for each in left})
         for mail_id in [each for each, tries in self._tries.items() if tries >= _MOST_TRIES]:
             self._log.warning("arrival_given_up", mail=mail_id, tries=self._tries.pop(mail_id))
@@ -240,7 +243,7 @@ class Door:
         self._recount(pages, places)
         is_news = (
             pages[-1].has_more
-            or any(self._is_arrival(each, places) for each in arrivals)
+            or any(self._is_new(each, places) for each in arrivals)
             or bool(self.put_by_hand(closing, updated, places, done))
         )
         if not is_news:
@@ -289,6 +292,11 @@ class Door:
         filters = queries.unseen(places, self.since, by=by, is_dated=is_dated)
         found = await all_ids(self._loop, self._mail, filters, concurrent=1)
         self._backlog = deque(sorted(frozenset().union(*found)))
+
+    def _is_new(self, arrival: Arrival, places: Places) -> bool:
+        """Whether it is an arrival that the last poll has not dealt with: what comes between its
+        states and its look is told once more."""
+        return arrival.id not in self._done and self._is_arrival(arrival, places)
 
     def _is_arrival(self, arrival: Arrival, places: Places) -> bool:
         """Whether the door decides about it: new, nobody has touched it, and it is at the door."""
