@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -298,6 +299,26 @@ def test_reset_takes_what_is_mailrooms_and_leaves_what_is_the_users(evening: Eve
     assert home.user.mailboxes().keys() == {"Inbox", "Feed"}
     assert home.marked() == set()
     assert "There is nothing to undo." in home.type("reset")
+
+
+def test_mail_that_comes_in_during_a_reset_is_not_left_behind(evening: Evening) -> None:
+    home = evening.newcomer("nora")
+    home.type("setup", "--apply", "--rules")
+    home.user.receive(*(mail(f"s{n}@example.org", f"before {n}") for n in range(300)))
+    assert len(home.marked()) == 300
+    line = shlex.join(home.line("reset", "--apply", "--yes"))
+    log = "/tmp/reset.log"
+    evening.host.run("sh", "-c", f"({line}; echo code $?) >{log} 2>&1 </dev/null &")
+    number, deadline = 0, time.monotonic() + 60
+    while "code" not in evening.host.read(log):
+        home.user.receive(mail("eve@example.org", f"meanwhile {number}"))
+        number += 1
+        assert time.monotonic() < deadline
+    assert "code 0" in evening.host.read(log)
+    assert number > 5
+    assert home.marked() == set()
+    assert set(map(tuple, home.places().values())) == {("Inbox",)}
+    assert len(home.places()) == 300 + number
 
 
 def test_2500_mails_survive_a_reset_that_is_killed_again_and_again(evening: Evening) -> None:
