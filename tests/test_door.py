@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mailroom.sandbox import CYRUS_3_10, CYRUS_3_13, FASTMAIL, Entry, Profile
+from mailroom.sandbox import CYRUS_3_10, CYRUS_3_13, FASTMAIL, Entry, Profile, longest_chain
 from tests.world import World
 
 ANNA = "Anna <anna@friends.example>"
@@ -507,3 +507,51 @@ def test_an_idle_poll_is_one_request_and_a_move_at_the_door_two() -> None:
     comes(world, BOB)
     assert len(world.requests_since(number)) == 2
     assert world.polls == polls + 1
+
+
+@pytest.mark.parametrize(
+    ("profile", "contacts", "trips"),
+    [(CYRUS_3_10, "carddav", (2, 2, 3, 3)), (CYRUS_3_13, "jmap", (3, 3, 3, 3))],
+    ids=["carddav", "jmap"],
+)
+def test_from_a_mails_arrival_to_its_place_it_takes_two_or_three_round_trips(
+    profile: Profile, contacts: str, trips: tuple[int, ...]
+) -> None:
+    """Two where the index knows; by JMAP contacts and Sent are asked at once."""
+    world = house("server", profile, contacts)
+    world.tap(comes(world, "Cat <cat@example.org>"), "@ToFeed")
+    world.settle()
+    world.sandbox.send(BOB, "a question")
+    world.run_for(60.0)
+    world.sandbox.controls.delay_seconds = 0.05
+    counted = []
+    for sender in ("Cat <cat@example.org>", ANNA, BOB, EVE):
+        number, polls, came_at = world.request_count, world.polls, world.clock.now()
+        world.sandbox.deliver(sender)
+        world.run_until(lambda polls=polls: world.polls > polls)  # type: ignore[misc]
+        chain = longest_chain(world.requests_since(number))
+        counted.append(len(chain))
+        assert world.clock.now() - came_at <= 0.25 + 0.05 * (len(chain) + 1)
+        world.settle()
+    assert tuple(counted) == trips
+
+
+@pytest.mark.parametrize(
+    ("profile", "contacts", "most"),
+    [(CYRUS_3_10, "carddav", 2), (CYRUS_3_13, "jmap", 6)],
+    ids=["carddav", "jmap"],
+)
+def test_five_hundred_mails_of_known_people_at_once_cost_a_few_requests(
+    profile: Profile, contacts: str, most: int
+) -> None:
+    world = house("server", profile, contacts)
+    for name in (f"s{number}" for number in range(500)):
+        world.sandbox.put_card(CARD.replace("anna", name).replace("Anna", name))
+    world.run_for(400.0)
+    number = world.request_count
+    with world.sandbox.lock:
+        for each in range(500):
+            world.sandbox.deliver(f"s{each}@friends.example")
+    world.settle()
+    assert len(world.sandbox.mails_in("Inbox")) == 500
+    assert len(world.requests_since(number)) <= most
