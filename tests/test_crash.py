@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.chaos.arrivals import DOOR_SCENARIOS
 from tests.chaos.crash import (
     LARGE_SCENARIOS,
     SCENARIOS,
@@ -27,9 +28,9 @@ def _bury() -> Iterator[None]:
     gc.collect()
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize("name", [*SCENARIOS, *DOOR_SCENARIOS])
 def test_a_kill_at_every_third_request_changes_nothing_in_the_end(name: str) -> None:
-    begin = SCENARIOS[name].begin
+    begin = (SCENARIOS.get(name) or DOOR_SCENARIOS[name]).begin
     first, last, expected = undisturbed(begin)
     assert last > first
     moments = itertools.cycle(Moment)  # `make chaos` kills every request at all of them

@@ -386,6 +386,31 @@ def test_a_move_that_comes_between_our_look_and_our_patch_is_the_users() -> None
     assert [each["category"] for each in world.named("sender_retriaged")] == ["Jail"]
 
 
+@BOTH
+@WAYS
+def test_mail_that_comes_while_its_sender_is_triaged_follows_at_once(
+    by: str, profile: Profile, contacts: str
+) -> None:
+    world = house(by, profile, contacts)
+    first = comes(world, EVE)
+    with world.sandbox.lock:
+        world.sandbox.move(first, "Feed")
+        later = world.sandbox.deliver(EVE, mailbox=gate(world))
+    world.settle()
+    assert at(world, first) == at(world, later) == ({"Feed"}, set())
+
+
+def test_who_is_taken_back_though_nobody_has_decided_can_be_moved_all_the_same() -> None:
+    world = house()
+    labelled, other = comes(world, EVE), comes(world, EVE)
+    world.tap(labelled, "@ToScreener")
+    world.settle()
+    assert at(world, labelled) == at(world, other) == ({"Screener"}, {WAITING})
+    world.sandbox.move(other, "Feed")
+    world.settle()
+    assert at(world, labelled) == at(world, other) == ({"Feed"}, set())
+
+
 def test_many_senders_moved_at_once_are_no_decisions() -> None:
     world = house()
     mails = [world.sandbox.deliver(f"s{n}@strangers.example") for n in range(60)]

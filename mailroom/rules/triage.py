@@ -184,8 +184,9 @@ def filed(mail: Mail, tap: Tap, places: Places, *, warn: bool = False) -> Patch:
     moves = moved(mail, places, on=on, off=off)
     if _is_elsewhere(mail, tap, places):
         return moves
-    waits = tap.category is None and (places.is_marking or WAITING in mail.keywords)
-    return {**moves, **with_keywords(mail, on={WAITING} if waits and moves else set())}
+    is_marked = WAITING in mail.keywords or (places.is_marking and bool(moves))
+    waits = tap.category is None and is_marked
+    return {**moves, **with_keywords(mail, on={WAITING} if waits else set())}
 
 
 def moved(

@@ -116,7 +116,7 @@ class Poller:
             await self._mail.update(progress.recovered)
         admitted = [each for key, each in work.letting_in.items() if key not in refused]
         await self._report_admissions(admitted)
-        is_again = has_arrivals or bool(progress.recovered)
+        is_again = has_arrivals or bool(progress.recovered) or work.has_postponed
         newcomers = len(survey.newcomers.keys() - refused.keys())
         return Outcome(
             read_at=closing.sent_at,

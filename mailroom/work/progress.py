@@ -79,6 +79,12 @@ class Work:
         return self.letting_in.keys() | self.swept
 
     @property
+    def has_postponed(self) -> bool:
+        """Whether new mail is left to the next poll, since its sender was triaged meanwhile."""
+        dealt_with = self.dealt_with
+        return any(each.arrival.id not in dealt_with for each in self.survey.admissions)
+
+    @property
     def efforts(self) -> list[tuple[str, frozenset[Label]]]:
         """Whom something was to be done about, and by which labels."""
         jobs = [(job.sender, job.tap.labels) for job in self.survey.jobs]

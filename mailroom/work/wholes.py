@@ -78,7 +78,10 @@ class Wholes:
         whole = done.whole
         for mail in whole.mails:
             done.mails[mail.id], done.patches[mail.id] = mail, whole.patch(mail, places)
-        looked = {places.screener, *places.chains.get(done.previous or "", ())}
+        former = frozenset(places.chains.get(done.previous or "", ()))
+        if done.previous == (whole.category and whole.category.name):
+            former = places.destinations  # broken off, maybe: then no one knows where it was filed
+        looked = {places.screener, *former}
         filters = [queries.within(each) for each in sorted(looked)]
         ids = frozenset().union(*await all_ids(self._loop, self._mail, filters, concurrent=1))
         left = sorted(ids - done.patches.keys())

@@ -12,6 +12,7 @@ from functools import cache, partial
 from typing import Any, NoReturn, Protocol
 
 from mailroom.engine.loop import Loop
+from mailroom.rules.drags import PLACED, WAITING
 from mailroom.sandbox import (
     CYRUS_3_10,
     CYRUS_3_13,
@@ -46,6 +47,7 @@ LOW_LIMITS = Profile(
 )
 
 
+_OURS = {WAITING, PLACED}
 # What JMAP has the server write into a card: when that was.
 _STAMPS = re.compile(r"^(?:CREATED|REV):.*\r\n", re.MULTILINE)
 
@@ -329,13 +331,15 @@ def watch(world: World) -> None:
 
 
 def state(world: World) -> tuple[Any, ...]:
-    """Where every mail is, every card but the groups, and who is in which group."""
+    """Where every mail is, its keywords of ours, every card but the groups, and who is in which
+    group."""
     mails = {mail_id: world.sandbox.mailboxes_of(mail_id) for mail_id in world.mails}
     cards = without_stamps(world.sandbox.cards()).items()
     contacts = {href: text for href, text in cards if "KIND:GROUP" not in text.upper()}
     groups = world.config.triage.groups
     names: Iterable[str] = (*groups, world.config.mailroom.provenance_group)
-    return mails, contacts, {name: world.sandbox.group_members(name) for name in names}
+    keywords = {mail_id: _OURS & world.sandbox.keywords_of(mail_id) for mail_id in world.mails}
+    return mails, keywords, contacts, {name: world.sandbox.group_members(name) for name in names}
 
 
 def without_stamps(cards: Mapping[str, str]) -> dict[str, str]:

@@ -17,6 +17,7 @@ from tests.chaos import (
     stalwart,
     streams,
 )
+from tests.chaos.arrivals import DOOR_SCENARIOS
 from tests.chaos.commands import COMMANDS
 from tests.chaos.table import Case, Row
 from tests.system import prepare
@@ -28,7 +29,8 @@ _GROWTH = ("MiB more in the end", 1)
 
 def _jobs() -> Iterator[Case]:
     scenarios = {**crash.SCENARIOS, **crash.LARGE_SCENARIOS}
-    return crash.cases([(name, each.begin) for name, each in scenarios.items()])
+    begins = [(name, each.begin) for name, each in scenarios.items()]
+    return crash.cases([*begins, *((name, each.begin) for name, each in DOOR_SCENARIOS.items())])
 
 
 def _commands() -> Iterator[Case]:
