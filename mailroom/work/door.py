@@ -61,10 +61,10 @@ class Admission:
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """What one poll takes in. ``state`` is up to where it goes; with ``has_more`` not all is in it.
-    ``updated`` are the mails that somebody has changed."""
+    """What one poll takes in. ``state`` is up to where it goes, None where nobody can tell; with
+    ``has_more`` not all is in it. ``updated`` are the mails that somebody has changed."""
 
-    state: str
+    state: str | None
     arrivals: tuple[Arrival, ...] = ()
     has_more: bool = False
     updated: frozenset[str] = frozenset()
@@ -107,6 +107,7 @@ class Door:
         self._done: frozenset[str] = frozenset()
         # Mails to look at that no change will tell of again, and how often they were tried.
         self._backlog: deque[str] = deque()
+        self._is_going_on = False
         self._tries: Counter[str] = Counter()
 
     @property
@@ -137,8 +138,12 @@ class Door:
         """What this poll takes in: what has changed since the last, and part of the backlog."""
         pages = await self._pages(reading)
         if pages is None:
-            await self._look(places)
-            visit = Visit(reading.states["Email"])
+            # What came since the look that is gone through is for a further one, by a later poll:
+            # one that began anew each time would never come to its end.
+            has_looked = self._is_going_on
+            if not has_looked:
+                await self._look(places)
+            visit = Visit(None if has_looked else reading.states["Email"])
         else:
             visit = Visit(
                 pages[-1].new_state,
@@ -223,6 +228,7 @@ class Door:
         ``dealt_with``."""
         for _ in range(min(len(self._backlog), _PORTION * _PORTIONS)):
             self._backlog.popleft()
+        self._is_going_on = bool(self._backlog)
         left = [each.id for each in visit.arrivals if each.id not in dealt_with]
         self._done = frozenset(each.id for each in visit.arrivals).difference(left)
         self._tries = Counter({each: self._tries[each] + 1 for each in left})
