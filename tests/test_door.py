@@ -167,6 +167,64 @@ def test_mail_with_which_the_servers_rules_have_failed_is_screened_and_told() ->
     assert world.status["rules_failed_at"] is None
 
 
+def test_who_is_taken_back_from_a_whole_domain_waits_from_then_on() -> None:
+    world = house()
+    one = comes(world, "News <news@shop.example>")
+    with world.sandbox.lock:
+        world.sandbox.label(one, "@ToFeed")
+        world.sandbox.label(one, "@WholeDomain")
+    world.settle()
+    bob = comes(world, "Bob <bob@shop.example>")
+    assert at(world, bob) == ({"Feed"}, set())
+    world.tap(bob, "@ToScreener")
+    world.settle()
+    assert at(world, bob) == ({"Screener"}, {WAITING})
+    assert at(world, comes(world, "Bob <bob@shop.example>")) == ({"Screener"}, {WAITING})
+    assert at(world, comes(world, "Carol <carol@shop.example>")) == ({"Feed"}, set())
+
+
+def test_who_is_in_a_second_card_is_taken_back_all_the_same() -> None:
+    world = house()
+    bob = comes(world, BOB)
+    world.tap(bob, "@ToFeed")
+    world.settle()
+    own = CARD.replace("UID:anna", "UID:own").replace("anna@friends.example", "bob@example.org")
+    world.sandbox.put_card(own)
+    world.tap(bob, "@ToScreener")
+    world.settle()
+    assert at(world, comes(world, BOB)) == ({"Screener"}, {WAITING})
+
+
+def test_a_label_and_a_whole_domain_for_one_sender_at_once_are_two_decisions() -> None:
+    world = house()
+    one, two = comes(world, "Bob <bob@shop.example>"), comes(world, "Bob <bob@shop.example>")
+    with world.sandbox.lock:
+        world.sandbox.label(one, "@ToFeed")
+        world.sandbox.label(two, "@ToJail")
+        world.sandbox.label(two, "@WholeDomain")
+    world.settle()
+    assert len(world.named("sender_triaged")) == len(world.named("domain_triaged")) == 1
+    assert at(world, one) == ({"Feed"}, set())
+    assert at(world, two) == ({"Jail"}, set())
+
+
+@pytest.mark.parametrize("place", ["Archive", "Trash"])
+def test_what_is_filed_elsewhere_between_our_look_and_our_patch_stays_there(place: str) -> None:
+    world = house("mailroom")
+    moved: list[str] = []
+
+    def move(entry: Any, _request: object) -> None:
+        if "Email/set" in entry.calls and not moved:
+            moved.extend(world.sandbox.mails_in("Inbox"))
+            world.sandbox.move(moved[0], place)
+
+    world.sandbox.before(move)
+    mail = comes(world, EVE)
+    world.run_for(30.0)
+    assert moved == [mail]
+    assert at(world, mail) == ({place}, set())
+
+
 # What was missed
 
 

@@ -50,11 +50,24 @@ def tidied(mails: Iterable[Mail], places: Places) -> dict[str, Patch]:
     }
 
 
+def untapped(mails: Iterable[Mail], places: Places) -> dict[str, Patch]:
+    """The same for moved mail of nobody who could be decided about."""
+    return {
+        mail.id: with_keywords(mail)
+        for mail in mails
+        if is_moved(mail, places) and not mail.mailbox_ids & places.labels.keys()
+    }
+
+
 def leaving(patches: Mapping[str, Patch], places: Places) -> frozenset[str]:
-    """The mails that a patch takes out of Screener: a move by the user may come between the look
-    at them and the patch."""
-    gone = f"{_IN}{places.screener}"
-    return frozenset(each for each, patch in patches.items() if patch.get(gone, True) is None)
+    """The mails that a patch takes out of Screener or Inbox: a move by the user may come between
+    the look at them and the patch."""
+    gone = {f"{_IN}{each}" for each in (places.screener, places.inbox)}
+    return frozenset(
+        mail_id
+        for mail_id, patch in patches.items()
+        if any(patch.get(each, True) is None for each in gone)
+    )
 
 
 def recovered(before: Mail, patch: Patch, after: Mail, places: Places) -> Patch:
@@ -64,14 +77,17 @@ def recovered(before: Mail, patch: Patch, after: Mail, places: Places) -> Patch:
     The mail is then as if it had been moved a moment later, and asks for what it asks for.
     """
     ours = {key.removeprefix(_IN) for key, value in patch.items() if key.startswith(_IN) and value}
-    chosen = (after.mailbox_ids - before.mailbox_ids - ours) & places.drops.keys()
+    marks = {places.error, places.warning, places.domain_label, places.list_label, *places.labels}
+    chosen = after.mailbox_ids - before.mailbox_ids - ours - marks
     if not chosen:
         return {}
     off = (ours - before.mailbox_ids - chosen) & after.mailbox_ids
+    keyword = WAITING if chosen & places.drops.keys() else PLACED
+    says = bool(chosen & {places.inbox, *places.drops})
     return {
         **{f"{_IN}{each}": True for each in sorted(chosen)},
         **{f"{_IN}{each}": None for each in sorted(off)},
-        **({} if WAITING in after.keywords else {f"keywords/{WAITING}": True}),
+        **with_keywords(after, on={keyword} if says else set()),
     }
 
 

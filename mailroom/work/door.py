@@ -15,7 +15,7 @@ from itertools import islice
 
 from mailroom.engine.journal import Log
 from mailroom.engine.loop import Loop, both, give_way
-from mailroom.errors import SenderFailed
+from mailroom.errors import SenderFailed, TransientError
 from mailroom.rules import queries
 from mailroom.rules.addresses import canonical
 from mailroom.rules.config import Config
@@ -120,13 +120,15 @@ class Door:
             return
         record = await self._contacts.record()
         now = self._loop.clock.wall()
-        if record and record.door:
-            self.since = datetime.fromisoformat(record.door).timestamp()
+        if record and (since := _instant(record.door)) is not None:
+            self.since = since
         elif self._may_write:
             door = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
             try:
                 await self._contacts.amend_record(
-                    lambda record: replace(record, door=record.door or door)
+                    lambda record: (
+                        record if _instant(record.door) is not None else replace(record, door=door)
+                    )
                 )
             except SenderFailed as error:
                 self._log.warning("door_unrecorded", error=str(error))
@@ -354,11 +356,7 @@ class Door:
         if answered is None:
             return facts
         return {
-            arrival: replace(
-                known,
-                is_written=senders[arrival] in answered.written,
-                is_conversation=arrival.thread_id in answered.conversations,
-            )
+            arrival: _with_sent(known, arrival, senders[arrival], answered)
             for arrival, known in facts.items()
         }
 
@@ -374,22 +372,28 @@ class Door:
             self._log.warning("sent_not_searched", error=str(error))
             return None
 
-    async def acquainted(self, mails: Iterable[Mail], places: Places) -> frozenset[str]:
-        """The senders of these mails to whom the user has written, or in whose conversation: they
-        would be known, were they only taken back."""
+    async def acquainted(
+        self, mails: Iterable[Mail], places: Places, own: OwnAddresses
+    ) -> frozenset[str]:
+        """The senders of these mails who would not wait, were they only out of all groups: known,
+        or of a domain or a list that was decided about. Raises TransientError where Sent cannot be
+        asked: then they stay what they are until it can."""
         arrivals = await self._mail.arrivals([mail.id for mail in mails])
         senders = {each: sender_of(each.mail) for each in arrivals}
-        answered = await self._ask(senders, places) or _NOBODY
-        known = self._config.screening.known
-        return frozenset(
-            sender
-            for arrival, sender in senders.items()
-            if sender
-            and (
-                ("written" in known and sender in answered.written)
-                or ("conversations" in known and arrival.thread_id in answered.conversations)
-            )
+        addresses = {sender for sender in senders.values() if sender}
+        book, answered = await both(
+            self._loop, self._contacts.acquainted(addresses), self._ask(senders, places)
         )
+        if answered is None:
+            raise TransientError("Sent cannot be asked whether a sender who is taken back is known")
+        admitted_otherwise = set()
+        for arrival, sender in senders.items():
+            known = self._known(arrival, sender, book, own, places)
+            facts = replace(_with_sent(known, arrival, sender, answered), groups=frozenset())
+            found = standing(facts, self._config)
+            if sender and found and (found.is_known or found.category):
+                admitted_otherwise.add(sender)
+        return frozenset(admitted_otherwise)
 
     def _known(
         self,
@@ -424,5 +428,21 @@ class Door:
         )
 
 
+def _with_sent(known: Facts, arrival: Arrival, sender: str | None, answered: Answered) -> Facts:
+    return replace(
+        known,
+        is_written=sender in answered.written,
+        is_conversation=arrival.thread_id in answered.conversations,
+    )
+
+
 def _waiting(arrival: Arrival) -> WaitingMail:
     return WaitingMail(arrival.id, sender_of(arrival.mail) or "", arrival.received_at)
+
+
+def _instant(text: str | None) -> float | None:
+    """An instant as the record has it; None where it makes no sense."""
+    try:
+        return datetime.fromisoformat(text or "").replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return None

@@ -13,7 +13,7 @@ from mailroom.engine.loop import Loop, Promise, both, give_way
 from mailroom.errors import LastingTrouble, ProtocolError, TransientError
 from mailroom.rules import queries
 from mailroom.rules.config import Config
-from mailroom.rules.drags import MOST_DRAGGED, placed, tidied
+from mailroom.rules.drags import MOST_DRAGGED, placed, tidied, untapped
 from mailroom.rules.failures import Failures
 from mailroom.rules.job import Job, job_for
 from mailroom.rules.own import OwnAddresses
@@ -146,12 +146,13 @@ class Surveyor:
             both(
                 self._loop,
                 self._find_contacts(verdicts.taps),
-                self._find_acquainted(verdicts.taps, places),
+                self._find_acquainted(verdicts.taps, places, survey.own),
             ),
         )
         verdicts = by_contact(verdicts, found, places)
         due = [tap for tap in verdicts.taps if self._is_due(tap)]
-        jobs = tuple(with_mail(job, mails) for job in self._jobs(due, found))
+        apart = {mail.id for whole in survey.wholes for mail in whole.mails}
+        jobs = tuple(with_mail(job, mails, apart) for job in self._jobs(due, found))
         unsearched = frozenset().union(*(job.addresses for job in jobs)) - searched
         return replace(survey, verdicts=verdicts, jobs=jobs, unsearched=unsearched)
 
@@ -161,7 +162,13 @@ class Surveyor:
         visit = await self._door.visit(reading, places)
         arrived = {each.id for each in visit.arrivals}
         by_hand = self._door.put_by_hand(reading, visit.updated, places, arrived)
-        keywords = {**placed(by_hand), **tidied(reading.found[0] or (), places)}
+        asking = reading.found[0] or ()
+        nobodys = [mail for mail in asking if (who := sender_of(mail)) is None or who in own]
+        keywords = {
+            **placed(by_hand),
+            **tidied(asking, places),
+            **untapped(nobodys, places),
+        }
         admissions = await self._door.decide(visit.arrivals, places, own)
         return replace(survey, visit=visit, admissions=tuple(admissions), keywords=keywords)
 
@@ -280,12 +287,14 @@ class Surveyor:
         require_groups(self._config, await self._contacts.groups())
         return found
 
-    async def _find_acquainted(self, taps: Iterable[Tap], places: Places) -> frozenset[str]:
-        """Of the senders who are taken back those who would be known without a decision."""
+    async def _find_acquainted(
+        self, taps: Iterable[Tap], places: Places, own: OwnAddresses
+    ) -> frozenset[str]:
+        """Of the senders who are taken back those who would not wait without a decision."""
         back = [mail for tap in taps if tap.category is None for mail in tap.mails]
         if not back or not self._door.is_open:
             return frozenset()
-        return await self._door.acquainted(back, places)
+        return await self._door.acquainted(back, places, own)
 
     def _jobs(self, taps: Iterable[Tap], found: Mapping[str, Found]) -> list[Job]:
         today = datetime.fromtimestamp(self._loop.clock.wall(), UTC).astimezone().date()
@@ -330,9 +339,10 @@ async def _or_trouble(work: Coroutine[Promise[Any], None, T]) -> T | LastingTrou
         return trouble
 
 
-def with_mail(job: Job, mails: Mapping[str, Sequence[Mail]]) -> Job:
-    """The job with the waiting mail of its addresses, by address, added."""
-    known = {mail.id for mail in (*job.tap.mails, *job.waiting)}
+def with_mail(job: Job, mails: Mapping[str, Sequence[Mail]], apart: Collection[str] = ()) -> Job:
+    """The job with the waiting mail of its addresses, by address, added; but for those mails
+    ``apart`` that ask for something else."""
+    known = {mail.id for mail in (*job.tap.mails, *job.waiting)} | set(apart)
     further = [
         mail
         for address in sorted(job.addresses)

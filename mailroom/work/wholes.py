@@ -17,7 +17,7 @@ from mailroom.rules.triage import Patch, sender_of
 from mailroom.rules.whole import Refusal, Whole, sort_whole
 from mailroom.rules.wide import domain_of, list_id
 from mailroom.wire.arrivals import Arrival
-from mailroom.wire.jmap import Mail
+from mailroom.wire.jmap import Mail, MethodError
 from mailroom.work.contacts import Contacts
 from mailroom.work.door import Door
 from mailroom.work.ids import all_ids
@@ -69,8 +69,8 @@ class Wholes:
         try:
             await self._contacts.decide(whole.key, category, is_list=whole.is_list)
             await self._file(done, places, own)
-        except SenderFailed as error:
-            done.error = error
+        except (SenderFailed, MethodError) as error:
+            done.error = SenderFailed(str(error))
         return done
 
     async def _file(self, done: Done, places: Places, own: OwnAddresses) -> None:

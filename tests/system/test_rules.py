@@ -25,6 +25,7 @@ from mailroom.engine.transfer import Stream, Transfer
 from mailroom.rules.contact import summarise
 from mailroom.rules.health import Phase
 from mailroom.rules.names import normal_name, same_name
+from mailroom.rules.roster import managed_groups
 from mailroom.wire.vcard import CardView
 from mailroom.work.account import Account
 from tests.rules.table import Case, Trial, cases
@@ -206,8 +207,7 @@ class CyrusWorld(World):
         self.configure({"jmap": {"url": url, "username": user.name}, **configuration}, url)
         # What is nested, a case makes itself.
         wanted = [name for name in self.config.managed_mailboxes if "/" not in name]
-        marks = self.config.mailroom
-        groups = (*self.config.triage.groups, marks.provenance_group)
+        groups = sorted(managed_groups(self.config))
         self.sandbox.standard_account(wanted, groups)  # type: ignore[call-arg]
         self.boot()
 
