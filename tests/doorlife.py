@@ -203,10 +203,13 @@ class DoorLife:
     # What has to be so
 
     def _count(self, name: str, arguments: Mapping[str, object]) -> None:
-        """A move of a mail about whose sender nobody decides is the door's."""
+        """A move of a mail about whose sender nobody decides is the door's; but for what gives a
+        move back to who has made it, and puts the mail nowhere new."""
         updates = arguments.get("update") if name == "Email/set" else None
         for mail, patch in updates.items() if isinstance(updates, dict) else ():
-            is_move = any(str(key).startswith("mailboxIds") for key in patch)
+            here = {f"mailboxIds/{each}" for each in self.sandbox.mail(mail).mailbox_ids}
+            there = {key for key, is_on in patch.items() if is_on and key.startswith("mailboxIds")}
+            is_move = bool(there - here)
             if is_move and self.senders.get(mail, TAPPED[0]) in LEFT_ALONE:
                 self.told.append(f"{mail} moved by the door: {patch}")
                 is_as_new = mail in self.touched & self.unwatched
