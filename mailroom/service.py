@@ -17,10 +17,11 @@ from functools import partial
 from pathlib import Path
 
 from mailroom import __version__
+from mailroom.engine.caller import Answerer
 from mailroom.engine.clock import BoottimeClock
 from mailroom.engine.configfile import Reading
 from mailroom.engine.credentials import Credentials, Logins, load_credentials, logins
-from mailroom.engine.endpoint import Answerer, Endpoint, routes
+from mailroom.engine.endpoint import Endpoint, routes
 from mailroom.engine.journal import Level, Log, choose_sink
 from mailroom.engine.loop import Loop
 from mailroom.engine.notify import Notify, Watchdog, watchdog_interval

@@ -10,9 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from mailroom.engine.endpoint import CLIENT_LIMIT, PATIENCE_SECONDS, Endpoint, routes
-from mailroom.engine.loop import Loop
+from mailroom.engine.caller import Work
+from mailroom.engine.endpoint import (
+    CLIENT_LIMIT,
+    PATIENCE_SECONDS,
+    WAITING_LIMIT,
+    Endpoint,
+    routes,
+)
+from mailroom.engine.loop import Loop, Promise
 from mailroom.engine.sockets import listen
+from mailroom.engine.tasks import Cancelled
 from mailroom.wire.http1 import Answer, Request, json_answer
 from tests.virtual import VirtualClock
 
@@ -65,6 +73,11 @@ class Client:
         del self._received[:size]
         return int(lines[0].split()[1]), headers, body
 
+    @property
+    def received(self) -> bytes:
+        """What was taken, and is no answer yet that anybody has looked at."""
+        return bytes(self._received)
+
     def head(self) -> bytes:
         """The next answer, to the end of its head."""
         while b"\r\n\r\n" not in self._received:
@@ -93,7 +106,7 @@ class Client:
 
 def client_count(endpoint: Endpoint) -> int:
     """How many the service has let in: from outside, no one client can tell."""
-    return len(endpoint._clients)
+    return len(endpoint._clients) + len(endpoint._waiting)
 
 
 class Service:
@@ -381,7 +394,7 @@ def test_what_cannot_be_let_in_does_not_make_the_loop_spin(error: int, tmp_path:
     endpoint = Endpoint(
         loop,
         listener,  # type: ignore[arg-type]
-        lambda _request: Answer(200),
+        lambda _request, _uid: Answer(200),
     )
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(tmp_path / "s"))
@@ -450,7 +463,7 @@ def test_drain_of_nobody_waits_for_nobody(service: Service) -> None:
 def test_the_answerer_is_asked_with_what_was_read(tmp_path: Path) -> None:
     seen: list[Request] = []
 
-    def answer(asked: Request) -> Answer:
+    def answer(asked: Request, _uid: int) -> Answer:
         seen.append(asked)
         return Answer(200)
 
@@ -463,4 +476,188 @@ def test_the_answerer_is_asked_with_what_was_read(tmp_path: Path) -> None:
             loop.turn()
     endpoint.drain(0)
     loop.close()
-    assert seen == [Request("PUT", "/a", True)]
+    assert seen == [Request("PUT", "/a", True, {"b": ""})]
+
+
+class Worker:
+    """What takes time on the service: ``/read`` and ``/decide`` end when the test says so."""
+
+    def __init__(self) -> None:
+        self.begun: list[Promise[str]] = []
+        self.ended: list[str] = []
+
+    async def answer(self, name: str) -> Answer:
+        promise: Promise[str] = Promise()
+        self.begun.append(promise)
+        try:
+            said = await promise
+        except Exception:
+            self.ended.append(f"{name} failed")
+            raise
+        except BaseException:
+            self.ended.append(f"{name} broken off")
+            raise
+        self.ended.append(name)
+        return json_answer(200, {"said": said})
+
+    def finish(self, said: str = "done") -> None:
+        for promise in self.begun:
+            promise.resolve(said)
+
+
+DECIDE, READ = request("POST", "/decide"), request("GET", "/read")
+
+
+@pytest.fixture
+def worker(service: Service) -> Worker:
+    worker = Worker()
+    others = service.endpoint._answer
+
+    def answer(asked: Request, uid: int) -> Answer | Work:
+        match asked.path:
+            case "/read":
+                return Work(worker.answer("reading"))
+            case "/decide":
+                return Work(worker.answer("decision"), goes_on=True)
+        return others(asked, uid)
+
+    service.endpoint._answer = answer
+    return worker
+
+
+def begin(service: Service, worker: Worker, data: bytes, number: int = 1) -> list[Client]:
+    """So many clients for whom the service works."""
+    clients = [service.ask(data) for _ in range(number)]
+    wanted = len(worker.begun) + number
+    while len(worker.begun) < wanted:
+        service.loop.turn()
+    return clients
+
+
+def test_who_waits_for_work_has_no_deadline(service: Service, worker: Worker) -> None:
+    [client] = begin(service, worker, READ)
+    service.clock.advance(3600)
+    assert service.ask(GET).answer()[0] == 200
+    worker.finish("an hour later")
+    status, headers, body = client.answer()
+    assert (status, headers["Connection"]) == (200, "keep-alive")
+    assert json.loads(body) == {"said": "an hour later"}
+    asked = service.clock.now()
+    assert client.wait_for_the_end() == b""
+    assert service.clock.now() == asked + PATIENCE_SECONDS
+
+
+def test_who_waits_for_work_costs_others_nothing(service: Service, worker: Worker) -> None:
+    waiting = begin(service, worker, DECIDE, CLIENT_LIMIT)
+    for _ in range(3 * CLIENT_LIMIT // 16):
+        for silent in [service.connect() for _ in range(16)]:
+            silent.take()
+        assert service.ask(GET).answer()[0] == 200
+    turns = service.loop.turns
+    assert service.ask(GET).answer()[0] == 200
+    assert service.loop.turns - turns < 10
+    worker.finish()
+    assert [client.answer()[0] for client in waiting] == [200] * CLIENT_LIMIT
+
+
+def test_work_of_too_many_is_not_begun(service: Service, worker: Worker) -> None:
+    waiting = begin(service, worker, DECIDE, WAITING_LIMIT)
+    late = service.ask(DECIDE)
+    status, headers, body = late.answer()
+    assert (status, headers["Retry-After"]) == (503, "1")
+    assert json.loads(body)["error"].endswith("; repeat")
+    assert len(worker.begun) == WAITING_LIMIT
+    worker.finish()
+    assert [client.answer()[0] for client in waiting] == [200] * WAITING_LIMIT
+    late.send(DECIDE)
+    while len(worker.begun) == WAITING_LIMIT:
+        service.loop.turn()
+    worker.finish()
+    assert late.answer()[0] == 200
+
+
+def test_what_is_asked_behind_work_is_answered_after_it(service: Service, worker: Worker) -> None:
+    [client] = begin(service, worker, DECIDE + GET + READ + GET)
+    assert service.ask(GET).answer()[0] == 200
+    client.take()
+    assert client.received == b""
+    worker.finish("first")
+    assert json.loads(client.answer()[2]) == {"said": "first"}
+    assert json.loads(client.answer()[2]) == {"status": "ok"}
+    while len(worker.begun) < 2:
+        service.loop.turn()
+    worker.finish("second")
+    assert json.loads(client.answer()[2]) == {"said": "second"}
+    assert json.loads(client.answer()[2]) == {"status": "ok"}
+
+
+def test_a_client_that_said_all_and_waits_gets_its_answer(service: Service, worker: Worker) -> None:
+    [client] = begin(service, worker, READ)
+    client.finish()
+    turns = service.loop.turns
+    assert service.ask(GET).answer()[0] == 200
+    assert service.loop.turns - turns < 10  # its end stays readable, and must not turn the loop
+    worker.finish()
+    assert client.answer()[0] == 200
+    assert client.wait_for_the_end() == b""
+
+
+@pytest.mark.parametrize(
+    ("data", "ended"), [(READ, ["reading broken off"]), (DECIDE, ["decision"])]
+)
+def test_of_a_client_that_hangs_up_reading_ends_and_a_decision_goes_on(
+    service: Service, worker: Worker, data: bytes, ended: list[str]
+) -> None:
+    [client] = begin(service, worker, data)
+    client.hang_up()
+    while service.client_count:
+        service.loop.turn()
+    worker.finish()
+    assert service.ask(GET).answer()[0] == 200
+    assert worker.ended == ended
+
+
+@pytest.mark.parametrize("hangs_up", [False, True])
+def test_a_bug_in_the_work_comes_out_of_the_loop(
+    service: Service, worker: Worker, hangs_up: bool
+) -> None:
+    [client] = begin(service, worker, DECIDE)
+    if hangs_up:
+        client.hang_up()
+        while service.client_count:
+            service.loop.turn()
+    worker.begun[0].reject(ZeroDivisionError())
+    with pytest.raises(ZeroDivisionError):
+        service.loop.run()
+    assert service.ask(GET).answer()[0] == 200
+
+
+def test_drain_breaks_work_off_and_says_so(service: Service, worker: Worker) -> None:
+    waiting = [*begin(service, worker, READ), *begin(service, worker, DECIDE + GET)]
+    service.drain()
+    for client in waiting:
+        head, _, body = client.wait_for_the_end().partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 503 ")
+        assert b"Connection: close" in head
+        assert json.loads(body)["error"] == "the service is stopping, or was reloaded; repeat"
+    assert worker.ended == ["reading broken off", "decision broken off"]
+    assert service.client_count == 0
+
+
+def test_work_that_a_reload_breaks_off_is_to_be_repeated(service: Service, worker: Worker) -> None:
+    [client] = begin(service, worker, DECIDE)
+    worker.begun[0].reject(Cancelled("the account is another one"))
+    status, headers, _body = client.answer()
+    assert (status, headers["Connection"]) == (503, "keep-alive")
+
+
+def test_the_answerer_knows_whose_process_asks(service: Service) -> None:
+    seen: list[int] = []
+
+    def answer(_asked: Request, uid: int) -> Answer:
+        seen.append(uid)
+        return Answer(200)
+
+    service.endpoint._answer = answer
+    service.ask(GET).answer()
+    assert seen == [os.getuid()]

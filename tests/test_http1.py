@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailroom.wire.http1 import (
-    REQUEST_LIMIT_BYTES,
+    BODY_LIMIT_BYTES,
+    HEAD_LIMIT_BYTES,
     Answer,
     BadRequest,
     Request,
@@ -16,9 +17,16 @@ from mailroom.wire.http1 import (
 
 GOOD = {
     "HTTP/1.1": (b"GET /a HTTP/1.1\r\nHost: m\r\n\r\n", Request("GET", "/a", True)),
-    "query": (b"GET /a?b=/c HTTP/1.1\r\nHost: m\r\n\r\n", Request("GET", "/a", True)),
+    "query": (
+        b"GET /a?b=/c?d&e=%C3%A9+%2B%26 HTTP/1.1\r\nHost: m\r\n\r\n",
+        Request("GET", "/a", True, {"b": "/c?d", "e": "\u00e9 +&"}),
+    ),
+    "empty query": (b"GET /a? HTTP/1.1\r\nHost: m\r\n\r\n", Request("GET", "/a", True)),
     "empty Host": (b"GET / HTTP/1.1\r\nHost:\r\n\r\n", Request("GET", "/", True)),
-    "absolute-form": (b"GET http://m/a?b HTTP/1.1\r\nHost: m\r\n\r\n", Request("GET", "/a", True)),
+    "absolute-form": (
+        b"GET http://m/a?b HTTP/1.1\r\nHost: m\r\n\r\n",
+        Request("GET", "/a", True, {"b": ""}),
+    ),
     "no path": (b"GET http://m HTTP/1.1\r\nHost: m\r\n\r\n", Request("GET", "/", True)),
     "close": (
         b"GET /a HTTP/1.1\r\nHOST: m\r\nConnection: Foo, Close\r\n\r\n",
@@ -33,7 +41,7 @@ GOOD = {
     "empty lines before": (b"\r\n\n\r\nGET /a HTTP/1.0\r\n\r\n", Request("GET", "/a", False)),
     "content": (
         b"POST /poll HTTP/1.1\r\nHost: m\r\nContent-Length: 4\r\n\r\n\r\n\r\n",
-        Request("POST", "/poll", True),
+        Request("POST", "/poll", True, body=b"\r\n\r\n"),
     ),
     "latin-1 value": (
         b"GET /a HTTP/1.1\r\nHost: m\r\nUser-Agent: \xe9\t\r\n\r\n",
@@ -55,6 +63,8 @@ BAD = {
     "authority-form": (b"CONNECT mail:443 HTTP/1.1\r\nHost: m\r\n\r\n", 400),
     "asterisk-form": (b"OPTIONS * HTTP/1.1\r\nHost: m\r\n\r\n", 400),
     "not a URL": (b"GET http://[ HTTP/1.1\r\nHost: m\r\n\r\n", 400),
+    "key twice": (b"GET /a?b=1&c=2&b=1 HTTP/1.1\r\nHost: m\r\n\r\n", 400),
+    "query not UTF-8": (b"GET /a?b=%ff HTTP/1.1\r\nHost: m\r\n\r\n", 400),
     "no Host": (b"GET / HTTP/1.1\r\n\r\n", 400),
     "two Hosts": (b"GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n", 400),
     "folded line": (b"GET / HTTP/1.1\r\nHost: m\r\n more\r\n\r\n", 400),
@@ -73,10 +83,10 @@ BAD = {
         "POST / HTTP/1.1\r\nHost: m\r\nContent-Length: ²\r\n\r\n".encode("latin-1"),
         400,
     ),
-    "long content": (b"POST / HTTP/1.1\r\nHost: m\r\nContent-Length: 8192\r\n\r\n", 413),
+    "long content": (b"POST / HTTP/1.1\r\nHost: m\r\nContent-Length: 8193\r\n\r\n", 413),
     "huge content": (b"POST / HTTP/1.1\r\nHost: m\r\nContent-Length: 99999999999\r\n\r\n", 413),
     "long head": (b"GET / HTTP/1.1\r\nHost: m\r\nX: " + b"x" * 9000 + b"\r\n\r\n", 431),
-    "endless line": (b"A" * (REQUEST_LIMIT_BYTES + 1), 431),
+    "endless line": (b"A" * (HEAD_LIMIT_BYTES + 1), 431),
 }
 
 
@@ -118,13 +128,12 @@ def test_what_cannot_be_taken_is_refused_by_its_status(name: str) -> None:
     assert read_whole(GOOD["HTTP/1.1"][0] + data) == [GOOD["HTTP/1.1"][1], refusal]
 
 
-def test_a_request_of_exactly_the_limit_is_taken() -> None:
-    head = b"POST / HTTP/1.1\r\nHost: m\r\nContent-Length: %d\r\n\r\n"
-    size = REQUEST_LIMIT_BYTES - len(head % 8000)
-    fits, too_long = head % size + b"x" * size, head % (size + 1) + b"x" * (size + 1)
-    assert len(fits) == REQUEST_LIMIT_BYTES
-    assert read_whole(fits) == [Request("POST", "/", True)]
-    assert read_whole(too_long) == [413]
+def test_head_and_body_of_exactly_the_limit_are_taken() -> None:
+    head = b"POST / HTTP/1.1\r\nHost: m\r\nContent-Length: %d\r\nX: " % BODY_LIMIT_BYTES
+    head += b"x" * (HEAD_LIMIT_BYTES - len(head))
+    body = b"y" * BODY_LIMIT_BYTES
+    assert read_whole(head + b"\r\n\r\n" + body) == [Request("POST", "/", True, body=body)]
+    assert read_whole(head + b"x\r\n\r\n" + body) == [431]
 
 
 FRAGMENTS = st.sampled_from(

@@ -1,18 +1,19 @@
 """The server's half of HTTP/1.1 (RFC 9112): bytes in, requests out; answers in, bytes out.
 
-Only what a status socket needs: no transfer codings, and the content of a request is read past, for
-nothing here has any use for it. A request, content included, may have 8 KiB.
+Only what a local socket needs: no transfer codings. The head of a request may have 8 KiB, and its
+body as many.
 """
 
 import json
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
-REQUEST_LIMIT_BYTES = 8192
+HEAD_LIMIT_BYTES = 8192
+BODY_LIMIT_BYTES = 8192
 
 # RFC 9110 section 5.6.2: a token; section 5.5: a field value has no control characters.
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
@@ -33,11 +34,14 @@ class BadRequest(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request that was read to its end. ``path`` is without the query."""
+    """A request that was read to its end. ``path`` is as it was sent, ``query`` is decoded: "+" and
+    "%20" are spaces, as forms and URLSearchParams write them."""
 
     method: str
     path: str
     keep_alive: bool
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,21 +95,20 @@ class RequestReader:
         """The next whole request; None when more bytes are needed. Raises :class:`BadRequest`."""
         self._skip_empty_lines()
         end = _END_OF_HEAD.search(self._buffer)
-        if end is None or end.start() > REQUEST_LIMIT_BYTES:
-            if len(self._buffer) > REQUEST_LIMIT_BYTES:
+        if end is None or end.start() > HEAD_LIMIT_BYTES:
+            if len(self._buffer) > HEAD_LIMIT_BYTES:
                 raise BadRequest(
                     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-                    f"a request may have {REQUEST_LIMIT_BYTES} bytes",
+                    f"the head of a request may have {HEAD_LIMIT_BYTES} bytes",
                 )
             return None
-        request, content_bytes = _parse_head(bytes(self._buffer[: end.start()]))
-        size = end.end() + content_bytes
-        if size > REQUEST_LIMIT_BYTES:
-            raise _too_large()
+        request, body_bytes = _parse_head(bytes(self._buffer[: end.start()]))
+        size = end.end() + body_bytes
         if len(self._buffer) < size:
             return None
+        body = bytes(self._buffer[end.end() : size])
         del self._buffer[:size]
-        return request
+        return replace(request, body=body) if body else request
 
     def _skip_empty_lines(self) -> None:
         """RFC 9112 section 2.2: empty lines before a request line are to be ignored."""
@@ -116,7 +119,7 @@ class RequestReader:
 
 
 def _parse_head(head: bytes) -> tuple[Request, int]:
-    """The request, and how many bytes of content follow."""
+    """The request without its body, and how many bytes that has."""
     first, *others = [line.removesuffix("\r") for line in head.decode("latin-1").split("\n")]
     start = _REQUEST_LINE.fullmatch(first)
     if start is None:
@@ -134,7 +137,8 @@ def _parse_head(head: bytes) -> tuple[Request, int]:
         for option in value.split(",")
     }
     keep_alive = "keep-alive" in options if is_1_0 else True
-    request = Request(method, _path(target), keep_alive and "close" not in options)
+    path, query = _path_and_query(target)
+    request = Request(method, path, keep_alive and "close" not in options, query)
     return request, _content_length(fields)
 
 
@@ -155,7 +159,7 @@ def _content_length(fields: Mapping[str, list[str]]) -> int:
         # Who expects "100 Continue" sends the request again without (RFC 9110 section 10.1.1).
         raise BadRequest(HTTPStatus.EXPECTATION_FAILED, "expectations are not supported")
     match fields.get("content-length", ["0"]):
-        case [value] if _CONTENT_LENGTH.fullmatch(value):
+        case [value] if _CONTENT_LENGTH.fullmatch(value) and int(value) <= BODY_LIMIT_BYTES:
             return int(value)
         case [value] if value.isascii() and value.isdigit():
             raise _too_large()
@@ -163,17 +167,29 @@ def _content_length(fields: Mapping[str, list[str]]) -> int:
             raise _malformed("not a Content-Length")
 
 
-def _path(target: str) -> str:
-    """The path of an origin-form or absolute-form target (RFC 9112 section 3.2)."""
+def _path_and_query(target: str) -> tuple[str, dict[str, str]]:
+    """Of an origin-form or absolute-form target (RFC 9112 section 3.2)."""
     if target.startswith("/"):
-        return target.partition("?")[0]
+        path, _, query = target.partition("?")
+        return path, _parse_query(query)
     try:
         url = urlsplit(target)
     except ValueError as error:
         raise _malformed("not a target") from error
     if url.scheme != "http":
         raise _malformed("not a target")
-    return url.path or "/"
+    return url.path or "/", _parse_query(url.query)
+
+
+def _parse_query(text: str) -> dict[str, str]:
+    try:
+        pairs = parse_qsl(text, keep_blank_values=True, errors="strict")
+    except UnicodeDecodeError as error:
+        raise _malformed("the query is not UTF-8") from error
+    query = dict(pairs)
+    if len(query) < len(pairs):
+        raise _malformed("the query names one key more than once")
+    return query
 
 
 def _malformed(message: str) -> BadRequest:
@@ -182,5 +198,6 @@ def _malformed(message: str) -> BadRequest:
 
 def _too_large() -> BadRequest:
     return BadRequest(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a request may have {REQUEST_LIMIT_BYTES} bytes"
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        f"the body of a request may have {BODY_LIMIT_BYTES} bytes",
     )

@@ -1,0 +1,212 @@
+"""One client of a socket of ours: requests in, answers out in their order.
+
+A request is read, answered at once or after work that takes time, the answer is sent, and then the
+next request is read. While the client owes us the taking of an answer, or we owe it one, nothing
+more is read from it.
+"""
+
+import contextlib
+import selectors
+import socket
+import struct
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
+from functools import partial
+from http import HTTPStatus
+from select import POLLHUP, poll
+from typing import Any
+
+from mailroom.engine.tasks import Cancelled, Promise, Task
+from mailroom.wire.http1 import Answer, BadRequest, Request, RequestReader, json_answer, render
+
+_READ_BYTES = 8192
+_UCRED = struct.Struct("iII")  # unix(7), SO_PEERCRED: process, user, group
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """An answer that takes time. The coroutine is begun, or closed where there is no room for it.
+
+    ``goes_on``: also when the client has hung up; else it is cancelled then.
+    """
+
+    answer: Coroutine[Promise[Any], None, Answer]
+    goes_on: bool = False
+
+
+# Called with a request and the user id of who asks.
+Answerer = Callable[[Request, int], Answer | Work]
+# Begins the work; an Answer says why not.
+Beginner = Callable[[Work], Task[Answer] | Answer]
+
+
+class Caller:
+    """A client. ``wall`` tells the time of day, for the answers' Date; ``wake`` is called when the
+    work that it waits for is done.
+
+    ``milestones`` counts what was achieved: answers begun and answers taken. ``is_leaving``: its
+    next answer is to be its last.
+    """
+
+    def __init__(
+        self,
+        connection: socket.socket,
+        answer: Answerer,
+        begin: Beginner,
+        wall: Callable[[], float],
+        wake: Callable[["Caller"], None],
+    ) -> None:
+        self.connection = connection
+        self.fd = connection.fileno()
+        self.deadline = 0.0
+        self.milestones = 0
+        self.awaits = selectors.EVENT_READ
+        self.is_leaving = False
+        self._uid = _peer_uid(connection)
+        self._answer = answer
+        self._begin = begin
+        self._wall = wall
+        self._wake: Callable[[], None] = partial(wake, self)
+        self._task: Task[Answer] | None = None  # that it waits for
+        self._goes_on = False  # the task, without it
+        self._reader = RequestReader()
+        self._with_body = True
+        self._unsent = b""
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it is kept waiting, for work."""
+        return self._task is not None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether an answer is on its way."""
+        return bool(self._unsent)
+
+    @property
+    def is_owed(self) -> bool:
+        """Whether it would be impolite to hang up now."""
+        return self.is_busy or self._reader.has_more or self.milestones == 0
+
+    def step(self) -> bool:
+        """Go on until there is something to wait for, at most by one answer.
+
+        False: the conversation is over. Raises OSError when the client is gone.
+        """
+        if self._task is not None and not self._task.done:
+            return self._is_still_there()
+        if self._task is None and not self._unsent:
+            request = self._next_request()
+            if request is None:
+                if not self._receive():
+                    return False
+                request = self._next_request()
+            self.awaits = selectors.EVENT_READ
+            if request is None:
+                return True
+            self._take_up(request)
+        if self._task is not None:
+            if not self._task.done:
+                return True
+            self._start_sending(_result(self._task))
+        return self._send()
+
+    def close(self) -> None:
+        """Hang up. Work that nobody waits for any more is broken off, unless it is to go on."""
+        self.connection.close()
+        task = self._let_go()
+        if task is not None and not self._goes_on:
+            task.cancel()
+
+    def _take_up(self, request: Request | BadRequest) -> None:
+        if isinstance(request, BadRequest):
+            self._with_body, self.is_leaving = True, True
+            self._start_sending(json_answer(request.status, {"error": str(request)}))
+            return
+        self._with_body = request.method != "HEAD"
+        self.is_leaving = self.is_leaving or not request.keep_alive
+        reply = self._answer(request, self._uid)
+        if isinstance(reply, Work):
+            self._goes_on = reply.goes_on
+            begun = self._begin(reply)
+            if isinstance(begun, Task):
+                self._task = begun
+                begun.on_done(self._wake)
+                return
+            reply = begun
+        self._start_sending(reply)
+
+    def _start_sending(self, answer: Answer) -> None:
+        self._let_go()
+        self.milestones += 1
+        self._unsent = render(
+            answer,
+            date=self._wall(),
+            keep_alive=not self.is_leaving,
+            with_body=self._with_body,
+        )
+
+    def _let_go(self) -> Task[Answer] | None:
+        """Of the work; what nobody takes is its owner's (:class:`Task`)."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.forget(self._wake)
+        return task
+
+    def _is_still_there(self) -> bool:
+        """Something came from a client that waits: its next request, or it has hung up.
+
+        Either stays ready, so nothing more is waited for than the answer. A client that has merely
+        said all it has to say does not count as gone.
+        """
+        self.awaits = 0
+        looker = poll()
+        looker.register(self.fd, 0)
+        return not any(events & POLLHUP for _, events in looker.poll(0))
+
+    def _next_request(self) -> Request | BadRequest | None:
+        try:
+            return self._reader.next_request()
+        except BadRequest as error:
+            return error
+
+    def _receive(self) -> bool:
+        """False at the end of what the client has to say."""
+        try:
+            data = self.connection.recv(_READ_BYTES)
+        except BlockingIOError:
+            return True
+        self._reader.feed(data)
+        return bool(data)
+
+    def _send(self) -> bool:
+        with contextlib.suppress(BlockingIOError):
+            self._unsent = self._unsent[self.connection.send(self._unsent) :]
+        # A request that came together with this one is served when its turn comes: a socket that
+        # can be written to is ready at once.
+        more = self._unsent or self._reader.has_more
+        self.awaits = selectors.EVENT_WRITE if more else selectors.EVENT_READ
+        if self._unsent:
+            return True
+        self.milestones += 1
+        return not self.is_leaving
+
+
+def error_answer(status: HTTPStatus, message: str, *headers: tuple[str, str]) -> Answer:
+    return replace(json_answer(status, {"error": message}), headers=headers)
+
+
+def _result(task: Task[Answer]) -> Answer:
+    """Work is broken off when the service stops, and when a reload replaces what it worked on."""
+    try:
+        return task.result()
+    except Cancelled:
+        return error_answer(
+            HTTPStatus.SERVICE_UNAVAILABLE, "the service is stopping, or was reloaded; repeat"
+        )
+
+
+def _peer_uid(connection: socket.socket) -> int:
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    _pid, uid, _gid = _UCRED.unpack(credentials)
+    return int(uid)
