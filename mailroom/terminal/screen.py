@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from mailroom.terminal.harmless import harmless
 from mailroom.work.check import Finding
 
 Document = Mapping[str, Any]
@@ -31,9 +32,8 @@ def table(*heads: str) -> Table:
 
 
 def plain(text: object) -> str:
-    """Text from elsewhere: no markup, nothing unprintable."""
-    shown = "".join(char if char.isprintable() else "�" for char in str(text))
-    return escape(shown)
+    """Text from elsewhere for rich: harmless, and no markup."""
+    return escape(harmless(text))
 
 
 def clock_face(timestamp: str) -> str:
