@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mailroom import __version__, cli
+from mailroom import __version__, arguments
 from mailroom.engine.journal import MESSAGE_IDS, Fields, Level, text_line
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -27,7 +27,7 @@ Options = dict[str, set[str]]
 def commands() -> dict[str, argparse.ArgumentParser]:
     [subparsers] = [
         action
-        for action in cli._parser()._actions
+        for action in arguments.parser()._actions
         if isinstance(action, argparse._SubParsersAction)
     ]
     return dict(subparsers.choices)
@@ -249,10 +249,11 @@ def test_what_the_units_say_is_understood_without_argparse(unit: str) -> None:
     [said] = [line for line in directives(unit) if line.startswith("ExecStart=")]
     arguments = said.split()[1:]
     code = (
-        "import sys; from mailroom.cli import _parse, _parser\n"
+        "import sys; from mailroom.cli import _parse\n"
         f"options = _parse({arguments})\n"
         "print('argparse' in sys.modules)\n"
-        f"print(vars(options) == vars(_parser().parse_args({arguments})))\n"
+        "from mailroom.arguments import parse\n"
+        f"print(vars(options) == vars(parse({arguments})))\n"
     )
     child = [sys.executable, "-c", code]
     told = subprocess.run(child, capture_output=True, text=True, check=True, cwd=PROJECT).stdout
