@@ -34,7 +34,7 @@ TELLS_THE_TIME = {
 NOT_OURS = {"asyncio", "concurrent", "multiprocessing", "queue", "threading", "_thread"}
 # Loaded only in a child that ends, or for a person at a terminal (docs/performance.md).
 HEAVY = (
-    *("rich", "jsonschema", "yaml", "nameparser", "publicsuffix2", "asyncio"),
+    *("rich", "jsonschema", "yaml", "nameparser", "publicsuffix2", "asyncio", "dns"),
     "mailroom.sandbox",
     *("argparse", "hashlib", "lzma", "shutil"),
 )

@@ -225,7 +225,7 @@ class Web:
         where = _origin(request.url)
         if response.status != _UNAUTHORIZED or where in self._digest_origins:
             return False
-        schemes = _schemes(response.headers.get("www-authenticate", ""))
+        schemes = schemes_of(response.headers.get("www-authenticate", ""))
         if "digest" not in schemes or "basic" in schemes:
             return False
         self._digest_origins.add(where)
@@ -288,17 +288,17 @@ def _is_success(status: int) -> bool:
     return _OK <= status < _REDIRECTS[0]
 
 
+def schemes_of(challenges: str) -> set[str]:
+    """The schemes of WWW-Authenticate (RFC 9110 §11.6.1), in lower case."""
+    return {name.lower() for name in _SCHEME.findall(_QUOTED.sub("", challenges))}
+
+
 def _header(login: Bearer | Basic) -> str:
     """The Authorization header (RFC 6750 §2.1, RFC 7617)."""
     if isinstance(login, Bearer):
         return f"Bearer {login.token}"
     pair = f"{login.username or ''}:{login.password}".encode()
     return f"Basic {base64.b64encode(pair).decode()}"
-
-
-def _schemes(challenges: str) -> set[str]:
-    """The schemes of WWW-Authenticate (RFC 9110 §11.6.1), in lower case."""
-    return {name.lower() for name in _SCHEME.findall(_QUOTED.sub("", challenges))}
 
 
 def retry_after(value: str | None, now: float) -> float | None:

@@ -51,6 +51,7 @@ TRIXIE = Recipe(
         # what Mailroom stands on
         "python3",
         "python3-defusedxml",
+        "python3-dnspython",
         "python3-jsonschema",
         "python3-nameparser",
         "python3-publicsuffix2",

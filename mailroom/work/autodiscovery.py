@@ -1,0 +1,78 @@
+"""Finding the JMAP server of an address, without a secret: nobody is told who asks.
+
+A place is a JMAP server if it wants credentials where the session is, or shows the session as it
+is. Redirects are followed to other hosts as well (RFC 8620 §2.2), since nothing is at stake yet;
+whether the place where they end may have a secret is for the user to say.
+"""
+
+import json
+from collections.abc import Iterable
+from urllib.parse import urljoin, urlsplit
+
+from mailroom.engine.exchange import Request, Response
+from mailroom.engine.loop import DeadlinePassed, Loop, within
+from mailroom.engine.transfer import Http
+from mailroom.errors import MailroomError
+from mailroom.rules.autodiscovery import Candidate, Seen
+from mailroom.rules.servers import fault_of_url, without_query
+from mailroom.work.web import schemes_of
+
+_PATIENCE_SECONDS = 10.0
+_MAX_REDIRECTS = 5
+_REDIRECTS = (301, 302, 303, 307, 308)
+_OK, _UNAUTHORIZED = 200, 401
+_LIMIT_BYTES = 1024 * 1024
+
+
+async def look_at(loop: Loop, http: Http, url: str) -> Seen:
+    """What there is; a place that cannot be reached has that as its fault."""
+    end = loop.now() + _PATIENCE_SECONDS
+    for _ in range(_MAX_REDIRECTS + 1):
+        if fault := fault_of_url(url):
+            return Seen(url, fault=f"{without_query(url)} {fault}")
+        headers = {"Accept": "application/json"}
+        request = Request("GET", url, headers, limit_bytes=_LIMIT_BYTES)
+        try:
+            response = await within(loop, http.send(request), end)
+        except DeadlinePassed:
+            return Seen(url, fault=f"{request}: no answer within {_PATIENCE_SECONDS:g} s")
+        except MailroomError as error:
+            return Seen(url, fault=str(error))
+        location = response.headers.get("location")
+        if response.status not in _REDIRECTS or not location:
+            return _judged(url, response)
+        try:
+            url = urljoin(url, location)
+            urlsplit(url)
+        except ValueError:
+            return Seen(url, fault=f"{request}: redirected to what is no URL")
+    return Seen(url, fault=f"{without_query(url)}: more than {_MAX_REDIRECTS} redirects")
+
+
+async def first_of(
+    loop: Loop, http: Http, candidates: Iterable[Candidate]
+) -> tuple[Candidate, Seen] | None:
+    """The first candidate that is a JMAP server, and what it says; None if none is."""
+    for candidate in candidates:
+        seen = await look_at(loop, http, candidate.url)
+        if not seen.fault:
+            return candidate, seen
+    return None
+
+
+def _judged(url: str, response: Response) -> Seen:
+    if response.status == _UNAUTHORIZED:
+        challenges = response.headers.get("www-authenticate", "")
+        return Seen(url, frozenset(schemes_of(challenges)))
+    if response.status == _OK and _is_session(response.body):
+        return Seen(url)
+    said = "no JMAP session" if response.status == _OK else str(response.status)
+    return Seen(url, fault=f"{without_query(url)}: the answer is {said}")
+
+
+def _is_session(body: bytes) -> bool:
+    try:
+        data = json.loads(body)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(data, dict) and "capabilities" in data and "apiUrl" in data
