@@ -1,33 +1,124 @@
-"""What the commands ask of a running service, through its status socket. Synchronous."""
+"""What the commands ask of a running service, through one of its sockets. Synchronous."""
 
+import contextlib
 import http.client
 import os
+import selectors
 import socket
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from mailroom.engine.sockets import look_up
 from mailroom.errors import MailroomError
 
+# sysusers.d: who may open which socket.
+_GROUPS = {"control.sock": "mailroom-control"}
+_JSON = {"Content-Type": "application/json"}
 
-def ask(path: Path, method: str, target: str, timeout_seconds: float = 5.0) -> tuple[int, bytes]:
+K = TypeVar("K")
+
+
+class NobodyAnswers(MailroomError):
+    """No service listens there."""
+
+
+class NotAllowed(MailroomError):
+    """The socket may not be opened by who asks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A request; ``body`` is JSON."""
+
+    method: str
+    target: str
+    body: bytes = b""
+
+
+def ask(
+    path: Path, method: str, target: str, timeout_seconds: float = 5.0, body: bytes = b""
+) -> tuple[int, bytes]:
     """Send one request to the service that listens at ``path``: status and body of its answer.
 
     Raises :class:`MailroomError` when there is no answer, with what the user can do about it.
     """
     connection = _UnixConnection(path, timeout_seconds)
-    try:
-        connection.request(method, target)
-        response = connection.getresponse()
+    with contextlib.closing(connection), _explained(path, timeout_seconds):
+        connection.send_question(Question(method, target, body))
+        return connection.take_answer()
+
+
+def ask_all(
+    path: Path, questions: Iterable[tuple[K, Question]], at_once: int, timeout_seconds: float
+) -> Iterator[tuple[K, int, bytes]]:
+    """Ask every question, so many at once on as many connections: the answers as they come, each
+    with what its question came with.
+
+    A question is taken from ``questions`` when there is room for it. Raises as :func:`ask` does,
+    at the first that gets no answer; the others may have been heard.
+    """
+    waiting = iter(questions)
+    idle = [_UnixConnection(path, timeout_seconds) for _ in range(at_once)]
+    with contextlib.ExitStack() as at_end, _explained(path, timeout_seconds):
+        for connection in idle:
+            at_end.callback(connection.close)
+        selector = at_end.enter_context(selectors.DefaultSelector())
+        while True:
+            while idle and (upcoming := next(waiting, None)) is not None:
+                key, question = upcoming
+                connection = idle.pop()
+                connection.send_question(question)
+                selector.register(connection.sock, selectors.EVENT_READ, (key, connection))
+            if not selector.get_map():
+                return
+            ready = selector.select(timeout_seconds)
+            if not ready:
+                raise TimeoutError
+            for registered, _events in ready:
+                key, connection = registered.data
+                selector.unregister(registered.fileobj)
+                idle.append(connection)
+                yield (key, *connection.take_answer())
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """Kept open from one question to the next, where the service does so."""
+
+    def __init__(self, path: Path, timeout_seconds: float) -> None:
+        super().__init__("mailroom", timeout=timeout_seconds)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(os.fspath(self._path))
+
+    def send_question(self, question: Question) -> None:
+        headers = _JSON if question.body else {}
+        self.request(question.method, question.target, question.body or None, headers)
+
+    def take_answer(self) -> tuple[int, bytes]:
+        response = self.getresponse()
         return response.status, response.read()
+
+
+@contextlib.contextmanager
+def _explained(path: Path, timeout_seconds: float) -> Iterator[None]:
+    """What goes wrong at ``path``, in words, with what can be done about it."""
+    try:
+        yield
     except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError) as error:
-        raise MailroomError(
+        raise NobodyAnswers(
             f"nobody answers at {path}: is the service running ({look_up(path)}), "
             "and is this its socket (--socket names another)?"
         ) from error
     except PermissionError as error:
-        raise MailroomError(
-            f"no permission to ask at {path}: ask as root, or join the group mailroom-status "
-            "(sudo adduser YOU mailroom-status) and log in again"
+        group = _GROUPS.get(path.name, "mailroom-status")
+        raise NotAllowed(
+            f"no permission to ask at {path}: ask as root, or join the group {group} "
+            f"(sudo adduser YOU {group}) and log in again"
         ) from error
     except (TimeoutError, BlockingIOError) as error:  # the latter where its backlog is full
         raise MailroomError(
@@ -45,16 +136,3 @@ def ask(path: Path, method: str, target: str, timeout_seconds: float = 5.0) -> t
         ) from error
     except OSError as error:
         raise MailroomError(f"cannot ask at {path}: {error.strerror or error}") from error
-    finally:
-        connection.close()
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path, timeout_seconds: float) -> None:
-        super().__init__("mailroom", timeout=timeout_seconds)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(os.fspath(self._path))

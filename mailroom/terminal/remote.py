@@ -1,0 +1,184 @@
+"""The running service, as a command sees it: a method for each request.
+
+Two sockets: who may only look asks at the status socket, all else is the control socket's. A
+request that is not answered as it should be is a :class:`MailroomError` of one line: where nobody
+listens or the socket may not be opened, what can be done about it; else the service's own words.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlencode
+
+from mailroom.engine.client import NotAllowed, Question, ask, ask_all
+from mailroom.errors import MailroomError
+from mailroom.terminal.answers import (
+    Categories,
+    Decided,
+    Mail,
+    Planned,
+    Sender,
+    Senders,
+    Status,
+    Waiting,
+)
+from mailroom.terminal.harmless import harmless
+
+# How it is, the service knows.
+_AT_ONCE_SECONDS = 5.0
+# What is asked of the mail server takes as long as that does: it has thirty seconds to say a byte,
+# of which a read takes several and a decision about a sender with 10,000 mails many.
+_READING_SECONDS = 120.0
+_DECIDING_SECONDS = 600.0
+
+
+class Kind(StrEnum):
+    """What a decision is about."""
+
+    ADDRESS = "address"
+    DOMAIN = "domain"
+    LIST = "list"
+
+
+@dataclass(frozen=True, slots=True)
+class Whom:
+    """An address, a domain or a mailing list, as it was typed."""
+
+    kind: Kind
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """``category`` None takes it back: to Screener."""
+
+    whom: Whom
+    category: str | None
+
+
+class Refused(MailroomError):
+    """The service has understood what was asked, and has not done it. ``status`` is HTTP's,
+    ``document`` its whole answer; the message is what it says."""
+
+    def __init__(self, status: int, document: Mapping[str, Any]) -> None:
+        super().__init__(harmless(document.get("error", f"the answer is {status}")))
+        self.status = status
+        self.document = document
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether the service cannot tell what was before (an undo)."""
+        return self.document.get("is_unknown") is True
+
+
+class Remote:
+    """The service whose sockets are at these paths."""
+
+    def __init__(self, status: Path, control: Path) -> None:
+        self._status = status
+        self._control = control
+
+    # How it is
+
+    def status(self) -> Status:
+        return cast("Status", self._look("GET", "/status"))
+
+    def poll(self) -> None:
+        """Have it poll now."""
+        self._look("POST", "/poll")
+
+    # What there is to see
+
+    def categories(self) -> Categories:
+        return cast("Categories", self._ask("GET", "/categories", _READING_SECONDS))
+
+    def waiting(self, limit: int | None = None) -> Waiting:
+        """Who waits; at most ``limit`` of them are listed."""
+        query = {} if limit is None else {"limit": limit}
+        return cast("Waiting", self._ask("GET", _target("/waiting", query), _READING_SECONDS))
+
+    def mail(self, mail_id: str) -> Mail:
+        """The text of a mail that waits."""
+        return cast("Mail", self._ask("GET", _target("/mail", {"id": mail_id}), _READING_SECONDS))
+
+    def senders(self, category: str | None = None) -> Senders:
+        query = {} if category is None else {"category": category}
+        return cast("Senders", self._ask("GET", _target("/senders", query), _READING_SECONDS))
+
+    def sender(self, address: str) -> Sender:
+        target = _target("/sender", {"address": address})
+        return cast("Sender", self._ask("GET", target, _READING_SECONDS))
+
+    def plan(self) -> Planned:
+        """What the next poll would do."""
+        return cast("Planned", self._ask("GET", "/plan", _READING_SECONDS))
+
+    # Decisions
+
+    def triage(self, decision: Decision) -> Decided:
+        """Comes back when it is done."""
+        question = _triage(decision)
+        answer = self._ask(question.method, question.target, _DECIDING_SECONDS, question.body)
+        return cast("Decided", answer)
+
+    def undo(self, whom: Whom) -> Decided:
+        """Back to the category before; :attr:`Refused.is_unknown` where nothing tells which."""
+        body = json.dumps({whom.kind: whom.name}).encode()
+        return cast("Decided", self._ask("POST", "/undo", _DECIDING_SECONDS, body))
+
+    def triage_all(
+        self, decisions: Iterable[Decision], at_once: int
+    ) -> Iterator[tuple[Decision, Decided | Refused]]:
+        """Many decisions, so many on their way at once: what became of each, as it is done."""
+        questions = ((decision, _triage(decision)) for decision in decisions)
+        answers = ask_all(self._control, questions, at_once, _DECIDING_SECONDS)
+        for decision, code, body in answers:
+            try:
+                yield decision, cast("Decided", _read(self._control, code, body))
+            except Refused as refused:
+                yield decision, refused
+
+    def _look(self, method: str, target: str) -> Any:
+        """What either socket answers: who may open one of them may ask it."""
+        try:
+            answer = ask(self._status, method, target, _AT_ONCE_SECONDS)
+        except NotAllowed:
+            if self._control == self._status:
+                raise
+            answer = ask(self._control, method, target, _AT_ONCE_SECONDS)
+        return _read(self._status, *answer)
+
+    def _ask(self, method: str, target: str, timeout_seconds: float, body: bytes = b"") -> Any:
+        answer = ask(self._control, method, target, timeout_seconds, body)
+        return _read(self._control, *answer)
+
+
+def _triage(decision: Decision) -> Question:
+    document = {decision.whom.kind: decision.whom.name, "category": decision.category}
+    return Question("POST", "/triage", json.dumps(document).encode())
+
+
+def _target(path: str, query: Mapping[str, object]) -> str:
+    return f"{path}?{urlencode(query)}" if query else path
+
+
+def _read(path: Path, code: int, body: bytes) -> Any:
+    """The document of an answer. Raises :class:`Refused` where it is another one than asked for."""
+    try:
+        document = json.loads(body)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        raise MailroomError(
+            f"what answers at {path} is no mailroom service: name the right socket by --socket"
+        )
+    if code in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
+        return document
+    raise Refused(code, document)
