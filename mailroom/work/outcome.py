@@ -15,12 +15,14 @@ from mailroom.work.survey import Survey
 
 @dataclass(frozen=True, slots=True)
 class Triaged:
-    """One sender that is where the label said; ``category`` None: taken back to Screener."""
+    """One sender that is where the label said; ``category`` None: taken back to Screener. ``by`` is
+    who has decided that by command."""
 
     sender: str
     category: str | None
     previous: str | None
     filed: int
+    by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
