@@ -86,7 +86,7 @@ class Trouble:
 @dataclass(frozen=True, slots=True)
 class Triage:
     """A sender that was triaged. ``number`` counts from 1 since the start of the process; ``by`` is
-    the user who has done so by command."""
+    the user who has done so by command; ``is_repeated`` where it was there before."""
 
     number: int
     at: float
@@ -96,6 +96,7 @@ class Triage:
     filed: int
     trigger: str
     by: str | None = None
+    is_repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mailroom.rules.health import Triage
+from mailroom.rules.orders import Kind, Subject
 from mailroom.rules.roster import Found, Provenance
 
 _SCREENER = "Screener"
@@ -17,15 +18,18 @@ class Earlier:
 
 
 def before(
-    name: str, contact: Found | None, current: str | None, recent: Sequence[Triage]
+    subject: Subject, contact: Found | None, current: str | None, recent: Sequence[Triage]
 ) -> Earlier | None:
-    """Where the sender (or ``@domain``, ``<list>``) called ``name`` was before the ``current``
-    category; None where nobody can tell. What was done last is asked first, then the note; whom
-    Mailroom made a contact for the first time was a stranger."""
-    addresses = {name, *(contact.addresses if contact else ())}
-    told = next((each for each in reversed(recent) if each.sender in addresses), None)
+    """Where somebody was before the ``current`` category; None where nobody can tell. What was done
+    last is asked first, then the note; whom Mailroom made a contact for the first time was a
+    stranger."""
+    addresses = {subject.name, *(contact.addresses if contact else ())}
+    changes = (each for each in reversed(recent) if not each.is_repeated)
+    told = next((each for each in changes if each.sender in addresses), None)
+    if subject.kind is not Kind.ADDRESS:
+        return Earlier(told.previous) if told else None
     if told is not None and told.category == (current or _SCREENER) and told.previous:
-        return Earlier(None if told.previous == _SCREENER else told.previous)
+        return Earlier(told.previous)
     if contact is None or contact.provenance is not Provenance.CREATED:
         return None
     noted = [category for category, _ in contact.history if category != current]

@@ -329,6 +329,7 @@ class Account:
                 filed=triaged.filed,
                 trigger=trigger,
                 by=triaged.by,
+                is_repeated=triaged.is_repeated,
             )
         )
 

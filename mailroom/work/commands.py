@@ -51,7 +51,7 @@ class Commands:
         self._poller = poller
         self._ask = ask
         self._recent = recent
-        self._listing = Listing(owner, mail)
+        self.listing = Listing(owner, mail)
 
     # Decisions
 
@@ -70,7 +70,7 @@ class Commands:
         found = await self._with_note(subject) if subject.kind is Kind.ADDRESS else None
         current = category_of(found.groups, self._config) if found else None
         now = current.name if current else None
-        earlier = before(subject.name, found, now, self._recent())
+        earlier = before(subject, found, now, self._recent())
         if earlier is None:
             raise OrderRefused(
                 HTTPStatus.NOT_FOUND,
@@ -106,7 +106,7 @@ class Commands:
 
     async def waiting(self, limit: int | None = None) -> Document:
         """Who waits, the newest mail first; at most ``limit`` of them are listed."""
-        found = await self._listing.senders(self._places().screener)
+        found = await self.listing.senders(self._places().screener)
         return {
             "senders": sum(bool(each.address) for each in found),
             "mails": sum(each.mails for each in found),
@@ -116,7 +116,7 @@ class Commands:
 
     async def mail(self, mail_id: str) -> Document:
         """The text of a mail that waits."""
-        found = await self._listing.text(mail_id, self._places().screener)
+        found = await self.listing.text(mail_id, self._places().screener)
         if found is None:
             raise OrderRefused(HTTPStatus.NOT_FOUND, f"no mail {mail_id} waits in Screener")
         return {
@@ -156,7 +156,7 @@ class Commands:
             self._with_note(Subject(Kind.ADDRESS, address)),
             self._poller.door.expected([address], places, own),
         )
-        waiting = await self._listing.senders(places.screener)
+        waiting = await self.listing.senders(places.screener)
         addresses = {address, *(found.addresses if found else ())}
         category = category_of(found.groups, self._config) if found else None
         person = _person(found) if found else {"addresses": [address], "name": "", "is_ours": False}

@@ -51,7 +51,7 @@ class Listing:
     def __init__(self, owner: Owner, mail: MailConversation) -> None:
         self._owner = owner
         self._mail = mail
-        self._lines: dict[str, MailLine] = {}
+        self.lines: dict[str, MailLine] = {}
         self._state: str | None = None
         self._screener = ""
         self._forgetting: Timer | None = None
@@ -66,7 +66,7 @@ class Listing:
         finally:
             self._turn.leave()
         by_sender: dict[str, list[MailLine]] = {}
-        for line in self._lines.values():
+        for line in self.lines.values():
             by_sender.setdefault(sender_of(line.mail) or "", []).append(line)
         await give_way(self._owner.loop)
         found = [_sender(address, lines) for address, lines in by_sender.items()]
@@ -98,7 +98,7 @@ class Listing:
                 return False  # the server knows less than we do, as after a backup was put back
             await self._take(told.changed)
             for mail_id in told.destroyed:
-                self._lines.pop(mail_id, None)
+                self.lines.pop(mail_id, None)
             self._state = state = told.new_state
             if not told.has_more:
                 return True
@@ -106,7 +106,7 @@ class Listing:
 
     async def _read_all(self) -> None:
         answers = await self._mail.call([Call("Email/get", {"ids": []}, "state")])
-        self._state, self._lines = None, {}
+        self._state, self.lines = None, {}
         waiting = queries.waiting(self._screener)
         [ids] = await all_ids(self._owner.loop, self._mail, [waiting], concurrent=1)
         await self._take(ids)
@@ -121,9 +121,9 @@ class Listing:
             for mail_id in portion:
                 line = there.get(mail_id)
                 if line and self._screener in line.mail.mailbox_ids:
-                    self._lines[mail_id] = line
+                    self.lines[mail_id] = line
                 else:
-                    self._lines.pop(mail_id, None)
+                    self.lines.pop(mail_id, None)
             await give_way(self._owner.loop)
 
     def _keep(self) -> None:
@@ -134,7 +134,7 @@ class Listing:
         self._forgetting = self._owner.call_at(loop.now() + _KEPT_SECONDS, self._forget)
 
     def _forget(self) -> None:
-        self._lines, self._state = {}, None
+        self.lines, self._state = {}, None
 
 
 def _sender(address: str, lines: list[MailLine]) -> Sender:

@@ -41,12 +41,12 @@ class Orders:
     def place(self, order: Order) -> Promise[Answer]:
         """What came of it, once that is known. Raises OrderRefused where somebody else wants
         something else at this moment."""
-        waiting = self._placed.get(order.name)
-        if waiting is None:
-            waiting = self._placed[order.name] = _Placed(order, Promise())
-        elif waiting.order.category != order.category:
-            raise conflict_of(order, {waiting.order.category})
-        return waiting.answer
+        there = self._taken.get(order.name) or self._placed.get(order.name)
+        if there is None:
+            there = self._placed[order.name] = _Placed(order, Promise())
+        elif there.order.category != order.category:
+            raise conflict_of(order, {there.order.category})
+        return there.answer
 
     @property
     def has_waiting(self) -> bool:

@@ -343,8 +343,8 @@ class Poller:
         self.surveyor.remember(job)
         name = job.category.name if job.category else None
         # The same category again, or a poll that was broken off: that is no change of mind.
-        is_change = job.previous is not None and job.previous != job.category
-        previous = job.previous.name if job.previous and is_change else None
+        is_repeated = job.previous is not None and job.previous == job.category
+        previous = job.previous.name if job.previous and not is_repeated else None
         filed = work.progress.filed[job.sender]
         by = self.orders.by(job.addresses)
         event = "sender_retriaged" if previous else "sender_triaged"
@@ -353,7 +353,7 @@ class Poller:
             sender=job.sender, category=name, previous=previous, filed=filed,
             by=by, trigger=work.trigger,
         )  # fmt: skip
-        triaged = Triaged(job.sender, name, previous, filed, by)
+        triaged = Triaged(job.sender, name, previous, filed, by, is_repeated)
         self.orders.done(job.addresses, triaged)
         return triaged
 
@@ -361,14 +361,15 @@ class Poller:
         whole, filed = done.whole, work.progress.filed[done.whole.name]
         by = self.orders.by([whole.name])
         name = whole.category.name if whole.category else None
-        previous = done.previous if done.previous != name else None
+        is_repeated = done.previous == name
+        previous = None if is_repeated else done.previous
         event = "list_triaged" if whole.is_list else "domain_triaged"
         key = {"list": whole.key} if whole.is_list else {"domain": whole.key}
         self._log.info(
             event, **key, category=name or "Screener", previous=previous, filed=filed,
             by=by, trigger=work.trigger,
         )  # fmt: skip
-        triaged = Triaged(whole.name, name, previous, filed, by)
+        triaged = Triaged(whole.name, name, previous, filed, by, is_repeated)
         self.orders.done([whole.name], triaged)
         return triaged
 
