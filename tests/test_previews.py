@@ -42,7 +42,7 @@ def test_any_html_has_a_text(html: str) -> None:
 
 def mail(**more: object) -> dict[str, object]:
     parts = [{"partId": "1", "type": "text/plain"}]
-    told = {"id": "M1", "from": None, "mailboxIds": {"S": True}, "subject": None}
+    told: dict[str, object] = {"id": "M1", "from": None, "mailboxIds": {"S": True}, "subject": None}
     told |= {"receivedAt": "2026-11-27T01:00:00Z", "to": None, "textBody": parts}
     return {"list": [told | more]}
 
