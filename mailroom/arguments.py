@@ -56,6 +56,7 @@ def parser() -> ArgumentParser:
 
 def _about(command: ArgumentParser, *which: str) -> None:
     """The options that say which installation a command is about."""
+    command.add_argument("--account", metavar="NAME", help="the account of mailroom@NAME")
     if "config" in which:
         command.add_argument("--config", metavar="FILE", help="the configuration file")
     if "socket" in which:

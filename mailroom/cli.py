@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import NoReturn
 
+from mailroom.engine.unit import find
 from mailroom.errors import ConfigurationError, MailroomError, exit_code
 
 _STDERR = 2
@@ -64,9 +65,9 @@ def _parse(arguments: Sequence[str]) -> SimpleNamespace:
     # As the units say it: argparse would stay, with shutil, locale and three compressors, 1.2 MiB.
     match arguments:
         case ["run"]:
-            return SimpleNamespace(name="run", config=None, socket=None)
+            return SimpleNamespace(name="run", account=None, config=None, socket=None)
         case ["run", "--config", file] if not file.startswith("-"):
-            return SimpleNamespace(name="run", config=file, socket=None)
+            return SimpleNamespace(name="run", account=None, config=file, socket=None)
     from mailroom.arguments import parse  # noqa: PLC0415
 
     return parse(arguments)
@@ -83,10 +84,14 @@ def _carry_out(options: SimpleNamespace) -> int:
 def _run(options: SimpleNamespace) -> NoReturn:
     from mailroom.engine.configfile import Reading  # noqa: PLC0415
 
-    reading = Reading(options.config, os.environ)  # by a child, while we import the rest
+    config, socket = options.config, options.socket
+    if options.account:
+        named = find(os.environ, account=options.account, config=config, socket=socket)
+        config, socket = str(named.config), named.status_socket
+    reading = Reading(config, os.environ)  # by a child, while we import the rest
     from mailroom.service import Options, Service  # noqa: PLC0415 - 20 MiB other commands spare
 
-    code = Service(Options(options.config, options.socket), os.environ, reading).run()
+    code = Service(Options(config, socket), os.environ, reading).run()
     # A thread of libcurl's resolver may still wait for a name server; nobody waits for it.
     sys.stdout.flush()
     sys.stderr.flush()

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from mailroom import __version__
+from mailroom.engine.unit import Installation, find, usual_sockets
 from mailroom.errors import MailroomError
 
 _HEALTHY = 200
@@ -21,7 +22,7 @@ _ACCEPTED = 202
 def check(options: SimpleNamespace) -> int:
     from mailroom.terminal.check import show_check  # noqa: PLC0415 - brings rich
 
-    code = show_check(options.config, os.environ, rules=options.rules)
+    code = show_check(_installation(options), os.environ, rules=options.rules)
     if code == 0 and options.live:
         code = _check_live(options)
     if code == 0:
@@ -32,16 +33,16 @@ def check(options: SimpleNamespace) -> int:
 def _check_live(options: SimpleNamespace) -> int:
     from mailroom.terminal.live import show_live  # noqa: PLC0415 - brings rich
 
-    path = _socket(options)
-    return show_live(options.config, os.environ, lambda: _document(path), options.within)
+    asked = _installation(options)
+    return show_live(asked, os.environ, lambda: _document(asked.status_socket), options.within)
 
 
 def config(options: SimpleNamespace) -> int:
-    from mailroom.engine.configfile import find_config, load  # noqa: PLC0415
+    from mailroom.engine.configfile import load  # noqa: PLC0415
     from mailroom.engine.credentials import load_credentials  # noqa: PLC0415
     from mailroom.rules.configtext import effective  # noqa: PLC0415 - brings yaml
 
-    config = load(find_config(options.config, os.environ))
+    config = load(_installation(options).existing_config())
     sys.stdout.write(effective(config, load_credentials(os.environ).sources))
     return 0
 
@@ -49,7 +50,7 @@ def config(options: SimpleNamespace) -> int:
 def status(options: SimpleNamespace) -> int:
     from mailroom.terminal.status import show_status, watch  # noqa: PLC0415 - brings rich
 
-    path = _socket(options)
+    path = _installation(options).status_socket
     if options.json:
         sys.stdout.write(json.dumps(_document(path), indent=2, ensure_ascii=False) + "\n")
         return 0
@@ -61,7 +62,7 @@ def status(options: SimpleNamespace) -> int:
 
 
 def poll(options: SimpleNamespace) -> int:
-    _ask(_socket(options), "POST", "/poll")
+    _ask(_installation(options).status_socket, "POST", "/poll")
     return 0
 
 
@@ -74,19 +75,20 @@ def demo(options: SimpleNamespace) -> int:
 def triage(options: SimpleNamespace) -> int:
     from mailroom.terminal.triage import show_triage  # noqa: PLC0415 - brings rich
 
+    asked = _installation(options)
     try:
-        document = _document(_socket(options))
+        document = _document(asked.status_socket)
         failing = {each["sender"]: each["reason"] for each in document["failing_senders"]}
     except MailroomError:
         failing = {}  # no service is running here: nobody is held back
-    return show_triage(options.config, os.environ, failing)
+    return show_triage(asked, os.environ, failing)
 
 
 def setup(options: SimpleNamespace) -> int:
     from mailroom.terminal.setup import show_setup  # noqa: PLC0415 - brings rich
 
     return show_setup(
-        options.config,
+        _installation(options),
         os.environ,
         apply=options.apply,
         rules=options.rules,
@@ -95,10 +97,11 @@ def setup(options: SimpleNamespace) -> int:
 
 
 def reset(options: SimpleNamespace) -> int:
-    from mailroom.engine.sockets import socket_paths  # noqa: PLC0415
     from mailroom.terminal.reset import Wishes, show_reset  # noqa: PLC0415 - brings rich
 
-    sockets = [options.socket] if options.socket else socket_paths(os.environ)
+    asked = _installation(options)
+    is_named = options.socket is not None or asked.account is not None
+    sockets = [asked.status_socket] if is_named else usual_sockets(os.environ)
     wishes = Wishes(
         applies=options.apply,
         is_sure=options.yes,
@@ -107,7 +110,7 @@ def reset(options: SimpleNamespace) -> int:
         removes=options.remove,
         export=options.export,
     )
-    return show_reset(options.config, os.environ, sockets, wishes)
+    return show_reset(asked, os.environ, sockets, wishes)
 
 
 def version(_options: SimpleNamespace) -> int:
@@ -128,13 +131,15 @@ COMMANDS: Mapping[str, Callable[[SimpleNamespace], int]] = {
 }
 
 
-def _socket(options: SimpleNamespace) -> Path:
-    from mailroom.engine.sockets import socket_paths  # noqa: PLC0415
-
-    if options.socket:
-        return Path(options.socket)
-    paths = socket_paths(os.environ)
-    return next((path for path in paths if path.exists()), paths[-1])
+def _installation(options: SimpleNamespace) -> Installation:
+    """Which one the command is about."""
+    named = vars(options)
+    return find(
+        os.environ,
+        account=named.get("account"),
+        config=named.get("config"),
+        socket=named.get("socket"),
+    )
 
 
 def _document(path: Path) -> Any:

@@ -25,8 +25,9 @@ from mailroom.engine.endpoint import Endpoint, routes
 from mailroom.engine.journal import Level, Log, choose_sink
 from mailroom.engine.loop import Loop
 from mailroom.engine.notify import Notify, Watchdog, watchdog_interval
-from mailroom.engine.sockets import inherited, listen, socket_paths, unlisten
+from mailroom.engine.sockets import inherited, listen, unlisten
 from mailroom.engine.transfer import Transfer
+from mailroom.engine.unit import usual_sockets
 from mailroom.errors import (
     EXIT_BUG,
     EXIT_CONFIGURATION,
@@ -119,7 +120,7 @@ class Service:
     def _listen(self) -> None:
         """Serve the status socket until the end, when whoever is owed an answer gets it."""
         given = inherited(self._environ, os.getpid())
-        listener = given or listen(self._options.socket or socket_paths(self._environ)[0])
+        listener = given or listen(self._options.socket or usual_sockets(self._environ)[0])
         self._at_end.callback(Endpoint(self._loop, listener, self._answerer()).drain)
         if given is None:
             self._at_end.callback(unlisten, listener)

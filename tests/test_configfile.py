@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mailroom.engine.clock import BoottimeClock
-from mailroom.engine.configfile import Reading, find_config, load
+from mailroom.engine.configfile import Reading, load
 from mailroom.engine.loop import Loop
 from mailroom.errors import ConfigurationError
 from mailroom.rules.config import Config
@@ -21,46 +21,12 @@ _SECONDS_OF_WORK = "triage: {categories: [" + "A, " * 20_000 + "]}"
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
-    for name in ("xdg", ".config"):
-        (tmp_path / name / "mailroom").mkdir(parents=True)
-        (tmp_path / name / "mailroom/mailroom.yaml").touch()
-    (tmp_path / "system.yaml").touch()
-    return tmp_path
-
-
-@pytest.fixture
 def loop() -> Iterator[Loop]:
     clock = BoottimeClock()
     made = Loop(clock)
     yield made
     made.close()
     clock.close()
-
-
-def test_the_first_file_that_is_named_or_exists_is_taken(home: Path) -> None:
-    system = home / "system.yaml"
-    everything = {
-        "MAILROOM_CONFIG": "/named/by/variable",
-        "XDG_CONFIG_HOME": str(home / "xdg"),
-        "HOME": str(home),
-    }
-    without_variable = {**everything, "MAILROOM_CONFIG": ""}
-    without_xdg = {**without_variable, "XDG_CONFIG_HOME": "relative"}
-    assert find_config("/named", everything, system) == Path("/named")
-    assert find_config(None, everything, system) == Path("/named/by/variable")
-    assert find_config(None, without_variable, system) == home / "xdg/mailroom/mailroom.yaml"
-    assert find_config(None, without_xdg, system) == home / ".config/mailroom/mailroom.yaml"
-    assert find_config(None, {}, system) == system
-
-
-def test_without_any_file_the_places_are_told(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError) as caught:
-        find_config(None, {"HOME": str(tmp_path)}, tmp_path / "no.yaml")
-    assert caught.value.problems == (
-        f"no configuration file at {tmp_path}/.config/mailroom/mailroom.yaml or {tmp_path}/no.yaml"
-        "; make one (it may be empty) or name one by --config",
-    )
 
 
 def test_a_file_is_loaded_without_its_libraries_staying(tmp_path: Path) -> None:

@@ -8,33 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mailroom.engine.sockets import (
-    inherited,
-    listen,
-    look_up,
-    socket_paths,
-    stop_command,
-    unlisten,
-)
+from mailroom.engine.sockets import inherited, listen, unlisten
 from mailroom.errors import MailroomError
-
-SYSTEM = Path("/run/mailroom/status.sock")
-
-
-@pytest.mark.parametrize(
-    ("environ", "paths"),
-    [
-        ({}, (SYSTEM,)),
-        (
-            {"XDG_RUNTIME_DIR": "/run/user/7"},
-            (Path("/run/user/7/mailroom/status.sock"), SYSTEM),
-        ),
-        ({"XDG_RUNTIME_DIR": ""}, (SYSTEM,)),
-        ({"XDG_RUNTIME_DIR": "run/user/7"}, (SYSTEM,)),
-    ],
-)
-def test_the_usual_places(environ: dict[str, str], paths: tuple[Path, ...]) -> None:
-    assert socket_paths(environ) == paths
 
 
 def mode(path: Path) -> int:
@@ -223,28 +198,3 @@ def test_an_fd_that_is_not_there_is_refused() -> None:
     environ = {"LISTEN_PID": "42", "LISTEN_FDS": "1", "LISTEN_FDNAMES": "status"}
     with pytest.raises(MailroomError, match="Bad file descriptor"):
         inherited(environ, 42, first_fd=999)
-
-
-@pytest.mark.parametrize(
-    ("path", "looked_up", "stopped"),
-    [
-        (
-            "/run/mailroom/status.sock",
-            "see systemctl status mailroom",
-            "systemctl stop mailroom.socket mailroom.service",
-        ),
-        (
-            "/run/mailroom/office/status.sock",
-            "see systemctl status mailroom@office",
-            "systemctl stop mailroom@office.socket mailroom@office.service",
-        ),
-        (
-            "/run/user/1000/mailroom/status.sock",
-            "see systemctl --user status mailroom",
-            "systemctl --user stop mailroom",
-        ),
-        ("/tmp/here.sock", "see its log", "Ctrl+C where it runs"),
-    ],
-)
-def test_the_socket_tells_which_unit_to_speak_of(path: str, looked_up: str, stopped: str) -> None:
-    assert (look_up(Path(path)), stop_command(Path(path))) == (looked_up, stopped)

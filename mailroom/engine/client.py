@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from mailroom.engine.sockets import look_up
+from mailroom.engine.unit import behind
 from mailroom.errors import MailroomError
 
 # sysusers.d: who may open which socket.
@@ -107,11 +107,12 @@ class _UnixConnection(http.client.HTTPConnection):
 @contextlib.contextmanager
 def _explained(path: Path, timeout_seconds: float) -> Iterator[None]:
     """What goes wrong at ``path``, in words, with what can be done about it."""
+    asked = behind(path)
     try:
         yield
     except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError) as error:
         raise NobodyAnswers(
-            f"nobody answers at {path}: is the service running ({look_up(path)}), "
+            f"nobody answers at {path}: is the service running ({asked.look_up()}), "
             "and is this its socket (--socket names another)?"
         ) from error
     except PermissionError as error:
@@ -122,13 +123,13 @@ def _explained(path: Path, timeout_seconds: float) -> Iterator[None]:
         ) from error
     except (TimeoutError, BlockingIOError) as error:  # the latter where its backlog is full
         raise MailroomError(
-            f"the service at {path} did not answer within {timeout_seconds:g} s: {look_up(path)}"
+            f"the service at {path} did not answer within {timeout_seconds:g} s: {asked.look_up()}"
         ) from error
     except (ConnectionError, http.client.IncompleteRead) as error:
         # A socket unit accepts for a service that then cannot start (seen: systemd 257).
         raise MailroomError(
             f"the socket {path} is there, but the service behind it ended without an answer; "
-            f"it may be unable to start: {look_up(path)}"
+            f"it may be unable to start: {asked.look_up()}"
         ) from error
     except http.client.HTTPException as error:
         raise MailroomError(

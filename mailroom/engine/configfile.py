@@ -16,35 +16,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from mailroom.engine.loop import Loop, Promise
+from mailroom.engine.unit import find, option
 from mailroom.errors import ConfigurationError
 from mailroom.rules.config import Config, from_data, to_data
 
-SYSTEM_FILE = Path("/etc/mailroom/mailroom.yaml")
-
 _STDERR = 2
 _SIZE_LIMIT_BYTES = 256 * 1024  # a hundred categories are 20 KiB
-
-
-def find_config(
-    argument: str | None, environ: Mapping[str, str], system_file: Path = SYSTEM_FILE
-) -> Path:
-    """Return the configuration file: ``--config``, ``$MAILROOM_CONFIG``, the user's, the system's.
-
-    A file that is named is meant, whether it exists or not: falling back to another account's
-    would be worse than failing. Of the other two the first that exists is taken; raises
-    ``ConfigurationError`` when neither does.
-    """
-    named = argument or environ.get("MAILROOM_CONFIG")
-    if named:
-        return Path(named)
-    places = [*_user_files(environ), system_file]
-    for place in places:
-        if place.exists():
-            return place
-    looked = " or ".join(map(str, places))
-    raise ConfigurationError(
-        [f"no configuration file at {looked}; make one (it may be empty) or name one by --config"]
-    )
 
 
 def load(path: Path) -> Config:
@@ -62,14 +39,14 @@ class Reading:
     def __init__(self, argument: str | None, environ: Mapping[str, str]) -> None:
         self._child: _Child | None = None
         try:
-            path = find_config(argument, environ)
+            path = find(environ, config=argument).existing_config()
             self._child = _Child(_read(path), str(path))
         except ConfigurationError as error:
             self._error = error
 
     async def result(self, loop: Loop) -> Config:
         """The configuration, once; the loop turns until it is there. Raises what
-        :func:`find_config` and :func:`load` do."""
+        :func:`find` and :func:`load` do."""
         if self._child is None:
             raise self._error
         with contextlib.closing(self._child) as child:
@@ -80,20 +57,6 @@ class Reading:
             finally:
                 loop.unwatch(child.pipe)
             return child.config()
-
-
-def _source(path: Path) -> str | None:
-    """What a command has to be told to find the file again; None where it looks by itself."""
-    return None if path in (*_user_files(os.environ), SYSTEM_FILE) else str(path)
-
-
-def _user_files(environ: Mapping[str, str]) -> list[Path]:
-    """Return the user's file as the XDG base directories have it: none without a home."""
-    base = environ.get("XDG_CONFIG_HOME", "")
-    if not base.startswith("/"):  # relative ones are to be ignored, says the specification
-        home = environ.get("HOME", "")
-        base = f"{home}/.config" if home.startswith("/") else ""
-    return [Path(base, "mailroom", "mailroom.yaml")] if base else []
 
 
 def _read(path: Path) -> str:
@@ -141,7 +104,7 @@ class _Child:
             answer = _parse(self._text, self._filename)
         if answer["problems"]:
             raise ConfigurationError(answer["problems"])
-        return replace(from_data(answer["data"]), source=_source(Path(self._filename)))
+        return replace(from_data(answer["data"]), option=option(os.environ, Path(self._filename)))
 
     def close(self) -> None:
         """Nobody wants the answer any more."""

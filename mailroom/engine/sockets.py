@@ -22,44 +22,6 @@ _UMASK_FOR_0660 = 0o117
 _BACKLOG = 128
 
 
-def socket_paths(environ: Mapping[str, str]) -> tuple[Path, ...]:
-    """The usual places: a service listens on the first, commands ask the first that exists."""
-    system = Path("/run/mailroom/status.sock")
-    # The XDG base directory specification: a relative path is to be ignored.
-    runtime = environ.get("XDG_RUNTIME_DIR", "")
-    return (Path(runtime, "mailroom/status.sock"), system) if runtime[:1] == "/" else (system,)
-
-
-def look_up(path: Path) -> str:
-    """Where to look for what the service at ``path`` does."""
-    unit = _unit(path)
-    return f"see {unit[0]} status {unit[1]}" if unit else "see its log"
-
-
-def stop_command(path: Path) -> str:
-    """How to stop the service whose status socket is at ``path``, and keep it down."""
-    match _unit(path):
-        case None:
-            return "Ctrl+C where it runs"
-        case "systemctl", name:
-            return f"systemctl stop {name}.socket {name}.service"
-        case command, name:
-            return f"{command} stop {name}"
-
-
-def _unit(path: Path) -> tuple[str, str] | None:
-    """Whom to ask, and the unit's name; None where no unit of ours has its socket there."""
-    match path.parts:
-        case ("/", "run", "mailroom", "status.sock"):
-            return "systemctl", "mailroom"
-        case ("/", "run", "mailroom", account, "status.sock"):
-            return "systemctl", f"mailroom@{account}"
-        case ("/", "run", "user", _, "mailroom", "status.sock"):
-            return "systemctl --user", "mailroom"
-        case _:
-            return None
-
-
 def listen(path: Path) -> socket.socket:
     """A listening socket at ``path``, mode 0660 from its first moment on.
 

@@ -6,7 +6,6 @@ Nothing here reads YAML: the running service keeps only these values, and the re
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from shlex import quote
 from typing import Any, Literal
 
 from mailroom.rules.categories import Triage, category_from
@@ -117,7 +116,7 @@ class Logging:
 class Config:
     """A whole configuration. ``Config()`` is the empty file: the defaults, for Fastmail.
 
-    ``source`` is the file's name where a command would not find it by itself.
+    ``option`` is what a command has to be told to find the file; empty where it finds it by itself.
     """
 
     jmap: Jmap = field(default_factory=Jmap)
@@ -129,11 +128,11 @@ class Config:
     screening: Screening = field(default_factory=Screening)
     mailroom: Marks = field(default_factory=Marks)
     logging: Logging = field(default_factory=Logging)
-    source: str | None = field(default=None, compare=False)
+    option: str = field(default="", compare=False)
 
     def command(self, words: str) -> str:
         """A command that works on this account, as the user has to type it."""
-        return f"mailroom {words}" + (f" --config {quote(self.source)}" if self.source else "")
+        return f"mailroom {words} {self.option}".rstrip()
 
     @property
     def account(self) -> str:
@@ -188,10 +187,10 @@ def from_data(data: Mapping[str, Any]) -> Config:
 def to_data(config: Config) -> dict[str, Any]:
     """Return the configuration as plain data with every default spelled out.
 
-    ``from_data(to_data(config)) == config``, but for its source.
+    ``from_data(to_data(config)) == config``, but for its option.
     """
     data = asdict(config)
-    del data["source"]  # where it stands is not what it says
+    del data["option"]  # where it stands is not what it says
     for section, key in _LISTS:
         data[section][key] = list(data[section][key])
     return data

@@ -26,8 +26,7 @@ class Tap:
 
     ``sender`` is canonical: of a contact with several addresses that were tapped the first by
     name, which is the same one in every poll. ``label_id`` is the mailbox that asks: a label, or
-    the destination that the mail was moved to. An order of which no mail bears the label has no
-    ``mails``.
+    the destination that the mail was moved to.
     """
 
     sender: str
@@ -46,8 +45,6 @@ class Tap:
     @property
     def address(self) -> str:
         """The sender's address as the mail spells it, which is what the server's rules compare."""
-        if not self.mails:
-            return self.sender
         return without_spaces(self.mails[0].senders[0].email).lower()
 
     @property

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 from rich.console import Console
 
-from mailroom.engine.configfile import find_config, load
+from mailroom.engine.configfile import load
 from mailroom.engine.credentials import load_credentials, logins
+from mailroom.engine.unit import Installation
 from mailroom.errors import exit_code
 from mailroom.terminal.desk import prepare
 from mailroom.terminal.screen import tick
@@ -14,14 +15,14 @@ from mailroom.work.routing import Routing
 
 
 def show_check(
-    config_argument: str | None, environ: Mapping[str, str], *, rules: bool = False
+    installation: Installation, environ: Mapping[str, str], *, rules: bool = False
 ) -> int:
     """Check everything, with ``rules`` the routing as well; returns the exit code.
 
     Raises ConfigurationError where there is nothing yet to check.
     """
     console = Console(highlight=False, soft_wrap=True)
-    path = find_config(config_argument, environ)
+    path = installation.existing_config()
     config = load(path)
     tick(console, Finding("configuration", str(path)))
     who = logins(config, credentials := load_credentials(environ))

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from mailroom.engine.clock import BoottimeClock
-from mailroom.engine.configfile import find_config, load
+from mailroom.engine.configfile import load
 from mailroom.engine.credentials import Logins, load_credentials, logins
 from mailroom.engine.journal import Fields, Level
 from mailroom.engine.loop import Loop
 from mailroom.engine.transfer import Transfer
+from mailroom.engine.unit import Installation
 from mailroom.rules.config import Config
 from mailroom.rules.health import Totals
 from mailroom.service import USER_AGENT
@@ -34,9 +35,9 @@ class Desk:
         return task.result()
 
 
-def sit_down(config_argument: str | None, environ: Mapping[str, str]) -> Desk:
+def sit_down(installation: Installation, environ: Mapping[str, str]) -> Desk:
     """The desk that the configuration asks for. Raises ConfigurationError."""
-    config = load(find_config(config_argument, environ))
+    config = load(installation.existing_config())
     return prepare(config, logins(config, load_credentials(environ)))
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 from rich.console import Console
 
+from mailroom.engine.unit import Installation
 from mailroom.errors import exit_code
 from mailroom.terminal.desk import sit_down
 from mailroom.terminal.screen import Document, tick
@@ -15,7 +16,7 @@ _INTERRUPTED = 130
 
 
 def show_live(
-    config_argument: str | None,
+    installation: Installation,
     environ: Mapping[str, str],
     ask: Callable[[], Document],
     within_seconds: float | None,
@@ -23,7 +24,7 @@ def show_live(
     """Try it; returns the exit code: not 0 if it was not push, took too long, or was not done.
     Ctrl+C cleans up as well, and ends it with 130."""
     console = Console(highlight=False, soft_wrap=True)
-    desk = sit_down(config_argument, environ)
+    desk = sit_down(installation, environ)
     live = Live(desk.loop, desk.config, desk.talks, ask)
     for number in (signal.SIGINT, signal.SIGTERM):
         desk.loop.on_signal(number, live.interrupt)

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from mailroom.engine.client import ask
-from mailroom.engine.sockets import stop_command
+from mailroom.engine.unit import Installation, behind
 from mailroom.errors import MailroomError
 from mailroom.rules.config import Config
 from mailroom.rules.decisions import decision_lines
@@ -39,7 +39,7 @@ class Wishes:
 
 
 def show_reset(
-    config_argument: str | None,
+    installation: Installation,
     environ: Mapping[str, str],
     sockets: Iterable[Path],
     wishes: Wishes,
@@ -50,7 +50,7 @@ def show_reset(
     ``sockets``, or there is nobody to ask.
     """
     console = Console(highlight=False, soft_wrap=True)
-    desk = sit_down(config_argument, environ)
+    desk = sit_down(installation, environ)
     if wishes.applies:
         _refuse_beside_a_service(sockets, desk.config)
     reset = Reset(desk.loop, desk.config, desk.talks, target=wishes.target, removes=wishes.removes)
@@ -122,8 +122,9 @@ def _refuse_beside_a_service(sockets: Iterable[Path], config: Config) -> None:
                 continue
             raise
         if status != _OK or json.loads(body)["account"] == account:
+            stop = behind(path).stop_command()
             raise MailroomError(
-                f"a service answers for {account} at {path}: stop it first ({stop_command(path)})"
+                f"a service answers for {account} at {path}: stop it first ({stop})"
             )
 
 

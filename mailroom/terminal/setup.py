@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from rich.console import Console
 
 from mailroom.engine.journal import Log
+from mailroom.engine.unit import Installation
 from mailroom.rules.byhand import instructions, unneeded, without_rules
 from mailroom.rules.scripts import SCRIPT_NAME, Decision, advice_to_include
 from mailroom.rules.setup import Item, Status
@@ -30,7 +31,7 @@ _STYLES = {
 
 
 def show_setup(
-    config_argument: str | None,
+    installation: Installation,
     environ: Mapping[str, str],
     *,
     apply: bool,
@@ -39,7 +40,7 @@ def show_setup(
 ) -> int:
     """Set up, or show what that would do; 1 if anything is in the way."""
     console = Console(highlight=False, soft_wrap=True)
-    desk = sit_down(config_argument, environ)
+    desk = sit_down(installation, environ)
     setup = Setup(desk.loop, desk.config, desk.talks)
     items = _applied(console, desk, setup) if apply else _planned(console, desk, setup)
     is_ready = all(item.status in (Status.EXISTS, Status.CREATED) for item in items)

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mailroom.engine.journal import Log
+from mailroom.engine.unit import Installation
 from mailroom.terminal.desk import quietly, sit_down
 from mailroom.terminal.screen import plain, table
 from mailroom.work.door import Door
@@ -14,10 +15,10 @@ from mailroom.work.survey import Surveyor
 
 
 def show_triage(
-    config_argument: str | None, environ: Mapping[str, str], failing: Mapping[str, str]
+    installation: Installation, environ: Mapping[str, str], failing: Mapping[str, str]
 ) -> int:
     """Print what the next poll would do; ``failing`` is what the running service says of it."""
-    desk = sit_down(config_argument, environ)
+    desk = sit_down(installation, environ)
     talks = desk.talks
     door = Door(desk.loop, desk.config, talks.mail, talks.contacts, Log(quietly), may_write=False)
     surveyor = Surveyor(desk.loop, desk.config, talks.mail, talks.contacts, door)

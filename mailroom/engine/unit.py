@@ -1,0 +1,240 @@
+"""Which Mailroom a command is about: its unit, its configuration, its sockets, its secrets.
+
+On one host there may be the system service, its instances (one account each), and every user's own.
+A command is told by ``--account``, ``--config`` or ``--socket``, else it looks who is there. All
+that is known about where things are stands here, and only here.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from shlex import quote
+
+from mailroom.errors import ConfigurationError, MailroomError
+
+# User=mailroom-%i has to be a user's name, and those have at most 31 characters (systemd.exec(5)).
+_ACCOUNT = re.compile(r"[A-Za-z0-9_-]{1,22}")
+_FILE = "mailroom.yaml"
+_STATUS = "status.sock"
+_CONTROL = "control.sock"
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """One Mailroom of a host. ``unit`` is its unit's name without the suffix, None where it was
+    started by hand; ``account`` the instance's, None for the only one; ``secrets`` the folder with
+    a file for each. Nothing of it has to be there. ``looked_at``: the configuration files that were
+    looked for in vain, where none was named.
+    """
+
+    is_system: bool
+    account: str | None
+    unit: str | None
+    config: Path
+    status_socket: Path
+    control_socket: Path
+    secrets: Path
+    looked_at: tuple[Path, ...] = ()
+
+    def existing_config(self) -> Path:
+        """The configuration file. Raises ConfigurationError where none was named and none found."""
+        if self.looked_at:
+            looked = " or ".join(map(str, self.looked_at))
+            raise ConfigurationError(
+                [
+                    f"no configuration file at {looked}; make one (it may be empty) or name one by "
+                    "--config"
+                ]
+            )
+        return self.config
+
+    @property
+    def systemctl(self) -> tuple[str, ...]:
+        """The command that speaks to the manager of its unit."""
+        return ("systemctl",) if self.is_system else ("systemctl", "--user")
+
+    def credential(self, name: str) -> str:
+        """The file's name of a secret (``jmap-token``) in :attr:`secrets`."""
+        if not self.is_system:
+            return name
+        return ".".join(["mailroom", *([self.account] if self.account else []), name])
+
+    def look_up(self) -> str:
+        """Where to look for what the service does."""
+        return f"see {self._systemctl('status')}" if self.unit else "see its log"
+
+    def stop_command(self) -> str:
+        """How to stop the service and keep it down."""
+        if self.unit is None:
+            return "Ctrl+C where it runs"
+        if self.is_system:
+            return f"systemctl stop {self.unit}.socket {self.unit}.service"
+        return self._systemctl("stop")
+
+    def _systemctl(self, verb: str) -> str:
+        return " ".join([*self.systemctl, verb, self.unit or ""])
+
+
+def find(
+    environ: Mapping[str, str],
+    *,
+    account: str | None = None,
+    config: str | os.PathLike[str] | None = None,
+    socket: Path | None = None,
+    euid: int | None = None,
+    root: Path = Path("/"),
+) -> Installation:
+    """The installation that the options name; without any, the user's own before the system's.
+
+    ``$MAILROOM_CONFIG`` counts as ``--config``. A file or a socket that is named is meant, whether
+    it exists or not: falling back to another account's would be worse than failing. One that is
+    at no place of an installation is used with the one that is found without it. Raises
+    :class:`MailroomError` for an account's name that no unit can have.
+    """
+    places = _Places(environ, os.geteuid() if euid is None else euid, root)
+    named = config or environ.get("MAILROOM_CONFIG")
+    file = Path(named) if named else None
+    if account is not None:
+        found = places.instance(checked_account(account))
+    else:
+        found = (
+            (places.of_socket(socket) if socket else None)
+            or (places.of_config(file) if file else None)
+            or places.whoever_is_there()
+        )
+    is_by_hand = socket is not None and places.of_socket(socket) is None
+    status = socket or found.status_socket
+    return replace(
+        found,
+        unit=None if is_by_hand else found.unit,
+        config=file or found.config,
+        status_socket=status,
+        control_socket=status.with_name(_CONTROL),
+        looked_at=() if file or found.config.exists() else found.looked_at,
+    )
+
+
+def behind(socket: Path) -> Installation:
+    """The installation whose status socket this is."""
+    return find({}, socket=socket)
+
+
+def checked_account(name: str) -> str:
+    """The name of an instance. Raises :class:`MailroomError` where no instance can be called so."""
+    if not _ACCOUNT.fullmatch(name):
+        raise MailroomError(
+            f"{name!r} is no account's name: it has at most 22 letters, digits, - and _"
+        )
+    return name
+
+
+def usual_sockets(environ: Mapping[str, str]) -> tuple[Path, ...]:
+    """Where services are that nobody has named a socket for: one that is started so listens at the
+    first of these places."""
+    system = Path("/run/mailroom", _STATUS)
+    runtime = _runtime_folder(environ)
+    return (runtime / "mailroom" / _STATUS, system) if runtime else (system,)
+
+
+def option(environ: Mapping[str, str], config: Path) -> str:
+    """What a command has to be told to find the file again: ``--account`` or ``--config``, or
+    nothing."""
+    places = _Places(environ, os.geteuid(), Path("/"))
+    found = places.of_config(config)
+    if found is None:
+        return f"--config {quote(str(config))}"
+    return f"--account {found.account}" if found.account else ""
+
+
+class _Places:
+    """Where things are on this host, for this user."""
+
+    def __init__(self, environ: Mapping[str, str], euid: int, root: Path) -> None:
+        self._environ = environ
+        self._euid = euid
+        self._etc = root / "etc/mailroom"
+        self._run = root / "run"
+        self._credstore = root / "etc/credstore"
+
+    def instance(self, account: str) -> Installation:
+        """``mailroom@account``."""
+        return self._system(account)
+
+    def of_socket(self, path: Path) -> Installation | None:
+        """Whose status or control socket this is, by the place where it is."""
+        if path.name not in (_STATUS, _CONTROL):
+            return None
+        match path.parts[len(self._run.parts) :] if path.is_relative_to(self._run) else ():
+            case ("mailroom", _):
+                return self._system()
+            case ("mailroom", account, _) if _ACCOUNT.fullmatch(account):
+                return self._system(account)
+            case ("user", _, "mailroom", _):
+                return self._user()
+            case _:
+                return None
+
+    def of_config(self, path: Path) -> Installation | None:
+        """Whose configuration this is, by the place where it is."""
+        path = Path(os.path.abspath(path))
+        if path in self._user_files():
+            return self._user()
+        if path.parent != self._etc or path.suffix != ".yaml":
+            return None
+        if path.name == _FILE:
+            return self._system()
+        return self._system(path.stem) if _ACCOUNT.fullmatch(path.stem) else None
+
+    def whoever_is_there(self) -> Installation:
+        """Nothing is named: the first that has a configuration, and the first socket there is."""
+        files = self._user_files()
+        looked_at = (*files, self._etc / _FILE)
+        system, user = self._system(), self._user()
+        is_system = not any(file.exists() for file in files) and (
+            system.config.exists() or self._euid == 0 or not files
+        )
+        found = system if is_system else user
+        sockets = (user.status_socket, system.status_socket, found.status_socket)
+        status = next((path for path in sockets if path.exists()), found.status_socket)
+        return replace(found, status_socket=status, looked_at=looked_at)
+
+    def _system(self, account: str | None = None) -> Installation:
+        folder = self._run / "mailroom" / (account or "")
+        return Installation(
+            is_system=True,
+            account=account,
+            unit=f"mailroom@{account}" if account else "mailroom",
+            config=self._etc / (f"{account}.yaml" if account else _FILE),
+            status_socket=folder / _STATUS,
+            control_socket=folder / _CONTROL,
+            secrets=self._credstore,
+        )
+
+    def _user(self) -> Installation:
+        runtime = _runtime_folder(self._environ) or self._run / f"user/{self._euid}"
+        config = next(iter(self._user_files()), self._etc / _FILE)
+        return Installation(
+            is_system=False,
+            account=None,
+            unit="mailroom",
+            config=config,
+            status_socket=runtime / "mailroom" / _STATUS,
+            control_socket=runtime / "mailroom" / _CONTROL,
+            secrets=config.parent,
+        )
+
+    def _user_files(self) -> list[Path]:
+        """The user's file as the XDG base directories have it: none without a home."""
+        base = self._environ.get("XDG_CONFIG_HOME", "")
+        if not base.startswith("/"):  # relative ones are to be ignored, says the specification
+            home = self._environ.get("HOME", "")
+            base = f"{home}/.config" if home.startswith("/") else ""
+        return [Path(base, "mailroom", _FILE)] if base else []
+
+
+def _runtime_folder(environ: Mapping[str, str]) -> Path | None:
+    """The XDG base directory specification: a relative path is to be ignored."""
+    runtime = environ.get("XDG_RUNTIME_DIR", "")
+    return Path(runtime) if runtime.startswith("/") else None
