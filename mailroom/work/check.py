@@ -175,21 +175,10 @@ class Check:
         return str(own)
 
     async def _push(self) -> str:
-        session = await self._talks.mail.session()
-        interval = f"{self._config.polling.poll_interval:g} s"
-        if session.event_source_template is None:
-            return f"not offered here: mailroom polls every {interval}"
-        url = event_source_url(session.event_source_template, session.url)
-        self._talks.web.trust(url)
-        request = Request("GET", url, {"Accept": "text/event-stream"})
-        try:
-            stream, head = await self._talks.web.stream(request, self._loop.now() + _PUSH_SECONDS)
-        except DeadlinePassed:
-            return f"no answer within {_PUSH_SECONDS:.0f} s: mailroom polls every {interval}"
-        stream.close()
-        if head.status == _OK:
-            return "the event stream opens"
-        return f"not offered here ({head.status}): mailroom polls every {interval}"
+        if trouble := await no_push(self._loop, self._talks):
+            interval = f"{self._config.polling.poll_interval:g} s"
+            return f"{trouble}: mailroom polls every {interval}"
+        return "the event stream opens"
 
     async def _address_book(self) -> str:
         return await self._talks.contacts.describe()
@@ -263,6 +252,22 @@ def worst(findings: list[Finding]) -> MailroomError | None:
     errors = [finding.error for finding in findings if finding.error]
     order = (CredentialsRefused, LastingTrouble, TransientError, MailroomError)
     return next((error for kind in order for error in errors if isinstance(error, kind)), None)
+
+
+async def no_push(loop: Loop, talks: Conversations) -> str:
+    """Why there is no push; empty where the event stream opens."""
+    session = await talks.mail.session()
+    if session.event_source_template is None:
+        return "not offered here"
+    url = event_source_url(session.event_source_template, session.url)
+    talks.web.trust(url)
+    request = Request("GET", url, {"Accept": "text/event-stream"})
+    try:
+        stream, head = await talks.web.stream(request, loop.now() + _PUSH_SECONDS)
+    except DeadlinePassed:
+        return f"no answer within {_PUSH_SECONDS:.0f} s"
+    stream.close()
+    return "" if head.status == _OK else f"not offered here ({head.status})"
 
 
 async def own_addresses(config: Config, mail: MailConversation) -> OwnAddresses:

@@ -23,6 +23,7 @@ from mailroom.rules.triage import sender_of
 from mailroom.wire import jmap, sieve
 from mailroom.wire.filters import all_of, in_any
 from mailroom.wire.jmap import Answers, Call, Mail, MethodError
+from mailroom.wire.sieve import string
 from mailroom.work.check import Finding, own_addresses
 from mailroom.work.conversations import Conversations
 
@@ -82,6 +83,15 @@ class Routing:
         if decision.is_written or decision.is_activated:
             await self._write(routed.text, decision)
         return routed
+
+    async def offer(self) -> str | None:
+        """Whether rules could be written, found by trying; the name of the script that the user
+        has active, if it is not ours. Raises NoSieve."""
+        await self._require_extensions()
+        scripts = await self._scripts()
+        await self._valid([f"require [{', '.join(map(string, REQUIRED))}];\nkeep;\n"])
+        active = (each.name for each in scripts if each.is_active and each.name != SCRIPT_NAME)
+        return next(active, None)
 
     async def _require_extensions(self) -> None:
         """Raises Unroutable. A validator may take whatever a script requires, which fails only when

@@ -1,0 +1,109 @@
+"""The configuration that ``mailroom init`` writes: small, and only what differs from the defaults.
+
+Its texts are quoted as JSON, which is YAML. Whether it is valid is for the reader to say.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from mailroom.rules.autodiscovery import Seen, short
+from mailroom.rules.categories import DEFAULT_CATEGORIES, Category, Triage
+from mailroom.rules.config import Config, Screening
+from mailroom.rules.questions import Known, Login
+from mailroom.rules.servers import FASTMAIL_SESSION
+
+_HEAD = """\
+# Written by `mailroom init`; yours from now on. What is not here has its default: mailroom.yaml(5),
+# docs/configuration.md. `mailroom config` shows all that is in effect.
+"""
+_BARE = re.compile(r"[A-Za-z](?:[\w.@-]*\w)?", re.ASCII)
+# What YAML 1.1 takes for something else.
+_NOT_TEXT = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
+
+
+def configuration(known: Known) -> str:
+    """The text of mailroom.yaml for what is known. Questions that have not been answered yet count
+    as answered by the default."""
+    return _HEAD + "".join(f"{line}\n" for line in _lines(known))
+
+
+def credentials(known: Known) -> dict[str, str]:
+    """The secrets by the names of their credentials (docs/configuration.md)."""
+    name = "jmap-password" if known.username else "jmap-token"
+    found = {name: known.secret, "carddav-password": known.contacts_secret}
+    return {name: secret for name, secret in found.items() if secret}
+
+
+def _lines(known: Known) -> Iterator[str]:
+    assert known.seen is not None
+    if known.seen.url != FASTMAIL_SESSION:
+        yield from ("", "jmap:", f"  url: {_text(short(known.seen.url))}")
+        if known.username:
+            yield f"  username: {_text(known.username)}"
+    if known.contacts_server and known.contacts_secret:
+        yield from ("", "carddav:", f"  url: {_text(known.contacts_server)}")
+        yield f"  username: {_text(known.contacts_username or '')}"
+    yield from ("", "triage:")
+    yield from _triage(known)
+    if known.screening not in (None, Screening().by):
+        yield from ("", "screening:", f"  by: {_text(known.screening)}  # who sorts new mail")
+
+
+def _triage(known: Known) -> Iterator[str]:
+    default = Triage()
+    screener = known.mailbox(default.screener_mailbox)
+    if screener != default.screener_mailbox:
+        yield f"  screener_mailbox: {_text(screener)}"
+    yield f"  own_addresses: [{_text(known.address)}]  # nobody's to triage"
+    names = known.categories or tuple(each.name for each in DEFAULT_CATEGORIES)
+    chosen = [each for each in DEFAULT_CATEGORIES if each.name in names]
+    renamed = any(known.mailbox(each.name) != each.name for each in chosen)
+    if renamed or len(chosen) != len(DEFAULT_CATEGORIES):
+        yield "  categories:"
+        yield from (f"    - {_entry(each, known.mailbox(each.name))}" for each in chosen)
+
+
+def _entry(category: Category, mailbox: str) -> str:
+    """A category as the file has it: its name alone where all else follows from that."""
+    entry: dict[str, Any] = {"name": category.name}
+    if category.parent:
+        entry["parent"] = category.parent
+    if category.contact_type != "company":
+        entry["contact_type"] = category.contact_type
+    if category.add_to_inbox:
+        entry["add_to_inbox"] = True
+    if mailbox != category.name:
+        entry["destination_mailbox"] = mailbox
+    if len(entry) == 1:
+        return category.name
+    return f"{{{', '.join(f'{key}: {_text(value)}' for key, value in entry.items())}}}"
+
+
+def _text(value: object) -> str:
+    """A value as YAML: bare where that is safe and reads better."""
+    if isinstance(value, str) and _BARE.fullmatch(value) and value.lower() not in _NOT_TEXT:
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def known_from(config: Config, login: Login | None) -> Known:
+    """What need not be asked where there is a configuration already: all but the secrets."""
+    username = config.jmap.username
+    own = next((each for each in config.triage.own_addresses if "*" not in each), None)
+    return Known(
+        is_configured=True,
+        address=own or username or "",
+        is_discovered=True,
+        server=config.jmap.url,
+        seen=Seen(config.jmap.url),
+        is_trusted=True,
+        login="password" if username else login or "token",
+        username=username,
+        contacts_server=config.carddav.url,
+        contacts_username=config.carddav.username or username or own or "",
+        categories=(),
+        taken=(),
+        screening=config.screening.by,
+    )

@@ -1,0 +1,84 @@
+"""What an account can do, found by trying it once, before anything is configured."""
+
+from mailroom.engine.loop import Loop
+from mailroom.errors import (
+    CredentialsRefused,
+    Forbidden,
+    LastingTrouble,
+    MailroomError,
+    ProtocolError,
+    TransientError,
+)
+from mailroom.rules.config import Config
+from mailroom.rules.questions import Abilities, Taken
+from mailroom.rules.setup import Item, Kind, Status
+from mailroom.work.check import no_push
+from mailroom.work.conversations import Conversations
+from mailroom.work.routing import NoSieve, Routing
+from mailroom.work.setup import Setup
+
+# What there is instead of contacts, where the server has none for us.
+_NO_CONTACTS = (LastingTrouble, CredentialsRefused, Forbidden, ProtocolError)
+
+
+async def abilities(loop: Loop, config: Config, talks: Conversations) -> Abilities:
+    """Log in, and look at everything that Mailroom uses. Nothing is written.
+
+    Raises CredentialsRefused; LastingTrouble for an account that Mailroom cannot work with;
+    TransientError.
+    """
+    session = await talks.mail.session()
+    contacts, trouble = await _contacts(talks)
+    rules, own_script = await _rules(loop, config, talks)
+    return Abilities(
+        mail=f"account {session.username or session.account_id}",
+        contacts=contacts,
+        no_contacts=str(trouble or ""),
+        is_contacts_refused=isinstance(trouble, CredentialsRefused),
+        no_push=await no_push(loop, talks),
+        no_rules=rules,
+        own_script=own_script,
+    )
+
+
+async def taken(loop: Loop, config: Config, talks: Conversations) -> tuple[Taken, ...]:
+    """The user's mailboxes whose names Mailroom would use to file mail into, and that hold mail of
+    the user's or cannot be used. Raises LastingTrouble where something else is in the way."""
+    items = await Setup(loop, config, talks).plan()
+    found = [item for item in items if _is_in_use(item)]
+    movable = {config.triage.screener_mailbox, *config.triage.destinations}
+    others = [item for item in found if item.name not in movable and item.is_fault]
+    if others:
+        raise LastingTrouble(
+            "; ".join(f"the {item.kind} {item.name} {item.reason}" for item in others)
+        )
+    return tuple(
+        Taken(item.name, item.reason, is_usable=not item.is_fault)
+        for item in found
+        if item.name in movable and item.kind is Kind.MAILBOX
+    )
+
+
+def _is_in_use(item: Item) -> bool:
+    return item.status is Status.CLASH or (item.status is Status.EXISTS and bool(item.reason))
+
+
+async def _contacts(talks: Conversations) -> tuple[str, MailroomError | None]:
+    try:
+        return await talks.contacts.describe(), None
+    except TransientError:
+        raise
+    except _NO_CONTACTS as error:
+        return "", error
+
+
+async def _rules(loop: Loop, config: Config, talks: Conversations) -> tuple[str, str | None]:
+    """Why the server takes no rules, and the script of the user's that is active."""
+    try:
+        return "", await Routing(loop, config, talks).offer()
+    except NoSieve as error:
+        return str(error), None
+    except TransientError:
+        raise
+    except MailroomError as error:
+        return f"rules could not be tried ({error})", None

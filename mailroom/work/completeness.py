@@ -1,0 +1,43 @@
+"""How far an account is set up: what setup would create, and whether the rules are as asked for."""
+
+from dataclasses import dataclass
+
+from mailroom.engine.loop import Loop
+from mailroom.rules.config import Config
+from mailroom.rules.setup import Status
+from mailroom.work.conversations import Conversations
+from mailroom.work.routing import NoSieve, Routing
+from mailroom.work.setup import Setup
+
+
+@dataclass(frozen=True, slots=True)
+class Completeness:
+    """``missing`` are names of mailboxes, labels and groups; ``obstacles`` say what cannot be made,
+    and why."""
+
+    missing: tuple[str, ...]
+    obstacles: tuple[str, ...]
+    has_rules: bool
+
+
+async def completeness(loop: Loop, config: Config, talks: Conversations) -> Completeness:
+    """Look, and write nothing."""
+    items = await Setup(loop, config, talks).plan()
+    missing = tuple(item.name for item in items if item.status is Status.MISSING)
+    faults = [item for item in items if item.is_fault]
+    obstacles = tuple(f"the {item.kind} {item.name} {item.reason}" for item in faults)
+    is_ready = not missing and not obstacles
+    return Completeness(missing, obstacles, is_ready and await _has_rules(loop, config, talks))
+
+
+async def _has_rules(loop: Loop, config: Config, talks: Conversations) -> bool:
+    """Whether nothing is left that Mailroom could do about them. An active script of the user's,
+    and rules that are made by hand, are the user's to change."""
+    routing = Routing(loop, config, talks)
+    try:
+        if config.screening.by != "server":
+            return not await routing.is_there()
+        decision = (await routing.plan()).decision
+    except NoSieve:
+        return True
+    return not (decision.is_written or decision.is_activated)
