@@ -82,6 +82,16 @@ class Missing(LastingTrouble):
     """Mailboxes or contact groups that the configuration names are not on the server."""
 
 
+class OrderRefused(MailroomError):
+    """A request of a person that is not carried out. ``status`` is what HTTP calls that (400, 404,
+    409, 502, 503), ``further`` what a program wants to know besides the message."""
+
+    def __init__(self, status: int, message: str, **further: object) -> None:
+        super().__init__(message)
+        self.status = int(status)
+        self.further = further
+
+
 class SenderFailed(MailroomError):
     """One sender cannot be triaged now, for a reason that is that sender's alone."""
 

@@ -99,7 +99,8 @@ def test_sections_in_several_notes_count_as_one() -> None:
         "NOTE:mine",
         rf"NOTE:{HEADING}\nAdopted by Mailroom\nTriaged to Jail on 2026-02-02",
     )
-    assert read_section(card) == Section(True, True, "Jail", "2026-02-02")
+    told = (("Feed", "2026-01-01"), ("Jail", "2026-02-02"))
+    assert read_section(card) == Section(True, True, told)
     assert notes_of(filed(card, "Imbox"))[2].endswith(r"\nRe-triaged to Imbox on 2026-11-21")
     assert notes_of(without_section(card)) == ["NOTE:mine"]
 

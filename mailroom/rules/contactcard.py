@@ -44,6 +44,7 @@ def found_in(card: JsCard, memberships: Collection[tuple[str, frozenset[str]]]) 
         provenance=made,
         noted=section.category,
         noted_on=section.day,
+        history=section.history,
         is_edited=not is_unedited(card),
         patterns=tuple(filter(is_pattern, addresses)),
     )

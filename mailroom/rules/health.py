@@ -13,8 +13,9 @@ from enum import StrEnum
 
 from mailroom.rules.waiting import Summary
 
-# How many triages /status tells of.
+# How many triages /status tells of, and how many are kept, to be undone.
 RECENT_LIMIT = 20
+KEPT_LIMIT = 200
 
 # A poll may be late by its own interval before anyone is alarmed.
 _MISSED_INTERVALS = 2
@@ -84,7 +85,8 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class Triage:
-    """A sender that was triaged. ``number`` counts from 1 since the start of the process."""
+    """A sender that was triaged. ``number`` counts from 1 since the start of the process; ``by`` is
+    the user who has done so by command; ``is_repeated`` where it was there before."""
 
     number: int
     at: float
@@ -93,6 +95,8 @@ class Triage:
     previous: str | None
     filed: int
     trigger: str
+    by: str | None = None
+    is_repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,6 +309,7 @@ def _triage(triage: Triage) -> dict[str, object]:
         "previous": triage.previous,
         "filed": triage.filed,
         "trigger": triage.trigger,
+        "by": triage.by,
     }
 
 

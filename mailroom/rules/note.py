@@ -28,21 +28,27 @@ _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """What the section says. ``category`` is the last one, of that ``day``; without any the sender
-    is new."""
+    """What the section says. ``history`` are the categories with their days, the last one last;
+    without any the sender is new."""
 
     has_heading: bool = False
     says_created: bool = False
-    category: str | None = None
-    day: str | None = None
+    history: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def category(self) -> str | None:
+        return self.history[-1][0] if self.history else None
+
+    @property
+    def day(self) -> str | None:
+        return self.history[-1][1] if self.history else None
 
 
 def read_section(view: CardView) -> Section:
     """Return what the sections of all NOTEs say together."""
     known = [text for line in view.lines if _is_note(line) for text in _known(line.value).values()]
-    told = [each for text in known if (each := _told(text)) is not None]
-    category, day = told[-1] if told else (None, None)
-    return Section(bool(known), _CREATED in known, category, day)
+    told = tuple(each for text in known if (each := _told(text)) is not None)
+    return Section(bool(known), _CREATED in known, told)
 
 
 def with_section(card: Card, category: str | None, today: date) -> Card:

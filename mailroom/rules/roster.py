@@ -36,8 +36,8 @@ class Found:
     those that it is in, as the configuration has them, ``misspelled`` those of them that name it
     otherwise than a server's rules compare;
     ``noted`` the category that Mailroom's note in it names last; ``noted_on`` the day of that
-    (ISO 8601), and ``is_edited`` whether the user has changed what Mailroom created, None where
-    that has not been looked at.
+    (ISO 8601), ``history`` all that the note names, with their days; and ``is_edited`` whether the
+    user has changed what Mailroom created. What has not been looked at is None, or empty.
     """
 
     reference: str
@@ -50,6 +50,7 @@ class Found:
     noted_on: str | None = None
     is_edited: bool | None = None
     patterns: tuple[str, ...] = ()
+    history: tuple[tuple[str, str], ...] = ()
     misspelled: frozenset[str] = frozenset()
 
 

@@ -9,7 +9,7 @@ then the first of Trigger names it; none is due while one is running):
 
     told                    the reasons for a poll from then on
     started, connected      STARTUP, RECONNECT: now
-    asked                   MANUAL: now, whatever backoff there is
+    asked                   MANUAL, or COMMAND for a decision: now, whatever backoff there is
     event, states known     none: a poll has seen what it tells, and what was told before it
     event, others           PUSH: quiet_seconds after the newest, debounce_seconds after the first;
                             ECHO_SECONDS instead of quiet_seconds while the echo is awaited
@@ -18,7 +18,7 @@ then the first of Trigger names it; none is due while one is running):
     poll_finished           SCHEDULED: poll_interval later; PUSH for events since the closing
                             request that are not known, or at once where it showed a further label
     poll_failed             that of the poll again, when the backoff is over; no other is due before
-                            but MANUAL
+                            but MANUAL and COMMAND
 
 A state is known when it was read before a label query that was acted on: what an event of it tells,
 that query has seen. The states that our writing leaves on its way are of two kinds. An answer names
@@ -55,10 +55,14 @@ class Trigger(StrEnum):
 
     STARTUP = "startup"
     MANUAL = "manual"
+    COMMAND = "command"
     RECONNECT = "reconnect"
     PUSH = "push"
     SCHEDULED = "scheduled"
     FALLBACK = "fallback"
+
+
+_BY_HAND = (Trigger.MANUAL, Trigger.COMMAND)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +129,9 @@ class Schedule:
         """The service can poll from now on."""
         self._reasons[Trigger.STARTUP] = now
 
-    def asked(self, now: float) -> None:
+    def asked(self, now: float, trigger: Trigger = Trigger.MANUAL) -> None:
         """A person wants a poll that begins after now; no backoff holds it up."""
-        self._reasons[Trigger.MANUAL] = now
+        self._reasons[trigger] = now
 
     def connected(self, now: float) -> None:
         """The stream was opened. What happened before it did has to be looked for."""
@@ -223,7 +227,7 @@ class Schedule:
 
     def _wishes(self) -> dict[Trigger, float]:
         wishes = {
-            trigger: at if trigger is Trigger.MANUAL else max(at, self._not_before)
+            trigger: at if trigger in _BY_HAND else max(at, self._not_before)
             for trigger, at in self._reasons.items()
         }
         burst_at = self._news.due_at(self._timing)

@@ -26,7 +26,8 @@ class Tap:
 
     ``sender`` is canonical: of a contact with several addresses that were tapped the first by
     name, which is the same one in every poll. ``label_id`` is the mailbox that asks: a label, or
-    the destination that the mail was moved to.
+    the destination that the mail was moved to. An order of which no mail bears the label has no
+    ``mails``.
     """
 
     sender: str
@@ -45,6 +46,8 @@ class Tap:
     @property
     def address(self) -> str:
         """The sender's address as the mail spells it, which is what the server's rules compare."""
+        if not self.mails:
+            return self.sender
         return without_spaces(self.mails[0].senders[0].email).lower()
 
     @property

@@ -42,6 +42,7 @@ RENDERERS: Final[Mapping[str, Render]] = {
     "replyTo": lambda mail: _parsed(mail, "Reply-To"),
     "subject": lambda mail: mail.subject,
     "hasAttachment": lambda mail: False,
+    "attachments": lambda mail: [],
     "preview": lambda mail: mail.text[:_PREVIEW_CHARACTERS],
     "textBody": lambda mail: [{"partId": "1", "type": "text/plain", "size": len(mail.text)}],
     "bodyValues": lambda mail: {

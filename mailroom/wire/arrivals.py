@@ -74,6 +74,20 @@ class Changes:
         return not (self.has_more or self.arrivals or self.updated or self.destroyed)
 
 
+@dataclass(frozen=True, slots=True)
+class ChangedIds:
+    """The same by ids: ``changed`` are the mails that were created or updated."""
+
+    new_state: str
+    has_more: bool
+    changed: frozenset[str]
+    destroyed: frozenset[str]
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.has_more or self.changed or self.destroyed)
+
+
 def changes_calls(
     state: str, limit: int, own: int = 0, headers: Sequence[str] = ()
 ) -> tuple[Call, ...]:
@@ -101,6 +115,17 @@ def read_changes(
     mails = read_arrivals(created)
     changes = Changes(new_state, has_more, mails.entries, updated, destroyed)
     return changes, mails.unreadable
+
+
+def read_ids(answer: Arguments) -> ChangedIds:
+    """The answer to ``Email/changes`` alone."""
+    with reading("a list of changes", answer):
+        return ChangedIds(
+            str(answer["newState"]),
+            answer.get("hasMoreChanges") is True,
+            frozenset(answer["created"]) | frozenset(answer["updated"]),
+            frozenset(answer["destroyed"]),
+        )
 
 
 def read_arrivals(answer: Arguments) -> Sifted[Arrival]:

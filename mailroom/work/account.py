@@ -32,6 +32,7 @@ from mailroom.rules.push import Push, Status
 from mailroom.rules.schedule import Schedule, Timing, Trigger
 from mailroom.wire.jmap import MethodError
 from mailroom.wire.jmap_push import CONTACTS_TYPE
+from mailroom.work.commands import Commands
 from mailroom.work.conversations import converse
 from mailroom.work.listener import Listener
 from mailroom.work.outcome import Outcome, Triaged
@@ -61,7 +62,7 @@ class History:
     started_at: float
     started: float
     totals: Totals = field(default_factory=Totals)
-    recent: deque[health.Triage] = field(default_factory=lambda: deque(maxlen=health.RECENT_LIMIT))
+    recent: deque[health.Triage] = field(default_factory=lambda: deque(maxlen=health.KEPT_LIMIT))
     last_poll: PollView | None = None
     last_poll_ended: float | None = None
     last_active_poll: PollView | None = None
@@ -101,6 +102,16 @@ class Account:
         if self._index:
             self._index.on_change = self._on_reading
         self._poller = Poller(loop, config, talks.mail, talks.contacts, log)
+        #: What a person asks of it.
+        self.commands = Commands(
+            self._owner,
+            config,
+            talks.mail,
+            talks.contacts,
+            self._poller,
+            ask=lambda: self._ask_for_poll(Trigger.COMMAND),
+            recent=lambda: tuple(history.recent),
+        )
         polling = config.polling
         self._schedule = Schedule(
             Timing(polling.poll_interval, polling.quiet_seconds, polling.debounce_seconds), jitter
@@ -121,10 +132,14 @@ class Account:
         self._has_started = self._is_closed = True
         if self._timer:
             self._timer.cancel()
+        self._poller.orders.close()
         self._owner.close()
 
     def poll_now(self) -> None:
-        self._schedule.asked(self._loop.now())
+        self._ask_for_poll(Trigger.MANUAL)
+
+    def _ask_for_poll(self, trigger: Trigger) -> None:
+        self._schedule.asked(self._loop.now(), trigger)
         self._arm()
 
     def snapshot(self) -> Snapshot:
@@ -147,7 +162,7 @@ class Account:
             next_poll=self._next_poll(),
             trouble=history.trouble,
             last_error=history.last_error,
-            recent=tuple(history.recent),
+            recent=tuple(history.recent)[-health.RECENT_LIMIT :],
             is_reading_book=self._index is not None and self._index.is_reading,
             conflicts=history.conflicts,
             waiting=self._poller.door.waiting,
@@ -205,7 +220,7 @@ class Account:
     async def _poll(self, trigger: Trigger, began: float) -> None:
         requests = self._history.totals.requests
         try:
-            outcome = await self._poller.poll()
+            outcome = await self._poller.poll(trigger)
         except MailroomError as error:
             self._poll_failed(error, trigger, began, requests)
         else:
@@ -313,6 +328,8 @@ class Account:
                 previous=triaged.previous,
                 filed=triaged.filed,
                 trigger=trigger,
+                by=triaged.by,
+                is_repeated=triaged.is_repeated,
             )
         )
 

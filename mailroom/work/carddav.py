@@ -266,6 +266,7 @@ class CardDavContacts:
     def _contact(self, card: Indexed, groups: Iterable[tuple[str, Entry]]) -> Found:
         entry, read = card.entry, self._read.get(card.href)
         whole = read if isinstance(read, Stored) and self._is_current(card.href) else None
+        told = read_section(whole.card).history if whole else ()
         return Found(
             reference=card.href,
             uid=entry.uid,
@@ -274,7 +275,8 @@ class CardDavContacts:
             groups=frozenset(name for name, group in groups if group.names(entry)),
             provenance=entry.provenance,
             noted=entry.category,
-            noted_on=None if whole is None else read_section(whole.card).day,
+            noted_on=told[-1][1] if told else None,
+            history=told,
             is_edited=None if whole is None else not is_unedited(whole.card),
             patterns=tuple(filter(is_pattern, entry.addresses)),
             misspelled=frozenset(name for name, group in groups if group.misspells(entry)),

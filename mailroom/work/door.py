@@ -8,7 +8,7 @@ Nothing is counted as seen before the poll has done its work: whatever is broken
 """
 
 from collections import Counter, deque
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -344,7 +344,7 @@ class Door:
             book = await self._contacts.acquainted(addresses)
         else:
             book, answered = await both(
-                self._loop, self._contacts.acquainted(addresses), self._ask(senders, places)
+                self._loop, self._contacts.acquainted(addresses), self._ask_about(senders, places)
             )
         facts = {
             arrival: self._known(arrival, sender, book, own, places)
@@ -352,7 +352,7 @@ class Door:
         }
         undecided = [each for each in facts if standing(facts[each], self._config) is None]
         if undecided and self._contacts.is_indexed:
-            answered = await self._ask({each: senders[each] for each in undecided}, places)
+            answered = await self._ask_about({each: senders[each] for each in undecided}, places)
         if answered is None:
             return facts
         return {
@@ -360,12 +360,19 @@ class Door:
             for arrival, known in facts.items()
         }
 
-    async def _ask(self, senders: Mapping[Arrival, str | None], places: Places) -> Answered | None:
+    async def _ask_about(
+        self, senders: Mapping[Arrival, str | None], places: Places
+    ) -> Answered | None:
+        addresses = {sender for sender in senders.values() if sender}
+        threads = {each.thread_id for each in senders if each.thread_id}
+        return await self._ask(addresses, threads, places)
+
+    async def _ask(
+        self, addresses: Collection[str], threads: Collection[str], places: Places
+    ) -> Answered | None:
         """What Sent says of them; None where it cannot be asked now."""
         if places.sent is None or not self._asks_sent:
             return _NOBODY
-        addresses = {sender for sender in senders.values() if sender}
-        threads = {each.thread_id for each in senders if each.thread_id}
         try:
             return await self._sent.ask(places.sent, addresses, threads)
         except MethodError as error:
@@ -378,14 +385,17 @@ class Door:
         """The senders of these mails who would not wait, were they only out of all groups: known,
         or of a domain or a list that was decided about. Raises TransientError where Sent cannot be
         asked: then they stay what they are until it can."""
-        arrivals = await self._mail.arrivals([mail.id for mail in mails])
+        mail_ids = [mail.id for mail in mails]
+        if not mail_ids:
+            return frozenset()
+        arrivals = await self._mail.arrivals(mail_ids)
         senders = {each: sender_of(each.mail) for each in arrivals}
         addresses = {sender for sender in senders.values() if sender}
         book, answered = await both(
-            self._loop, self._contacts.acquainted(addresses), self._ask(senders, places)
+            self._loop, self._contacts.acquainted(addresses), self._ask_about(senders, places)
         )
         if answered is None:
-            raise TransientError("Sent cannot be asked whether a sender who is taken back is known")
+            raise _sent_is_needed()
         admitted_otherwise = set()
         for arrival, sender in senders.items():
             known = self._known(arrival, sender, book, own, places)
@@ -394,6 +404,38 @@ class Door:
             if sender and found and (found.is_known or found.category):
                 admitted_otherwise.add(sender)
         return frozenset(admitted_otherwise)
+
+    async def expected(
+        self,
+        addresses: Collection[str],
+        places: Places,
+        own: OwnAddresses,
+        *,
+        apart_from_groups: bool = False,
+    ) -> Mapping[str, Standing]:
+        """What would decide about the next mail of each of these (canonical) addresses, as far as
+        that does not depend on the mail. Raises TransientError where Sent cannot be asked."""
+        if not addresses:
+            return {}
+        book, answered = await both(
+            self._loop, self._contacts.acquainted(addresses), self._ask(addresses, (), places)
+        )
+        if answered is None:
+            raise _sent_is_needed()
+        found = {}
+        for address in addresses:
+            known = book.get(address, _STRANGER)
+            facts = Facts(
+                is_own=address in own,
+                groups=frozenset() if apart_from_groups else known.groups,
+                is_in_book=known.is_in_book,
+                by_domain=self._contacts.decisions.of_domain(address),
+                is_written=address in answered.written,
+                is_conversation=False,
+            )
+            if (decided := standing(facts, self._config)) is not None:
+                found[address] = decided
+        return found
 
     def _known(
         self,
@@ -434,6 +476,10 @@ def _with_sent(known: Facts, arrival: Arrival, sender: str | None, answered: Ans
         is_written=sender in answered.written,
         is_conversation=arrival.thread_id in answered.conversations,
     )
+
+
+def _sent_is_needed() -> TransientError:
+    return TransientError("Sent cannot be asked whether the user has written to a sender")
 
 
 def _waiting(arrival: Arrival) -> WaitingMail:

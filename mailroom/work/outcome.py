@@ -15,12 +15,15 @@ from mailroom.work.survey import Survey
 
 @dataclass(frozen=True, slots=True)
 class Triaged:
-    """One sender that is where the label said; ``category`` None: taken back to Screener."""
+    """One sender that is where the label said; ``category`` None: taken back to Screener. ``by`` is
+    who has decided that by command; ``is_repeated`` where it was there before."""
 
     sender: str
     category: str | None
     previous: str | None
     filed: int
+    by: str | None = None
+    is_repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,14 +12,15 @@ succeeded.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 from mailroom.engine.journal import Log
 from mailroom.engine.loop import Loop, both, give_way
-from mailroom.errors import Crowded, SenderFailed, TransientError
+from mailroom.errors import Crowded, MailroomError, SenderFailed, TransientError
 from mailroom.rules.config import Config
 from mailroom.rules.drags import asked_by, is_moved, leaving, recovered, tidied
 from mailroom.rules.job import Job
+from mailroom.rules.orders import Order
 from mailroom.rules.places import Places
 from mailroom.rules.triage import Conflict, Label, Patch, Verdicts, marked, sender_of
 from mailroom.rules.whole import marks_of
@@ -27,6 +28,7 @@ from mailroom.wire.jmap import Mail, MethodError
 from mailroom.work.contacts import Contacts, Failures
 from mailroom.work.door import Admission, Door
 from mailroom.work.mail import MailConversation, Reading, Written
+from mailroom.work.orders import Orders, labelled
 from mailroom.work.outcome import Outcome, Triaged, by_reason, categories, contested, known, looks
 from mailroom.work.progress import Filing, Progress, Work
 from mailroom.work.subjects import subjects_of
@@ -44,6 +46,7 @@ class Poller:
     ) -> None:
         self.door = Door(loop, config, mail, contacts, log)
         self.surveyor = Surveyor(loop, config, mail, contacts, self.door)
+        self.orders = Orders()
         self._loop = loop
         self._may_warn = config.mailroom.warnings_enabled
         self._mail = mail
@@ -51,17 +54,31 @@ class Poller:
         self._log = log
         self._told: set[str] = set()
 
-    async def poll(self) -> Outcome:
-        """Raises TransientError, CredentialsRefused, ProtocolError, MethodError, LastingTrouble;
-        whatever was not done by then, the next poll does."""
-        survey = await self.surveyor.survey()
+    async def poll(self, trigger: str | None = None) -> Outcome:
+        """``trigger`` is why, for the log. Raises TransientError, CredentialsRefused,
+        ProtocolError, MethodError, LastingTrouble; whatever was not done by then, the next poll
+        does, but for orders of which there is no mail."""
+        orders = self.orders.take()
+        try:
+            outcome = await self._poll(orders, trigger)
+        except MailroomError as error:
+            self.orders.end(error)
+            raise
+        self.orders.end()
+        return outcome
+
+    async def _poll(self, orders: Sequence[Order], trigger: str | None) -> Outcome:
+        survey = await self.surveyor.survey(orders)
+        self.orders.refuse(survey.orders_refused)
+        if orders:
+            survey = await labelled(survey, self.surveyor, self._mail)
         self._report_unreadable()
         marks = {
             **survey.keywords,
             **marked(survey.verdicts, survey.places),
             **marks_of(survey.refused, survey.places),
         }
-        work = Work(survey, _without_swept(marks, survey.jobs))
+        work = Work(survey, _without_swept(marks, survey.jobs), trigger)
         if work.is_quiet:
             return self._untouched(survey)
         further = await self._triage(survey, work.progress) if survey.jobs else {}
@@ -108,9 +125,10 @@ class Poller:
         self._report_marks(work, verdicts)
         trouble = self._settle_failures(work.efforts, progress)
         triaged = (
-            *(self._report(job, progress) for job in progress.going(survey.jobs)),
-            *(self._report_whole(each, progress) for each in work.decided_well),
+            *(self._report(job, work) for job in progress.going(survey.jobs)),
+            *(self._report_whole(each, work) for each in work.decided_well),
         )
+        self._answer_failures(work)
         has_arrivals = await self._close_door(survey, closing, work.dealt_with - refused.keys())
         if progress.recovered:
             await self._mail.update(progress.recovered)
@@ -264,13 +282,16 @@ class Poller:
         self, efforts: Iterable[tuple[str, frozenset[Label]]], progress: Progress
     ) -> TransientError | None:
         """Note and report the senders that failed. Trouble that passes is returned instead, so
-        that the poll is tried again at once, unless it clings to this one sender."""
+        that the poll is tried again at once, unless it clings to this one sender. An order of which
+        no mail bears the label is not tried again: whoever gave it hears of it."""
         failures = self.surveyor.failures
         passing: TransientError | None = None
         for sender, labels in efforts:
             error = progress.errors.get(sender)
             if error is None:
                 failures.succeeded(sender)
+            elif not labels:
+                self._log.warning("sender_failed", sender=sender, error=str(error), attempts=1)
             elif isinstance(error, Crowded) or (
                 isinstance(error, TransientError) and failures.is_passing(sender)
             ):
@@ -308,28 +329,49 @@ class Poller:
             left += [mail for mail in asking if is_moved(mail, survey.places)]
         return _labels(left, survey.places)
 
-    def _report(self, job: Job, progress: Progress) -> Triaged:
+    def _answer_failures(self, work: Work) -> None:
+        """Tell those who wait for what could not be done."""
+        errors = work.progress.errors
+        for job in work.survey.jobs:
+            if error := errors.get(job.sender):
+                self.orders.failed(job.addresses, error, is_labelled=bool(job.tap.mails))
+        for whole in work.survey.wholes:
+            if error := errors.get(whole.name):
+                self.orders.failed([whole.name], error, is_labelled=bool(whole.mails))
+
+    def _report(self, job: Job, work: Work) -> Triaged:
         self.surveyor.remember(job)
         name = job.category.name if job.category else None
         # The same category again, or a poll that was broken off: that is no change of mind.
-        is_change = job.previous is not None and job.previous != job.category
-        previous = job.previous.name if job.previous and is_change else None
-        filed = progress.filed[job.sender]
+        is_repeated = job.previous is not None and job.previous == job.category
+        previous = job.previous.name if job.previous and not is_repeated else None
+        filed = work.progress.filed[job.sender]
+        by = self.orders.by(job.addresses)
         event = "sender_retriaged" if previous else "sender_triaged"
         self._log.info(
             event if job.category else "sender_unscreened",
             sender=job.sender, category=name, previous=previous, filed=filed,
+            by=by, trigger=work.trigger,
         )  # fmt: skip
-        return Triaged(job.sender, name, previous, filed)
+        triaged = Triaged(job.sender, name, previous, filed, by, is_repeated)
+        self.orders.done(job.addresses, triaged)
+        return triaged
 
-    def _report_whole(self, done: Done, progress: Progress) -> Triaged:
-        whole, filed = done.whole, progress.filed[done.whole.name]
+    def _report_whole(self, done: Done, work: Work) -> Triaged:
+        whole, filed = done.whole, work.progress.filed[done.whole.name]
+        by = self.orders.by([whole.name])
         name = whole.category.name if whole.category else None
-        previous = done.previous if done.previous != name else None
+        is_repeated = done.previous == name
+        previous = None if is_repeated else done.previous
         event = "list_triaged" if whole.is_list else "domain_triaged"
         key = {"list": whole.key} if whole.is_list else {"domain": whole.key}
-        self._log.info(event, **key, category=name or "Screener", previous=previous, filed=filed)
-        return Triaged(whole.name, name, previous, filed)
+        self._log.info(
+            event, **key, category=name or "Screener", previous=previous, filed=filed,
+            by=by, trigger=work.trigger,
+        )  # fmt: skip
+        triaged = Triaged(whole.name, name, previous, filed, by, is_repeated)
+        self.orders.done([whole.name], triaged)
+        return triaged
 
 
 def _without_swept(marks: Mapping[str, Patch], jobs: Iterable[Job]) -> dict[str, Patch]:

@@ -40,10 +40,11 @@ class Progress:
 class Work:
     """One poll's work. ``marks`` are the patches for mail that is not triaged, ``done`` the jobs
     whose contacts are as they should be, ``filing`` what files labelled mail, ``decided`` the
-    decisions for many that were kept."""
+    decisions for many that were kept; ``trigger`` is why the poll runs."""
 
     survey: Survey
     marks: Mapping[str, Patch]
+    trigger: str | None = None
     progress: Progress = field(default_factory=Progress)
     done: list[Job] = field(default_factory=list)
     filing: Filing = field(default_factory=dict)

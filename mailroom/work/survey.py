@@ -16,6 +16,14 @@ from mailroom.rules.config import Config
 from mailroom.rules.drags import MOST_DRAGGED, placed, tidied, untapped
 from mailroom.rules.failures import Failures
 from mailroom.rules.job import Job, job_for
+from mailroom.rules.orders import (
+    Order,
+    Refused,
+    in_conflict,
+    with_taps,
+    with_wholes,
+    without_contested,
+)
 from mailroom.rules.own import OwnAddresses
 from mailroom.rules.places import Places, find_places, require_groups
 from mailroom.rules.roster import Found, Plan
@@ -46,6 +54,7 @@ class Survey:
     has moved and that asks for nothing. ``crowd`` is how many senders were moved at once, too many
     for decisions about each. ``wholes`` are decisions for whole domains and lists, ``held`` those
     that are held back after a failure, ``refused`` the labelled mail of which none can be made.
+    ``orders`` are the decisions by command; those that are ``orders_refused`` have no job.
     """
 
     reading: Reading
@@ -62,6 +71,8 @@ class Survey:
     wholes: tuple[Whole, ...] = ()
     held: tuple[Whole, ...] = ()
     refused: tuple[Refusal, ...] = ()
+    orders: tuple[Order, ...] = ()
+    orders_refused: Refused = field(default_factory=dict)
 
     @property
     def mails(self) -> Mapping[str, Mail]:
@@ -103,13 +114,26 @@ class Surveyor:
         self._acquainted: frozenset[str] = frozenset()
         self._recent: dict[str, tuple[Tap, float]] = {}
 
-    async def survey(self) -> Survey:
+    @property
+    def places(self) -> Places | None:
+        """Where everything is, as the last poll has found it; None before the first."""
+        return self._known[1] if self._known else None
+
+    async def survey(self, orders: Sequence[Order] = ()) -> Survey:
         """Read all that a poll needs. Raises LastingTrouble where something is missing."""
         reading, places = await self._begin()
-        own = await self._own_addresses()
+        own = await self.own_addresses()
         asking, for_many = parted(reading.found[0] or (), places)
         verdicts, crowd = without_crowd(sort_out(asking, places, own), places)
         wholes, refused = await self.wholes.read(for_many, places) if for_many else ((), ())
+        if orders:
+            for order in orders:
+                self.failures.succeeded(order.name)  # somebody wants it now
+            verdicts, no_taps = with_taps(verdicts, orders, places, own)
+            wholes, no_wholes = with_wholes(wholes, orders, places)
+            orders_refused = {**no_taps, **no_wholes}
+        else:
+            orders_refused = {}
         names = {tap.sender for tap in verdicts.taps} | {each.name for each in wholes}
         self.failures.keep_only(names)
         due = tuple(each for each in wholes if self._is_due(each))
@@ -120,13 +144,20 @@ class Surveyor:
             wholes=due,
             held=tuple(each for each in wholes if each not in due),
             refused=refused,
+            orders=tuple(orders),
+            orders_refused=orders_refused,
         )
         if self._door.is_open:
             triaged, admitted = await both(
                 self._loop, self._with_jobs(survey), self._at_door(survey, own)
             )
-            survey = replace(admitted, verdicts=triaged.verdicts, jobs=triaged.jobs)
-            return replace(survey, unsearched=triaged.unsearched)
+            return replace(
+                admitted,
+                verdicts=triaged.verdicts,
+                jobs=triaged.jobs,
+                unsearched=triaged.unsearched,
+                orders_refused=triaged.orders_refused,
+            )
         survey = await self._with_jobs(survey)
         return replace(survey, newcomers=self._newcomers(reading, survey.verdicts, places))
 
@@ -149,12 +180,20 @@ class Surveyor:
                 self._find_acquainted(verdicts.taps, places, survey.own),
             ),
         )
+        verdicts, contested = without_contested(verdicts, survey.orders, found, places)
         verdicts = by_contact(verdicts, found, places)
+        contested = {**contested, **in_conflict(verdicts, survey.orders, places)}
         due = [tap for tap in verdicts.taps if self._is_due(tap)]
         apart = {mail.id for whole in survey.wholes for mail in whole.mails}
         jobs = tuple(with_mail(job, mails, apart) for job in self._jobs(due, found))
         unsearched = frozenset().union(*(job.addresses for job in jobs)) - searched
-        return replace(survey, verdicts=verdicts, jobs=jobs, unsearched=unsearched)
+        return replace(
+            survey,
+            verdicts=verdicts,
+            jobs=jobs,
+            unsearched=unsearched,
+            orders_refused={**survey.orders_refused, **contested},
+        )
 
     async def _at_door(self, survey: Survey, own: OwnAddresses) -> Survey:
         """The survey with the new mail, and with the keywords of what was moved."""
@@ -171,6 +210,13 @@ class Surveyor:
         }
         admissions = await self._door.decide(visit.arrivals, places, own)
         return replace(survey, visit=visit, admissions=tuple(admissions), keywords=keywords)
+
+    def with_label(self, job: Job, mail: Mail) -> Job:
+        """The job, now that this mail of the sender's bears the label that it had none of."""
+        labelled = replace(mail, mailbox_ids=mail.mailbox_ids | {job.tap.label_id})
+        found = {job.sender: job.contact} if job.contact else {}
+        [again] = self._jobs([replace(job.tap, mails=(labelled,))], found)
+        return replace(again, waiting=tuple(each for each in job.waiting if each.id != mail.id))
 
     def remember(self, job: Job) -> None:
         """The job is done: mail of the sender that came meanwhile is still to be filed."""
@@ -269,12 +315,14 @@ class Surveyor:
             filters.append(queries.newcomers(places, now, is_dated=is_dated))
         return filters
 
-    async def _own_addresses(self) -> OwnAddresses:
+    async def own_addresses(self) -> OwnAddresses:
+        """Which addresses are the user's; of the identities, once a poll has asked."""
         username = (await self._mail.session()).username
         return OwnAddresses((*self._identities, *self._config.triage.own_addresses, username))
 
     def _is_due(self, tap: Tap | Whole) -> bool:
-        return not self.failures.is_held_back(tap.labels, self._loop.now())
+        is_ordered = not tap.labels
+        return is_ordered or not self.failures.is_held_back(tap.labels, self._loop.now())
 
     async def _find_contacts(self, taps: Iterable[Tap]) -> Mapping[str, Found]:
         """The senders' contacts. Raises Missing, which names every group that is."""
@@ -291,10 +339,18 @@ class Surveyor:
         self, taps: Iterable[Tap], places: Places, own: OwnAddresses
     ) -> frozenset[str]:
         """Of the senders who are taken back those who would not wait without a decision."""
-        back = [mail for tap in taps if tap.category is None for mail in tap.mails]
+        back = [tap for tap in taps if tap.category is None]
         if not back or not self._door.is_open:
             return frozenset()
-        return await self._door.acquainted(back, places, own)
+        mails = [mail for tap in back for mail in tap.mails]
+        ordered = [tap.sender for tap in back if not tap.mails]
+        by_mail, by_address = await both(
+            self._loop,
+            self._door.acquainted(mails, places, own),
+            self._door.expected(ordered, places, own, apart_from_groups=True),
+        )
+        others = (who for who, each in by_address.items() if each.is_known or each.category)
+        return by_mail.union(others)
 
     def _jobs(self, taps: Iterable[Tap], found: Mapping[str, Found]) -> list[Job]:
         today = datetime.fromtimestamp(self._loop.clock.wall(), UTC).astimezone().date()

@@ -1,0 +1,162 @@
+"""Mail as a person looks at it (RFC 8621 §4.1): a line in a list, or its text.
+
+Everything here is hostile: names, subjects and texts are cut to a length and cleaned of what moves
+a cursor or turns the direction of writing; HTML becomes plain text.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from typing import Any
+
+from mailroom.wire.jmap import (
+    Address,
+    Arguments,
+    Call,
+    Mail,
+    Sifted,
+    read_addresses,
+    read_mail,
+    sifted,
+)
+
+LINE_PROPERTIES = ("id", "from", "mailboxIds", "subject", "receivedAt")
+_TEXT_PROPERTIES = (*LINE_PROPERTIES, "to", "textBody", "bodyValues", "attachments")
+_BODY_PROPERTIES = ("partId", "type", "name")
+_LONGEST_SUBJECT = 500
+#: How much of a mail's text is shown, in characters; of HTML more is asked for, in bytes.
+LONGEST_TEXT = 65_536
+_ASKED_BYTES = 4 * LONGEST_TEXT
+
+# Control characters but tab and line feed; what turns the direction of writing; half surrogates.
+_REFUSED = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+_SPACE = re.compile(r"[ \t\xa0]+")
+_EMPTY_LINES = re.compile(r"\n\s*\n\s*\n+")
+_BLOCKS = frozenset(
+    (
+        *("address", "article", "blockquote", "br", "dd", "div", "dl", "dt", "footer", "form"),
+        *("h1", "h2", "h3", "h4", "h5", "h6", "header", "hr", "li", "ol", "p", "pre", "section"),
+        *("table", "tr", "ul"),
+    )
+)
+_HIDDEN = frozenset(("head", "script", "style", "template", "title"))
+
+
+@dataclass(frozen=True, slots=True)
+class MailLine:
+    """A mail in a list. ``received_at`` is as the server writes it (UTC)."""
+
+    mail: Mail
+    subject: str
+    received_at: str
+
+    @property
+    def sender(self) -> Address | None:
+        return self.mail.senders[0] if self.mail.senders else None
+
+
+@dataclass(frozen=True, slots=True)
+class MailText:
+    """A mail to be read: its text, plain, and whether there is more of it."""
+
+    line: MailLine
+    recipients: tuple[Address, ...]
+    text: str
+    is_truncated: bool
+    attachments: tuple[str, ...]
+
+
+def line_call(mail_ids: Sequence[str], tag: str) -> Call:
+    return Call("Email/get", {"ids": list(mail_ids), "properties": LINE_PROPERTIES}, tag)
+
+
+def text_call(mail_id: str, tag: str) -> Call:
+    arguments = {
+        "ids": [mail_id],
+        "properties": _TEXT_PROPERTIES,
+        "bodyProperties": _BODY_PROPERTIES,
+        "fetchTextBodyValues": True,
+        "maxBodyValueBytes": _ASKED_BYTES,
+    }
+    return Call("Email/get", arguments, tag)
+
+
+def read_lines(answer: Arguments) -> Sifted[MailLine]:
+    """The list of an ``Email/get`` of :func:`line_call`."""
+    return sifted(answer, "mail", _line)
+
+
+def read_text(answer: Arguments) -> MailText | None:
+    """The mail of an ``Email/get`` of :func:`text_call`; None where it is not there."""
+    return next(iter(sifted(answer, "mail", _text).entries), None)
+
+
+def plain(text: str) -> str:
+    """A text without what a terminal or a page would obey."""
+    return _REFUSED.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def one_line(text: str, most: int = _LONGEST_SUBJECT) -> str:
+    """The same on one line, of at most so many characters."""
+    line = " ".join(plain(text[: 2 * most]).split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def text_of_html(html: str) -> str:
+    """What somebody reads of it: the text, a line per block, nothing that is not shown."""
+    reader = _TextReader()
+    reader.feed(html)
+    reader.close()
+    lines = (_SPACE.sub(" ", line).strip() for line in "".join(reader.parts).split("\n"))
+    return _EMPTY_LINES.sub("\n\n", "\n".join(lines)).strip()
+
+
+class _TextReader(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.parts: list[str] = []
+        self._hidden = 0
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self._hidden += tag in _HIDDEN
+        if tag in _BLOCKS:
+            self.parts.append("\n")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._hidden = max(0, self._hidden - (tag in _HIDDEN))
+        if tag in _BLOCKS and tag != "br":
+            self.parts.append("\n")
+
+    def handle_data(self, data: str) -> None:
+        if not self._hidden:
+            self.parts.append(" ".join(data.split("\n")))
+
+
+def _line(mail: Mapping[str, Any]) -> MailLine:
+    subject = mail.get("subject")
+    shown = one_line(subject if isinstance(subject, str) else "")
+    return MailLine(read_mail(mail), shown, str(mail["receivedAt"]))
+
+
+def _text(mail: Mapping[str, Any]) -> MailText:
+    values = mail.get("bodyValues") or {}
+    parts, is_truncated = [], False
+    for part in mail.get("textBody") or ():
+        value = values.get(part.get("partId"))
+        if value is None:
+            continue
+        is_truncated |= value.get("isTruncated") is True
+        text = str(value["value"])
+        parts.append(text_of_html(text) if part.get("type") == "text/html" else text)
+    whole = plain("\n\n".join(parts)).strip()
+    names = (each.get("name") for each in mail.get("attachments") or ())
+    return MailText(
+        _line(mail),
+        read_addresses(mail.get("to")),
+        whole[:LONGEST_TEXT],
+        is_truncated or len(whole) > LONGEST_TEXT,
+        tuple(one_line(name) if isinstance(name, str) and name else "(no name)" for name in names),
+    )

@@ -1,0 +1,133 @@
+"""The decisions by command of one account, on their way through the polls.
+
+An order is carried out by the next poll, together with everything else, and whoever waits hears
+what came of it. Where mail of the sender is there, one of it gets the category's label first: then
+the order is a tap, and whatever breaks off, the next poll finds it. Where there is none, contact
+and groups are written directly, and what breaks off has to be repeated.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+from typing import Any
+
+from mailroom.engine.loop import Promise
+from mailroom.errors import MailroomError, OrderRefused
+from mailroom.rules.job import Job
+from mailroom.rules.orders import Order, conflict_of
+from mailroom.wire.jmap import Mail
+from mailroom.work.mail import MailConversation
+from mailroom.work.outcome import Triaged
+from mailroom.work.survey import Survey, Surveyor
+
+Answer = dict[str, Any]
+
+_REPEAT = "it was broken off: repeat it"
+
+
+@dataclass(slots=True)
+class _Placed:
+    order: Order
+    answer: Promise[Answer]
+
+
+class Orders:
+    """Orders that wait for a poll, and those that the running one carries out."""
+
+    def __init__(self) -> None:
+        self._placed: dict[str, _Placed] = {}
+        self._taken: dict[str, _Placed] = {}
+
+    def place(self, order: Order) -> Promise[Answer]:
+        """What came of it, once that is known. Raises OrderRefused where somebody else wants
+        something else at this moment."""
+        there = self._taken.get(order.name) or self._placed.get(order.name)
+        if there is None:
+            there = self._placed[order.name] = _Placed(order, Promise())
+        elif there.order.category != order.category:
+            raise conflict_of(order, {there.order.category})
+        return there.answer
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether a poll is wanted."""
+        return bool(self._placed)
+
+    def take(self) -> tuple[Order, ...]:
+        """Those that the poll that begins is to carry out."""
+        self._taken, self._placed = self._placed, {}
+        return tuple(each.order for each in self._taken.values())
+
+    def by(self, names: Iterable[str]) -> str | None:
+        """The user who has decided about one of these, where that was by command."""
+        return next((self._taken[name].order.by for name in names if name in self._taken), None)
+
+    def refuse(self, refused: Mapping[str, OrderRefused]) -> None:
+        """These of the running poll are not carried out."""
+        for name in refused.keys() & self._taken.keys():
+            self._taken.pop(name).answer.reject(refused[name])
+
+    def done(self, names: Iterable[str], triaged: Triaged) -> None:
+        """One of these, which are one sender, is where it was to be."""
+        for name in [name for name in names if name in self._taken]:
+            placed = self._taken.pop(name)
+            subject = placed.order.subject
+            placed.answer.resolve(
+                {
+                    str(subject.kind): subject.key,
+                    "category": triaged.category,
+                    "previous": triaged.previous,
+                    "filed": triaged.filed,
+                    "by": placed.order.by,
+                }
+            )
+
+    def failed(self, names: Iterable[str], error: MailroomError, *, is_labelled: bool) -> None:
+        """One of these could not be carried out."""
+        further = "; its mail has the label, so the service tries again by itself"
+        message = f"{error}{further if is_labelled else ''}"
+        self.refuse({name: OrderRefused(HTTPStatus.BAD_GATEWAY, message) for name in names})
+
+    def end(self, error: MailroomError | None = None) -> None:
+        """The poll is over; ``error`` is why it came to nothing. Nobody waits in vain."""
+        left = self._taken.keys()
+        if error is None:
+            why = OrderRefused(HTTPStatus.SERVICE_UNAVAILABLE, _REPEAT)
+        else:
+            why = OrderRefused(HTTPStatus.BAD_GATEWAY, f"the mail server: {error}")
+        self.refuse(dict.fromkeys([*left], why))
+
+    def close(self) -> None:
+        """No poll will come any more."""
+        self._taken, self._placed = {**self._placed, **self._taken}, {}
+        self.end()
+
+
+async def labelled(survey: Survey, surveyor: Surveyor, mail: MailConversation) -> Survey:
+    """Put the category's label on a mail of each sender whom an order is about, and has mail where
+    mail is filed. Those of which the server refuses that are done without."""
+    ordered = {job.sender: job for job in survey.jobs if not job.tap.mails}
+    chosen = {who: found for who, job in ordered.items() if (found := _chosen(job, survey))}
+    if not chosen:
+        return survey
+    patches = {
+        found.id: {
+            **dict.fromkeys((f"mailboxIds/{each}" for each in sorted(found.mailbox_ids)), True),
+            f"mailboxIds/{ordered[who].tap.label_id}": True,
+        }
+        for who, found in chosen.items()
+    }
+    refused = (await mail.update(patches)).refused
+    jobs = {
+        who: surveyor.with_label(ordered[who], found)
+        for who, found in chosen.items()
+        if found.id not in refused
+    }
+    return replace(survey, jobs=tuple(jobs.get(job.sender, job) for job in survey.jobs))
+
+
+def _chosen(job: Job, survey: Survey) -> Mail | None:
+    """The mail that is to have the label: one that waits, before one that is filed."""
+    screener = survey.places.screener
+    found = [mail for mail in job.waiting if mail.mailbox_ids & survey.places.scope]
+    return min(found, key=lambda mail: (screener not in mail.mailbox_ids, mail.id), default=None)

@@ -1,0 +1,515 @@
+"""Decisions by command, as whoever types them sees it: the same as a label, and told at once."""
+
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+
+from mailroom.engine.loop import Task
+from mailroom.errors import MailroomError, OrderRefused
+from mailroom.sandbox import CYRUS_3_10, CYRUS_3_13, FASTMAIL, Fault, Profile, Response
+from mailroom.wire.vcard import CardView
+from tests.world import World
+
+BOB = "Bob <bob@example.org>"
+EVE = "Eve <eve@news.example.com>"
+CARD = """BEGIN:VCARD
+VERSION:3.0
+UID:anna
+FN:Anna
+N:;Anna;;;
+EMAIL:anna@friends.example
+EMAIL:anna@work.example
+END:VCARD
+""".replace("\n", "\r\n")
+WAYS = pytest.mark.parametrize(
+    ("profile", "contacts"),
+    [(CYRUS_3_10, "carddav"), (CYRUS_3_13, "jmap"), (FASTMAIL, "jmap"), (FASTMAIL, "carddav")],
+    ids=lambda each: each if isinstance(each, str) else each.name,
+)
+
+
+def house(profile: Profile = CYRUS_3_10, contacts: str = "auto", **more: Any) -> World:
+    world = World(profile, {"contacts": {"by": contacts}, **more})
+    world.sandbox.put_card(CARD)
+    world.start().settle()
+    return world
+
+
+def begin(world: World, work: Coroutine[Any, Any, Any]) -> Task[Any]:
+    return world.loop.spawn(work, "a command")
+
+
+def end(world: World, task: Task[Any]) -> Any:
+    world.run_until(lambda: task.done)
+    return task.result()
+
+
+def ask(world: World, work: Coroutine[Any, Any, Any]) -> Any:
+    """What the command is answered."""
+    return end(world, begin(world, work))
+
+
+def triage(world: World, address: str, category: str | None, by: str = "anna") -> Any:
+    document = {"address": address, "category": category}
+    return ask(world, world.account.commands.triage(document, by))
+
+
+def undo(world: World, address: str) -> Any:
+    return ask(world, world.account.commands.undo({"address": address}, "anna"))
+
+
+def groups_of(world: World, address: str) -> set[str]:
+    views = [CardView.glance(text.encode()) for text in world.sandbox.cards().values()]
+    uids = [v.first("UID") for v in views if any(e.text == address for e in v.all("EMAIL"))]
+    names = ("Imbox", "Feed", "Paper Trail", "Jail", "Billboard", "Mailroom", "Mailroom screened")
+    there = {uid.text for uid in uids if uid}
+    return {n for n in names if any(there & world.sandbox.group_members(n))} if there else set()
+
+
+# A decision
+
+
+@WAYS
+def test_a_command_files_what_waits_and_tells_what_was_done(
+    profile: Profile, contacts: str
+) -> None:
+    world = house(profile, contacts)
+    one, two = world.deliver(BOB, count=2)
+    answer = triage(world, "Bob@Example.ORG", "Feed")
+    assert answer == {
+        "address": "bob@example.org",
+        "category": "Feed",
+        "previous": None,
+        "filed": 2,
+        "by": "anna",
+    }
+    assert [world.sandbox.mailboxes_of(each) for each in (one, two)] == [{"Feed"}, {"Feed"}]
+    assert groups_of(world, "bob@example.org") == {"Feed", "Mailroom"}
+    [told] = world.named("sender_triaged")
+    assert (told["by"], told["trigger"]) == ("anna", "command")
+    assert world.status["recent_triages"][-1]["by"] == "anna"
+
+
+@WAYS
+def test_a_sender_of_whom_nothing_waits_is_decided_about_for_the_mail_to_come(
+    profile: Profile, contacts: str
+) -> None:
+    world = house(profile, contacts)
+    assert triage(world, "bob@example.org", "Billboard")["filed"] == 0
+    assert groups_of(world, "bob@example.org") == {"Billboard", "Paper Trail", "Mailroom"}
+
+
+def test_the_contact_has_the_name_that_stands_on_the_mail() -> None:
+    world = house()
+    world.deliver(BOB)
+    triage(world, "bob@example.org", "Feed")
+    names = [CardView.glance(each.encode()).first("FN") for each in world.sandbox.cards().values()]
+    assert "Bob" in [name.text for name in names if name]
+
+
+def test_the_label_is_on_before_anything_else_is_written() -> None:
+    world = house()
+    [mail] = world.deliver(BOB)
+    seen: list[tuple[set[str], set[str]]] = []
+    world.sandbox.before_call(
+        lambda *_: seen.append(
+            (world.sandbox.mailboxes_of(mail), groups_of(world, "bob@example.org"))
+        )
+    )
+    triage(world, "bob@example.org", "Feed")
+    assert seen[0] == ({"Screener"}, set())
+    assert ({"Screener", "@ToFeed"}, {"Feed", "Mailroom"}) in seen
+    assert all(where in ({"Screener", "@ToFeed"}, {"Feed"}) for where, groups in seen if groups)
+
+
+def test_another_category_later_is_a_change_of_mind() -> None:
+    world = house()
+    [mail] = world.deliver(BOB)
+    triage(world, "bob@example.org", "Feed")
+    assert triage(world, "bob@example.org", "Jail")["previous"] == "Feed"
+    assert world.sandbox.mailboxes_of(mail) == {"Jail"}
+
+
+def test_back_to_screener() -> None:
+    world = house()
+    [mail] = world.deliver(BOB)
+    triage(world, "bob@example.org", "Feed")
+    assert triage(world, "bob@example.org", None)["category"] is None
+    assert world.sandbox.mailboxes_of(mail) == {"Screener"}
+    assert groups_of(world, "bob@example.org") == set()
+
+
+@WAYS
+def test_a_friend_who_is_taken_back_is_screened_though_no_mail_is_there(
+    profile: Profile, contacts: str
+) -> None:
+    world = house(profile, contacts)
+    triage(world, "anna@work.example", None)
+    assert groups_of(world, "anna@friends.example") == {"Mailroom screened", "Mailroom"}
+
+
+def test_somebody_whom_the_user_has_written_to_is_screened_when_taken_back() -> None:
+    world = house()
+    world.sandbox.send(BOB, "hello")
+    world.settle()
+    triage(world, "bob@example.org", None)
+    assert groups_of(world, "bob@example.org") == {"Mailroom screened", "Mailroom"}
+
+
+@WAYS
+def test_many_commands_at_once_share_a_poll(profile: Profile, contacts: str) -> None:
+    world = house(profile, contacts)
+    senders = [f"s{number}@example.org" for number in range(50)]
+    for sender in senders:
+        world.deliver(sender)
+    before = world.request_count
+    documents = [{"address": sender, "category": "Feed"} for sender in senders]
+    tasks = [begin(world, world.account.commands.triage(each, "anna")) for each in documents]
+    answers = [end(world, task) for task in tasks]
+    assert [each["filed"] for each in answers] == [1] * 50
+    assert world.history.totals.polls["command"] == 1
+    if contacts == "jmap":
+        assert len(world.requests_since(before)) <= 6
+
+
+# Two hands at once
+
+
+def test_the_same_command_twice_is_carried_out_once() -> None:
+    world = house()
+    world.deliver(BOB)
+    document = {"address": "bob@example.org", "category": "Feed"}
+    one = begin(world, world.account.commands.triage(document, "anna"))
+    two = begin(world, world.account.commands.triage(document, "otto"))
+    assert end(world, one)["filed"] == end(world, two)["filed"] == 1
+    assert world.history.totals.triaged["Feed"] == 1
+
+
+def refusal(world: World, work: Coroutine[Any, Any, Any]) -> OrderRefused:
+    with pytest.raises(OrderRefused) as caught:
+        ask(world, work)
+    return caught.value
+
+
+def test_two_commands_that_want_different_things_are_a_conflict() -> None:
+    world = house()
+    world.deliver(BOB)
+    commands = world.account.commands
+    one = begin(world, commands.triage({"address": "bob@example.org", "category": "Feed"}, "anna"))
+    world.loop.turn()
+    other = commands.triage({"address": "bob@example.org", "category": "Jail"}, "otto")
+    refused = refusal(world, other)
+    assert (refused.status, refused.further) == (409, {"categories": ["Feed", "Jail"]})
+    assert end(world, one)["category"] == "Feed"
+
+
+@pytest.mark.parametrize("address", ["bob@example.org", "anna@work.example"])
+def test_a_label_that_wants_something_else_is_carried_out_and_the_command_is_not(
+    address: str,
+) -> None:
+    world = house()
+    sender = "anna@friends.example" if "anna" in address else BOB
+    [mail] = world.deliver(sender)
+    world.tap(mail, "@ToFeed")
+    work = world.account.commands.triage({"address": address, "category": "Jail"}, "anna")
+    refused = refusal(world, work)
+    assert (refused.status, refused.further) == (409, {"categories": ["Feed", "Jail"]})
+    world.settle()
+    assert world.sandbox.mailboxes_of(mail) == {"Feed"}
+
+
+def test_labels_that_contradict_each_other_are_a_conflict_for_a_command_as_well() -> None:
+    world = house()
+    one, two = world.deliver(BOB, count=2)
+    world.tap(one, "@ToFeed")
+    world.tap(two, "@ToJail")
+    document = {"address": "bob@example.org", "category": "Feed"}
+    assert refusal(world, world.account.commands.triage(document, "anna")).status == 409
+
+
+def test_a_label_that_wants_the_same_answers_the_command() -> None:
+    world = house()
+    [mail] = world.deliver(BOB)
+    world.tap(mail, "@ToFeed")
+    assert triage(world, "bob@example.org", "Feed")["filed"] == 1
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("document", "status", "says"),
+    [
+        ({}, 400, "exactly one of address, domain and list is needed"),
+        ({"address": "a@b.example", "domain": "b.example"}, 400, "exactly one"),
+        ({"address": 1, "category": "Feed"}, 400, "address must be text"),
+        ({"address": "nobody", "category": "Feed"}, 400, "'nobody' is no address"),
+        ({"address": "*@example.org", "category": "Feed"}, 400, "is no address"),
+        ({"address": "bob@example.org"}, 400, "a category is needed, or null"),
+        ({"address": "bob@example.org", "category": "Fed"}, 400, "there is no category 'Fed'"),
+        ({"address": "bob@example.org", "category": ["Feed"]}, 400, "there is no category"),
+        ({"address": "alice@example.com", "category": "Feed"}, 400, "is your own address"),
+        ({"domain": "co.uk", "category": "Feed"}, 400, "co.uk is a public suffix"),
+        ({"domain": "gmail.com", "category": "Feed"}, 400, "is a mail provider"),
+        ({"list": "a b", "category": "Feed"}, 400, "is no list id"),
+    ],
+)
+def test_bad_orders_are_told_what_is_wrong_with_them(
+    document: dict[str, Any], status: int, says: str
+) -> None:
+    world = house(triage={"own_addresses": ["alice@example.com"]})
+    refused = refusal(world, world.account.commands.triage(document, "anna"))
+    assert refused.status == status
+    assert says in str(refused)
+
+
+def test_a_mail_server_that_is_away_is_told_at_once_and_nothing_is_done_later() -> None:
+    world = house()
+    world.sandbox.faults.add(Fault(path="/jmap/", answer=Response(503), times=None))
+    document = {"address": "bob@example.org", "category": "Feed"}
+    refused = refusal(world, world.account.commands.triage(document, "anna"))
+    assert refused.status == 502
+    assert "503" in str(refused)
+    world.sandbox.faults.clear()
+    world.run_for(120.0)
+    assert groups_of(world, "bob@example.org") == set()
+
+
+def test_what_has_the_label_already_goes_on_by_itself() -> None:
+    world = house()
+    [mail] = world.deliver(BOB)
+    world.sandbox.faults.add(Fault(path="/dav/", method="PUT", answer=Response(403), times=1))
+    document = {"address": "bob@example.org", "category": "Feed"}
+    refused = refusal(world, world.account.commands.triage(document, "anna"))
+    assert refused.status == 502
+    assert "tries again by itself" in str(refused)
+    world.run_for(120.0)
+    assert world.sandbox.mailboxes_of(mail) == {"Feed"}
+
+
+def test_a_failure_of_an_order_without_mail_is_told_and_forgotten() -> None:
+    world = house()
+    world.sandbox.faults.add(Fault(path="/dav/", method="PUT", answer=Response(403), times=1))
+    document = {"address": "bob@example.org", "category": "Feed"}
+    refused = refusal(world, world.account.commands.triage(document, "anna"))
+    assert "tries again" not in str(refused)
+    world.settle()
+    assert world.status["failing_senders"] == []
+    assert triage(world, "bob@example.org", "Feed")["category"] == "Feed"
+
+
+def test_an_account_that_is_closed_answers_whom_it_owes_an_answer() -> None:
+    world = house()
+    world.deliver(BOB)
+    document = {"address": "bob@example.org", "category": "Feed"}
+    task = begin(world, world.account.commands.triage(document, "anna"))
+    world.loop.turn()
+    world.account.close()
+    with pytest.raises(MailroomError, match="repeat"):
+        end(world, task)
+
+
+# Whole domains, and lists
+
+
+def test_a_whole_domain() -> None:
+    world = house()
+    [mail] = world.deliver(EVE)
+    document = {"domain": "Example.com", "category": "Feed"}
+    answer = ask(world, world.account.commands.triage(document, "anna"))
+    assert answer == {
+        "domain": "example.com",
+        "category": "Feed",
+        "previous": None,
+        "filed": 1,
+        "by": "anna",
+    }
+    assert world.sandbox.mailboxes_of(mail) == {"Feed"}
+    [told] = world.named("domain_triaged")
+    assert told["by"] == "anna"
+    back = ask(world, world.account.commands.undo({"domain": "example.com"}, "anna"))
+    assert back["category"] is None
+
+
+def test_a_mailing_list() -> None:
+    world = house()
+    document = {"list": "Dev <dev.lists.example.org>", "category": "Paper Trail"}
+    answer = ask(world, world.account.commands.triage(document, "anna"))
+    assert (answer["list"], answer["category"]) == ("dev.lists.example.org", "Paper Trail")
+    assert ask(world, world.account.commands.senders())["lists"] == [
+        {"list": "dev.lists.example.org", "category": "Paper Trail"}
+    ]
+
+
+# Back again
+
+
+@WAYS
+def test_undo_goes_back_and_undo_again_returns(profile: Profile, contacts: str) -> None:
+    world = house(profile, contacts)
+    [mail] = world.deliver(BOB)
+    triage(world, "bob@example.org", "Feed")
+    triage(world, "bob@example.org", "Jail")
+    assert undo(world, "bob@example.org")["category"] == "Feed"
+    assert world.sandbox.mailboxes_of(mail) == {"Feed"}
+    assert undo(world, "bob@example.org")["category"] == "Jail"
+
+
+@WAYS
+def test_whoever_was_a_stranger_is_one_again(profile: Profile, contacts: str) -> None:
+    world = house(profile, contacts)
+    [mail] = world.deliver(BOB)
+    triage(world, "bob@example.org", "Feed")
+    assert undo(world, "bob@example.org")["category"] is None
+    assert world.sandbox.mailboxes_of(mail) == {"Screener"}
+    assert groups_of(world, "bob@example.org") == set()
+    assert undo(world, "bob@example.org")["category"] == "Feed"
+    assert world.sandbox.mailboxes_of(mail) == {"Feed"}
+
+
+@WAYS
+def test_after_a_restart_the_note_tells_where_a_sender_was(profile: Profile, contacts: str) -> None:
+    world = house(profile, contacts)
+    world.deliver(BOB)
+    triage(world, "bob@example.org", "Feed")
+    triage(world, "bob@example.org", "Jail")
+    world.boot()
+    world.start().settle()
+    assert undo(world, "bob@example.org")["category"] == "Feed"
+    world.boot()
+    world.start().settle()
+    assert undo(world, "bob@example.org")["category"] == "Jail"
+
+
+def test_undo_of_a_label() -> None:
+    world = house()
+    [mail] = world.deliver(BOB)
+    world.tap(mail, "@ToFeed")
+    world.settle()
+    assert undo(world, "bob@example.org")["category"] is None
+
+
+@pytest.mark.parametrize("address", ["nobody@example.org", "anna@friends.example"])
+def test_where_nothing_tells_undo_refuses(address: str) -> None:
+    world = house()
+    if "anna" in address:
+        triage(world, address, "Feed")  # a contact of the user's: nobody tells what came before
+    work = world.account.commands.undo({"address": address}, "anna")
+    refused = refusal(world, work)
+    assert (refused.status, refused.further) == (404, {"is_unknown": True})
+
+
+# What there is to see
+
+
+def test_who_waits() -> None:
+    world = house()
+    world.deliver(BOB, count=2)
+    newest = world.sandbox.deliver(BOB, "Planes\x1b[31m, one \u202eprice", mailbox="Screener")
+    world.sandbox.deliver("no address", "?", mailbox="Screener")
+    world.deliver(EVE)
+    found = ask(world, world.account.commands.waiting())
+    assert (found["senders"], found["mails"]) == (2, 5)
+    bob = next(each for each in found["waiting"] if each["address"] == "bob@example.org")
+    assert (bob["name"], bob["mails"]) == ("Bob", 3)
+    assert (bob["newest"]["id"], bob["newest"]["subject"]) == (newest, "Planes[31m, one price")
+    assert [each["address"] for each in found["waiting"]][-1] == "eve@news.example.com"
+    assert len(ask(world, world.account.commands.waiting(limit=1))["waiting"]) == 1
+
+
+def test_whoever_looks_again_sees_what_has_changed_for_few_requests() -> None:
+    world = house()
+    world.deliver(BOB, count=30)
+    ask(world, world.account.commands.waiting())
+    before = world.request_count
+    assert ask(world, world.account.commands.waiting())["mails"] == 30
+    assert len(world.requests_since(before)) == 1
+    triage(world, "bob@example.org", "Feed")
+    world.deliver(EVE)
+    found = ask(world, world.account.commands.waiting())
+    assert [each["address"] for each in found["waiting"]] == ["eve@news.example.com"]
+
+
+@pytest.mark.parametrize("trouble", ["forgotten", "restored"])
+def test_a_server_that_cannot_tell_what_has_changed_is_read_anew(trouble: str) -> None:
+    world = house()
+    backup = world.sandbox.backup()
+    world.deliver(BOB, count=2)
+    assert ask(world, world.account.commands.waiting())["mails"] == 2
+    if trouble == "forgotten":
+        world.sandbox.forget_changes()
+        world.deliver(EVE)
+    else:
+        world.sandbox.restore(backup)
+    found = ask(world, world.account.commands.waiting())
+    assert found["mails"] == (3 if trouble == "forgotten" else 0)
+
+
+def test_names_and_subjects_are_forgotten_when_nobody_looks() -> None:
+    world = house()
+    world.deliver(BOB)
+    ask(world, world.account.commands.waiting())
+    assert world.account.commands.listing.lines
+    world.run_for(400.0)
+    assert not world.account.commands.listing.lines
+
+
+def test_the_text_of_a_mail_that_waits_and_of_no_other() -> None:
+    world = house()
+    mail = world.sandbox.deliver(BOB, "Hello", mailbox="Screener", text="How are\x07 you?\r\nBob")
+    found = ask(world, world.account.commands.mail(mail))
+    assert (found["subject"], found["text"]) == ("Hello", "How are you?\nBob")
+    assert found["from"] == [{"name": "Bob", "email": "bob@example.org"}]
+    elsewhere = world.sandbox.deliver(BOB, mailbox="Inbox")
+    assert refusal(world, world.account.commands.mail(elsewhere)).status == 404
+    assert refusal(world, world.account.commands.mail("none")).status == 404
+
+
+@WAYS
+def test_who_is_where(profile: Profile, contacts: str) -> None:
+    world = house(profile, contacts)
+    triage(world, "bob@example.org", "Feed")
+    triage(world, "anna@friends.example", "Billboard")
+    found = ask(world, world.account.commands.senders())
+    rows = {each["address"]: each for each in found["senders"]}
+    assert rows["bob@example.org"]["category"] == "Feed"
+    assert rows["bob@example.org"]["since"] is not None
+    assert rows["anna@friends.example"]["category"] == "Billboard"
+    assert rows["anna@friends.example"]["addresses"] == [
+        "anna@friends.example",
+        "anna@work.example",
+    ]
+    [only] = ask(world, world.account.commands.senders("Feed"))["senders"]
+    assert only["address"] == "bob@example.org"
+
+
+@WAYS
+def test_what_is_known_of_a_sender(profile: Profile, contacts: str) -> None:
+    world = house(profile, contacts)
+    stranger = ask(world, world.account.commands.sender("bob@example.org"))
+    assert (stranger["category"], stranger["next"]["mailbox"]) == (None, "Screener")
+    friend = ask(world, world.account.commands.sender("anna@work.example"))
+    assert friend["next"] == {"outcome": "contact", "category": None, "mailbox": "Inbox"}
+    world.deliver(BOB)
+    assert ask(world, world.account.commands.sender("bob@example.org"))["waiting"] == 1
+    triage(world, "bob@example.org", "Feed")
+    triage(world, "bob@example.org", "Jail")
+    told = ask(world, world.account.commands.sender("bob@example.org"))
+    assert [each["category"] for each in told["history"]] == ["Feed", "Jail"]
+    assert (told["category"], told["next"]["mailbox"]) == ("Jail", "Jail")
+
+
+def test_what_the_next_poll_would_do() -> None:
+    world = house()
+    [mail] = world.deliver(BOB)
+    assert ask(world, world.account.commands.plan()) == {"rows": [], "moved_at_once": 0}
+    world.tap(mail, "@ToFeed")
+    [row] = ask(world, world.account.commands.plan())["rows"]
+    assert (row["mail"], row["labels"]) == (mail, ["@ToFeed"])
+    assert "file 1 mail into Feed" in row["action"]
+
+
+def test_before_the_first_poll_nobody_knows() -> None:
+    world = World()
+    assert refusal(world, world.account.commands.waiting()).status == 503

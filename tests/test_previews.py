@@ -1,0 +1,79 @@
+"""Mail as a person looks at it: hostile text made harmless, HTML made readable."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailroom.wire.previews import LONGEST_TEXT, one_line, plain, read_text, text_of_html
+
+
+@pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        ("<p>Hello</p><p>World</p>", "Hello\n\nWorld"),
+        ("one<br>two<br/>three", "one\ntwo\nthree"),
+        ("<head><title>T</title></head><style>p{}</style><script>x()</script>seen", "seen"),
+        ("<ul><li>a<li>b</ul>", "a\nb"),
+        ("a &amp; b &lt;c&gt; &#x1b;[31m", "a & b <c> [31m"),
+        ("<td>a</td><td>b</td>", "ab"),
+        ("a\nb\n\nc", "a b c"),
+        ("<p>1</p>\n\n\n<p>2</p>", "1\n\n2"),
+        ("</script>after", "after"),
+        ("", ""),
+    ],
+)
+def test_html_is_shown_as_somebody_reads_it(html: str, text: str) -> None:
+    assert plain(text_of_html(html)) == text
+
+
+@given(st.text())
+def test_no_text_moves_a_cursor_or_turns_the_direction_of_writing(text: str) -> None:
+    shown = plain(text)
+    assert all(char in "\n\t" or char >= " " for char in shown)
+    assert not set(shown) & set("\x7f\x9b\u202e\u2066\u200f")
+    assert len(one_line(text, 20)) <= 20
+    assert "\n" not in one_line(text)
+
+
+@given(st.text(alphabet="<>/ &;#ascriptylehdbp!-\n\"'=x"))
+def test_any_html_has_a_text(html: str) -> None:
+    text_of_html(html)
+
+
+def mail(**more: object) -> dict[str, object]:
+    parts = [{"partId": "1", "type": "text/plain"}]
+    told: dict[str, object] = {"id": "M1", "from": None, "mailboxIds": {"S": True}, "subject": None}
+    told |= {"receivedAt": "2026-11-27T01:00:00Z", "to": None, "textBody": parts}
+    return {"list": [told | more]}
+
+
+def test_a_text_of_several_parts_is_cut_where_it_is_too_long() -> None:
+    found = read_text(mail(bodyValues={"1": {"value": "x" * (LONGEST_TEXT + 1)}}))
+    assert found is not None
+    assert (len(found.text), found.is_truncated) == (LONGEST_TEXT, True)
+    parts = [{"partId": "1", "type": "text/plain"}, {"partId": "2", "type": "text/html"}]
+    values = {"1": {"value": "a\r\n"}, "2": {"value": "<b>b</b>", "isTruncated": True}}
+    found = read_text(mail(textBody=parts, bodyValues=values))
+    assert found is not None
+    assert (found.text, found.is_truncated) == ("a\n\n\nb", True)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"bodyValues": None},
+        {"textBody": None},
+        {"attachments": [{"name": None}, {"name": "a\x1b"}]},
+    ],
+)
+def test_what_a_server_leaves_out_is_not_there(more: dict[str, object]) -> None:
+    found = read_text(mail(**more))
+    assert found is not None
+    assert (found.text, found.line.subject) == ("", "")
+    if "attachments" in more:
+        assert found.attachments == ("(no name)", "a")
+
+
+def test_no_such_mail() -> None:
+    assert read_text({"list": []}) is None
