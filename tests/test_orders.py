@@ -332,6 +332,25 @@ def test_a_whole_domain() -> None:
     assert back["category"] is None
 
 
+def test_mail_of_a_whole_domain_is_labelled_before_it_is_decided() -> None:
+    world = house()
+    [mail] = world.deliver(EVE)
+    seen: list[tuple[set[str], bool]] = []
+
+    def look(*_: object) -> None:
+        kept = any(
+            "Feed" in card and "example.com" in card for card in world.sandbox.cards().values()
+        )
+        seen.append((world.sandbox.mailboxes_of(mail), kept))
+
+    world.sandbox.before_call(look)
+    ask(world, world.account.commands.triage({"domain": "example.com", "category": "Feed"}, "a"))
+    assert ({"Screener", "@WholeDomain", "@ToFeed"}, True) in seen
+    assert all("@WholeDomain" in where or where == {"Feed"} for where, kept in seen if kept)
+    world.settle()
+    assert world.sandbox.mailboxes_of(mail) == {"Feed"}
+
+
 def test_a_mailing_list() -> None:
     world = house()
     document = {"list": "Dev <dev.lists.example.org>", "category": "Paper Trail"}

@@ -108,6 +108,8 @@ class Poller:
             done = await self.surveyor.wholes.carry_out(whole, work.survey.places, work.survey.own)
             if done.error:
                 work.progress.errors[whole.name] = done.error
+                is_labelled = bool(done.whole.mails)
+                self.orders.failed([whole.name], done.error, is_labelled=is_labelled)
             else:
                 work.decided.append(done)
                 work.filing |= {key: (patch, whole.name) for key, patch in done.patches.items()}
@@ -335,9 +337,10 @@ class Poller:
         for job in work.survey.jobs:
             if error := errors.get(job.sender):
                 self.orders.failed(job.addresses, error, is_labelled=bool(job.tap.mails))
-        for whole in work.survey.wholes:
-            if error := errors.get(whole.name):
-                self.orders.failed([whole.name], error, is_labelled=bool(whole.mails))
+        for done in work.decided:
+            if error := errors.get(done.whole.name):
+                is_labelled = bool(done.whole.mails)
+                self.orders.failed([done.whole.name], error, is_labelled=is_labelled)
 
     def _report(self, job: Job, work: Work) -> Triaged:
         self.surveyor.remember(job)

@@ -3,8 +3,8 @@
 A convergence like a triage: the decision first, then the mail, the labels last.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 from mailroom.engine.loop import Loop, give_way
 from mailroom.errors import MailroomError, SenderFailed
@@ -61,34 +61,65 @@ class Wholes:
         return sort_whole(mails, places, list_ids, self._config.screening.providers)
 
     async def carry_out(self, whole: Whole, places: Places, own: OwnAddresses) -> Done:
-        """Keep the decision, and work out where the mail goes that it decides about."""
+        """Keep the decision, and work out where the mail goes that it decides about. Where no mail
+        has the labels, since it is an order, one that waits gets them first: then whatever breaks
+        off, the next poll finds it."""
         decided = self._contacts.decisions
         known = decided.lists if whole.is_list else decided.domains
         done = Done(whole, previous=known.get(whole.key))
         category = whole.category.name if whole.category else None
         try:
+            theirs = await self._theirs(done, places)
+            if not whole.mails:
+                whole = done.whole = await self._labelled(whole, theirs, places)
             await self._contacts.decide(whole.key, category, is_list=whole.is_list)
-            await self._file(done, places, own)
+            await self._file(done, theirs, places, own)
         except (SenderFailed, MethodError) as error:
             done.error = SenderFailed(str(error))
         return done
 
-    async def _file(self, done: Done, places: Places, own: OwnAddresses) -> None:
-        """The labelled mail, and all that waits or is where the former decision has put it."""
+    async def _theirs(self, done: Done, places: Places) -> list[Arrival]:
+        """All of their mail that waits, or is where the former decision has put it."""
         whole = done.whole
-        for mail in whole.mails:
-            done.mails[mail.id], done.patches[mail.id] = mail, whole.patch(mail, places)
         former = frozenset(places.chains.get(done.previous or "", ()))
         if done.previous == (whole.category and whole.category.name):
             former = places.destinations  # broken off, maybe: then no one knows where it was filed
         looked = {places.screener, *former}
         filters = [queries.within(each) for each in sorted(looked)]
         ids = frozenset().union(*await all_ids(self._loop, self._mail, filters, concurrent=1))
-        left = sorted(ids - done.patches.keys())
+        left = sorted(ids - {mail.id for mail in whole.mails})
+        theirs: list[Arrival] = []
         for start in range(0, len(left), _PORTION):
             arrivals = await self._mail.arrivals(left[start : start + _PORTION])
-            theirs = [each for each in arrivals if self._is_of(each, whole)]
-            for each, standing in await self._door.judge(theirs, places, own):
+            theirs += [each for each in arrivals if self._is_of(each, whole)]
+            await give_way(self._loop)
+        return theirs
+
+    async def _labelled(self, whole: Whole, theirs: Iterable[Arrival], places: Places) -> Whole:
+        """The decision with a mail that bears its labels; without, where none waits, or the server
+        refuses them."""
+        scope = places.list_label if whole.is_list else places.domain_label
+        waiting = [each.mail for each in theirs if places.screener in each.mail.mailbox_ids]
+        if scope is None or not waiting:
+            return whole
+        mail = waiting[0]
+        boxes = mail.mailbox_ids | {scope, whole.label_id}
+        patch = {f"mailboxIds/{each}": True for each in sorted(boxes)}
+        if (await self._mail.update({mail.id: patch})).refused:
+            return whole
+        return replace(whole, mails=(replace(mail, mailbox_ids=boxes),))
+
+    async def _file(
+        self, done: Done, theirs: Iterable[Arrival], places: Places, own: OwnAddresses
+    ) -> None:
+        """The labelled mail, and what the decision is about of theirs."""
+        whole = done.whole
+        for mail in whole.mails:
+            done.mails[mail.id], done.patches[mail.id] = mail, whole.patch(mail, places)
+        others = [each for each in theirs if each.id not in done.patches]
+        for start in range(0, len(others), _PORTION):
+            portion = others[start : start + _PORTION]
+            for each, standing in await self._door.judge(portion, places, own):
                 await give_way(self._loop)
                 if self._decides(whole, standing) and (patch := whole.patch(each.mail, places)):
                     done.mails[each.id], done.patches[each.id] = each.mail, patch
