@@ -126,6 +126,12 @@ def test_a_user_without_a_session_has_the_sockets_all_the_same(place: Place) -> 
     assert place.find().status_socket == place.root / "run/user/1000/mailroom/status.sock"
 
 
+def test_what_cannot_be_looked_at_is_not_there(place: Place) -> None:
+    place.environ = {"XDG_RUNTIME_DIR": f"/{'x' * 300}", "HOME": f"/{'y' * 300}"}
+    place.put(SYSTEM_FILE)
+    assert place.said(place.find()) == SYSTEM
+
+
 def test_whoever_has_no_home_is_the_system(place: Place) -> None:
     place.environ = {"XDG_CONFIG_HOME": "relative"}
     assert place.said(place.find()) == SYSTEM

@@ -61,6 +61,18 @@ class Installation:
             return name
         return ".".join(["mailroom", *([self.account] if self.account else []), name])
 
+    def secret_file(self, name: str) -> Path:
+        """The file of a secret."""
+        return self.secrets / self.credential(name)
+
+    def encrypted_file(self, name: str) -> Path:
+        """The file of a secret that was encrypted for this host. (A user has none.)
+
+        systemd hands a plain secret over as a credential of its own name, and looks for it here,
+        too, so one that is encrypted needs another (systemd 252 and 257, seen).
+        """
+        return Path(f"{self.secrets}.encrypted", f"{self.credential(name)}.encrypted")
+
     def look_up(self) -> str:
         """Where to look for what the service does."""
         return f"see {self._systemctl('status')}" if self.unit else "see its log"
@@ -112,7 +124,7 @@ def find(
         config=file or found.config,
         status_socket=status,
         control_socket=status.with_name(_CONTROL),
-        looked_at=() if file or found.config.exists() else found.looked_at,
+        looked_at=() if file or _is_there(found.config) else found.looked_at,
     )
 
 
@@ -192,12 +204,12 @@ class _Places:
         files = self._user_files()
         looked_at = (*files, self._etc / _FILE)
         system, user = self._system(), self._user()
-        is_system = not any(file.exists() for file in files) and (
-            system.config.exists() or self._euid == 0 or not files
+        is_system = not any(map(_is_there, files)) and (
+            _is_there(system.config) or self._euid == 0 or not files
         )
         found = system if is_system else user
         sockets = (user.status_socket, system.status_socket, found.status_socket)
-        status = next((path for path in sockets if path.exists()), found.status_socket)
+        status = next((path for path in sockets if _is_there(path)), found.status_socket)
         return replace(found, status_socket=status, looked_at=looked_at)
 
     def _system(self, account: str | None = None) -> Installation:
@@ -232,6 +244,11 @@ class _Places:
             home = self._environ.get("HOME", "")
             base = f"{home}/.config" if home.startswith("/") else ""
         return [Path(base, "mailroom", _FILE)] if base else []
+
+
+def _is_there(path: Path) -> bool:
+    """False as well where nobody lets us look, as a service's sandbox in /run/user."""
+    return os.path.exists(path)
 
 
 def _runtime_folder(environ: Mapping[str, str]) -> Path | None:
