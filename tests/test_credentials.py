@@ -61,6 +61,13 @@ def test_a_credential_wins_over_its_variable_one_by_one(tmp_path: Path) -> None:
     }
 
 
+def test_what_systemd_has_decrypted_wins(tmp_path: Path) -> None:
+    (tmp_path / "jmap-token.encrypted").write_bytes(b"new")
+    found = load_credentials({**ENVIRONMENT, **in_directory(tmp_path, jmap_token=b"old")})
+    assert found.jmap_token == "new"
+    assert found.sources["jmap-token"] == "set (from the credentials directory)"
+
+
 def test_nothing_set_is_no_error_until_somebody_wants_to_log_in() -> None:
     found = load_credentials({"MAILROOM_JMAP_TOKEN": ""})
     assert set(found.sources.values()) == {"not set"}

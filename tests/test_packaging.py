@@ -219,6 +219,7 @@ OF_AN_INSTANCE = (
     ("/usr/bin/mailroom run", "/usr/bin/mailroom run --config /etc/mailroom/%i.yaml"),
     ("token:mailroom.", "token:mailroom.%i."),
     ("password:mailroom.", "password:mailroom.%i."),
+    ("encrypted:mailroom.", "encrypted:mailroom.%i."),
     ("/run/mailroom/", "/run/mailroom/%i/"),
     ("DynamicUser=yes", "DynamicUser=yes\nUser=mailroom-%i"),
 )

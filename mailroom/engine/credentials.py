@@ -18,6 +18,10 @@ _VARIABLES = {
     "jmap-password": "MAILROOM_JMAP_PASSWORD",
     "carddav-password": "MAILROOM_CARDDAV_PASSWORD",
 }
+# The names of the credentials.
+SECRETS = tuple(_VARIABLES)
+# What systemd has decrypted goes by a name of its own (``Installation.encrypted_file``).
+_DECRYPTED = "{}.encrypted"
 _USERNAME = "MAILROOM_CARDDAV_USERNAME"
 
 _FROM_DIRECTORY = "set (from the credentials directory)"
@@ -135,8 +139,10 @@ def logins(config: Config, credentials: Credentials) -> Logins:
 def _find(name: str, environ: Mapping[str, str]) -> tuple[str | None, str]:
     """Return a secret and where it is from."""
     directory = environ.get("CREDENTIALS_DIRECTORY")
-    path = Path(directory, name) if directory else None
-    if path and (content := _content(path)) is not None:
+    names = (_DECRYPTED.format(name), name) if directory else ()
+    for path in (Path(directory or "", each) for each in names):
+        if (content := _content(path)) is None:
+            continue
         secret = content.removesuffix("\n").removesuffix("\r")  # editors and echo add one
         if not secret:
             raise ConfigurationError([f"the credential {path} is empty; write the secret into it"])

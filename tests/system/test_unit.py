@@ -91,14 +91,14 @@ def test_a_secret_is_handed_over_and_the_others_may_be_missing(unit: Unit, name:
     assert unit.host.run("ls", f"/run/credentials/{SERVICE}").stdout == f"{name}\n"
 
 
-def test_an_encrypted_secret_comes_in_by_a_drop_in(unit: Unit) -> None:
-    sealed = "/etc/credstore.encrypted/mailroom.jmap-token"
+def test_an_encrypted_secret_comes_in_without_a_drop_in(unit: Unit) -> None:
+    sealed = "/etc/credstore.encrypted/mailroom.jmap-token.encrypted"
     unit.host.run("install", "-d", "-m", "700", "/etc/credstore.encrypted")
-    unit.host.run("systemd-creds", "setup")
-    unit.host.run("systemd-creds", "encrypt", "--name=jmap-token", "-", sealed, stdin="sealed")
-    unit.override(LoadCredentialEncrypted=f"jmap-token:{sealed}")
+    command = ("systemd-creds", "encrypt", "--with-key=host", "--name=jmap-token.encrypted")
+    unit.host.run(*command, "-", sealed, stdin="sealed")
     unit.systemctl("start")
-    assert unit.host.read(f"/run/credentials/{SERVICE}/jmap-token") == "sealed"
+    assert unit.host.read(f"/run/credentials/{SERVICE}/jmap-token.encrypted") == "sealed"
+    assert unit.show("ActiveState") == "active"
 
 
 REFUSED = {
