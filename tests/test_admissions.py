@@ -56,7 +56,7 @@ def test_mail_of_a_triaged_sender_is_told_with_its_category() -> None:
     assert [(each["outcome"], each["category"]) for each in told(world)] == [("category", "Feed")]
 
 
-def test_mail_that_cannot_be_moved_waits_and_is_not_told() -> None:
+def test_mail_that_cannot_be_moved_waits_until_it_can_and_only_the_refusal_is_told() -> None:
     world = house("server")
 
     def refuse(response: Response) -> Response:
@@ -73,6 +73,14 @@ def test_mail_that_cannot_be_moved_waits_and_is_not_told() -> None:
 
     world.sandbox.faults.add(Fault(call="Email/set", rewrite=refuse))
     mail_id = comes(world, ANNA)
+    world.run_for(60.0)
     assert world.sandbox.mailboxes_of(mail_id) == {"Screener"}
     assert world.status["waiting"]["mails"] == 1
     assert told(world) == []
+    [refusal] = world.named("arrival_refused")
+    assert refusal["mail"] == mail_id
+    assert "forbidden" in str(refusal["error"])
+    world.sandbox.faults.clear()
+    world.run_for(120.0)
+    assert world.sandbox.mailboxes_of(mail_id) == {"Inbox"}
+    assert len(told(world)) == len(world.named("arrival_refused")) == 1

@@ -1,5 +1,6 @@
 """The door, as its users see it: who waits, who does not, and what moving a mail does."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -491,11 +492,12 @@ def test_many_senders_moved_at_once_are_no_decisions() -> None:
 # Whole domains and lists
 
 
-def decide(world: World, mail_id: str, label: str, scope: str) -> None:
+def decide(world: World, mail_id: str, label: str, scope: str, *, settles: bool = True) -> None:
     with world.sandbox.lock:
         world.sandbox.label(mail_id, label)
         world.sandbox.label(mail_id, scope)
-    world.settle()
+    if settles:
+        world.settle()
 
 
 @BOTH
@@ -512,6 +514,48 @@ def test_a_whole_domain_is_decided_for_at_once(by: str, profile: Profile, contac
     assert not world.sandbox.group_members("Feed")
     [told] = world.named("domain_triaged")
     assert (told["domain"], told["category"]) == ("shop.example", "Feed")
+
+
+@BOTH
+@WAYS
+@pytest.mark.parametrize("is_list", [False, True])
+def test_mail_that_comes_while_all_of_its_kind_is_decided_about_follows_at_once(
+    is_list: bool, by: str, profile: Profile, contacts: str
+) -> None:
+    world = house(by, profile, contacts)
+    sender = "News <news@shop.example>"
+    head: dict[str, Any] = {"headers": {"List-Id": "<news.lists.example>"}} if is_list else {}
+    scope = "@WholeList" if is_list else "@WholeDomain"
+    one = comes(world, sender, **head)
+    with world.sandbox.lock:
+        decide(world, one, "@ToFeed", scope, settles=False)
+        two = world.sandbox.deliver(sender, mailbox=gate(world), **head)
+        other = world.sandbox.deliver(EVE, mailbox=gate(world))
+    world.settle()
+    assert at(world, one) == at(world, two) == ({"Feed"}, set())
+    assert at(world, other) == ({"Screener"}, {WAITING})
+    with world.sandbox.lock:
+        decide(world, one, "@ToScreener", scope, settles=False)
+        three = world.sandbox.deliver(sender, mailbox=gate(world), **head)
+    world.settle()
+    assert at(world, two) == at(world, three) == ({"Screener"}, {WAITING})
+
+
+def test_the_labels_of_a_whole_domain_come_off_last() -> None:
+    """A server that does half of what it is asked for leaves a label that says what is missing."""
+    world = house()
+    one = comes(world, "News <news@shop.example>")
+    two = comes(world, "Orders <orders@mail.shop.example>")
+    others: list[set[str]] = []
+
+    def look(name: str, arguments: Mapping[str, Any]) -> None:
+        if name == "Email/set" and one in arguments["update"]:
+            others.append(world.sandbox.mailboxes_of(two))
+
+    world.sandbox.before_call(look)
+    decide(world, one, "@ToFeed", "@WholeDomain")
+    assert others == [{"Feed"}]
+    assert at(world, one) == ({"Feed"}, set())
 
 
 def test_who_was_decided_about_by_name_is_not_touched_by_a_whole_domain() -> None:

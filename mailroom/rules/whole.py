@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from mailroom.rules.categories import Category
 from mailroom.rules.places import Places
 from mailroom.rules.triage import Label, Patch, Tap, filed, moved, sender_of
-from mailroom.rules.wide import list_id, refusal, registrable_domain
+from mailroom.rules.wide import domain_of, list_id, refusal, registrable_domain
 from mailroom.wire.jmap import Mail
 
 
@@ -36,6 +36,14 @@ class Whole:
     @property
     def labels(self) -> frozenset[Label]:
         return frozenset((mail.id, self.label_id) for mail in self.mails)
+
+    def is_about(self, sender: str | None, list_header: str | None) -> bool:
+        """Whether mail of this (canonical) sender, with this List-Id, is of the domain or the
+        list; something nearer may decide about it all the same."""
+        if self.is_list:
+            return list_header is not None and list_id(list_header) == self.key
+        domain = domain_of(sender) if sender else ""
+        return domain == self.key or domain.endswith(f".{self.key}")
 
     def patch(self, mail: Mail, places: Places) -> Patch:
         """What files a mail that this decides about; from labelled mail the labels come off."""

@@ -7,7 +7,7 @@ where the server cannot tell what has changed, it looks for, portion by portion.
 Nothing is counted as seen before the poll has done its work: whatever is broken off is told again.
 """
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -39,8 +39,10 @@ from mailroom.work.sent import Answered, Sent
 _MOST_PAGES = 10
 _PORTION = 250
 _PORTIONS = 4
-# A mail that could not be decided about, or moved, is tried again by so many polls.
+# A mail that could not be decided about, or moved, is tried again by so many polls at least, and
+# for as long.
 _MOST_TRIES = 10
+_TRIED_SECONDS = 3600.0
 _TOUCHED = frozenset({"$seen", "$answered", "$flagged"})
 # On mail that Cyrus has put into Inbox because the script has failed (3.10.2, seen).
 _FAILED = "$sievefailed"
@@ -57,6 +59,14 @@ class Admission:
     sender: str | None
     standing: Standing
     patch: Patch
+
+
+@dataclass(frozen=True, slots=True)
+class Tries:
+    """How often one mail was tried, and since when (an instant of the loop)."""
+
+    number: int
+    since: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +118,7 @@ class Door:
         # Mails to look at that no change will tell of again, and how often they were tried.
         self._backlog: deque[str] = deque()
         self._is_going_on = False
-        self._tries: Counter[str] = Counter()
+        self._tries: Mapping[str, Tries] = {}
 
     @property
     def is_open(self) -> bool:
@@ -225,6 +235,13 @@ class Door:
             self._census.changed(page.updated)
             self._census.left(page.destroyed)
 
+    def refused(self, errors: Mapping[str, MethodError]) -> None:
+        """The server did not move these arrivals; each is told once, and comes again with the next
+        poll."""
+        for mail_id, error in errors.items():
+            if mail_id not in self._tries:
+                self._log.warning("arrival_refused", mail=mail_id, error=str(error))
+
     def finished(self, visit: Visit, dealt_with: Container[str] = ()) -> None:
         """The poll has done its work; of the arrivals those are done whose ids are
         ``dealt_with``."""
@@ -233,10 +250,18 @@ class Door:
         self._is_going_on = bool(self._backlog)
         left = [each.id for each in visit.arrivals if each.id not in dealt_with]
         self._done = frozenset(each.id for each in visit.arrivals).difference(left)
-        self._tries = Counter({each: self._tries[each] + 1 for each in left})
-        for mail_id in [each for each, tries in self._tries.items() if tries >= _MOST_TRIES]:
-            self._log.warning("arrival_given_up", mail=mail_id, tries=self._tries.pop(mail_id))
+        self._tries = {each: tries for each in left if (tries := self._tried(each))}
         self.state, self._taken = visit.state, {}
+
+    def _tried(self, mail_id: str) -> Tries | None:
+        """The tries so far of a mail that has failed again; None where that was the last one."""
+        now = self._loop.now()
+        former = self._tries.get(mail_id, Tries(0, now))
+        tries = replace(former, number=former.number + 1)
+        if tries.number < _MOST_TRIES or now - tries.since < _TRIED_SECONDS:
+            return tries
+        self._log.warning("arrival_given_up", mail=mail_id, tries=tries.number)
+        return None
 
     async def closed(self, closing: Reading, places: Places, done: Container[str]) -> bool:
         """Take note of what the closing request has told after :meth:`finished`. Says whether new

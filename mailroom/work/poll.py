@@ -103,17 +103,26 @@ class Poller:
         return await self._conclude(work, written.refused, closing)
 
     async def _decide_for_many(self, work: Work) -> None:
-        """The decisions for whole domains and lists; what files their mail joins the filing."""
-        for whole in work.survey.wholes:
-            done = await self.surveyor.wholes.carry_out(whole, work.survey.places, work.survey.own)
+        """The decisions for whole domains and lists, and their mail; the labelled one joins the
+        filing, for its labels come off last."""
+        survey, progress = work.survey, work.progress
+        for whole in survey.wholes:
+            done = await self.surveyor.wholes.carry_out(whole, survey.places, survey.own)
+            filing = {key: (patch, whole.name) for key, patch in done.patches.items()}
+            labelled = {
+                mail.id: filing.pop(mail.id) for mail in done.whole.mails if mail.id in filing
+            }
             if done.error:
-                work.progress.errors[whole.name] = done.error
+                progress.errors[whole.name] = done.error
+            else:
+                await self._file(survey.places, done.mails, filing, progress)
+            if error := progress.errors.get(whole.name):
                 is_labelled = bool(done.whole.mails)
-                self.orders.failed([whole.name], done.error, is_labelled=is_labelled)
+                self.orders.failed([whole.name], error, is_labelled=is_labelled)
             else:
                 work.decided.append(done)
-                work.filing |= {key: (patch, whole.name) for key, patch in done.patches.items()}
-                work.progress.filed[whole.name] += len(done.patches)
+                work.filing |= labelled
+                progress.filed[whole.name] += len(labelled)
 
     async def _conclude(
         self, work: Work, refused: Mapping[str, MethodError], closing: Reading
@@ -131,6 +140,7 @@ class Poller:
             *(self._report_whole(each, work) for each in work.decided_well),
         )
         self._answer_failures(work)
+        self.door.refused({key: refused[key] for key in work.letting_in if key in refused})
         has_arrivals = await self._close_door(survey, closing, work.dealt_with - refused.keys())
         if progress.recovered:
             await self._mail.update(progress.recovered)
@@ -207,7 +217,8 @@ class Poller:
 
         async def file_others(failed: Failures) -> None:
             progress.errors |= failed
-            await both(self._loop, self._file(survey, sweep, progress), look_further())
+            file = self._file(survey.places, survey.mails, sweep, progress)
+            await both(self._loop, file, look_further())
 
         progress.errors |= await self._contacts.apply(survey.plan, file_others)
         return further
@@ -223,16 +234,18 @@ class Poller:
                     sweep[mail.id] = patch, job.sender
         return sweep
 
-    async def _file(self, survey: Survey, sweep: Filing, progress: Progress) -> None:
-        """Carry it out for the senders with whom nothing has failed."""
+    async def _file(
+        self, places: Places, mails: Mapping[str, Mail], sweep: Filing, progress: Progress
+    ) -> None:
+        """Carry it out for those with whom nothing has failed; ``mails`` as they were read."""
         owners = {key: who for key, (_, who) in sweep.items() if who not in progress.errors}
         progress.filed.update(owners.values())
         if owners:
             patches = {mail_id: sweep[mail_id][0] for mail_id in owners}
-            written = await self._mail.update(patches, leaving(patches, survey.places))
+            written = await self._mail.update(patches, leaving(patches, places))
             progress.note_refusals(written.refused, owners)
-            self.door.wrote(patches, written.refused, survey.places)
-            self._recover(survey.mails, survey.places, patches, written, progress)
+            self.door.wrote(patches, written.refused, places)
+            self._recover(mails, places, patches, written, progress)
 
     def _filing(self, jobs: Iterable[Job], survey: Survey, progress: Progress) -> Filing:
         """What files the labelled mail itself, label off, and mail that was found late."""

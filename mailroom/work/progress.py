@@ -61,19 +61,28 @@ class Work:
     def swept(self) -> Set[str]:
         """The mails that go where their senders belong."""
         mails = (mail for job in self.done for mail in (*job.tap.mails, *job.waiting))
-        return {mail.id for mail in mails} | self.filing.keys()
+        of_many = (key for each in self.decided for key in each.patches)
+        return {*(mail.id for mail in mails), *of_many, *self.filing}
 
     @property
     def letting_in(self) -> Mapping[str, Admission]:
         """The new mail that is decided about by itself. What was decided before its sender was
-        triaged is decided again by the next poll, should the sweep not have found it."""
+        triaged, or all of its domain or list, is decided again by the next poll, should the sweep
+        not have found it."""
         swept = self.swept
         handled = frozenset(address for job in self.done for address in job.addresses)
         return {
             each.arrival.id: each
             for each in self.survey.admissions
-            if each.arrival.id not in swept and each.sender not in handled
+            if each.arrival.id not in swept
+            and each.sender not in handled
+            and not self._is_of_many(each)
         }
+
+    def _is_of_many(self, admission: Admission) -> bool:
+        """Whether a decision for many that this poll has made is about it."""
+        sender, list_header = admission.sender, admission.arrival.list_id
+        return any(each.whole.is_about(sender, list_header) for each in self.decided)
 
     @property
     def dealt_with(self) -> Set[str]:

@@ -15,7 +15,6 @@ from mailroom.rules.places import Places
 from mailroom.rules.screening import Standing, Who
 from mailroom.rules.triage import Patch, sender_of
 from mailroom.rules.whole import Refusal, Whole, sort_whole
-from mailroom.rules.wide import domain_of, list_id
 from mailroom.wire.arrivals import Arrival
 from mailroom.wire.jmap import Mail, MethodError
 from mailroom.work.contacts import Contacts
@@ -91,7 +90,7 @@ class Wholes:
         theirs: list[Arrival] = []
         for start in range(0, len(left), _PORTION):
             arrivals = await self._mail.arrivals(left[start : start + _PORTION])
-            theirs += [each for each in arrivals if self._is_of(each, whole)]
+            theirs += [each for each in arrivals if _is_about(whole, each)]
             await give_way(self._loop)
         return theirs
 
@@ -124,12 +123,9 @@ class Wholes:
                 if self._decides(whole, standing) and (patch := whole.patch(each.mail, places)):
                     done.mails[each.id], done.patches[each.id] = each.mail, patch
 
-    def _is_of(self, arrival: Arrival, whole: Whole) -> bool:
-        if whole.is_list:
-            return arrival.list_id is not None and list_id(arrival.list_id) == whole.key
-        sender = sender_of(arrival.mail)
-        domain = domain_of(sender) if sender else ""
-        return domain == whole.key or domain.endswith(f".{whole.key}")
-
     def _decides(self, whole: Whole, standing: Standing) -> bool:
         return standing.who in _OPEN and (standing.category == whole.category)
+
+
+def _is_about(whole: Whole, arrival: Arrival) -> bool:
+    return whole.is_about(sender_of(arrival.mail), arrival.list_id)

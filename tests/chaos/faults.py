@@ -4,6 +4,7 @@ import json
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from functools import cache, partial
 from typing import Any
 
@@ -11,6 +12,7 @@ from mailroom.engine.journal import Level
 from mailroom.errors import CredentialsRefused
 from mailroom.rules.push import BLOCKING, UNAVAILABLE_SECONDS
 from tests.chaos.crash import BOBS_CARD, differences, populate, state, watch
+from tests.chaos.evening import Evening
 from tests.chaos.spoils import ALL, Fault, is_api
 from tests.chaos.table import Case
 from tests.chaos.wire import Meeting, WireWorld
@@ -27,6 +29,7 @@ _DOCUMENTED = {
     *("poll_failed", "credentials_refused", "mailboxes_missing", "sender_failed"),
     *("eventsource_disconnected", "eventsource_unavailable"),
     *("eventsource_deaf", "eventsource_blocking", "door_unrecorded", "sent_not_searched"),
+    *("arrival_refused", "arrival_given_up"),
 }
 # Without a word: what is tried again at once, or is no fault but an odd way to say the truth;
 # whose addresses are the user's own, which not every token may ask; a search that fails, for then
@@ -38,27 +41,52 @@ _COUNTING = ("Email/get",)
 Key = tuple[str, str, tuple[str, ...]]
 
 
+class When(Enum):
+    """When the server begins to fail."""
+
+    FIRST = "at the first start"
+    RESTART = "at a start"
+    RUNNING = "at work"
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """Fresh: the service starts only now; else it has run, and hears of the taps. ``by`` is the way
-    of contacts."""
+    """``by`` is the way of contacts, ``screening`` who screens new mail; at the first start none
+    has come."""
 
-    is_fresh: bool
+    when: When
     by: str
+    screening: str = "server"
 
     def __str__(self) -> str:
-        when = "at the start" if self.is_fresh else "at work"
-        return when if self.by == "carddav" else f"{when}, by JMAP"
+        way = "" if self.by == "carddav" else ", by JMAP"
+        rules = "" if self.screening == "server" else ", without rules"
+        return f"{self.when.value}{way}{rules}"
+
+    @property
+    def is_fresh(self) -> bool:
+        """The service starts only now; else it has run, and hears of what happens."""
+        return self.when is not When.RUNNING
 
 
-SETTINGS = [Setting(is_fresh, by) for by in ("carddav", "jmap") for is_fresh in (True, False)]
+SETTINGS = [
+    *(Setting(When.FIRST, by) for by in ("carddav", "jmap")),
+    Setting(When.RESTART, "carddav", "mailroom"),
+    Setting(When.RESTART, "jmap", "server"),
+    *(
+        Setting(When.RUNNING, by, screening)
+        for by in ("carddav", "jmap")
+        for screening in ("server", "mailroom")
+    ),
+]
 
 
 class Trial:
-    """Two taps, of a sender whom the user knows and of a new one, and a server that fails."""
+    """Two taps, of a sender whom the user knows and of a new one, an evening at the door, and a
+    server that fails."""
 
     def __init__(self, setting: Setting) -> None:
-        self.world = world = WireWorld(setting.by)
+        self.world = world = WireWorld(setting.by, setting.screening)
         self.setting = setting
         self.keys: list[Key] = []
         self.has_ended = False
@@ -66,11 +94,18 @@ class Trial:
         world.sandbox.put_card(BOBS_CARD, "bob.vcf")
         bob = world.deliver("Bob <bob@example.org>", count=3)
         ann = world.deliver("Ann Ark <ann@example.org>", count=2)
-        if not setting.is_fresh:
+        self._evening = None if setting.when is When.FIRST else Evening(world)
+        if self._evening:
             world.start().settle()
+            self._evening.prepare()
+            world.settle()
+        if setting.when is When.RESTART:
+            world.boot()
         watch(world)
         world.tap(bob[1], "@ToImbox")
         world.tap(ann[0], "@ToTruck")
+        if self._evening:
+            self._evening.begin()
 
     def endure(self, choose: Callable[[int, Meeting], Fault | None], seconds: float) -> float:
         """The outage; the most requests that came within a minute of it."""
@@ -99,6 +134,8 @@ class Trial:
     def recover(self, seconds: float = RECOVERY_SECONDS) -> None:
         """The fault is gone: everything is done, and all is well."""
         world = self.world
+        if self._evening:
+            self._evening.go_on()
         world.run_for(seconds)
         found, expected = state(world), undisturbed(self.setting)
         assert found == expected, f"\n{differences(found, expected)}\n{world.events[-5:]}"
@@ -158,7 +195,7 @@ def cases() -> Iterator[Case]:
 def random_cases(count: int = 60) -> Iterator[Case]:
     """One request in three fails, each in a way of its own, for five minutes."""
     for setting in SETTINGS:
-        if not setting.is_fresh:
+        if setting.when is When.RUNNING:
             for seed in range(count):
                 yield Case(f"seed {seed}, {setting}", partial(_randomly, seed, setting))
 

@@ -40,10 +40,10 @@ class WireWorld(World):
     transfer: Transfer
     peer: Peer
 
-    def __init__(self, by: str = "carddav") -> None:
+    def __init__(self, by: str = "carddav", screening: str = "server") -> None:
         self.spoil: Spoil = lambda _: None
         self.asked_at: list[float] = []
-        self._configuration = {"contacts": {"by": by}}
+        self._configuration = {"contacts": {"by": by}, "screening": {"by": screening}}
         super().__init__(CYRUS_3_13 if by == "jmap" else CYRUS_3_10)
 
     def new_http(self) -> Http:
