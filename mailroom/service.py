@@ -11,21 +11,20 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from mailroom import __version__
-from mailroom.engine.caller import Answerer
 from mailroom.engine.clock import BoottimeClock
 from mailroom.engine.configfile import Reading
 from mailroom.engine.credentials import Credentials, Logins, load_credentials, logins
-from mailroom.engine.endpoint import Endpoint, routes
+from mailroom.engine.endpoint import Endpoint
 from mailroom.engine.journal import Level, Log, choose_sink
 from mailroom.engine.loop import Loop
 from mailroom.engine.notify import Notify, Watchdog, watchdog_interval
-from mailroom.engine.sockets import inherited, listen, unlisten
+from mailroom.engine.sockets import CONTROL, inherited, listen_on_both, unlisten
 from mailroom.engine.transfer import Transfer
 from mailroom.engine.unit import usual_sockets
 from mailroom.errors import (
@@ -36,12 +35,11 @@ from mailroom.errors import (
     CredentialsRefused,
     MailroomError,
 )
+from mailroom.routes import Commands, Routes
 from mailroom.rules.config import Config
-from mailroom.rules.health import RefusedReload, Snapshot, healthz, status
-from mailroom.rules.metrics import METRICS_TYPE, metrics
+from mailroom.rules.health import RefusedReload, Snapshot
 from mailroom.rules.servers import without_query
 from mailroom.rules.statusline import status_line
-from mailroom.wire.http1 import Answer, json_answer
 from mailroom.work.account import Account, History
 
 USER_AGENT = f"Mailroom/{__version__}"
@@ -49,6 +47,9 @@ USER_AGENT = f"Mailroom/{__version__}"
 # How often Python looks for garbage that holds itself: an error and who waits for it, a request and
 # libcurl's handle. By default (2000, 10, 10) an hour's worth lies about, a megabyte (seen).
 _COLLECTION_THRESHOLDS = (700, 5, 2)
+
+# How long a stop waits for who is owed an answer.
+_DRAIN_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +119,22 @@ class Service:
             await self._reload()
 
     def _listen(self) -> None:
-        """Serve the status socket until the end, when whoever is owed an answer gets it."""
+        """Serve both sockets until the end, when whoever is owed an answer gets it.
+
+        Of those that systemd hands over, one may be missing, and is then not wanted.
+        """
         given = inherited(self._environ, os.getpid())
-        listener = given or listen(self._options.socket or usual_sockets(self._environ)[0])
-        self._at_end.callback(Endpoint(self._loop, listener, self._answerer()).drain)
-        if given is None:
-            self._at_end.callback(unlisten, listener)
+        path = self._options.socket or usual_sockets(self._environ)[0]
+        listeners = given or listen_on_both(path)
+        routes = Routes(self)
+        endpoints = [
+            Endpoint(self._loop, each, routes.answerer(has_control=name == CONTROL))
+            for name, each in listeners.items()
+        ]
+        self._at_end.callback(_drain, endpoints)
+        if not given:
+            for listener in listeners.values():
+                self._at_end.callback(unlisten, listener)
 
     def _stop(self) -> None:
         self._at_end.close()
@@ -162,7 +173,7 @@ class Service:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.on_signal(number, partial(self._stop_for, number))
         self._loop.on_signal(signal.SIGHUP, self._reload_soon)
-        self._loop.on_signal(signal.SIGUSR1, self._poll_now)
+        self._loop.on_signal(signal.SIGUSR1, self.poll_now)
 
     def _stop_for(self, number: signal.Signals) -> None:
         self._log.info("shutdown_signal_received", signal=number.name)
@@ -202,33 +213,20 @@ class Service:
         self._notify.ready()
         self._tell_systemd()
 
-    def _poll_now(self) -> None:
+    def poll_now(self) -> None:
         if self._account:
             self._account.poll_now()
 
-    def _snapshot(self) -> Snapshot:
+    def snapshot(self) -> Snapshot:
         assert self._account is not None  # no client is accepted before the account exists
         return replace(self._account.snapshot(), refused_reload=self._refused)
 
-    def _answerer(self) -> Answerer:
-        return routes(
-            {
-                "/healthz": {"GET": lambda: json_answer(*healthz(self._snapshot()))},
-                "/status": {"GET": lambda: json_answer(200, status(self._snapshot()))},
-                "/metrics": {"GET": self._answer_metrics},
-                "/poll": {"POST": self._answer_poll},
-            }
-        )
-
-    def _answer_metrics(self) -> Answer:
-        return Answer(200, metrics(self._snapshot()).encode(), METRICS_TYPE)
-
-    def _answer_poll(self) -> Answer:
-        self._poll_now()
-        return json_answer(202, {"status": "accepted"})
+    def commands(self) -> Commands:
+        assert self._account is not None  # as above
+        return self._account.commands
 
     def _tell_systemd(self) -> None:
-        self._notify.status(status_line(self._snapshot(), _local_clock_face))
+        self._notify.status(status_line(self.snapshot(), _local_clock_face))
 
     def _refuse(self, code: int, event: str, *problems: str) -> int:
         """The process is to end with ``code``: say why, in the log and in ``systemctl status``."""
@@ -236,6 +234,13 @@ class Service:
             self._log.error(event, problem=problem)
         self._notify.status(f"{event.replace('_', ' ')}: {problems[0]}")
         return code
+
+
+def _drain(endpoints: Sequence[Endpoint]) -> None:
+    """All of them in the time that there is for one."""
+    until = time.monotonic() + _DRAIN_SECONDS
+    for endpoint in endpoints:
+        endpoint.drain(until - time.monotonic())
 
 
 def _local_clock_face(at: float) -> str:

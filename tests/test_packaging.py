@@ -214,7 +214,10 @@ def directives(unit: str) -> list[str]:
 OF_AN_INSTANCE = (
     ("screener", "screener for %i"),
     ("status socket", "status socket for %i"),
+    ("control socket", "control socket for %i"),
     ("mailroom.socket", "mailroom@%i.socket"),
+    ("mailroom-control.socket", "mailroom-control@%i.socket"),
+    ("Service=mailroom.service", "Service=mailroom@%i.service"),
     ("/etc/mailroom/mailroom.yaml", "/etc/mailroom/%i.yaml"),
     ("/usr/bin/mailroom run", "/usr/bin/mailroom run --config /etc/mailroom/%i.yaml"),
     ("token:mailroom.", "token:mailroom.%i."),
@@ -225,12 +228,20 @@ OF_AN_INSTANCE = (
 )
 
 
-@pytest.mark.parametrize("kind", ["service", "socket"])
-def test_an_instance_is_the_service_but_for_what_is_its_own(kind: str) -> None:
-    expected = "\n".join(directives(f"mailroom.{kind}"))
+@pytest.mark.parametrize("unit", ["mailroom.service", "mailroom.socket", "mailroom-control.socket"])
+def test_an_instance_is_the_service_but_for_what_is_its_own(unit: str) -> None:
+    expected = "\n".join(directives(unit))
     for plain, own in OF_AN_INSTANCE:
         expected = expected.replace(plain, own)
-    assert directives(f"mailroom@.{kind}") == expected.split("\n")
+    assert directives(unit.replace(".", "@.")) == expected.split("\n")
+
+
+def test_the_control_socket_is_the_status_socket_but_for_its_name_and_group() -> None:
+    expected = "\n".join(directives("mailroom.socket")).replace("status", "control")
+    own = ["PartOf=mailroom.socket", "Service=mailroom.service"]
+    assert [
+        line for line in directives("mailroom-control.socket") if line not in own
+    ] == expected.split("\n")
 
 
 def test_the_user_unit_says_nothing_that_the_service_does_not() -> None:
@@ -270,9 +281,10 @@ def test_the_user_unit_has_all_walls_that_take_no_root() -> None:
     assert [line for line in directives("user/mailroom.service") if line in walls] == walls
 
 
-def test_the_group_of_the_socket_is_made_and_is_not_named_like_a_unit() -> None:
-    [group] = re.findall(r"^SocketGroup=(.*)$", "\n".join(directives("mailroom.socket")), re.M)
-    sysusers = (PACKAGING / "sysusers.d/mailroom-status.conf").read_text()
+@pytest.mark.parametrize("unit", ["mailroom.socket", "mailroom-control.socket"])
+def test_the_group_of_a_socket_is_made_and_is_not_named_like_a_service(unit: str) -> None:
+    [group] = re.findall(r"^SocketGroup=(.*)$", "\n".join(directives(unit)), re.M)
+    sysusers = (PACKAGING / "sysusers.d/mailroom.conf").read_text()
     assert f"\ng {group} -" in sysusers
     assert group != "mailroom"  # systemd refuses DynamicUser= where there is a group of its name
 

@@ -1,6 +1,8 @@
 """The process as its supervisor sees it: messages, signals, exit codes, and how fast it is gone."""
 
 import json
+import os
+import pwd
 import re
 import signal
 import socket
@@ -11,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from mailroom.sandbox import Entry, Request, Sandbox, serve
+from mailroom.engine.client import ask
+from mailroom.engine.sockets import control_path
+from mailroom.sandbox import Delivery, Entry, Fault, Request, Sandbox, serve
 from tests.process import ROOT, SECRET, Process, configuration, mailroom
 
 pytestmark = pytest.mark.sandbox
@@ -44,7 +48,8 @@ def test_the_life_of_a_service(sandbox: Sandbox, url: str, tmp_path: Path) -> No
         sandbox.label(mail, "@ToFeed")
         service.until_told("STATUS=push connected; last poll ", 2)
         assert sandbox.mailboxes_of(mail) == {"Feed"}
-        assert "1 sender triaged since start" in service.messages[-1]
+        *_, told = (message for message in service.messages if message.startswith("STATUS="))
+        assert "1 sender triaged since start" in told
 
         count = service.ask("/healthz")[1]["poll_count"]
         assert service.ask("/poll", "POST")[0] == 202
@@ -79,6 +84,7 @@ def test_the_life_of_a_service(sandbox: Sandbox, url: str, tmp_path: Path) -> No
         assert len(refused) == 2
         assert all(line["kept"] for line in refused)
         assert not service.socket.exists()
+        assert not control_path(service.socket).exists()
         assert SECRET not in "".join([service.log, *service.messages, *outputs])
 
 
@@ -344,6 +350,48 @@ def test_a_bug_ends_with_70_and_a_traceback(url: str, tmp_path: Path) -> None:
         assert "bug" in service.events
 
 
+def test_a_decision_on_the_control_socket_is_told_with_who_has_taken_it(
+    sandbox: Sandbox, url: str, tmp_path: Path
+) -> None:
+    mail = sandbox.deliver(BOB)
+    body = json.dumps({"address": "bob@example.org", "category": "Feed"}).encode()
+    with Process(tmp_path, configuration(tmp_path, url)) as service:
+        service.until_told("STATUS=push connected; last poll ")
+        code, refusal = ask(service.socket, "POST", "/triage", body=body)
+        assert code == 403
+        assert "group mailroom-control" in json.loads(refusal)["error"]
+        assert sandbox.mailboxes_of(mail) == {"Screener"}
+
+        who = pwd.getpwuid(os.getuid()).pw_name
+        code, answer = ask(control_path(service.socket), "POST", "/triage", 20, body)
+        assert (code, json.loads(answer)["by"]) == (200, who)
+        assert sandbox.mailboxes_of(mail) == {"Feed"}
+        assert service.stop()[0] == 0
+    [told] = [line for line in service.log.splitlines() if line.startswith("sender_triaged ")]
+    assert f" by={who}" in told
+    assert " trigger=command" in told
+
+
+def test_a_decision_in_flight_at_a_stop_is_to_be_repeated(
+    sandbox: Sandbox, url: str, tmp_path: Path
+) -> None:
+    sandbox.deliver(BOB)
+    body = json.dumps({"address": "bob@example.org", "category": "Feed"}).encode()
+    with Process(tmp_path, configuration(tmp_path, url)) as service:
+        service.until_told("STATUS=push connected; last poll ")
+        slow = Fault(path="/jmap/", method="POST", delivery=Delivery(delay_seconds=30.0))
+        sandbox.faults.add(slow)
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(control_path(service.socket)))
+            head = f"POST /triage HTTP/1.1\r\nHost: m\r\nContent-Length: {len(body)}\r\n\r\n"
+            client.sendall(head.encode() + body)
+            service.until(lambda: service.ask("/status")[1]["phase"] == "polling")
+            assert service.stop()[0] == 0
+            answer = client.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"repeat" in answer.rpartition(b"\r\n")[2]
+
+
 def test_a_second_instance_is_refused(url: str, tmp_path: Path) -> None:
     config = configuration(tmp_path, url)
     with Process(tmp_path, config) as service:
@@ -374,8 +422,9 @@ def test_without_stderr_it_works_all_the_same(sandbox: Sandbox, url: str, tmp_pa
         assert service.stop()[0] == 0
 
 
+@pytest.mark.parametrize("name", ["status", "control"])
 def test_the_socket_that_systemd_hands_over_is_served_and_left_alone(
-    url: str, tmp_path: Path
+    url: str, tmp_path: Path, name: str
 ) -> None:
     path = tmp_path / "handed.sock"
     with socket.socket(socket.AF_UNIX) as listener:
@@ -384,13 +433,14 @@ def test_the_socket_that_systemd_hands_over_is_served_and_left_alone(
         service = Process(
             tmp_path,
             configuration(tmp_path, url),
-            {"LISTEN_FDS": "1", "LISTEN_FDNAMES": "status"},
+            {"LISTEN_FDS": "1", "LISTEN_FDNAMES": name},
             wrapper=["sh", "-c", 'LISTEN_PID=$$ exec "$@"', "sh"],
             listener=listener,
         )
         with service:
             service.until_told("READY=1")
             assert not service.socket.exists()
+            assert not control_path(service.socket).exists()
             service.socket = path
             assert service.ask("/healthz")[0] in (200, 503)
             assert service.stop()[0] == 0

@@ -1,4 +1,4 @@
-"""Where the status socket comes from: bound by us, or handed over by systemd."""
+"""Where the sockets come from: bound by us, or handed over by systemd."""
 
 import os
 import socket
@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from mailroom.engine.sockets import inherited, listen, unlisten
+from mailroom.engine.sockets import (
+    control_path,
+    inherited,
+    listen,
+    listen_on_both,
+    unlisten,
+)
 from mailroom.errors import MailroomError
 
 
@@ -32,6 +38,23 @@ def test_owner_and_group_may_ask_whatever_the_umask_is(tmp_path: Path, umask: in
             client.connect(str(path))
         unlisten(listener)
     assert not path.exists()
+
+
+def test_the_control_socket_is_its_owners_alone(tmp_path: Path, umask: int) -> None:
+    both = listen_on_both(tmp_path / "status.sock")
+    with both["status"], both["control"]:
+        assert both["control"].getsockname() == str(control_path(tmp_path / "status.sock"))
+        assert mode(tmp_path / "status.sock") == 0o660
+        assert mode(tmp_path / "control.sock") == 0o600
+
+
+def test_where_one_socket_cannot_be_made_the_other_is_taken_away_again(tmp_path: Path) -> None:
+    (tmp_path / "control.sock").touch()
+    with pytest.raises(MailroomError, match=r"control\.sock: there is a file that is not a socket"):
+        listen_on_both(tmp_path / "status.sock")
+    assert [path.name for path in tmp_path.iterdir()] == ["control.sock"]
+    with pytest.raises(MailroomError, match="choose another one with --socket"):
+        listen_on_both(tmp_path / "control.sock")
 
 
 def test_a_parent_directory_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
@@ -126,7 +149,7 @@ class Handover:
         os.dup2(source, fd, inheritable=True)
         self._fds.append(fd)
 
-    def take(self, names: str, pid: str = "42") -> socket.socket | None:
+    def take(self, names: str, pid: str = "42") -> dict[str, socket.socket]:
         environ = {"LISTEN_PID": pid, "LISTEN_FDS": str(len(self._fds)), "LISTEN_FDNAMES": names}
         return inherited(environ, 42, self.first_fd)
 
@@ -143,18 +166,29 @@ def handover(tmp_path: Path) -> Iterator[Handover]:
     given.close()
 
 
-def test_the_socket_named_status_is_taken_and_none_survives_an_exec(handover: Handover) -> None:
+@pytest.mark.parametrize(
+    ("names", "numbers"),
+    [
+        ("status:control", {"status": 200, "control": 201}),
+        ("control:status", {"control": 200, "status": 201}),
+        ("other:status", {"status": 201}),
+        ("control:other", {"control": 200}),
+    ],
+)
+def test_the_sockets_are_told_apart_by_their_names_and_none_survives_an_exec(
+    handover: Handover, names: str, numbers: dict[str, int]
+) -> None:
     handover.fd()
     handover.fd()
-    taken = handover.take("other:status")
-    assert taken is not None
-    assert taken.fileno() == 201
+    taken = handover.take(names)
+    assert {name: listener.fileno() for name, listener in taken.items()} == numbers
     assert not os.get_inheritable(200)
     assert not os.get_inheritable(201)
-    with socket.socket(socket.AF_UNIX) as client:
-        client.connect(str(handover.path))
-        taken.accept()[0].close()
-    taken.detach()
+    for listener in taken.values():
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(handover.path))
+            listener.accept()[0].close()
+        listener.detach()
 
 
 @pytest.mark.parametrize(
@@ -169,16 +203,18 @@ def test_the_socket_named_status_is_taken_and_none_survives_an_exec(handover: Ha
     ],
 )
 def test_what_was_not_handed_to_this_process_is_not_taken(environ: dict[str, str]) -> None:
-    assert inherited(environ, 42) is None
+    assert inherited(environ, 42) == {}
 
 
-@pytest.mark.parametrize("names", ["", "mailroom.socket", "Status", "status:status"])
-def test_sockets_without_exactly_one_named_status_are_refused(
+@pytest.mark.parametrize(
+    "names", ["", "mailroom.socket", "Status", "status:status", "control:control"]
+)
+def test_sockets_of_other_names_or_two_of_one_name_are_refused(
     handover: Handover, names: str
 ) -> None:
     handover.fd()
     handover.fd()
-    with pytest.raises(MailroomError, match="set FileDescriptorName=status in the socket unit"):
+    with pytest.raises(MailroomError, match="set FileDescriptorName= in the socket units"):
         handover.take(names)
 
 
@@ -190,8 +226,8 @@ def test_what_does_not_listen_on_a_unix_stream_is_refused(handover: Handover) ->
     ):
         for number, other in enumerate((silent, datagrams, network)):
             handover.fd(other.fileno())
-            with pytest.raises(MailroomError, match="not a listening Unix stream socket"):
-                handover.take("x:" * number + "status")
+            with pytest.raises(MailroomError, match=r"control .* is not a listening Unix stream"):
+                handover.take("x:" * number + "control")
 
 
 def test_an_fd_that_is_not_there_is_refused() -> None:

@@ -12,12 +12,11 @@ import errno
 import selectors
 import socket
 import time
-from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
 from mailroom.engine.caller import Answerer, Caller, Work, error_answer
 from mailroom.engine.loop import Loop, Owner, Task
-from mailroom.wire.http1 import Answer, Request
+from mailroom.wire.http1 import Answer
 
 CLIENT_LIMIT = 64
 # A command that decides about many asks for 64 at once, so that a poll has work for each of its
@@ -30,22 +29,6 @@ _ACCEPTS_PER_TURN = 16
 # How long nobody is let in when there is no file descriptor or memory left for it (accept(2)).
 _SHORT_SECONDS = 1.0
 _SHORT_OF = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-
-
-def routes(table: Mapping[str, Mapping[str, Callable[[], Answer]]]) -> Answerer:
-    """Answers by path and method. HEAD is answered where GET is; the rest is 404 or 405."""
-
-    def answer(request: Request, _uid: int) -> Answer:
-        methods = table.get(request.path)
-        if methods is None:
-            return error_answer(HTTPStatus.NOT_FOUND, f"there is {', '.join(table)}")
-        method = "GET" if request.method == "HEAD" else request.method
-        if method in methods:
-            return methods[method]()
-        allowed = ", ".join(["GET", "HEAD"] if "GET" in methods else methods)
-        return error_answer(HTTPStatus.METHOD_NOT_ALLOWED, f"only {allowed}", ("Allow", allowed))
-
-    return answer
 
 
 class Endpoint:
@@ -64,7 +47,7 @@ class Endpoint:
         listener.setblocking(False)
         self._listen()
 
-    def drain(self, seconds: float = 0.02) -> None:
+    def drain(self, seconds: float) -> None:
         """Stop: let nobody in, answer what was asked, close everything, the listener too.
 
         Work is broken off, and who waits for it told so. Answers on their way, and clients that

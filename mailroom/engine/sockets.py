@@ -1,4 +1,8 @@
-"""Where the status socket is, and how it comes to be: bound here, or handed over by systemd."""
+"""Where the two sockets are, and how they come to be: bound here, or handed over by systemd.
+
+The status socket tells how the service is. The control socket does that as well, and takes
+decisions; it lies beside the status socket.
+"""
 
 import contextlib
 import errno
@@ -11,19 +15,45 @@ from pathlib import Path
 
 from mailroom.errors import MailroomError
 
-# FileDescriptorName= in mailroom.socket.
-INHERITED_NAME = "status"
+# FileDescriptorName= in the socket units.
+STATUS = "status"
+CONTROL = "control"
 # sd_listen_fds(3): the first file descriptor that is handed over.
 _LISTEN_FDS_START = 3
 # sockaddr_un has room for 108 bytes, the last of them NUL (unix(7)).
 _PATH_LIMIT_BYTES = 107
-# Who may do what with the socket: its owner and its group may ask, nobody else.
-_UMASK_FOR_0660 = 0o117
+# What we bind ourselves. Its owner's group may ask how the service is; to decide about the owner's
+# mail is the owner's alone.
+STATUS_MODE = 0o660
+CONTROL_MODE = 0o600
 _BACKLOG = 128
 
 
-def listen(path: Path) -> socket.socket:
-    """A listening socket at ``path``, mode 0660 from its first moment on.
+def control_path(status: Path) -> Path:
+    """Where the control socket is of the service whose status socket is at ``status``."""
+    return status.with_name("control.sock")
+
+
+def listen_on_both(status: Path) -> dict[str, socket.socket]:
+    """The status socket at that path, and the control socket beside it, by their names; see
+    :func:`listen`."""
+    control = control_path(status)
+    if control == status:
+        raise MailroomError(
+            f"cannot listen on {status}: beside the status socket the control socket is made, which"
+            " has that name, choose another one with --socket"
+        )
+    listener = listen(status)
+    try:
+        return {STATUS: listener, CONTROL: listen(control, CONTROL_MODE)}
+    except MailroomError:
+        unlisten(listener)
+        listener.close()
+        raise
+
+
+def listen(path: Path, mode: int = STATUS_MODE) -> socket.socket:
+    """A listening socket at ``path``, of that mode from its first moment on.
 
     A parent directory that is missing is made, for us alone. A socket that nobody listens on any
     more is replaced. Raises :class:`MailroomError` when another instance answers there, when
@@ -38,7 +68,7 @@ def listen(path: Path) -> socket.socket:
     try:
         with contextlib.suppress(FileExistsError):
             path.parent.mkdir(mode=0o700)
-        with _alone_in(path.parent), _umask(_UMASK_FOR_0660):
+        with _alone_in(path.parent), _umask(0o777 & ~mode):
             _remove_dead(path)
             listener.bind(os.fspath(path))
             listener.listen(_BACKLOG)
@@ -61,37 +91,43 @@ def unlisten(listener: socket.socket) -> None:
 
 def inherited(
     environ: Mapping[str, str], pid: int, first_fd: int = _LISTEN_FDS_START
-) -> socket.socket | None:
-    """The socket named ``status`` that systemd handed over (sd_listen_fds(3)); None without one.
+) -> dict[str, socket.socket]:
+    """The sockets that systemd handed over (sd_listen_fds(3)), by their names: ``status``,
+    ``control``, or both.
 
     Every fd handed over is closed on exec. Raises :class:`MailroomError` when systemd handed over
-    something else than a listening Unix stream socket of that name.
+    sockets, but none of these names, two of one, or something else than a listening Unix stream
+    socket.
     """
     given = environ.get("LISTEN_FDS", "")
     count = int(given) if given.isascii() and given.isdigit() else 0
     if count == 0 or environ.get("LISTEN_PID") != str(pid):
-        return None
+        return {}
     names = environ.get("LISTEN_FDNAMES", "").split(":")
     fds = range(first_fd, first_fd + count)
+    ours = [(name, fd) for name, fd in zip(names, fds, strict=False) if name in (STATUS, CONTROL)]
+    if len(ours) not in (1, 2) or len(dict(ours)) < len(ours):
+        raise MailroomError(
+            f"systemd handed over {count} sockets ({', '.join(names)}), but not one named {STATUS}"
+            f" and one named {CONTROL}: set FileDescriptorName= in the socket units"
+        )
     try:
         for fd in fds:
             os.set_inheritable(fd, False)
-        found = [fd for fd, name in zip(fds, names, strict=False) if name == INHERITED_NAME]
-        if len(found) != 1:
-            raise MailroomError(
-                f"systemd handed over {count} sockets ({', '.join(names)}), but not one named"
-                f" {INHERITED_NAME}: set FileDescriptorName={INHERITED_NAME} in the socket unit"
-            )
-        listener = socket.socket(fileno=found[0])
+        return {name: _listener(name, fd) for name, fd in ours}
     except OSError as error:
         raise MailroomError(
             f"systemd said that it handed over {count} sockets, but: {error.strerror}"
         ) from error
+
+
+def _listener(name: str, fd: int) -> socket.socket:
+    listener = socket.socket(fileno=fd)
     if not _is_listening_unix_stream(listener):
         listener.detach()
         raise MailroomError(
-            f"the socket {INHERITED_NAME} that systemd handed over is not a listening Unix stream"
-            " socket: use ListenStream= with a path"
+            f"the socket {name} that systemd handed over is not a listening Unix stream socket:"
+            " use ListenStream= with a path"
         )
     return listener
 

@@ -11,11 +11,11 @@ import pytest
 from tests.system import package, root
 from tests.system.claims import Claims
 from tests.system.host import Host
-from tests.system.unit import PROJECT, SERVICE, SOCKET
+from tests.system.unit import CONTROL, PROJECT, SERVICE, SOCKET, SOCKETS
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 
-UNITS = (SERVICE, "mailroom.socket")
+UNITS = (SERVICE, *SOCKETS)
 RELEASE = package.BUILDER.release
 PACKAGES = "/root/packages"
 # Lintian and autopkgtest take 20 s each on a machine that has nothing else to do.
@@ -217,7 +217,7 @@ def test_bash_and_zsh_find_the_completions(host: Host) -> None:
 
 def test_systemd_finds_nothing_wrong_with_the_units(host: Host) -> None:
     folder = "/usr/lib/systemd/system"
-    templates = (f"{folder}/mailroom@office.service", f"{folder}/mailroom@office.socket")
+    templates = [f"{folder}/{unit.replace('.', '@office.')}" for unit in UNITS]
     found = host.run("systemd-analyze", "verify", "--man=no", *UNITS, *templates)
     assert found.stdout + found.stderr == ""  # it exits 0 whatever it finds
 
@@ -262,6 +262,10 @@ def test_an_upgrade_restarts_it_and_refuses_nobody_meanwhile(
     instance = "mailroom@office.service"
     configured.run("systemctl", "start", instance)
     before = {unit: configured.property(unit, "MainPID") for unit in (SERVICE, instance)}
+    # As if what is there were a version that had no control socket.
+    controls = (SOCKETS[1], "mailroom-control@office.socket")
+    configured.run("deb-systemd-helper", "purge", SOCKETS[1])
+    configured.run("systemctl", "stop", *controls)
     newer = f"{PACKAGES}/newer.deb"
     repack = (
         f"cd /root && dpkg-deb -R {deb(configured)} newer"
@@ -277,6 +281,9 @@ def test_an_upgrade_restarts_it_and_refuses_nobody_meanwhile(
     for unit, pid in before.items():
         assert configured.property(unit, "ActiveState") == "active"
         assert configured.property(unit, "MainPID") != pid
+    assert [configured.property(unit, "ActiveState") for unit in controls] == ["active"] * 2
+    assert configured.run("systemctl", "is-enabled", SOCKETS[1]).stdout == "enabled\n"
+    assert ask(configured, CONTROL)["pid"] == int(configured.property(SERVICE, "MainPID"))
     assert len(answers) > 10
     refused = len([code for code in answers if code])
     claims.at_most(0, refused, RELEASE, "package: questions refused during an upgrade")
@@ -288,6 +295,7 @@ def test_instances_share_nothing(configured: Host) -> None:
         configure(configured, f"{name}.yaml", f"mailroom.{name}.jmap-password")
         configured.run("systemctl", "enable", "--now", f"mailroom@{name}")
     pids = {ask(configured, f"/run/mailroom/{name}/status.sock")["pid"] for name in names}
+    assert {ask(configured, f"/run/mailroom/{name}/control.sock")["pid"] for name in names} == pids
     units = (SERVICE, *(f"mailroom@{name}.service" for name in names))
     assert pids == {int(configured.property(unit, "MainPID")) for unit in units[1:]}
     users = {
@@ -313,6 +321,14 @@ def test_a_user_runs_it_for_himself(configured: Host) -> None:
     as_carol = ("runuser", "-u", "carol", "--", "env", f"XDG_RUNTIME_DIR=/run/user/{uid}")
     configured.run(*as_carol, "systemctl", "--user", "enable", "--now", "mailroom")
     assert "http://127.0.0.1:9" in configured.run(*as_carol, "mailroom", "status").stdout
+    made = (
+        "stat",
+        "-c",
+        "%a %n",
+        *(f"/run/user/{uid}/mailroom/{name}.sock" for name in ("status", "control")),
+    )
+    modes = [line.split()[0] for line in configured.run(*made).stdout.splitlines()]
+    assert modes == ["660", "600"]
     configured.run(*as_carol, "systemctl", "--user", "reload", "mailroom")
     configured.run("rm", "/var/lib/systemd/linger/carol")
     configured.run("systemctl", "stop", f"user@{uid}.service")

@@ -14,14 +14,16 @@ from tests.system.host import Host
 
 PROJECT = Path(__file__).parents[2]
 SOCKET = "/run/mailroom/status.sock"
+CONTROL = "/run/mailroom/control.sock"
 SERVICE = "mailroom.service"
+SOCKETS = ("mailroom.socket", "mailroom-control.socket")
 
 _QUESTION = b"GET /healthz HTTP/1.1\r\nHost: mailroom\r\nConnection: close\r\n\r\n"
 _ANSWERED = b"HTTP/1.1 "
 
 
 class Unit:
-    """``mailroom.service`` and its socket on one host, installed and not started."""
+    """``mailroom.service`` and its sockets on one host, installed and not started."""
 
     def __init__(self, host: Host) -> None:
         self.host = host
@@ -29,9 +31,10 @@ class Unit:
         host.write("/usr/lib/mailroom/mailroom.py", (PROJECT / "mailroom.py").read_text(), 0o755)
         host.run("python3", "-m", "compileall", "-q", "/usr/lib/mailroom")  # as a package does
         host.run("ln", "--symbolic", "/usr/lib/mailroom/mailroom.py", "/usr/bin/mailroom")
-        for name in (SERVICE, "mailroom.socket"):
+        for name in (SERVICE, *SOCKETS):
             host.write(f"/etc/systemd/system/{name}", (PROJECT / "systemd" / name).read_text())
-        host.run("groupadd", "--system", "mailroom-status")
+        for group in ("mailroom-status", "mailroom-control"):
+            host.run("groupadd", "--system", group)
         host.run("systemctl", "daemon-reload")
 
     @property
@@ -57,7 +60,7 @@ class Unit:
     def systemctl(self, verb: str, *, check: bool = True) -> float:
         """``systemctl VERB mailroom.service``; returns the seconds it took."""
         # Starts are counted, and a test makes more of them than an administrator does.
-        self.host.run("systemctl", "reset-failed", SERVICE, "mailroom.socket", check=False)
+        self.host.run("systemctl", "reset-failed", SERVICE, *SOCKETS, check=False)
         begun = time.monotonic()
         self.host.run("systemctl", verb, SERVICE, check=check)
         return time.monotonic() - begun
