@@ -4,14 +4,23 @@ Imported only when it is needed: argparse would stay in the service's memory (se
 """
 
 import math
+import re
 import sys
-from argparse import ArgumentParser, ArgumentTypeError
+import time
+from argparse import ArgumentParser, ArgumentTypeError, _ActionsContainer
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 
 from mailroom import __version__
 from mailroom.errors import EXIT_USAGE
+
+_ADDRESS_AND_CATEGORY = 2
+
+# A span of time as it is typed; a month would be of no certain length.
+_SPAN = re.compile(r"([0-9]{1,6})(min|h|d|w)")
+_SECONDS = {"min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
 def parse(arguments: Sequence[str]) -> SimpleNamespace:
@@ -23,6 +32,11 @@ def parse(arguments: Sequence[str]) -> SimpleNamespace:
         made.exit(EXIT_USAGE)
     if options.name == "check" and options.within is not None and not options.live:
         made.error("--within is for check --live")
+    if options.name == "triage":
+        if options.dry_run and options.words:
+            made.error("triage --dry-run is about the next poll, and takes no address")
+        if not options.dry_run and len(options.words) < _ADDRESS_AND_CATEGORY:
+            made.error("triage takes addresses (- for the lines of stdin), then the category")
     return options
 
 
@@ -43,11 +57,19 @@ def parser() -> ArgumentParser:
     _about(add("run", "run the service, in the foreground"), "config", "socket")
     _check(add("check", "check configuration, credentials, servers, mailboxes, groups"))
     _about(add("config", "show the effective configuration, secrets hidden"), "config")
-    _triage(add("triage", "show what the next poll would do, touching nothing"))
     _setup(add("setup", "show the mailboxes, labels and groups that are missing"))
     _reset(add("reset", "show what it takes to undo what Mailroom did, and only that"))
     _status(add("status", "show the status of the running service"))
     _about(add("poll", "make the running service poll now"), "socket")
+    _waiting(add("waiting", "show who waits in Screener"))
+    _triage(add("triage", "decide about senders: file their mail, from now on"))
+    _undo(add("undo", "bring senders back to the category before"))
+    _sender(add("sender", "show one sender: the category, the past, the next mail"))
+    _senders(add("senders", "show who is in which category"))
+    _categories(add("categories", "show what senders can be triaged to"))
+    _log(add("log", "show what was done, when, by whom"))
+    _about(add("export", "write all decisions, as JSON lines"), "socket")
+    _import(add("import", "make decisions of a file, or show which there are to make"))
     demo = add("demo", "show the service at work on a mail server of its own")
     demo.add_argument("--stay", action="store_true", help="go on running, to play with")
     add("version", "print the version")
@@ -75,14 +97,96 @@ def _check(check: ArgumentParser) -> None:
     _about(check, "config", "socket")
 
 
+def _json(command: _ActionsContainer, what: str = "print a document of JSON") -> None:
+    command.add_argument("--json", action="store_true", help=what)
+
+
+def _count(command: _ActionsContainer) -> None:
+    command.add_argument("--count", action="store_true", help="print how many, and nothing else")
+
+
+def _whom(command: ArgumentParser) -> None:
+    kind = command.add_mutually_exclusive_group()
+    for name, what in (("domain", "whole domains"), ("list", "mailing lists, by their ids")):
+        kind.add_argument(
+            f"--{name}",
+            action="store_const",
+            dest="kind",
+            const=name,
+            help=f"what is named are {what}",
+        )
+    command.set_defaults(kind="address")
+
+
+def _waiting(waiting: ArgumentParser) -> None:
+    shape = waiting.add_mutually_exclusive_group()
+    _count(shape)
+    _json(shape)
+    _about(waiting, "socket")
+
+
 def _triage(triage: ArgumentParser) -> None:
+    triage.usage = "%(prog)s [options] ADDRESS ... CATEGORY\n       %(prog)s [options] --dry-run"
+    triage.add_argument(
+        "words",
+        nargs="*",
+        metavar="ADDRESS ... CATEGORY",
+        help="whom (- for the lines of stdin), and the category; screener takes a decision back",
+    )
+    _whom(triage)
     triage.add_argument(
         "--dry-run",
         action="store_true",
-        required=True,
-        help="needed: triaging is the service's work",
+        help="only show what the next poll would do, touching nothing",
     )
+    _json(triage)
     _about(triage, "config", "socket")
+
+
+def _undo(undo: ArgumentParser) -> None:
+    undo.add_argument("words", nargs="+", metavar="ADDRESS", help="whom; - for the lines of stdin")
+    _whom(undo)
+    _json(undo)
+    _about(undo, "socket")
+
+
+def _sender(sender: ArgumentParser) -> None:
+    sender.add_argument("address", metavar="ADDRESS", help="one of the sender's addresses")
+    _json(sender)
+    _about(sender, "socket")
+
+
+def _senders(senders: ArgumentParser) -> None:
+    senders.add_argument("category", metavar="CATEGORY", nargs="?", help="only those in it")
+    shape = senders.add_mutually_exclusive_group()
+    _count(shape)
+    _json(shape)
+    _about(senders, "socket")
+
+
+def _categories(categories: ArgumentParser) -> None:
+    _json(categories)
+    _about(categories, "socket")
+
+
+def _log(log: ArgumentParser) -> None:
+    log.add_argument("address", metavar="ADDRESS", nargs="?", help="only about this sender")
+    log.add_argument(
+        "--since",
+        type=_instant,
+        metavar="TIME",
+        help="12h, 7d, 2w ago, or since a day such as 2026-11-21 (default: 7d; of one sender, all)",
+    )
+    _json(log)
+    _about(log, "socket")
+
+
+def _import(command: ArgumentParser) -> None:
+    command.add_argument("file", metavar="FILE", help="JSON lines or CSV; - for stdin")
+    command.add_argument("--category", metavar="CATEGORY", help="of lines that name none")
+    command.add_argument("--apply", action="store_true", help="make the decisions")
+    _json(command)
+    _about(command, "socket")
 
 
 def _setup(setup: ArgumentParser) -> None:
@@ -131,3 +235,15 @@ def _seconds(text: str) -> float:
     if not 0 < seconds < math.inf:
         raise ArgumentTypeError(f"{text!r} is no number of seconds")
     return seconds
+
+
+def _instant(text: str) -> float:
+    """When it was, in seconds since the epoch."""
+    if span := _SPAN.fullmatch(text.replace(" ", "")):
+        return time.time() - int(span[1]) * _SECONDS[span[2]]
+    try:
+        return datetime.fromisoformat(text).astimezone().timestamp()
+    except ValueError:
+        raise ArgumentTypeError(
+            f"{text!r} is no time: write 12h, 7d, 2w, or a day such as 2026-11-21"
+        ) from None

@@ -3,20 +3,23 @@
 What a command needs it imports itself: a short one is done before the rest would be loaded.
 """
 
-import json
+import contextlib
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from mailroom import __version__
 from mailroom.engine.unit import Installation, find, usual_sockets
-from mailroom.errors import MailroomError
 
-_HEALTHY = 200
-_ACCEPTED = 202
+if TYPE_CHECKING:
+    from mailroom.terminal.past import Past
+    from mailroom.terminal.remote import Remote
+
+# What was done lately: of everybody a week is shown, unless it is said otherwise.
+_LOG_SECONDS = 7 * 86400.0
 
 
 def check(options: SimpleNamespace) -> int:
@@ -33,8 +36,8 @@ def check(options: SimpleNamespace) -> int:
 def _check_live(options: SimpleNamespace) -> int:
     from mailroom.terminal.live import show_live  # noqa: PLC0415 - brings rich
 
-    asked = _installation(options)
-    return show_live(asked, os.environ, lambda: _document(asked.status_socket), options.within)
+    asked, remote = _installation(options), _remote(options)
+    return show_live(asked, os.environ, remote.status, options.within)
 
 
 def config(options: SimpleNamespace) -> int:
@@ -48,21 +51,23 @@ def config(options: SimpleNamespace) -> int:
 
 
 def status(options: SimpleNamespace) -> int:
+    remote = _remote(options)
+    document = remote.status()
+    if options.json:
+        from mailroom.terminal.lists import write_json  # noqa: PLC0415
+
+        write_json(document)
+        return 0
     from mailroom.terminal.status import show_status, watch  # noqa: PLC0415 - brings rich
 
-    path = _installation(options).status_socket
-    if options.json:
-        sys.stdout.write(json.dumps(_document(path), indent=2, ensure_ascii=False) + "\n")
-        return 0
-    document = _document(path)
     healthy = show_status(document)
     if options.watch:
-        watch(lambda: _document(path), document)
+        watch(remote.status, document)
     return 0 if healthy else 1
 
 
 def poll(options: SimpleNamespace) -> int:
-    _ask(_installation(options).status_socket, "POST", "/poll")
+    _remote(options).poll()
     return 0
 
 
@@ -73,15 +78,81 @@ def demo(options: SimpleNamespace) -> int:
 
 
 def triage(options: SimpleNamespace) -> int:
-    from mailroom.terminal.triage import show_triage  # noqa: PLC0415 - brings rich
+    if options.dry_run:
+        return _preview(options)
+    from mailroom.terminal.deciding import decide  # noqa: PLC0415
+    from mailroom.terminal.naming import whoever  # noqa: PLC0415
 
-    asked = _installation(options)
-    try:
-        document = _document(asked.status_socket)
-        failing = {each["sender"]: each["reason"] for each in document["failing_senders"]}
-    except MailroomError:
-        failing = {}  # no service is running here: nobody is held back
-    return show_triage(asked, os.environ, failing)
+    *names, category = options.words
+    who = whoever(names, options.kind)
+    return decide(_remote(options), who, category, as_json=options.json)
+
+
+def _preview(options: SimpleNamespace) -> int:
+    from mailroom.engine.client import NobodyAnswers  # noqa: PLC0415
+    from mailroom.terminal.triage import show_plan, show_triage  # noqa: PLC0415 - brings rich
+
+    if options.config is None:
+        with contextlib.suppress(NobodyAnswers):
+            return show_plan(_remote(options).plan(), as_json=options.json)
+    return show_triage(_installation(options), os.environ, as_json=options.json)
+
+
+def undo(options: SimpleNamespace) -> int:
+    from mailroom.terminal.deciding import take_back  # noqa: PLC0415
+    from mailroom.terminal.naming import whoever  # noqa: PLC0415
+
+    who = whoever(options.words, options.kind)
+    return take_back(_remote(options), who, _past(options), as_json=options.json)
+
+
+def waiting(options: SimpleNamespace) -> int:
+    from mailroom.terminal.lists import show_waiting  # noqa: PLC0415
+
+    return show_waiting(_remote(options), as_json=options.json, counts=options.count)
+
+
+def senders(options: SimpleNamespace) -> int:
+    from mailroom.terminal.lists import show_senders  # noqa: PLC0415
+
+    remote, category = _remote(options), options.category
+    return show_senders(remote, category, as_json=options.json, counts=options.count)
+
+
+def sender(options: SimpleNamespace) -> int:
+    from mailroom.terminal.lists import show_sender  # noqa: PLC0415
+
+    return show_sender(_remote(options), options.address, as_json=options.json)
+
+
+def categories(options: SimpleNamespace) -> int:
+    from mailroom.terminal.lists import show_categories  # noqa: PLC0415
+
+    return show_categories(_remote(options), as_json=options.json)
+
+
+def log(options: SimpleNamespace) -> int:
+    from mailroom.terminal.naming import whom  # noqa: PLC0415
+    from mailroom.terminal.past import show_log  # noqa: PLC0415
+
+    whose = whom(options.address) if options.address else None
+    since = options.since
+    if since is None and whose is None:
+        since = time.time() - _LOG_SECONDS
+    return show_log(_past(options), whose, since, as_json=options.json)
+
+
+def export(options: SimpleNamespace) -> int:
+    from mailroom.terminal.moving import show_decisions  # noqa: PLC0415
+
+    return show_decisions(_remote(options))
+
+
+def bring_in(options: SimpleNamespace) -> int:
+    from mailroom.terminal.moving import bring_in  # noqa: PLC0415
+
+    remote, file, category = _remote(options), options.file, options.category
+    return bring_in(remote, file, category, applies=options.apply, as_json=options.json)
 
 
 def setup(options: SimpleNamespace) -> int:
@@ -119,15 +190,23 @@ def version(_options: SimpleNamespace) -> int:
 
 
 COMMANDS: Mapping[str, Callable[[SimpleNamespace], int]] = {
+    "categories": categories,
     "check": check,
     "config": config,
     "demo": demo,
+    "export": export,
+    "import": bring_in,
+    "log": log,
     "poll": poll,
     "reset": reset,
+    "sender": sender,
+    "senders": senders,
     "setup": setup,
     "status": status,
     "triage": triage,
+    "undo": undo,
     "version": version,
+    "waiting": waiting,
 }
 
 
@@ -142,24 +221,17 @@ def _installation(options: SimpleNamespace) -> Installation:
     )
 
 
-def _document(path: Path) -> Any:
-    """What ``/status`` of the service at ``path`` says."""
-    answer = _ask(path, "GET", "/status")
-    try:
-        return json.loads(answer)
-    except ValueError as error:
-        raise MailroomError(
-            f"what answers at {path} is no mailroom service: name the right socket by --socket"
-        ) from error
+def _remote(options: SimpleNamespace) -> "Remote":
+    from mailroom.terminal.remote import Remote  # noqa: PLC0415
+
+    asked = _installation(options)
+    return Remote(asked.status_socket, asked.control_socket)
 
 
-def _ask(path: Path, method: str, target: str) -> bytes:
-    from mailroom.engine.client import ask  # noqa: PLC0415
+def _past(options: SimpleNamespace) -> "Past":
+    from mailroom.engine.journalctl import Journal  # noqa: PLC0415
+    from mailroom.terminal.past import Past  # noqa: PLC0415
 
-    code, body = ask(path, method, target)
-    if code not in (_HEALTHY, _ACCEPTED):
-        raise MailroomError(
-            f"{method} {target} on {path}: the answer is {code}; is that a mailroom service? "
-            "Another socket is named by --socket"
-        )
-    return body
+    asked = _installation(options)
+    journal = Journal(asked.unit, is_system=asked.is_system) if asked.unit else None
+    return Past(_remote(options), journal)

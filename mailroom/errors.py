@@ -25,6 +25,10 @@ class ConfigurationError(MailroomError):
         self.problems = tuple(problems)
 
 
+class UsageError(MailroomError):
+    """A command was typed that means nothing."""
+
+
 class CredentialsRefused(MailroomError):
     """The server does not accept who we say we are. ``was_accepted``: it has done so before."""
 
@@ -103,5 +107,7 @@ def exit_code(error: MailroomError) -> int:
             return EXIT_CONFIGURATION
         case CredentialsRefused():
             return EXIT_CREDENTIALS
+        case UsageError():
+            return EXIT_USAGE
         case _:
             return 1

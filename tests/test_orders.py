@@ -357,7 +357,7 @@ def test_a_mailing_list() -> None:
     answer = ask(world, world.account.commands.triage(document, "anna"))
     assert (answer["list"], answer["category"]) == ("dev.lists.example.org", "Paper Trail")
     assert ask(world, world.account.commands.senders())["lists"] == [
-        {"list": "dev.lists.example.org", "category": "Paper Trail"}
+        {"list": "dev.lists.example.org", "category": "Paper Trail", "since": "2026-11-18"}
     ]
 
 

@@ -4,6 +4,7 @@ import argparse
 import ast
 import functools
 import json
+import os
 import re
 import subprocess
 import sys
@@ -79,7 +80,72 @@ def test_bash_completes_the_commands() -> None:
     assert bash_offers("mailroom", "st") == {"status"}
 
 
-def bash_offers(*words: str) -> set[str]:
+# A service as the completion sees it: what it is asked is kept beside it.
+ANSWERING = """\
+#!/bin/sh
+echo "$@" >>"$(dirname "$0")/asked"
+case $1 in
+    waiting) printf 'bob@x.example\\t3\\tBob\\ncarol@x.example\\t1\\t\\n' ;;
+    senders) printf 'dave@y.example\\tFeed\\n@shop.example\\tFeed\\n' ;;
+    categories) printf 'Feed\\t@ToFeed\\t\\nPaper Trail\\t@ToPaperTrail\\t\\n' ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("triage b", {"bob@x.example"}),
+        ("triage bob@", {"@x.example"}),  # bash goes on from the @
+        ("triage bob@x.example ", {"bob@x.example", "carol@x.example", "Feed", "PaperTrail",
+                                   "screener"}),
+        ("triage bob@x.example pa", {"PaperTrail"}),
+        ("undo d", {"dave@y.example"}),
+        ("undo @", {"@shop.example"}),
+        ("sender c", {"carol@x.example"}),
+        ("sender d", {"dave@y.example"}),
+        ("log d", {"dave@y.example"}),
+        ("senders F", {"Feed"}),
+        ("import --category s", {"screener"}),
+        ("triage --d", {"--domain", "--dry-run"}),
+    ],
+)  # fmt: skip
+def test_bash_completes_addresses_and_categories_by_the_running_service(
+    typed: str, offered: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "mailroom"
+    program.write_text(ANSWERING)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    line = f"mailroom {typed}"
+    # As bash breaks the line: its COMP_WORDBREAKS has an @.
+    words = re.findall(r"[^\s@]+|@", line) + ([""] if line.endswith(" ") else [])
+    given = bash_offers(*words, line=line)
+    assert {word for word in given if word[0] != "-" or typed[-1] != " "} == offered
+
+
+def test_bash_asks_the_service_that_the_line_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "mailroom"
+    program.write_text(ANSWERING)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    bash_offers("mailroom", "undo", "--account", "alice", "d")
+    assert (tmp_path / "asked").read_text() == "senders --account alice\n"
+
+
+def test_bash_says_nothing_where_no_service_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "mailroom"
+    program.write_text("#!/bin/sh\necho 'mailroom: nobody answers' >&2\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert bash_offers("mailroom", "triage", "b") == set()
+
+
+def bash_offers(*words: str, line: str = "") -> set[str]:
     script = 'source "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _mailroom; '
     printed = 'printf "%s\\n" "${COMPREPLY[@]}"'
     completion = str(PACKAGING / "completion/bash/mailroom")
@@ -88,7 +154,9 @@ def bash_offers(*words: str) -> set[str]:
         capture_output=True,
         text=True,
         check=True,
+        env=os.environ | ({"COMP_LINE": line, "COMP_POINT": str(len(line))} if line else {}),
     )
+    assert result.stderr == ""
     return set(result.stdout.split())
 
 

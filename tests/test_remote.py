@@ -1,7 +1,7 @@
 """What a command asks of the running service, and what it is told where that does not work."""
 
-import contextlib
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from mailroom.engine.client import NobodyAnswers, NotAllowed
 from mailroom.errors import MailroomError
 from mailroom.terminal.remote import Decision, Kind, Refused, Remote, Whom
 from tests.scripted import HangUp, Scripted
+from tests.users import somebody_else
 
 BOB = Whom(Kind.ADDRESS, "bob+x@example.org")
 DONE = {"address": "bob@example.org", "category": "Feed", "previous": None, "filed": 3, "by": "a"}
@@ -133,19 +134,6 @@ def test_where_nobody_listens_it_is_asked_whether_the_service_runs(remote: Remot
         remote.status()
 
 
-@contextlib.contextmanager
-def somebody_else(folder: Path) -> Iterator[None]:
-    """Who may look into the folder."""
-    for parent in (folder, *folder.parents):
-        if parent.name.startswith(("pytest-", "popen-", "test_")) and parent.parent.name:
-            parent.chmod(0o755)
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-
-
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 @pytest.mark.parametrize("service", [EVERYTHING], indirect=True)
 def test_who_may_not_decide_is_told_of_the_group(
@@ -209,3 +197,22 @@ def test_a_service_that_ends_among_many_is_told_once(service: Scripted, remote: 
     decisions = [Decision(Whom(Kind.ADDRESS, f"{n}@x.example"), "Feed") for n in range(20)]
     with pytest.raises(MailroomError, match="ended without an answer"):
         list(remote.triage_all(decisions, at_once=4))
+
+
+def test_a_connection_that_was_closed_while_it_was_kept_is_opened_anew(
+    remote: Remote, control: Path
+) -> None:
+    """The service hangs up on who is idle: every connection that it has answered once."""
+    answered: set[threading.Thread] = set()  # one for each connection
+
+    def once_each(_target: str, document: Any) -> tuple[int, Any]:
+        if threading.current_thread() in answered:
+            raise HangUp
+        answered.add(threading.current_thread())
+        return one_by_one("", document)
+
+    decisions = [Decision(Whom(Kind.ADDRESS, f"{n}@x.example"), "Feed") for n in range(6)]
+    with Scripted(control, {"POST /triage": once_each}) as service:
+        answers = dict(remote.triage_all(decisions, at_once=2))
+    assert answers.keys() == set(decisions)
+    assert service.connections == 6

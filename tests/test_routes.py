@@ -69,8 +69,8 @@ ANSWERS: Mapping[str, Document] = {
                 "is_ours": True,
             }
         ],
-        "domains": [{"domain": "shop.example", "category": "Feed"}],
-        "lists": [{"list": "news.example.org", "category": "Feed"}],
+        "domains": [{"domain": "shop.example", "category": "Feed", "since": "2026-11-20"}],
+        "lists": [{"list": "news.example.org", "category": "Feed", "since": None}],
     },
     "sender": {
         "address": "bob@example.org",

@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console
 
 from mailroom.rules.words import count
-from mailroom.terminal.screen import clock_face, span, table
+from mailroom.terminal.screen import table
+from mailroom.terminal.times import clock_face, span
 
 
 @pytest.mark.parametrize(

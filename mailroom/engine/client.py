@@ -56,8 +56,9 @@ def ask_all(
     """Ask every question, so many at once on as many connections: the answers as they come, each
     with what its question came with.
 
-    A question is taken from ``questions`` when there is room for it. Raises as :func:`ask` does,
-    at the first that gets no answer; the others may have been heard.
+    A question is taken from ``questions`` when there is room for it; it may be asked twice, where
+    the service has hung up on a connection that was kept open. Raises as :func:`ask` does, at the
+    first that gets no answer; the others may have been heard.
     """
     waiting = iter(questions)
     idle = [_UnixConnection(path, timeout_seconds) for _ in range(at_once)]
@@ -79,8 +80,12 @@ def ask_all(
             for registered, _events in ready:
                 key, connection = registered.data
                 selector.unregister(registered.fileobj)
-                idle.append(connection)
-                yield (key, *connection.take_answer())
+                answer = connection.take_answer_or_repeat()
+                if answer is None:
+                    selector.register(connection.sock, selectors.EVENT_READ, registered.data)
+                else:
+                    idle.append(connection)
+                    yield (key, *answer)
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -89,19 +94,45 @@ class _UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: Path, timeout_seconds: float) -> None:
         super().__init__("mailroom", timeout=timeout_seconds)
         self._path = path
+        self._question = Question("", "")
+        self._is_used = False
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(os.fspath(self._path))
+        self._is_used = False
 
     def send_question(self, question: Question) -> None:
-        headers = _JSON if question.body else {}
-        self.request(question.method, question.target, question.body or None, headers)
+        self._question = question
+        try:
+            self._send()
+        except ConnectionError:
+            if not self._is_used:
+                raise
+            self.close()
+            self._send()
 
     def take_answer(self) -> tuple[int, bytes]:
         response = self.getresponse()
+        self._is_used = True
         return response.status, response.read()
+
+    def take_answer_or_repeat(self) -> tuple[int, bytes] | None:
+        """None where the question had to be sent again: a service hangs up on who is idle, and when
+        it stops."""
+        try:
+            return self.take_answer()
+        except ConnectionError:
+            if not self._is_used:
+                raise
+            self.close()
+            self._send()
+            return None
+
+    def _send(self) -> None:
+        asked = self._question
+        self.request(asked.method, asked.target, asked.body or None, _JSON if asked.body else {})
 
 
 @contextlib.contextmanager

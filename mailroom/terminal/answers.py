@@ -90,11 +90,13 @@ class Triaged(TypedDict):
 class WholeDomain(TypedDict):
     domain: str
     category: str
+    since: str | None
 
 
 class WholeList(TypedDict):
     list: str
     category: str
+    since: str | None
 
 
 class Senders(TypedDict):
@@ -140,7 +142,7 @@ class Planned(TypedDict):
     """What the next poll would do; ``moved_at_once`` senders were moved, too many to do it."""
 
     rows: list[Row]
-    moved_at_once: NotRequired[int]
+    moved_at_once: int
 
 
 Status = dict[str, Any]

@@ -34,6 +34,9 @@ _AT_ONCE_SECONDS = 5.0
 # of which a read takes several and a decision about a sender with 10,000 mails many.
 _READING_SECONDS = 120.0
 _DECIDING_SECONDS = 600.0
+# As many as the service works on at once, so that a poll always has some for its requests; there is
+# room for two who do so.
+AT_ONCE = 64
 
 
 class Kind(StrEnum):
@@ -71,6 +74,11 @@ class Refused(MailroomError):
         super().__init__(harmless(document.get("error", f"the answer is {status}")))
         self.status = status
         self.document = document
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether it may be repeated as it is: the service was stopping."""
+        return self.status == HTTPStatus.SERVICE_UNAVAILABLE
 
     @property
     def is_unknown(self) -> bool:
@@ -134,7 +142,7 @@ class Remote:
         return cast("Decided", self._ask("POST", "/undo", _DECIDING_SECONDS, body))
 
     def triage_all(
-        self, decisions: Iterable[Decision], at_once: int
+        self, decisions: Iterable[Decision], at_once: int = AT_ONCE
     ) -> Iterator[tuple[Decision, Decided | Refused]]:
         """Many decisions, so many on their way at once: what became of each, as it is done."""
         questions = ((decision, _triage(decision)) for decision in decisions)

@@ -1,7 +1,6 @@
-"""How all commands show things: text from elsewhere made harmless, instants and spans, ticks."""
+"""How commands show things by rich: text from elsewhere made harmless, tables, ticks."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -34,22 +33,3 @@ def table(*heads: str) -> Table:
 def plain(text: object) -> str:
     """Text from elsewhere for rich: harmless, and no markup."""
     return escape(harmless(text))
-
-
-def clock_face(timestamp: str) -> str:
-    """An RFC 3339 instant as the local clock shows it, with its date where that is not today's."""
-    local = datetime.fromisoformat(timestamp).astimezone()
-    is_today = local.date() == datetime.now().astimezone().date()
-    return local.strftime("%H:%M:%S" if is_today else "%Y-%m-%d %H:%M:%S")
-
-
-def span(seconds: float) -> str:
-    """A time in its two largest units."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    if days:
-        return f"{days} d {hours} h"
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -9,7 +9,8 @@ from rich.console import Console
 from mailroom.errors import MailroomError
 from mailroom.rules.drags import MOST_DRAGGED
 from mailroom.rules.words import count
-from mailroom.terminal.screen import Document, clock_face, plain, span
+from mailroom.terminal.screen import Document, plain
+from mailroom.terminal.times import clock_face, span
 
 _WATCH_SECONDS = 0.2
 

@@ -1,46 +1,59 @@
-"""``mailroom triage --dry-run``: a table of what the next poll would do."""
+"""``mailroom triage --dry-run``: a table of what the next poll would do.
 
-from collections.abc import Mapping, Sequence
+The running service is asked, which knows whom it holds back; where none runs, this process looks
+itself.
+"""
+
+from collections.abc import Mapping
+from typing import cast
 
 from rich.console import Console
 from rich.table import Table
 
 from mailroom.engine.journal import Log
 from mailroom.engine.unit import Installation
+from mailroom.terminal.answers import Planned
 from mailroom.terminal.desk import quietly, sit_down
+from mailroom.terminal.lists import write_json
 from mailroom.terminal.screen import plain, table
 from mailroom.work.door import Door
-from mailroom.work.preview import Row, preview
+from mailroom.work.preview import as_document, preview
 from mailroom.work.survey import Surveyor
 
 
-def show_triage(
-    installation: Installation, environ: Mapping[str, str], failing: Mapping[str, str]
-) -> int:
-    """Print what the next poll would do; ``failing`` is what the running service says of it."""
-    desk = sit_down(installation, environ)
+def show_triage(asked: Installation, environ: Mapping[str, str], *, as_json: bool) -> int:
+    """Print what the next poll of a service would do, by looking ourselves."""
+    desk = sit_down(asked, environ)
     talks = desk.talks
     door = Door(desk.loop, desk.config, talks.mail, talks.contacts, Log(quietly), may_write=False)
     surveyor = Surveyor(desk.loop, desk.config, talks.mail, talks.contacts, door)
     survey = desk.run(surveyor.survey())
     obstacles = desk.run(desk.talks.contacts.obstacles(survey.plan))
-    rows = preview(survey, desk.config, obstacles, failing)
+    plan = as_document(preview(survey, desk.config, obstacles, {}), survey.crowd)
+    return show_plan(cast("Planned", plan), as_json=as_json)
+
+
+def show_plan(plan: Planned, *, as_json: bool) -> int:
+    """Print what the next poll would do."""
+    if as_json:
+        write_json(plan)
+        return 0
     console = Console(highlight=False)
-    if survey.crowd:
+    crowd = plan["moved_at_once"]
+    if crowd:
         console.print(
-            f"{survey.crowd} senders were moved at once: nothing is done about them, move fewer at "
-            "a time."
+            f"{crowd} senders were moved at once: nothing is done about them, move fewer at a time."
         )
-    if rows:
-        console.print(_as_table(rows))
-    elif not survey.crowd:
+    if plan["rows"]:
+        console.print(_as_table(plan))
+    elif not crowd:
         console.print("No mail has a label and none has come: the next poll has nothing to do.")
     return 0
 
 
-def _as_table(rows: Sequence[Row]) -> Table:
+def _as_table(plan: Planned) -> Table:
     shown = table("From", "Label", "The next poll would", "because")
-    for row in rows:
-        cells = (row.sender, " ".join(row.labels), row.action, row.reason)
+    for row in plan["rows"]:
+        cells = (row["sender"], " ".join(row["labels"]), row["action"], row["reason"])
         shown.add_row(*(plain(cell) for cell in cells))
     return shown

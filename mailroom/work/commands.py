@@ -24,7 +24,7 @@ from mailroom.work.door import Door
 from mailroom.work.listing import Listing, Sender
 from mailroom.work.mail import MailConversation
 from mailroom.work.poll import Poller
-from mailroom.work.preview import preview
+from mailroom.work.preview import as_document, preview
 from mailroom.work.survey import Surveyor
 
 Document = dict[str, Any]
@@ -143,8 +143,8 @@ class Commands:
                 for found, its in people
                 if its is not None and its.name in wanted and found.addresses
             ],
-            "domains": _wide("domain", decisions.domains, wanted),
-            "lists": _wide("list", decisions.lists, wanted),
+            "domains": _wide("domain", decisions.domains, decisions.domain_days, wanted),
+            "lists": _wide("list", decisions.lists, decisions.list_days, wanted),
         }
 
     async def sender(self, text: str) -> Document:
@@ -182,19 +182,7 @@ class Commands:
         obstacles = await self._contacts.obstacles(survey.plan)
         failing = {who: each.reason for who, each in running.surveyor.failures.items()}
         rows = preview(survey, self._config, obstacles, failing)
-        return {
-            "rows": [
-                {
-                    "mail": row.mail_id,
-                    "sender": row.sender,
-                    "labels": list(row.labels),
-                    "action": row.action,
-                    "reason": row.reason,
-                }
-                for row in rows
-            ],
-            "moved_at_once": survey.crowd,
-        }
+        return as_document(rows, survey.crowd)
 
     def _places(self) -> Places:
         places = self._poller.surveyor.places
@@ -260,9 +248,11 @@ def _since(found: Found, category: str) -> str | None:
     return found.noted_on if found.noted == category else None
 
 
-def _wide(kind: str, decided: Mapping[str, str], wanted: set[str]) -> list[Document]:
+def _wide(
+    kind: str, decided: Mapping[str, str], days: Mapping[str, str], wanted: set[str]
+) -> list[Document]:
     return [
-        {kind: key, "category": category}
+        {kind: key, "category": category, "since": days.get(key)}
         for key, category in sorted(decided.items())
         if category in wanted
     ]

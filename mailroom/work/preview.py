@@ -5,6 +5,7 @@ Made from a survey, which reads and writes nothing.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from mailroom.rules.config import Config
 from mailroom.rules.job import Job
@@ -28,6 +29,24 @@ class Row:
     labels: tuple[str, ...]
     action: str
     reason: str
+
+
+def as_document(rows: Iterable[Row], crowd: int) -> dict[str, Any]:
+    """As programs read it; of a ``crowd`` of senders so much was moved at once that nothing is done
+    about it."""
+    return {
+        "rows": [
+            {
+                "mail": row.mail_id,
+                "sender": row.sender,
+                "labels": list(row.labels),
+                "action": row.action,
+                "reason": row.reason,
+            }
+            for row in rows
+        ],
+        "moved_at_once": crowd,
+    }
 
 
 def preview(

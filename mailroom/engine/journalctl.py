@@ -1,0 +1,73 @@
+"""What the journal says of a unit of ours, with the rights of who asks (journalctl(1))."""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mailroom.errors import MailroomError
+
+# journald keeps them here, or there until the next start (systemd-journald.service(8)).
+FOLDERS = (Path("/var/log/journal"), Path("/run/log/journal"))
+
+Entry = dict[str, str]
+
+
+class NoJournal(MailroomError):
+    """There is none, or none that may be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """Of the service's ``unit``, without a suffix; ``is_system``: of the system's manager, not the
+    user's own."""
+
+    unit: str
+    is_system: bool
+    folders: Sequence[Path] = FOLDERS
+
+    def entries(
+        self, matches: Sequence[str], since: float | None = None, *, newest_first: bool = False
+    ) -> Iterator[Entry]:
+        """The entries with these fields (``NAME=value``: one of the values of each name), since an
+        instant. Raises :class:`NoJournal`."""
+        self._check_rights()
+        which = "--unit" if self.is_system else "--user-unit"
+        command = ["journalctl", "--quiet", "--no-pager", "--output=json", "--all"]
+        command += [f"{which}={self.unit}.service"]
+        command += ["--reverse"] if newest_first else []
+        command += [f"--since=@{since:.0f}"] if since is not None else []
+        try:
+            child = subprocess.Popen(
+                [*command, *matches], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            )
+        except OSError as error:
+            raise NoJournal("there is no journalctl here") from error
+        with child:
+            assert child.stdout is not None
+            assert child.stderr is not None
+            try:
+                for text in child.stdout:
+                    yield {name: str(value) for name, value in json.loads(text).items()}
+                said = child.stderr.read().strip()
+            finally:
+                child.kill()  # who has seen enough reads no more
+        if said:
+            raise NoJournal(f"journalctl: {said.splitlines()[-1]}")
+
+    def _check_rights(self) -> None:
+        """Without them journalctl shows what there is of the user's own, which is nothing."""
+        names = ["system.journal"]
+        names += [] if self.is_system else [f"user-{os.getuid()}.journal"]
+        files = [
+            file for folder in self.folders for name in names for file in folder.glob(f"*/{name}")
+        ]
+        if not files:
+            raise NoJournal("there is no journal here")
+        if not any(os.access(file, os.R_OK, effective_ids=True) for file in files):
+            raise NoJournal(
+                "the journal is not yours to read: ask as root, or join the group adm (sudo "
+                "adduser YOU adm) and log in again"
+            )

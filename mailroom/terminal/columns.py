@@ -1,0 +1,77 @@
+"""Lists: a line for each thing. On a terminal in columns, cut to its width; elsewhere whole, with
+tabs, for other programs. Everything is made harmless here."""
+
+import os
+import sys
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+from mailroom.terminal.harmless import harmless
+from mailroom.terminal.times import clock_face
+
+# A column is as wide as its widest cell, but for one that would leave no room for the others.
+_WIDEST = 40
+_GAP = "  "
+_ELLIPSIS = "…"
+
+
+class Time(str):
+    """An instant (RFC 3339): by the local clock on a terminal."""
+
+    __slots__ = ()
+
+
+def show(rows: Iterable[Sequence[object]]) -> None:
+    """Print the rows; their last column is the one that is cut first."""
+    if not sys.stdout.isatty():
+        sys.stdout.writelines("\t".join(map(harmless, row)) + "\n" for row in rows)
+        return
+    lines = [[_seen(cell) for cell in row] for row in rows]
+    width = os.get_terminal_size(sys.stdout.fileno()).columns
+    sys.stdout.writelines(f"{line}\n" for line in aligned(lines, width))
+
+
+def _seen(cell: object) -> str:
+    return clock_face(cell) if isinstance(cell, Time) and cell else harmless(cell)
+
+
+def aligned(lines: Sequence[Sequence[str]], width: int) -> list[str]:
+    """The lines in columns, each at most ``width`` cells of a terminal wide."""
+    widths = [min(_WIDEST, max(map(cells, column))) for column in zip(*lines, strict=True)]
+    shown = []
+    for line in lines:
+        *others, last = line
+        padded = [
+            _padded(cut(cell, wide), wide) for cell, wide in zip(others, widths, strict=False)
+        ]
+        shown.append(cut(_GAP.join([*padded, last]).rstrip(), width))
+    return shown
+
+
+def cut(text: str, width: int) -> str:
+    """The text, at most so many cells wide."""
+    if cells(text) <= width:
+        return text
+    taken = 0
+    for index, character in enumerate(text):
+        taken += cells(character)
+        if taken > width - 1:
+            return text[:index] + _ELLIPSIS
+    return text
+
+
+def cells(text: str) -> int:
+    """How wide a terminal shows it."""
+    if text.isascii():
+        return len(text)
+    return sum(map(_width, text))
+
+
+def _width(character: str) -> int:
+    if unicodedata.category(character) in ("Mn", "Me"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in ("W", "F") else 1
+
+
+def _padded(text: str, width: int) -> str:
+    return text + " " * (width - cells(text))

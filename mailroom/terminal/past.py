@@ -1,0 +1,184 @@
+"""What was done: by the journal, read with the rights of who asks; else by the contacts' notes.
+
+The journal has every decision with its instant, who made it and what triggered it. The notes of
+contacts that Mailroom made have the categories and the days.
+"""
+
+import contextlib
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from mailroom.engine.journalctl import Entry, Journal, NoJournal
+from mailroom.errors import MailroomError
+from mailroom.rules.words import count
+from mailroom.terminal.columns import Time, show
+from mailroom.terminal.lists import write_json
+from mailroom.terminal.moving import decided
+from mailroom.terminal.naming import canonical_key
+from mailroom.terminal.remote import Kind, Remote, Whom
+
+_DECISIONS = (
+    *("sender_triaged", "sender_retriaged", "sender_unscreened"),
+    *("domain_triaged", "list_triaged"),
+)
+_TROUBLES = {
+    "conflict_detected": "MAILROOM_CATEGORIES",
+    "decision_refused": "MAILROOM_REASON",
+    "sender_failed": "MAILROOM_ERROR",
+}
+_FIELDS = {
+    Kind.ADDRESS: "MAILROOM_SENDER",
+    Kind.DOMAIN: "MAILROOM_DOMAIN",
+    Kind.LIST: "MAILROOM_LIST",
+}
+_SCREENER = "Screener"
+
+Event = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """Where somebody was: in a category, or (None) in Screener."""
+
+    category: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What is known of the service's past; ``journal`` None where it was started by hand."""
+
+    remote: Remote
+    journal: Journal | None
+
+    def before(self, whom: Whom) -> Earlier | None:
+        """Where somebody was before the category of now; None where the journal does not tell."""
+        current = self._current(whom)
+        is_told = False
+        everywhere = _and_other_addresses(self.remote, whom)
+        try:
+            for event in self._told(everywhere, _DECISIONS, newest_first=True):
+                if event["category"] != current:
+                    # Else somebody has changed the groups by hand since then.
+                    return Earlier(None) if is_told else None
+                if event["previous"]:
+                    return Earlier(event["previous"])
+                is_told = True  # of a stranger, or the same once more: the one before that tells
+        except NoJournal:
+            return None
+        return Earlier(None) if is_told and current else None
+
+    def events(self, whom: Sequence[Whom], since: float | None) -> Iterator[Event]:
+        """What was done, and what went wrong, the oldest first. Raises :class:`NoJournal`."""
+        return self._told(whom, (*_DECISIONS, *_TROUBLES), since)
+
+    def noted(self, whom: Whom | None, since: float | None) -> Iterator[Event]:
+        """What notes tell, the oldest first."""
+        if whom is not None and whom.kind is Kind.ADDRESS:
+            sender = self.remote.sender(whom.name)
+            named = Whom(Kind.ADDRESS, sender["address"])
+            steps = [(named, step["category"], step["on"]) for step in sender["history"]]
+        else:
+            told = decided(self.remote.senders())
+            steps = [(who, name, day or "") for who, name, day in told if whom in (None, who)]
+        first_day = (
+            "" if since is None else datetime.fromtimestamp(since).astimezone().date().isoformat()
+        )
+        for who, category, day in sorted(steps, key=lambda step: step[2]):
+            if day >= first_day:
+                yield _event(day, who, "noted", category=category)
+
+    def _current(self, whom: Whom) -> str | None:
+        if whom.kind is Kind.ADDRESS:
+            return self.remote.sender(whom.name)["category"]
+        there = {who: category for who, category, _ in decided(self.remote.senders())}
+        return there.get(Whom(whom.kind, canonical_key(whom)))
+
+    def _told(
+        self,
+        whom: Sequence[Whom],
+        events: Iterable[str],
+        since: float | None = None,
+        *,
+        newest_first: bool = False,
+    ) -> Iterator[Event]:
+        if self.journal is None:
+            raise NoJournal(
+                "this service was not started by a unit, so the journal has nothing of it"
+            )
+        matches = [f"MAILROOM_EVENT={event}" for event in events]
+        matches += [f"{_FIELDS[each.kind]}={canonical_key(each)}" for each in whom]
+        for entry in self.journal.entries(matches, since, newest_first=newest_first):
+            yield _read(entry)
+
+
+def show_log(past: Past, whom: Whom | None, since: float | None, *, as_json: bool) -> int:
+    """Print it; where the journal cannot be read say so, and print what the notes tell."""
+    source = "journal"
+    try:
+        events = list(past.events(_and_other_addresses(past.remote, whom), since))
+    except NoJournal as error:
+        sys.stderr.write(f"mailroom: {error}; the notes of contacts tell categories and days\n")
+        events, source = list(past.noted(whom, since)), "notes"
+    if as_json:
+        write_json({"source": source, "entries": events})
+    else:
+        show(map(_row, events))
+    return 0
+
+
+def _and_other_addresses(remote: Remote, whom: Whom | None) -> list[Whom]:
+    """All addresses of the contact, as far as a running service tells them."""
+    if whom is None:
+        return []
+    addresses = [canonical_key(whom)]
+    if whom.kind is Kind.ADDRESS:
+        with contextlib.suppress(MailroomError):  # the journal knows the one without a service
+            addresses += remote.sender(whom.name)["addresses"]
+    return [Whom(whom.kind, address) for address in dict.fromkeys(addresses)]
+
+
+def _read(entry: Entry) -> Event:
+    name = entry["MAILROOM_EVENT"]
+    kind = next(kind for kind, field in _FIELDS.items() if field in entry)
+    category = entry.get("MAILROOM_CATEGORY")
+    at = datetime.fromtimestamp(int(entry["__REALTIME_TIMESTAMP"]) / 1e6, UTC)
+    return _event(
+        at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        Whom(kind, entry[_FIELDS[kind]]),
+        name,
+        category=None if category == _SCREENER else category,
+        previous=entry.get("MAILROOM_PREVIOUS"),
+        filed=int(entry["MAILROOM_FILED"]) if "MAILROOM_FILED" in entry else None,
+        by=entry.get("MAILROOM_BY"),
+        trigger=entry.get("MAILROOM_TRIGGER"),
+        reason=entry.get(_TROUBLES.get(name, "")),
+    )
+
+
+def _event(at: str, whom: Whom, name: str, **told: object) -> Event:
+    nothing = dict.fromkeys(("category", "previous", "filed", "by", "trigger", "reason"))
+    return {"at": at, "event": name, whom.kind: whom.name, **nothing, **told}
+
+
+def _row(event: Event) -> tuple[object, ...]:
+    kind = next(kind for kind in Kind if kind in event)
+    who = {Kind.ADDRESS: "{}", Kind.DOMAIN: "@{}", Kind.LIST: "<{}>"}[kind].format(event[kind])
+    at = Time(event["at"]) if event["trigger"] or event["reason"] else event["at"]
+    filed = "" if event["filed"] is None else count(event["filed"], "mail")
+    return at, who, _done(event), filed, event["by"] or "", event["trigger"] or ""
+
+
+def _done(event: Event) -> str:
+    match event["event"]:
+        case "conflict_detected":
+            return f"conflict: {event['reason']}"
+        case "sender_failed":
+            return f"failed: {event['reason']}"
+        case "decision_refused":
+            return f"refused: {event['reason']}"
+        case _:
+            was = f" (was {event['previous']})" if event["previous"] else ""
+            return f"→ {event['category'] or _SCREENER}{was}"
