@@ -120,13 +120,33 @@ def test_a_keyword_that_is_left_is_told() -> None:
 
 
 def test_the_fallback_is_told_from_push() -> None:
-    world = lived_in(CYRUS_3_6)
+    world = World(CYRUS_3_10)
+    world.sandbox.faults.add(Fault(path="/jmap/eventsource", answer=Response(503)))
+    world.start().settle()
     before = everything(world)
     findings = {each.what: each for each in run(world, live(world))}
     assert findings["triage"].detail.startswith("by fallback, ")
     assert findings["triage"].error is not None
     assert "it was not push" in str(findings["triage"].error)
     assert everything(world) == before
+
+
+def test_where_the_server_has_no_push_the_fallback_is_all_that_can_be_asked_for() -> None:
+    world = lived_in(CYRUS_3_6)
+    before = everything(world)
+    findings = {each.what: each for each in run(world, live(world))}
+    assert findings["triage"].detail.startswith("by fallback, ")
+    assert findings["triage"].detail.endswith("; the server offers no push")
+    assert [each.error for each in findings.values()] == [None] * len(STEPS)
+    assert everything(world) == before
+
+
+def test_a_service_that_has_just_been_started_is_waited_for() -> None:
+    world = World(CYRUS_3_10)
+    world.start()
+    findings = {each.what: each for each in run(world, live(world))}
+    assert findings["service"].detail.endswith("push connected")
+    assert findings["triage"].detail.startswith("by push, ")
 
 
 @pytest.mark.parametrize(("within", "is_in_time"), [(0.2, False), (5, True), (None, True)])

@@ -19,6 +19,7 @@ from mailroom.rules.categories import Category
 from mailroom.rules.config import Config
 from mailroom.rules.drags import PLACED, WAITING
 from mailroom.rules.places import Places, find_places
+from mailroom.rules.push import NO_PUSH
 from mailroom.rules.roster import Change, Plan
 from mailroom.rules.triage import sender_of
 from mailroom.wire.jmap import MethodError
@@ -37,6 +38,9 @@ _LINGER_SECONDS = 30.0
 _AGE_SECONDS = 3600.0
 _TRIES = 4
 _POLLING = "polling"
+_CONNECTED, _UNAVAILABLE = "connected", "unavailable"
+# What a start may take until push is connected, where it is.
+_BEGINNING_SECONDS = 5.0
 
 
 class LiveFailed(MailroomError):
@@ -91,7 +95,7 @@ class Live:
         return findings
 
     async def _test(self, within_seconds: float | None, tell: Report) -> None:
-        before = self._ask()
+        before = await self._at_work()
         tell(self._service(before))
         places = find_places(self._config, (await self._mail.open(())).mailboxes)
         category = _category(self._config)
@@ -106,9 +110,21 @@ class Live:
         tell(Finding("label", category.label))
         triage = await self._await_triage(2 * before["poll_interval_seconds"] + _LINGER_SECONDS)
         seconds = datetime.fromisoformat(triage["at"]).timestamp() - labelled_at
-        tell(_timing(triage["trigger"], seconds, within_seconds))
+        has_push = before["eventsource"]["error"] != NO_PUSH
+        tell(_timing(triage["trigger"], seconds, within_seconds, has_push=has_push))
         tell(await self._filing(mail_id, category, places))
         tell(await self._enrolment(category))
+
+    async def _at_work(self) -> Document:
+        """The service once it has begun: a moment after its start it knows neither the account nor
+        whether there is push."""
+
+        def has_begun(document: Document) -> bool:
+            push = document["eventsource"]["status"]
+            return document["poll_count"] > 0 and push in (_CONNECTED, _UNAVAILABLE)
+
+        await self._watch(has_begun, _BEGINNING_SECONDS)
+        return self._ask()
 
     def _service(self, document: Document) -> Finding:
         account = self._config.account
@@ -264,10 +280,14 @@ def _category(config: Config) -> Category:
     return next((each for each in categories if not each.add_to_inbox), categories[0])
 
 
-def _timing(trigger: str, seconds: float, within_seconds: float | None) -> Finding:
+def _timing(
+    trigger: str, seconds: float, within_seconds: float | None, *, has_push: bool
+) -> Finding:
     detail = f"by {trigger}, {seconds:.2f} s from the label to done"
     fault = ""
-    if trigger != "push":
+    if not has_push:
+        detail += f"; {NO_PUSH}"
+    if trigger != "push" and has_push:
         fault = "it was not push that told the service: see mailroom status"
     elif within_seconds is not None and seconds > within_seconds:
         fault = f"more than {within_seconds:g} s"
