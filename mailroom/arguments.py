@@ -56,6 +56,7 @@ def parser() -> ArgumentParser:
 
     _about(add("run", "run the service, in the foreground"), "config", "socket")
     _check(add("check", "check configuration, credentials, servers, mailboxes, groups"))
+    _init(add("init", "set everything up, by asking; run again it goes on where it was"))
     _about(add("config", "show the effective configuration, secrets hidden"), "config")
     _setup(add("setup", "show the mailboxes, labels and groups that are missing"))
     _reset(add("reset", "show what it takes to undo what Mailroom did, and only that"))
@@ -83,6 +84,34 @@ def _about(command: ArgumentParser, *which: str) -> None:
         command.add_argument("--config", metavar="FILE", help="the configuration file")
     if "socket" in which:
         command.add_argument("--socket", metavar="PATH", type=Path, help="the status socket")
+
+
+def _init(init: ArgumentParser) -> None:
+    init.add_argument("--check", action="store_true", help="only say what is left: 3 if anything")
+    init.add_argument(
+        "--answers", metavar="FILE", type=Path, help="the answers (YAML or JSON); nothing is asked"
+    )
+    init.add_argument("--address", help="the mail address")
+    init.add_argument("--server", metavar="URL", help="the JMAP server, by its host or URL")
+    init.add_argument("--username", metavar="NAME", help="what the server knows you by")
+    init.add_argument(
+        "--token-file", metavar="FILE", help="where the API token is; - is standard input"
+    )
+    init.add_argument("--password-file", metavar="FILE", help="or the password")
+    init.add_argument("--contacts-server", metavar="URL", help="a CardDAV server for contacts")
+    init.add_argument("--contacts-username", metavar="NAME", help="what it knows you by")
+    init.add_argument("--contacts-password-file", metavar="FILE", help="where its password is")
+    init.add_argument("--categories", choices=["all", "fewer"], help="what senders can become")
+    init.add_argument(
+        "--mailbox",
+        action="append",
+        metavar="NAME=OTHER",
+        help="use this one for NAME (NAME=NAME: the one that is there)",
+    )
+    init.add_argument(
+        "--screening", choices=["server", "mailroom", "off"], help="who sorts new mail"
+    )
+    init.add_argument("--account", metavar="NAME", help="for an instance, mailroom@NAME")
 
 
 def _check(check: ArgumentParser) -> None:

@@ -40,6 +40,16 @@ def _check_live(options: SimpleNamespace) -> int:
     return show_live(asked, os.environ, remote.status, options.within)
 
 
+def init(options: SimpleNamespace) -> int:
+    from mailroom.engine.unit import to_set_up  # noqa: PLC0415
+    from mailroom.terminal.asking import asking  # noqa: PLC0415
+    from mailroom.terminal.init import show_init  # noqa: PLC0415 - brings rich, yaml
+
+    wanted = to_set_up(os.environ, account=options.account)
+    answers = asking(options, sys.stdin, may_ask=not options.check)
+    return show_init(wanted, os.environ, answers, is_check=options.check)
+
+
 def config(options: SimpleNamespace) -> int:
     from mailroom.engine.configfile import load  # noqa: PLC0415
     from mailroom.engine.credentials import load_credentials  # noqa: PLC0415
@@ -196,6 +206,7 @@ COMMANDS: Mapping[str, Callable[[SimpleNamespace], int]] = {
     "demo": demo,
     "export": export,
     "import": bring_in,
+    "init": init,
     "log": log,
     "poll": poll,
     "reset": reset,

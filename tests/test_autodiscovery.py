@@ -99,7 +99,7 @@ def test_what_is_tried(domain: str, names: Names, urls: list[str]) -> None:
 @pytest.mark.parametrize(
     ("names", "why"),
     [
-        (Names(is_unknown=True), "there is no domain example.org: is the address right?"),
+        (Names(is_unknown=True), "there is no domain example.org"),
         (Names(has_no_service=True), "example.org says that it has no JMAP server (SRV)"),
         (Names(trouble="it is silent", is_silent=True), "it is silent"),
         (Names(trouble="x"), "no JMAP server was found for example.org (x)"),

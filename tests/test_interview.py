@@ -155,7 +155,9 @@ def test_where_nothing_is_found_it_says_why_and_asks() -> None:
     })  # fmt: skip
     story.run()
     assert story.told[:6] == ["address", "DISCOVER", "server", "PROBE", "server", "PROBE"]
-    assert story.question(Topic.SERVER).why[0] == "no JMAP server was found for example.org."
+    assert story.question(Topic.SERVER).why[0] == (
+        "There is none that can be found: no JMAP server was found for example.org."
+    )
 
 
 @pytest.mark.parametrize(

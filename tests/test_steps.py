@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from mailroom.rules.steps import Progress, Step, remaining
+from mailroom.rules.steps import Progress, Step, agreed, remaining
 
 WHOLE = Progress(
     has_configuration=True,
@@ -44,6 +44,13 @@ def test_what_is_left_is_what_is_not_there(there: tuple[bool, ...]) -> None:
         *([] if enabled and active else [Step.SERVICE]),
     ]
     assert list(remaining(progress)) == left
+
+
+def test_rules_are_the_servers() -> None:
+    left = remaining(NOTHING)
+    assert agreed(left, "server") == left
+    for by in ("mailroom", "off"):
+        assert set(left) - set(agreed(left, by)) == {Step.RULES}
 
 
 def test_what_stands_in_the_way_is_left_as_well() -> None:

@@ -93,6 +93,11 @@ def load_credentials(environ: Mapping[str, str]) -> Credentials:
     )
 
 
+def variables(secrets: Mapping[str, str]) -> dict[str, str]:
+    """The environment in which :func:`load_credentials` finds these secrets, by their names."""
+    return {_VARIABLES[name]: secret for name, secret in secrets.items()}
+
+
 def logins(config: Config, credentials: Credentials) -> Logins:
     """Return how to log in at the servers of the configuration.
 

@@ -128,6 +128,22 @@ def find(
     )
 
 
+def to_set_up(
+    environ: Mapping[str, str],
+    *,
+    account: str | None = None,
+    euid: int | None = None,
+    root: Path = Path("/"),
+) -> Installation:
+    """The installation that does not have to be there yet: an instance, for root the system
+    service, for everybody else their own. Raises :class:`MailroomError` as :func:`find` does."""
+    user = os.geteuid() if euid is None else euid
+    places = _Places(environ, user, root)
+    if account is not None:
+        return places.instance(checked_account(account))
+    return places.system() if user == 0 else places.user()
+
+
 def behind(socket: Path) -> Installation:
     """The installation whose status socket this is."""
     return find({}, socket=socket)
@@ -172,7 +188,7 @@ class _Places:
 
     def instance(self, account: str) -> Installation:
         """``mailroom@account``."""
-        return self._system(account)
+        return self.system(account)
 
     def of_socket(self, path: Path) -> Installation | None:
         """Whose status or control socket this is, by the place where it is."""
@@ -180,11 +196,11 @@ class _Places:
             return None
         match path.parts[len(self._run.parts) :] if path.is_relative_to(self._run) else ():
             case ("mailroom", _):
-                return self._system()
+                return self.system()
             case ("mailroom", account, _) if _ACCOUNT.fullmatch(account):
-                return self._system(account)
+                return self.system(account)
             case ("user", _, "mailroom", _):
-                return self._user()
+                return self.user()
             case _:
                 return None
 
@@ -192,18 +208,18 @@ class _Places:
         """Whose configuration this is, by the place where it is."""
         path = Path(os.path.abspath(path))
         if path in self._user_files():
-            return self._user()
+            return self.user()
         if path.parent != self._etc or path.suffix != ".yaml":
             return None
         if path.name == _FILE:
-            return self._system()
-        return self._system(path.stem) if _ACCOUNT.fullmatch(path.stem) else None
+            return self.system()
+        return self.system(path.stem) if _ACCOUNT.fullmatch(path.stem) else None
 
     def whoever_is_there(self) -> Installation:
         """Nothing is named: the first that has a configuration, and the first socket there is."""
         files = self._user_files()
         looked_at = (*files, self._etc / _FILE)
-        system, user = self._system(), self._user()
+        system, user = self.system(), self.user()
         is_system = not any(map(_is_there, files)) and (
             _is_there(system.config) or self._euid == 0 or not files
         )
@@ -212,7 +228,7 @@ class _Places:
         status = next((path for path in sockets if _is_there(path)), found.status_socket)
         return replace(found, status_socket=status, looked_at=looked_at)
 
-    def _system(self, account: str | None = None) -> Installation:
+    def system(self, account: str | None = None) -> Installation:
         folder = self._run / "mailroom" / (account or "")
         return Installation(
             is_system=True,
@@ -224,7 +240,7 @@ class _Places:
             secrets=self._credstore,
         )
 
-    def _user(self) -> Installation:
+    def user(self) -> Installation:
         runtime = _runtime_folder(self._environ) or self._run / f"user/{self._euid}"
         config = next(iter(self._user_files()), self._etc / _FILE)
         return Installation(

@@ -94,7 +94,7 @@ def why_none(domain: str, names: Names) -> str:
     if names.is_silent:
         return names.trouble
     if names.is_unknown:
-        return f"there is no domain {domain}: is the address right?"
+        return f"there is no domain {domain}"
     if names.has_no_service:
         return f"{domain} says that it has no JMAP server (SRV)"
     why = f" ({names.trouble})" if names.trouble else ""

@@ -15,8 +15,8 @@ from mailroom.rules.questions import Known, Login
 from mailroom.rules.servers import FASTMAIL_SESSION
 
 _HEAD = """\
-# Written by `mailroom init`; yours from now on. What is not here has its default: mailroom.yaml(5),
-# docs/configuration.md. `mailroom config` shows all that is in effect.
+# Made by `mailroom init`, and yours to change: mailroom.yaml(5). What is not here has
+# its default; `mailroom config` shows all that is in effect.
 """
 _BARE = re.compile(r"[A-Za-z](?:[\w.@-]*\w)?", re.ASCII)
 # What YAML 1.1 takes for something else.

@@ -7,6 +7,7 @@ answers it beforehand. In which order they are asked is :mod:`mailroom.rules.int
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from shlex import quote
 from typing import Literal
 
 from mailroom.rules.autodiscovery import (
@@ -160,7 +161,7 @@ def which_address(known: Known) -> Question:
 
 def which_server(known: Known) -> Question:
     if known.found is None:
-        why = (f"{known.none_found}.",) if known.none_found else ()
+        why = (f"There is none that can be found: {known.none_found}.",) if known.none_found else ()
         hint = "Where is its JMAP server? A host is enough; a URL is as good. Ask whoever runs it."
         return Question(Topic.SERVER, "Mail server", (*why, hint))
     candidate, seen = known.found
@@ -320,9 +321,15 @@ def go_on() -> Question:
 
 WHOLE = "Everything is there, and at work: nothing to do."
 LINGER = (
-    "The service ends when you log out. To keep it: loginctl enable-linger (it may ask for an "
-    "administrator)."
+    "The service ends when you log out. So that it stays, and starts with the machine:",
+    "loginctl enable-linger (which may ask for an administrator's password)",
 )
+
+
+def without_sudo(user: str) -> Iterator[str]:
+    """How who has called by sudo can do without."""
+    yield "So that you need no sudo for it, from your next log-in on:"
+    yield f"sudo usermod --append --groups mailroom-control,mailroom-status,adm {quote(user)}"
 
 
 def afterwards(config: Config) -> Iterator[str]:
@@ -333,4 +340,4 @@ def afterwards(config: Config) -> Iterator[str]:
         yield ""
         yield f"Now decide about the first sender: put {category.label} on a mail in {screener},"
         yield f"or move it to {category.destination_mailbox}; in any mail app."
-    yield f"See it happen: {config.command('status --watch')}"
+    yield f"To see it happen: {config.command('status --watch')}"

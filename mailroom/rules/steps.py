@@ -4,7 +4,7 @@ Every run begins with what is there, whoever made it and however the run before 
 being broken off anywhere costs nothing but the step it was in.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -16,7 +16,7 @@ class Step(StrEnum):
     SECRET = "store the secret"
     ACCOUNT = "create the missing mailboxes, labels and contact groups in the account"
     RULES = "write the rules for new mail"
-    SERVICE = "start the service, now and at every boot"
+    SERVICE = "enable and start the service"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,12 @@ class Progress:
 def remaining(progress: Progress) -> tuple[Step, ...]:
     """The steps that are left, in their order; none where the installation is whole."""
     return tuple(_remaining(progress))
+
+
+def agreed(left: Sequence[Step], screening: str | None) -> tuple[Step, ...]:
+    """Those that are left when it has been said who sorts new mail: rules are the server's."""
+    needs_rules = screening == "server"
+    return tuple(step for step in left if needs_rules or step is not Step.RULES)
 
 
 def _remaining(progress: Progress) -> Iterator[Step]:

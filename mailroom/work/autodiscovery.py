@@ -14,7 +14,7 @@ from mailroom.engine.loop import DeadlinePassed, Loop, within
 from mailroom.engine.transfer import Http
 from mailroom.errors import MailroomError
 from mailroom.rules.autodiscovery import Candidate, Seen
-from mailroom.rules.servers import fault_of_url, without_query
+from mailroom.rules.servers import fault_of_url, origin, without_query
 from mailroom.work.web import schemes_of
 
 _PATIENCE_SECONDS = 10.0
@@ -26,7 +26,7 @@ _LIMIT_BYTES = 1024 * 1024
 
 async def look_at(loop: Loop, http: Http, url: str) -> Seen:
     """What there is; a place that cannot be reached has that as its fault."""
-    end = loop.now() + _PATIENCE_SECONDS
+    end, start = loop.now() + _PATIENCE_SECONDS, url
     for _ in range(_MAX_REDIRECTS + 1):
         if fault := fault_of_url(url):
             return Seen(url, fault=f"{without_query(url)} {fault}")
@@ -40,7 +40,8 @@ async def look_at(loop: Loop, http: Http, url: str) -> Seen:
             return Seen(url, fault=str(error))
         location = response.headers.get("location")
         if response.status not in _REDIRECTS or not location:
-            return _judged(url, response)
+            # Paths may change: where discovery starts at the same origin stays right.
+            return _judged(start if origin(start) == origin(url) else url, response)
         try:
             url = urljoin(url, location)
             urlsplit(url)

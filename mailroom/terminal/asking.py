@@ -1,0 +1,128 @@
+"""Where the answers of ``mailroom init`` come from: options, a file, else the person at the
+terminal.
+"""
+
+import getpass
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, TextIO
+
+from mailroom.errors import UsageError
+from mailroom.rules.questions import SECRETS, Login, Question, Topic
+from mailroom.terminal.harmless import harmless
+
+_PLAIN = tuple(
+    topic
+    for topic in Topic
+    if topic not in (*SECRETS, Topic.TRUST, Topic.LOGIN, Topic.MAILBOX, Topic.GO)
+)
+_FILES = {f"{topic}-file": topic for topic in SECRETS}
+_MAILBOXES = "mailboxes"
+
+
+class Asking:
+    """``given`` are answers by topic, ``mailboxes`` those about mailboxes, by their names. With
+    ``may_ask`` the others are asked at the terminal, else the default has to do."""
+
+    def __init__(
+        self, given: Mapping[Topic, str], mailboxes: Mapping[str, str], *, may_ask: bool
+    ) -> None:
+        self._given = dict(given)
+        self._mailboxes = dict(mailboxes)
+        self.may_ask = may_ask
+
+    @property
+    def login(self) -> Login | None:
+        """How to log in, where a secret for it is given."""
+        if Topic.TOKEN in self._given:
+            return "token"
+        return "password" if Topic.PASSWORD in self._given else None
+
+    def has(self, topic: Topic) -> bool:
+        """Whether it has been answered beforehand, and the answer not been used yet."""
+        return topic in self._given
+
+    def answer(self, question: Question) -> str:
+        """Raises UsageError where nobody answers; KeyboardInterrupt and EOFError are the user's.
+
+        What is given counts once: asked again, it was wrong.
+        """
+        known = self._mailboxes if question.topic is Topic.MAILBOX else self._given
+        key = question.subject if question.topic is Topic.MAILBOX else question.topic
+        if (given := known.pop(key, None)) is not None:  # type: ignore[call-overload]
+            return given
+        if self.may_ask:
+            return self._ask(question)
+        if question.default is None or question.needs_a_person:
+            why = " ".join(question.why)
+            raise UsageError(f"no answer to {question.prompt!r}: give {question.option} ({why})")
+        return question.default
+
+    def agrees(self, question: Question) -> bool:
+        """Whether a question of yes and no is answered by yes."""
+        return self._ask(question).lower() in ("y", "yes")
+
+    def _ask(self, question: Question) -> str:
+        sys.stdout.write("\n" + "".join(f"  {harmless(line)}\n" for line in question.why))
+        choices = f" ({'/'.join(question.choices)})" if question.choices else ""
+        default = f" [{harmless(question.default)}]" if question.default else ""
+        prompt = f"{question.prompt}{choices}{default}: "
+        if question.is_secret:
+            return getpass.getpass(prompt)
+        return input(prompt).strip() or question.default or ""
+
+
+def asking(options: SimpleNamespace, stdin: TextIO, *, may_ask: bool) -> Asking:
+    """What the options of the command and the file of ``--answers`` say. Raises UsageError."""
+    answers = _from_file(options.answers) if options.answers else {}
+    for name in (*map(str, _PLAIN), *_FILES):
+        if (value := getattr(options, name.replace("-", "_"))) is not None:
+            answers[name] = value
+    mailboxes = dict(answers.pop(_MAILBOXES, {}))
+    mailboxes |= dict(_pair(each) for each in options.mailbox or ())
+    given = {Topic(name): str(value) for name, value in answers.items() if name not in _FILES}
+    for name in _FILES.keys() & answers.keys():
+        given[_FILES[name]] = _secret(answers[name], stdin)
+    may_ask = may_ask and not options.answers and stdin.isatty()
+    return Asking(given, mailboxes, may_ask=may_ask)
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    """The answers of a YAML file, or one in JSON, which is YAML."""
+    import yaml  # noqa: PLC0415 - few are given a file
+
+    try:
+        data = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UsageError(f"the answers in {path} cannot be read: {error}") from error
+    if not isinstance(data or {}, dict):
+        raise UsageError(f"the answers in {path} are no mapping: write KEY: VALUE lines")
+    known = {*map(str, _PLAIN), *_FILES, _MAILBOXES}
+    answers = {str(key).replace("_", "-"): value for key, value in (data or {}).items()}
+    if strange := sorted(answers.keys() - known):
+        raise UsageError(
+            f"{path}: nothing asks for {', '.join(strange)}; known: {', '.join(sorted(known))}"
+        )
+    # YAML 1.1 reads ``off`` so.
+    return {key: "off" if value is False else value for key, value in answers.items()}
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, other = text.partition("=")
+    if not (name and equals and other):
+        raise UsageError(f"--mailbox {text}: write NAME=OTHER")
+    return name, other
+
+
+def _secret(place: str, stdin: TextIO) -> str:
+    """A secret of one line, from a file or from standard input (``-``)."""
+    try:
+        text = stdin.read() if place == "-" else Path(place).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"the secret in {place} cannot be read: {error}") from error
+    secret = text.rstrip("\r\n")
+    if not secret:
+        raise UsageError(f"the secret in {place} is empty")
+    return secret

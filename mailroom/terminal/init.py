@@ -1,0 +1,250 @@
+"""``mailroom init``: the first evening in one command.
+
+It looks at what is there, asks for what is missing, says what it will do, does it, and proves it.
+Broken off anywhere it says what is there; the next run finds that by itself and goes on.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from rich.console import Console
+
+from mailroom.engine.configfile import load
+from mailroom.engine.configwrite import write_configuration
+from mailroom.engine.credentials import SECRETS, load_credentials, logins, variables
+from mailroom.engine.credstore import store, stored
+from mailroom.engine.manager import Manager
+from mailroom.engine.unit import Installation
+from mailroom.errors import ConfigurationError, CredentialsRefused, LastingTrouble, MailroomError
+from mailroom.rules import proposal, questions
+from mailroom.rules.config import Config
+from mailroom.rules.questions import Known
+from mailroom.rules.steps import Progress, Step, agreed, remaining
+from mailroom.terminal.asking import Asking
+from mailroom.terminal.desk import prepare
+from mailroom.terminal.harmless import harmless
+from mailroom.terminal.interviewing import Interview
+from mailroom.terminal.live import show_live
+from mailroom.terminal.remote import Remote
+from mailroom.terminal.setup import show_setup
+from mailroom.work.completeness import Completeness, completeness
+
+#: With ``--check``: something is left to do.
+EXIT_WOULD_CHANGE = 3
+_INTERRUPTED = 130
+
+
+def show_init(
+    installation: Installation, environ: Mapping[str, str], asking: Asking, *, is_check: bool
+) -> int:
+    """Set the installation up, as far as it is not; with ``is_check`` only say what is left."""
+    evening = _Evening(installation, environ, asking)
+    if obstacle := evening.manager.obstacle():
+        raise LastingTrouble(obstacle)
+    try:
+        return evening.check() if is_check else evening.pass_()
+    except (KeyboardInterrupt, EOFError):
+        evening.tell("", "Broken off.")
+        evening.tell_what_is_there()
+        return _INTERRUPTED
+    except MailroomError:
+        evening.tell_what_is_there()
+        raise
+
+
+@dataclass(frozen=True, slots=True)
+class _There:
+    """What is on this machine and in the account."""
+
+    progress: Progress
+    config: Config | None
+    secrets: Mapping[str, str]
+
+
+class _Evening:
+    """One run of it."""
+
+    def __init__(
+        self, installation: Installation, environ: Mapping[str, str], asking: Asking
+    ) -> None:
+        self.manager = Manager(installation, environ)
+        self._installation = installation
+        self._environ = environ
+        self._asking = asking
+        self._console = Console(highlight=False, soft_wrap=True)
+
+    def check(self) -> int:
+        """Say what is left, and change nothing."""
+        left = remaining(self._look().progress)
+        for step in left:
+            self.tell(f"would {step}")
+        if not left:
+            self.tell(questions.WHOLE)
+        return EXIT_WOULD_CHANGE if left else 0
+
+    def pass_(self) -> int:
+        """All that is left, from the questions to the proof."""
+        there = self._look()
+        left = remaining(there.progress)
+        if not left:
+            self.tell(questions.WHOLE)
+            self._tell_more(there.config)
+            return 0
+        self.tell_what_is_there()
+        known = self._interview(there) if {Step.CONFIGURATION, Step.SECRET} & set(left) else None
+        if known and not known.is_configured:
+            left = agreed(left, known.screening)
+        if not self._is_agreed(left, known):
+            self.tell("Nothing has been changed.")
+            return 1
+        secrets = {**there.secrets, **(self._keep(left, known) if known else {})}
+        self._set_up(secrets, rules=Step.RULES in left)
+        self._start()
+        return self._prove(secrets)
+
+    # What is there
+
+    def _look(self) -> _There:
+        """Raises ConfigurationError for a file that is there and wrong; TransientError."""
+        is_there = self._installation.config.exists()
+        config = load(self._installation.config) if is_there else None
+        secrets = stored(self._installation)
+        progress = Progress(
+            has_configuration=is_there,
+            has_secret=False,
+            is_enabled=self.manager.is_enabled,
+            is_active=self.manager.is_active,
+        )
+        if config is None:
+            return _There(progress, None, secrets)
+        try:
+            account = self._account(config, secrets)
+        except CredentialsRefused as error:
+            self.tell(f"The secret that is stored is refused: {error}")
+            return _There(progress, config, {})
+        except ConfigurationError:
+            return _There(progress, config, secrets)  # one is missing
+        progress = replace(
+            progress,
+            has_secret=True,
+            missing=account.missing,
+            obstacles=account.obstacles,
+            has_rules=account.has_rules,
+        )
+        return _There(progress, config, secrets)
+
+    def _account(self, config: Config, secrets: Mapping[str, str]) -> Completeness:
+        desk = prepare(config, logins(config, load_credentials(variables(secrets))))
+        try:
+            return desk.run(completeness(desk.loop, desk.config, desk.talks))
+        finally:
+            desk.loop.close()
+
+    def tell_what_is_there(self) -> None:
+        """What a run has made that was broken off, or what was there before."""
+        made = [f"the configuration {self._installation.config}"]
+        made = made if self._installation.config.exists() else []
+        made += [f"the secret {name}" for name in SECRETS if self._has(name)]
+        made += ["the running service"] if self.manager.is_active else []
+        if made:
+            self.tell(f"There already: {', '.join(made)}. `mailroom init` goes on from there.")
+
+    def _has(self, name: str) -> bool:
+        files = self._installation.secret_file(name), self._installation.encrypted_file(name)
+        return any(file.exists() for file in files)
+
+    # The interview
+
+    def _interview(self, there: _There) -> Known:
+        interview = Interview(self._console, self._asking, there.config, there.secrets)
+        return interview.hold(self._beginning(there.config))
+
+    def _beginning(self, config: Config | None) -> Known:
+        """What need not be asked."""
+        login = self._asking.login
+        if config is None:
+            return Known(address_guess=self._environ.get("EMAIL"), login=login)
+        return proposal.known_from(config, login)
+
+    def _is_agreed(self, left: Sequence[Step], known: Known | None) -> bool:
+        """Say what will be done, and ask whether to."""
+        self.tell("", "This will be done now:")
+        for step in left:
+            self.tell(f"  {step}{self._where(step)}")
+        if known and Step.CONFIGURATION in left:
+            text = proposal.configuration(known)
+            self.tell("", *(f"    {line}".rstrip() for line in text.splitlines()))
+        return not self._asking.may_ask or self._asking.agrees(questions.go_on())
+
+    def _where(self, step: Step) -> str:
+        match step:
+            case Step.CONFIGURATION:
+                return f" ({self._installation.config})"
+            case Step.SECRET:
+                return f" ({self._installation.secrets})"
+            case Step.SERVICE:
+                return f" ({' '.join(self._installation.systemctl)} … {self._installation.unit})"
+            case _:
+                return ""
+
+    # The steps
+
+    def _keep(self, left: Sequence[Step], known: Known) -> Mapping[str, str]:
+        """The configuration, then the secrets, the one for the mail server last: where that is
+        there, all are."""
+        if Step.CONFIGURATION in left:
+            text = proposal.configuration(known)
+            write_configuration(self._installation.config, text)
+            self.tell(f"configuration: {self._installation.config}")
+        secrets = proposal.credentials(known)
+        for name in sorted(secrets):
+            kept = store(self._installation, name, secrets[name])
+            how = " (encrypted: this host alone can read it)" if kept.is_encrypted else ""
+            self.tell(f"secret: {kept.path}{how}")
+        return secrets
+
+    def _set_up(self, secrets: Mapping[str, str], *, rules: bool) -> None:
+        """Raises LastingTrouble where something of it cannot be."""
+        self.tell("", "Setting up the account:")
+        environ = {**self._environ, **variables(secrets)}
+        show_setup(self._installation, environ, apply=True, rules=rules, lets_in=False)
+        account = self._account(load(self._installation.config), secrets)
+        if account.obstacles or account.missing:
+            lacking = [f"{name} is missing" for name in account.missing]
+            raise LastingTrouble("; ".join([*account.obstacles, *lacking]))
+        if not (rules or account.has_rules):  # those of an earlier time, which have to go
+            self._set_up(secrets, rules=True)
+
+    def _start(self) -> None:
+        self.tell("", "Starting the service …")
+        self.manager.start()
+        self.tell(f"{self._installation.unit}: running, and enabled")
+
+    def _prove(self, secrets: Mapping[str, str]) -> int:
+        """A whole triage of a sender that does not exist."""
+        self.tell("", "Trying it with a test mail, which is taken away again:")
+        remote = Remote(self._installation.status_socket, self._installation.control_socket)
+        environ = {**self._environ, **variables(secrets)}
+        code = show_live(self._installation, environ, remote.status, None)
+        if code == _INTERRUPTED:
+            raise KeyboardInterrupt
+        if code == 0:
+            self.tell("All is well.")
+        self._tell_more(load(self._installation.config))
+        return code
+
+    # What is said
+
+    def tell(self, *lines: str) -> None:
+        for line in lines:
+            self._console.print(harmless(line), markup=False)
+
+    def _tell_more(self, config: Config | None) -> None:
+        """What the user may want to do now."""
+        assert config is not None
+        self.tell(*questions.afterwards(config))
+        caller = self._environ.get("SUDO_USER")
+        if self._installation.is_system and caller:
+            self.tell(*questions.without_sudo(caller))
+        if not self._installation.is_system and not self.manager.lingers():
+            self.tell(*questions.LINGER)

@@ -1,0 +1,177 @@
+"""The interview of ``mailroom init`` as it is held: questions asked, and what has to be found out
+between them found out. In which order is :mod:`mailroom.rules.interview`'s to say.
+"""
+
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from rich.console import Console
+
+from mailroom.engine.clock import BoottimeClock
+from mailroom.engine.credentials import load_credentials, logins, variables
+from mailroom.engine.loop import Loop
+from mailroom.engine.names import ask_about
+from mailroom.engine.transfer import Http, Transfer
+from mailroom.errors import CredentialsRefused, LastingTrouble, UsageError
+from mailroom.rules import interview, questions
+from mailroom.rules.autodiscovery import candidates, why_none
+from mailroom.rules.config import Config
+from mailroom.rules.configtext import parse
+from mailroom.rules.interview import MOST_REFUSALS, Action, next_move
+from mailroom.rules.proposal import configuration, credentials
+from mailroom.rules.questions import Abilities, Known, Question, Topic
+from mailroom.rules.servers import session_url
+from mailroom.service import USER_AGENT
+from mailroom.terminal.asking import Asking
+from mailroom.terminal.desk import Desk, prepare
+from mailroom.terminal.screen import plain, tick
+from mailroom.work.abilities import abilities, taken
+from mailroom.work.autodiscovery import first_of, look_at
+from mailroom.work.check import Finding
+
+T = TypeVar("T")
+
+
+class Interview:
+    """``config`` is the configuration where one is there already, so that only its secrets are
+    asked for, but for those that are stored."""
+
+    def __init__(
+        self,
+        console: Console,
+        asking: Asking,
+        config: Config | None,
+        secrets: Mapping[str, str],
+    ) -> None:
+        self._secrets = secrets
+        self._console = console
+        self._asking = asking
+        self._config = config
+        self._actions: dict[Action, Callable[[Known], Known]] = {
+            Action.DISCOVER: self._discover,
+            Action.PROBE: self._probe,
+            Action.TRY: self._try,
+            Action.LOOK: self._look,
+        }
+
+    def hold(self, known: Known) -> Known:
+        """Ask and look until everything is known. Raises UsageError where an answer is missing that
+        nobody can be asked for, and every error that no other answer would mend."""
+        while (move := next_move(known)) is not None:
+            if isinstance(move, Question):
+                known = self._ask(known, move)
+            else:
+                known = self._actions[move](known)
+        return known
+
+    def _ask(self, known: Known, question: Question) -> Known:
+        while True:
+            answer = self._asking.answer(question)
+            try:
+                return interview.accept(known, question, answer)
+            except ValueError as error:
+                self._mend(UsageError(f"{question.option}: {error}"), str(error))
+
+    def _mend(self, error: Exception, told: str) -> None:
+        """Say what is wrong, so that it is answered anew; raise it where nobody can be asked."""
+        if not self._asking.may_ask:
+            raise error
+        self._console.print(f"[red]✗[/] {plain(told)}")
+
+    def _discover(self, known: Known) -> Known:
+        if self._asking.has(Topic.SERVER):
+            return replace(known, is_discovered=True)
+        domain = known.domain
+        self._console.print(f"\nLooking for the mail server of {plain(domain)} …")
+        names = ask_about(domain)
+        if names.is_unknown and known.address != known.address_guess:
+            told = f"there is no domain {domain}: is the address right?"
+            self._mend(UsageError(f"--address: {told}"), told)
+            return replace(known, address=None, address_guess=known.address)
+        with _web() as (loop, http):
+            found = _run(loop, first_of(loop, http, candidates(domain, names)))
+        none_found = "" if found else why_none(domain, names)
+        return replace(known, is_discovered=True, found=found, none_found=none_found)
+
+    def _probe(self, known: Known) -> Known:
+        assert known.server is not None
+        with _web() as (loop, http):
+            seen = _run(loop, look_at(loop, http, session_url(known.server)))
+        if seen.fault:
+            told = f"no JMAP server at {known.server}: {seen.fault}"
+            self._mend(LastingTrouble(f"{told} (--server)"), told)
+        return interview.probed(known, seen)
+
+    def _try(self, known: Known) -> Known:
+        self._console.print("\nLogging in, and looking at what the account can do …")
+        try:
+            with self._desk(known) as desk:
+                able = desk.run(abilities(desk.loop, desk.config, desk.talks))
+        except CredentialsRefused as error:
+            told = questions.refusal(known)
+            if known.refusals >= MOST_REFUSALS:
+                raise
+            self._mend(CredentialsRefused(f"{told}: {error}"), told)
+            return interview.refused(known)
+        for finding in _findings(able):
+            tick(self._console, finding)
+        known = interview.tried(known, able)
+        if not able.contacts and known.refusals >= MOST_REFUSALS:
+            raise LastingTrouble(able.no_contacts)
+        return known
+
+    def _look(self, known: Known) -> Known:
+        with self._desk(known) as desk:
+            return replace(known, taken=desk.run(taken(desk.loop, desk.config, desk.talks)))
+
+    @contextmanager
+    def _desk(self, known: Known) -> Iterator[Desk]:
+        """The account as it would be configured now. Raises ConfigurationError for a secret that
+        cannot be one."""
+        config = self._config or parse(configuration(known), "the configuration")
+        given = load_credentials(variables({**self._secrets, **credentials(known)}))
+        desk = prepare(config, logins(config, given))
+        try:
+            yield desk
+        finally:
+            desk.loop.close()
+
+
+def _findings(able: Abilities) -> Iterator[Finding]:
+    """What the account can do, as people are told."""
+    yield Finding("mail", f"{able.mail}; a mail can be in several mailboxes, so labels work")
+    if able.contacts:
+        yield Finding("contacts", able.contacts)
+    else:
+        yield Finding("contacts", able.no_contacts, is_doubtful=True)
+    if able.no_push:
+        told = f"{able.no_push}: what you do is seen within a minute, instead of at once"
+        yield Finding("push", told, is_doubtful=True)
+    else:
+        yield Finding("push", "the server tells at once what you do")
+    if able.no_rules:
+        told = f"{able.no_rules}: Mailroom can sort new mail itself"
+        yield Finding("rules for new mail", told, is_doubtful=True)
+    else:
+        yield Finding("rules for new mail", "the server takes them (Sieve by JMAP)")
+
+
+@contextmanager
+def _web() -> Iterator[tuple[Loop, Http]]:
+    """HTTP without credentials."""
+    loop = Loop(BoottimeClock())
+    transfer = Transfer(loop, USER_AGENT)
+    try:
+        yield loop, transfer
+    finally:
+        transfer.close()
+        loop.close()
+
+
+def _run(loop: Loop, coroutine: Coroutine[Any, Any, T]) -> T:
+    task = loop.spawn(coroutine, "init")
+    while not task.done:
+        loop.turn()
+    return task.result()
