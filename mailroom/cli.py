@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import NoReturn
 
-from mailroom.engine.unit import find
+from mailroom.engine.unit import AS_UNIT, find
 from mailroom.errors import ConfigurationError, MailroomError, exit_code
 
 _STDERR = 2
@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code (0; 1; 2 usage; 70, 77, 78 as documented)."""
     _open_standard_streams()
     try:
-        options = _parse(sys.argv[1:] if arguments is None else arguments)
+        options = _options(sys.argv[1:] if arguments is None else arguments)
         code = _carry_out(options)
         sys.stdout.flush()
         return code
@@ -58,6 +58,20 @@ def _give_up_output(error: OSError) -> int:
 
 def _complain(message: str) -> None:
     sys.stderr.write(f"mailroom: {message}\n")
+
+
+def _options(arguments: Sequence[str]) -> SimpleNamespace:
+    """What is asked for: on the command line, or by the caller of a command that systemd runs."""
+    handed = None
+    if list(arguments) == [AS_UNIT]:
+        from mailroom.engine.handover import Taker  # noqa: PLC0415
+
+        handed = Taker.from_stdin()
+        sys.stdin = open(0, closefd=False)  # noqa: SIM115 - it is another one now
+        arguments = handed.arguments
+    options = _parse(arguments)
+    options.arguments, options.handed = arguments, handed
+    return options
 
 
 def _parse(arguments: Sequence[str]) -> SimpleNamespace:

@@ -8,11 +8,14 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from mailroom import __version__
 from mailroom.engine.unit import Installation, find, usual_sockets
+
+Command = Callable[[SimpleNamespace], int]
 
 if TYPE_CHECKING:
     from mailroom.terminal.past import Past
@@ -51,11 +54,11 @@ def init(options: SimpleNamespace) -> int:
 
 
 def config(options: SimpleNamespace) -> int:
-    from mailroom.engine.configfile import load  # noqa: PLC0415
+    from mailroom.engine.configfile import load_of  # noqa: PLC0415
     from mailroom.engine.credentials import load_credentials  # noqa: PLC0415
     from mailroom.rules.configtext import effective  # noqa: PLC0415 - brings yaml
 
-    config = load(_installation(options).existing_config())
+    config = load_of(_installation(options))
     sys.stdout.write(effective(config, load_credentials(os.environ).sources))
     return 0
 
@@ -100,11 +103,18 @@ def triage(options: SimpleNamespace) -> int:
 
 def _preview(options: SimpleNamespace) -> int:
     from mailroom.engine.client import NobodyAnswers  # noqa: PLC0415
-    from mailroom.terminal.triage import show_plan, show_triage  # noqa: PLC0415 - brings rich
+    from mailroom.terminal.triage import show_plan  # noqa: PLC0415 - brings rich
 
-    if options.config is None:
+    if options.config is None and not options.handed:
         with contextlib.suppress(NobodyAnswers):
             return show_plan(_remote(options).plan(), as_json=options.json)
+    return _with_secrets(_foresee)(options)
+
+
+def _foresee(options: SimpleNamespace) -> int:
+    """What a service would do, without one."""
+    from mailroom.terminal.triage import show_triage  # noqa: PLC0415 - brings rich
+
     return show_triage(_installation(options), os.environ, as_json=options.json)
 
 
@@ -191,6 +201,8 @@ def reset(options: SimpleNamespace) -> int:
         removes=options.remove,
         export=options.export,
     )
+    if options.handed:
+        wishes = replace(wishes, create=lambda _path: options.handed.writer("export"))
     return show_reset(asked, os.environ, sockets, wishes)
 
 
@@ -199,20 +211,31 @@ def version(_options: SimpleNamespace) -> int:
     return 0
 
 
-COMMANDS: Mapping[str, Callable[[SimpleNamespace], int]] = {
+def _with_secrets(command: Command) -> Command:
+    """The command, where it has the secrets that it needs."""
+
+    def run(options: SimpleNamespace) -> int:
+        from mailroom.terminal.secrets import run_with_secrets  # noqa: PLC0415
+
+        return run_with_secrets(command, options, _installation(options))
+
+    return run
+
+
+COMMANDS: Mapping[str, Command] = {
     "categories": categories,
-    "check": check,
-    "config": config,
+    "check": _with_secrets(check),
+    "config": _with_secrets(config),
     "demo": demo,
     "export": export,
     "import": bring_in,
     "init": init,
     "log": log,
     "poll": poll,
-    "reset": reset,
+    "reset": _with_secrets(reset),
     "sender": sender,
     "senders": senders,
-    "setup": setup,
+    "setup": _with_secrets(setup),
     "status": status,
     "triage": triage,
     "undo": undo,
@@ -224,12 +247,15 @@ COMMANDS: Mapping[str, Callable[[SimpleNamespace], int]] = {
 def _installation(options: SimpleNamespace) -> Installation:
     """Which one the command is about."""
     named = vars(options)
-    return find(
-        os.environ,
+    found = find(
+        {} if options.handed else os.environ,
         account=named.get("account"),
         config=named.get("config"),
         socket=named.get("socket"),
     )
+    if options.handed and found.is_config_elsewhere:
+        return replace(found, content=options.handed.read("config"))
+    return found
 
 
 def _remote(options: SimpleNamespace) -> "Remote":

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from mailroom.engine.loop import Loop, Promise
-from mailroom.engine.unit import find, option
+from mailroom.engine.unit import Installation, find, option
 from mailroom.errors import ConfigurationError
 from mailroom.rules.config import Config, from_data, to_data
 
@@ -29,7 +29,15 @@ def load(path: Path) -> Config:
 
     Raises ``ConfigurationError`` with every problem of the file.
     """
-    with contextlib.closing(_Child(_read(path), str(path))) as child:
+    with contextlib.closing(_Child(read(path), str(path))) as child:
+        return child.config()
+
+
+def load_of(installation: Installation) -> Config:
+    """As :func:`load`, for the installation that a command is about."""
+    path = installation.existing_config()
+    text = read(path) if installation.content is None else installation.content
+    with contextlib.closing(_Child(text, str(path))) as child:
         return child.config()
 
 
@@ -40,7 +48,7 @@ class Reading:
         self._child: _Child | None = None
         try:
             path = find(environ, config=argument).existing_config()
-            self._child = _Child(_read(path), str(path))
+            self._child = _Child(read(path), str(path))
         except ConfigurationError as error:
             self._error = error
 
@@ -59,7 +67,8 @@ class Reading:
             return child.config()
 
 
-def _read(path: Path) -> str:
+def read(path: Path) -> str:
+    """What the file says. Raises ConfigurationError where it is no text, or not there."""
     try:
         with path.open("rb") as file:
             content = file.read(_SIZE_LIMIT_BYTES + 1)

@@ -65,6 +65,11 @@ class Logins:
     carddav_secret: str = "carddav-password"
 
 
+def are_given(environ: Mapping[str, str]) -> bool:
+    """Whether the environment has secrets, or says where they are."""
+    return any(environ.get(name) for name in ("CREDENTIALS_DIRECTORY", *_VARIABLES.values()))
+
+
 def load_credentials(environ: Mapping[str, str]) -> Credentials:
     """Return the secrets in ``$CREDENTIALS_DIRECTORY``, each else from its variable.
 

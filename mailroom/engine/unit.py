@@ -17,6 +17,8 @@ from mailroom.errors import ConfigurationError, MailroomError
 # User=mailroom-%i has to be a user's name, and those have at most 31 characters (systemd.exec(5)).
 _ACCOUNT = re.compile(r"[A-Za-z0-9_-]{1,22}")
 _FILE = "mailroom.yaml"
+# What runs as the unit would be run is told by this word, which is no command of the user's.
+AS_UNIT = "as-unit"
 _STATUS = "status.sock"
 _CONTROL = "control.sock"
 
@@ -26,7 +28,8 @@ class Installation:
     """One Mailroom of a host. ``unit`` is its unit's name without the suffix, None where it was
     started by hand; ``account`` the instance's, None for the only one; ``secrets`` the folder with
     a file for each. Nothing of it has to be there. ``looked_at``: the configuration files that were
-    looked for in vain, where none was named.
+    looked for in vain, where none was named. ``is_config_elsewhere``: another file is to be tried
+    with it; ``content`` is what it says, where the caller has read it.
     """
 
     is_system: bool
@@ -37,6 +40,8 @@ class Installation:
     control_socket: Path
     secrets: Path
     looked_at: tuple[Path, ...] = ()
+    is_config_elsewhere: bool = False
+    content: str | None = None
 
     def existing_config(self) -> Path:
         """The configuration file. Raises ConfigurationError where none was named and none found."""
@@ -124,6 +129,7 @@ def find(
         config=file or found.config,
         status_socket=status,
         control_socket=status.with_name(_CONTROL),
+        is_config_elsewhere=file is not None and places.of_config(file) is None,
         looked_at=() if file or _is_there(found.config) else found.looked_at,
     )
 

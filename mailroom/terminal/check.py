@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from rich.console import Console
 
-from mailroom.engine.configfile import load
+from mailroom.engine.configfile import load_of
 from mailroom.engine.credentials import load_credentials, logins
 from mailroom.engine.unit import Installation
 from mailroom.errors import exit_code
@@ -23,7 +23,7 @@ def show_check(
     """
     console = Console(highlight=False, soft_wrap=True)
     path = installation.existing_config()
-    config = load(path)
+    config = load_of(installation)
     tick(console, Finding("configuration", str(path)))
     who = logins(config, credentials := load_credentials(environ))
     given = ", ".join(

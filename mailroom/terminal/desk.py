@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from mailroom.engine.clock import BoottimeClock
-from mailroom.engine.configfile import load
+from mailroom.engine.configfile import load_of
 from mailroom.engine.credentials import Logins, load_credentials, logins
 from mailroom.engine.journal import Fields, Level
 from mailroom.engine.loop import Loop
@@ -37,7 +37,7 @@ class Desk:
 
 def sit_down(installation: Installation, environ: Mapping[str, str]) -> Desk:
     """The desk that the configuration asks for. Raises ConfigurationError."""
-    config = load(installation.existing_config())
+    config = load_of(installation)
     return prepare(config, logins(config, load_credentials(environ)))
 
 

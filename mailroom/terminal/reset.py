@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -26,9 +27,14 @@ _NOBODY = (FileNotFoundError, ConnectionRefusedError)
 _OK = 200
 
 
+def _create(path: Path) -> TextIO:
+    """A new file: whatever is there already stays."""
+    return path.open("x", encoding="utf-8")
+
+
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What was asked for on the command line."""
+    """What was asked for on the command line. ``create`` makes the file of the export."""
 
     applies: bool = False
     is_sure: bool = False
@@ -36,6 +42,7 @@ class Wishes:
     target: str | None = None
     removes: bool = False
     export: Path | None = None
+    create: Callable[[Path], TextIO] = _create
 
 
 def show_reset(
@@ -71,7 +78,7 @@ def show_reset(
         console.print("Nothing was changed.")
         return 1
     if wishes.export:
-        _export(console, wishes.export, reset, desk.config)
+        _export(console, wishes.create, wishes.export, reset, desk.config)
     with progress_bars(console, steps) as advance:
         faults = desk.run(reset.apply(steps, advance))
     for text in reset.stays[len(foreseen) :]:
@@ -100,11 +107,17 @@ def _are_rules_off(reset: Reset, wishes: Wishes) -> bool:
     return _confirmed("Are the rules that you made by hand switched off?")
 
 
-def _export(console: Console, path: Path, reset: Reset, config: Config) -> None:
-    """Write the decisions before anything is undone; whatever is there already stays."""
+def _export(
+    console: Console,
+    create: Callable[[Path], TextIO],
+    path: Path,
+    reset: Reset,
+    config: Config,
+) -> None:
+    """Write the decisions before anything is undone."""
     lines = list(decision_lines(reset.ours, reset.decisions, config))
     try:
-        with path.open("x", encoding="utf-8") as file:
+        with create(path) as file:
             file.writelines(f"{line}\n" for line in lines)
     except OSError as error:
         raise MailroomError(f"cannot export to {path}: {error.strerror}") from error

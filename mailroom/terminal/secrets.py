@@ -1,0 +1,89 @@
+"""How a command that talks to the servers comes by the secrets, which are the service's alone.
+
+As root it is run as the system's unit is; for a user's service it reads what that reads. Where
+secrets are given by the environment, as in a container, they are taken as they are.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from enum import Enum, auto
+from functools import partial
+from types import SimpleNamespace
+
+from mailroom.engine.configfile import read
+from mailroom.engine.confined import is_unit, run_confined
+from mailroom.engine.credentials import are_given
+from mailroom.engine.handover import Opening
+from mailroom.engine.unit import Installation
+from mailroom.errors import ConfigurationError
+
+CONFIG, EXPORT = "config", "export"
+
+
+class Way(Enum):
+    """How a command comes by its secrets."""
+
+    AS_IT_IS = auto()  # they are in the environment, or nowhere
+    AS_THE_USERS_UNIT = auto()
+    AS_THE_UNIT = auto()
+    AS_ROOT = auto()  # only so
+
+
+def choose(
+    asked: Installation, environ: Mapping[str, str], euid: int, is_unit: Callable[[str], bool]
+) -> Way:
+    """Which way it is here; ``is_unit``: whether systemd knows the unit."""
+    if are_given(environ):
+        return Way.AS_IT_IS
+    if not asked.is_system:
+        return Way.AS_THE_USERS_UNIT
+    if asked.unit is None or not is_unit(asked.unit):
+        return Way.AS_IT_IS
+    return Way.AS_THE_UNIT if euid == 0 else Way.AS_ROOT
+
+
+def run_with_secrets(
+    command: Callable[[SimpleNamespace], int], options: SimpleNamespace, asked: Installation
+) -> int:
+    """Run the command where it has the secrets of the installation; returns its exit code."""
+    if options.handed:
+        return command(options)  # this is that place
+    match choose(asked, os.environ, os.geteuid(), is_unit):
+        case Way.AS_THE_UNIT:
+            asked.existing_config()
+            given = (_arguments(options, asked), _files(options, asked))
+            return run_confined(asked.unit or "", *given, os.environ)
+        case Way.AS_ROOT if options.name != "config":  # what the file says is no secret
+            raise ConfigurationError(
+                [f"the secrets of {asked.unit}.service are root's: run it by sudo"]
+            )
+        case Way.AS_THE_USERS_UNIT:
+            os.environ["CREDENTIALS_DIRECTORY"] = str(asked.secrets)
+    return command(options)
+
+
+def _arguments(options: SimpleNamespace, asked: Installation) -> list[str]:
+    """As they were typed; what a variable says is said by an option."""
+    arguments = list(options.arguments)
+    if asked.is_config_elsewhere and options.config is None:
+        arguments += ["--config", str(asked.config)]
+    return arguments
+
+
+def _files(options: SimpleNamespace, asked: Installation) -> dict[str, Opening]:
+    """The files that only the caller can open."""
+    files: dict[str, Opening] = {}
+    if asked.is_config_elsewhere:
+        files[CONFIG] = partial(_holding, read(asked.config))
+    if export := vars(options).get("export"):
+        files[EXPORT] = partial(os.open, export, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    return files
+
+
+def _holding(text: str) -> int:
+    """A file in memory that says this."""
+    fd = os.memfd_create("configuration")
+    with open(fd, "w", encoding="utf-8", closefd=False) as file:
+        file.write(text)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
