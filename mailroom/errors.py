@@ -57,6 +57,10 @@ class Crowded(TransientError):
     """The server has done nothing, because too much is going on in the account at once."""
 
 
+class SentUnsearched(TransientError):
+    """The server cannot tell now whom the user has written to."""
+
+
 class NoAnswer(TransientError):
     """The server has taken the request and is silent."""
 

@@ -1,11 +1,23 @@
 """The door, as its users see it: who waits, who does not, and what moving a mail does."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
-from mailroom.sandbox import CYRUS_3_10, CYRUS_3_13, FASTMAIL, Entry, Profile, longest_chain
+from mailroom.engine.journal import Level
+from mailroom.sandbox import (
+    CYRUS_3_10,
+    CYRUS_3_13,
+    FASTMAIL,
+    Entry,
+    Fault,
+    Profile,
+    Response,
+    json_response,
+    longest_chain,
+)
 from tests.world import World
 
 ANNA = "Anna <anna@friends.example>"
@@ -224,6 +236,58 @@ def test_what_is_filed_elsewhere_between_our_look_and_our_patch_stays_there(plac
     world.run_for(30.0)
     assert moved == [mail]
     assert at(world, mail) == ({place}, set())
+
+
+# Where Sent cannot be searched
+
+
+def without_sent(response: Response) -> Response:
+    """The answer of a server that does not search Sent just now."""
+    document = json.loads(response.body)
+    document["methodResponses"] = [
+        ["error", {"type": "serverFail"}, tag] if "letters" in tag else [name, found, tag]
+        for name, found, tag in document["methodResponses"]
+    ]
+    return json_response(document)
+
+
+@BOTH
+@WAYS
+def test_who_is_taken_back_waits_for_sent_to_be_searched_and_holds_up_nobody(
+    by: str, profile: Profile, contacts: str
+) -> None:
+    world = house(by, profile, contacts)
+    world.sandbox.send(BOB, "a question")
+    mail, other = comes(world, BOB), comes(world, EVE)
+    world.tap(mail, "@ToFeed")
+    world.run_for(3700.0)  # that he was written to is known for an hour
+    world.sandbox.faults.add(Fault(path="/jmap/", method="POST", rewrite=without_sent))
+    with world.sandbox.lock:
+        world.tap(mail, "@ToScreener")
+        world.tap(other, "@ToJail")
+    world.run_for(600.0)
+    assert at(world, other) == ({"Jail"}, set())
+    assert "@ToScreener" in world.sandbox.mailboxes_of(mail)
+    assert "Sent cannot be asked" in world.status["failing_senders"][0]["reason"]
+    assert len(world.named("sent_not_searched")) >= 2
+    told = [level for level, name, _ in world.events if name == "sent_not_searched"]
+    assert told.count(Level.WARNING) == 1
+    world.sandbox.faults.clear()
+    world.run_for(1800.0)
+    assert at(world, mail) == ({"Inbox", "Screener"}, {WAITING})
+    assert world.sandbox.group_members("Mailroom screened")
+    assert at(world, comes(world, BOB))[0] == {"Screener"}
+
+
+def test_new_mail_is_given_up_when_sent_was_not_searched_for_an_hour() -> None:
+    world = house("mailroom")
+    world.sandbox.faults.add(Fault(path="/jmap/", method="POST", rewrite=without_sent))
+    mail = comes(world, EVE)
+    world.run_for(3500.0)
+    assert not world.named("arrival_given_up")
+    world.run_for(200.0)
+    assert [each["mail"] for each in world.named("arrival_given_up")] == [mail]
+    assert at(world, mail) == ({"Inbox"}, set())
 
 
 # What was missed

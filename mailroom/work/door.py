@@ -15,7 +15,7 @@ from itertools import islice
 
 from mailroom.engine.journal import Log
 from mailroom.engine.loop import Loop, both, give_way
-from mailroom.errors import SenderFailed, TransientError
+from mailroom.errors import SenderFailed, SentUnsearched
 from mailroom.rules import queries
 from mailroom.rules.addresses import canonical
 from mailroom.rules.config import Config
@@ -113,6 +113,8 @@ class Door:
         self.rules_failed_at: float | None = None
         self._taken: dict[str, Arrival] = {}
         self._asks_sent = bool({"written", "conversations"} & set(config.screening.known))
+        # Whether Sent could not be searched when it was asked last; that is told once.
+        self._is_sent_mute = False
         # The arrivals that the last poll has dealt with.
         self._done: frozenset[str] = frozenset()
         # Mails to look at that no change will tell of again, and how often they were tried.
@@ -399,16 +401,20 @@ class Door:
         if places.sent is None or not self._asks_sent:
             return _NOBODY
         try:
-            return await self._sent.ask(places.sent, addresses, threads)
+            answered = await self._sent.ask(places.sent, addresses, threads)
         except MethodError as error:
-            self._log.warning("sent_not_searched", error=str(error))
+            report = self._log.debug if self._is_sent_mute else self._log.warning
+            report("sent_not_searched", error=str(error))
+            self._is_sent_mute = True
             return None
+        self._is_sent_mute = False
+        return answered
 
     async def acquainted(
         self, mails: Iterable[Mail], places: Places, own: OwnAddresses
     ) -> frozenset[str]:
         """The senders of these mails who would not wait, were they only out of all groups: known,
-        or of a domain or a list that was decided about. Raises TransientError where Sent cannot be
+        or of a domain or a list that was decided about. Raises SentUnsearched where Sent cannot be
         asked: then they stay what they are until it can."""
         mail_ids = [mail.id for mail in mails]
         if not mail_ids:
@@ -439,7 +445,7 @@ class Door:
         apart_from_groups: bool = False,
     ) -> Mapping[str, Standing]:
         """What would decide about the next mail of each of these (canonical) addresses, as far as
-        that does not depend on the mail. Raises TransientError where Sent cannot be asked."""
+        that does not depend on the mail. Raises SentUnsearched where Sent cannot be asked."""
         if not addresses:
             return {}
         book, answered = await both(
@@ -503,8 +509,8 @@ def _with_sent(known: Facts, arrival: Arrival, sender: str | None, answered: Ans
     )
 
 
-def _sent_is_needed() -> TransientError:
-    return TransientError("Sent cannot be asked whether the user has written to a sender")
+def _sent_is_needed() -> SentUnsearched:
+    return SentUnsearched("Sent cannot be asked whether the user has written to a sender")
 
 
 def _waiting(arrival: Arrival) -> WaitingMail:

@@ -79,6 +79,7 @@ class Poller:
             **marks_of(survey.refused, survey.places),
         }
         work = Work(survey, _without_swept(marks, survey.jobs), trigger)
+        work.progress.errors |= {tap.sender: error for tap, error in survey.put_off}
         if work.is_quiet:
             return self._untouched(survey)
         further = await self._triage(survey, work.progress) if survey.jobs else {}
@@ -350,6 +351,8 @@ class Poller:
         for job in work.survey.jobs:
             if error := errors.get(job.sender):
                 self.orders.failed(job.addresses, error, is_labelled=bool(job.tap.mails))
+        for tap, error in work.survey.put_off:
+            self.orders.failed([tap.sender], error, is_labelled=bool(tap.mails))
         for done in work.decided:
             if error := errors.get(done.whole.name):
                 is_labelled = bool(done.whole.mails)

@@ -54,7 +54,7 @@ class Work:
     def is_quiet(self) -> bool:
         """Whether nothing is to be written."""
         survey = self.survey
-        has_work = survey.jobs or survey.wholes or survey.newcomers or self.marks
+        has_work = survey.jobs or survey.put_off or survey.wholes or survey.newcomers or self.marks
         return not has_work and not any(each.patch for each in survey.admissions)
 
     @property
@@ -98,7 +98,8 @@ class Work:
     def efforts(self) -> list[tuple[str, frozenset[Label]]]:
         """Whom something was to be done about, and by which labels."""
         jobs = [(job.sender, job.tap.labels) for job in self.survey.jobs]
-        return [*jobs, *((each.name, each.labels) for each in self.survey.wholes)]
+        put_off = [(tap.sender, tap.labels) for tap, _ in self.survey.put_off]
+        return [*jobs, *put_off, *((each.name, each.labels) for each in self.survey.wholes)]
 
     @property
     def decided_well(self) -> list[Done]:

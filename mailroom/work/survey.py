@@ -10,7 +10,13 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from mailroom.engine.loop import Loop, Promise, both, give_way
-from mailroom.errors import LastingTrouble, ProtocolError, TransientError
+from mailroom.errors import (
+    LastingTrouble,
+    MailroomError,
+    ProtocolError,
+    SentUnsearched,
+    TransientError,
+)
 from mailroom.rules import queries
 from mailroom.rules.config import Config
 from mailroom.rules.drags import MOST_DRAGGED, placed, tidied, untapped
@@ -48,7 +54,8 @@ _LOOKS = 3
 class Survey:
     """One look at the account: the senders to work on, and the mail that has come.
 
-    Of the verdicts' taps, those that are held back after a failure have no job. ``unsearched`` are
+    Of the verdicts' taps, those that are held back after a failure have no job; nor have those
+    ``put_off``, of which something is not known that has to be. ``unsearched`` are
     addresses of the jobs' contacts whose mail has not been looked for yet. ``visit`` is the new
     mail, and ``admissions`` what becomes of it; ``keywords`` are the patches for mail that the user
     has moved and that asks for nothing. ``crowd`` is how many senders were moved at once, too many
@@ -71,6 +78,7 @@ class Survey:
     wholes: tuple[Whole, ...] = ()
     held: tuple[Whole, ...] = ()
     refused: tuple[Refusal, ...] = ()
+    put_off: tuple[tuple[Tap, MailroomError], ...] = ()
     orders: tuple[Order, ...] = ()
     orders_refused: Refused = field(default_factory=dict)
 
@@ -112,6 +120,8 @@ class Surveyor:
         self._identities: frozenset[str] = frozenset()
         # Of senders who are taken back those who would be known without a decision.
         self._acquainted: frozenset[str] = frozenset()
+        # Why that could not be found out, the last time.
+        self._unacquainted: SentUnsearched | None = None
         self._recent: dict[str, tuple[Tap, float]] = {}
 
     @property
@@ -155,6 +165,7 @@ class Surveyor:
                 admitted,
                 verdicts=triaged.verdicts,
                 jobs=triaged.jobs,
+                put_off=triaged.put_off,
                 unsearched=triaged.unsearched,
                 orders_refused=triaged.orders_refused,
             )
@@ -183,7 +194,10 @@ class Surveyor:
         verdicts, contested = without_contested(verdicts, survey.orders, found, places)
         verdicts = by_contact(verdicts, found, places)
         contested = {**contested, **in_conflict(verdicts, survey.orders, places)}
-        due = [tap for tap in verdicts.taps if self._is_due(tap)]
+        every = [tap for tap in verdicts.taps if self._is_due(tap)]
+        error = self._unacquainted
+        put_off = tuple((tap, error) for tap in every if error and tap.category is None)
+        due = [tap for tap in every if not error or tap.category is not None]
         apart = {mail.id for whole in survey.wholes for mail in whole.mails}
         jobs = tuple(with_mail(job, mails, apart) for job in self._jobs(due, found))
         unsearched = frozenset().union(*(job.addresses for job in jobs)) - searched
@@ -191,6 +205,7 @@ class Surveyor:
             survey,
             verdicts=verdicts,
             jobs=jobs,
+            put_off=put_off,
             unsearched=unsearched,
             orders_refused={**survey.orders_refused, **contested},
         )
@@ -339,16 +354,21 @@ class Surveyor:
         self, taps: Iterable[Tap], places: Places, own: OwnAddresses
     ) -> frozenset[str]:
         """Of the senders who are taken back those who would not wait without a decision."""
-        back = [tap for tap in taps if tap.category is None]
+        self._unacquainted = None
+        back = [tap for tap in taps if tap.category is None and self._is_due(tap)]
         if not back or not self._door.is_open:
             return frozenset()
         mails = [mail for tap in back for mail in tap.mails]
         ordered = [tap.sender for tap in back if not tap.mails]
-        by_mail, by_address = await both(
-            self._loop,
-            self._door.acquainted(mails, places, own),
-            self._door.expected(ordered, places, own, apart_from_groups=True),
-        )
+        try:
+            by_mail, by_address = await both(
+                self._loop,
+                self._door.acquainted(mails, places, own),
+                self._door.expected(ordered, places, own, apart_from_groups=True),
+            )
+        except SentUnsearched as error:
+            self._unacquainted = error
+            return frozenset()
         others = (who for who, each in by_address.items() if each.is_known or each.category)
         return by_mail.union(others)
 

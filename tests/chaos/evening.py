@@ -9,7 +9,10 @@ _CARD = (
     "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:dora\r\nFN:Dora\r\nN:;Dora;;;\r\n"
     "EMAIL:dora@friends.example\r\nEND:VCARD\r\n"
 )
-_LATER_SECONDS = 5.0
+# So that the requests of what was there are not within the same minute.
+_LATER_SECONDS = 70.0
+#: How long all of it takes where nothing fails.
+EVENING_SECONDS = 80.0
 
 
 class Evening:
@@ -31,7 +34,7 @@ class Evening:
 
     def begin(self) -> None:
         """Mail comes in, the mail of one is moved, and the domain of two is decided about; what
-        comes a little later finds the service in the middle of it."""
+        comes a little later finds a service that may be in trouble."""
         world = self._world
         hals, shops, _ = world.mails[-3:]
         user = world.sandbox

@@ -12,7 +12,7 @@ from mailroom.engine.journal import Level
 from mailroom.errors import CredentialsRefused
 from mailroom.rules.push import BLOCKING, UNAVAILABLE_SECONDS
 from tests.chaos.crash import BOBS_CARD, differences, populate, state, watch
-from tests.chaos.evening import Evening
+from tests.chaos.evening import EVENING_SECONDS, Evening
 from tests.chaos.spoils import ALL, Fault, is_api
 from tests.chaos.table import Case
 from tests.chaos.wire import Meeting, WireWorld
@@ -174,7 +174,7 @@ def undisturbed(setting: Setting) -> Any:
     """What it leads to when nothing fails."""
     trial = Trial(setting)
     with trial.world:
-        trial.endure(lambda *_: None, 10.0)
+        trial.endure(lambda *_: None, EVENING_SECONDS)
         assert trial.told() == set()
         return state(trial.world)
 
@@ -211,14 +211,14 @@ def _requests(setting: Setting) -> tuple[Asked, ...]:
     found: list[Asked] = []
     trial = Trial(setting)
     with trial.world:
-        trial.endure(lambda _, meeting: found.append(meeting.asked), 10.0)
+        trial.endure(lambda _, meeting: found.append(meeting.asked), EVENING_SECONDS)
     return tuple(found)
 
 
 def _once(fault: Fault, number: int, setting: Setting) -> float:
     trial = Trial(setting)
     with trial.world:
-        most = trial.endure(lambda at, _: fault if at == number else None, MINUTE_SECONDS)
+        most = trial.endure(lambda at, _: fault if at == number else None, EVENING_SECONDS)
         # At the start a server may think for five minutes about the first sync.
         trial.recover(RECOVERY_SECONDS if setting.is_fresh else 2 * MINUTE_SECONDS)
         trial.told()
