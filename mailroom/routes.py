@@ -14,7 +14,8 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any, Protocol
 
-from mailroom.engine.caller import Answerer, Work, error_answer
+from mailroom.engine.broadcast import READER_LIMIT, Broadcast
+from mailroom.engine.caller import Answerer, Reply, Takeover, Work, error_answer
 from mailroom.engine.loop import Promise
 from mailroom.errors import MailroomError, OrderRefused
 from mailroom.rules.health import Snapshot, healthz, status
@@ -23,7 +24,6 @@ from mailroom.wire.http1 import Answer, Request, json_answer
 
 Document = dict[str, Any]
 Answering = Coroutine[Promise[Any], None, Document]
-Handler = Callable[[Request, int], Answer | Work]
 
 UNKNOWN = "unknown"
 # What the kernel shows a user namespace instead of a user that it does not have
@@ -58,11 +58,20 @@ class Service(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request, who sent it, and whether it came by the control socket."""
+
+    request: Request
+    uid: int
+    has_control: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _Route:
     """``takes``: the keys of a query; None: whatever there is, is passed over. ``is_open``: on the
     status socket, too."""
 
-    handler: Handler
+    handler: Callable[[_Asked], Reply]
     takes: frozenset[str] | None = frozenset()
     is_open: bool = False
 
@@ -70,14 +79,21 @@ class _Route:
 class Routes:
     """The answers about one service. ``name_of`` tells a user's name by the id."""
 
-    def __init__(self, service: Service, name_of: Callable[[int], str] | None = None) -> None:
+    def __init__(
+        self,
+        service: Service,
+        broadcast: Broadcast,
+        name_of: Callable[[int], str] | None = None,
+    ) -> None:
         self._service = service
+        self._broadcast = broadcast
         self._name_of = name_of or user_name
         self._table: dict[str, dict[str, _Route]] = {
             "/healthz": {"GET": _Route(self._healthz, None, is_open=True)},
             "/status": {"GET": _Route(self._status, None, is_open=True)},
             "/metrics": {"GET": _Route(self._metrics, None, is_open=True)},
             "/poll": {"POST": _Route(self._poll, None, is_open=True)},
+            "/events": {"GET": _Route(self._events, frozenset({"last_event_id"}), is_open=True)},
             "/categories": {"GET": _Route(self._categories)},
             "/waiting": {"GET": _Route(self._waiting, frozenset({"limit"}))},
             "/mail": {"GET": _Route(self._mail, frozenset({"id"}))},
@@ -91,9 +107,10 @@ class Routes:
     def answerer(self, *, has_control: bool) -> Answerer:
         """For the control socket, or the status socket."""
 
-        def answer(request: Request, uid: int) -> Answer | Work:
+        def answer(request: Request, uid: int) -> Reply:
             try:
-                return self._route(request, has_control).handler(request, uid)
+                asked = _Asked(request, uid, has_control)
+                return self._route(request, has_control).handler(asked)
             except OrderRefused as refused:
                 return _refusal(refused)
 
@@ -125,62 +142,76 @@ class Routes:
 
     # How it is
 
-    def _healthz(self, _request: Request, _uid: int) -> Answer:
+    def _healthz(self, _asked: _Asked) -> Answer:
         return json_answer(*healthz(self._service.snapshot()))
 
-    def _status(self, _request: Request, _uid: int) -> Answer:
+    def _status(self, _asked: _Asked) -> Answer:
         return json_answer(HTTPStatus.OK, status(self._service.snapshot()))
 
-    def _metrics(self, _request: Request, _uid: int) -> Answer:
+    def _metrics(self, _asked: _Asked) -> Answer:
         return Answer(HTTPStatus.OK, metrics(self._service.snapshot()).encode(), METRICS_TYPE)
 
-    def _poll(self, _request: Request, _uid: int) -> Answer:
+    def _poll(self, _asked: _Asked) -> Answer:
         self._service.poll_now()
         return json_answer(HTTPStatus.ACCEPTED, {"status": "accepted"})
 
+    def _events(self, asked: _Asked) -> Reply:
+        """A reader by the header, as the standard has it; by the query, who cannot set one."""
+        feed = self._broadcast.control if asked.has_control else self._broadcast.status
+        if asked.request.method == "HEAD":
+            return Answer(HTTPStatus.OK, content_type="text/event-stream")
+        if feed.is_full:
+            return error_answer(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                f"{READER_LIMIT} read the events already; repeat later",
+                ("Retry-After", "60"),
+            )
+        last = asked.request.last_event_id or asked.request.query.get("last_event_id", "")
+        return Takeover(lambda connection: feed.adopt(connection, last))
+
     # What there is to see
 
-    def _categories(self, _request: Request, _uid: int) -> Answer:
+    def _categories(self, _asked: _Asked) -> Answer:
         return json_answer(HTTPStatus.OK, self._service.commands().categories())
 
-    def _waiting(self, request: Request, _uid: int) -> Work:
-        limit = request.query.get("limit")
+    def _waiting(self, asked: _Asked) -> Work:
+        limit = asked.request.query.get("limit")
         if limit is not None and not _LIMIT.fullmatch(limit):
             raise _bad(f"limit must be a number, not {limit!r}")
         return _work(
             partial(self._service.commands().waiting, None if limit is None else int(limit))
         )
 
-    def _mail(self, request: Request, _uid: int) -> Work:
-        mail_id = _needed(request, "id")
+    def _mail(self, asked: _Asked) -> Work:
+        mail_id = _needed(asked.request, "id")
         if not _ID.fullmatch(mail_id):
             raise _bad(f"{mail_id!r} is no id of a mail")
         return _work(partial(self._service.commands().mail, mail_id))
 
-    def _senders(self, request: Request, _uid: int) -> Work:
-        return _work(partial(self._service.commands().senders, request.query.get("category")))
+    def _senders(self, asked: _Asked) -> Work:
+        return _work(partial(self._service.commands().senders, asked.request.query.get("category")))
 
-    def _sender(self, request: Request, _uid: int) -> Work:
-        return _work(partial(self._service.commands().sender, _needed(request, "address")))
+    def _sender(self, asked: _Asked) -> Work:
+        return _work(partial(self._service.commands().sender, _needed(asked.request, "address")))
 
-    def _plan(self, _request: Request, _uid: int) -> Work:
+    def _plan(self, _asked: _Asked) -> Work:
         return _work(self._service.commands().plan)
 
     # Decisions
 
-    def _triage(self, request: Request, uid: int) -> Work:
-        document = _document(request, _WHOM | {"category"})
+    def _triage(self, asked: _Asked) -> Work:
+        document = _document(asked.request, _WHOM | {"category"})
         if "category" not in document:
             raise _bad("category is missing: the name of one, or null for back to Screener")
         if not isinstance(document["category"], str | None):
             raise _bad("category must be text or null")
         triage = self._service.commands().triage
-        return _work(partial(triage, document, self._name_of(uid)), goes_on=True)
+        return _work(partial(triage, document, self._name_of(asked.uid)), goes_on=True)
 
-    def _undo(self, request: Request, uid: int) -> Work:
-        document = _document(request, _WHOM)
+    def _undo(self, asked: _Asked) -> Work:
+        document = _document(asked.request, _WHOM)
         undo = self._service.commands().undo
-        return _work(partial(undo, document, self._name_of(uid)), goes_on=True)
+        return _work(partial(undo, document, self._name_of(asked.uid)), goes_on=True)
 
 
 def user_name(uid: int) -> str:

@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from mailroom import __version__
+from mailroom.engine.broadcast import Broadcast
 from mailroom.engine.clock import BoottimeClock
 from mailroom.engine.configfile import Reading
 from mailroom.engine.credentials import Credentials, Logins, load_credentials, logins
@@ -37,10 +38,13 @@ from mailroom.errors import (
 )
 from mailroom.routes import Commands, Routes
 from mailroom.rules.config import Config
+from mailroom.rules.events import reload
 from mailroom.rules.health import RefusedReload, Snapshot
+from mailroom.rules.ring import Ring
 from mailroom.rules.servers import without_query
 from mailroom.rules.statusline import status_line
 from mailroom.work.account import Account, History
+from mailroom.work.reporter import Audience
 
 USER_AGENT = f"Mailroom/{__version__}"
 
@@ -75,6 +79,9 @@ class Service:
         self._log = Log(choose_sink(environ))
         self._history = History(self._loop.clock.wall(), self._loop.now())
         self._account: Account | None = None
+        # No process that anybody may have spoken to has begun at the same millisecond.
+        ring = Ring(f"{int(self._history.started_at * 1000):x}")
+        self._broadcast = Broadcast(self._loop, ring, self._on_watched)
         self._credentials: Credentials | None = None
         self._at_work: tuple[Config, Logins] | None = None
         self._refused: RefusedReload | None = None
@@ -126,12 +133,13 @@ class Service:
         given = inherited(self._environ, os.getpid())
         path = self._options.socket or usual_sockets(self._environ)[0]
         listeners = given or listen_on_both(path)
-        routes = Routes(self)
+        routes = Routes(self, self._broadcast)
         endpoints = [
             Endpoint(self._loop, each, routes.answerer(has_control=name == CONTROL))
             for name, each in listeners.items()
         ]
         self._at_end.callback(_drain, endpoints)
+        self._at_end.callback(self._broadcast.close)
         if not given:
             for listener in listeners.values():
                 self._at_end.callback(unlisten, listener)
@@ -167,6 +175,9 @@ class Service:
         self._transfer: Transfer = Transfer(self._loop, USER_AGENT, config.tls.ca_file)
         self._account = Account(self._loop, self._transfer, config, who, self._log, self._history)
         self._account.on_change = self._tell_systemd
+        self._account.reporter.audience = Audience(
+            self._broadcast.publish, lambda: self._broadcast.control.has_readers
+        )
         self._account.start()
 
     def _handle_signals(self) -> None:
@@ -204,14 +215,20 @@ class Service:
                 config, who = await self._read_configuration()
             except ConfigurationError as error:
                 self._refused = RefusedReload(self._loop.clock.wall(), error.problems)
+                self._broadcast.publish(reload(self._loop.clock.wall(), error.problems))
                 for problem in error.problems:
                     self._log.error("config_refused", problem=problem, kept="the old configuration")
             else:
                 self._refused = None
                 self._put_to_work(config, who)
                 self._log.info("config_reloaded")
+                self._broadcast.publish(reload(self._loop.clock.wall(), ()))
         self._notify.ready()
         self._tell_systemd()
+
+    def _on_watched(self) -> None:
+        if self._account:
+            self._account.reporter.watched()
 
     def poll_now(self) -> None:
         if self._account:

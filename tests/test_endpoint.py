@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mailroom.engine.caller import Work
+from mailroom.engine.caller import Reply, Work
 from mailroom.engine.endpoint import (
     CLIENT_LIMIT,
     PATIENCE_SECONDS,
@@ -504,7 +504,7 @@ def worker(service: Service) -> Worker:
     worker = Worker()
     others = service.endpoint._answer
 
-    def answer(asked: Request, uid: int) -> Answer | Work:
+    def answer(asked: Request, uid: int) -> Reply:
         match asked.path:
             case "/read":
                 return Work(worker.answer("reading"))

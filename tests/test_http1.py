@@ -13,6 +13,7 @@ from mailroom.wire.http1 import (
     RequestReader,
     json_answer,
     render,
+    stream_head,
 )
 
 GOOD = {
@@ -46,6 +47,10 @@ GOOD = {
     "latin-1 value": (
         b"GET /a HTTP/1.1\r\nHost: m\r\nUser-Agent: \xe9\t\r\n\r\n",
         Request("GET", "/a", True),
+    ),
+    "last event": (
+        b"GET /events HTTP/1.1\r\nHost: m\r\nLast-Event-ID: a-7\r\n\r\n",
+        Request("GET", "/events", True, last_event_id="a-7"),
     ),
     "curl": (
         b"GET /healthz HTTP/1.1\r\nHost: mailroom\r\nUser-Agent: curl/8.14\r\nAccept: */*\r\n\r\n",
@@ -174,6 +179,14 @@ def test_an_answer_on_the_wire() -> None:
     assert render(answer, date=at, keep_alive=False, with_body=False) == head
     kept = render(answer, date=at, keep_alive=True, with_body=False)
     assert b"\r\nConnection: keep-alive\r\n" in kept
+
+
+def test_a_stream_ends_with_its_connection() -> None:
+    head = stream_head(1_795_262_400.0)
+    assert head.startswith(b"HTTP/1.1 200 OK\r\nDate: Sat, 21 Nov 2026 12:00:00 GMT\r\n")
+    assert b"\r\nContent-Type: text/event-stream\r\n" in head
+    assert head.endswith(b"\r\nConnection: close\r\n\r\n")
+    assert b"Length" not in head
 
 
 def test_a_document_is_sent_as_ascii_even_with_half_a_character() -> None:

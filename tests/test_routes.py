@@ -11,12 +11,14 @@ from urllib.parse import urlencode
 import jsonschema
 import pytest
 
+from mailroom.engine.broadcast import Broadcast
 from mailroom.engine.endpoint import Endpoint
 from mailroom.engine.loop import Loop, Promise
 from mailroom.engine.sockets import listen
 from mailroom.errors import OrderRefused, TransientError
 from mailroom.routes import UNKNOWN, Commands, Routes, user_name
 from mailroom.rules.health import Snapshot
+from mailroom.rules.ring import Ring
 from mailroom.sandbox import CYRUS_3_10
 from tests.schemas import is_valid, schema, validate
 from tests.test_health import SNAPSHOTS
@@ -155,11 +157,16 @@ class House:
         self.polls = 0
         self.users: dict[int, str] = {os.getuid(): "anna"}
         self._folder = folder
-        routes = Routes(self, lambda uid: self.users[uid])
+        self.watchers = 0
+        self.broadcast = Broadcast(self.loop, Ring("e"), self._on_watched)
+        routes = Routes(self, self.broadcast, lambda uid: self.users[uid])
         self.endpoints = [
             Endpoint(self.loop, listen(folder / name), routes.answerer(has_control=has_control))
             for name, has_control in (("status", False), ("control", True))
         ]
+
+    def _on_watched(self) -> None:
+        self.watchers += 1
 
     def snapshot(self) -> Snapshot:
         return SNAPSHOTS["busy"]
@@ -197,6 +204,20 @@ class House:
         headers = dict(line.split(": ", 1) for line in fields)
         return int(first.split()[1]), headers, answer.encode()
 
+    def idle(self) -> None:
+        """Turn until nothing is left to do at this instant."""
+        begin, clock = self.loop.now(), self.loop.clock
+        assert isinstance(clock, VirtualClock)
+        self.loop.call_at(begin + 1e-6, lambda: None)
+        while self.loop.now() == begin:
+            self.loop.turn()
+        clock.advance(begin - self.loop.now())
+
+    def close(self) -> None:
+        for endpoint in self.endpoints:
+            endpoint.drain(0)
+        self.loop.close()
+
     def told(self, method: str, target: str, body: object = None, on: str = "control") -> Any:
         """The document of the answer, with its status."""
         status, _headers, answer = self.ask(method, target, body, on)
@@ -214,12 +235,16 @@ class House:
 def house(tmp_path: Path) -> Iterator[House]:
     made = House(tmp_path)
     yield made
-    for endpoint in made.endpoints:
-        endpoint.drain(0)
-    made.loop.close()
+    made.close()
 
 
-OPEN = {"/healthz": "GET", "/status": "GET", "/metrics": "GET", "/poll": "POST"}
+OPEN = {
+    "/healthz": "GET",
+    "/status": "GET",
+    "/metrics": "GET",
+    "/poll": "POST",
+    "/events": "GET",
+}
 CONTROL = {
     "/categories": "GET",
     "/waiting": "GET",

@@ -34,8 +34,16 @@ class Work:
     goes_on: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Takeover:
+    """No answer, but whoever speaks to the client from now on."""
+
+    adopt: Callable[[socket.socket], None]
+
+
+Reply = Answer | Work | Takeover
 # Called with a request and the user id of who asks.
-Answerer = Callable[[Request, int], Answer | Work]
+Answerer = Callable[[Request, int], Reply]
 # Begins the work; an Answer says why not.
 Beginner = Callable[[Work], Task[Answer] | Answer]
 
@@ -62,6 +70,7 @@ class Caller:
         self.milestones = 0
         self.awaits = selectors.EVENT_READ
         self.is_leaving = False
+        self.takeover: Takeover | None = None  # whom it is to be given to
         self._uid = _peer_uid(connection)
         self._answer = answer
         self._begin = begin
@@ -91,7 +100,8 @@ class Caller:
     def step(self) -> bool:
         """Go on until there is something to wait for, at most by one answer.
 
-        False: the conversation is over. Raises OSError when the client is gone.
+        False: the conversation is over, or somebody else's (``takeover``). Raises OSError when the
+        client is gone.
         """
         if self._task is not None and not self._task.done:
             return self._is_still_there()
@@ -105,6 +115,8 @@ class Caller:
             if request is None:
                 return True
             self._take_up(request)
+        if self.takeover is not None:
+            return False
         if self._task is not None:
             if not self._task.done:
                 return True
@@ -113,7 +125,8 @@ class Caller:
 
     def close(self) -> None:
         """Hang up. Work that nobody waits for any more is broken off, unless it is to go on."""
-        self.connection.close()
+        if self.takeover is None:
+            self.connection.close()
         task = self._let_go()
         if task is not None and not self._goes_on:
             task.cancel()
@@ -126,6 +139,9 @@ class Caller:
         self._with_body = request.method != "HEAD"
         self.is_leaving = self.is_leaving or not request.keep_alive
         reply = self._answer(request, self._uid)
+        if isinstance(reply, Takeover):
+            self.takeover = reply
+            return
         if isinstance(reply, Work):
             self._goes_on = reply.goes_on
             begun = self._begin(reply)
@@ -160,9 +176,7 @@ class Caller:
         said all it has to say does not count as gone.
         """
         self.awaits = 0
-        looker = poll()
-        looker.register(self.fd, 0)
-        return not any(events & POLLHUP for _, events in looker.poll(0))
+        return not has_hung_up(self.fd)
 
     def _next_request(self) -> Request | BadRequest | None:
         try:
@@ -190,6 +204,13 @@ class Caller:
             return True
         self.milestones += 1
         return not self.is_leaving
+
+
+def has_hung_up(fd: int) -> bool:
+    """Whether the client is gone, rather than at the end of what it has to say."""
+    looker = poll()
+    looker.register(fd, 0)
+    return any(events & POLLHUP for _, events in looker.poll(0))
 
 
 def error_answer(status: HTTPStatus, message: str, *headers: tuple[str, str]) -> Answer:

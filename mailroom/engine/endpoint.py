@@ -109,6 +109,8 @@ class Endpoint:
             raise
         if not goes_on:
             self._close(client)
+            if client.takeover:
+                client.takeover.adopt(client.connection)
             return
         if client.is_waiting:
             self._clients.pop(client.fd, None)

@@ -35,13 +35,15 @@ class BadRequest(Exception):
 @dataclass(frozen=True, slots=True)
 class Request:
     """A request that was read to its end. ``path`` is as it was sent, ``query`` is decoded: "+" and
-    "%20" are spaces, as forms and URLSearchParams write them."""
+    "%20" are spaces, as forms and URLSearchParams write them. ``last_event_id`` is what a reader of
+    an event stream has had last."""
 
     method: str
     path: str
     keep_alive: bool
     query: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+    last_event_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ def render(answer: Answer, *, date: float, keep_alive: bool, with_body: bool) ->
     """
     lines = [
         f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}",
-        time.strftime("Date: %a, %d %b %Y %H:%M:%S GMT", time.gmtime(date)),
+        _date_field(date),
         f"Content-Type: {answer.content_type}",
         f"Content-Length: {len(answer.body)}",
         "Cache-Control: no-store",
@@ -75,6 +77,22 @@ def render(answer: Answer, *, date: float, keep_alive: bool, with_body: bool) ->
     ]
     head = "\r\n".join(lines).encode("ascii") + b"\r\n\r\n"
     return head + answer.body if with_body else head
+
+
+def stream_head(date: float) -> bytes:
+    """The head of an event stream: its body ends with the connection."""
+    lines = [
+        "HTTP/1.1 200 OK",
+        _date_field(date),
+        "Content-Type: text/event-stream",
+        "Cache-Control: no-store",
+        "Connection: close",
+    ]
+    return "\r\n".join(lines).encode("ascii") + b"\r\n\r\n"
+
+
+def _date_field(date: float) -> str:
+    return time.strftime("Date: %a, %d %b %Y %H:%M:%S GMT", time.gmtime(date))
 
 
 class RequestReader:
@@ -138,7 +156,13 @@ def _parse_head(head: bytes) -> tuple[Request, int]:
     }
     keep_alive = "keep-alive" in options if is_1_0 else True
     path, query = _path_and_query(target)
-    request = Request(method, path, keep_alive and "close" not in options, query)
+    request = Request(
+        method,
+        path,
+        keep_alive and "close" not in options,
+        query,
+        last_event_id=fields.get("last-event-id", [""])[-1],
+    )
     return request, _content_length(fields)
 
 

@@ -24,7 +24,7 @@ from mailroom.errors import (
     ProtocolError,
     TransientError,
 )
-from mailroom.rules import health
+from mailroom.rules import events, health
 from mailroom.rules.backoff import Backoff, Jitter
 from mailroom.rules.config import Config
 from mailroom.rules.health import Phase, PollView, PushStatus, Snapshot, Totals, Trouble
@@ -37,6 +37,7 @@ from mailroom.work.conversations import converse
 from mailroom.work.listener import Listener
 from mailroom.work.outcome import Outcome, Triaged
 from mailroom.work.poll import Poller
+from mailroom.work.reporter import Reporter
 
 # The first poll waits this long for the stream to open: then one poll serves for both.
 _STREAM_FIRST_SECONDS = 2.0
@@ -111,6 +112,9 @@ class Account:
             self._poller,
             ask=lambda: self._ask_for_poll(Trigger.COMMAND),
             recent=lambda: tuple(history.recent),
+        )
+        self.reporter = Reporter(
+            self._owner, talks.mail, self.commands.listing, log, self._screener
         )
         polling = config.polling
         self._schedule = Schedule(
@@ -201,6 +205,7 @@ class Account:
         else:
             self._schedule.disconnected(self._loop.now())
         self._arm()
+        self._tell(events.push(self._loop.clock.wall(), self._push_view()))
         self.on_change()
 
     def _arm(self) -> None:
@@ -230,8 +235,9 @@ class Account:
                 self._plan_count()
             else:
                 self._poll_failed(outcome.trouble, trigger, began, requests)
+            self.reporter.polled(outcome)
         self._arm()
-        self.on_change()
+        self._has_changed()
 
     def _plan_count(self) -> None:
         """Once a poll has succeeded: a server in trouble is asked for no more than need be."""
@@ -247,7 +253,18 @@ class Account:
     async def _count(self) -> None:
         """Who waits is counted beside the polls, which need not wait for it."""
         await self._poller.door.count()
+        self._has_changed()
+
+    def _has_changed(self) -> None:
+        self.reporter.counted(self._poller.door.waiting)
         self.on_change()
+
+    def _tell(self, event: events.Event) -> None:
+        self.reporter.publish(event)
+
+    def _screener(self) -> str | None:
+        places = self._poller.surveyor.places
+        return places.screener if places else None
 
     def _poll_succeeded(self, outcome: Outcome, trigger: Trigger, began: float) -> None:
         history, now = self._history, self._loop.now()
@@ -257,6 +274,7 @@ class Account:
         self._judge_push(outcome, began)
         self._refusals.reset()
         history.totals.polls[trigger] += 1
+        self._tell_poll(trigger, began, outcome)
         history.last_poll = PollView(self._loop.clock.wall(), trigger)
         history.last_poll_ended = now
         if not (outcome.is_idle and trigger in (Trigger.SCHEDULED, Trigger.FALLBACK)):
@@ -264,6 +282,7 @@ class Account:
         if history.trouble:
             self._log.info("poll_recovered", after=history.trouble.kind)
             history.trouble = None
+            self._tell(events.trouble(self._loop.clock.wall(), None))
 
     def _judge_push(self, outcome: Outcome, began: float) -> None:
         """What a poll has found may show that the stream tells nothing, or that it is innocent of
@@ -319,19 +338,19 @@ class Account:
         totals = self._history.totals
         category = triaged.category or "Screener"
         totals.triaged[category] += 1
-        self._history.recent.append(
-            health.Triage(
-                number=totals.triaged.total(),
-                at=self._loop.clock.wall(),
-                sender=triaged.sender,
-                category=category,
-                previous=triaged.previous,
-                filed=triaged.filed,
-                trigger=trigger,
-                by=triaged.by,
-                is_repeated=triaged.is_repeated,
-            )
+        done = health.Triage(
+            number=totals.triaged.total(),
+            at=self._loop.clock.wall(),
+            sender=triaged.sender,
+            category=category,
+            previous=triaged.previous,
+            filed=triaged.filed,
+            trigger=trigger,
+            by=triaged.by,
+            is_repeated=triaged.is_repeated,
         )
+        self._history.recent.append(done)
+        self._tell(events.triage(done))
 
     def _poll_failed(
         self, error: MailroomError, trigger: Trigger, began: float, requests: int
@@ -354,7 +373,22 @@ class Account:
                 self._listener.reconsider()
             wait = error.retry_after if isinstance(error, TransientError) else None
             self._schedule.poll_failed(now, wait, totals.requests - requests)
+        self._tell_poll(trigger, began, error=str(error))
         self._note_trouble(error, kind, trigger)
+
+    def _tell_poll(
+        self, trigger: Trigger, began: float, outcome: Outcome | None = None, error: str = ""
+    ) -> None:
+        done = events.Polled(
+            trigger,
+            self._history.totals.poll_count,
+            self._loop.now() - began,
+            senders=len(outcome.triaged) if outcome else 0,
+            filed=outcome.filed if outcome else 0,
+            arrivals=len(outcome.admissions) if outcome else 0,
+            error=error or None,
+        )
+        self._tell(events.poll(self._loop.clock.wall(), done))
 
     def _is_hopeless(self, error: MailroomError) -> bool:
         """Whether the credentials are refused that have never been accepted in this process."""
@@ -374,6 +408,8 @@ class Account:
         report = self._log.warning if is_new else self._log.debug
         event = _EVENTS.get(kind, "poll_failed")
         report(event, trigger=trigger, kind=kind, error=reason)
+        if is_new:
+            self._tell(events.trouble(self._loop.clock.wall(), history.trouble))
 
     def _phase(self) -> Phase:
         if self._is_closed:

@@ -21,7 +21,7 @@ from mailroom.rules.roster import Change, Found, Plan, category_of
 from mailroom.rules.screening import Standing
 from mailroom.work.contacts import Contacts
 from mailroom.work.door import Door
-from mailroom.work.listing import Listing, Sender
+from mailroom.work.listing import Listing, row
 from mailroom.work.mail import MailConversation
 from mailroom.work.poll import Poller
 from mailroom.work.preview import as_document, preview
@@ -111,7 +111,7 @@ class Commands:
             "senders": sum(bool(each.address) for each in found),
             "mails": sum(each.mails for each in found),
             "oldest": min((each.since for each in found), default=None),
-            "waiting": [_waiting(each) for each in found[:limit]],
+            "waiting": [row(each) for each in found[:limit]],
         }
 
     async def mail(self, mail_id: str) -> Document:
@@ -217,21 +217,6 @@ class Commands:
             "category": category and category.name,
             "mailbox": mailbox,
         }
-
-
-def _waiting(sender: Sender) -> Document:
-    newest = sender.newest
-    return {
-        "address": sender.address,
-        "name": sender.name,
-        "mails": sender.mails,
-        "newest": {
-            "id": newest.mail.id,
-            "subject": newest.subject,
-            "received_at": newest.received_at,
-        },
-        "since": sender.since,
-    }
 
 
 def _person(found: Found) -> Document:

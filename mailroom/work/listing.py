@@ -6,6 +6,7 @@ up to date by what has changed since for as long as somebody goes on asking, and
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from mailroom.engine.loop import Owner, Timer, give_way
 from mailroom.rules import queries
@@ -147,3 +148,19 @@ def _sender(address: str, lines: list[MailLine]) -> Sender:
         newest=ordered[0],
         since=ordered[-1].received_at,
     )
+
+
+def row(sender: Sender) -> dict[str, Any]:
+    """Somebody who waits, as a document."""
+    newest = sender.newest
+    return {
+        "address": sender.address,
+        "name": sender.name,
+        "mails": sender.mails,
+        "newest": {
+            "id": newest.mail.id,
+            "subject": newest.subject,
+            "received_at": newest.received_at,
+        },
+        "since": sender.since,
+    }

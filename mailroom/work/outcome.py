@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from mailroom.errors import TransientError
 from mailroom.rules.places import Places
@@ -41,8 +41,8 @@ class Outcome:
     of what was written last (``echo``). ``looks`` are the Email states that it has read.
 
     ``conflicts`` counts the new ones; ``contested`` has all that the poll has seen. ``trouble`` has
-    kept some senders from being done, and passes. ``admitted`` counts the new mail by what decided
-    about it; ``crowd`` is how many senders were moved at once, for which nothing was done.
+    kept some senders from being done, and passes. ``admissions`` are the new mail;
+    ``crowd`` is how many senders were moved at once, for which nothing was done.
     """
 
     read_at: float
@@ -56,12 +56,22 @@ class Outcome:
     contested: tuple[Contested, ...] = ()
     failed: int = 0
     trouble: TransientError | None = None
-    admitted: Counter[str] = field(default_factory=Counter)
+    admissions: tuple[Admission, ...] = ()
     crowd: int = 0
 
     @property
+    def admitted(self) -> Counter[str]:
+        """The new mail, counted by what decided about it."""
+        return self.count(self.admissions)
+
+    @staticmethod
+    def count(admissions: Iterable[Admission]) -> Counter[str]:
+        """New mail by what decided about it."""
+        return Counter(str(each.standing.who) for each in admissions)
+
+    @property
     def is_idle(self) -> bool:
-        return not (self.triaged or self.filed or self.conflicts or self.failed or self.admitted)
+        return not (self.triaged or self.filed or self.conflicts or self.failed or self.admissions)
 
 
 def contested(survey: Survey) -> tuple[Contested, ...]:
@@ -87,10 +97,6 @@ def known(survey: Survey, closing: Reading | None = None) -> dict[str, frozenset
 
 def looks(*readings: Reading) -> tuple[Look, ...]:
     return tuple(Look(reading.sent_at, reading.states["Email"]) for reading in readings)
-
-
-def by_reason(admissions: Iterable[Admission]) -> Counter[str]:
-    return Counter(str(each.standing.who) for each in admissions)
 
 
 def categories(conflict: Conflict, places: Places) -> tuple[str, ...]:

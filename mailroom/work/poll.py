@@ -29,7 +29,7 @@ from mailroom.work.contacts import Contacts, Failures
 from mailroom.work.door import Admission, Door
 from mailroom.work.mail import MailConversation, Reading, Written
 from mailroom.work.orders import Orders, labelled
-from mailroom.work.outcome import Outcome, Triaged, by_reason, categories, contested, known, looks
+from mailroom.work.outcome import Outcome, Triaged, categories, contested, known, looks
 from mailroom.work.progress import Filing, Progress, Work
 from mailroom.work.subjects import subjects_of
 from mailroom.work.survey import Survey, Surveyor, with_mail
@@ -161,7 +161,7 @@ class Poller:
             contested=contested(survey),
             failed=len(work.efforts) - len(triaged),
             trouble=trouble,
-            admitted=by_reason(admitted),
+            admissions=tuple(admitted),
             crowd=survey.crowd,
         )
 
@@ -177,7 +177,7 @@ class Poller:
             looks(survey.reading),
             again=has_more,
             contested=contested(survey),
-            admitted=by_reason(survey.admissions),
+            admissions=tuple(survey.admissions),
             crowd=survey.crowd,
         )
 

@@ -1,0 +1,181 @@
+"""What happens in one account, told as events (docs/behaviour.md, "Events").
+
+What everybody may know is told from what the account knows anyway. Who has written, and about what,
+is read from the mail server for as long as somebody watches on the control socket, and then
+forgotten.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from mailroom.engine.journal import Log
+from mailroom.engine.loop import Owner, give_way
+from mailroom.errors import MailroomError
+from mailroom.rules import events
+from mailroom.rules.events import Event
+from mailroom.rules.waiting import Summary
+from mailroom.wire.previews import MailLine, line_call, one_line, read_lines
+from mailroom.work.door import Admission
+from mailroom.work.listing import Listing, Sender, row
+from mailroom.work.mail import MailConversation
+from mailroom.work.outcome import Outcome
+
+# Of more new mail at once nobody reads the subjects, and an event could not hold them.
+_MOST_ARRIVALS = 50
+_NAME_LENGTH = 100
+
+
+@dataclass(slots=True)
+class Audience:
+    """Who hears of it: ``publish`` gets every event; ``is_watching`` says whether anybody may see
+    names and subjects, and wants to."""
+
+    publish: Callable[[Event], None]
+    is_watching: Callable[[], bool]
+
+
+class Reporter:
+    """Tells of one account. ``screener`` is the id of the mailbox Screener, once that is known."""
+
+    def __init__(
+        self,
+        owner: Owner,
+        mail: MailConversation,
+        listing: Listing,
+        log: Log,
+        screener: Callable[[], str | None],
+    ) -> None:
+        self.audience = Audience(_to_nobody, _never)
+        self._owner = owner
+        self._clock = owner.loop.clock
+        self._mail = mail
+        self._listing = listing
+        self._log = log
+        self._screener = screener
+        self._told: Summary | None = None
+        # Who waits, as those who watch know it; None where they do not.
+        self._rows: Mapping[str, Sender] | None = None
+        self._is_reading = self._is_outdated = self._has_missed = False
+
+    def publish(self, event: Event) -> None:
+        self.audience.publish(event)
+
+    def watched(self) -> None:
+        """Somebody begins to watch: from now on it counts who waits by name."""
+        self._rows = None
+        self._read_soon()
+
+    def polled(self, outcome: Outcome) -> None:
+        """New mail that a poll has dealt with, and what it means for who waits."""
+        if outcome.admissions:
+            self._owner.spawn(self._tell_arrivals(outcome.admissions), "arrivals")
+        if self.audience.is_watching():
+            self._read_soon()
+
+    def counted(self, summary: Summary | None) -> None:
+        """So many wait now; those who watch are told with names, as soon as these are read."""
+        if summary is None or summary == self._told or self.audience.is_watching():
+            return
+        is_first, self._told = self._told is None, summary
+        if not is_first:
+            self.publish(events.waiting(self._clock.wall(), summary))
+
+    async def _tell_arrivals(self, admissions: Sequence[Admission]) -> None:
+        at, waiting = self._clock.wall(), sum(each.standing.waits for each in admissions)
+        outcomes = Outcome.count(admissions)
+        mails = None
+        if self.audience.is_watching():
+            some = admissions[:_MOST_ARRIVALS]
+            lines = await self._lines([each.arrival.id for each in some])
+            mails = [_arrival(each, lines.get(each.arrival.id)) for each in some]
+        self.publish(events.arrival(at, outcomes, waiting, mails))
+
+    async def _lines(self, mail_ids: Sequence[str]) -> Mapping[str, MailLine]:
+        """Their subjects; where they cannot be read, it is told without."""
+        try:
+            answers = await self._mail.call([line_call(mail_ids, "lines")])
+            lines = read_lines(answers["lines"]).entries
+        except MailroomError as error:
+            self._log.debug("subjects_not_read", error=str(error))
+            return {}
+        return {line.mail.id: line for line in lines}
+
+    def _read_soon(self) -> None:
+        """Read who waits, one time after the other."""
+        self._is_outdated = True
+        if not self._is_reading:
+            self._is_reading = True
+            self._owner.spawn(self._read(), "who waits")
+
+    async def _read(self) -> None:
+        try:
+            while self._is_outdated and self.audience.is_watching():
+                self._is_outdated = False
+                await self._tell_waiting()
+        except MailroomError as error:
+            self._log.debug("waiting_not_read", error=str(error))
+            self._rows, self._has_missed = None, True
+        finally:
+            self._is_reading = False
+
+    async def _tell_waiting(self) -> None:
+        screener = self._screener()
+        if screener is None:
+            return
+        found = await self._listing.senders(screener)
+        before, self._rows = self._rows, {each.address: each for each in found}
+        self._told = _summary(found)
+        if before is None:
+            if self._has_missed:
+                self.publish(events.waiting_unknown(self._clock.wall(), self._told))
+            self._has_missed = False
+            return
+        await give_way(self._owner.loop)
+        changed = [each for each in found if before.get(each.address) != each]
+        gone = [address for address in before if address not in self._rows]
+        if changed or gone:
+            rows = [_short(row(each)) for each in changed]
+            self.publish(events.waiting(self._clock.wall(), self._told, rows, gone))
+
+
+def _summary(found: Sequence[Sender]) -> Summary:
+    oldest = min((each.since for each in found), default=None)
+    return Summary(
+        senders=sum(bool(each.address) for each in found),
+        mails=sum(each.mails for each in found),
+        oldest=datetime.fromisoformat(oldest).timestamp() if oldest else None,
+    )
+
+
+def _arrival(admission: Admission, line: MailLine | None) -> dict[str, Any]:
+    mail, standing = admission.arrival.mail, admission.standing
+    sender = mail.senders[0] if mail.senders else None
+    return {
+        "id": mail.id,
+        "address": admission.sender or "",
+        "name": one_line(sender.name, _NAME_LENGTH) if sender else "",
+        "subject": one_line(line.subject, _NAME_LENGTH) if line else None,
+        "outcome": str(standing.who),
+        "category": standing.category.name if standing.category else None,
+        "waits": standing.waits,
+    }
+
+
+def _short(document: dict[str, Any]) -> dict[str, Any]:
+    """A row of who waits, with no more of the texts than a person reads in a list."""
+    newest = document["newest"]
+    return {
+        **document,
+        "name": one_line(document["name"], _NAME_LENGTH),
+        "newest": {**newest, "subject": one_line(newest["subject"], _NAME_LENGTH)},
+    }
+
+
+def _to_nobody(_event: Event) -> None:
+    pass
+
+
+def _never() -> bool:
+    return False
