@@ -1,0 +1,133 @@
+/* Keeps the page up to date: by the stream of events, and by asking again whenever the stream may
+   have missed something (it was broken off, the computer slept, the page was hidden).
+
+   Events only tell that something is to be asked again; what is shown always comes from answers. */
+
+import { Parser } from "./sse.js";
+
+/* Without a stream the page asks again every so often. */
+const ASK_AGAIN_MS = 5000;
+/* Between two ticks more time than this went by: the computer slept. */
+const TICK_MS = 5000;
+const SLEPT_MS = 3 * TICK_MS;
+/* A stream is pinged more often than this; a silent one has broken off without a word. */
+const SILENT_MS = 60000;
+const FIRST_RETRY_MS = 500;
+const LAST_RETRY_MS = 15000;
+
+/* What an event makes outdated. */
+const OUTDATES = {
+    arrival: ["waiting"],
+    waiting: ["waiting", "status"],
+    triage: ["waiting", "senders", "log", "status"],
+    poll: ["status"],
+    push: ["status"],
+    trouble: ["status"],
+    reload: ["categories", "waiting", "status"],
+};
+const EVERYTHING = ["categories", "waiting", "senders", "log", "status"];
+
+export class Live {
+    /* `onOutdated(what)` with a set of the words above; `onState("live" | "asking" | "lost")`;
+       `reopen()` finds the socket again and fails where there is none; `isOpen`: it has been found. */
+    constructor(service, { onOutdated, onState, reopen, isOpen }) {
+        Object.assign(this, { _service: service, _onOutdated: onOutdated, _onState: onState, _reopen: reopen });
+        this._retryMs = FIRST_RETRY_MS;
+        this._lastId = "";
+        this._isClosed = false;
+        this._lastTick = Date.now();
+        this._timer = setInterval(() => this._tick(), TICK_MS);
+        this._onWake = () => { if (!document.hidden) this._wake() };
+        document.addEventListener("visibilitychange", this._onWake);
+        window.addEventListener("online", this._onWake);
+        if (isOpen)
+            this._connect();
+        else
+            this._ended(0);
+    }
+
+    close() {
+        this._isClosed = true;
+        clearInterval(this._timer);
+        clearTimeout(this._retry);
+        document.removeEventListener("visibilitychange", this._onWake);
+        window.removeEventListener("online", this._onWake);
+        this._stream?.close();
+    }
+
+    _connect() {
+        clearTimeout(this._retry);
+        const parser = new Parser(kind => this._onEvent(kind));
+        parser.lastId = this._lastId;
+        const stream = this._service.stream(this._lastId, {
+            onOpen: () => {
+                this._isStreaming = true;
+                this._lastData = Date.now();
+                this._onState("live");
+                this._onOutdated(new Set(EVERYTHING));
+            },
+            onData: text => {
+                this._lastData = Date.now();
+                this._retryMs = FIRST_RETRY_MS;
+                parser.feed(text);
+                this._lastId = parser.lastId;
+            },
+            onEnd: status => {
+                if (this._stream === stream)
+                    this._ended(status);
+            },
+        });
+        this._stream = stream;
+    }
+
+    /* Without a stream, look for the service again and try another one. */
+    _ended(status) {
+        this._isStreaming = false;
+        this._stream = null;
+        if (this._isClosed)
+            return;
+        const isOld = status === 404;
+        this._retry = setTimeout(() => this._again(isOld), isOld ? ASK_AGAIN_MS : this._retryMs);
+        this._retryMs = Math.min(2 * this._retryMs, LAST_RETRY_MS);
+    }
+
+    async _again() {
+        try {
+            await this._reopen();
+        } catch (error) {
+            if (this._isClosed)
+                return;
+            this._onState("lost", error);
+            this._ended(0);
+            return;
+        }
+        if (this._isClosed)
+            return;
+        this._onState("asking");
+        this._onOutdated(new Set(EVERYTHING));
+        this._connect();
+    }
+
+    _onEvent(kind) {
+        this._onOutdated(new Set(OUTDATES[kind] ?? EVERYTHING));
+    }
+
+    _tick() {
+        const now = Date.now();
+        const hasSlept = now - this._lastTick > SLEPT_MS;
+        this._lastTick = now;
+        if (hasSlept || (this._isStreaming && now - this._lastData > SILENT_MS))
+            this._wake();
+    }
+
+    /* Whether the stream still lives cannot be seen, so it is made anew. */
+    _wake() {
+        this._retryMs = FIRST_RETRY_MS;
+        const old = this._stream;
+        this._stream = null;
+        this._isStreaming = false;
+        old?.close();
+        clearTimeout(this._retry);
+        this._again();
+    }
+}
