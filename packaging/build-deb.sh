@@ -16,7 +16,7 @@ build_here() {
     cd "$source"
     # -d: they are there, and a package without machine code needs no compiler beside them.
     dpkg-buildpackage -us -uc -d >&2
-    mv ../mailroom_* "$output"
+    mv ../*mailroom_* "$output"
 }
 
 tell_what_is_missing() {
@@ -36,7 +36,7 @@ source=$work/mailroom
 mkdir "$source"
 # The same content is the same package, whenever it was checked out.
 released=$(sed -n '/^ -- /{s/.*>  //p;q}' packaging/debian/changelog)
-tar --create --exclude=__pycache__ --mtime="$released" *.md LICENSE docs mailroom \
+tar --create --exclude=__pycache__ --mtime="$released" *.md LICENSE cockpit docs mailroom \
     packaging pyproject.toml systemd tests | tar --extract --directory="$source"
 mv "$source/packaging/debian" "$source/debian"
 
@@ -49,4 +49,4 @@ elif [ "$ID $VERSION_ID" = 'debian 13' ]; then
 else
     build_elsewhere
 fi
-ls "$output"/mailroom_*.deb
+ls "$output"/*mailroom_*.deb

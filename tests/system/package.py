@@ -52,7 +52,7 @@ def build(source: Path, output: Path) -> None:
         command = f"cd {_SOURCE} && dpkg-buildpackage -us -uc -d"
         host.run("sh", "-c", command, timeout=BUILD_SECONDS)
         built = Path(f"/proc/{host.leader}/root{_SOURCE}").parent
-        for path in built.glob("mailroom_*"):
+        for path in built.glob("*mailroom_*"):
             shutil.copy(path, output)
 
 

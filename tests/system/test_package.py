@@ -115,7 +115,7 @@ def test_anybody_builds_it_where_the_build_depends_are(bare: Host, user: str) ->
     home = f"/home/{user}-builds"
     bare.run("sh", "-c", f"id {user} || useradd {user}")
     bare.copy(PROJECT / "packaging", f"{home}/packaging")
-    for each in ("docs", "mailroom", "systemd", "tests"):
+    for each in ("cockpit", "docs", "mailroom", "systemd", "tests"):
         bare.copy(PROJECT / each, f"{home}/{each}")
     for file in (*PROJECT.glob("*.md"), PROJECT / "LICENSE", PROJECT / "pyproject.toml"):
         bare.write(f"{home}/{file.name}", file.read_text())
