@@ -1,7 +1,7 @@
 # `make` alone tells what there is. Everything happens in .venv, which packaging/venv.sh keeps.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint test-unit test-sandbox test-rules test-system test-forky chaos mutants bench day deb clean
+.PHONY: help demo test lint test-unit test-sandbox test-rules test-system test-browser test-forky chaos mutants bench day deb clean
 
 help:
 	@echo 'make demo            the main job on a mail server of its own (STAY=1: then play with it)'
@@ -14,6 +14,8 @@ help:
 	@echo 'make test-system     as a unit on a booted Debian with Cyrus (root); beside it, where they are'
 	@echo '                     (STALWART=program, CYRUS313=folder), what these servers really do'
 	@echo '                     (SERVERS=docs: and the table in docs/servers.md is made of it)'
+	@echo 'make test-browser    the page in Cockpit, in Chromium on a booted Debian (root); one flow of it is'
+	@echo '                     in test-system, the rest only when asked'
 	@echo 'make test-forky      the same on Debian forky with its Cyrus, which move: it reports, and never'
 	@echo '                     fails; only when asked'
 	@echo 'make chaos           crashes, faults and hostile input, as a table (ROWS="kill fault": these)'
@@ -32,7 +34,7 @@ test:
 	@packaging/venv.sh dev
 	@.venv/bin/python -m tests.layers
 
-lint test-unit test-sandbox test-rules test-forky:
+lint test-unit test-sandbox test-rules test-browser test-forky:
 	@packaging/venv.sh dev
 	@.venv/bin/python -m tests.layers $@
 

@@ -57,6 +57,8 @@ class Layer:
     is_demanded: bool = True
     #: False: it runs only when named, and what fails in it is told and is nobody's fault here.
     is_ours: bool = True
+    #: True: it runs only when named, because part of it runs in another layer anyway.
+    is_extra: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -113,10 +115,18 @@ LAYERS: Mapping[str, Layer] = {
     ),
     "test-system": Layer(
         (
-            ("pytest", "-m", "system and not every", "--ignore-glob=*stalwart*", "tests/system"),
+            (
+                *("pytest", "-m", "system and not every", "--ignore-glob=*stalwart*"),
+                *("tests/system", "tests/browser/test_flow.py"),
+            ),
             _CYRUS_RULES,
         ),
         _system_obstacle,
+    ),
+    "test-browser": Layer(
+        (("pytest", "-m", "system", "tests/browser"),),
+        _system_obstacle,
+        is_extra=True,
     ),
     # What it boots changes from day to day.
     "test-forky": Layer(
@@ -143,7 +153,7 @@ LAYERS: Mapping[str, Layer] = {
 def main(names: Sequence[str]) -> int:
     """Run layers, all of ours without ``names``; 0 unless one of ours failed, or could not run and
     had to."""
-    ours = [name for name, layer in LAYERS.items() if layer.is_ours]
+    ours = [name for name, layer in LAYERS.items() if layer.is_ours and not layer.is_extra]
     with _table_of_servers():
         results = [_run(name, LAYERS[name]) for name in names or ours]
     _say("")

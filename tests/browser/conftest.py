@@ -1,0 +1,27 @@
+"""Fixtures of the browser's tests: one host with Cockpit for all tests of a module."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.browser.cockpit import WITH_BROWSER, Cockpit
+from tests.browser.scene import AtDesk
+from tests.system import root
+from tests.system.conftest import bootable, claims, pytest_terminal_summary
+from tests.system.host import Host
+
+__all__ = ["bootable", "claims", "pytest_terminal_summary"]
+
+
+@pytest.fixture(scope="module")
+def cockpit(bootable: None) -> Iterator[Cockpit]:
+    """A host with Cockpit and a browser, and nobody who has logged in."""
+    with Host.boot(root.ensure(WITH_BROWSER)) as host:
+        yield Cockpit.start(host)
+
+
+@pytest.fixture(scope="module")
+def at_desk(bootable: None) -> Iterator[AtDesk]:
+    """The same with the real service on a real mail server, and Anna, who may decide."""
+    with Host.boot(root.ensure(WITH_BROWSER)) as host:
+        yield AtDesk.on(host)

@@ -1,0 +1,36 @@
+"""The page as it is used, once through: mail comes in, a click files it, another one takes it back."""
+
+import pytest
+
+from tests.browser.scene import AtDesk, row
+from tests.system.claims import Claims
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
+
+# From the mail server's word that it has the mail until its sender is on the page.
+ARRIVAL_SECONDS = 8.0
+
+
+def test_mail_comes_in_and_is_decided_about(at_desk: AtDesk, claims: Claims) -> None:
+    with at_desk.page() as browser:
+        at_desk.receive("Bob <bob@example.net>", subject="A first word")
+        seconds = browser.wait(lambda: browser.exists(row("bob@example.net")), 20, "Bob's row")
+        browser.find(f"{row('bob@example.net')} .subject", "A first word")
+
+        browser.find(f'{row("bob@example.net")} [data-part="Feed"]').click()
+        browser.find(f"{row('bob@example.net')}.done", "is in Feed now, 1 mail filed")
+        at_desk.await_in("Feed", "A first word")
+        assert at_desk.scene.subjects("Screener") == set()
+
+        browser.find("#top a", "Log").click()
+        line = browser.find("tbody tr", "bob@example.net").text
+        assert "to Feed, 1 mail filed" in line
+        assert "anna" in line
+
+        browser.find("#top a", "Senders").click()
+        browser.find(".sender", "bob@example.net")
+        browser.find("[data-part=change]").click()
+        browser.find("dialog button", "Take back to Screener").click()
+        browser.find(".alert.success", "Bob is in Screener now")
+        at_desk.await_in("Screener", "A first word")
+    claims.at_most(ARRIVAL_SECONDS, seconds, "trixie", "from LMTP to the row on the page", "s")

@@ -1,0 +1,140 @@
+"""The page with the real service and real mail: what several people do, what goes wrong, what
+strangers send."""
+
+import statistics
+from email.message import EmailMessage
+
+import pytest
+
+from tests.browser import seeds
+from tests.browser.cockpit import MAY_LOOK, NARROW
+from tests.browser.scene import AtDesk, row
+from tests.browser.webdriver import Browser
+from tests.system.claims import Claims
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
+
+ARRIVAL_SECONDS = 8.0
+
+
+def decide(browser: Browser, address: str, category: str) -> None:
+    browser.find(f'{row(address)} [data-part="{category}"]').click()
+
+
+def is_gone(browser: Browser, address: str) -> bool:
+    """No row offers a decision about this sender."""
+    return not browser.exists(f'{row(address)} [data-part="Feed"]')
+
+
+def test_mail_is_on_the_page_within_a_second(at_desk: AtDesk, claims: Claims) -> None:
+    taken = []
+    with at_desk.page() as browser:
+        for number in range(7):
+            sender = f"quick{number}@example.net"
+            at_desk.receive(sender)
+            taken.append(browser.wait(lambda: browser.exists(row(sender)), 20, sender))
+    claims.at_most(
+        ARRIVAL_SECONDS, statistics.median(taken), "trixie", "LMTP to row, the middle of seven", "s"
+    )
+
+
+def test_undo_brings_the_mail_back(at_desk: AtDesk) -> None:
+    at_desk.receive("Cleo <cleo@example.net>", subject="Cleo's")
+    with at_desk.page() as browser:
+        decide(browser, "cleo@example.net", "Jail")
+        browser.find(f"{row('cleo@example.net')}.done", "is in Jail now")
+        at_desk.await_in("Jail", "Cleo's")
+        browser.find(f'{row("cleo@example.net")} [data-part="undo"]').click()
+        browser.find(f'{row("cleo@example.net")} [data-part="Feed"]')
+        at_desk.await_in("Screener", "Cleo's")
+
+
+def test_undo_goes_back_to_the_category_before(at_desk: AtDesk) -> None:
+    at_desk.receive("dora@example.net", subject="Dora's")
+    with at_desk.page() as browser:
+        decide(browser, "dora@example.net", "Feed")
+        browser.find(f"{row('dora@example.net')}.done")
+        at_desk.await_in("Feed", "Dora's")
+        browser.find("#top a", "Senders").click()
+        browser.find(f'{row("address:dora@example.net")} [data-part="change"]').click()
+        browser.find("dialog [data-part=Truck]").click()
+        browser.find(".alert.success", "is in Truck now")
+        at_desk.await_in("Paper Trail", "Dora's")
+        browser.find(f"{row('address:dora@example.net')} .badge", "Truck")
+
+
+def test_two_browsers_see_the_same(at_desk: AtDesk) -> None:
+    at_desk.receive("Emil <emil@example.net>", subject="Emil's")
+    with at_desk.page() as one, at_desk.page() as other:
+        one.find(row("emil@example.net"))
+        other.find(row("emil@example.net"))
+        decide(one, "emil@example.net", "Feed")
+        one.find(f"{row('emil@example.net')}.done")
+        other.wait(lambda: is_gone(other, "emil@example.net"), 10, "the other browser's row")
+        one.find(f'{row("emil@example.net")} [data-part="undo"]').click()
+        other.find(f'{row("emil@example.net")} [data-part="Feed"]')
+
+
+def test_a_refused_decision_comes_back_with_the_reason(at_desk: AtDesk) -> None:
+    """Two labels of two people at the same moment: the service does neither."""
+    at_desk.receive("fay@example.net", "fay@example.net", subject="Fay's")
+    scene = at_desk.scene
+    with at_desk.page() as browser:
+        browser.find(row("fay@example.net"), "2 mails")
+        at_desk.cockpit.host.run("systemctl", "kill", "--signal=STOP", "mailroom.service")
+        scene.put_on("@ToJail", "Screener", "fay@example.net")
+        decide(browser, "fay@example.net", "Feed")
+        browser.find(f"{row('fay@example.net')}.sending")
+        at_desk.cockpit.host.run("systemctl", "kill", "--signal=CONT", "mailroom.service")
+        reason = browser.find(f"{row('fay@example.net')} .refused").text
+        assert "Feed" in reason
+        assert "Jail" in reason
+        browser.find("#top a", "Health").click()
+        browser.find(".alert.warning", "fay@example.net")
+
+
+def test_a_restart_under_the_open_page_is_got_over(at_desk: AtDesk) -> None:
+    at_desk.receive("gus@example.net", subject="Gus's")
+    with at_desk.page() as browser:
+        browser.find(row("gus@example.net"))
+        at_desk.scene.unit.systemctl("restart")
+        at_desk.receive("hal@example.net", subject="Hal's")
+        browser.find(row("hal@example.net"))
+        decide(browser, "gus@example.net", "Feed")
+        browser.find(f"{row('gus@example.net')}.done")
+        at_desk.await_in("Feed", "Gus's")
+        assert not browser.exists(".notice .alert")
+
+
+def test_what_strangers_send_harms_nothing(at_desk: AtDesk) -> None:
+    for number, text in enumerate((seeds.SCRIPT, seeds.BIDI, "A" * 10_000)):
+        message = EmailMessage()
+        message["From"] = EmailMessage().policy.header_factory("From", f"x{number}@example.net")
+        message.replace_header("From", f"x{number}@example.net")
+        message["To"] = "alice@example.org"
+        message["Subject"] = text
+        message.set_content(f"{text}\n")
+        at_desk.receive_raw(message)
+    with at_desk.page() as browser:
+        for number in range(3):
+            browser.find(row(f"x{number}@example.net"))
+        browser.find(f"{row('x0@example.net')} .subject").click()
+        assert seeds.SCRIPT in browser.find("dialog pre", "img").text
+        browser.press("Escape")
+        shown = browser.find(f"{row('x1@example.net')} .subject").text
+        assert "\u202e" not in shown
+        browser.shape(*NARROW)
+        assert browser.run("return document.documentElement.scrollWidth") <= NARROW[0]
+        assert browser.run("return window.hacked === undefined")
+        assert not [each for each in browser.console() if each["level"] == "SEVERE"]
+
+
+def test_whoever_is_not_in_the_group_sees_numbers_alone(at_desk: AtDesk) -> None:
+    at_desk.receive("ida@example.net", subject="Not for everybody")
+    bob = at_desk.cockpit.log_in("bob", *MAY_LOOK)
+    with at_desk.cockpit.browser(bob) as browser:
+        browser.find(".empty", "usermod --append --groups mailroom-control bob")
+        assert not browser.exists("button.category")
+        assert "ida@example.net" not in browser.run("return document.documentElement.outerHTML")
+        browser.find("#top a", "Health").click()
+        browser.find(".cards dd", "alice")
