@@ -1,4 +1,4 @@
-"""The page as it is used, once through: mail comes in, a click files it, another one takes it back."""
+"""The page as it is used, once through: mail comes in, is filed, is taken back."""
 
 import pytest
 

@@ -2,6 +2,7 @@
 strangers send."""
 
 import statistics
+import time
 from email.message import EmailMessage
 
 import pytest
@@ -32,9 +33,11 @@ def test_mail_is_on_the_page_within_a_second(at_desk: AtDesk, claims: Claims) ->
         for number in range(7):
             sender = f"quick{number}@example.net"
             at_desk.receive(sender)
-            taken.append(browser.wait(lambda: browser.exists(row(sender)), 20, sender))
+            begun = time.monotonic()
+            browser.find(row(sender))
+            taken.append(time.monotonic() - begun)
     claims.at_most(
-        ARRIVAL_SECONDS, statistics.median(taken), "trixie", "LMTP to row, the middle of seven", "s"
+        ARRIVAL_SECONDS, statistics.median(taken), "trixie", "LMTP to row, median of 7", "s"
     )
 
 
@@ -109,8 +112,7 @@ def test_a_restart_under_the_open_page_is_got_over(at_desk: AtDesk) -> None:
 def test_what_strangers_send_harms_nothing(at_desk: AtDesk) -> None:
     for number, text in enumerate((seeds.SCRIPT, seeds.BIDI, "A" * 10_000)):
         message = EmailMessage()
-        message["From"] = EmailMessage().policy.header_factory("From", f"x{number}@example.net")
-        message.replace_header("From", f"x{number}@example.net")
+        message["From"] = f"x{number}@example.net"
         message["To"] = "alice@example.org"
         message["Subject"] = text
         message.set_content(f"{text}\n")
