@@ -10,6 +10,7 @@ import struct
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
+from pathlib import Path
 from types import TracebackType
 
 from mailroom.engine.loop import Loop
@@ -50,19 +51,26 @@ class Peer:
     """Answers every request with the steps of ``script``; the connection stays open after them.
 
     ``reads_bytes`` holds back: of each connection no more than that is read until it is raised.
-    ``asking`` is the connection that the newest request came on.
+    ``asking`` is the connection that the newest request came on. With ``path`` it listens on a Unix
+    socket there.
     """
 
-    def __init__(self, loop: Loop, script: Script, reads_bytes: float = float("inf")) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        script: Script,
+        reads_bytes: float = float("inf"),
+        path: Path | None = None,
+    ) -> None:
         self.requests: list[Asked] = []
         self.connections: list[Connection] = []
         self.asking: Connection | None = None
         self.reads_bytes = reads_bytes
         self._loop = loop
         self.script = script
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = _listen(path)
         self._listener.setblocking(False)
-        self.port = self._listener.getsockname()[1]
+        self.port = 0 if path else self._listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         loop.watch(self._listener.fileno(), selectors.EVENT_READ, self._accept)
 
@@ -196,6 +204,12 @@ class Connection:
             return False
         self._unsent = self._unsent[sent:]
         return True
+
+
+def _listen(path: Path | None) -> socket.socket:
+    if path is None:
+        return socket.create_server(("127.0.0.1", 0))
+    return socket.create_server(str(path), family=socket.AF_UNIX, backlog=128)
 
 
 def answer(body: bytes = b"", status: str = "200 OK", *headers: str) -> bytes:

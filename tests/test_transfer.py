@@ -301,6 +301,18 @@ def test_every_kind_of_answer_is_understood_byte_by_byte(wire: Wire) -> None:
     assert (promise.result().status, promise.result().body) == (207, b"body")
 
 
+def test_a_unix_socket_is_asked_like_a_host(wire: Wire, tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+    request = Request("POST", "http://mailroom/triage", body=b"{}", unix_socket=str(path))
+    assert str(wire.outcome(wire.transfer.send(request))).startswith(
+        "POST http://mailroom/triage: nobody answers there"
+    )
+    peer = Peer(wire.loop, always(answer(b"done")), path=path)
+    wire.peers.append(peer)
+    assert wire.outcome(wire.transfer.send(request)).body == b"done"
+    assert (peer.requests[0].target, peer.requests[0].body) == ("/triage", b"{}")
+
+
 def test_an_answer_without_length_ends_with_the_connection(wire: Wire) -> None:
     assert wire.ask(always(head("Connection: close"), b"all of it", End.CLOSE)).body == b"all of it"
 

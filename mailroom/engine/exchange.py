@@ -35,7 +35,7 @@ class Request:
 
     Or ``digest`` does, user and password, for libcurl to answer a challenge with (RFC 7616).
     ``patience_seconds`` is how long the server may be silent, ``limit_bytes`` how large the answer
-    may be.
+    may be. With ``unix_socket``, a path, who listens there is asked, whatever host the URL names.
     """
 
     method: str
@@ -45,6 +45,7 @@ class Request:
     digest: tuple[str, str] | None = field(default=None, repr=False)
     patience_seconds: float = SILENCE_SECONDS
     limit_bytes: int = MAX_BODY_BYTES
+    unix_socket: str = ""
 
     def __str__(self) -> str:
         return f"{self.method} {without_query(self.url)}"
@@ -95,6 +96,8 @@ class Exchange:
         curl.setopt(pycurl.WRITEFUNCTION, self._on_body)
         curl.setopt(pycurl.XFERINFOFUNCTION, self._on_progress)
         curl.setopt(pycurl.NOPROGRESS, 0)
+        if request.unix_socket:
+            curl.setopt(pycurl.UNIX_SOCKET_PATH, request.unix_socket)
         if urlsplit(request.url).scheme == "http":
             curl.setopt(pycurl.PROXY, "")  # loopback only: no proxy is to see it
         elif ca_info:
@@ -190,6 +193,8 @@ class Exchange:
         if self.is_parked:
             return int(pycurl.SOCKOPT_ERROR)  # its caller has gone: nothing may be sent any more
         self._has_socket = True
+        if self.request.unix_socket:
+            return int(pycurl.SOCKOPT_OK)  # its other end is on this machine
         connection = socket.socket(fileno=fd)
         try:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
