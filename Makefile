@@ -1,7 +1,7 @@
 # `make` alone tells what there is. Everything happens in .venv, which packaging/venv.sh keeps.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint test-unit test-sandbox test-rules test-system test-browser test-forky chaos mutants bench day deb clean
+.PHONY: help demo test lint test-unit test-sandbox test-rules test-system test-browser test-forky chaos mutants bench day screen deb clean
 
 help:
 	@echo 'make demo            the main job on a mail server of its own (STAY=1: then play with it)'
@@ -23,6 +23,7 @@ help:
 	@echo '                     (MUTANTS=n, 400 by default; SEED=s; SINCE=rev: of the lines changed)'
 	@echo 'make bench           what it costs, in figures, each beside its target (FIGURES="sweep idling")'
 	@echo 'make day             a day of a household, before and after, drawn into docs/behaviour.md'
+	@echo 'make screen          the picture of mailroom screen, drawn into docs/behaviour.md'
 	@echo 'make deb             the Debian package, into dist/'
 	@echo 'make clean           remove what all these have made'
 
@@ -59,6 +60,10 @@ bench:
 day:
 	@packaging/venv.sh dev
 	@.venv/bin/python -m tests.household
+
+screen:
+	@packaging/venv.sh dev
+	@.venv/bin/python -m tests.screen
 
 deb:
 	@packaging/build-deb.sh

@@ -61,6 +61,7 @@ def parser() -> ArgumentParser:
     _setup(add("setup", "show the mailboxes, labels and groups that are missing"))
     _reset(add("reset", "show what it takes to undo what Mailroom did, and only that"))
     _status(add("status", "show the status of the running service"))
+    _about(add("screen", "see who waits, and decide with one key"), "socket")
     _about(add("poll", "make the running service poll now"), "socket")
     _waiting(add("waiting", "show who waits in Screener"))
     _triage(add("triage", "decide about senders: file their mail, from now on"))

@@ -175,6 +175,12 @@ def bring_in(options: SimpleNamespace) -> int:
     return bring_in(remote, file, category, applies=options.apply, as_json=options.json)
 
 
+def screen(options: SimpleNamespace) -> int:
+    from mailroom.terminal.screening.command import show_screen  # noqa: PLC0415 - brings urwid
+
+    return show_screen(_installation(options), os.environ)
+
+
 def setup(options: SimpleNamespace) -> int:
     from mailroom.terminal.setup import show_setup  # noqa: PLC0415 - brings rich
 
@@ -233,6 +239,7 @@ COMMANDS: Mapping[str, Command] = {
     "log": log,
     "poll": poll,
     "reset": _with_secrets(reset),
+    "screen": screen,
     "sender": sender,
     "senders": senders,
     "setup": _with_secrets(setup),

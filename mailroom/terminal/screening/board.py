@@ -1,0 +1,235 @@
+"""What the screen knows: who waits, what was decided and is under way, where the cursor is.
+
+The service alone says who waits. A decision shows at once as under way; the sender leaves the list
+when the service has said that it is done, and stays, with the reason, where the service refused.
+An answer that was asked for before something was done knows nothing of it: it does not bring the
+sender back. The cursor is on a sender: whoever comes and goes around it does not move it.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from enum import Enum
+
+from mailroom.rules.words import count
+from mailroom.terminal.harmless import harmless
+from mailroom.terminal.screening.cursor import Cursor
+from mailroom.terminal.screening.values import Done, Move, Outcome, Sender, Waiting
+
+NOBODY = "this mail names no sender to decide about: file it in your mail program"
+
+
+class Pane(Enum):
+    """Which list is looked at."""
+
+    WAITING = "who waits"
+    DECIDED = "who was decided about on this screen"
+
+
+class Board:
+    """``message`` is what was last to be said, ``away`` why the service does not answer."""
+
+    def __init__(self) -> None:
+        self.senders: dict[str, Sender] = {}
+        self.waiting: Waiting | None = None
+        self.chosen: set[str] = set()
+        self.under_way: dict[str, Move] = {}
+        self.refused: dict[str, str] = {}
+        self.history: dict[Done, None] = {}  # oldest first
+        self.pane = Pane.WAITING
+        self.search = ""
+        self.message = ""
+        self.away = ""
+        self._decided: Mapping[str, Done] = {}
+        self._cursors = {pane: Cursor() for pane in Pane}
+        self._is_renewed = True
+        self._readings = 0
+        self._gone: dict[str, int] = {}
+        self._steps = 0
+        # Of each step: how many are under way, done, refused.
+        self._left: Counter[int] = Counter()
+        self._done: Counter[int] = Counter()
+        self._refused: Counter[int] = Counter()
+
+    @property
+    def cursor(self) -> Cursor:
+        self._settle()
+        return self._cursors[self.pane]
+
+    @property
+    def decided(self) -> Mapping[str, Done]:
+        """The newest decision about each address."""
+        self._settle()
+        return self._decided
+
+    @property
+    def sender(self) -> Sender | None:
+        """Who waits under the cursor."""
+        row = self.cursor.row if self.pane is Pane.WAITING else None
+        return None if row is None else self.senders.get(row)
+
+    # What the service says
+
+    def begin_reading(self) -> int:
+        """A question who waits is about to be sent; its number is for the answer."""
+        self._readings += 1
+        return self._readings
+
+    def read(self, number: int, waiting: Waiting) -> None:
+        """The answer to the question of this number."""
+        self.away = ""
+        self._gone = {who: last for who, last in self._gone.items() if last >= number}
+        self.waiting = waiting
+        self.senders = {
+            sender.address: sender for sender in waiting.senders if sender.address not in self._gone
+        }
+        self.chosen &= self.senders.keys()
+        self._is_renewed = False
+
+    def done(self, move: Move, outcome: Outcome) -> None:
+        """The service has carried it out."""
+        if move.undoes is None:
+            name, category = move.name, outcome.category
+            done = Done(move.address, name, category, outcome.previous, outcome.filed, move.step)
+            self.history[done] = None
+        else:
+            self.history.pop(move.undoes, None)
+        if outcome.category is not None:
+            self._gone[move.address] = self._readings
+            self.senders.pop(move.address, None)
+            self.chosen.discard(move.address)
+        self._is_renewed = False
+        self._done[move.step] += 1
+        self._end(move)
+        self.message = self._told(move, outcome)
+
+    def refuse(self, move: Move, reason: str) -> None:
+        """It was not carried out, or nobody knows."""
+        self.refused[move.address] = reason
+        self._refused[move.step] += 1
+        self._end(move)
+        self.message = f"{_who(move)}: {reason}"
+
+    # What the user does
+
+    def look_at(self, pane: Pane) -> None:
+        self.pane = pane
+
+    def find(self, text: str) -> None:
+        """Show only whose name, address or subject has this text, in capitals or not."""
+        self.search = text
+        self._is_renewed = False
+
+    def choose(self) -> None:
+        """The sender under the cursor is chosen, or not any more."""
+        if self.sender is not None:
+            self.chosen ^= {self.sender.address}
+            self.cursor.move(1)
+
+    def choose_all(self) -> None:
+        """All that are shown are chosen; if they are already, none of them is any more."""
+        shown = set(self.cursor.rows) if self.pane is Pane.WAITING else set()
+        self.chosen = self.chosen - shown if shown <= self.chosen else self.chosen | shown
+
+    def choose_none(self) -> None:
+        self.chosen = set()
+
+    def targets(self) -> list[str]:
+        """Whom a decision would be about: those chosen, else who is under the cursor."""
+        if self.pane is Pane.WAITING and self.chosen:
+            return [address for address in self.senders if address in self.chosen]
+        row = self.cursor.row
+        return [] if row is None else [row]
+
+    def decide(self, category: str | None) -> list[Move]:
+        """What is to be sent. Nobody is decided about twice at the same time."""
+        targets = self.targets()
+        if targets == [""]:
+            self.message = NOBODY
+        self._steps += 1
+        moves = [
+            Move(address, self._name(address), category, self._steps)
+            for address in targets
+            if address and address not in self.under_way
+        ]
+        self.chosen = set()
+        self._begin(moves)
+        if moves and self.pane is Pane.WAITING:
+            self.cursor.step_over(self.under_way.keys())
+        return moves
+
+    def undo(self) -> list[Move]:
+        """What is to be sent so that the last decision has not been: of one for many, all."""
+        undone = {move.undoes for move in self.under_way.values()}
+        last = next((done for done in reversed(self.history) if done not in undone), None)
+        if last is None:
+            self.message = "there is nothing to undo"
+            return []
+        self._steps += 1
+        moves = [
+            Move(done.address, done.name, done.previous, self._steps, undoes=done)
+            for done in self.history
+            if done.step == last.step and done.address not in self.under_way
+        ]
+        if not moves:
+            self.message = "still under way: undo it when it is done"
+        self._begin(moves)
+        return moves
+
+    def _begin(self, moves: Sequence[Move]) -> None:
+        for move in moves:
+            self.under_way[move.address] = move
+            self.refused.pop(move.address, None)
+        self._left[self._steps] = len(moves)
+        if moves:
+            self.message = self._told(moves[0])
+
+    def _end(self, move: Move) -> None:
+        self.under_way.pop(move.address, None)
+        self._left[move.step] -= 1
+
+    def _name(self, address: str) -> str:
+        if sender := self.senders.get(address):
+            return sender.name
+        done = self.decided.get(address)
+        return done.name if done else ""
+
+    def _told(self, move: Move, outcome: Outcome | None = None) -> str:
+        """How it stands with what was decided together."""
+        place = place_of(move.category)
+        left, done, refused = (
+            tally[move.step] for tally in (self._left, self._done, self._refused)
+        )
+        if left + done + refused == 1:
+            filed = outcome.filed if outcome else 0
+            mails = f", {count(filed, 'mail')} filed" if filed else ""
+            return f"{_who(move)} → {place}{mails if not left else ' …'}"
+        told = f"{count(left + done + refused, 'sender')} → {place}"
+        told += f", {refused} refused" if refused else ""
+        return f"{told}, {left} to go …" if left else told
+
+    def _settle(self) -> None:
+        """Renew the lists, once for all that has happened: 5,000 answers come one by one."""
+        if self._is_renewed:
+            return
+        self._is_renewed = True
+        wanted = self.search.casefold()
+        self._cursors[Pane.WAITING].renew(
+            [address for address, each in self.senders.items() if _has(each, wanted)]
+        )
+        self._decided = {done.address: done for done in self.history}
+        newest = dict.fromkeys(done.address for done in reversed(self.history))
+        self._cursors[Pane.DECIDED].renew(list(newest))
+
+
+def place_of(category: str | None) -> str:
+    """Where mail goes by this decision, in words."""
+    return category or "Screener"
+
+
+def _who(move: Move) -> str:
+    return move.name or harmless(move.address)
+
+
+def _has(sender: Sender, wanted: str) -> bool:
+    texts = (sender.name, sender.address, sender.subject)
+    return not wanted or any(wanted in text.casefold() for text in texts)

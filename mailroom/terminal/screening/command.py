@@ -1,0 +1,45 @@
+"""``mailroom screen``: whether there is a terminal and a service for it, then the screen."""
+
+import os
+import signal
+from collections.abc import Mapping
+
+from mailroom.engine.clock import BoottimeClock
+from mailroom.engine.loop import Loop
+from mailroom.engine.transfer import Transfer
+from mailroom.engine.unit import Installation
+from mailroom.errors import MailroomError
+from mailroom.terminal.remote import Remote
+
+_USER_AGENT = "mailroom-screen"
+_INSTEAD = "`mailroom waiting` and `mailroom triage` need none"
+
+
+def show_screen(asked: Installation, environ: Mapping[str, str]) -> int:
+    """Show the screen of the installation's service, until the user leaves."""
+    if not (os.isatty(0) and os.isatty(1)) or environ.get("TERM", "dumb") in ("", "dumb"):
+        raise MailroomError(f"the screen needs a terminal that it can draw on; {_INSTEAD}")
+    try:
+        from mailroom.terminal.screening.display import has_colours  # noqa: PLC0415
+        from mailroom.terminal.screening.program import Program  # noqa: PLC0415
+        from mailroom.terminal.screening.service import Service  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "urwid":
+            raise
+        raise MailroomError(
+            "the screen needs the library urwid, which is not installed: "
+            f"apt install python3-urwid (or pip install urwid); {_INSTEAD}"
+        ) from error
+    # Whether anybody answers, and may be asked, is said before the terminal is taken over.
+    Remote(asked.status_socket, asked.control_socket).categories()
+    loop = Loop(BoottimeClock())
+    transfer = Transfer(loop, _USER_AGENT)
+    program = Program(loop, Service(transfer, asked.control_socket), in_colour=has_colours(environ))
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        loop.on_signal(number, program.leave)
+    try:
+        program.run()
+    finally:
+        transfer.close()
+        loop.close()
+    return 0

@@ -1,0 +1,125 @@
+"""The terminal, by urwid: keys as they are pressed, lines as they are to be shown.
+
+Of urwid only its screen is used, on our own loop: it knows what keys and colours are on whatever
+terminal, hears of a new size, and writes only the lines that have changed. Its versions 2.1.2
+(Debian 12) and 2.6.16 (Debian 13) do what is used here alike.
+"""
+
+import os
+import selectors
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import urwid
+from urwid.raw_display import Screen
+
+from mailroom.engine.loop import Loop, Timer
+from mailroom.terminal.screening.lines import Line
+
+# Style, foreground, background, and what it is where there is no colour. The terminal's own colours
+# as far as possible: nobody knows whether it is light or dark.
+_STYLES = (
+    ("title", "bold", "default", "bold"),
+    ("head", "dark cyan", "default", "default"),
+    ("cursor", "standout", "default", "standout"),
+    ("name", "bold", "default", "default"),
+    ("subject", "bold", "default", "bold"),
+    ("dim", "dark cyan", "default", "default"),
+    ("rule", "dark cyan", "default", "default"),
+    ("key", "bold", "default", "bold"),
+    ("message", "default", "default", "default"),
+    ("way", "brown", "default", "default"),
+    ("wrong", "dark red", "default", "bold"),
+)
+_COLOURS, _NO_COLOURS = 16, 1
+# Terminals without colour, or that are no screens but printers.
+_COLOURLESS = ("vt100", "vt102", "vt220", "vt320")
+
+
+def has_colours(environ: Mapping[str, str]) -> bool:
+    """Whether colours are wanted (https://no-color.org) and there."""
+    return not environ.get("NO_COLOR") and environ.get("TERM", "") not in _COLOURLESS
+
+
+class Display:
+    """``on_keys`` gets what was pressed, in urwid's names; a new size is ``window resize``."""
+
+    def __init__(
+        self, loop: Loop, on_keys: Callable[[Sequence[str]], None], *, in_colour: bool
+    ) -> None:
+        self._loop = loop
+        self._on_keys = on_keys
+        self._screen = Screen()
+        self._screen.set_terminal_properties(colors=_COLOURS if in_colour else _NO_COLOURS)
+        self._screen.register_palette(list(_STYLES))
+
+    def start(self) -> None:
+        """Take the terminal over."""
+        self._screen.start()
+        # They come as keys: what they do is done by the loop, in no signal handler.
+        self._screen.tty_signal_keys(intr="undefined", susp="undefined")
+        self._screen.hook_event_loop(_Hook(self._loop), self._pressed)
+
+    def stop(self) -> None:
+        """Give the terminal back as it was."""
+        self._screen.unhook_event_loop(_Hook(self._loop))
+        self._screen.stop()
+
+    def suspend(self) -> None:
+        """Back to the shell, until it brings us to the front again."""
+        self.stop()
+        os.kill(0, signal.SIGTSTP)
+        self.start()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Columns and rows."""
+        columns, rows = self._screen.get_cols_rows()
+        return columns, rows
+
+    def draw(self, lines: Sequence[Line]) -> None:
+        """Show these lines, from the top."""
+        columns, rows = self.size
+        shown = [_canvas(line, columns) for line in lines[:rows]]
+        shown += [_canvas([], columns) for _ in range(rows - len(shown))]
+        canvas = urwid.CanvasCombine([(each, None, False) for each in shown])
+        self._screen.draw_screen((columns, rows), canvas)
+
+    def clear(self) -> None:
+        """Write all of it when it is drawn next."""
+        self._screen.clear()
+
+    def _pressed(self, keys: Sequence[Any], _raw: object) -> None:
+        self._on_keys([key for key in keys if isinstance(key, str)])
+
+
+def _canvas(line: Line, columns: int) -> Any:
+    pieces = [(style or None, text) for style, text in line if text]
+    return urwid.Text(pieces or "", wrap="clip").render((columns,))
+
+
+class _Hook:
+    """Our loop as urwid's screen uses one."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+
+    def watch_file(self, fd: int, callback: Callable[[], object]) -> int:
+        self._loop.watch(fd, selectors.EVENT_READ, lambda _events: _drop(callback()))
+        return fd
+
+    def remove_watch_file(self, fd: int) -> bool:
+        self._loop.unwatch(fd)
+        return True
+
+    def alarm(self, seconds: float, callback: Callable[[], object]) -> Timer:
+        return self._loop.call_at(self._loop.now() + seconds, lambda: _drop(callback()))
+
+    def remove_alarm(self, timer: Timer) -> bool:
+        timer.cancel()
+        return True
+
+
+def _drop(_result: object) -> None:
+    pass

@@ -1,0 +1,168 @@
+"""What a key does: to the board, and what has to be done then by others.
+
+Letters and digits are for categories, all else is here. Keys are named as urwid names them.
+"""
+
+from collections.abc import Sequence
+from enum import Enum, auto
+
+from mailroom.rules.words import count
+from mailroom.terminal.screening import keys
+from mailroom.terminal.screening.board import Board, Pane
+from mailroom.terminal.screening.values import Category, Move
+
+# Of more senders at once a second press is asked for.
+_MANY = 10
+_FAR = 1 << 30
+
+_SMALL_STEPS = {"up": -1, "down": 1, "ctrl p": -1, "ctrl n": 1}
+_TO_AN_END = {"home": -_FAR, "end": _FAR}
+_PAGES = {"page up": -1, "page down": 1}
+
+
+class Mode(Enum):
+    """What keys are for."""
+
+    LIST = auto()
+    SEARCH = auto()
+    HELP = auto()
+    MAIL = auto()
+
+
+class Wish(Enum):
+    """What a key asks of the program, beside decisions."""
+
+    QUIT = auto()
+    SUSPEND = auto()
+    REDRAW = auto()
+
+
+class Keyboard:
+    """``page`` is how many rows the list shows, for keys that turn pages; ``top`` is how far a mail
+    that is read was scrolled."""
+
+    def __init__(self, board: Board) -> None:
+        self.mode = Mode.LIST
+        self.page = 10
+        self.top = 0
+        self._board = board
+        self._categories: dict[str, Category] = {}
+        self._to_confirm = ""
+
+    def learn(self, categories: Sequence[Category]) -> None:
+        self._categories = {each.key: each for each in categories if each.key}
+
+    def press(self, key: str) -> Wish | Sequence[Move]:
+        """What is to be done now: a wish, or decisions to send, often none."""
+        if self.mode is Mode.LIST or (self.mode is Mode.MAIL and not self._scroll(key)):
+            return self._act(key)
+        if key in _WISHES and key != keys.QUIT:  # there it is a letter like others
+            return _WISHES[key]
+        if self.mode is Mode.SEARCH:
+            self._type(key)
+        elif self.mode is Mode.HELP:
+            self.mode = Mode.LIST
+        return ()
+
+    def _act(self, key: str) -> Wish | Sequence[Move]:
+        """What a key does to the list."""
+        confirmed, self._to_confirm = self._to_confirm, ""
+        self._board.message = ""
+        if key in self._categories:
+            return self._decide(key, self._categories[key].name, confirmed)
+        match key:
+            case keys.TAKE_BACK:
+                return self._take_back(confirmed)
+            case keys.UNDO:
+                return self._board.undo()
+            case _ if key in _WISHES:
+                return _WISHES[key]
+        self._look(key)
+        return ()
+
+    def _decide(self, key: str, category: str | None, confirmed: str) -> Sequence[Move]:
+        many = len(self._board.targets())
+        if many > _MANY and confirmed != key:
+            self._to_confirm = key
+            place = category or "Screener"
+            self._board.message = f"{count(many, 'sender')} → {place}? Press {key} again"
+            return ()
+        return self._board.decide(category)
+
+    def _take_back(self, confirmed: str) -> Sequence[Move]:
+        if self._board.pane is Pane.WAITING:
+            self._board.message = "who waits is in Screener; tab shows whom you decided about"
+            return ()
+        return self._decide(keys.TAKE_BACK, None, confirmed)
+
+    def _look(self, key: str) -> None:
+        """Keys that only change what is shown."""
+        board = self._board
+        steps = _SMALL_STEPS.get(key) or _TO_AN_END.get(key) or _PAGES.get(key, 0) * self.page
+        if steps:
+            board.cursor.move(steps)
+            return
+        match key:
+            case " ":
+                board.choose()
+            case "*":
+                board.choose_all()
+            case "/":
+                self.mode = Mode.SEARCH
+                board.look_at(Pane.WAITING)
+            case "?" | "f1":
+                self.mode = Mode.HELP
+            case "enter" if board.sender is not None:
+                self.mode, self.top = Mode.MAIL, 0
+            case "tab" | "shift tab":
+                other = Pane.DECIDED if board.pane is Pane.WAITING else Pane.WAITING
+                board.look_at(other)
+            case "esc":
+                self._leave()
+
+    def _leave(self) -> None:
+        """Leave what was entered last: the other list, what is chosen, a search."""
+        board = self._board
+        if board.pane is Pane.DECIDED:
+            board.look_at(Pane.WAITING)
+        elif board.chosen:
+            board.choose_none()
+        else:
+            board.find("")
+
+    def _type(self, key: str) -> None:
+        board = self._board
+        if key in ("enter", "down", "up", "tab"):
+            self.mode = Mode.LIST
+        elif key == "esc":
+            self.mode = Mode.LIST
+            board.find("")
+        elif key == "ctrl u":
+            board.find("")
+        elif key == "backspace":
+            board.find(board.search[:-1])
+        elif len(key) == 1:
+            board.find(board.search + key)
+
+    def _scroll(self, key: str) -> bool:
+        """Keys of a mail that is read whole; True if it was one. Others decide about its sender."""
+        steps = _SMALL_STEPS.get(key) or _TO_AN_END.get(key) or _PAGES.get(key, 0) * self.page
+        if steps:
+            self.top = max(0, self.top + steps)
+        elif key in ("enter", "esc", keys.QUIT):
+            self.mode = Mode.LIST
+        elif key == " ":
+            self.top += self.page
+        else:
+            self.mode = Mode.LIST
+            return False
+        return True
+
+
+_WISHES = {
+    keys.QUIT: Wish.QUIT,
+    "ctrl c": Wish.QUIT,
+    "ctrl z": Wish.SUSPEND,
+    "ctrl l": Wish.REDRAW,
+    "window resize": Wish.REDRAW,
+}

@@ -1,0 +1,155 @@
+"""The running service, as the screen asks it: on the loop, by its control socket, one coroutine for
+each request. What comes back is harmless to show."""
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from mailroom.engine.exchange import Request, Response
+from mailroom.engine.transfer import Http
+from mailroom.errors import MailroomError, TransientError
+from mailroom.terminal import answers
+from mailroom.terminal.harmless import harmless, harmless_lines
+from mailroom.terminal.remote import Refused
+from mailroom.terminal.screening.values import Outcome, Preview, Sender, Waiting
+from mailroom.wire.sse import Parser
+
+# The mail server may think for half a minute over each of several requests.
+_READING_SECONDS = 120.0
+_DECIDING_SECONDS = 600.0
+
+# Subjects may have megabytes; no screen shows more than this.
+_LONGEST_LINE = 500
+
+
+class Away(MailroomError):
+    """Nobody answers at the socket, or not to the end."""
+
+
+class Service:
+    """The service that listens at ``socket``."""
+
+    def __init__(self, http: Http, socket: Path) -> None:
+        self._http = http
+        self._socket = socket
+
+    async def categories(self) -> tuple[str, ...]:
+        """The names of the categories, in the configuration's order."""
+        answer: answers.Categories = await self._ask("GET", "/categories")
+        return tuple(each["name"] for each in answer["categories"])
+
+    async def waiting(self) -> Waiting:
+        answer: answers.Waiting = await self._ask("GET", "/waiting")
+        senders = tuple(_sender(each) for each in answer["waiting"])
+        oldest = answer["oldest"]
+        return Waiting(senders, answer["mails"], _instant(oldest) if oldest else None)
+
+    async def mail(self, mail: str) -> Preview:
+        """A mail that waits."""
+        answer: answers.Mail = await self._ask("GET", f"/mail?{urlencode({'id': mail})}")
+        return Preview(
+            sender=", ".join(map(_named, answer["from"])),
+            subject=_line(answer["subject"]),
+            received_at=_instant(answer["received_at"]),
+            lines=tuple(harmless_lines(answer["text"])),
+            attachments=tuple(map(harmless, answer["attachments"])),
+            is_truncated=answer["is_truncated"],
+        )
+
+    async def triage(self, address: str, category: str | None) -> Outcome:
+        """Decide about a sender; comes back when it is done."""
+        body = json.dumps({"address": address, "category": category}).encode()
+        answer: answers.Decided = await self._ask("POST", "/triage", body, _DECIDING_SECONDS)
+        return Outcome(answer["category"], answer["previous"], answer["filed"])
+
+    async def follow(self, on_event: Callable[[str], None]) -> None:
+        """Call ``on_event`` with the kind of whatever happens, until the stream ends. Raises
+        :class:`Refused` where the service has no such stream."""
+        headers = {"Accept": "text/event-stream"}
+        stream = self._http.stream(self._request("GET", "/events", headers, None))
+        parser = Parser()
+        try:
+            head = await stream.head
+            if head.status != HTTPStatus.OK:
+                raise Refused(head.status, {})
+            on_event("open")
+            while chunk := await stream.read():
+                for event in parser.feed(chunk):
+                    on_event(event.type)
+        except TransientError as error:
+            raise Away(str(error)) from error
+        finally:
+            stream.close()
+
+    async def _ask(
+        self,
+        method: str,
+        target: str,
+        body: bytes | None = None,
+        patience: float = _READING_SECONDS,
+    ) -> Any:
+        headers = {} if body is None else {"Content-Type": "application/json"}
+        try:
+            answer = await self._http.send(self._request(method, target, headers, body, patience))
+        except TransientError as error:
+            raise Away(f"the service does not answer at {self._socket}") from error
+        return _read(answer)
+
+    def _request(
+        self,
+        method: str,
+        target: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        patience: float = _READING_SECONDS,
+    ) -> Request:
+        return Request(
+            method,
+            f"http://mailroom{target}",
+            headers,
+            body,
+            patience_seconds=patience,
+            unix_socket=str(self._socket),
+        )
+
+
+def _read(answer: Response) -> Any:
+    """The document of an answer, if it is what was asked for."""
+    try:
+        document = json.loads(answer.body)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        raise MailroomError("what answers there is no mailroom service")
+    if answer.status != HTTPStatus.OK:
+        raise Refused(answer.status, document)
+    return document
+
+
+def _sender(each: answers.Waiter) -> Sender:
+    newest = each["newest"]
+    return Sender(
+        address=each["address"],
+        name=_line(each["name"]),
+        mails=each["mails"],
+        mail=newest["id"],
+        subject=_line(newest["subject"]),
+        received_at=_instant(newest["received_at"]),
+        since=_instant(each["since"]),
+    )
+
+
+def _named(person: answers.Person) -> str:
+    return _line(f"{person['name']} <{person['email']}>")
+
+
+def _line(text: str) -> str:
+    return harmless(text[:_LONGEST_LINE]).strip()
+
+
+def _instant(text: str) -> datetime:
+    return datetime.fromisoformat(text)

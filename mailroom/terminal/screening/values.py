@@ -1,0 +1,80 @@
+"""What the screen deals with. All text is harmless to show, but for addresses and ids, which are as
+the service says them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Category:
+    """What a sender can be decided to. ``key`` is empty where there were too many."""
+
+    name: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Somebody who waits; the address is empty for mail that names no sender. Mail, subject and
+    ``received_at`` are those of the newest."""
+
+    address: str
+    name: str
+    mails: int
+    mail: str
+    subject: str
+    received_at: datetime
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Who waits, newest mail first."""
+
+    senders: tuple[Sender, ...] = ()
+    mails: int = 0
+    oldest: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A mail as plain text, perhaps cut off."""
+
+    sender: str
+    subject: str
+    received_at: datetime
+    lines: tuple[str, ...]
+    attachments: tuple[str, ...] = ()
+    is_truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the service has done about a decision. Category None: back to Screener."""
+
+    category: str | None
+    previous: str | None
+    filed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A decision that has been carried out, and can be undone."""
+
+    address: str
+    name: str
+    category: str | None
+    previous: str | None
+    filed: int
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A decision on its way. Those of one key share a ``step``."""
+
+    address: str
+    name: str
+    category: str | None
+    step: int
+    undoes: Done | None = None

@@ -1,0 +1,31 @@
+"""Who waits, made up."""
+
+from datetime import UTC, datetime, timedelta
+
+from mailroom.terminal.screening.board import Board
+from mailroom.terminal.screening.values import Move, Outcome, Sender, Waiting
+
+NOON = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)
+
+
+def sender(address: str, name: str = "", subject: str = "Hello", hours: float = 1) -> Sender:
+    """Somebody with one mail that came so many hours before noon."""
+    at = NOON - timedelta(hours=hours)
+    return Sender(address, name, 1, f"mail of {address}", subject, at, at)
+
+
+def waiting(*senders: Sender | str) -> Waiting:
+    made = tuple(sender(each) if isinstance(each, str) else each for each in senders)
+    return Waiting(made, len(made), min((each.since for each in made), default=None))
+
+
+def board(*senders: Sender | str) -> Board:
+    """A board that has read who waits."""
+    made = Board()
+    made.read(made.begin_reading(), waiting(*senders))
+    return made
+
+
+def done(board: Board, move: Move, filed: int = 1, previous: str | None = None) -> None:
+    """The service carries it out."""
+    board.done(move, Outcome(move.category, previous, filed))
