@@ -62,6 +62,7 @@ def parser() -> ArgumentParser:
     _reset(add("reset", "show what it takes to undo what Mailroom did, and only that"))
     _status(add("status", "show the status of the running service"))
     _about(add("screen", "see who waits, and decide with one key"), "socket")
+    _watch(add("watch", "show what happens, as it happens"))
     _about(add("poll", "make the running service poll now"), "socket")
     _waiting(add("waiting", "show who waits in Screener"))
     _triage(add("triage", "decide about senders: file their mail, from now on"))
@@ -255,6 +256,16 @@ def _status(status: ArgumentParser) -> None:
         "--watch", action="store_true", help="then a line per poll that happens and per triage"
     )
     _about(status, "socket")
+
+
+def _watch(watch: ArgumentParser) -> None:
+    _json(watch, "print each event as a line of JSON")
+    watch.add_argument(
+        "--run",
+        metavar="COMMAND",
+        help="for each event, one at a time; it gets the event as JSON on its stdin",
+    )
+    _about(watch, "socket")
 
 
 def _seconds(text: str) -> float:

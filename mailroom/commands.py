@@ -75,8 +75,15 @@ def status(options: SimpleNamespace) -> int:
 
     healthy = show_status(document)
     if options.watch:
-        watch(remote.status, document)
+        watch(remote, document)
     return 0 if healthy else 1
+
+
+def watch(options: SimpleNamespace) -> int:
+    from mailroom.terminal.following import show_events  # noqa: PLC0415
+
+    show_events(_remote(options), as_json=options.json, command=options.run)
+    return 0
 
 
 def poll(options: SimpleNamespace) -> int:
@@ -248,6 +255,7 @@ COMMANDS: Mapping[str, Command] = {
     "undo": undo,
     "version": version,
     "waiting": waiting,
+    "watch": watch,
 }
 
 

@@ -65,8 +65,10 @@ class Process:
         *,
         wrapper: Sequence[str] = (),
         listener: socket.socket | None = None,
+        socket_folder: Path | None = None,
     ) -> None:
-        self.socket = folder / "status.sock"
+        folder.mkdir(exist_ok=True)
+        self.socket = (socket_folder or folder) / "status.sock"
         self.messages: list[str] = []
         self._log = folder / "stderr"
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)

@@ -1,14 +1,16 @@
 """The process as its supervisor sees it: messages, signals, exit codes, and how fast it is gone."""
 
+import contextlib
 import json
 import os
 import pwd
 import re
 import signal
 import socket
+import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ import pytest
 from mailroom.engine.client import ask
 from mailroom.engine.sockets import control_path
 from mailroom.sandbox import Delivery, Entry, Fault, Request, Sandbox, serve
-from tests.process import ROOT, SECRET, Process, configuration, mailroom
+from tests.process import ROOT, SECRET, Process, configuration, environment, mailroom
 
 pytestmark = pytest.mark.sandbox
 
@@ -390,6 +392,69 @@ def test_a_decision_in_flight_at_a_stop_is_to_be_repeated(
             answer = client.recv(65536)
     assert answer.startswith(b"HTTP/1.1 503 ")
     assert b"repeat" in answer.rpartition(b"\r\n")[2]
+
+
+@contextlib.contextmanager
+def watching(folder: Path, service: Process, *options: str) -> Iterator[Callable[[str], str]]:
+    """``mailroom`` with these options; gives the next line of it that has this in it."""
+    command = [sys.executable, "-u", "-m", "mailroom", *options, "--socket", str(service.socket)]
+    child = subprocess.Popen(
+        command, env=environment(folder), cwd=folder, text=True, stdout=subprocess.PIPE
+    )
+    assert child.stdout is not None
+    lines = child.stdout
+
+    def line_with(text: str) -> str:
+        while text not in (line := lines.readline()):
+            assert line, f"it has ended before it told of {text}"
+        return line
+
+    try:
+        yield line_with
+    finally:
+        child.terminate()
+        child.communicate()
+
+
+def poll_until(service: Process, path: Path) -> None:
+    """Poll until somebody has heard of it, who may be on the way still."""
+    while not path.exists():
+        assert service.ask("/poll", "POST")[0] == 202
+        service.hear(0.05)
+
+
+def test_whoever_watches_hears_of_it_by_name_over_a_restart(
+    sandbox: Sandbox, url: str, tmp_path: Path
+) -> None:
+    config = configuration(tmp_path, url)
+    mark = tmp_path / "heard"
+    command = f"cat >>{tmp_path}/given; touch {mark}"
+    with Process(tmp_path, config) as service:
+        service.until_told("STATUS=push connected; last poll ")
+        with watching(tmp_path, service, "watch", "--json", "--run", command) as line_with:
+            poll_until(service, mark)
+            sandbox.deliver(BOB, subject="Good day")
+            arrival = json.loads(line_with('"arrival"'))
+            assert [each["subject"] for each in arrival["mails"]] == ["Good day"]
+            waiting = json.loads(line_with('"waiting"'))
+            assert [each["name"] for each in waiting["changed"]] == ["Bob"]
+            assert service.stop()[0] == 0
+            with Process(tmp_path / "again", config, socket_folder=tmp_path) as anew:
+                anew.until_told("READY=1")
+                assert json.loads(line_with('"lost"'))["count"] is None
+    given = [json.loads(line) for line in (tmp_path / "given").read_text().splitlines()]
+    assert {"poll", "arrival", "waiting"} <= {each["event"] for each in given}
+
+
+def test_status_watch_tells_what_happens(sandbox: Sandbox, url: str, tmp_path: Path) -> None:
+    mail = sandbox.deliver(BOB)
+    with Process(tmp_path, configuration(tmp_path, url)) as service:
+        service.until_told("STATUS=push connected; last poll ")
+        with watching(tmp_path, service, "status", "--watch") as line_with:
+            line_with("triaged")
+            sandbox.label(mail, "@ToFeed")
+            assert "bob@example.org → Feed, 1 mail (push)" in line_with("→")
+            line_with("poll (push)")
 
 
 def test_a_second_instance_is_refused(url: str, tmp_path: Path) -> None:

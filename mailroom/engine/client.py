@@ -2,20 +2,27 @@
 
 import contextlib
 import http.client
+import json
 import os
 import selectors
 import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import TypeVar
 
 from mailroom.engine.unit import behind
 from mailroom.errors import MailroomError
+from mailroom.wire.sse import Event, Parser
 
 # sysusers.d: who may open which socket.
 _GROUPS = {"control.sock": "mailroom-control"}
 _JSON = {"Content-Type": "application/json"}
+
+# The service says something every 25 s.
+_SILENT_SECONDS = 60.0
+_PIECE_BYTES = 65536
 
 K = TypeVar("K")
 
@@ -86,6 +93,32 @@ def ask_all(
                 else:
                     idle.append(connection)
                     yield (key, *answer)
+
+
+def follow(path: Path, parser: Parser) -> Iterator[list[Event]]:
+    """The events of the service at ``path`` as they come, from where ``parser`` is on; first an
+    empty list, when it has begun to tell. It ends when the service hangs up.
+
+    Raises as :func:`ask` does, also where nothing comes for so long that the service is gone.
+    """
+    connection = _UnixConnection(path, _SILENT_SECONDS)
+    last = {"Last-Event-ID": parser.last_event_id} if parser.last_event_id else {}
+    with contextlib.closing(connection), _explained(path, _SILENT_SECONDS):
+        connection.request("GET", "/events", headers=last)
+        response = connection.getresponse()
+        if response.status != HTTPStatus.OK:
+            raise MailroomError(_refusal(path, response.read()))
+        yield []
+        while piece := response.read1(_PIECE_BYTES):
+            if events := parser.feed(piece):
+                yield events
+
+
+def _refusal(path: Path, body: bytes) -> str:
+    try:
+        return f"the service at {path}: {json.loads(body)['error']}"
+    except (ValueError, TypeError, KeyError):
+        return f"what answers at {path} is no mailroom service: name the right socket by --socket"
 
 
 class _UnixConnection(http.client.HTTPConnection):

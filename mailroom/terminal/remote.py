@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlencode
 
-from mailroom.engine.client import NotAllowed, Question, ask, ask_all
+from mailroom.engine.client import NobodyAnswers, NotAllowed, Question, ask, ask_all, follow
 from mailroom.errors import MailroomError
 from mailroom.terminal.answers import (
     Categories,
@@ -27,6 +27,7 @@ from mailroom.terminal.answers import (
     Waiting,
 )
 from mailroom.terminal.harmless import harmless
+from mailroom.wire.sse import Event, Parser
 
 # How it is, the service knows.
 _AT_ONCE_SECONDS = 5.0
@@ -101,6 +102,17 @@ class Remote:
     def poll(self) -> None:
         """Have it poll now."""
         self._look("POST", "/poll")
+
+    def events(self, parser: Parser, *, with_names: bool) -> Iterator[list[Event]]:
+        """What happens, until the service hangs up (:func:`follow`); with names and subjects for
+        who wants them and may open the control socket."""
+        first, other = self._status, self._control
+        if with_names:
+            first, other = other, first
+        try:
+            yield from follow(first, parser)
+        except (NotAllowed, NobodyAnswers):
+            yield from follow(other, parser)
 
     # What there is to see
 

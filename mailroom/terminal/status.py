@@ -1,7 +1,6 @@
 """``mailroom status`` and ``status --watch``."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from rich.console import Console
@@ -9,10 +8,10 @@ from rich.console import Console
 from mailroom.errors import MailroomError
 from mailroom.rules.drags import MOST_DRAGGED
 from mailroom.rules.words import count
+from mailroom.terminal.following import following
+from mailroom.terminal.remote import Remote
 from mailroom.terminal.screen import Document, plain
 from mailroom.terminal.times import clock_face, span
-
-_WATCH_SECONDS = 0.2
 
 
 def show_status(document: Document) -> bool:
@@ -28,24 +27,22 @@ def show_status(document: Document) -> bool:
     return bool(document["status"] == "ok")
 
 
-def watch(ask: Callable[[], Document], before: Document) -> None:
+def watch(remote: Remote, before: Document) -> None:
     """Print a line for every poll that happens after ``before``, for every triage, and for what
     the user has to look at.
 
     A service that is being restarted is waited for.
     """
     console = Console(highlight=False, soft_wrap=True)
-    is_silent = False
-    while True:
-        time.sleep(_WATCH_SECONDS)
+
+    def complain(problem: str) -> None:
+        console.print(f"[red]{plain(problem)}[/]")
+
+    for _ in following(remote, complain, with_names=False):
         try:
-            now = ask()
-        except MailroomError as error:
-            if not is_silent:
-                console.print(f"[red]{plain(error)}[/]")
-            is_silent = True
-            continue
-        is_silent = False
+            now = remote.status()
+        except MailroomError:
+            continue  # it has just gone, and so has the stream
         for line in news(before, now):
             console.print(line)
         before = now

@@ -1,0 +1,180 @@
+"""``mailroom watch``: what happens, a line for each event, or a command for each.
+
+A service that is being restarted is waited for, and heard from where it was.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from mailroom.errors import MailroomError
+from mailroom.rules.words import count
+from mailroom.terminal.harmless import harmless
+from mailroom.terminal.remote import Remote
+from mailroom.terminal.times import clock_face
+from mailroom.wire.sse import Event, Parser
+
+Document = dict[str, Any]
+
+# How long a command may take for one event.
+COMMAND_SECONDS = 30.0
+_AGAIN_SECONDS = 1.0
+
+
+def show_events(remote: Remote, *, as_json: bool, command: str | None) -> None:
+    """Tell every event until somebody ends it. With a ``command`` that is run for each, one at a
+    time, the event as JSON on its stdin; and nothing is printed but with ``as_json``."""
+    for events in following(remote, complain, with_names=True):
+        for event in events:
+            document = as_document(event)
+            if as_json:
+                _print(json.dumps(document, ensure_ascii=False))
+            elif command is None:
+                for line in lines(document):
+                    _print(f"{clock_face(document['at'])}  {line}" if "at" in document else line)
+            if command is not None:
+                run(command, document, COMMAND_SECONDS)
+
+
+def following(
+    remote: Remote,
+    told: Callable[[str], None],
+    sleep: Callable[[float], None] = time.sleep,
+    *,
+    with_names: bool,
+) -> Iterator[list[Event]]:
+    """What happens, for ever; an empty list where it begins to be told (again). That the service
+    is gone is told once. Raises MailroomError where it was not there in the first place."""
+    last_event_id, has_begun, is_silent = "", False, False
+    while True:
+        parser = Parser(last_event_id)
+        problem = "the service has hung up; it is waited for"
+        try:
+            for events in remote.events(parser, with_names=with_names):
+                has_begun, is_silent = True, False
+                yield events
+        except MailroomError as error:
+            if not has_begun:
+                raise
+            problem = str(error)
+        last_event_id = parser.last_event_id
+        if not is_silent:
+            told(problem)
+        is_silent = True
+        sleep(_AGAIN_SECONDS)
+
+
+def as_document(event: Event) -> Document:
+    """An event as one document: what it is, its id, and what it says."""
+    try:
+        said = json.loads(event.data)
+    except ValueError as error:
+        raise MailroomError(f"the service sends an event that is no JSON: {event.type}") from error
+    return {"event": event.type, "id": event.id, **said}
+
+
+def run(command: str, document: Document, seconds: float) -> None:
+    """Have the shell run it, and wait; what takes longer is ended, with all that it has begun.
+
+    Of a command that fails there is a word, and the next event is told all the same.
+    """
+    given = json.dumps(document, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+    child = subprocess.Popen(
+        command,
+        shell=True,
+        stdin=subprocess.PIPE,
+        env={**os.environ, "MAILROOM_EVENT": document["event"]},
+        start_new_session=True,
+    )
+    try:
+        child.communicate(given, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        complain(f"the command took longer than {seconds:g} s for {_name(document)}: it was ended")
+    else:
+        if child.returncode:
+            complain(f"the command has failed for {_name(document)}: exit code {child.returncode}")
+    finally:
+        if child.returncode is None:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+
+
+def lines(document: Document) -> Iterator[str]:
+    """An event in words, without its time."""
+    match document["event"]:
+        case "poll":
+            why = document["error"]
+            yield f"poll ({document['trigger']})" + (f" failed: {harmless(why)}" if why else "")
+        case "triage":
+            yield _triage(document)
+        case "arrival":
+            yield from _arrivals(document)
+        case "waiting":
+            yield _waiting(document)
+        case "push":
+            why = document["error"]
+            yield f"push {document['status']}" + (f": {harmless(why)}" if why else "")
+        case "trouble":
+            trouble = document["trouble"]
+            yield f"trouble: {harmless(trouble['reason'])}" if trouble else "trouble is over"
+        case "reload":
+            yield from (f"reload refused: {harmless(each)}" for each in document["problems"])
+            if not document["problems"]:
+                yield "configuration reloaded"
+        case "lost":
+            yield _lost(document)
+        case other:
+            yield harmless(other)
+
+
+def complain(message: str) -> None:
+    sys.stderr.write(f"mailroom: {harmless(message)}\n")
+
+
+def _triage(document: Document) -> str:
+    was = f" (was {harmless(document['previous'])})" if document["previous"] else ""
+    by = f", by {harmless(document['by'])}" if document["by"] else ""
+    return (
+        f"{harmless(document['sender'])} → {harmless(document['category'])}{was},"
+        f" {count(document['filed'], 'mail')} ({document['trigger']}{by})"
+    )
+
+
+def _arrivals(document: Document) -> Iterator[str]:
+    """A line for each mail whose sender is told, and one for all others."""
+    mails = document.get("mails", [])
+    for mail in mails:
+        where = harmless(mail["category"] or mail["outcome"])
+        name = f" ({harmless(mail['name'])})" if mail["name"] else ""
+        about = f": {harmless(mail['subject'])}" if mail["subject"] else ""
+        state = "waits" if mail["waits"] else where
+        yield f"new from {harmless(mail['address']) or 'nobody'}{name}, {state}{about}"
+    if left := document["count"] - len(mails):
+        yield f"{count(left, 'further new mail' if mails else 'new mail')}"
+
+
+def _waiting(document: Document) -> str:
+    if not document["mails"]:
+        return "nobody waits"
+    who = f"{count(document['senders'], 'sender')} with {count(document['mails'], 'mail')} waiting"
+    return f"{who}, the oldest since {clock_face(document['oldest'])}"
+
+
+def _lost(document: Document) -> str:
+    if document["count"] is None:
+        return "the service was started anew: what happened meanwhile is not known"
+    return f"{count(document['count'], 'event')} missed"
+
+
+def _name(document: Document) -> str:
+    return f"{document['event']} {document['id']}"
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
