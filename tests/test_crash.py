@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.chaos import swallowed
 from tests.chaos.arrivals import DOOR_SCENARIOS
 from tests.chaos.crash import (
     LARGE_SCENARIOS,
@@ -16,6 +17,8 @@ from tests.chaos.crash import (
     killed,
     undisturbed,
 )
+from tests.chaos.rows import ROWS
+from tests.chaos.table import run
 
 # A process that is killed tells nobody what it was about to do; a test's process lives on.
 pytestmark = pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
@@ -57,3 +60,13 @@ def test_a_service_killed_again_and_again_gets_there() -> None:
     assert kills >= 3
     job.work()
     assert job.state() == expected
+
+
+def test_a_move_is_lost_only_by_a_kill_before_it_was_given_back() -> None:
+    name = "a move that the door swallows, without rules, by JMAP"
+    cases = [case for case in swallowed.cases() if case.name.startswith(name)]
+    *_, result = run(ROWS["kill"], cases)
+    assert result.failures == []
+    # After the patch, after its answer, and before what gives the move back.
+    assert result.counts == {swallowed.KILLS: 3, swallowed.LOST: 3}
+    assert f"3 {swallowed.LOST}" in str(result)

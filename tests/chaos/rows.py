@@ -16,6 +16,7 @@ from tests.chaos import (
     paths,
     stalwart,
     streams,
+    swallowed,
 )
 from tests.chaos.arrivals import DOOR_SCENARIOS
 from tests.chaos.commands import COMMANDS
@@ -30,7 +31,9 @@ _GROWTH = ("MiB more in the end", 1)
 def _jobs() -> Iterator[Case]:
     scenarios = {**crash.SCENARIOS, **crash.LARGE_SCENARIOS}
     begins = [(name, each.begin) for name, each in scenarios.items()]
-    return crash.cases([*begins, *((name, each.begin) for name, each in DOOR_SCENARIOS.items())])
+    at_door = ((name, each.begin) for name, each in DOOR_SCENARIOS.items())
+    yield from crash.cases([*begins, *at_door])
+    yield from swallowed.cases()
 
 
 def _commands() -> Iterator[Case]:

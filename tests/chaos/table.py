@@ -3,8 +3,17 @@
 import gc
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a case has measured, in the row's unit; and what it has counted besides, by name."""
+
+    value: float
+    counts: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +22,7 @@ class Case:
     broken raises."""
 
     name: str
-    run: Callable[[], float]
+    run: Callable[[], float | Measured]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +52,7 @@ class Result:
     worst: float = 0.0
     seconds: float = 0.0
     failures: list[str] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
 
     def __str__(self) -> str:
         if self.obstacle:
@@ -52,6 +62,7 @@ class Result:
         return (
             f"{self.row.name:<11} {self.row.done:<66} {self.count:>5}  {verdict:<9} "
             f"{measured:<44} {self.seconds:5.0f} s"
+            + "".join(f"\n{'':<11} {count} {name}" for name, count in self.counts.items())
         )
 
 
@@ -74,10 +85,13 @@ def run(row: Row, cases: Iterable[Case]) -> Iterator[Result]:
 
 def _failure(row: Row, case: Case, result: Result) -> str | None:
     try:
-        measured = case.run()
+        found = case.run()
     except Exception:  # noqa: BLE001 - whatever it is, the row has failed, and the others go on
         return traceback.format_exc(limit=-4)
     finally:
         gc.collect(1)
+    measured = found.value if isinstance(found, Measured) else found
+    if isinstance(found, Measured):
+        result.counts.update(found.counts)
     result.worst = max(result.worst, measured)
     return f"{measured:g} {row.unit}" if measured > row.limit else None
