@@ -16,7 +16,7 @@ def sender(address: str, name: str = "", subject: str = "Hello", hours: float = 
 
 def waiting(*senders: Sender | str) -> Waiting:
     made = tuple(sender(each) if isinstance(each, str) else each for each in senders)
-    return Waiting(made, len(made), min((each.since for each in made), default=None))
+    return Waiting(made)
 
 
 def board(*senders: Sender | str) -> Board:

@@ -22,6 +22,7 @@ class ScriptedService:
         self.waiting: dict[str, dict[str, Any]] = {}
         self.gone: dict[str, dict[str, Any]] = {}
         self.texts: dict[str, str] = {}
+        self.asked: list[str] = []
         self.decisions: list[tuple[str, str | None]] = []
         self.categories: dict[str, str] = {}
         self.refused: dict[str, tuple[str, str]] = {}
@@ -64,12 +65,13 @@ class ScriptedService:
         self.texts[newest["id"]] = text or f"The text of {subject}."
         sender = {"address": address, "name": name, "mails": mails, "newest": newest, "since": at}
         self.waiting = {address: sender, **self.waiting}
-        self.tell("arrival")
+        self.tell(changed=[sender])
 
-    def tell(self, kind: str) -> None:
-        """Tell all who listen to events."""
+    def tell(self, *, changed: Iterable[Any] = (), gone: Iterable[str] = ()) -> None:
+        """Tell all who listen to events who waits now and did not, or the reverse."""
+        document = {"changed": list(changed), "gone": list(gone), "is_complete": True}
         for listener in self.listeners:
-            listener.do(f"event: {kind}\ndata: {{}}\n\n".encode())
+            listener.do(f"event: waiting\ndata: {json.dumps(document)}\n\n".encode())
 
     def release(self) -> None:
         """Carry out what was held back."""
@@ -80,6 +82,7 @@ class ScriptedService:
     def _script(self, asked: Asked) -> Iterable[Step]:  # noqa: PLR0911 - a table of answers
         assert self.peer is not None
         url = urlsplit(asked.target)
+        self.asked.append(url.path)
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
         match asked.method, url.path:
             case "GET", "/categories":
@@ -131,9 +134,11 @@ class ScriptedService:
         sender = self.waiting.pop(address, None) or self.gone.pop(address)
         if category is None:
             self.waiting = {address: sender, **self.waiting}
+            self.tell(changed=[sender])
         else:
             self.categories[address] = category
             self.gone[address] = sender
+            self.tell(gone=[address])
         done = {"address": address, "category": category, "previous": previous, "by": "anna"}
         return _said({**done, "filed": sender["mails"]})
 

@@ -113,6 +113,21 @@ def test_mail_that_arrives_is_there_without_a_key_and_the_cursor_stays(three: Ro
     assert terminal.shows("Newcomer", "4 senders wait", ">  Bob") < 1
 
 
+def test_with_events_nothing_is_asked_for_that_was_told(three: Room) -> None:
+    three.service.has_events = True
+    terminal = three.open()
+    terminal.until(lambda: three.service.listeners)
+    terminal.shows("3 senders wait", "Dear Anna")
+    three.service.arrive("new@a.example", "Newcomer", "Just now")
+    terminal.shows("4 senders wait")
+    before = three.service.asked.count("/waiting")
+    terminal.press("f")
+    terminal.shows("Bob → Feed, 3 mails filed", "3 senders wait")
+    terminal.press("u")
+    terminal.shows("Bob → Screener", "4 senders wait")
+    assert three.service.asked.count("/waiting") - before <= 1
+
+
 def test_without_events_mail_is_looked_for_every_few_seconds(three: Room) -> None:
     terminal = three.open()
     terminal.shows("3 senders wait")

@@ -13,7 +13,7 @@ from enum import Enum
 from mailroom.rules.words import count
 from mailroom.terminal.harmless import harmless
 from mailroom.terminal.screening.cursor import Cursor
-from mailroom.terminal.screening.values import Done, Move, Outcome, Sender, Waiting
+from mailroom.terminal.screening.values import Change, Done, Move, Outcome, Sender, Waiting
 
 NOBODY = "this mail names no sender to decide about: file it in your mail program"
 
@@ -84,6 +84,23 @@ class Board:
         }
         self.chosen &= self.senders.keys()
         self._is_renewed = False
+
+    def change(self, change: Change) -> bool:
+        """What is told of who waits, while no question is on its way. False where it cannot be
+        believed, and a question is due: it may tell of somebody as it was before a decision."""
+        if self.waiting is None or any(each.address in self._gone for each in change.changed):
+            return False
+        for address in change.gone:
+            self.senders.pop(address, None)
+            self._gone.pop(address, None)
+        changed = {each.address: each for each in change.changed}
+        senders = sorted(
+            (self.senders | changed).values(), key=lambda each: each.received_at, reverse=True
+        )
+        self.senders = {each.address: each for each in senders}
+        self.chosen &= self.senders.keys()
+        self._is_renewed = False
+        return True
 
     def done(self, move: Move, outcome: Outcome) -> None:
         """The service has carried it out."""

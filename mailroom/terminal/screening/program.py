@@ -20,7 +20,7 @@ from mailroom.terminal.screening.keyboard import Keyboard, Wish
 from mailroom.terminal.screening.keys import keys_of
 from mailroom.terminal.screening.picture import Scene, draw
 from mailroom.terminal.screening.service import Away, Service
-from mailroom.terminal.screening.values import Category, Move, Preview
+from mailroom.terminal.screening.values import Category, Change, Move, Preview
 from mailroom.terminal.screening.window import Window
 
 # So many decisions are on their way at once: a poll carries out all that have come.
@@ -35,7 +35,8 @@ _REST_SECONDS = 0.1
 _MOST_PREVIEWS = 100
 # What is told in minutes is to be right to half of one.
 _TICK_SECONDS = 30.0
-_NEWS = frozenset({"open", "arrival", "waiting", "triage", "reload", "lost"})
+# Of those that tell who waits, and of what else there may be to ask for.
+_NEWS = frozenset({"open", "waiting", "reload", "lost"})
 _BROKEN_OFF = "the service went away before it answered; the list tells what was done"
 
 
@@ -56,6 +57,7 @@ class Program:
         self._sent = 0
         self._news: Promise[None] = Promise()
         self._has_events = False
+        self._is_reading = False
         self._is_leaving = False
         self._is_drawing = False
 
@@ -111,13 +113,15 @@ class Program:
             outcome = await self._service.triage(move.address, move.category)
         except Away:
             self.board.refuse(move, _BROKEN_OFF)
+            self._look_again()
         except MailroomError as error:
             self.board.refuse(move, str(error))
         else:
             self.board.done(move, outcome)
         self._sent -= 1
         self._send()
-        self._look_again()
+        if not self._has_events:
+            self._look_again()
         self._redraw()
         if self._is_leaving and not self.board.under_way:
             self.leave()
@@ -138,12 +142,15 @@ class Program:
 
     async def _read(self) -> None:
         number = self.board.begin_reading()
+        self._is_reading = True
         try:
             if self.board.away or not self._categories:
                 self._learn(await self._service.categories())
             self.board.read(number, await self._service.waiting())
         except MailroomError as error:
             self.board.away = f"{error}; trying again"
+        finally:
+            self._is_reading = False
 
     def _learn(self, names: Sequence[str]) -> None:
         keys = keys_of(names)
@@ -175,11 +182,13 @@ class Program:
             self._look_again()
             await self._loop.sleep_until(self._loop.now() + pause)
 
-    def _heard(self, kind: str) -> None:
+    def _heard(self, kind: str, change: Change | None) -> None:
         self._has_events = True
         if kind == "reload":
             self._categories = ()
-        if kind in _NEWS:
+        if change is not None and not self._is_reading and self.board.change(change):
+            self._redraw()
+        elif kind in _NEWS:
             self._look_again()
 
     # The mail under the cursor

@@ -15,8 +15,8 @@ from mailroom.errors import MailroomError, TransientError
 from mailroom.terminal import answers
 from mailroom.terminal.harmless import harmless, harmless_lines
 from mailroom.terminal.remote import Refused
-from mailroom.terminal.screening.values import Outcome, Preview, Sender, Waiting
-from mailroom.wire.sse import Parser
+from mailroom.terminal.screening.values import Change, Outcome, Preview, Sender, Waiting
+from mailroom.wire.sse import Event, Parser
 
 # The mail server may think for half a minute over each of several requests.
 _READING_SECONDS = 120.0
@@ -44,9 +44,7 @@ class Service:
 
     async def waiting(self) -> Waiting:
         answer: answers.Waiting = await self._ask("GET", "/waiting")
-        senders = tuple(_sender(each) for each in answer["waiting"])
-        oldest = answer["oldest"]
-        return Waiting(senders, answer["mails"], _instant(oldest) if oldest else None)
+        return Waiting(tuple(map(_sender, answer["waiting"])))
 
     async def mail(self, mail: str) -> Preview:
         """A mail that waits."""
@@ -66,8 +64,9 @@ class Service:
         answer: answers.Decided = await self._ask("POST", "/triage", body, _DECIDING_SECONDS)
         return Outcome(answer["category"], answer["previous"], answer["filed"])
 
-    async def follow(self, on_event: Callable[[str], None]) -> None:
-        """Call ``on_event`` with the kind of whatever happens, until the stream ends. Raises
+    async def follow(self, on_event: Callable[[str, Change | None], None]) -> None:
+        """Call ``on_event`` with the kind of whatever happens, until the stream ends: first with
+        ``open``; with ``waiting`` comes what has changed, unless it was too much to be told. Raises
         :class:`Refused` where the service has no such stream."""
         headers = {"Accept": "text/event-stream"}
         stream = self._http.stream(self._request("GET", "/events", headers, None))
@@ -76,10 +75,10 @@ class Service:
             head = await stream.head
             if head.status != HTTPStatus.OK:
                 raise Refused(head.status, {})
-            on_event("open")
+            on_event("open", None)
             while chunk := await stream.read():
                 for event in parser.feed(chunk):
-                    on_event(event.type)
+                    on_event(event.type, _change(event))
         except TransientError as error:
             raise Away(str(error)) from error
         finally:
@@ -128,6 +127,15 @@ def _read(answer: Response) -> Any:
     if answer.status != HTTPStatus.OK:
         raise Refused(answer.status, document)
     return document
+
+
+def _change(event: Event) -> Change | None:
+    if event.type != "waiting":
+        return None
+    document = json.loads(event.data)
+    if not document.get("is_complete"):
+        return None
+    return Change(tuple(map(_sender, document["changed"])), tuple(document["gone"]))
 
 
 def _sender(each: answers.Waiter) -> Sender:

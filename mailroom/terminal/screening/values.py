@@ -32,8 +32,14 @@ class Waiting:
     """Who waits, newest mail first."""
 
     senders: tuple[Sender, ...] = ()
-    mails: int = 0
-    oldest: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Senders who are new or have other mail than before, and addresses that wait no more."""
+
+    changed: tuple[Sender, ...]
+    gone: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
