@@ -91,6 +91,12 @@ class Hall:
         self.readers.append(reader)
         return reader.turn()
 
+    def close(self) -> None:
+        for reader in self.readers:
+            reader.hang_up()
+        self.broadcast.close()
+        self.house.close()
+
     def tell(self, number: int, more: dict[str, Any] | None = None, size: int = 0) -> None:
         document = {"number": number, "padding": "x" * size}
         self.broadcast.publish(Event(Kind.RELOAD, document, more))
@@ -100,10 +106,7 @@ class Hall:
 def hall(tmp_path: Path) -> Iterator[Hall]:
     made = Hall(tmp_path)
     yield made
-    for reader in made.readers:
-        reader.hang_up()
-    made.broadcast.close()
-    made.house.close()
+    made.close()
 
 
 def numbers(reader: Reader) -> list[Any]:

@@ -57,9 +57,15 @@ def test_a_hostile_stream_is_endured(name: str) -> None:
     assert tried(ROWS["stream"], [case]).failures == []
 
 
-@pytest.mark.parametrize("what", ["send noise", "hang up at once"])
+@pytest.mark.parametrize(
+    "what", ["send noise", "hang up at once", "ask for what takes time and hang up"]
+)
 def test_a_crowd_of_rude_clients_keeps_nobody_waiting(what: str) -> None:
     assert clients.crowd(clients.RUDENESS[what], 100) <= ROWS["client"].limit
+
+
+def test_a_crowd_of_readers_who_do_not_read_keeps_nobody_waiting() -> None:
+    assert clients.readers(100) <= ROWS["client"].limit
 
 
 def test_a_night_and_a_morning_pass_without_a_missed_label() -> None:

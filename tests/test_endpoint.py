@@ -108,6 +108,10 @@ def client_count(endpoint: Endpoint) -> int:
     return len(endpoint._clients) + len(endpoint._waiting)
 
 
+async def _for_ever() -> Answer:
+    return await Promise[Answer]()
+
+
 class Service:
     """An endpoint on a loop with a virtual clock."""
 
@@ -124,8 +128,10 @@ class Service:
             self.answer,
         )
 
-    def answer(self, asked: Request, _uid: int) -> Answer:
+    def answer(self, asked: Request, _uid: int) -> Reply:
         match asked.path:
+            case "/wait":
+                return Work(_for_ever())
             case "/healthz":
                 return json_answer(200, {"status": "ok"})
             case "/big":

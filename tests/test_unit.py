@@ -156,6 +156,12 @@ def test_an_account_is_called_what_a_unit_can_be_called(place: Place, name: str)
     assert checked_account("x" * 22) == "x" * 22
 
 
+@pytest.mark.parametrize("name", ["status", "control"])
+def test_an_instance_has_no_name_that_would_make_its_user_one_of_our_groups(name: str) -> None:
+    with pytest.raises(MailroomError, match=f"mailroom-{name}, .* is the name of a group already"):
+        checked_account(name)
+
+
 @pytest.mark.parametrize(
     ("path", "looked_up", "stopped"),
     [

@@ -16,6 +16,8 @@ from mailroom.errors import ConfigurationError, MailroomError
 
 # User=mailroom-%i has to be a user's name, and those have at most 31 characters (systemd.exec(5)).
 _ACCOUNT = re.compile(r"[A-Za-z0-9_-]{1,22}")
+# The groups mailroom-status and mailroom-control: systemd makes no dynamic user of such a name.
+_TAKEN = ("status", "control")
 _FILE = "mailroom.yaml"
 # What runs as the unit would be run is told by this word, which is no command of the user's.
 AS_UNIT = "as-unit"
@@ -160,6 +162,11 @@ def checked_account(name: str) -> str:
     if not _ACCOUNT.fullmatch(name):
         raise MailroomError(
             f"{name!r} is no account's name: it has at most 22 letters, digits, - and _"
+        )
+    if name in _TAKEN:
+        raise MailroomError(
+            f"{name!r} cannot be an account's name: the user mailroom-{name}, as whom its instance"
+            " would run, is the name of a group already"
         )
     return name
 

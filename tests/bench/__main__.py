@@ -19,7 +19,18 @@ from pathlib import Path
 import pycurl
 
 from mailroom import __version__
-from tests.bench import address_book, cyrus, growth, idling, polls, startup, stopping, sweep, vcards
+from tests.bench import (
+    address_book,
+    cyrus,
+    growth,
+    idling,
+    polls,
+    readers,
+    startup,
+    stopping,
+    sweep,
+    vcards,
+)
 from tests.bench.effort import Effort
 from tests.bench.figures import Figure, table
 
@@ -35,6 +46,7 @@ GROUPS: Mapping[str, Group] = {
     "address-book": address_book.sizes,
     "echoes": polls.echoes,
     "100-taps": polls.hundred_taps,
+    "event-readers": readers.of_events,
     "idling": idling.on_trixie,
     "start-up": startup.on_trixie,
     "stopping": stopping.moments,

@@ -1,4 +1,4 @@
-"""Rude clients of the status socket: memory stays bounded, and others are answered."""
+"""Rude clients of both sockets: memory stays bounded, and others are answered."""
 
 import contextlib
 import gc
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mailroom.engine.endpoint import CLIENT_LIMIT, PATIENCE_SECONDS
 from tests.chaos.table import Case
+from tests.test_broadcast import Hall
 from tests.test_endpoint import GET, Client, Service, request
 
 MIB = 1 << 20
@@ -31,6 +32,13 @@ def _noise(service: Service, number: int) -> Client:
 
 def _hang_up(service: Service, _: int) -> Client:
     client = service.ask(GET)
+    client.hang_up()
+    return client
+
+
+def _wait_and_hang_up(service: Service, _: int) -> Client:
+    client = service.ask(request("GET", "/wait"))
+    service.loop.turn()
     client.hang_up()
     return client
 
@@ -63,6 +71,8 @@ RUDENESS: Mapping[str, Rudeness] = {
     "announce a huge body": _ask(request("POST", "/poll", "Content-Length: 99999999999")),
     "pipeline 500 requests": _ask(GET * 500),
     "do not take their answers": _take_nothing,
+    "ask for what takes time and hang up": _wait_and_hang_up,
+    "send a body of 8 KiB": _ask(request("POST", "/poll", "Content-Length: 8192") + b"x" * 8192),
     "ask for HTTP/9.9": _ask(b"GET / HTTP/9.9\r\n\r\n"),
     "begin a TLS handshake": _ask(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" * 20),
 }
@@ -71,6 +81,27 @@ RUDENESS: Mapping[str, Rudeness] = {
 def cases() -> Iterator[Case]:
     for what, rudeness in RUDENESS.items():
         yield Case(f"{_CROWD} clients {what}", partial(crowd, rudeness))
+    yield Case(f"{_CROWD} readers of events read nothing", readers)
+
+
+def readers(count: int = _CROWD) -> float:
+    """MiB that readers take who read nothing, with an event for each; of them 32 are let in."""
+    allow_files(2 * count + 200)
+    with tempfile.TemporaryDirectory() as folder:
+        hall = Hall(Path(folder))
+        gc.collect()
+        tracemalloc.start()
+        try:
+            for number in range(count):
+                hall.reader()
+                hall.tell(number, {"name": "Bob"}, size=1000)
+                if number % _POLITE_EVERY == 0:
+                    assert hall.house.told("GET", "/status")[0] == 200
+            grown = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+            hall.close()
+    return grown / MIB
 
 
 def crowd(rudeness: Rudeness, count: int = _CROWD) -> float:

@@ -64,7 +64,7 @@ ROWS: Mapping[str, Row] = {
             fuzz.cases,
             obstacle=fuzz.obstacle,
         ),
-        Row("client", "1,000 rude clients of the status socket", clients.cases, *_MEMORY),
+        Row("client", "1,000 rude clients of the sockets", clients.cases, *_MEMORY),
         Row(
             "endurance",
             "a month: dropped streams, nights asleep, wrong clocks, lost tokens",
