@@ -2,11 +2,12 @@
 
 import os
 import re
+import shutil
 import signal
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,9 @@ _COLOUR = re.compile(rb"\x1b\[[0-9;]*(3[0-7]|4[0-7]|9[0-7]|10[0-7])[;m]")
 _AT_ONCE_SECONDS = 0.25
 
 
+_TMUX = shutil.which("tmux")
+
+
 class Room:
     """A service, and the terminals that look at it."""
 
@@ -32,8 +36,11 @@ class Room:
         self.service = ScriptedService(self.loop, self.control)
         self._terminals: list[Terminal] = []
 
-    def open(self, size: tuple[int, int] = (100, 30), **environ: str) -> Terminal:
-        command = (sys.executable, "-m", "mailroom", "screen", "--socket", str(self.control))
+    def open(
+        self, size: tuple[int, int] = (100, 30), within: Sequence[str] = (), **environ: str
+    ) -> Terminal:
+        ours = (sys.executable, "-m", "mailroom", "screen", "--socket", str(self.control))
+        command = (*within, *ours)
         base = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
         given = {**base, "TERM": "xterm-256color", "LC_ALL": "C.UTF-8", **environ}
         self._terminals.append(Terminal(self.loop, command, size, given))
@@ -207,6 +214,20 @@ def test_nothing_that_mail_says_steers_the_terminal(room: Room) -> None:
         found = [at for at in re.finditer(re.escape(harmful), terminal.output)]
         before = {bytes(terminal.output[at.start() - 3 : at.start()]) for at in found}
         assert before <= {"�".encode()}, harmful
+
+
+@pytest.mark.skipif(_TMUX is None, reason="tmux is not installed")
+@pytest.mark.parametrize(("size", "sign"), [((60, 24), "───"), ((200, 50), "│ Bob")])
+def test_in_tmux_it_is_the_same(three: Room, size: tuple[int, int], sign: str) -> None:
+    session = ("tmux", "-S", str(three.control.with_name("tmux")), "-f", "/dev/null", "new-session")
+    terminal = three.open(size, session)
+    terminal.shows("3 senders wait", ">  Bob", "Dear Anna,", sign)
+    terminal.press("f")
+    terminal.shows("Bob → Feed, 3 mails filed")
+    terminal.press("?")
+    terminal.shows("Any key goes back", "take the sender back")
+    terminal.press("xq")
+    assert terminal.ends() == 0
 
 
 @pytest.mark.parametrize("keys", ["q", "\x03"])

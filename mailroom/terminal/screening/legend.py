@@ -68,8 +68,6 @@ def help_lines(categories: Sequence[Category], columns: int) -> list[Line]:
         *_table(_HELP, columns),
         [],
         *_table(_MARKS, columns),
-        [],
-        [("dim", fit("  any key goes back", columns))],
     ]
 
 

@@ -101,6 +101,8 @@ def _stacked(scene: Scene, columns: int, room: int) -> list[Line]:
 
 def _title(scene: Scene, columns: int) -> Line:
     board = scene.board
+    if scene.keyboard.mode is Mode.HELP:
+        return [("title", fit(" Any key goes back", columns))]
     told = "Mailroom"
     if board.waiting is not None:
         senders = len(board.senders)
