@@ -63,6 +63,7 @@ def parser() -> ArgumentParser:
     _status(add("status", "show the status of the running service"))
     _about(add("screen", "see who waits, and decide with one key"), "socket")
     _watch(add("watch", "show what happens, as it happens"))
+    _metrics(add("metrics", "print the numbers of the running service, for Prometheus"))
     _about(add("poll", "make the running service poll now"), "socket")
     _waiting(add("waiting", "show who waits in Screener"))
     _triage(add("triage", "decide about senders: file their mail, from now on"))
@@ -147,6 +148,13 @@ def _whom(command: ArgumentParser) -> None:
             help=f"what is named are {what}",
         )
     command.set_defaults(kind="address")
+
+
+def _metrics(metrics: ArgumentParser) -> None:
+    metrics.add_argument(
+        "--into", metavar="FOLDER", type=Path, help="write those of every service there, as files"
+    )
+    _about(metrics, "socket")
 
 
 def _waiting(waiting: ArgumentParser) -> None:

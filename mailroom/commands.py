@@ -86,6 +86,14 @@ def watch(options: SimpleNamespace) -> int:
     return 0
 
 
+def metrics(options: SimpleNamespace) -> int:
+    from mailroom.terminal.textfiles import print_metrics, write_metrics  # noqa: PLC0415
+
+    if options.into is not None:
+        return write_metrics(options.into)
+    return print_metrics(_installation(options).status_socket)
+
+
 def poll(options: SimpleNamespace) -> int:
     _remote(options).poll()
     return 0
@@ -244,6 +252,7 @@ COMMANDS: Mapping[str, Command] = {
     "import": bring_in,
     "init": init,
     "log": log,
+    "metrics": metrics,
     "poll": poll,
     "reset": _with_secrets(reset),
     "screen": screen,

@@ -242,8 +242,9 @@ SAMPLE = re.compile(
 )
 
 
-def samples(text: str) -> dict[str, float]:
-    """Parse the text format strictly: HELP, TYPE, then that metric's samples."""
+def samples(text: str, account: str = "alice@example.org") -> dict[str, float]:
+    """Parse the text format strictly: HELP, TYPE, then that metric's samples, all of one account,
+    which is left out of what comes back."""
     found: dict[str, float] = {}
     lines = text.removesuffix("\n").split("\n")
     name = kind = ""
@@ -259,8 +260,11 @@ def samples(text: str) -> dict[str, float]:
             sample = SAMPLE.fullmatch(line)
             assert sample is not None, line
             assert sample[1] == name
-            assert name + (sample[2] or "") not in found
-            found[name + (sample[2] or "")] = float(sample[3])
+            labels = sample[2].removeprefix(f'{{account="{account}"')
+            assert labels != sample[2]
+            key = name if labels == "}" else f"{name}{{{labels.removeprefix(',')}"
+            assert key not in found
+            found[key] = float(sample[3])
     return found
 
 
@@ -278,6 +282,14 @@ def test_metrics_tell_the_same_numbers() -> None:
     assert found["mailroom_healthy"] == 1
     assert found["mailroom_last_poll_timestamp_seconds"] == pytest.approx(NOON + 296.8)
     assert samples(metrics(snapshot(trouble=REFUSED)))["mailroom_healthy"] == 0
+    assert found["mailroom_senders_conflicting"] == len(BUSY.conflicts)
+
+
+def test_metrics_tell_since_when_push_is_down_while_it_is() -> None:
+    name = "mailroom_push_down_since_timestamp_seconds"
+    down = PushView(PushStatus.DISCONNECTED, error="refused", down_since=NOON)
+    assert samples(metrics(snapshot(push=down)))[name] == NOON
+    assert name not in samples(metrics(snapshot()))
 
 
 @pytest.mark.parametrize("name", SNAPSHOTS)

@@ -227,6 +227,19 @@ def test_what_the_health_view_tells() -> None:
     assert view() == ("unavailable", None, 3.0, 1, "the server offers no push")
 
 
+def test_it_is_told_since_when_push_is_down() -> None:
+    push = fresh()
+    told = [push.down_since]
+    connected(push=push)
+    told.append(push.down_since)
+    push.ended(90.0, "gone")
+    told.append(push.down_since)
+    connecting(push).ended(95.0, "refused")
+    told.append(push.down_since)
+    assert told == [0.0, None, 90.0, 90.0]  # an attempt that fails changes nothing
+    assert unavailable().down_since is None  # what is not there is not down
+
+
 def test_the_last_event_id_survives_a_lost_connection() -> None:
     push = connected()
     push.heard(1.0, "41")

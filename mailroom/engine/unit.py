@@ -157,6 +157,15 @@ def behind(socket: Path) -> Installation:
     return find({}, socket=socket)
 
 
+def of_this_host(root: Path = Path("/")) -> list[Installation]:
+    """The system's services whose status sockets are there, the one without a name first."""
+    places = _Places({}, 0, root)
+    found = sorted((root / "run/mailroom").glob(f"*/{_STATUS}"))
+    accounts = [path.parent.name for path in found if _ACCOUNT.fullmatch(path.parent.name)]
+    services = [places.system(), *map(places.system, accounts)]
+    return [service for service in services if _is_there(service.status_socket)]
+
+
 def checked_account(name: str) -> str:
     """The name of an instance. Raises :class:`MailroomError` where no instance can be called so."""
     if not _ACCOUNT.fullmatch(name):

@@ -50,6 +50,8 @@ class PushView:
     reconnect_count: int = 0
     url: str | None = None
     error: str | None = None
+    #: When there was a connection last; None while there is one, and where the server has no push.
+    down_since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """The snapshot of an account as Prometheus reads it: ``GET /metrics``.
 
 The text format, version 0.0.4: every metric with its HELP and TYPE, counters named ``_total``,
-label values escaped.
+label values escaped. Every sample has the label ``account``, so that several accounts can be read
+side by side.
 """
 
 from collections.abc import Iterator, Mapping
@@ -26,18 +27,20 @@ class _Metric(NamedTuple):
 
 def metrics(snapshot: Snapshot) -> str:
     """The whole answer; a metric that has no value yet has no sample."""
+    about = {"account": snapshot.account}
     lines: list[str] = []
     for metric in [*_gauges(snapshot), *_counters(snapshot)]:
         name = f"mailroom_{metric.name}"
         lines += [f"# HELP {name} {metric.help}", f"# TYPE {name} {metric.kind}"]
         lines += [
-            f"{name}{_braced(sample.labels)} {sample.value:.15g}" for sample in metric.samples
+            f"{name}{_braced(about | dict(sample.labels))} {sample.value:.15g}"
+            for sample in metric.samples
         ]
     return "\n".join(lines) + "\n"
 
 
 def _gauges(snapshot: Snapshot) -> Iterator[_Metric]:
-    about = {"version": snapshot.version, "account": snapshot.account}
+    about = {"version": snapshot.version}
     last_at = snapshot.last_poll.at if snapshot.last_poll else None
     waiting = snapshot.waiting
     senders, mails = (waiting.senders, waiting.mails) if waiting else (None, None)
@@ -50,7 +53,17 @@ def _gauges(snapshot: Snapshot) -> Iterator[_Metric]:
         ("poll_interval_seconds", "Configured interval of polls.", _one(snapshot.poll_interval)),
         ("last_poll_timestamp_seconds", "When a poll succeeded last.", _one(last_at)),
         ("push_connected", "1 while the push stream is connected.", _one(is_connected)),
+        (
+            "push_down_since_timestamp_seconds",
+            "When push was connected last, while it ought to be.",
+            _one(snapshot.push.down_since),
+        ),
         ("senders_failing", "Senders that cannot be triaged.", _one(len(snapshot.failing))),
+        (
+            "senders_conflicting",
+            "Senders with labels of several categories.",
+            _one(len(snapshot.conflicts)),
+        ),
         ("waiting_senders", "Senders with mail in Screener.", _one(senders)),
         ("waiting_mails", "Mails in Screener.", _one(mails)),
         ("waiting_oldest_timestamp_seconds", "When the oldest of them came.", _one(oldest)),

@@ -104,6 +104,8 @@ class Push:
     deadline         -- when to give the connection up as dead; None while there is none
     deaf_at          -- when it is proven that the stream does not tell; None: nothing is untold
     connected_since, last_event_at -- instants, or None
+    down_since       -- when there was a connection last, or the start; None while there is one, and
+                        where the server has no push
     reconnect_count  -- connections opened after the first
     error            -- why there is no connection, in words, or None
     is_routine       -- the last connection has lived, and the server has closed it in order (Cyrus
@@ -118,6 +120,7 @@ class Push:
         self.next_attempt_at: float | None = now
         self.deadline: float | None = None
         self.connected_since: float | None = None
+        self.down_since: float | None = now
         self.last_event_at: float | None = None
         self.last_event_id = ""
         self.error: str | None = None
@@ -158,6 +161,7 @@ class Push:
         self._check("opened")
         self._enter(Status.CONNECTED)
         self.connected_since = now
+        self.down_since = None
         self.deadline = now + self._silence_seconds
         self.error = None
         self._connections += 1
@@ -171,11 +175,12 @@ class Push:
         # Should the id be what the server dislikes, the next attempt is free of it.
         self.last_event_id = ""
         if status == _NO_CONTENT:
-            self._wait(now + UNAVAILABLE_SECONDS, Status.UNAVAILABLE, NO_PUSH)
+            self._wait(now, UNAVAILABLE_SECONDS, Status.UNAVAILABLE, NO_PUSH)
             return
         backoff = self._refusals if status in _CREDENTIALS_REFUSED else self._failures
         self._wait(
-            now + backoff.fail(retry_after),
+            now,
+            backoff.fail(retry_after),
             Status.DISCONNECTED,
             f"the server answered with HTTP {status} instead of an event stream",
         )
@@ -218,9 +223,9 @@ class Push:
         self.is_routine = False
         if self._hearing.deafened < len(PATIENCE_SECONDS):
             at_once = self._has_lived(now)
-            self._wait(now if at_once else now + self._failures.fail(), Status.DISCONNECTED, UNTOLD)
+            self._wait(now, 0.0 if at_once else self._failures.fail(), Status.DISCONNECTED, UNTOLD)
         else:
-            self._wait(now + UNAVAILABLE_SECONDS, Status.UNAVAILABLE, DEAF)
+            self._wait(now, UNAVAILABLE_SECONDS, Status.UNAVAILABLE, DEAF)
 
     def timed_out(self, now: float) -> bool:
         """The server has left a request of a poll without an answer, and with some servers an open
@@ -230,11 +235,11 @@ class Push:
             self._is_aside = True
             self.is_routine = False
             error = BESIDE if self._blockades < _BLOCKADES else BLOCKING
-            self._wait(now + MAX_RETRY_SECONDS, Status.DISCONNECTED, error)
+            self._wait(now, MAX_RETRY_SECONDS, Status.DISCONNECTED, error)
             return True
         if self._is_aside:  # not to blame: without it they do so as well
             self._is_aside, self._blockades = False, 0
-            self._wait(now + self._failures.fail(), Status.DISCONNECTED, self.error)
+            self._wait(now, self._failures.fail(), Status.DISCONNECTED, self.error)
             return True
         return False
 
@@ -244,9 +249,9 @@ class Push:
             self._is_aside = False
             self._blockades += 1
             if self._blockades < _BLOCKADES:
-                self._wait(now + self._failures.fail(), Status.DISCONNECTED, self.error)
+                self._wait(now, self._failures.fail(), Status.DISCONNECTED, self.error)
             else:
-                self._wait(now + UNAVAILABLE_SECONDS, Status.UNAVAILABLE, BLOCKING)
+                self._wait(now, UNAVAILABLE_SECONDS, Status.UNAVAILABLE, BLOCKING)
             return True
         if self.connected_since is not None and self.connected_since <= began:
             self._blockades = 0
@@ -264,7 +269,7 @@ class Push:
         if is_stable:
             self._failures.reset()
         self.is_routine = is_stable and error is None
-        self._wait(now + self._failures.fail(retry_after), Status.DISCONNECTED, error)
+        self._wait(now, self._failures.fail(retry_after), Status.DISCONNECTED, error)
 
     def expired(self, now: float) -> None:
         """``deadline`` has come: the caller has cut the connection, which counts as failed."""
@@ -290,10 +295,14 @@ class Push:
         self.deadline = None
         self.connected_since = None
 
-    def _wait(self, until: float, status: Status, error: str | None) -> None:
+    def _wait(self, now: float, seconds: float, status: Status, error: str | None) -> None:
         self._enter(status)
-        self.next_attempt_at = until
+        self.next_attempt_at = now + seconds
         self.error = error
+        if status is Status.UNAVAILABLE:
+            self.down_since = None
+        elif self.down_since is None:
+            self.down_since = now
 
 
 class _Hearing:

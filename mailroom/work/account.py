@@ -425,6 +425,7 @@ class Account:
         return health.PushView(
             status=PushStatus(push.status),
             connected_since=self._wall(push.connected_since),
+            down_since=self._wall(push.down_since),
             last_event=self._wall(push.last_event_at),
             reconnect_count=push.reconnect_count,
             url=self._listener.url,

@@ -1,0 +1,87 @@
+"""``mailroom metrics``: the numbers of a service as Prometheus reads them; with ``--into`` those of
+every service of the host, as files for node_exporter's textfile collector.
+
+The collector reads each ``*.prom`` of its folder whenever it likes, so a file gets its name when it
+is whole. It wants no sample twice, so each has the label ``unit``. A service that does not answer
+leaves ``mailroom_up 0`` alone; of one whose socket is gone the file goes as well.
+"""
+
+import os
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+from mailroom.engine.client import ask
+from mailroom.engine.unit import Installation, of_this_host
+from mailroom.errors import LastingTrouble, MailroomError
+
+_OK = 200
+_UP = "mailroom_up"
+# A sample's name, and its labels if it has any; what begins with # is no sample.
+_SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})?(?= \S+$)", re.MULTILINE)
+_OURS = re.compile(r"mailroom(?:@[A-Za-z0-9_-]+)?\.prom")
+_READABLE = 0o644
+
+
+def print_metrics(status_socket: Path) -> int:
+    """Print what the service says, as it is."""
+    sys.stdout.write(_metrics(status_socket))
+    return 0
+
+
+def write_metrics(folder: Path, root: Path = Path("/")) -> int:
+    """Write a file for every service of the host, and take away those of services that are gone.
+
+    Raises LastingTrouble where the folder cannot be written to.
+    """
+    texts = {f"{service.unit}.prom": _text(service) for service in of_this_host(root)}
+    try:
+        for name, text in texts.items():
+            _write(folder / name, text)
+        for path in folder.iterdir():
+            if _OURS.fullmatch(path.name) and path.name not in texts:
+                path.unlink()
+    except OSError as error:
+        raise LastingTrouble(
+            f"the metrics cannot be written to {folder}: {error.strerror}; it is the folder that"
+            " node_exporter has in --collector.textfile.directory"
+        ) from error
+    return 0
+
+
+def _text(service: Installation) -> str:
+    try:
+        metrics = _metrics(service.status_socket)
+    except MailroomError:
+        metrics = ""
+    about = f"# HELP {_UP} 1 when the service answers.\n# TYPE {_UP} gauge\n"
+    text = f"{about}{_UP} {1 if metrics else 0}\n{metrics}"
+    return _SAMPLE.sub(lambda found: _labelled(found, service.unit or ""), text)
+
+
+def _labelled(sample: re.Match[str], unit: str) -> str:
+    name, labels = sample.groups()
+    return f'{name}{{unit="{unit}"{f",{labels}" if labels else ""}}}'
+
+
+def _metrics(status_socket: Path) -> str:
+    code, body = ask(status_socket, "GET", "/metrics")
+    if code != _OK:
+        raise MailroomError(f"{status_socket} answers {code} to GET /metrics")
+    return body.decode()
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole, or as it was."""
+    # A name that does not end in .prom is nothing to the collector.
+    fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    temporary = Path(name)
+    try:
+        with os.fdopen(fd, "w") as file:
+            file.write(text)
+            os.fchmod(file.fileno(), _READABLE)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,107 @@
+"""The files for node_exporter: one for each service, whole or not there."""
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mailroom.engine.sockets import listen
+from mailroom.errors import MailroomError
+from mailroom.terminal.textfiles import write_metrics
+
+METRICS = """# HELP mailroom_healthy 1 when healthy, as /healthz says.
+# TYPE mailroom_healthy gauge
+mailroom_healthy{account="a"} 1
+# HELP mailroom_errors_total Errors, by kind.
+# TYPE mailroom_errors_total counter
+mailroom_errors_total{account="a",kind="a \\"b\\" {c} 1"} 2
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A host with the folder of the collector."""
+    (tmp_path / "textfiles").mkdir()
+    return tmp_path
+
+
+@contextlib.contextmanager
+def service(root: Path, name: str = "", answer: str = METRICS) -> Iterator[None]:
+    """One that answers as often as it is asked."""
+    path = root / "run/mailroom" / name / "status.sock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    listener = listen(path)
+    body = answer.encode()
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection = listener.accept()[0]
+                with connection:
+                    if connection.recv(4096):
+                        connection.sendall(head + body)
+                    else:
+                        return
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield
+    finally:
+        _hang_up(path)
+        thread.join()
+        listener.close()
+        path.unlink()
+
+
+def _hang_up(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as last:
+        last.connect(str(path))
+
+
+def files(root: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in (root / "textfiles").iterdir()}
+
+
+def test_every_service_of_the_host_has_a_file(root: Path) -> None:
+    with service(root), service(root, "office"):
+        write_metrics(root / "textfiles", root)
+    written = files(root)
+    assert set(written) == {"mailroom.prom", "mailroom@office.prom"}
+    assert 'mailroom_up{unit="mailroom"} 1\n' in written["mailroom.prom"]
+    assert (
+        'mailroom_healthy{unit="mailroom@office",account="a"} 1\n'
+        in written["mailroom@office.prom"]
+    )
+    assert (
+        'mailroom_errors_total{unit="mailroom",account="a",kind="a \\"b\\" {c} 1"} 2\n'
+        in written["mailroom.prom"]
+    )
+    assert written["mailroom.prom"].count("# HELP") == 3
+    assert (root / "textfiles/mailroom.prom").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_service_that_does_not_answer_is_down_and_says_nothing_else(root: Path) -> None:
+    with service(root, answer=""):
+        write_metrics(root / "textfiles", root)
+    assert [line for line in files(root)["mailroom.prom"].splitlines() if line[0] != "#"] == [
+        'mailroom_up{unit="mailroom"} 0'
+    ]
+
+
+def test_the_file_of_a_service_that_is_gone_goes_and_no_other(root: Path) -> None:
+    for name in ("mailroom@gone.prom", "mailroom.prom", "apt.prom", "mailrooms.prom"):
+        (root / "textfiles" / name).write_text("old")
+    with service(root):
+        write_metrics(root / "textfiles", root)
+    assert set(files(root)) == {"mailroom.prom", "apt.prom", "mailrooms.prom"}
+    assert files(root)["mailroom.prom"] != "old"
+
+
+def test_a_folder_that_is_not_there_is_told(root: Path) -> None:
+    with pytest.raises(MailroomError, match=r"nowhere: No such file .* --collector\.textfile"):
+        write_metrics(root / "nowhere", root)
