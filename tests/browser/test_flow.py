@@ -7,8 +7,8 @@ from tests.system.claims import Claims
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
-# From the mail server's word that it has the mail until its sender is on the page. (Once; the middle of
-# several is in test_service.py. Cyrus looks for news once a second.)
+# From the mail server's word that it has the mail until its sender is on the page. (Cyrus looks for
+# news once a second; the middle of several times is in test_service.py.)
 ARRIVAL_SECONDS = 1.5
 
 
