@@ -10,6 +10,7 @@ from mailroom.engine.journal import Level
 from mailroom.sandbox import (
     CYRUS_3_10,
     CYRUS_3_13,
+    CYRUS_WITHOUT_PUSH,
     FASTMAIL,
     Entry,
     Fault,
@@ -450,6 +451,22 @@ def test_mail_that_is_put_into_screener_by_hand_waits_and_stays() -> None:
     assert world.named("sender_triaged")
 
 
+def test_mail_from_before_the_door_is_not_taken_for_put_there_whatever_finds_it() -> None:
+    """The error label finds it as well, as long as that is on."""
+    world = World()
+    one, two = world.deliver(BOB, count=2)
+    world.start().settle()
+    world.tap(one, "@ToFeed")
+    world.tap(two, "@ToJail")
+    world.settle()
+    assert at(world, one) == ({"Screener", "@ToFeed", "@MailroomError"}, set())
+    with world.sandbox.lock:
+        world.sandbox.unlabel(one, "@ToFeed")
+        world.sandbox.unlabel(two, "@ToJail")
+    world.settle()
+    assert at(world, one) == at(world, two) == ({"Screener"}, set())
+
+
 def test_mail_that_was_let_in_by_hand_and_put_back_waits_again_and_can_be_moved() -> None:
     world = house()
     mail = comes(world, EVE)
@@ -544,6 +561,8 @@ def test_many_senders_moved_at_once_are_no_decisions() -> None:
     world.settle()
     assert not world.named("sender_triaged")
     assert at(world, mails[0]) == ({"Feed"}, {WAITING})
+    assert world.status["moved_at_once"] == 60
+    world.run_for(150.0)
     assert world.status["moved_at_once"] == 60
     with world.sandbox.lock:
         for mail in mails[10:]:
@@ -698,6 +717,30 @@ def test_an_idle_poll_is_one_request_and_a_move_at_the_door_two() -> None:
     comes(world, BOB)
     assert len(world.requests_since(number)) == 2
     assert world.polls == polls + 1
+
+
+def test_as_long_as_nothing_has_changed_only_labels_are_looked_for() -> None:
+    world = house()
+    number = world.request_count
+    world.run_for(120.0)
+    glance = ("Mailbox/get", "Email/get", "Email/query", "Email/get")
+    assert [each.calls for each in world.requests_since(number)] == [glance] * 2
+
+
+@BOTH
+def test_without_push_each_regular_poll_sees_what_has_changed(by: str) -> None:
+    world = house(by, CYRUS_WITHOUT_PUSH)
+    world.run_for(120.0)
+    friend, stranger = (world.sandbox.deliver(each, mailbox=gate(world)) for each in (ANNA, EVE))
+    world.run_for(61.0)
+    assert at(world, friend) == ({"Inbox"}, set())
+    assert at(world, stranger) == ({"Screener"}, {WAITING})
+    world.run_for(120.0)
+    world.sandbox.move(friend, "Screener")
+    world.sandbox.move(stranger, "Feed")
+    world.run_for(61.0)
+    assert at(world, friend) == ({"Screener"}, {WAITING, PLACED})
+    assert at(world, stranger) == ({"Feed"}, set())
 
 
 @pytest.mark.parametrize(

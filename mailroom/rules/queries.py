@@ -22,10 +22,12 @@ def labelled(places: Places) -> Filter:
     return in_any(places.queried)
 
 
-def asking(places: Places) -> Filter:
-    """What a poll looks for where there is a door: mail with a label on it, and mail that was moved
-    out of Screener. In one query the second costs nothing more."""
-    return any_of([*(within(each) for each in places.queried), moved(places)])
+def asking(places: Places, since: float) -> Filter:
+    """What a poll looks for where there is a door, used ``since`` then: mail with a label on it,
+    and mail that was moved out of Screener, or into it. It is one query, since a second would take
+    the server longer (docs/performance.md)."""
+    labels = (within(each) for each in places.queried)
+    return any_of([*labels, moved(places), unmarked(places, since)])
 
 
 def moved(places: Places) -> Filter:

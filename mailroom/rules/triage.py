@@ -75,11 +75,11 @@ class Verdicts:
     """What the mail asks for that bears a label or was moved. ``settled`` carries an error label
     without a reason."""
 
-    taps: tuple[Tap, ...]
-    conflicts: tuple[Conflict, ...]
-    unusable: tuple[Mail, ...]
-    own: tuple[Mail, ...]
-    settled: tuple[Mail, ...]
+    taps: tuple[Tap, ...] = ()
+    conflicts: tuple[Conflict, ...] = ()
+    unusable: tuple[Mail, ...] = ()
+    own: tuple[Mail, ...] = ()
+    settled: tuple[Mail, ...] = ()
 
 
 def sender_of(mail: Mail) -> str | None:

@@ -142,14 +142,14 @@ class Check:
     async def _door(self, places: Places, now: float) -> None:
         """What the door asks: new mail, what was moved, and whom the user has written to."""
         mail = self._talks.mail
-        filters = [queries.asking(places), queries.unmarked(places, now)]
+        labelled, filters = [queries.labelled(places)], [queries.asking(places, now)]
         try:
-            state = (await mail.open(filters)).states["Email"]
+            await mail.open(filters)
         except MethodError:
             if not await mail.is_split():
                 raise
-            filters = [queries.labelled(places)]
-            state = (await mail.open(filters)).states["Email"]
+            filters = labelled
+        state = (await mail.open(labelled)).states["Email"]
         await mail.open(filters, state)
         await mail.close({}, filters, state)
         session, by = await mail.session(), self._config.screening.by

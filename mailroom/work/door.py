@@ -290,14 +290,15 @@ class Door:
     ) -> list[Mail]:
         """The mail that the user has put into Screener: it does not bear that it waits, and has
         not come in but changed. So does mail that was put back into Inbox before. Mail that came
-        before the door was used is left alone."""
-        unmarked = reading.found[1] if len(reading.found) > 1 else None
+        before the door was used is left alone: it is found by a label alone."""
         return [
             mail
-            for mail in unmarked or ()
+            for mail in reading.found[0] or ()
             if mail.id in updated
             and mail.id not in done
-            and not (asked_by(mail, places) or WAITING in mail.keywords)
+            and places.screener in mail.mailbox_ids
+            and WAITING not in mail.keywords
+            and mail.mailbox_ids.isdisjoint(places.queried)
         ]
 
     async def _pages(self, reading: Reading) -> list[Changes] | None:

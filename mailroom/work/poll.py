@@ -22,6 +22,7 @@ from mailroom.rules.drags import asked_by, is_moved, leaving, recovered, tidied
 from mailroom.rules.job import Job
 from mailroom.rules.orders import Order
 from mailroom.rules.places import Places
+from mailroom.rules.schedule import Trigger
 from mailroom.rules.triage import Conflict, Label, Patch, Verdicts, marked, sender_of
 from mailroom.rules.whole import marks_of
 from mailroom.wire.jmap import Mail, MethodError
@@ -54,10 +55,10 @@ class Poller:
         self._log = log
         self._told: set[str] = set()
 
-    async def poll(self, trigger: str | None = None) -> Outcome:
-        """``trigger`` is why, for the log. Raises TransientError, CredentialsRefused,
-        ProtocolError, MethodError, LastingTrouble; whatever was not done by then, the next poll
-        does, but for orders of which there is no mail."""
+    async def poll(self, trigger: Trigger | None = None) -> Outcome:
+        """``trigger`` is why. Raises TransientError, CredentialsRefused, ProtocolError,
+        MethodError, LastingTrouble; whatever was not done by then, the next poll does, but for
+        orders of which there is no mail."""
         orders = self.orders.take()
         try:
             outcome = await self._poll(orders, trigger)
@@ -67,8 +68,9 @@ class Poller:
         self.orders.end()
         return outcome
 
-    async def _poll(self, orders: Sequence[Order], trigger: str | None) -> Outcome:
-        survey = await self.surveyor.survey(orders)
+    async def _poll(self, orders: Sequence[Order], trigger: Trigger | None) -> Outcome:
+        is_regular = trigger in (Trigger.SCHEDULED, Trigger.FALLBACK)
+        survey = await self.surveyor.survey(orders, is_regular=is_regular)
         self.orders.refuse(survey.orders_refused)
         if orders:
             survey = await labelled(survey, self.surveyor, self._mail)
