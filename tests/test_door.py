@@ -727,6 +727,24 @@ def test_as_long_as_nothing_has_changed_only_labels_are_looked_for() -> None:
     assert [each.calls for each in world.requests_since(number)] == [glance] * 2
 
 
+def test_what_others_have_changed_is_read_and_nothing_else_that_waits() -> None:
+    """Of three hundred mails that waited unseen by anybody but the user, none bears a keyword."""
+    world = house()
+    world.account.close()
+    with world.sandbox.lock:
+        friends = world.sandbox.deliver(ANNA, mailbox="Inbox", keywords=["$seen"])
+        for _ in range(300):
+            world.sandbox.deliver(EVE, keywords=["$seen"])
+    world.boot()
+    world.start().settle()
+    number = world.request_count
+    world.sandbox.set_keywords(friends, add=["$flagged"])
+    world.settle()
+    entries = world.requests_since(number)
+    assert [len(each.calls) for each in entries] == [6, 1]
+    assert all(each.bytes_out < 6000 for each in entries)
+
+
 @BOTH
 def test_without_push_each_regular_poll_sees_what_has_changed(by: str) -> None:
     world = house(by, CYRUS_WITHOUT_PUSH)

@@ -37,7 +37,8 @@ def canonical(address: str) -> str:
 def without_spaces(address: str) -> str:
     """Return an address of a header without the spaces that old programs put around its dots and
     its @ (RFC 5322 §4.4): Stalwart 0.15.5 shows them, Cyrus 3.10.2 does not (both seen)."""
-    return address if '"' in address else _AROUND_DOTS.sub(r"\1", address)
+    has_none = " " not in address and "\t" not in address
+    return address if has_none or '"' in address else _AROUND_DOTS.sub(r"\1", address)
 
 
 def spellings(address: str) -> tuple[str, ...]:

@@ -22,23 +22,16 @@ def labelled(places: Places) -> Filter:
     return in_any(places.queried)
 
 
-def asking(places: Places, since: float) -> Filter:
-    """What a poll looks for where there is a door, used ``since`` then: mail with a label on it,
-    and mail that was moved out of Screener, or into it. It is one query, since a second would take
-    the server longer (docs/performance.md)."""
-    labels = (within(each) for each in places.queried)
-    return any_of([*labels, moved(places), unmarked(places, since)])
+def asking(places: Places) -> Filter:
+    """What a poll looks for where there is a door: mail with a label on it, and mail that was moved
+    out of Screener. One query, since a second would take the server longer."""
+    return any_of([*(within(each) for each in places.queried), moved(places)])
 
 
 def moved(places: Places) -> Filter:
     """Mail that bears our keyword, and is not in Screener any more."""
     not_there = {"operator": "NOT", "conditions": [within(places.screener)]}
     return all_of({"hasKeyword": WAITING}, not_there)
-
-
-def unmarked(places: Places, since: float) -> Filter:
-    """Mail in Screener without our keyword, which came when there was a door."""
-    return {**within(places.screener), "notKeyword": WAITING, **_after(since)}
 
 
 def unseen(places: Places, since: float, *, by: str, is_dated: bool) -> list[Filter]:

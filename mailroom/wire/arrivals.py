@@ -57,6 +57,10 @@ class Arrival:
     def id(self) -> str:
         return self.mail.id
 
+    def __hash__(self) -> int:
+        """By the mail alone: thousands of them are keys."""
+        return hash(self.mail.id)
+
 
 @dataclass(frozen=True, slots=True)
 class Changes:

@@ -142,7 +142,7 @@ class Check:
     async def _door(self, places: Places, now: float) -> None:
         """What the door asks: new mail, what was moved, and whom the user has written to."""
         mail = self._talks.mail
-        labelled, filters = [queries.labelled(places)], [queries.asking(places, now)]
+        labelled, filters = [queries.labelled(places)], [queries.asking(places)]
         try:
             await mail.open(filters)
         except MethodError:

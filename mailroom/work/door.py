@@ -8,7 +8,7 @@ Nothing is counted as seen before the poll has done its work: whatever is broken
 """
 
 from collections import deque
-from collections.abc import Collection, Container, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -26,12 +26,12 @@ from mailroom.rules.roster import Acquaintance
 from mailroom.rules.screening import Facts, Standing, admitted, standing
 from mailroom.rules.triage import sender_of
 from mailroom.rules.waiting import Summary, WaitingMail
-from mailroom.rules.wide import list_id
+from mailroom.rules.wide import Decisions, list_id
 from mailroom.wire.arrivals import Arrival, Changes
 from mailroom.wire.jmap import Mail, MethodError, Patch
 from mailroom.work.census import Census
 from mailroom.work.contacts import Contacts
-from mailroom.work.ids import all_ids
+from mailroom.work.ids import all_ids, portions
 from mailroom.work.mail import MailConversation, Reading
 from mailroom.work.sent import Answered, Sent
 
@@ -72,12 +72,19 @@ class Tries:
 @dataclass(frozen=True, slots=True)
 class Visit:
     """What one poll takes in. ``state`` is up to where it goes, None where nobody can tell; with
-    ``has_more`` not all is in it. ``updated`` are the mails that somebody has changed."""
+    ``has_more`` not all is in it, with ``has_backlog`` there is more to go through that no change
+    tells of. ``updated`` are the mails that somebody has changed."""
 
     state: str | None
     arrivals: tuple[Arrival, ...] = ()
     has_more: bool = False
+    has_backlog: bool = False
     updated: frozenset[str] = frozenset()
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the next poll is to go on at once."""
+        return self.has_more or self.has_backlog
 
 
 class Door:
@@ -163,7 +170,7 @@ class Door:
                 pages[-1].new_state,
                 tuple(each for page in pages for each in page.arrivals),
                 pages[-1].has_more,
-                frozenset().union(*(page.updated for page in pages)),
+                updated=frozenset().union(*(page.updated for page in pages)),
             )
             self._note_sent(visit.arrivals, places)
             self._note_rules(visit.arrivals)
@@ -179,8 +186,8 @@ class Door:
             left = await self._mail.arrivals(portion) if portion else ()
             told |= {each.id: each for each in left if self._is_arrival(each, places)}
         self._taken = told
-        has_more = visit.has_more or len(self._backlog) > _PORTION * _PORTIONS
-        return replace(visit, arrivals=tuple(told.values()), has_more=has_more)
+        has_backlog = len(self._backlog) > _PORTION * _PORTIONS
+        return replace(visit, arrivals=tuple(told.values()), has_backlog=has_backlog)
 
     async def decide(
         self, arrivals: Iterable[Arrival], places: Places, own: OwnAddresses
@@ -201,8 +208,12 @@ class Door:
         """What decides about each of these mails, where that can be told."""
         senders = {each: sender_of(each.mail) for each in arrivals}
         facts = await self._facts(senders, places, own) if senders else {}
-        judged = ((each, standing(known, self._config)) for each, known in facts.items())
-        return [(each, found) for each, found in judged if found is not None]
+        judged = []
+        for arrival, known in facts.items():
+            await give_way(self._loop)
+            if (found := standing(known, self._config)) is not None:
+                judged.append((arrival, found))
+        return judged
 
     @property
     def waiting(self) -> Summary | None:
@@ -265,7 +276,7 @@ class Door:
         self._log.warning("arrival_given_up", mail=mail_id, tries=tries.number)
         return None
 
-    async def closed(self, closing: Reading, places: Places, done: Container[str]) -> bool:
+    async def closed(self, closing: Reading, places: Places, done: Set[str]) -> bool:
         """Take note of what the closing request has told after :meth:`finished`. Says whether new
         mail has come meanwhile, or the user has put mail into Screener: then the next poll is to
         see it, at once."""
@@ -274,31 +285,37 @@ class Door:
             return False
         arrivals = [each for page in pages for each in page.arrivals]
         updated = frozenset().union(*(page.updated for page in pages))
+        looked_at = {mail.id for mail in closing.found[0] or ()}
         self._note_sent(arrivals, places)
         self._recount(pages, places)
         is_news = (
             pages[-1].has_more
             or any(self._is_new(each, places) for each in arrivals)
-            or bool(self.put_by_hand(closing, updated, places, done))
+            or bool(await self.put_by_hand(updated - looked_at - done, places))
         )
         if not is_news:
             self.state = pages[-1].new_state
         return is_news
 
-    def put_by_hand(
-        self, reading: Reading, updated: Container[str], places: Places, done: Container[str]
-    ) -> list[Mail]:
-        """The mail that the user has put into Screener: it does not bear that it waits, and has
-        not come in but changed. So does mail that was put back into Inbox before. Mail that came
-        before the door was used is left alone: it is found by a label alone."""
+    async def put_by_hand(self, updated: Iterable[str], places: Places) -> list[Mail]:
+        """Of mail that was changed, what the user has put into Screener: it does not bear that it
+        waits. So does mail that was put back into Inbox before. Mail that came before the door was
+        used is left alone.
+
+        They are read: a query for such mail is slow (docs/performance.md), and where the server's
+        rules mark nothing it would find all that waits, in every poll.
+        """
+        read: list[Arrival] = []
+        for portion in portions(updated, _PORTION):
+            read += await self._mail.arrivals(portion)
         return [
-            mail
-            for mail in reading.found[0] or ()
-            if mail.id in updated
-            and mail.id not in done
-            and places.screener in mail.mailbox_ids
-            and WAITING not in mail.keywords
-            and mail.mailbox_ids.isdisjoint(places.queried)
+            each.mail
+            for each in read
+            if places.screener in each.mail.mailbox_ids
+            and WAITING not in each.mail.keywords
+            and not asked_by(each.mail, places)
+            and self.since is not None
+            and each.received_at >= self.since
         ]
 
     async def _pages(self, reading: Reading) -> list[Changes] | None:
@@ -374,19 +391,23 @@ class Door:
             book, answered = await both(
                 self._loop, self._contacts.acquainted(addresses), self._ask_about(senders, places)
             )
-        facts = {
-            arrival: self._known(arrival, sender, book, own, places)
-            for arrival, sender in senders.items()
-        }
-        undecided = [each for each in facts if standing(facts[each], self._config) is None]
+        facts: dict[Arrival, Facts] = {}
+        undecided: dict[Arrival, str | None] = {}
+        decisions = self._contacts.decisions
+        for arrival, sender in senders.items():
+            await give_way(self._loop)
+            known = self._known(arrival, sender, book, decisions, own, places)
+            facts[arrival] = known
+            if standing(known, self._config) is None:
+                undecided[arrival] = sender
         if undecided and self._contacts.is_indexed:
-            answered = await self._ask_about({each: senders[each] for each in undecided}, places)
+            answered = await self._ask_about(undecided, places)
         if answered is None:
             return facts
-        return {
-            arrival: _with_sent(known, arrival, senders[arrival], answered)
-            for arrival, known in facts.items()
-        }
+        for arrival, sender in senders.items():
+            await give_way(self._loop)
+            facts[arrival] = _with_sent(facts[arrival], arrival, sender, answered)
+        return facts
 
     async def _ask_about(
         self, senders: Mapping[Arrival, str | None], places: Places
@@ -429,8 +450,9 @@ class Door:
         if answered is None:
             raise _sent_is_needed()
         admitted_otherwise = set()
+        decisions = self._contacts.decisions
         for arrival, sender in senders.items():
-            known = self._known(arrival, sender, book, own, places)
+            known = self._known(arrival, sender, book, decisions, own, places)
             facts = replace(_with_sent(known, arrival, sender, answered), groups=frozenset())
             found = standing(facts, self._config)
             if sender and found and (found.is_known or found.category):
@@ -474,11 +496,12 @@ class Door:
         arrival: Arrival,
         sender: str | None,
         book: Mapping[str, Acquaintance],
+        decisions: Decisions,
         own: OwnAddresses,
         places: Places,
     ) -> Facts:
         """What is known without asking Sent."""
-        decisions, known = self._contacts.decisions, book.get(sender or "", _STRANGER)
+        known = book.get(sender or "", _STRANGER)
         named = list_id(arrival.list_id) if arrival.list_id else None
         return Facts(
             is_bounce=arrival.is_bounce,

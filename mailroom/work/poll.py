@@ -172,7 +172,7 @@ class Poller:
         has_more = False
         if survey.visit:
             self.door.finished(survey.visit, {each.arrival.id for each in survey.admissions})
-            has_more = survey.visit.has_more
+            has_more = survey.visit.is_cut
         return Outcome(
             survey.reading.sent_at,
             known(survey),
@@ -190,7 +190,8 @@ class Poller:
             return False
         self.door.finished(visit, done)
         ours = {*done, *survey.keywords}
-        return visit.has_more or await self.door.closed(closing, survey.places, ours)
+        is_news = visit.has_more or await self.door.closed(closing, survey.places, ours)
+        return is_news or visit.has_backlog
 
     def _recover(
         self,

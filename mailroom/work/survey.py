@@ -87,7 +87,7 @@ class Survey:
         """Whether there was nothing, and nothing was put off: as long as nothing changes, there is
         nothing."""
         visit = self.visit
-        if visit is None or visit.state is None or visit.arrivals or visit.has_more:
+        if visit is None or visit.state is None or visit.arrivals or visit.is_cut:
             return False
         found = (self.keywords, self.crowd, self.wholes, self.held, self.refused, self.orders)
         return self.verdicts == Verdicts() and not any(found)
@@ -231,16 +231,19 @@ class Surveyor:
         """The survey with the new mail, and with the keywords of what was moved."""
         reading, places = survey.reading, survey.places
         visit = await self._door.visit(reading, places)
-        arrived = {each.id for each in visit.arrivals}
-        by_hand = self._door.put_by_hand(reading, visit.updated, places, arrived)
         asking = reading.found[0] or ()
+        looked_at = {mail.id for mail in asking} | {each.id for each in visit.arrivals}
+        by_hand, admissions = await both(
+            self._loop,
+            self._door.put_by_hand(visit.updated - looked_at, places),
+            self._door.decide(visit.arrivals, places, own),
+        )
         nobodys = [mail for mail in asking if (who := sender_of(mail)) is None or who in own]
         keywords = {
             **placed(by_hand),
             **tidied(asking, places),
             **untapped(nobodys, places),
         }
-        admissions = await self._door.decide(visit.arrivals, places, own)
         return replace(survey, visit=visit, admissions=tuple(admissions), keywords=keywords)
 
     def with_label(self, job: Job, mail: Mail) -> Job:
@@ -348,8 +351,7 @@ class Surveyor:
     async def filters(self, places: Places) -> list[Filter]:
         """What a poll looks for: first the mail that asks for something."""
         if self._door.is_open and not await self._mail.is_split():
-            since = self._door.since  # not known at the first look, which need find no such mail
-            return [queries.asking(places, self._loop.clock.wall() if since is None else since)]
+            return [queries.asking(places)]
         now = self._loop.now()
         self._recent = {who: entry for who, entry in self._recent.items() if entry[1] > now}
         filters = [queries.labelled(places)]

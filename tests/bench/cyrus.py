@@ -82,7 +82,7 @@ def _idle_ratios(url: str, count: int, effort: Effort) -> Iterator[Figure]:
     told = [_ratio(with_door, without, is_regular=False) for _ in rounds]
     name = f"{count:,} mails, Cyrus: with the door over without"
     yield typical(f"idle poll, {name}", "times", "<=", 1.3, regular)
-    yield typical(f"poll for a change that means nothing, {name}", "times", "<=", 2, told)
+    yield typical(f"poll by push that finds nothing, {name}", "times", "<=", 2, told)
 
 
 def _poller(url: str, by: str) -> Callable[[bool], float]:
