@@ -5,6 +5,7 @@ cards of the account.
 """
 
 import copy
+import functools
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
@@ -345,19 +346,19 @@ class CardSelector(Selector):
     of one address, of one member. A UID is compared whole.
     """
 
-    def __init__(self, storage: BookStorage, card: Callable[[str], Card]) -> None:
+    def __init__(self, storage: BookStorage, read: Callable[[str], Card]) -> None:
+        # One query may have a condition for each of a hundred senders.
+        card = functools.cache(read)
+        addresses = functools.cache(lambda id_: list(map(_words, _addresses_of(card(id_)))))
+        members = functools.cache(lambda id_: list(map(_words, card(id_).get("members", ()))))
         conditions: dict[str, Callable[[Any, set[str]], set[str]]] = {
             "uid": lambda uid, ids: {id_ for id_ in ids if card(id_).get("uid") == uid},
             "kind": lambda kind, ids: {id_ for id_ in ids if card(id_)["kind"] == kind},
             "inAddressBook": lambda book_id, ids: {
                 id_ for id_ in ids if _book_id(storage.by_id[id_][0]) == book_id
             },
-            "email": lambda text, ids: {
-                id_ for id_ in ids if _has_words(text, _addresses_of(card(id_)))
-            },
-            "hasMember": lambda text, ids: {
-                id_ for id_ in ids if _has_words(text, card(id_).get("members", ()))
-            },
+            "email": lambda text, ids: _with_words(text, ids, addresses),
+            "hasMember": lambda text, ids: _with_words(text, ids, members),
         }
         super().__init__(conditions, _UNSUPPORTED_CONDITIONS)
 
@@ -413,11 +414,18 @@ def _addresses_of(card: Card) -> list[str]:
     return [email["address"] for email in card.get("emails", {}).values()]
 
 
-def _has_words(text: object, values: Iterable[str]) -> bool:
+def _with_words(
+    text: object, ids: set[str], values: Callable[[str], Iterable[set[str]]]
+) -> set[str]:
+    """Return those one of whose values has all the words."""
     if not isinstance(text, str):
         raise ValueError("no text")
-    words = set(_WORD.findall(text.lower()))
-    return any(words <= set(_WORD.findall(value.lower())) for value in values)
+    words = _words(text)
+    return {id_ for id_ in ids if any(words <= value for value in values(id_))}
+
+
+def _words(text: str) -> set[str]:
+    return set(_WORD.findall(text.lower()))
 
 
 def _book_id(book: Book) -> str:

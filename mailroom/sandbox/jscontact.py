@@ -101,7 +101,7 @@ def card_of(text: str, *, knows_apple_groups: bool = True) -> Card:
     return copy.deepcopy(_card_of(text, knows_apple_groups))
 
 
-@lru_cache(maxsize=4096)  # every query looks at every card
+@lru_cache(maxsize=32768)  # every query looks at every card
 def _card_of(text: str, knows_apple_groups: bool) -> Card:
     card: Card = {"@type": "Card", "version": "1.0", "kind": "individual"}
     # Vendors' properties last: they may belong into others.
