@@ -11,7 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from mailroom.rules.schedule import MAX_KNOWN_STATES, Due, Schedule, Timing, Trigger
+from mailroom.rules.schedule import (
+    GATHER_SECONDS,
+    MAX_KNOWN_STATES,
+    Due,
+    Schedule,
+    Timing,
+    Trigger,
+)
 
 TIMING = Timing()
 
@@ -969,3 +976,33 @@ def test_after_a_success_requests_are_free_again() -> None:
     schedule.poll_started(12.0)
     schedule.poll_finished(12.0, 12.0, {})
     assert fail(schedule, 14) == 12.0
+
+
+# Decisions by command
+
+
+def due_after(schedule: Schedule, at: float) -> None:
+    due = schedule.due()
+    assert due is not None
+    assert (due.trigger, due.at) == (Trigger.COMMAND, pytest.approx(at + GATHER_SECONDS))
+
+
+def test_decisions_that_come_one_after_the_other_are_one_poll() -> None:
+    """Each has a connection of its own; and the next ones come when the last are answered."""
+    schedule = Schedule(TIMING, no_jitter)
+    schedule.asked(5.0, Trigger.COMMAND)
+    schedule.asked(5.01, Trigger.COMMAND)
+    due_after(schedule, 5.0)  # so nobody is put off for long
+    schedule.poll_started(5.0 + GATHER_SECONDS)
+    schedule.asked(6.0, Trigger.COMMAND)
+    schedule.poll_finished(7.0, 6.9, {})
+    due_after(schedule, 7.0)
+
+
+def test_no_decision_waits_for_a_backoff() -> None:
+    schedule = Schedule(TIMING, no_jitter)
+    schedule.asked(0.0, Trigger.COMMAND)
+    schedule.poll_started(GATHER_SECONDS)
+    schedule.poll_failed(1.0, retry_after=50.0)
+    schedule.asked(2.0, Trigger.COMMAND)
+    due_after(schedule, 2.0)

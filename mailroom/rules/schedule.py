@@ -9,7 +9,8 @@ then the first of Trigger names it; none is due while one is running):
 
     told                    the reasons for a poll from then on
     started, connected      STARTUP, RECONNECT: now
-    asked                   MANUAL, or COMMAND for a decision: now, whatever backoff there is
+    asked                   MANUAL: now; COMMAND for a decision: GATHER_SECONDS after it and after
+                            the last poll; whatever backoff there is
     event, states known     none: a poll has seen what it tells, and what was told before it
     event, others           PUSH: quiet_seconds after the newest, debounce_seconds after the first;
                             ECHO_SECONDS instead of quiet_seconds while the echo is awaited
@@ -41,6 +42,9 @@ MAX_KNOWN_STATES = 64
 # A server that tells of changes once a second (Cyrus 3.10 with jmap_pushpoll: 1s; Stalwart by its
 # source) may do so in the middle of our closing request, and of its end a second later.
 ECHO_SECONDS = 1.5
+# A program that makes many decisions sends the next ones when the last are answered; so that one
+# poll carries out all of them, they are waited for. No person notices.
+GATHER_SECONDS = 0.03
 # How long after the closing answer an event that the server sent before it may still be on its way.
 _EVENT_LATE_SECONDS = 0.25
 # Polls that fail late ask for much, for nothing. What they may ask in a row before the server is
@@ -103,6 +107,7 @@ class Schedule:
         self._not_before = -inf
         self._trigger = Trigger.STARTUP
         self._poll_started_at = -inf
+        self._ended_at = -inf
         # Of the polls that failed in a row: when they began, and what they have asked for.
         self._failing_since = -inf
         self._requests = 0
@@ -131,7 +136,7 @@ class Schedule:
 
     def asked(self, now: float, trigger: Trigger = Trigger.MANUAL) -> None:
         """A person wants a poll that begins after now; no backoff holds it up."""
-        self._reasons[trigger] = now
+        self._reasons[trigger] = min(now, self._reasons.get(trigger, inf))
 
     def connected(self, now: float) -> None:
         """The stream was opened. What happened before it did has to be looked for."""
@@ -177,7 +182,7 @@ class Schedule:
         stream has told one of them, a state that nobody knows may be one in the middle of that
         writing.
         """
-        self._end_poll("poll_finished")
+        self._end_poll("poll_finished", now)
         if not self._poll_started_at <= read_at <= now:
             raise RuntimeError(
                 f"schedule: a poll from {self._poll_started_at} to {now} cannot read at {read_at}"
@@ -203,7 +208,7 @@ class Schedule:
 
         It is tried again for the reason it had, unless a higher one joins.
         """
-        self._end_poll("poll_failed")
+        self._end_poll("poll_failed", now)
         if not self.failures:
             self._failing_since, self._requests = self._poll_started_at, 0
         self._requests += requests
@@ -215,10 +220,11 @@ class Schedule:
         trigger = Trigger.SCHEDULED if self._trigger is Trigger.FALLBACK else self._trigger
         self._reasons.setdefault(trigger, self._not_before)
 
-    def _end_poll(self, event: str) -> None:
+    def _end_poll(self, event: str, now: float) -> None:
         if not self.polling:
             raise RuntimeError(f"schedule: {event} cannot happen while no poll is running")
         self.polling = False
+        self._ended_at = now
 
     def _drop_echoes(self) -> None:
         """What is known needs no poll. It may be foreign news all the same, seen by a poll."""
@@ -230,6 +236,8 @@ class Schedule:
             trigger: at if trigger in _BY_HAND else max(at, self._not_before)
             for trigger, at in self._reasons.items()
         }
+        if (asked_at := wishes.get(Trigger.COMMAND)) is not None:
+            wishes[Trigger.COMMAND] = max(asked_at, self._ended_at) + GATHER_SECONDS
         burst_at = self._news.due_at(self._timing)
         if burst_at is not None:
             wishes[Trigger.PUSH] = min(
