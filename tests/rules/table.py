@@ -20,7 +20,8 @@ from tests.rules.user import User, lines_of, listed
 from tests.world import World
 
 _KEYS = frozenset(
-    {"rule", "not yet", "servers", "configuration", "mail", "cards", "groups", "when", "then"}
+    {"rule", "not yet", "not by command", "servers", "configuration"}
+    | {"mail", "cards", "groups", "when", "then"}
 )
 _THEN_KEYS = frozenset({"mail", "groups", "members", "contacts", "log"})
 _DAY = 86400.0
@@ -46,6 +47,11 @@ class Case:
     def gap(self) -> str | None:
         """Why the rule is not kept yet."""
         return self.given.get("not yet")
+
+    @property
+    def only_by_label(self) -> str | None:
+        """Why no command can do what the user does here."""
+        return self.given.get("not by command")
 
     def concerns(self, server: str) -> bool:
         """Whether the rule speaks of this kind of server; most speak of all."""
@@ -75,10 +81,16 @@ def cases() -> list[Case]:
 class Trial:
     """One case against one account, whose service is configured as the case says."""
 
-    def __init__(self, case: Case, world: World, patience_seconds: float = 30.0) -> None:
+    def __init__(
+        self,
+        case: Case,
+        world: World,
+        patience_seconds: float = 30.0,
+        user: type[User] = User,
+    ) -> None:
         self._case = case
         self._world = world
-        self._user = User(world)
+        self._user = user(world)
         self._patience_seconds = patience_seconds
 
     def run(self) -> None:
@@ -95,6 +107,8 @@ class Trial:
         self._check_groups(groups)
         self._check_cards(cards)
         self._check_log()
+        if not self._world.named("sender_failed"):
+            self._user.check_answers()
         self._check_rest()
 
     def _prepare(self) -> None:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from mailroom.errors import OrderRefused
 from tests.world import World, as_new_group
 
 
@@ -72,6 +73,9 @@ class User:
         minutes, _unit = text.split()
         self._world.run_for(60.0 * float(minutes))
 
+    def check_answers(self) -> None:
+        """Nobody has told the user that something could not be done."""
+
     # What a case starts with
 
     def receive(self, name: str, mail: str | Mapping[str, Any], age_seconds: float) -> None:
@@ -137,6 +141,35 @@ class User:
         card = self._sandbox.cards()[self.href_of(name)]
         uid = next(line for line in lines_of(card) if line.upper().startswith("UID"))
         return uid.partition(":")[2].removeprefix("urn:uuid:")
+
+
+class Commander(User):
+    """One who types commands where others put labels on mail."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self._waiting = 0
+        self._refusals: list[OrderRefused] = []
+
+    def label(self, text: str) -> None:
+        mail, label = text.split(maxsplit=1)
+        config = self._world.config
+        names = {each.label: each.name for each in config.triage.categories}
+        category = None if label == config.mailroom.label_unscreen else names[label]
+        senders = self._sandbox.mail(self.mails[mail]).senders
+        document = {"address": senders[0].email if senders else "", "category": category}
+        self._waiting += 1
+        self._world.loop.spawn(self._triage(document), f"triage {text}")
+
+    async def _triage(self, document: Mapping[str, Any]) -> None:
+        try:
+            await self._world.account.commands.triage(document, "anna")
+        except OrderRefused as refused:
+            self._refusals.append(refused)
+        self._waiting -= 1
+
+    def check_answers(self) -> None:
+        assert (self._waiting, self._refusals) == (0, [])
 
 
 def _with_id(found: re.Match[str], new: str) -> str:
