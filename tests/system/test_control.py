@@ -4,16 +4,21 @@ On the oldest and the newest systemd that Mailroom works on.
 """
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mailroom.engine.client import follow
+from mailroom.wire.sse import Event, Parser
 from tests.schemas import validate
+from tests.system.claims import Claims
+from tests.system.cyrus import Cyrus, mail
 from tests.system.host import Host
-from tests.system.scene import Scene, quiet, set_up
-from tests.system.unit import CONTROL, SOCKET
+from tests.system.scene import Scene, at_work, quiet, set_up
+from tests.system.unit import CONTROL, SOCKET, Unit
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 
@@ -86,3 +91,51 @@ def test_who_is_in_the_group_decides_and_the_journal_says_who_it_was(scene: Scen
     validate("decision", undone)
     # Root is root in every user namespace.
     assert (status, undone["category"], undone["by"]) == (200, None, "root")
+
+
+@pytest.fixture(scope="module")
+def screened(tree: Path) -> Iterator[Scene]:
+    """Mailroom itself sorts what comes into Inbox, as soon as it is told."""
+    with Host.boot(tree) as host:
+        cyrus = Cyrus.start(host, push=True)
+        by_mailroom = "screening:\n  by: mailroom\n"
+        made = at_work(Unit(host), cyrus.user("alice"), cyrus.url, 3600, by_mailroom)
+        made.unit.await_status(lambda status: status["eventsource"]["connected"])
+        made.unit.await_status(lambda status: status["waiting"] is not None)
+        yield made
+
+
+def until(events: Iterator[list[Event]], kind: str) -> dict[str, Any]:
+    """The next event of that kind; all on the way are checked."""
+    for batch in events:
+        for event in batch:
+            document: dict[str, Any] = json.loads(event.data)
+            validate(f"event-{event.type}", document)
+            if event.type == kind:
+                return document
+    raise AssertionError(f"the stream ended before an event {kind}")
+
+
+def test_mail_that_comes_in_is_told_at_once_by_name_to_who_may_decide(
+    screened: Scene, claims: Claims
+) -> None:
+    def stream(path: str) -> Iterator[list[Event]]:
+        events = follow(Path(f"/proc/{screened.unit.host.leader}/root{path}"), Parser())
+        assert next(events) == []
+        return events
+
+    watching, counting = stream(CONTROL), stream(SOCKET)
+    seconds = []
+    for number in range(3):
+        sender = f"Stranger <{number}@example.org>"
+        begun = time.monotonic()
+        screened.user.receive(mail(sender, f"Good day {number}"))
+        waiting = until(watching, "waiting")
+        seconds.append(time.monotonic() - begun)
+        [row] = waiting["changed"]
+        assert (row["address"], row["name"]) == (f"{number}@example.org", "Stranger")
+        assert row["newest"]["subject"] == f"Good day {number}"
+        told = until(counting, "waiting")
+        assert told["mails"] == waiting["mails"] == number + 1
+        assert told.keys() & {"changed", "gone"} == set()
+    claims.at_most(5, max(seconds), screened.unit.release, "mail by LMTP, until it is told", "s")
