@@ -43,7 +43,8 @@ from mailroom.rules.health import RefusedReload, Snapshot
 from mailroom.rules.ring import Ring
 from mailroom.rules.servers import without_query
 from mailroom.rules.statusline import status_line
-from mailroom.work.account import Account, History
+from mailroom.work.account import Account
+from mailroom.work.history import History
 from mailroom.work.reporter import Audience
 
 USER_AGENT = f"Mailroom/{__version__}"

@@ -13,7 +13,8 @@ from mailroom.rules.config import Config, from_data
 from mailroom.rules.health import healthz, status
 from mailroom.sandbox import CYRUS_3_10, Entry, Profile, Sandbox
 from mailroom.sandbox.account import DEFAULT_CATEGORIES
-from mailroom.work.account import Account, History
+from mailroom.work.account import Account
+from mailroom.work.history import History
 from tests.direct import DirectHttp
 from tests.virtual import VirtualClock
 

@@ -5,9 +5,7 @@ The account turns what the schedule decides into polls, and what polls bring int
 
 import os
 import random
-from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 
 from mailroom import __version__
 from mailroom.engine.credentials import Logins
@@ -27,15 +25,16 @@ from mailroom.errors import (
 from mailroom.rules import events, health
 from mailroom.rules.backoff import Backoff, Jitter
 from mailroom.rules.config import Config
-from mailroom.rules.health import Phase, PollView, PushStatus, Snapshot, Totals, Trouble
+from mailroom.rules.health import Phase, PollView, PushStatus, Snapshot, Trouble
 from mailroom.rules.push import Push, Status
 from mailroom.rules.schedule import Schedule, Timing, Trigger
 from mailroom.wire.jmap import MethodError
 from mailroom.wire.jmap_push import CONTACTS_TYPE
 from mailroom.work.commands import Commands
 from mailroom.work.conversations import converse
+from mailroom.work.history import History
 from mailroom.work.listener import Listener
-from mailroom.work.outcome import Outcome, Triaged
+from mailroom.work.outcome import Outcome
 from mailroom.work.poll import Poller
 from mailroom.work.reporter import Reporter
 
@@ -54,23 +53,6 @@ _KINDS: tuple[tuple[type[MailroomError], str], ...] = (
 )
 # Failures of a poll that the user has to mend have names, and catalog entries, of their own.
 _EVENTS = {"credentials": "credentials_refused", "missing": "mailboxes_missing"}
-
-
-@dataclass(slots=True)
-class History:
-    """What happened since the process started; a reload hands it on to the new account."""
-
-    started_at: float
-    started: float
-    totals: Totals = field(default_factory=Totals)
-    recent: deque[health.Triage] = field(default_factory=lambda: deque(maxlen=health.KEPT_LIMIT))
-    last_poll: PollView | None = None
-    last_poll_ended: float | None = None
-    last_active_poll: PollView | None = None
-    trouble: Trouble | None = None
-    last_error: Trouble | None = None
-    conflicts: tuple[health.Conflict, ...] = ()
-    moved_at_once: int = 0
 
 
 class Account:
@@ -304,14 +286,10 @@ class Account:
         self, outcome: Outcome, trigger: Trigger, began: float, requests: int
     ) -> None:
         """Count what was done, and tell the log; what only happens every minute at DEBUG."""
-        totals = self._history.totals
-        totals.mails_filed += outcome.filed
-        totals.conflicts += outcome.conflicts
-        totals.arrivals += outcome.admitted
-        self._history.moved_at_once = outcome.crowd
-        self._note_conflicts(outcome)
+        history, now = self._history, self._loop.clock.wall()
+        history.note(outcome, now)
         for triaged in outcome.triaged:
-            self._note_triage(triaged, trigger)
+            self._tell(events.triage(history.note_triage(triaged, trigger, now)))
         is_routine = trigger is Trigger.SCHEDULED and outcome.is_idle
         (self._log.debug if is_routine else self._log.info)(
             "poll_completed",
@@ -319,48 +297,16 @@ class Account:
             senders=len(outcome.triaged),
             filed=outcome.filed,
             arrivals=outcome.admitted.total(),
-            requests=totals.requests - requests,
+            requests=history.totals.requests - requests,
             seconds=self._loop.now() - began,
         )
-
-    def _note_conflicts(self, outcome: Outcome) -> None:
-        """Those of the last poll, each with the instant of the poll that saw it first."""
-        now = self._loop.clock.wall()
-        since = {(each.sender, each.categories): each.since for each in self._history.conflicts}
-        self._history.conflicts = tuple(
-            health.Conflict(
-                each.sender, each.categories, since.get((each.sender, each.categories), now)
-            )
-            for each in outcome.contested
-        )
-
-    def _note_triage(self, triaged: Triaged, trigger: Trigger) -> None:
-        totals = self._history.totals
-        category = triaged.category or "Screener"
-        totals.triaged[category] += 1
-        done = health.Triage(
-            number=totals.triaged.total(),
-            at=self._loop.clock.wall(),
-            sender=triaged.sender,
-            category=category,
-            previous=triaged.previous,
-            filed=triaged.filed,
-            trigger=trigger,
-            by=triaged.by,
-            is_repeated=triaged.is_repeated,
-        )
-        self._history.recent.append(done)
-        self._tell(events.triage(done))
 
     def _poll_failed(
         self, error: MailroomError, trigger: Trigger, began: float, requests: int
     ) -> None:
         history, now = self._history, self._loop.now()
         kind = next((kind for branch, kind in _KINDS if isinstance(error, branch)), "other")
-        totals = history.totals
-        totals.polls[trigger] += 1
-        totals.polls_failed += 1
-        totals.errors[kind] += 1
+        history.note_failure(trigger, kind)
         if isinstance(error, CredentialsRefused | Forbidden):
             if self._is_hopeless(error):
                 raise error
@@ -372,7 +318,7 @@ class Account:
             if isinstance(error, NoAnswer) and self._push.timed_out(now):
                 self._listener.reconsider()
             wait = error.retry_after if isinstance(error, TransientError) else None
-            self._schedule.poll_failed(now, wait, totals.requests - requests)
+            self._schedule.poll_failed(now, wait, history.totals.requests - requests)
         self._tell_poll(trigger, began, error=str(error))
         self._note_trouble(error, kind, trigger)
 

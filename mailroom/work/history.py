@@ -1,0 +1,70 @@
+"""What has happened to one account since the process started, for its status and for undoing."""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from mailroom.rules import health
+from mailroom.rules.health import PollView, Totals, Trouble
+from mailroom.rules.schedule import Trigger
+from mailroom.work.outcome import Contested, Outcome, Triaged
+
+
+@dataclass(slots=True)
+class History:
+    """A reload hands it on to the new account. ``at`` are seconds since the epoch; ``started`` and
+    ``last_poll_ended`` instants of the loop."""
+
+    started_at: float
+    started: float
+    totals: Totals = field(default_factory=Totals)
+    recent: deque[health.Triage] = field(default_factory=lambda: deque(maxlen=health.KEPT_LIMIT))
+    last_poll: PollView | None = None
+    last_poll_ended: float | None = None
+    last_active_poll: PollView | None = None
+    trouble: Trouble | None = None
+    last_error: Trouble | None = None
+    conflicts: tuple[health.Conflict, ...] = ()
+    moved_at_once: int = 0
+
+    def note(self, outcome: Outcome, at: float) -> None:
+        """What a poll has done, but for whom it has triaged."""
+        self.totals.mails_filed += outcome.filed
+        self.totals.conflicts += outcome.conflicts
+        self.totals.arrivals += outcome.admitted
+        self.moved_at_once = outcome.crowd
+        self._note_conflicts(outcome.contested, at)
+
+    def note_triage(self, triaged: Triaged, trigger: Trigger, at: float) -> health.Triage:
+        """A sender that a poll has triaged, as it is told of from now on."""
+        category = triaged.category or "Screener"
+        self.totals.triaged[category] += 1
+        done = health.Triage(
+            number=self.totals.triaged.total(),
+            at=at,
+            sender=triaged.sender,
+            category=category,
+            previous=triaged.previous,
+            filed=triaged.filed,
+            trigger=trigger,
+            by=triaged.by,
+            is_repeated=triaged.is_repeated,
+        )
+        self.recent.append(done)
+        return done
+
+    def note_failure(self, trigger: Trigger, kind: str) -> None:
+        """A poll has failed."""
+        self.totals.polls[trigger] += 1
+        self.totals.polls_failed += 1
+        self.totals.errors[kind] += 1
+
+    def _note_conflicts(self, contested: Iterable[Contested], at: float) -> None:
+        """Those of the last poll, each with the instant of the poll that saw it first."""
+        since = {(each.sender, each.categories): each.since for each in self.conflicts}
+        self.conflicts = tuple(
+            health.Conflict(
+                each.sender, each.categories, since.get((each.sender, each.categories), at)
+            )
+            for each in contested
+        )
