@@ -18,7 +18,9 @@ export function categoryButtons(categories, whom, onChosen) {
 
 /* The name with the letter of its key underlined, as menus have it. */
 function underlined({ name, key }) {
-    const at = name.toLowerCase().indexOf(key);
+    const at = key === null ? -1 : name.toLowerCase().indexOf(key);
+    if (key === null)
+        return name;
     if (at < 0)
         return [name, " ", make("kbd", { "aria-hidden": "true" }, key)];
     return [name.slice(0, at), make("u", {}, name.slice(at, at + 1)), name.slice(at + 1)];

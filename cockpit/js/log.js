@@ -76,8 +76,12 @@ function line(entry) {
     return make("tr", { class: entry.isBad ? "bad" : null },
                 make("td", { class: "when" }, make("time", { datetime: entry.at }, instant(entry.at, { withSeconds: true }))),
                 make("td", { class: "what" }, entry.isDecision ? decision(entry) : plain(entry.message)),
-                make("td", {}, plain(entry.by, "name") || "—"),
-                make("td", {}, why(entry)));
+                cell(plain(entry.by, "name")),
+                cell(why(entry)));
+}
+
+function cell(text) {
+    return make("td", { class: text ? null : "none" }, text || "—");
 }
 
 function decision(entry) {
@@ -94,5 +98,5 @@ function why(entry) {
         fallback: _("a label or a move"), manual: _("a label or a move; poll asked for"), startup: _("a label or a move, before the start"),
         reconnect: _("a label or a move, while push was down"),
     };
-    return words[entry.trigger] ?? (plain(entry.trigger, "name") || "—");
+    return words[entry.trigger] ?? plain(entry.trigger, "name");
 }

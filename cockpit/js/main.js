@@ -168,7 +168,7 @@ class Page {
             const { categories } = await service.get("/categories");
             const keys = keysOf(categories.map(each => each.name));
             if (service === this.service)
-                this.categories = categories.map(each => ({ ...each, key: keys.get(each.name) }));
+                this.categories = categories.map(each => ({ ...each, key: keys.get(each.name) ?? null }));
         }
         if (outdated.has("status") || (outdated.has("waiting") && !service.mayDecide)) {
             const status = await service.get("/status");

@@ -214,7 +214,7 @@ export class WaitingView {
             this._choose(row.entry.address);
         else if (event.key === "u" && row.decision?.phase === "done")
             this._undo(row.entry.address);
-        else if (event.key === "a")
+        else if (event.key === "*")
             this._chooseAll(!this._chosen.size);
         else if (event.key === "/")
             this._search.focus();
