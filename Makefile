@@ -1,7 +1,7 @@
 # `make` alone tells what there is. Everything happens in .venv, which packaging/venv.sh keeps.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint test-unit test-sandbox test-rules test-system test-browser test-forky chaos mutants bench day screen deb clean
+.PHONY: help demo test lint test-unit test-sandbox test-rules test-system test-browser test-forky chaos mutants bench day screen pictures deb clean
 
 help:
 	@echo 'make demo            the main job on a mail server of its own (STAY=1: then play with it)'
@@ -16,6 +16,7 @@ help:
 	@echo '                     (SERVERS=docs: and the table in docs/servers.md is made of it)'
 	@echo 'make test-browser    the page in Cockpit, in Chromium on a booted Debian (root); one flow of it is'
 	@echo '                     in test-system, the rest only when asked'
+	@echo 'make pictures        of that page, into docs/images (root)'
 	@echo 'make test-forky      the same on Debian forky with its Cyrus, which move: it reports, and never'
 	@echo '                     fails; only when asked'
 	@echo 'make chaos           crashes, faults and hostile input, as a table (ROWS="kill fault": these)'
@@ -64,6 +65,10 @@ day:
 screen:
 	@packaging/venv.sh dev
 	@.venv/bin/python -m tests.screen
+
+pictures:
+	@packaging/venv.sh dev
+	@.venv/bin/python -m tests.browser.pictures
 
 deb:
 	@packaging/build-deb.sh

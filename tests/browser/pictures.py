@@ -73,6 +73,7 @@ def _take(
         browser.find({"log": "tbody tr", "health": ".cards dd"}.get(view, _ROW))
         act(browser)
         browser.run("document.activeElement.blur()")
+        browser.run_async("const done = arguments[0]; document.fonts.ready.then(() => done(1))")
         (IMAGES / f"{name}.png").write_bytes(browser.picture())
         _say(IMAGES / f"{name}.png")
 
