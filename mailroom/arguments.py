@@ -57,6 +57,7 @@ def parser() -> ArgumentParser:
     _about(add("run", "run the service, in the foreground"), "config", "socket")
     _check(add("check", "check configuration, credentials, servers, mailboxes, groups"))
     _init(add("init", "set everything up, by asking; run again it goes on where it was"))
+    _login(add("login", "store a new secret, once it has been tried; asks without showing it"))
     _about(add("config", "show the effective configuration, secrets hidden"), "config")
     _setup(add("setup", "show the mailboxes, labels and groups that are missing"))
     _reset(add("reset", "show what it takes to undo what Mailroom did, and only that"))
@@ -87,6 +88,17 @@ def _about(command: ArgumentParser, *which: str) -> None:
         command.add_argument("--config", metavar="FILE", help="the configuration file")
     if "socket" in which:
         command.add_argument("--socket", metavar="PATH", type=Path, help="the status socket")
+
+
+def _login(login: ArgumentParser) -> None:
+    which = login.add_mutually_exclusive_group()
+    for option, name, what in (
+        ("--token", "jmap-token", "the API token of the mail server"),
+        ("--password", "jmap-password", "the password at the mail server"),
+        ("--carddav", "carddav-password", "the password of the address book, by CardDAV"),
+    ):
+        which.add_argument(option, dest="secret", action="store_const", const=name, help=what)
+    _about(login, "config")
 
 
 def _init(init: ArgumentParser) -> None:

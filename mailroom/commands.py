@@ -53,6 +53,15 @@ def init(options: SimpleNamespace) -> int:
     return show_init(wanted, os.environ, answers, is_check=options.check)
 
 
+def login(options: SimpleNamespace) -> int:
+    from mailroom.terminal.login import show_login, try_handed  # noqa: PLC0415 - brings rich
+
+    asked = _installation(options)
+    if options.handed:
+        return try_handed(asked, options.secret, options.handed)
+    return show_login(asked, options)
+
+
 def config(options: SimpleNamespace) -> int:
     from mailroom.engine.configfile import load_of  # noqa: PLC0415
     from mailroom.engine.credentials import load_credentials  # noqa: PLC0415
@@ -252,6 +261,7 @@ COMMANDS: Mapping[str, Command] = {
     "import": bring_in,
     "init": init,
     "log": log,
+    "login": login,
     "metrics": metrics,
     "poll": poll,
     "reset": _with_secrets(reset),

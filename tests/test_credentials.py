@@ -11,12 +11,12 @@ from mailroom.rules.config import Config, ContactsWay
 from mailroom.rules.configtext import effective, parse
 
 NO_MAIL_SECRET = (
-    "no secret for the mail server: provide the credential jmap-token (or $MAILROOM_JMAP_TOKEN), "
-    "or, for log-in by password, the credential jmap-password (or $MAILROOM_JMAP_PASSWORD)"
+    "no secret for the mail server: mailroom login stores one (the credential jmap-token, or "
+    "$MAILROOM_JMAP_TOKEN; for log-in by password jmap-password, or $MAILROOM_JMAP_PASSWORD)"
 )
 NO_BOOK_SECRET = (
-    "no password for the address book at {}: provide the credential carddav-password "
-    "(or $MAILROOM_CARDDAV_PASSWORD)"
+    "no password for the address book at {}: mailroom login --carddav stores one (the credential "
+    "carddav-password, or $MAILROOM_CARDDAV_PASSWORD)"
 )
 
 ENVIRONMENT = {

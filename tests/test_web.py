@@ -47,7 +47,7 @@ DAV_ERROR = Answer(
 REFUSED = "the server refuses the credentials with"
 PERHAPS = ": is the address right, may this user see what is there, or is this a ban that passes?"
 NONSENSE = ", which makes no sense here: check it"
-CREDENTIALS = "check the credential jmap-password, then restart mailroom"
+CREDENTIALS = "check the credential jmap-password; mailroom login stores a new one"
 
 
 @pytest.mark.parametrize(

@@ -37,14 +37,20 @@ def is_unit(unit: str) -> bool:
 
 
 def run_confined(
-    unit: str, arguments: Sequence[str], files: Mapping[str, Opening], environ: Mapping[str, str]
+    unit: str,
+    arguments: Sequence[str],
+    files: Mapping[str, Opening],
+    environ: Mapping[str, str],
+    *,
+    has_secrets: bool = True,
 ) -> int:
-    """Run the command as ``unit`` is run; returns its exit code.
+    """Run the command as ``unit`` is run; returns its exit code. Without ``has_secrets`` it gets
+    none of the unit's, as one of them may be what is wrong.
 
     Raises :class:`MailroomError` where it could not be begun.
     """
     name = f"mailroom-command-{os.getpid()}"
-    command = _command(unit, name, environ)
+    command = _command(unit, name, environ, has_secrets=has_secrets)
     giver, stdin = Giver.pair(files)
     with contextlib.closing(giver):
         giver.give(arguments, 0)
@@ -62,7 +68,7 @@ def run_confined(
     return code
 
 
-def _command(unit: str, name: str, environ: Mapping[str, str]) -> list[str]:
+def _command(unit: str, name: str, environ: Mapping[str, str], *, has_secrets: bool) -> list[str]:
     """The words of systemd-run."""
     settings, means = unitfile.service_settings(_shown(unit)), unitfile.specifiers(unit)
     program = unitfile.program(settings, means)
@@ -70,7 +76,8 @@ def _command(unit: str, name: str, environ: Mapping[str, str]) -> list[str]:
         raise MailroomError(
             f"cannot run this as {unit}.service is run: its ExecStart= is not that of mailroom run"
         )
-    properties = unitfile.properties(settings, means, _in_effect(unit, settings))
+    in_effect = _in_effect(unit, settings)
+    properties = unitfile.properties(settings, means, in_effect, has_secrets=has_secrets)
     with contextlib.suppress(KeyError):
         grp.getgrnam(_GROUP)
         properties.append(f"SupplementaryGroups={_GROUP}")

@@ -115,9 +115,9 @@ def logins(config: Config, credentials: Credentials) -> Logins:
     if not credentials.jmap_token:
         if not password:
             problems.append(
-                "no secret for the mail server: provide the credential jmap-token "
-                f"(or ${_VARIABLES['jmap-token']}), or, for log-in by password, "
-                f"the credential jmap-password (or ${_VARIABLES['jmap-password']})"
+                "no secret for the mail server: mailroom login stores one (the credential "
+                f"jmap-token, or ${_VARIABLES['jmap-token']}; for log-in by password "
+                f"jmap-password, or ${_VARIABLES['jmap-password']})"
             )
         elif not username:
             problems.append("a password needs a user name: set jmap.username in the configuration")
@@ -129,8 +129,9 @@ def logins(config: Config, credentials: Credentials) -> Logins:
     is_needed = config.contacts.by == "carddav" and not is_asked_already
     if not carddav_password and is_needed:
         problems.append(
-            f"no password for the address book at {origin(config.carddav.url)}: provide the "
-            f"credential carddav-password (or ${_VARIABLES['carddav-password']})"
+            f"no password for the address book at {origin(config.carddav.url)}: mailroom login "
+            "--carddav stores one (the credential carddav-password, or "
+            f"${_VARIABLES['carddav-password']})"
         )
     if problems:
         raise ConfigurationError(problems)
@@ -156,10 +157,10 @@ def _find(name: str, environ: Mapping[str, str]) -> tuple[str | None, str]:
         secret = content.removesuffix("\n").removesuffix("\r")  # editors and echo add one
         if not secret:
             raise ConfigurationError([f"the credential {path} is empty; write the secret into it"])
-        return _checked(name, secret, f"the credential {path}"), _FROM_DIRECTORY
+        return checked(name, secret, f"the credential {path}"), _FROM_DIRECTORY
     variable = _VARIABLES[name]
     if secret := environ.get(variable, ""):
-        return _checked(name, secret, f"${variable}"), _FROM_ENVIRONMENT
+        return checked(name, secret, f"${variable}"), _FROM_ENVIRONMENT
     return None, _NOT_SET
 
 
@@ -176,8 +177,11 @@ def _content(path: Path) -> str | None:
         raise ConfigurationError([f"the credential {path} is not UTF-8; write it anew"]) from None
 
 
-def _checked(name: str, secret: str, place: str) -> str:
-    """Return the secret if it can stand in a header; what is wrong is told without showing it."""
+def checked(name: str, secret: str, place: str) -> str:
+    """Return the secret if it can stand in a header; what is wrong is told without showing it.
+
+    Raises ``ConfigurationError``; ``place`` is where it was found, for people.
+    """
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in secret):
         fault = "has a control character or more than one line"
     elif name == "jmap-token" and not (secret.isascii() and " " not in secret):

@@ -14,6 +14,8 @@ _BOOTED = Path("/run/systemd/system")
 # A start waits for READY=1, which needs no network.
 _PATIENCE_SECONDS = 90.0
 
+_IN_USE = ("active", "activating", "reloading", "failed")
+
 _NO_USER_MANAGER = (
     "you are not root, and no manager of your own units answers (systemctl --user): log in as "
     "yourself, not by su, or set it up for the whole machine: sudo mailroom init"
@@ -60,13 +62,17 @@ class Manager:
         if self.installation.is_system:
             units.insert(0, f"{self.installation.unit}.socket")
         for verb in (("enable", "--quiet"), ("restart",)):
-            result = self._run(*verb, *units)
-            if result.returncode:
-                said = " ".join(result.stderr.split())
-                raise LastingTrouble(
-                    f"{' '.join([*self.installation.systemctl, *verb, *units])} failed ({said}): "
-                    f"{self.installation.look_up()}"
-                )
+            self._do(*verb, *units)
+
+    def renew(self) -> bool:
+        """Start it anew if it runs, or would if it could; whether it did. Raises LastingTrouble if
+        it does not come up."""
+        state = self._run("show", "--property=ActiveState", "--value", self._service).stdout.strip()
+        if state not in _IN_USE:
+            return False
+        self._run("reset-failed", self._service)  # starts in vain are counted, and refused at last
+        self._do("restart", self._service)
+        return True
 
     def lingers(self) -> bool:
         """Whether the user's manager stays when the user has logged out."""
@@ -76,6 +82,15 @@ class Manager:
     @property
     def _service(self) -> str:
         return f"{self.installation.unit}.service"
+
+    def _do(self, *arguments: str) -> None:
+        result = self._run(*arguments)
+        if result.returncode:
+            said = " ".join(result.stderr.split())
+            raise LastingTrouble(
+                f"{' '.join([*self.installation.systemctl, *arguments])} failed ({said}): "
+                f"{self.installation.look_up()}"
+            )
 
     def _succeeds(self, *arguments: str) -> bool:
         return self._run(*arguments).returncode == 0

@@ -15,6 +15,7 @@ _OF_ITS_LIFE = re.compile(
     r"|ReloadSignal|OOMPolicy|Standard(Input|Output|Error)\w*|TTY\w+|USB\w+|RootDirectoryStartOnly"
     r"|PermissionsStartOnly"
 )
+_SECRETS = re.compile(r"(Load|Import|Set)Credential\w*")
 # systemd.service(5): what may stand before the program.
 _PREFIXES = "@-:+!|"
 _SPECIFIER = re.compile(r"%(.)")
@@ -60,14 +61,20 @@ def specifiers(unit: str) -> dict[str, str]:
 
 
 def properties(
-    settings: Sequence[Setting], means: Mapping[str, str], in_effect: Mapping[str, str]
+    settings: Sequence[Setting],
+    means: Mapping[str, str],
+    in_effect: Mapping[str, str],
+    *,
+    has_secrets: bool = True,
 ) -> list[str]:
     """What systemd-run is to be given as ``--property``, so that it runs something as the unit is.
 
     Of a setting that stands there more than once systemd has taken the last that it understands:
-    ``in_effect`` tells which, for those that are no lists.
+    ``in_effect`` tells which, for those that are no lists. Without ``has_secrets`` it gets none.
     """
     kept = [each for each in settings if not _OF_ITS_LIFE.fullmatch(each.key)]
+    if not has_secrets:
+        kept = [each for each in kept if not _SECRETS.fullmatch(each.key)]
     said: dict[str, list[str]] = {}
     for each in kept:
         said.setdefault(each.key, []).append(each.value)

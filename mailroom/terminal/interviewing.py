@@ -115,7 +115,7 @@ class Interview:
                 raise
             self._mend(CredentialsRefused(f"{told}: {error}"), told)
             return interview.refused(known)
-        for finding in _findings(able):
+        for finding in findings(able):
             tick(self._console, finding)
         known = interview.tried(known, able)
         if not able.contacts and known.refusals >= MOST_REFUSALS:
@@ -139,7 +139,7 @@ class Interview:
             desk.loop.close()
 
 
-def _findings(able: Abilities) -> Iterator[Finding]:
+def findings(able: Abilities) -> Iterator[Finding]:
     """What the account can do, as people are told."""
     yield Finding("mail", f"{able.mail}; a mail can be in several mailboxes, so labels work")
     if able.contacts:

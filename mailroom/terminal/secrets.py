@@ -51,7 +51,7 @@ def run_with_secrets(
     match choose(asked, os.environ, os.geteuid(), is_unit):
         case Way.AS_THE_UNIT:
             asked.existing_config()
-            given = (_arguments(options, asked), _files(options, asked))
+            given = (_arguments(options, asked), files_for(options, asked))
             return run_confined(asked.unit or "", *given, os.environ)
         case Way.AS_ROOT if options.name != "config":  # what the file says is no secret
             raise ConfigurationError(
@@ -70,19 +70,19 @@ def _arguments(options: SimpleNamespace, asked: Installation) -> list[str]:
     return arguments
 
 
-def _files(options: SimpleNamespace, asked: Installation) -> dict[str, Opening]:
+def files_for(options: SimpleNamespace, asked: Installation) -> dict[str, Opening]:
     """The files that only the caller can open."""
     files: dict[str, Opening] = {}
     if asked.is_config_elsewhere:
-        files[CONFIG] = partial(_holding, read(asked.config))
+        files[CONFIG] = partial(holding, read(asked.config))
     if export := vars(options).get("export"):
         files[EXPORT] = partial(os.open, export, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     return files
 
 
-def _holding(text: str) -> int:
+def holding(text: str) -> int:
     """A file in memory that says this."""
-    fd = os.memfd_create("configuration")
+    fd = os.memfd_create("mailroom")
     with open(fd, "w", encoding="utf-8", closefd=False) as file:
         file.write(text)
     os.lseek(fd, 0, os.SEEK_SET)

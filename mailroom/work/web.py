@@ -199,7 +199,7 @@ class Web:
         )
 
     def _refused(self, what: str) -> CredentialsRefused:
-        advice = f"check {self._secret}, then restart mailroom"
+        advice = f"check {self._secret}; mailroom login stores a new one"
         return CredentialsRefused(f"{what}: {advice}", was_accepted=self._was_accepted)
 
     def _forbidden(

@@ -1,0 +1,167 @@
+"""``mailroom login``: a new secret, tried before it is stored; then what uses it is started anew.
+
+As root the trial runs as the service runs, behind its walls and by its way out of the network, and
+is handed the secret as it is handed a file. It is in no argument and no environment.
+"""
+
+import contextlib
+import getpass
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from types import SimpleNamespace
+
+from rich.console import Console
+
+from mailroom.engine.configfile import load_of
+from mailroom.engine.confined import is_unit, run_confined
+from mailroom.engine.credentials import checked, load_credentials, logins, variables
+from mailroom.engine.credstore import remove, store, stored
+from mailroom.engine.handover import Taker
+from mailroom.engine.manager import Manager
+from mailroom.engine.unit import Installation
+from mailroom.errors import ConfigurationError, CredentialsRefused, MailroomError
+from mailroom.rules.config import Config, ContactsWay
+from mailroom.rules.servers import FASTMAIL_SESSION, origin
+from mailroom.terminal.desk import prepare
+from mailroom.terminal.interviewing import findings
+from mailroom.terminal.screen import tick
+from mailroom.terminal.secrets import files_for, holding
+from mailroom.work.abilities import abilities
+from mailroom.work.check import Finding
+
+SECRETS = "secrets"
+TOKEN, PASSWORD, CARDDAV = "jmap-token", "jmap-password", "carddav-password"
+_OPTIONS = {TOKEN: "--token", PASSWORD: "--password", CARDDAV: "--carddav"}
+_INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """Which one it is, and what people call it."""
+
+    name: str
+    config: Config
+
+    def __str__(self) -> str:
+        match self.name:
+            case "jmap-token":
+                return "API token"
+            case "jmap-password":
+                return f"password of {self.config.jmap.username}"
+            case _:
+                return "password of the address book"
+
+    @property
+    def server(self) -> str:
+        is_book = self.name == CARDDAV
+        return origin(self.config.carddav.url if is_book else self.config.jmap.url)
+
+
+def show_login(asked: Installation, options: SimpleNamespace) -> int:
+    """Ask for the secret, try it, store it, and use it; 77 where it is refused, and nothing is
+    changed then."""
+    if asked.is_system and os.geteuid() != 0:
+        raise ConfigurationError(
+            [f"the secrets of {asked.unit}.service are root's: run it by sudo"]
+        )
+    console = Console(highlight=False, soft_wrap=True)
+    config = load_of(asked)
+    kept: Mapping[str, str] = {}
+    with contextlib.suppress(MailroomError):  # one that cannot be read is what this may mend
+        kept = stored(asked)
+    secret = Secret(options.secret or usual(config, kept), config)
+    try:
+        if not (typed := _asked_for(secret)):
+            raise MailroomError("no secret was given: nothing is stored")
+        checked(secret.name, typed, "this secret")
+        code = _tried(asked, options, secret, {**kept, secret.name: typed})
+    except (KeyboardInterrupt, EOFError):
+        sys.stdout.write("\nNothing is stored.\n")
+        return _INTERRUPTED
+    if code == 0:
+        _keep(console, asked, secret.name, typed)
+        _start_anew(console, asked)
+    return code
+
+
+def usual(config: Config, kept: Mapping[str, str]) -> str:
+    """Which secret is meant where nothing says so: that of the mail server, of the kind that there
+    is, else of the kind that the server and the configuration speak for."""
+    for name in (TOKEN, PASSWORD):
+        if name in kept:
+            return name
+    has_tokens = config.jmap.username is None or config.jmap.url == FASTMAIL_SESSION
+    return TOKEN if has_tokens else PASSWORD
+
+
+def try_handed(asked: Installation, name: str, handed: Taker) -> int:
+    """The trial itself, where the service is."""
+    return try_out(Secret(name, load_of(asked)), json.loads(handed.read(SECRETS)))
+
+
+def try_out(secret: Secret, secrets: Mapping[str, str]) -> int:
+    """Log in with it, and tell what the account can do. Raises CredentialsRefused."""
+    console = Console(highlight=False, soft_wrap=True)
+    config = secret.config
+    given = dict(secrets)
+    if secret.name == PASSWORD:
+        given.pop(TOKEN, None)  # it would be used instead
+    if secret.name == CARDDAV:
+        config = replace(config, contacts=ContactsWay("carddav"))
+    desk = prepare(config, logins(config, load_credentials(variables(given))))
+    try:
+        if secret.name == CARDDAV:
+            tick(console, Finding("address book", desk.run(desk.talks.contacts.describe())))
+            return 0
+        for finding in findings(desk.run(abilities(desk.loop, config, desk.talks))):
+            tick(console, finding)
+    except CredentialsRefused as error:
+        told = f"{secret.server} refuses this {secret}: nothing is stored"
+        raise CredentialsRefused(told) from error
+    finally:
+        desk.loop.close()
+    return 0
+
+
+def _asked_for(secret: Secret) -> str:
+    """What is typed, without showing it; from standard input where that is no terminal."""
+    if not sys.stdin.isatty():
+        return sys.stdin.read().removesuffix("\n").removesuffix("\r")
+    kind = str(secret)
+    return getpass.getpass(f"{kind[:1].upper()}{kind[1:]} at {secret.server} (nothing is shown): ")
+
+
+def _tried(
+    asked: Installation, options: SimpleNamespace, secret: Secret, secrets: Mapping[str, str]
+) -> int:
+    if not (asked.is_system and asked.unit and is_unit(asked.unit)):
+        return try_out(secret, secrets)
+    files = files_for(options, asked)
+    files[SECRETS] = partial(holding, json.dumps(secrets))
+    arguments = [*options.arguments]
+    if options.secret is None:
+        arguments.append(_OPTIONS[secret.name])
+    return run_confined(asked.unit, arguments, files, os.environ, has_secrets=False)
+
+
+def _keep(console: Console, asked: Installation, name: str, secret: str) -> None:
+    done = store(asked, name, secret)
+    how = "encrypted for this host" if done.is_encrypted else "readable by its owner alone"
+    tick(console, Finding("secret", f"stored, {how}: {done.path}"))
+    if name == PASSWORD:
+        for path in remove(asked, TOKEN):
+            tick(console, Finding("secret", f"{path} removed: a token would be used instead"))
+
+
+def _start_anew(console: Console, asked: Installation) -> None:
+    if asked.unit is None:
+        return
+    if Manager(asked, os.environ).renew():
+        tick(console, Finding("service", f"{asked.unit} was started anew and uses it"))
+    else:
+        how = f"{' '.join(asked.systemctl)} start {asked.unit}"
+        tick(console, Finding("service", f"it does not run: {how}", is_doubtful=True))
