@@ -573,6 +573,18 @@ def test_work_of_too_many_is_not_begun(service: Service, worker: Worker) -> None
     assert late.answer()[0] == 200
 
 
+def test_decisions_of_those_who_have_hung_up_count(service: Service, worker: Worker) -> None:
+    for client in begin(service, worker, DECIDE, WAITING_LIMIT):
+        client.hang_up()
+    while service.client_count:
+        service.loop.turn()
+    assert service.ask(DECIDE).answer()[0] == 503
+    worker.finish()
+    assert service.ask(GET).answer()[0] == 200
+    assert len(worker.ended) == WAITING_LIMIT
+    begin(service, worker, DECIDE)
+
+
 def test_what_is_asked_behind_work_is_answered_after_it(service: Service, worker: Worker) -> None:
     [client] = begin(service, worker, DECIDE + GET + READ + GET)
     assert service.ask(GET).answer()[0] == 200

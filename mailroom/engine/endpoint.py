@@ -5,7 +5,8 @@ answer, gets one request served per turn of the loop, and is not read from while
 taking of an answer. Over 64 clients the one that has kept us waiting longest has to go.
 
 A client that waits for work is one that we keep waiting: it is not counted among those, has no
-deadline, and is never sent away. Of such there are at most 128; a further one is told to repeat.
+deadline, and is never sent away. There is work for at most 128, those included who have hung up
+meanwhile; a further one is told to repeat.
 """
 
 import errno
@@ -41,6 +42,7 @@ class Endpoint:
         # In the order of their deadlines, for every phase of a client is given the same time.
         self._clients: dict[int, Caller] = {}
         self._waiting: dict[int, Caller] = {}  # for work
+        self._tasks: list[Task[Answer]] = []  # also those that nobody waits for any more
         self._owner = Owner(loop)
         self._reaper_is_set = False
         self._is_draining = False
@@ -123,8 +125,11 @@ class Endpoint:
             self._loop.unwatch(client.fd)
 
     def _begin(self, work: Work) -> Task[Answer] | Answer:
-        if len(self._waiting) < WAITING_LIMIT:
-            return self._owner.spawn(work.answer, "answer")
+        self._tasks = [task for task in self._tasks if not task.done]
+        if len(self._tasks) < WAITING_LIMIT:
+            task = self._owner.spawn(work.answer, "answer")
+            self._tasks.append(task)
+            return task
         work.answer.close()
         return error_answer(
             HTTPStatus.SERVICE_UNAVAILABLE,

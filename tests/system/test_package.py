@@ -264,7 +264,8 @@ def test_an_upgrade_restarts_it_and_refuses_nobody_meanwhile(
     before = {unit: configured.property(unit, "MainPID") for unit in (SERVICE, instance)}
     # As if what is there were a version that had no control socket.
     controls = (SOCKETS[1], "mailroom-control@office.socket")
-    configured.run("deb-systemd-helper", "purge", SOCKETS[1])
+    as_dpkg = ("env", "DPKG_MAINTSCRIPT_PACKAGE=mailroom")
+    configured.run(*as_dpkg, "deb-systemd-helper", "purge", SOCKETS[1])
     configured.run("systemctl", "stop", *controls)
     newer = f"{PACKAGES}/newer.deb"
     repack = (
