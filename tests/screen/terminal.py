@@ -99,6 +99,13 @@ class Terminal:
     def signal(self, number: signal.Signals) -> None:
         os.kill(self._pid, number)
 
+    def hang_up(self) -> int:
+        """The terminal goes away; the exit code of the command."""
+        self._loop.unwatch(self._fd)
+        os.close(self._fd)
+        self.code = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+        return self.code
+
     def close(self) -> None:
         if self.code is None:
             os.kill(self._pid, signal.SIGKILL)

@@ -323,3 +323,11 @@ def test_on_a_terminal_that_cannot_be_drawn_on_it_says_so(three: Room) -> None:
     terminal = three.open(TERM="dumb")
     assert terminal.ends() == 1
     terminal.shows("needs a terminal that it can draw on")
+
+
+@pytest.mark.parametrize("hears_of_it", [True, False])
+def test_when_the_terminal_goes_away_it_ends(three: Room, hears_of_it: bool) -> None:
+    within = () if hears_of_it else ("sh", "-c", 'trap "" HUP; exec "$@"', "sh")
+    terminal = three.open(within=within)
+    terminal.shows("3 senders wait")
+    assert terminal.hang_up() == 0

@@ -5,9 +5,12 @@ terminal, hears of a new size, and writes only the lines that have changed. Its 
 (Debian 12) and 2.6.16 (Debian 13) do what is used here alike.
 """
 
+import contextlib
 import os
+import select
 import selectors
 import signal
+import termios
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -43,12 +46,18 @@ def has_colours(environ: Mapping[str, str]) -> bool:
 
 
 class Display:
-    """``on_keys`` gets what was pressed, in urwid's names; a new size is ``window resize``."""
+    """``on_keys`` gets what was pressed, in urwid's names; a new size is ``window resize``.
+    ``on_gone`` is called when nobody is there any more to press one."""
 
     def __init__(
-        self, loop: Loop, on_keys: Callable[[Sequence[str]], None], *, in_colour: bool
+        self,
+        loop: Loop,
+        on_keys: Callable[[Sequence[str]], None],
+        on_gone: Callable[[], None],
+        *,
+        in_colour: bool,
     ) -> None:
-        self._loop = loop
+        self._hook = _Hook(loop, on_gone)
         self._on_keys = on_keys
         self._screen = Screen()
         self._screen.set_terminal_properties(colors=_COLOURS if in_colour else _NO_COLOURS)
@@ -59,12 +68,13 @@ class Display:
         self._screen.start()
         # They come as keys: what they do is done by the loop, in no signal handler.
         self._screen.tty_signal_keys(intr="undefined", susp="undefined")
-        self._screen.hook_event_loop(_Hook(self._loop), self._pressed)
+        self._screen.hook_event_loop(self._hook, self._pressed)
 
     def stop(self) -> None:
-        """Give the terminal back as it was."""
-        self._screen.unhook_event_loop(_Hook(self._loop))
-        self._screen.stop()
+        """Give the terminal back as it was, where it is still there."""
+        self._screen.unhook_event_loop(self._hook)
+        with contextlib.suppress(OSError, termios.error):
+            self._screen.stop()
 
     def suspend(self) -> None:
         """Back to the shell, until it brings us to the front again."""
@@ -102,11 +112,19 @@ def _canvas(line: Line, columns: int) -> Any:
 class _Hook:
     """Our loop as urwid's screen uses one."""
 
-    def __init__(self, loop: Loop) -> None:
+    def __init__(self, loop: Loop, on_gone: Callable[[], None]) -> None:
         self._loop = loop
+        self._on_gone = on_gone
 
     def watch_file(self, fd: int, callback: Callable[[], object]) -> int:
-        self._loop.watch(fd, selectors.EVENT_READ, lambda _events: _drop(callback()))
+        def ready(_events: int) -> None:
+            # A terminal that is gone is ready for ever, and not everybody is sent a SIGHUP.
+            if _is_gone(fd):
+                self._on_gone()
+            else:
+                callback()
+
+        self._loop.watch(fd, selectors.EVENT_READ, ready)
         return fd
 
     def remove_watch_file(self, fd: int) -> bool:
@@ -119,6 +137,12 @@ class _Hook:
     def remove_alarm(self, timer: Timer) -> bool:
         timer.cancel()
         return True
+
+
+def _is_gone(fd: int) -> bool:
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return any(events & (select.POLLHUP | select.POLLERR) for _, events in poll.poll(0))
 
 
 def _drop(_result: object) -> None:

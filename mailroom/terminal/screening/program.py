@@ -49,7 +49,7 @@ class Program:
         self._service = service
         self._keyboard = Keyboard(self.board)
         self._window = Window()
-        self._display = Display(loop, self._on_keys, in_colour=in_colour)
+        self._display = Display(loop, self._on_keys, self.leave, in_colour=in_colour)
         self._categories: tuple[Category, ...] = ()
         self._previews: OrderedDict[str, Preview | str] = OrderedDict()
         self._asked_for = ""
