@@ -91,6 +91,10 @@ class Host:
             raise RuntimeError(f"{' '.join(command)} exited {result.returncode}:\n{printed}")
         return result
 
+    def command(self, *command: str) -> list[str]:
+        """The words by which a command is run in the host that is to have a terminal."""
+        return [*self._enter(), *command]
+
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
         """Write a file of the host, with the folders above it."""
         self.run("install", "-D", f"--mode={mode:o}", "/dev/stdin", path, stdin=text)

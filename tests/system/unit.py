@@ -31,11 +31,16 @@ class Unit:
         host.write("/usr/lib/mailroom/mailroom.py", (PROJECT / "mailroom.py").read_text(), 0o755)
         host.run("python3", "-m", "compileall", "-q", "/usr/lib/mailroom")  # as a package does
         host.run("ln", "--symbolic", "/usr/lib/mailroom/mailroom.py", "/usr/bin/mailroom")
-        for name in (SERVICE, *SOCKETS):
-            host.write(f"/etc/systemd/system/{name}", (PROJECT / "systemd" / name).read_text())
+        self.add(SERVICE, *SOCKETS)
         for group in ("mailroom-status", "mailroom-control"):
             host.run("groupadd", "--system", group)
-        host.run("systemctl", "daemon-reload")
+
+    def add(self, *names: str) -> None:
+        """Install these of our units."""
+        for name in names:
+            path = f"/etc/systemd/system/{name}"
+            self.host.write(path, (PROJECT / "systemd" / name).read_text())
+        self.host.run("systemctl", "daemon-reload")
 
     @property
     def release(self) -> str:
