@@ -24,7 +24,7 @@ _NAME_FIELDS: Final = 7
 _PRODID: Final = "PRODID:-//sandbox//EN"
 
 
-@lru_cache(maxsize=1024)  # the same cards are asked the same with every request
+@lru_cache(maxsize=65536)  # the same cards are asked the same with every request
 def property_of(text: str, name: str) -> str | None:
     """Return the first value of a card's property as it is written, None if there is none."""
     pattern = rf"^(?:[\w-]+\.)?{name}(?:;[^:\r\n]*)?:(.*?)\r?$"

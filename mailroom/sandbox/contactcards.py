@@ -18,7 +18,7 @@ from mailroom.sandbox.cards import (
     with_ordered_name,
 )
 from mailroom.sandbox.filters import Selector, show_date
-from mailroom.sandbox.jscontact import Card, InvalidCard, card_of, is_property, vcard_of
+from mailroom.sandbox.jscontact import Card, InvalidCard, card_of, is_property, look_at, vcard_of
 from mailroom.sandbox.profile import Profile
 from mailroom.sandbox.requests import Arguments, Calls, MethodError
 from mailroom.sandbox.standard import (
@@ -147,7 +147,7 @@ class ContactMethods(SetHandler):
             raise MethodError("invalidArguments", arguments=["limit"])
         most = self._profile.limits.max_ids_in_query
         is_capped = most is not None and (limit is None or limit > most)
-        selector = CardSelector(self._storage, self._card)
+        selector = CardSelector(self._storage, functools.partial(self._card, read=look_at))
         found = selector.select(args["filter"], set(self._storage.by_id))
         ids = self._sorted(found, args["sort"] or [{"property": "updated", "isAscending": False}])
         return {
@@ -256,9 +256,9 @@ class ContactMethods(SetHandler):
             return found
         raise SetError("notFound")
 
-    def _card(self, id_: str) -> Card:
+    def _card(self, id_: str, read: Callable[..., Card] = card_of) -> Card:
         book, name = self._storage.by_id[id_]
-        card = card_of(book.cards[name], knows_apple_groups=self._profile.shows_apple_groups)
+        card = read(book.cards[name], knows_apple_groups=self._profile.shows_apple_groups)
         has_members = self._profile.empty_groups_have_members or _EMPTY in book.cards[name]
         if not (card.get("members") or has_members):
             card.pop("members", None)
