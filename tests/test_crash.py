@@ -17,6 +17,7 @@ from tests.chaos.crash import (
     killed,
     undisturbed,
 )
+from tests.chaos.ordered import ORDER_SCENARIOS
 from tests.chaos.rows import ROWS
 from tests.chaos.table import run
 
@@ -31,9 +32,16 @@ def _bury() -> Iterator[None]:
     gc.collect()
 
 
-@pytest.mark.parametrize("name", [*SCENARIOS, *DOOR_SCENARIOS])
+BEGINS = {
+    name: scenario.begin
+    for table in (SCENARIOS, DOOR_SCENARIOS, ORDER_SCENARIOS)
+    for name, scenario in table.items()
+}
+
+
+@pytest.mark.parametrize("name", BEGINS)
 def test_a_kill_at_every_third_request_changes_nothing_in_the_end(name: str) -> None:
-    begin = (SCENARIOS.get(name) or DOOR_SCENARIOS[name]).begin
+    begin = BEGINS[name]
     first, last, expected = undisturbed(begin)
     assert last > first
     moments = itertools.cycle(Moment)  # `make chaos` kills every request at all of them

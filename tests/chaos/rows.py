@@ -20,6 +20,7 @@ from tests.chaos import (
 )
 from tests.chaos.arrivals import DOOR_SCENARIOS
 from tests.chaos.commands import COMMANDS
+from tests.chaos.ordered import ORDER_SCENARIOS
 from tests.chaos.table import Case, Row
 from tests.system import prepare
 
@@ -32,7 +33,8 @@ def _jobs() -> Iterator[Case]:
     scenarios = {**crash.SCENARIOS, **crash.LARGE_SCENARIOS}
     begins = [(name, each.begin) for name, each in scenarios.items()]
     at_door = ((name, each.begin) for name, each in DOOR_SCENARIOS.items())
-    yield from crash.cases([*begins, *at_door])
+    ordered = ((name, each.begin) for name, each in ORDER_SCENARIOS.items())
+    yield from crash.cases([*begins, *at_door, *ordered])
     yield from swallowed.cases()
 
 
