@@ -208,6 +208,18 @@ def test_whoever_meets_a_lock_waits_until_no_other_write_is_on_its_way() -> None
     assert len(talk.requests) - number == 4 + 3
 
 
+def test_two_syncs_at_once_are_one_after_the_other() -> None:
+    talk = Talk()
+    talk.run(talk.contacts.sync())
+    talk.sandbox.put_card(contact("ann"))
+    talk.sandbox.controls.delay_seconds = 1.0
+    began, number = talk.clock.now(), len(talk.requests)
+    talk.run(together(talk.loop, [talk.contacts.sync(), talk.contacts.sync()]))
+    assert len(talk.requests) - number == 2
+    assert talk.clock.now() - began == pytest.approx(2.0)
+    assert knows(talk, "ann")
+
+
 def test_an_etag_goes_back_as_the_server_spells_it() -> None:
     world = started(PLAIN_CARDDAV)
     tap(world)

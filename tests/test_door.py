@@ -84,6 +84,19 @@ def test_a_friend_does_not_wait_and_a_stranger_does(
 
 @BOTH
 @WAYS
+@pytest.mark.parametrize("known", [["contacts"], ["contacts", "written"]])
+def test_a_contact_made_a_moment_ago_does_not_wait(
+    known: list[str], by: str, profile: Profile, contacts: str
+) -> None:
+    screening = {"by": by, "known": known}
+    world = World(profile, {"screening": screening, "contacts": {"by": contacts}})
+    world.start().settle()
+    world.sandbox.put_card(CARD)
+    assert at(world, comes(world, ANNA)) == ({"Inbox"}, set())
+
+
+@BOTH
+@WAYS
 def test_whom_the_user_has_written_to_is_known(by: str, profile: Profile, contacts: str) -> None:
     world = house(by, profile, contacts)
     world.sandbox.send("Bob <bob@example.org>", "a question")
@@ -551,6 +564,35 @@ def test_who_is_taken_back_though_nobody_has_decided_can_be_moved_all_the_same()
     assert at(world, labelled) == at(world, other) == ({"Feed"}, set())
 
 
+def test_a_mail_in_conflict_that_is_moved_back_to_inbox_is_marked_at_once() -> None:
+    world = house()
+    one, two = comes(world, EVE), comes(world, EVE)
+    with world.sandbox.lock:
+        world.sandbox.move(one, "Feed")
+        world.sandbox.move(two, "Jail")
+    world.settle()
+    polls = world.polls
+    with world.sandbox.lock:
+        world.sandbox.move(two, "Inbox", "@MailroomError")
+        world.sandbox.move(one, "Archive", "@MailroomError")
+    world.run_until(lambda: world.polls > polls)
+    assert at(world, two) == ({"Inbox"}, {PLACED})
+    assert at(world, one) == ({"Archive"}, set())
+
+
+def test_senders_moved_to_several_places_at_once_are_no_decisions_either() -> None:
+    world = house()
+    mails = [world.sandbox.deliver(f"s{n % 52}@strangers.example") for n in range(104)]
+    world.settle()
+    with world.sandbox.lock:
+        for number, mail in enumerate(mails):
+            world.sandbox.move(mail, "Jail" if 52 <= number < 62 else "Feed")
+    world.settle()
+    assert not world.named("sender_triaged")
+    assert not world.named("conflict_detected")
+    assert world.status["moved_at_once"] == 52
+
+
 def test_many_senders_moved_at_once_are_no_decisions() -> None:
     world = house()
     mails = [world.sandbox.deliver(f"s{n}@strangers.example") for n in range(60)]
@@ -639,6 +681,37 @@ def test_the_labels_of_a_whole_domain_come_off_last() -> None:
     decide(world, one, "@ToFeed", "@WholeDomain")
     assert others == [{"Feed"}]
     assert at(world, one) == ({"Feed"}, set())
+
+
+@BOTH
+@WAYS
+def test_a_whole_domain_once_more_leaves_what_the_user_has_put_elsewhere(
+    by: str, profile: Profile, contacts: str
+) -> None:
+    world = house(by, profile, contacts)
+    one, two, three = (comes(world, "News <news@shop.example>") for _ in range(3))
+    decide(world, one, "@ToFeed", "@WholeDomain")
+    world.sandbox.move(two, "Jail")
+    world.sandbox.move(three, "Screener")
+    world.settle()
+    assert at(world, three) == ({"Screener"}, {WAITING, PLACED})
+    decide(world, one, "@ToFeed", "@WholeDomain")
+    assert at(world, one) == ({"Feed"}, set())
+    assert at(world, two) == ({"Jail"}, set())
+    assert at(world, three) == ({"Screener"}, {WAITING, PLACED})
+
+
+def test_what_came_while_nobody_screened_is_left_alone_when_somebody_does_again() -> None:
+    world = house("mailroom")
+    for by in ("off", "mailroom"):
+        world.configure({"screening": {"by": by}})
+        world.boot()
+        world.start().settle()
+        if by == "off":
+            missed = world.sandbox.deliver(EVE, mailbox="Inbox")
+            world.run_for(3600.0)
+    assert at(world, missed) == ({"Inbox"}, set())
+    assert at(world, comes(world, EVE)) == ({"Screener"}, {WAITING})
 
 
 def test_who_was_decided_about_by_name_is_not_touched_by_a_whole_domain() -> None:

@@ -7,6 +7,7 @@ where the server cannot tell what has changed, it looks for, portion by portion.
 Nothing is counted as seen before the poll has done its work: whatever is broken off is told again.
 """
 
+import contextlib
 from collections import deque
 from collections.abc import Collection, Container, Iterable, Mapping, Set
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from itertools import islice
 
 from mailroom.engine.journal import Log
 from mailroom.engine.loop import Loop, both, give_way
-from mailroom.errors import SenderFailed, SentUnsearched
+from mailroom.errors import SenderFailed, SentUnsearched, TransientError
 from mailroom.rules import queries
 from mailroom.rules.addresses import canonical
 from mailroom.rules.config import Config
@@ -23,7 +24,7 @@ from mailroom.rules.drags import PLACED, WAITING, asked_by
 from mailroom.rules.own import OwnAddresses
 from mailroom.rules.places import Places
 from mailroom.rules.roster import Acquaintance
-from mailroom.rules.screening import Facts, Standing, admitted, standing
+from mailroom.rules.screening import Facts, Standing, Who, admitted, standing
 from mailroom.rules.triage import sender_of
 from mailroom.rules.waiting import Summary, WaitingMail
 from mailroom.rules.wide import Decisions, list_id
@@ -135,6 +136,8 @@ class Door:
 
     async def begin(self) -> None:
         """Learn since when the door is used; that is now where nobody has used it before."""
+        if not self.is_open:
+            await self._forget()
         if not self.is_open or self.since is not None:
             return
         record = await self._contacts.record()
@@ -154,6 +157,16 @@ class Door:
             self.since = float(int(now))
         else:
             self.since = now
+
+    async def _forget(self) -> None:
+        """The door is not used: what comes meanwhile is left alone once it is used again."""
+        record = await self._contacts.record()
+        if not (self._may_write and record and record.door):
+            return
+        try:
+            await self._contacts.amend_record(lambda record: replace(record, door=None))
+        except SenderFailed as error:
+            self._log.warning("door_unrecorded", error=str(error))
 
     async def visit(self, reading: Reading, places: Places) -> Visit:
         """What this poll takes in: what has changed since the last, and part of the backlog."""
@@ -203,11 +216,16 @@ class Door:
         return admissions
 
     async def judge(
-        self, arrivals: Iterable[Arrival], places: Places, own: OwnAddresses
+        self,
+        arrivals: Iterable[Arrival],
+        places: Places,
+        own: OwnAddresses,
+        decisions: Decisions | None = None,
     ) -> list[tuple[Arrival, Standing]]:
-        """What decides about each of these mails, where that can be told."""
+        """What decides about each of these mails, where that can be told; with ``decisions``, if
+        those were the ones for domains and lists."""
         senders = {each: sender_of(each.mail) for each in arrivals}
-        facts = await self._facts(senders, places, own) if senders else {}
+        facts = await self._facts(senders, places, own, decisions) if senders else {}
         judged = []
         for arrival, known in facts.items():
             await give_way(self._loop)
@@ -379,10 +397,15 @@ class Door:
                 self.rules_failed_at = None
 
     async def _facts(
-        self, senders: Mapping[Arrival, str | None], places: Places, own: OwnAddresses
+        self,
+        senders: Mapping[Arrival, str | None],
+        places: Places,
+        own: OwnAddresses,
+        decisions: Decisions | None = None,
     ) -> dict[Arrival, Facts]:
         """What decides about each; Sent is asked of those about whom nothing else does. Contacts
-        that have no index are asked for at the same time."""
+        that have no index are asked for at the same time; an index is brought up to date then, for
+        a contact may have been made a moment ago."""
         addresses = {sender for sender in senders.values() if sender}
         answered: Answered | None = None
         if self._contacts.is_indexed:
@@ -392,22 +415,40 @@ class Door:
                 self._loop, self._contacts.acquainted(addresses), self._ask_about(senders, places)
             )
         facts: dict[Arrival, Facts] = {}
-        undecided: dict[Arrival, str | None] = {}
-        decisions = self._contacts.decisions
+        strangers: dict[Arrival, str | None] = {}
+        decided = decisions or self._contacts.decisions
         for arrival, sender in senders.items():
             await give_way(self._loop)
-            known = self._known(arrival, sender, book, decisions, own, places)
+            known = self._known(arrival, sender, book, decided, own, places)
             facts[arrival] = known
-            if standing(known, self._config) is None:
-                undecided[arrival] = sender
-        if undecided and self._contacts.is_indexed:
-            answered = await self._ask_about(undecided, places)
+            if self._is_stranger(known):
+                strangers[arrival] = sender
+        if strangers and self._contacts.is_indexed:
+            _, answered = await both(
+                self._loop, self._catch_up(), self._ask_about(strangers, places)
+            )
+            book = await self._contacts.acquainted(addresses)
+            decided = decisions or self._contacts.decisions
+            for arrival, sender in strangers.items():
+                await give_way(self._loop)
+                facts[arrival] = self._known(arrival, sender, book, decided, own, places)
         if answered is None:
             return facts
         for arrival, sender in senders.items():
             await give_way(self._loop)
             facts[arrival] = _with_sent(facts[arrival], arrival, sender, answered)
         return facts
+
+    def _is_stranger(self, facts: Facts) -> bool:
+        """Whether nothing decides about the mail, as far as is known."""
+        found = standing(facts, self._config)
+        return found is None or found.who is Who.UNKNOWN
+
+    async def _catch_up(self) -> None:
+        """Take in what has become of the contacts. What is known will do where that fails: the next
+        poll that looks at them tells of it."""
+        with contextlib.suppress(TransientError):
+            await self._contacts.refresh()
 
     async def _ask_about(
         self, senders: Mapping[Arrival, str | None], places: Places

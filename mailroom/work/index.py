@@ -23,6 +23,7 @@ from mailroom.wire import dav
 from mailroom.wire.vcard import CardView
 from mailroom.work.collection import GONE, Collection, etag_of
 from mailroom.work.discovery import xml_request
+from mailroom.work.gate import Gate
 
 _MULTISTATUS, _TRUNCATED = 207, 507
 # What a server may have against a sync token (RFC 6578 §3.2 says 403, others exist), or against the
@@ -64,10 +65,19 @@ class IndexKeeper:
         self._is_proven = False  # and not taken for one before it has shown a token
         self._looked_at = loop.now()
         self._is_in_doubt = False
+        self._gate = Gate()
         self._first_tries = Backoff(lambda: 0.0, _FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS)
 
     async def sync(self) -> None:
-        """Bring the index up to date; the first time that is every card."""
+        """Bring the index up to date; the first time that is every card. One after the other: of
+        two answers that overlap the older one might be applied last."""
+        await self._gate.enter(1)
+        try:
+            await self._sync_alone()
+        finally:
+            self._gate.leave()
+
+    async def _sync_alone(self) -> None:
         began = self._loop.now()
         self._tell(is_reading=not self.is_synced)
         try:

@@ -75,11 +75,11 @@ class Poller:
         if orders:
             survey = await labelled(survey, self.surveyor, self._mail)
         self._report_unreadable()
-        marks = {
-            **survey.keywords,
-            **marked(survey.verdicts, survey.places),
-            **marks_of(survey.refused, survey.places),
-        }
+        marks = _merged(
+            survey.keywords,
+            marked(survey.verdicts, survey.places),
+            marks_of(survey.refused, survey.places),
+        )
         work = Work(survey, _without_swept(marks, survey.jobs), trigger)
         work.progress.errors |= {tap.sender: error for tap, error in survey.put_off}
         if work.is_quiet:
@@ -106,20 +106,21 @@ class Poller:
         return await self._conclude(work, written.refused, closing)
 
     async def _decide_for_many(self, work: Work) -> None:
-        """The decisions for whole domains and lists, and their mail; the labelled one joins the
+        """The decisions for whole domains and lists, their mail first; the labelled one joins the
         filing, for its labels come off last."""
         survey, progress = work.survey, work.progress
         for whole in survey.wholes:
-            done = await self.surveyor.wholes.carry_out(whole, survey.places, survey.own)
+            done = await self.surveyor.wholes.prepare(whole, survey.places, survey.own)
             filing = {key: (patch, whole.name) for key, patch in done.patches.items()}
             labelled = {
                 mail.id: filing.pop(mail.id) for mail in done.whole.mails if mail.id in filing
             }
-            if done.error:
-                progress.errors[whole.name] = done.error
-            else:
+            if not done.error:
                 await self._file(survey.places, done.mails, filing, progress)
-            if error := progress.errors.get(whole.name):
+                if whole.name not in progress.errors:
+                    await self.surveyor.wholes.keep(done)
+            if error := done.error or progress.errors.get(whole.name):
+                progress.errors[whole.name] = error
                 is_labelled = bool(done.whole.mails)
                 self.orders.failed([whole.name], error, is_labelled=is_labelled)
             else:
@@ -394,6 +395,15 @@ class Poller:
         triaged = Triaged(whole.name, name, previous, filed, by, is_repeated)
         self.orders.done([whole.name], triaged)
         return triaged
+
+
+def _merged(*parts: Mapping[str, Patch]) -> dict[str, Patch]:
+    """All that these patches do, by mail; no two of them are about the same property."""
+    joined: dict[str, Patch] = {}
+    for part in parts:
+        for mail_id, patch in part.items():
+            joined[mail_id] = {**joined.get(mail_id, {}), **patch}
+    return joined
 
 
 def _without_swept(marks: Mapping[str, Patch], jobs: Iterable[Job]) -> dict[str, Patch]:

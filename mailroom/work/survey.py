@@ -430,12 +430,15 @@ class Surveyor:
 
 def without_crowd(verdicts: Verdicts, places: Places) -> tuple[Verdicts, int]:
     """The verdicts without the taps by moving, where they are too many to be decisions; how many
-    they were then."""
+    they were then. Moves of one sender's mail to different places count as well."""
     moved = [tap for tap in verdicts.taps if tap.label_id in places.drops]
-    if len(moved) <= MOST_DRAGGED:
+    contested = [each for each in verdicts.conflicts if each.label_ids <= places.drops.keys()]
+    number = len(moved) + len(contested)
+    if number <= MOST_DRAGGED:
         return verdicts, 0
-    taps = tuple(tap for tap in verdicts.taps if tap.label_id not in places.drops)
-    return replace(verdicts, taps=taps), len(moved)
+    taps = tuple(tap for tap in verdicts.taps if tap not in moved)
+    conflicts = tuple(each for each in verdicts.conflicts if each not in contested)
+    return replace(verdicts, taps=taps, conflicts=conflicts), number
 
 
 async def _or_trouble(work: Coroutine[Promise[Any], None, T]) -> T | LastingTrouble:

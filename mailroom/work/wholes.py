@@ -1,6 +1,8 @@
 """Decisions for whole domains and lists, carried out: kept with the contacts, then the mail moved.
 
-A convergence like a triage: the decision first, then the mail, the labels last.
+A convergence like a triage: first all mail but the labelled one, then the decision is kept, and
+the labels come off last. So the former decision is known for as long as its mail is to be moved,
+and mail elsewhere can be told to be the user's doing.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,11 +12,13 @@ from mailroom.engine.loop import Loop, give_way
 from mailroom.errors import MailroomError, SenderFailed
 from mailroom.rules import queries
 from mailroom.rules.config import Config
+from mailroom.rules.drags import PLACED
 from mailroom.rules.own import OwnAddresses
 from mailroom.rules.places import Places
 from mailroom.rules.screening import Standing, Who
 from mailroom.rules.triage import Patch, sender_of
 from mailroom.rules.whole import Refusal, Whole, sort_whole
+from mailroom.rules.wide import Decisions
 from mailroom.wire.arrivals import Arrival
 from mailroom.wire.jmap import Mail, MethodError
 from mailroom.work.contacts import Contacts
@@ -59,31 +63,36 @@ class Wholes:
         list_ids = {each.id: each.list_id or "" for each in arrivals}
         return sort_whole(mails, places, list_ids, self._config.screening.providers)
 
-    async def carry_out(self, whole: Whole, places: Places, own: OwnAddresses) -> Done:
-        """Keep the decision, and work out where the mail goes that it decides about. Where no mail
-        has the labels, since it is an order, one that waits gets them first: then whatever breaks
-        off, the next poll finds it."""
+    async def prepare(self, whole: Whole, places: Places, own: OwnAddresses) -> Done:
+        """Work out where the mail goes that the decision is about; nothing is kept yet. Where no
+        mail has the labels, since it is an order, one that waits gets them first: then whatever
+        breaks off, the next poll finds it."""
         decided = self._contacts.decisions
         known = decided.lists if whole.is_list else decided.domains
         done = Done(whole, previous=known.get(whole.key))
-        category = whole.category.name if whole.category else None
         try:
             theirs = await self._theirs(done, places)
             if not whole.mails:
-                whole = done.whole = await self._labelled(whole, theirs, places)
-            await self._contacts.decide(whole.key, category, is_list=whole.is_list)
-            await self._file(done, theirs, places, own)
+                done.whole = await self._labelled(whole, theirs, places)
+            await self._find_places(done, theirs, places, own)
         except (SenderFailed, MethodError) as error:
             done.error = SenderFailed(str(error))
         return done
 
-    async def _theirs(self, done: Done, places: Places) -> list[Arrival]:
-        """All of their mail that waits, or is where the former decision has put it."""
+    async def keep(self, done: Done) -> None:
+        """The decision, from now on; its mail is where it belongs but for the labelled one."""
         whole = done.whole
-        former = frozenset(places.chains.get(done.previous or "", ()))
-        if done.previous == (whole.category and whole.category.name):
-            former = places.destinations  # broken off, maybe: then no one knows where it was filed
-        looked = {places.screener, *former}
+        category = whole.category.name if whole.category else None
+        try:
+            await self._contacts.decide(whole.key, category, is_list=whole.is_list)
+        except (SenderFailed, MethodError) as error:
+            done.error = SenderFailed(str(error))
+
+    async def _theirs(self, done: Done, places: Places) -> list[Arrival]:
+        """All of their mail that waits, or is where the former decision has put it; but for what
+        the user has put there."""
+        whole = done.whole
+        looked = {places.screener, *places.chains.get(done.previous or "", ())}
         filters = [queries.within(each) for each in sorted(looked)]
         ids = frozenset().union(*await all_ids(self._loop, self._mail, filters, concurrent=1))
         left = sorted(ids - {mail.id for mail in whole.mails})
@@ -108,7 +117,7 @@ class Wholes:
             return whole
         return replace(whole, mails=(replace(mail, mailbox_ids=boxes),))
 
-    async def _file(
+    async def _find_places(
         self, done: Done, theirs: Iterable[Arrival], places: Places, own: OwnAddresses
     ) -> None:
         """The labelled mail, and what the decision is about of theirs."""
@@ -116,9 +125,10 @@ class Wholes:
         for mail in whole.mails:
             done.mails[mail.id], done.patches[mail.id] = mail, whole.patch(mail, places)
         others = [each for each in theirs if each.id not in done.patches]
+        decisions = _with(whole, self._contacts.decisions)
         for start in range(0, len(others), _PORTION):
             portion = others[start : start + _PORTION]
-            for each, standing in await self._door.judge(portion, places, own):
+            for each, standing in await self._door.judge(portion, places, own, decisions):
                 await give_way(self._loop)
                 if self._decides(whole, standing) and (patch := whole.patch(each.mail, places)):
                     done.mails[each.id], done.patches[each.id] = each.mail, patch
@@ -128,4 +138,14 @@ class Wholes:
 
 
 def _is_about(whole: Whole, arrival: Arrival) -> bool:
-    return whole.is_about(sender_of(arrival.mail), arrival.list_id)
+    is_placed = PLACED in arrival.mail.keywords
+    return not is_placed and whole.is_about(sender_of(arrival.mail), arrival.list_id)
+
+
+def _with(whole: Whole, decisions: Decisions) -> Decisions:
+    """The decisions once this one is made, or taken back."""
+    former = decisions.lists if whole.is_list else decisions.domains
+    now = {key: name for key, name in former.items() if key != whole.key}
+    if whole.category:
+        now[whole.key] = whole.category.name
+    return replace(decisions, lists=now) if whole.is_list else replace(decisions, domains=now)
