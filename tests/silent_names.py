@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+from datetime import UTC, tzinfo
 from fcntl import ioctl
 from typing import Any
 
@@ -35,6 +36,9 @@ class FastClock:
 
     def now(self) -> float:
         return self._inner.now() * _FACTOR
+
+    def zone(self) -> tzinfo:
+        return UTC
 
     def wall(self) -> float:
         return self._inner.wall()

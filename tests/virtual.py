@@ -1,6 +1,7 @@
 """A clock for the tests: time passes only when nothing else is left to do."""
 
 import selectors
+from datetime import UTC, tzinfo
 
 from mailroom.engine.clock import Ready
 
@@ -28,6 +29,9 @@ class VirtualClock:
 
     def wall(self) -> float:
         return self._epoch + self._now
+
+    def zone(self) -> tzinfo:
+        return UTC
 
     def set_wall(self, seconds: float) -> None:
         """Somebody sets the clock that people read."""

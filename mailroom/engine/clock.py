@@ -8,6 +8,7 @@ import os
 import selectors
 import sys
 import time
+from datetime import tzinfo
 from typing import Protocol
 
 if sys.version_info >= (3, 13):
@@ -29,6 +30,10 @@ class Clock(Protocol):
         """Seconds since the epoch, for people."""
         ...
 
+    def zone(self) -> tzinfo:
+        """The time zone that people here live by."""
+        ...
+
     def wait(self, selector: selectors.BaseSelector, until: float | None) -> Ready:
         """Wait for a registered fd or the instant ``until`` (None: for ever)."""
         ...
@@ -47,6 +52,11 @@ class BoottimeClock:
 
     def wall(self) -> float:
         return time.time()
+
+    def zone(self) -> tzinfo:
+        from mailroom.engine.zone import host_zone  # noqa: PLC0415 - half a MiB, for few
+
+        return host_zone(os.environ)
 
     def close(self) -> None:
         """Give the timerfd back. A loop's clock outlives the loop."""

@@ -105,6 +105,14 @@ class Screening:
 
 
 @dataclass(frozen=True, slots=True)
+class Daily:
+    """Section ``digest``. ``at`` is the time of day of the daily mail, ``HH:MM``; None: there is
+    none."""
+
+    at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Logging:
     """Section ``logging``, for a terminal or a pipe; the journal takes fields of its own."""
 
@@ -127,6 +135,7 @@ class Config:
     triage: Triage = field(default_factory=Triage)
     screening: Screening = field(default_factory=Screening)
     mailroom: Marks = field(default_factory=Marks)
+    digest: Daily = field(default_factory=Daily)
     logging: Logging = field(default_factory=Logging)
     option: str = field(default="", compare=False)
 
@@ -180,6 +189,7 @@ def from_data(data: Mapping[str, Any]) -> Config:
         triage=_triage_from(sections.get("triage", {})),
         screening=_screening_from(sections.get("screening", {})),
         mailroom=Marks(**with_normal_names(sections.get("mailroom", {}))),
+        digest=Daily(**sections.get("digest", {})),
         logging=Logging(**sections.get("logging", {})),
     )
 

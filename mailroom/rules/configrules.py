@@ -21,6 +21,7 @@ from mailroom.rules.servers import fault_of_url
 _ROLES = frozenset({"inbox", "archive", "trash", "junk", "sent", "drafts"})
 _HEADER = re.compile(r"[!-9;-~]+:\s*\S.*")  # RFC 5322, section 2.2
 _DOMAIN = re.compile(r"[^\s@*.]+(\.[^\s@*.]+)+")
+_TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # Unicode general categories
 
 
@@ -106,6 +107,7 @@ def _text_problems(document: Document) -> Iterator[Problem]:
         ("carddav", "addressbook", _fault_of_name),
         ("tls", "ca_file", _fault_of_file),
         ("screening", "spam_header", _fault_of_header),
+        ("digest", "at", _fault_of_time),
     )
     for section, key, fault_of in checks:
         value = _text(_section(document, section), key, "")
@@ -113,6 +115,10 @@ def _text_problems(document: Document) -> Iterator[Problem]:
             yield document.problem((section, key), fault)
     yield from _list_problems(document, "triage", "own_addresses", _fault_of_address)
     yield from _list_problems(document, "screening", "providers", _fault_of_domain)
+
+
+def _fault_of_time(value: str) -> str | None:
+    return None if _TIME.fullmatch(value) else 'is no time of day; write it like "07:00"'
 
 
 def _list_problems(

@@ -16,7 +16,7 @@ from typing import ClassVar
 
 from mailroom.errors import LastingTrouble
 from mailroom.rules.config import Config
-from mailroom.rules.drags import WAITING, with_keywords
+from mailroom.rules.drags import DIGEST, WAITING, with_keywords
 from mailroom.rules.names import normal_name
 from mailroom.rules.places import resolve
 from mailroom.rules.record import Record
@@ -253,13 +253,18 @@ def plan_mails(
         taken = _taken(mail, arrivals.get(mail.id), ground, theirs)
         target = _target(mail, taken, ground)
         kept = target.id if target else min(mail.mailbox_ids - taken)
-        patch = {**(_patch(kept, taken) if taken else {}), **with_keywords(mail)}
+        patch = {**(_patch(kept, taken) if taken else {}), **_without_keywords(mail)}
         if patch:
             patches[target.name if target else None][mail.id] = patch
     for name, found in patches.items():
         items = list(found.items())
         for start in range(0, len(items), _MAILS_PER_STEP):
             yield RefileMails(dict(items[start : start + _MAILS_PER_STEP]), name)
+
+
+def _without_keywords(mail: Mail) -> Patch:
+    digest = {f"keywords/{DIGEST}": None} if DIGEST in mail.keywords else {}
+    return {**with_keywords(mail), **digest}
 
 
 def plan_contacts(ours: Sequence[Found], config: Config) -> Iterator[Step]:

@@ -168,7 +168,8 @@ class EmailMethods(SetHandler):
 
     def create(self, properties: Arguments) -> Arguments:
         """Create a plain mail from the properties that are named here."""
-        properties = {key: value for key, value in properties.items() if key != "textBody"}
+        bodies = ("textBody", "htmlBody")  # which part is which says no more than the parts
+        properties = {key: value for key, value in properties.items() if key not in bodies}
         mailbox_ids = self._checked_mailboxes(
             whole_set("mailboxIds", properties.pop("mailboxIds", None))
         )

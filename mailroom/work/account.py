@@ -32,6 +32,7 @@ from mailroom.wire.jmap import MethodError
 from mailroom.wire.jmap_push import CONTACTS_TYPE
 from mailroom.work.commands import Commands
 from mailroom.work.conversations import converse
+from mailroom.work.digest import Digester, Facts
 from mailroom.work.history import History
 from mailroom.work.listener import Listener
 from mailroom.work.outcome import Outcome
@@ -97,6 +98,14 @@ class Account:
         )
         self.reporter = Reporter(
             self._owner, talks.mail, self.commands.listing, log, self._screener
+        )
+        self._digester = Digester(
+            self._owner,
+            config,
+            talks.mail,
+            self.commands.listing,
+            log,
+            self._digest_facts,
         )
         polling = config.polling
         self._schedule = Schedule(
@@ -248,8 +257,14 @@ class Account:
         places = self._poller.surveyor.places
         return places.screener if places else None
 
+    def _digest_facts(self) -> Facts:
+        snapshot = self.snapshot()
+        places, recent = self._poller.surveyor.places, tuple(self._history.recent)
+        return Facts(places, recent, snapshot.conflicts, snapshot.failing)
+
     def _poll_succeeded(self, outcome: Outcome, trigger: Trigger, began: float) -> None:
         history, now = self._history, self._loop.now()
+        self._digester.polled()
         self._schedule.poll_finished(
             now, outcome.read_at, outcome.known, outcome.again, outcome.echo
         )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from mailroom.engine.loop import Loop, both, together
 from mailroom.errors import MailroomError, SenderFailed, TransientError
 from mailroom.rules.config import Config
-from mailroom.rules.drags import PLACED, WAITING
+from mailroom.rules.drags import DIGEST, PLACED, WAITING
 from mailroom.rules.reset import (
     ForgetDecisions,
     ForgetDoor,
@@ -167,7 +167,7 @@ class Reset:
 
     async def _find(self, ground: Ground) -> tuple[Mail, ...]:
         """The mail in a managed mailbox, and that with a keyword of ours, wherever it is."""
-        filters: list[Filter] = [{"hasKeyword": WAITING}, {"hasKeyword": PLACED}]
+        filters: list[Filter] = [{"hasKeyword": keyword} for keyword in (WAITING, PLACED, DIGEST)]
         if ground.managed:
             filters.append(in_any(sorted(ground.managed)))
         mails: dict[str, Mail] = {}

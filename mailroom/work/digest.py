@@ -1,0 +1,207 @@
+"""The daily mail into Inbox, at most one a day whatever is killed and however many instances run.
+
+A request reads the state of the mail, then looks for digests by their keyword, which no index is
+late for, and compares Message-IDs. The digest is created only if that state still holds
+(``ifInState``), in one call with moving the former one to Trash: so of two that try, one does, and
+the other finds it. Whoever is killed in between finds it, or that there is none.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from math import inf
+
+from mailroom.engine.journal import Log
+from mailroom.engine.loop import Owner
+from mailroom.errors import MailroomError
+from mailroom.rules import digest
+from mailroom.rules.config import Config
+from mailroom.rules.digest import Due, Former, News, Waiter
+from mailroom.rules.drags import DIGEST
+from mailroom.rules.health import Conflict, FailingSender, Triage
+from mailroom.rules.own import DIGEST_SENDER
+from mailroom.rules.places import Places
+from mailroom.wire.jmap import (
+    Arguments,
+    Call,
+    MethodError,
+    Patch,
+    read_created,
+    read_state,
+    reading,
+)
+from mailroom.work.listing import Listing, Sender
+from mailroom.work.mail import MailConversation
+
+# In an account where much goes on its state may change between our question and our writing.
+_TRIES = 5
+_AGAIN_SECONDS = 600.0
+_FLAGGED = "$flagged"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the account knows; ``places`` is None before the first poll has succeeded."""
+
+    places: Places | None
+    recent: tuple[Triage, ...] = ()
+    conflicts: tuple[Conflict, ...] = ()
+    failing: tuple[FailingSender, ...] = ()
+
+
+class Digester:
+    """Makes the digests of one account. ``facts`` is asked when one is made."""
+
+    def __init__(
+        self,
+        owner: Owner,
+        config: Config,
+        mail: MailConversation,
+        listing: Listing,
+        log: Log,
+        facts: Callable[[], Facts],
+    ) -> None:
+        self._owner = owner
+        self._loop = owner.loop
+        self._at = config.digest.at
+        self._address = config.account
+        self._mail = mail
+        self._listing = listing
+        self._log = log
+        self._facts = facts
+        self._zone = owner.loop.clock.zone
+        self._done: date | None = None
+        self._not_before = -inf
+        self._is_busy = self._has_failed = False
+
+    def polled(self) -> None:
+        """A poll has succeeded: what has come meanwhile is where it belongs. The first one after
+        the time of day makes the digest."""
+        if self._at is None or self._is_busy or self._loop.now() < self._not_before:
+            return
+        wall = self._loop.clock.wall()
+        due = digest.next_due(wall, self._at, self._zone(), self._done)
+        if due.at <= wall:
+            self._is_busy = True
+            self._owner.spawn(self._make(due), "digest")
+
+    async def _make(self, due: Due) -> None:
+        try:
+            told = await self._try(due)
+        except MailroomError as error:
+            report = self._log.debug if self._has_failed else self._log.warning
+            report("digest_failed", day=due.day.isoformat(), error=str(error))
+            self._has_failed = True
+            self._not_before = self._loop.now() + _AGAIN_SECONDS
+        else:
+            self._has_failed = False
+            self._done = due.day
+            if told:
+                self._log.info("digest_made", day=due.day.isoformat(), subject=told)
+        self._is_busy = False
+
+    async def _try(self, due: Due) -> str:
+        """Make it, unless it is there or nothing is new; its subject, if it was made."""
+        for _ in range(_TRIES):
+            session = await self._mail.session()
+            places = self._facts().places
+            if places is None or places.inbox is None:
+                return ""
+            state, former = await self._look_for_former(places.inbox)
+            message_id = digest.message_id(session.account_id, due.day)
+            if any(each.message_id == message_id for each in former):
+                return ""
+            news = await self._news(due, former, places)
+            if not news.is_any:
+                return ""
+            mail = self._mail_of(news, message_id, places.inbox)
+            if await self._create(mail, former, places, state):
+                return digest.subject(news)
+        raise MailroomError("the mail changed each time that the digest was to be made")
+
+    async def _look_for_former(self, inbox: str) -> tuple[str, list[Former]]:
+        """The state of the mail, and the digests that there were in it, or in a later one."""
+        query = Call("Email/query", {"filter": {"hasKeyword": DIGEST}}, "query")
+        wanted = ["id", "messageId", "mailboxIds", "keywords"]
+        get = {"#ids": query.ref("/ids"), "properties": wanted}
+        state = Call("Email/get", {"ids": [], "properties": ["id"]}, "state")
+        answers = await self._mail.call([state, query, Call("Email/get", get, "digests")])
+        with reading("the digests", answers["digests"]):
+            former = [_former(each, inbox) for each in answers["digests"]["list"]]
+        return read_state(answers["state"]), former
+
+    async def _news(self, due: Due, former: list[Former], places: Places) -> News:
+        assert self._at is not None
+        since = digest.since_when(former, due, self._at, self._zone())
+        facts = self._facts()
+        senders = await self._listing.senders(places.screener)
+        return News(
+            due,
+            since,
+            tuple(map(_waiter, senders)),
+            tuple(each for each in facts.recent if since < each.at <= due.at),
+            facts.conflicts,
+            facts.failing,
+        )
+
+    def _mail_of(self, news: News, message_id: str, inbox: str) -> Arguments:
+        zone = self._zone()
+        to = [{"name": None, "email": self._address}] if "@" in self._address else []
+        return {
+            "mailboxIds": {inbox: True},
+            "keywords": {DIGEST: True},
+            "messageId": [message_id],
+            "from": [{"name": "Mailroom", "email": DIGEST_SENDER}],
+            "to": to or [{"name": "Mailroom", "email": DIGEST_SENDER}],
+            "subject": digest.subject(news),
+            "textBody": [{"partId": "text", "type": "text/plain"}],
+            "htmlBody": [{"partId": "html", "type": "text/html"}],
+            "bodyValues": {
+                "text": {"value": digest.text(news, zone)},
+                "html": {"value": digest.html(news, zone)},
+            },
+        }
+
+    async def _create(
+        self, mail: Arguments, former: list[Former], places: Places, state: str
+    ) -> bool:
+        """Create it and put the former ones away; False where the state is another by now."""
+        arguments = {
+            "ifInState": state,
+            "create": {"digest": mail},
+            "update": {each.id: _put_away(each, places) for each in former},
+        }
+        try:
+            answers = await self._mail.call([Call("Email/set", arguments, "set")])
+            made = read_created(answers["set"], "Email/set", ["digest"])
+        except MethodError as error:
+            if error.type == "stateMismatch":
+                return False
+            raise
+        for refusal in made.refused.values():
+            raise refusal
+        return True
+
+
+def _put_away(former: Former, places: Places) -> Patch:
+    """It is no longer the newest. What the user has flagged, or put elsewhere, stays there."""
+    patch: dict[str, object] = {f"keywords/{DIGEST}": None}
+    if former.is_in_inbox and not former.is_flagged and places.trash:
+        patch |= {f"mailboxIds/{places.trash}": True, f"mailboxIds/{places.inbox}": None}
+    return patch
+
+
+def _former(mail: Arguments, inbox: str) -> Former:
+    message_ids = mail.get("messageId") or [""]
+    return Former(
+        id=str(mail["id"]),
+        message_id=str(message_ids[0]),
+        is_in_inbox=inbox in mail["mailboxIds"],
+        is_flagged=_FLAGGED in {keyword.lower() for keyword in mail["keywords"]},
+    )
+
+
+def _waiter(sender: Sender) -> Waiter:
+    newest = sender.newest
+    received = datetime.fromisoformat(newest.received_at).astimezone(UTC)
+    return Waiter(sender.address, sender.name, sender.mails, newest.subject, received.timestamp())
