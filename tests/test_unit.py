@@ -142,7 +142,7 @@ def test_where_there_is_no_file_the_places_are_told(place: Place) -> None:
         place.find().existing_config()
     assert caught.value.problems == (
         f"no configuration file at {place.root}/{USER_FILE} or {place.root}/{SYSTEM_FILE}"
-        "; make one (it may be empty) or name one by --config",
+        "; mailroom init makes one, --config names another",
     )
     assert place.find(config="/new.yaml").existing_config() == Path("/new.yaml")
     place.put(SYSTEM_FILE)

@@ -51,8 +51,8 @@ class Installation:
             looked = " or ".join(map(str, self.looked_at))
             raise ConfigurationError(
                 [
-                    f"no configuration file at {looked}; make one (it may be empty) or name one by "
-                    "--config"
+                    f"no configuration file at {looked}; mailroom init makes one, --config names "
+                    "another"
                 ]
             )
         return self.config
