@@ -4,6 +4,7 @@ import heapq
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from math import inf
 
 import pytest
@@ -785,27 +786,36 @@ class Pace:
 
 
 class Tapped:
-    """An account whose mails are tapped, and polled as the schedule says, with every request,
-    every step of a writing call, and every event at its own instant.
+    """An account to whose mail others do things, polled as the schedule says, with every request,
+    every call in it, every step of a writing call, and every event at its own instant.
 
-    A state is the number of changes so far. Labels are known by the state that the tap has made.
+    A state is the number of changes so far; what others did is known by the state that it made. A
+    ``tap`` is a label or a move; ``friend`` and ``stranger`` are mail that comes, one of which is
+    where it belongs, depending on who screens; ``put`` is mail that was put into Screener; and
+    ``read`` is a change that asks for nothing.
     """
 
-    def __init__(self, pace: Pace, taps: list[float]) -> None:
+    def __init__(self, pace: Pace, by: str, done: list[tuple[float, str]]) -> None:
         self.pace = pace
         self.schedule = Schedule(TIMING, no_jitter)
         self.now = 0.0
         self.state = self.told = 0
         self.labels: set[int] = set()
-        self.tapped: dict[int, float] = {}
+        self.foreign: dict[int, tuple[str, float]] = {}
         self.seen: dict[int, float] = {}
-        self.empty_polls: list[float] = []
+        #: The polls for an event that found nothing: the states that were new to them.
+        self.empty_polls: list[set[int]] = []
+        self.moved = {"put", "friend" if by == "server" else "stranger"}
+        #: Up to where new mail has been dealt with, and what beyond it was, too.
+        self.since, self.done = 0, set[int]()
+        #: The last state after which all was looked for.
+        self.looked = 0
         self._coming: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self.schedule.connected(0.0)
         self.schedule.started(0.0)
-        for instant in taps:
-            self._at(instant, self._tap)
+        for instant, what in done:
+            self.at(instant, partial(self._do, what))
 
     def run(self, until: float) -> None:
         while self.now <= until:
@@ -818,7 +828,7 @@ class Tapped:
                 self.now, _, action = heapq.heappop(self._coming)
                 action()
 
-    def _at(self, when: float, action: Callable[[], None]) -> None:
+    def at(self, when: float, action: Callable[[], None]) -> None:
         heapq.heappush(self._coming, (when, next(self._order), action))
 
     def _change(self) -> None:
@@ -827,68 +837,119 @@ class Tapped:
         if self.told == self.state - 1:
             past = (self.now - self.pace.phase) // self.pace.look + 1 if self.pace.look else 0
             look_at = self.pace.phase + past * self.pace.look if self.pace.look else self.now
-            self._at(look_at, self._look)
+            self.at(look_at, self._look)
 
-    def _tap(self) -> None:
+    def _do(self, what: str) -> None:
         self._change()
-        self.labels.add(self.state)
-        self.tapped[self.state] = self.now
+        self.foreign[self.state] = what, self.now
+        if what == "tap":
+            self.labels.add(self.state)
 
     def _look(self) -> None:
         self.told = self.state
         event = email(self.state)
         arrives = self.now + self.pace.transit + self.pace.lag
-        self._at(arrives, lambda: self.schedule.event(self.now, event))
+        self.at(arrives, lambda: self.schedule.event(self.now, event))
+
+    def new(self, since: int) -> set[int]:
+        """What has come, or was put there, and was not dealt with."""
+        kinds = {"friend", "stranger", "put"}
+        new = {change for change, (what, _) in self.foreign.items() if what in kinds}
+        return {change for change in new if since < change <= self.state} - self.done
 
     def _poll(self, trigger: Trigger) -> None:
-        """The rest of the poll as actions, each of which knows the next."""
-        pace = self.pace
-        known: list[int] = []
-        found: set[int] = set()
+        request = _Requests(self, trigger)
+        self.at(self.now + self.pace.transit, request.states)
 
-        def open_() -> None:
-            known.append(self.state)
-            found.update(self.labels)
-            self._at(self.now + pace.transit, sweep if found else lambda: finish(self.now, None))
-            if trigger is Trigger.PUSH and not found:
-                self.empty_polls.append(self.now)
+    def note_seen(self, changes: set[int]) -> None:
+        for change in changes:
+            self.seen.setdefault(change, self.now)
 
-        def sweep() -> None:
-            self._write(self.now + pace.transit, answered)
-
-        def answered() -> None:
-            known.append(self.state)
-            self._at(self.now + pace.transit, close)
-
-        def close() -> None:
-            sent_at = self.now
-            self._write(self.now + pace.transit, lambda: read(sent_at))
-
-        def read(sent_at: float) -> None:
-            known.append(self.state)
-            self.labels -= found
-            self._at(self.now + pace.step, lambda: query(sent_at, self.state))
-
-        def query(sent_at: float, closing: int) -> None:
-            further = bool(self.labels)
-            self._note_seen(self.labels | found)
-            self._at(self.now + pace.transit, lambda: finish(sent_at, closing, further))
-
-        def finish(sent_at: float, closing: int | None, further: bool = False) -> None:
-            echo = None if closing is None else email(closing)
-            states = {"Email": [str(state) for state in known]}
-            self.schedule.poll_finished(self.now, sent_at, states, further, echo)
-
-        self._at(self.now + pace.transit, open_)
-
-    def _note_seen(self, labels: set[int]) -> None:
-        for label in labels:
-            self.seen.setdefault(label, self.now)
-
-    def _write(self, begin: float, then: Callable[[], None]) -> None:
+    def write(self, begin: float, then: Callable[[], None]) -> None:
         for number in range(self.pace.steps):
-            self._at(begin + number * self.pace.step, self._change)
-        self._at(begin + self.pace.steps * self.pace.step, then)
+            self.at(begin + number * self.pace.step, self._change)
+        self.at(begin + self.pace.steps * self.pace.step, then)
+
+
+class _Requests:
+    """One poll of it: each call is an action that knows the next."""
+
+    def __init__(self, account: Tapped, trigger: Trigger) -> None:
+        self._account, self._pace = account, account.pace
+        self._is_pushed = trigger is Trigger.PUSH
+        self._known: list[int] = []
+        self._new: set[int] = set()
+        self._found: set[int] = set()
+        self._has_further = False
+        # When the closing request was sent, and the state that it read.
+        self._closing: tuple[float, int] | None = None
+
+    def states(self) -> None:
+        self._known.append(self._account.state)
+        self._next(self._pace.step, self._changes)
+
+    def _changes(self) -> None:
+        account = self._account
+        self._known.append(account.state)
+        self._new = account.new(account.since)
+        self._next(self._pace.step, self._query)
+
+    def _query(self) -> None:
+        account = self._account
+        self._found = set(account.labels)
+        account.note_seen(self._new)
+        if self._is_pushed and not (self._found or self._new):
+            account.empty_polls.append(set(range(account.looked + 1, account.state + 1)))
+        account.looked = account.since = self._known[-1]
+        account.done = self._new
+        is_moving = any(account.foreign[each][0] in account.moved for each in self._new)
+        then = self._sweep if self._found else self._close if is_moving else self._finish
+        self._next(self._pace.transit, then)
+
+    def _sweep(self) -> None:
+        self._account.write(self._account.now + self._pace.transit, self._swept)
+
+    def _swept(self) -> None:
+        self._known.append(self._account.state)
+        self._next(self._pace.transit, self._close)
+
+    def _close(self) -> None:
+        account = self._account
+        sent_at = account.now
+        account.write(sent_at + self._pace.transit, lambda: self._states_again(sent_at))
+
+    def _states_again(self, sent_at: float) -> None:
+        account = self._account
+        self._closing = sent_at, account.state
+        self._known.append(account.state)
+        account.labels -= self._found
+        self._next(self._pace.step, self._changes_again)
+
+    def _changes_again(self) -> None:
+        account = self._account
+        self._known.append(account.state)
+        self._has_further = bool(account.new(account.since))
+        if not self._has_further:
+            account.since = account.state
+        account.looked = account.state
+        self._next(self._pace.step, self._query_again)
+
+    def _query_again(self) -> None:
+        account = self._account
+        account.note_seen(account.labels | self._found)
+        self._has_further |= bool(account.labels)
+        self._next(self._pace.transit, self._finish)
+
+    def _finish(self) -> None:
+        account = self._account
+        sent_at, echo = account.now, None
+        if self._closing is not None:
+            sent_at, echo = self._closing[0], email(self._closing[1])
+        states = {"Email": [str(state) for state in self._known]}
+        account.schedule.poll_finished(account.now, sent_at, states, self._has_further, echo)
+
+    def _next(self, seconds: float, action: Callable[[], None]) -> None:
+        self._account.at(self._account.now + seconds, action)
 
 
 @given(
@@ -901,19 +962,33 @@ class Tapped:
         step=st.sampled_from([0.0001, 0.001, 0.01, 0.03]),
         steps=st.integers(1, 5),
     ),
-    gaps=st.lists(st.one_of(st.floats(0, 1), st.floats(1, 8)), min_size=1, max_size=6),
+    by=st.sampled_from(["server", "mailroom"]),
+    done=st.lists(
+        st.tuples(
+            st.one_of(st.floats(0, 0.05), st.floats(0, 1), st.floats(1, 8)),
+            st.sampled_from(["tap", "friend", "stranger", "put", "read"]),
+        ),
+        min_size=1,
+        max_size=6,
+    ),
 )
 @settings(max_examples=500)
-def test_no_echo_costs_a_poll_and_no_tap_is_taken_for_one(pace: Pace, gaps: list[float]) -> None:
-    """Whenever the server looks: before, after, or in the middle of any call."""
-    account = Tapped(pace, [10 + at for at in itertools.accumulate(gaps)])
+def test_no_echo_costs_a_poll_and_nothing_foreign_is_taken_for_one(
+    pace: Pace, by: str, done: list[tuple[float, str]]
+) -> None:
+    """Whenever the server looks, and whatever others do between any two calls of a request."""
+    instants = itertools.accumulate(gap for gap, _ in done)
+    whats = (what for _, what in done)
+    account = Tapped(pace, by, [(10 + at, what) for at, what in zip(instants, whats, strict=True)])
     account.run(until=59.0)
-    assert account.empty_polls == []
-    for label, at in account.tapped.items():
+    for news in account.empty_polls:
+        assert news & account.foreign.keys()
+    for change, (what, at) in account.foreign.items():
         told_at = at + pace.look + pace.transit + pace.lag
-        poll_seconds = 6 * pace.transit + (2 * pace.steps + 1) * pace.step
+        poll_seconds = 6 * pace.transit + (2 * pace.steps + 6) * pace.step
         # A poll that is under way, then the longest burst, then the poll that sees it.
-        assert account.seen[label] <= told_at + TIMING.debounce_seconds + 2 * poll_seconds + 0.01
+        limit = told_at + TIMING.debounce_seconds + 2 * poll_seconds + 0.01
+        assert what == "read" or account.seen[change] <= limit
 
 
 def test_polls_that_fail_late_ask_for_no_more_than_one_request_a_second() -> None:
