@@ -1,8 +1,10 @@
-"""``python -m tests.bench [--short] [GROUP ...]``: measure, print the table, write the results.
+"""``python -m tests.bench [--short] [--record] [GROUP ...]``: measure, print the table, write the
+results.
 
-Only a full run writes ``results.json``, for its figures belong together, and draws the plots
-(``growth``, which can also be asked for). Nothing here is a test; a
-target that is missed is printed as a miss, and the exit code is 0.
+A full run writes ``results.json``, for its figures belong together, and draws the plots
+(``growth``, which can also be asked for). Figures of single groups get there by ``--record``, each
+with its own date. Nothing here is a test; a target that is missed is printed as a miss, and the
+exit code is 0.
 """
 
 import argparse
@@ -15,6 +17,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pycurl
 
@@ -66,6 +69,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench")
     parser.add_argument("groups", nargs="*", metavar="GROUP", help=", ".join([*GROUPS, "growth"]))
     parser.add_argument("--short", action="store_true", help="a tenth of the repetitions")
+    parser.add_argument("--record", action="store_true", help="put the groups into results.json")
     options = parser.parse_args()
     if unknown := set(options.groups) - {*GROUPS, "growth"}:
         parser.error(f"no such group: {', '.join(sorted(unknown))}")
@@ -78,7 +82,9 @@ def main() -> int:
         _say("", *table(figures), "", _summary(figures))
     is_full = not (options.groups or options.short)
     if is_full:
-        RESULTS.write_text(json.dumps(_document(figures), indent=2) + "\n")
+        _write(_document(figures))
+    elif options.record:
+        _write(_joined(json.loads(RESULTS.read_text()), figures))
     if is_full or "growth" in options.groups:
         growth.draw()
     return 0
@@ -103,7 +109,7 @@ def _summary(figures: list[Figure]) -> str:
     return f"{len(figures)} figures, {missed} missed"
 
 
-def _document(figures: list[Figure]) -> dict[str, object]:
+def _document(figures: list[Figure]) -> dict[str, Any]:
     cores = len(os.sched_getaffinity(0))
     return {
         "machine": f"{platform.machine()}, {cores} cores, Linux {platform.release()}",
@@ -113,9 +119,25 @@ def _document(figures: list[Figure]) -> dict[str, object]:
             "libcurl": pycurl.version,
             "radicale": importlib.metadata.version("radicale"),
         },
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "date": _now(),
         "figures": [figure.to_data() for figure in figures],
     }
+
+
+def _joined(document: dict[str, Any], figures: list[Figure]) -> dict[str, Any]:
+    """The former results with these figures in place of those of the same name."""
+    date = _now()
+    new = {figure.name: figure.to_data() | {"date": date} for figure in figures}
+    kept = [each for each in document["figures"] if each["name"] not in new]
+    return document | {"figures": [*kept, *new.values()]}
+
+
+def _write(document: Mapping[str, Any]) -> None:
+    RESULTS.write_text(json.dumps(document, indent=2) + "\n")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _say(*lines: str) -> None:
