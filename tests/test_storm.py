@@ -10,8 +10,8 @@ from mailroom.sandbox import Fault
 from tests.test_door import BOB, WAITING, at, house
 from tests.world import World
 
-# A quarter of what `make bench FIGURES=storm` sends to a real process: more than one poll takes on at
-# a time, and strangers enough for all of Sent to be read.
+# A quarter of what `make bench FIGURES=storm` sends to a real process: more than one poll takes on
+# at a time, and strangers enough for all of Sent to be read.
 _MAILS, _SENDERS, _SECONDS = 2_500, 500, 60.0
 _AT_ONCE = 5
 
