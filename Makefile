@@ -5,6 +5,7 @@
 
 help:
 	@echo 'make demo            the main job on a mail server of its own (STAY=1: then play with it)'
+	@echo 'make evening         the first evening on a fresh host, recorded into docs/first-evening.txt (root)'
 	@echo 'make test            all of the following; what cannot run here is told at the end'
 	@echo '                     (REQUIRE_ALL=1: and is a failure)'
 	@echo 'make lint            ruff, mypy'
@@ -72,6 +73,11 @@ pictures:
 
 deb:
 	@packaging/build-deb.sh
+
+.PHONY: evening
+evening:
+	@packaging/venv.sh dev
+	@EVENING=docs .venv/bin/python -m pytest -q -m system tests/system/test_first_evening.py
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .hypothesis
