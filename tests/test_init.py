@@ -412,6 +412,11 @@ def test_answers_come_from_options(place: Place) -> None:
     config = parse(place.config.read_text(), "x")
     assert len(config.triage.categories) == 4
     assert place.run("--check", *options)[0] == 0
+    code, told = place.run("--check", "--screening", "off")
+    assert (code, told.splitlines()[1]) == (
+        0,
+        "--screening off is not what the configuration says (mailroom)",
+    )
     code, told = place.run(*options)
     assert (code, told.splitlines()[0]) == (0, "Everything is there, and at work: nothing to do.")
 

@@ -9,7 +9,7 @@ from mailroom.rules import interview, questions
 from mailroom.rules.autodiscovery import Candidate, Seen
 from mailroom.rules.configtext import parse
 from mailroom.rules.interview import Action, accept, next_move, probed, refused, tried
-from mailroom.rules.proposal import configuration, credentials, known_from
+from mailroom.rules.proposal import configuration, credentials, differences, known_from
 from mailroom.rules.questions import Abilities, Known, Question, Taken, Topic
 from mailroom.rules.servers import FASTMAIL_SESSION
 
@@ -358,7 +358,7 @@ def test_the_configuration_is_small_and_says_only_what_differs() -> None:
         "  username: anna@example.org",
         "",
         "triage:",
-        "  own_addresses: [anna@example.org]  # nobody's to triage",
+        "  own_addresses: [anna@example.org]  # your own mail is not triaged",
         "  categories:",
         "    - {name: Imbox, add_to_inbox: true}",
         "    - Feed",
@@ -400,6 +400,32 @@ def test_what_the_configuration_says_is_not_asked_after_a_refusal_either() -> No
     story._answers[Topic.CONTACTS_PASSWORD] = ["c"]
     story.run(known_from(parse("", "x"), None))
     assert story.told == ["token", "TRY"] * 2 + ["contacts-password", "TRY"] * 2
+
+
+def test_answers_that_say_something_else_than_the_configuration_are_told() -> None:
+    text = "jmap: {url: mail.example.org, username: anna}\ntriage: {own_addresses: [a@b.example]}\n"
+    same = {
+        Topic.SERVER: "https://mail.example.org",
+        Topic.USERNAME: "anna",
+        Topic.ADDRESS: "A@b.example",
+        Topic.SCREENING: "server",
+        Topic.CATEGORIES: "all",
+    }
+    assert list(differences(parse(text, "x"), same)) == []
+    other = {
+        Topic.SERVER: "mail.example.net",
+        Topic.USERNAME: "bob",
+        Topic.ADDRESS: "b@b.example",
+        Topic.SCREENING: "off",
+        Topic.CATEGORIES: "fewer",
+    }
+    assert list(differences(parse(text, "x"), other)) == [
+        "--server mail.example.net is not what the configuration says (mail.example.org)",
+        "--username bob is not what the configuration says (anna)",
+        "--screening off is not what the configuration says (server)",
+        "--categories fewer is not what the configuration says (all)",
+        "--address b@b.example is not among the configuration's own_addresses",
+    ]
 
 
 def test_no_secret_is_ever_shown() -> None:

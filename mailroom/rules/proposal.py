@@ -5,14 +5,15 @@ Its texts are quoted as JSON, which is YAML. Whether it is valid is for the read
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mailroom.rules.autodiscovery import Seen, short
 from mailroom.rules.categories import DEFAULT_CATEGORIES, Category, Triage
 from mailroom.rules.config import Config, Screening
-from mailroom.rules.questions import Known, Login
-from mailroom.rules.servers import FASTMAIL_SESSION
+from mailroom.rules.own import OwnAddresses
+from mailroom.rules.questions import FEWER, Known, Login, Topic
+from mailroom.rules.servers import FASTMAIL_SESSION, session_url
 
 _HEAD = """\
 # Made by `mailroom init`, and yours to change: mailroom.yaml(5). What is not here has
@@ -36,6 +37,27 @@ def credentials(known: Known) -> dict[str, str]:
     return {name: secret for name, secret in found.items() if secret}
 
 
+def differences(config: Config, given: Mapping[Topic, str]) -> Iterator[str]:
+    """Answers that say something else than the configuration that is there, which stays as it is;
+    each with what that says."""
+    names = {each.name for each in config.triage.categories}
+    kinds = {"fewer": set(FEWER), "all": {each.name for each in DEFAULT_CATEGORIES}}
+    said = {
+        Topic.SERVER: short(config.jmap.url),
+        Topic.USERNAME: config.jmap.username or "",
+        Topic.SCREENING: config.screening.by,
+        Topic.CATEGORIES: next((kind for kind in kinds if kinds[kind] == names), "others"),
+    }
+    for topic, answer in given.items():
+        if topic is Topic.SERVER and session_url(answer) == config.jmap.url:
+            continue
+        if topic in said and answer != said[topic]:
+            yield f"--{topic} {answer} is not what the configuration says ({said[topic]})"
+    address = given.get(Topic.ADDRESS, "")
+    if address and address.lower() not in OwnAddresses(config.triage.own_addresses):
+        yield f"--address {address} is not among the configuration's own_addresses"
+
+
 def _lines(known: Known) -> Iterator[str]:
     assert known.seen is not None
     if known.seen.url != FASTMAIL_SESSION:
@@ -56,7 +78,7 @@ def _triage(known: Known) -> Iterator[str]:
     screener = known.mailbox(default.screener_mailbox)
     if screener != default.screener_mailbox:
         yield f"  screener_mailbox: {_text(screener)}"
-    yield f"  own_addresses: [{_text(known.address)}]  # nobody's to triage"
+    yield f"  own_addresses: [{_text(known.address)}]  # your own mail is not triaged"
     names = known.categories or tuple(each.name for each in DEFAULT_CATEGORIES)
     chosen = [each for each in DEFAULT_CATEGORIES if each.name in names]
     renamed = any(known.mailbox(each.name) != each.name for each in chosen)

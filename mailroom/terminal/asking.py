@@ -40,6 +40,11 @@ class Asking:
             return "token"
         return "password" if Topic.PASSWORD in self._given else None
 
+    @property
+    def given(self) -> Mapping[Topic, str]:
+        """What has been answered beforehand, and not been asked yet; no secret."""
+        return {topic: each for topic, each in self._given.items() if topic not in SECRETS}
+
     def has(self, topic: Topic) -> bool:
         """Whether it has been answered beforehand, and the answer not been used yet."""
         return topic in self._given

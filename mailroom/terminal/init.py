@@ -75,9 +75,10 @@ class _Evening:
 
     def check(self) -> int:
         """Say what is left, and change nothing."""
-        left = remaining(self._look().progress)
-        for step in left:
-            self.tell(f"would {step}")
+        there = self._look()
+        left = remaining(there.progress)
+        self.tell(*(f"would {step}" for step in left))
+        self.tell(*(f"in the way: {each}" for each in there.progress.obstacles))
         if not left:
             self.tell(questions.WHOLE)
         return EXIT_WOULD_CHANGE if left else 0
@@ -108,6 +109,8 @@ class _Evening:
         """Raises ConfigurationError for a file that is there and wrong; TransientError."""
         is_there = self._installation.config.exists()
         config = load(self._installation.config) if is_there else None
+        if config:
+            self._tell_differences(config)
         secrets = stored(self._installation)
         progress = Progress(
             has_configuration=is_there,
@@ -132,6 +135,11 @@ class _Evening:
             has_rules=account.has_rules,
         )
         return _There(progress, config, secrets)
+
+    def _tell_differences(self, config: Config) -> None:
+        found = list(proposal.differences(config, self._asking.given))
+        if found:
+            self.tell(f"{self._installation.config} is there and stays as it is:", *found)
 
     def _account(self, config: Config, secrets: Mapping[str, str]) -> Completeness:
         desk = prepare(config, logins(config, load_credentials(variables(secrets))))
