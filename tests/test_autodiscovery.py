@@ -1,6 +1,8 @@
 """From a mail address to its server: what is tried, and what may be trusted."""
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -25,6 +27,7 @@ from mailroom.rules.autodiscovery import (
 )
 from mailroom.rules.servers import FASTMAIL_SESSION
 from mailroom.work.autodiscovery import first_of, look_at
+from tests.process import ROOT
 from tests.virtual import VirtualClock
 from tests.zone import Records, Zone
 
@@ -193,6 +196,16 @@ def test_a_name_server_that_fails_is_no_unknown_domain() -> None:
     assert names.is_silent
     assert not names.is_unknown
     assert "of no help" in names.trouble
+
+
+def test_without_the_library_the_domain_itself_is_all_there_is_to_try() -> None:
+    script = (
+        "import sys; sys.modules['dns'] = None\n"
+        "from mailroom.engine.names import ask_about\n"
+        "names = ask_about('example.org')\n"
+        "assert 'python3-dnspython' in names.trouble and not names.is_silent, names\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
 
 
 # Places
