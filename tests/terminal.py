@@ -96,9 +96,9 @@ class Terminal:
     def kill(self) -> None:
         self.child.send_signal(signal.SIGKILL)
 
-    def end(self) -> int:
+    def end(self, patience_seconds: float = _PATIENCE_SECONDS) -> int:
         """Wait for its end; the exit code."""
-        deadline = time.monotonic() + _PATIENCE_SECONDS
+        deadline = time.monotonic() + patience_seconds
         while self._hear(deadline - time.monotonic()):
             assert time.monotonic() < deadline, self.told
         return self.child.wait(_PATIENCE_SECONDS)

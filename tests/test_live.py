@@ -136,7 +136,9 @@ def test_where_the_server_has_no_push_the_fallback_is_all_that_can_be_asked_for(
     before = everything(world)
     findings = {each.what: each for each in run(world, live(world))}
     assert findings["triage"].detail.startswith("by fallback, ")
-    assert findings["triage"].detail.endswith("; the server offers no push")
+    assert findings["label"].detail == (
+        "@ToFeed, which is seen within 60 s: the server offers no push"
+    )
     assert [each.error for each in findings.values()] == [None] * len(STEPS)
     assert everything(world) == before
 

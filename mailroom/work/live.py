@@ -107,10 +107,12 @@ class Live:
         await self._loop.sleep_until(self._loop.now() + self._jitter())
         labelled_at = self._loop.clock.wall()
         await self._label(mail_id, category, places)
-        tell(Finding("label", category.label))
+        has_push = before["eventsource"]["error"] != NO_PUSH
+        within = before["poll_interval_seconds"]
+        wait = "" if has_push else f", which is seen within {within:g} s: {NO_PUSH}"
+        tell(Finding("label", f"{category.label}{wait}"))
         triage = await self._await_triage(2 * before["poll_interval_seconds"] + _LINGER_SECONDS)
         seconds = datetime.fromisoformat(triage["at"]).timestamp() - labelled_at
-        has_push = before["eventsource"]["error"] != NO_PUSH
         tell(_timing(triage["trigger"], seconds, within_seconds, has_push=has_push))
         tell(await self._filing(mail_id, category, places))
         tell(await self._enrolment(category))
@@ -285,8 +287,6 @@ def _timing(
 ) -> Finding:
     detail = f"by {trigger}, {seconds:.2f} s from the label to done"
     fault = ""
-    if not has_push:
-        detail += f"; {NO_PUSH}"
     if trigger != "push" and has_push:
         fault = "it was not push that told the service: see mailroom status"
     elif within_seconds is not None and seconds > within_seconds:
