@@ -57,6 +57,7 @@ export class Live {
 
     _connect() {
         clearTimeout(this._retry);
+        this._stream?.close();
         const parser = new Parser(kind => this._onEvent(kind));
         parser.lastId = this._lastId;
         const stream = this._service.stream(this._lastId, {
@@ -91,17 +92,20 @@ export class Live {
         this._retryMs = Math.min(2 * this._retryMs, LAST_RETRY_MS);
     }
 
+    /* Of several attempts at once, as of a page that is hidden and shown, the last one counts. */
     async _again() {
+        const turn = this._turn = (this._turn ?? 0) + 1;
+        const isOver = () => this._isClosed || turn !== this._turn;
         try {
             await this._reopen();
         } catch (error) {
-            if (this._isClosed)
+            if (isOver())
                 return;
             this._onState("lost", error);
             this._ended(0);
             return;
         }
-        if (this._isClosed)
+        if (isOver())
             return;
         this._onState("asking");
         this._onOutdated(new Set(EVERYTHING));

@@ -166,15 +166,21 @@ function aboutOf(row, isDomain) {
 }
 
 function facts(sender) {
-    const next = sender.next.category ? sender.next.category : sender.next.mailbox;
+    const next = sender.next?.category ?? sender.next?.mailbox ?? "";  // null: nothing is screened
     const lines = [
         [_("Addresses"), sender.addresses.map(each => plain(each, "address")).join(", ")],
-        [_("Decided"), sender.history.map(each => `${plain(each.category ?? _("Screener"), "name")}, ${day(each.on)}`).join("; ")],
+        [_("Decided"), sender.history.map(decided).join("; ")],
         [_("Waiting"), mails(sender.waiting)],
         [_("New mail goes to"), plain(next, "name")],
     ];
     return make("dl", { class: "head" }, lines.filter(([, value]) => value).map(
         ([name, value]) => [make("dt", {}, name), make("dd", { dir: "auto" }, value)]));
+}
+
+/* A contact's note does not always tell the day. */
+function decided({ category, on }) {
+    const where = plain(category ?? _("Screener"), "name");
+    return on ? `${where}, ${day(on)}` : where;
 }
 
 function cell(name, ...children) {

@@ -31,6 +31,9 @@ WITH_BROWSER = replace(
     finish=(*root.TRIXIE.finish, *(("systemctl", "disable", unit) for unit in _NOT_YET)),
 )
 
+# The oldest release that Mailroom works on: Cockpit 287.
+ON_BOOKWORM = replace(WITH_BROWSER, release="bookworm")
+
 # Width and height of what it is looked at on.
 WIDE, NARROW = (1280, 800), (360, 780)
 PAGE = "/usr/share/cockpit/mailroom"

@@ -127,6 +127,7 @@ class Handler(BaseHTTPRequestHandler):
             "addresses": found["addresses"] if found else [address],
             "name": (found or waiting or {"name": ""})["name"],
             "category": category,
+            "is_ours": bool(found and found["is_ours"]),
             "history": [{"category": category, "on": found["since"]}] if found else [],
             "waiting": waiting["mails"] if waiting else 0,
             "next": {"outcome": "category", "category": category, "mailbox": category},
