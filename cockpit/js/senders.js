@@ -143,7 +143,7 @@ export class SendersView {
 
 function rowsOf({ senders, domains, lists }) {
     const whole = (key, each) => ({
-        key: `${key}:${each[key]}`, about: { [key]: each[key] }, name: "", addresses: [each[key]], category: each.category, since: null,
+        key: `${key}:${each[key]}`, about: { [key]: each[key] }, name: "", addresses: [each[key]], category: each.category, since: each.since,
     });
     const single = each => ({
         key: `address:${each.address}`, about: { address: each.address }, name: each.name, addresses: each.addresses,

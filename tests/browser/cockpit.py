@@ -96,7 +96,8 @@ class Cockpit:
         self.host.write(f"/srv/{unit}.json", json.dumps(seed))
         self.host.run("systemctl", "stop", unit, check=False)
         self.spawn(unit, "root", "python3", "/srv/scripted.py", folder, f"/srv/{unit}.json")
-        self.host.run("sh", "-c", f"until [ -S {folder}/status.sock ]; do sleep 0.05; done")
+        ask = f"curl --silent --output /dev/null --unix-socket {folder}/status.sock http://x/status"
+        self.host.run("sh", "-c", f"until {ask}; do sleep 0.05; done")
 
     def spawn(self, unit: str, user: str, *command: str) -> None:
         options = ("--quiet", f"--unit={unit}", f"--uid={user}", "--setenv=LANG=C.UTF-8")

@@ -130,7 +130,11 @@ class Handler(BaseHTTPRequestHandler):
             "is_ours": bool(found and found["is_ours"]),
             "history": [{"category": category, "on": found["since"]}] if found else [],
             "waiting": waiting["mails"] if waiting else 0,
-            "next": {"outcome": "category", "category": category, "mailbox": category},
+            "next": {
+                "outcome": "category",
+                "category": category,
+                "mailbox": category or "Screener",
+            },
         }
 
     def _post(self, path: str, body: dict[str, Any]) -> Answer:

@@ -42,8 +42,8 @@ def few() -> Seed:
     return {
         "waiting": waiting,
         "senders": senders,
-        "domains": [{"domain": "shop.example", "category": "Billboard"}],
-        "lists": [{"list": "dev.lists.example", "category": "Feed"}],
+        "domains": [{"domain": "shop.example", "category": "Billboard", "since": "2026-11-25"}],
+        "lists": [{"list": "dev.lists.example", "category": "Feed", "since": None}],
         "refused": {},
         "texts": {},
         "status": status(),
