@@ -148,12 +148,12 @@ class PlanWriter:
     def _with_remains(self, plan: Plan, uids: Mapping[str, str]) -> Plan:
         """A contact that is created is already in groups in which a former one of its UID was: the
         user has deleted that one, and its memberships have stayed."""
-        there = self._cards.memberships()
+        there = [(name, set(map(bare_uid, each))) for name, each in self._cards.memberships()]
         changes = []
         for change in plan.changes:
             if change.creates:
                 uid = uids[change.sender]
-                groups = frozenset(name for name, members in there if uid in map(bare_uid, members))
+                groups = frozenset(name for name, members in there if uid in members)
                 changes.append(change.with_contact(Found("", uid, (), "", groups)))
             else:
                 changes.append(change)
