@@ -135,3 +135,11 @@ def test_a_full_backlog_is_told(path: Path) -> None:
         waiting.connect(str(path))
         with pytest.raises(MailroomError, match="did not answer"):
             ask(path, "GET", "/", timeout_seconds=0.01)
+
+
+def test_how_to_start_the_service_is_told_where_a_unit_does_it() -> None:
+    path = Path("/run/mailroom/nobody-at-all/control.sock")
+    with pytest.raises(
+        MailroomError, match="; systemctl start mailroom@nobody-at-all starts it\\)"
+    ):
+        ask(path, "GET", "/waiting")

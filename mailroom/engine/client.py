@@ -175,8 +175,9 @@ def _explained(path: Path, timeout_seconds: float) -> Iterator[None]:
     try:
         yield
     except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError) as error:
+        start = f"; {asked.start_command()} starts it" if asked.unit else ""
         raise NobodyAnswers(
-            f"nobody answers at {path}: is the service running ({asked.look_up()}), "
+            f"nobody answers at {path}: is the service running ({asked.look_up()}{start}), "
             "and is this its socket (--socket names another)?"
         ) from error
     except PermissionError as error:

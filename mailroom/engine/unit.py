@@ -84,6 +84,10 @@ class Installation:
         """Where to look for what the service does."""
         return f"see {self._systemctl('status')}" if self.unit else "see its log"
 
+    def start_command(self) -> str:
+        """How to start the service, where it has a unit."""
+        return self._systemctl("start")
+
     def stop_command(self) -> str:
         """How to stop the service and keep it down."""
         if self.unit is None:
