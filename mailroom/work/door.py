@@ -39,6 +39,8 @@ from mailroom.work.sent import Answered, Sent
 # What one poll takes on; the next one is due at once where there is more.
 _MOST_PAGES = 10
 _PORTION = 250
+# Of what others have changed, some milliseconds of computing.
+_LOOKED_AT = 500
 _PORTIONS = 4
 # A mail that could not be decided about, or moved, is tried again by so many polls at least, and
 # for as long.
@@ -324,7 +326,7 @@ class Door:
         rules mark nothing it would find all that waits, in every poll.
         """
         read: list[Arrival] = []
-        for portion in portions(updated, _PORTION):
+        for portion in portions(sorted(updated), _LOOKED_AT):
             read += await self._mail.arrivals(portion)
         return [
             each.mail

@@ -107,6 +107,7 @@ def asking(host: Host) -> Iterator[list[int]]:
 def test_lintian_has_no_error_and_no_warning(bare: Host, claims: Claims) -> None:
     command = f"lintian --allow-root --fail-on=none {PACKAGES}/*.changes"
     found = bare.run("sh", "-c", command, timeout=SECONDS).stdout.splitlines()
+    print("\n".join(found))  # noqa: T201 - which they are, where there are any
     claims.at_most(0, len(found), RELEASE, "package: errors and warnings of lintian")
 
 
