@@ -86,10 +86,16 @@ def _command_lines() -> Iterator[Path]:
         yield folder / "cmdline"
 
 
+@pytest.fixture
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One whose name leaves room for a socket's path, however often tests were run."""
+    return tmp_path_factory.mktemp("d")
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     """A demo from beginning to end."""
-    with Demo(tmp_path_factory.mktemp("whole")) as demo:
+    with Demo(tmp_path_factory.mktemp("w")) as demo:
         demo.end()
         yield demo
 
@@ -126,9 +132,9 @@ def test_printed_into_a_file_it_has_neither_colours_nor_broken_lines(whole: Demo
     ],
 )
 def test_a_signal_ends_it_cleanly_at_any_moment(
-    tmp_path: Path, moment: str, number: signal.Signals
+    folder: Path, moment: str, number: signal.Signals
 ) -> None:
-    with Demo(tmp_path) as demo:
+    with Demo(folder) as demo:
         demo.until(moment)
         demo.process.send_signal(number)
         assert demo.end() == 130
@@ -137,8 +143,8 @@ def test_a_signal_ends_it_cleanly_at_any_moment(
     assert demo.leftovers() == []
 
 
-def test_stay_obeys_until_it_is_told_to_quit(tmp_path: Path) -> None:
-    with Demo(tmp_path, "--stay") as demo:
+def test_stay_obeys_until_it_is_told_to_quit(folder: Path) -> None:
+    with Demo(folder, "--stay") as demo:
         demo.type("mail dave", "tap dave @ToFeed", "show", "mail dave", "tap nobody @ToFeed")
         demo.type(
             "tap dave @ToScreener",
@@ -174,8 +180,8 @@ def test_stay_obeys_until_it_is_told_to_quit(tmp_path: Path) -> None:
     assert demo.leftovers() == []
 
 
-def test_stay_ends_in_good_order_on_ctrl_c(tmp_path: Path) -> None:
-    with Demo(tmp_path, "--stay") as demo:
+def test_stay_ends_in_good_order_on_ctrl_c(folder: Path) -> None:
+    with Demo(folder, "--stay") as demo:
         demo.until("http://mailroom/status")
         demo.process.send_signal(signal.SIGINT)
         assert demo.end() == 0, demo.printed

@@ -59,6 +59,7 @@ class Display:
     ) -> None:
         self._hook = _Hook(loop, on_gone)
         self._on_keys = on_keys
+        self._on_gone = on_gone
         self._screen = Screen()
         self._screen.set_terminal_properties(colors=_COLOURS if in_colour else _NO_COLOURS)
         self._screen.register_palette(list(_STYLES))
@@ -90,6 +91,12 @@ class Display:
 
     def draw(self, lines: Sequence[Line]) -> None:
         """Show these lines, from the top."""
+        try:
+            self._draw(lines)
+        except OSError:  # EIO: it has gone in this very moment
+            self._on_gone()
+
+    def _draw(self, lines: Sequence[Line]) -> None:
         columns, rows = self.size
         shown = [_canvas(line, columns) for line in lines[:rows]]
         shown += [_canvas([], columns) for _ in range(rows - len(shown))]
