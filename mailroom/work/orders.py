@@ -123,7 +123,12 @@ async def labelled(survey: Survey, surveyor: Surveyor, mail: MailConversation) -
         for who, found in chosen.items()
         if found.id not in refused
     }
-    return replace(survey, jobs=tuple(jobs.get(job.sender, job) for job in survey.jobs))
+    taps = (jobs[tap.sender].tap if tap.sender in jobs else tap for tap in survey.verdicts.taps)
+    return replace(
+        survey,
+        jobs=tuple(jobs.get(job.sender, job) for job in survey.jobs),
+        verdicts=replace(survey.verdicts, taps=tuple(taps)),
+    )
 
 
 def _chosen(job: Job, survey: Survey) -> Mail | None:
