@@ -1,7 +1,7 @@
 # `make` alone tells what there is. Everything happens in .venv, which packaging/venv.sh keeps.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint test-unit test-sandbox test-rules test-system test-browser test-forky chaos mutants bench day screen pictures deb clean
+.PHONY: help demo test lint test-unit test-sandbox test-rules test-system test-browser test-evening test-forky chaos mutants bench day screen pictures deb clean
 
 help:
 	@echo 'make demo            the main job on a mail server of its own (STAY=1: then play with it)'
@@ -18,6 +18,7 @@ help:
 	@echo 'make test-browser    the page in Cockpit, in Chromium on a booted Debian (root); one flow of it is'
 	@echo '                     in test-system, the rest only when asked'
 	@echo 'make pictures        of that page, into docs/images (root)'
+	@echo 'make test-evening    first evenings and secrets on all fresh hosts (root); the first is in make test'
 	@echo 'make test-forky      the same on Debian forky with its Cyrus, which move: it reports, and never'
 	@echo '                     fails; only when asked'
 	@echo 'make chaos           crashes, faults and hostile input, as a table (ROWS="kill fault": these)'
@@ -37,7 +38,7 @@ test:
 	@packaging/venv.sh dev
 	@.venv/bin/python -m tests.layers
 
-lint test-unit test-sandbox test-rules test-browser test-forky:
+lint test-unit test-sandbox test-rules test-browser test-evening test-forky:
 	@packaging/venv.sh dev
 	@.venv/bin/python -m tests.layers $@
 

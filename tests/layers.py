@@ -31,6 +31,13 @@ _LINT: tuple[Command, ...] = (
 # Whoever has done all that it was given takes from the others.
 _EVENLY = ("--dist", "worksteal")
 _CYRUS_ALONE = ("tests/system/test_contract.py", "tests/system/test_cyrus.py")
+# Minutes for what is near to what runs anyway: the first evening of root, and of every host a unit.
+_LONG = (
+    "tests/system/test_secrets.py",
+    "tests/system/test_first_evening.py::test_a_user_has_it_as_well",
+    "tests/system/test_first_evening.py::test_who_has_no_manager_is_told",
+    "tests/system/test_first_evening.py::test_a_silent_name_server_costs_five_seconds_once",
+)
 # Rules are mostly waiting.
 _STALWART = (
     ("pytest", "-m", "system and not every", "tests/system/test_job_stalwart.py"),
@@ -117,11 +124,18 @@ LAYERS: Mapping[str, Layer] = {
         (
             (
                 *("pytest", "-m", "system and not every", "--ignore-glob=*stalwart*"),
+                *(f"--deselect={each}" for each in _LONG),
                 *("tests/system", "tests/browser/test_flow.py"),
             ),
             _CYRUS_RULES,
         ),
         _system_obstacle,
+    ),
+    # First evenings on fresh hosts, and secrets on all of them.
+    "test-evening": Layer(
+        (("pytest", "-m", "system", *_LONG),),
+        _system_obstacle,
+        is_extra=True,
     ),
     "test-browser": Layer(
         (("pytest", "-m", "system", "tests/browser"),),

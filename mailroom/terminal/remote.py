@@ -169,10 +169,11 @@ class Remote:
         """What either socket answers: who may open one of them may ask it."""
         try:
             answer = ask(self._status, method, target, _AT_ONCE_SECONDS)
-        except NotAllowed:
-            if self._control == self._status:
-                raise
-            answer = ask(self._control, method, target, _AT_ONCE_SECONDS)
+        except NotAllowed as refused:
+            try:
+                answer = ask(self._control, method, target, _AT_ONCE_SECONDS)
+            except NotAllowed:
+                raise refused from None  # less is needed there
         return _read(self._status, *answer)
 
     def _ask(self, method: str, target: str, timeout_seconds: float, body: bytes = b"") -> Any:
