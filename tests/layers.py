@@ -125,7 +125,7 @@ LAYERS: Mapping[str, Layer] = {
             (
                 *("pytest", "-m", "system and not every", "--ignore-glob=*stalwart*"),
                 *(f"--deselect={each}" for each in _LONG),
-                *("tests/system", "tests/browser/test_flow.py"),
+                "tests/system",
             ),
             _CYRUS_RULES,
         ),
