@@ -111,10 +111,8 @@ async def labelled(survey: Survey, surveyor: Surveyor, mail: MailConversation) -
     if not chosen:
         return survey
     patches = {
-        found.id: {
-            **dict.fromkeys((f"mailboxIds/{each}" for each in sorted(found.mailbox_ids)), True),
-            f"mailboxIds/{ordered[who].tap.label_id}": True,
-        }
+        # Nothing else is named: the user may have moved the mail since it was read.
+        found.id: {f"mailboxIds/{ordered[who].tap.label_id}": True}
         for who, found in chosen.items()
     }
     refused = (await mail.update(patches)).refused

@@ -112,7 +112,7 @@ class Wholes:
             return whole
         mail = waiting[0]
         boxes = mail.mailbox_ids | {scope, whole.label_id}
-        patch = {f"mailboxIds/{each}": True for each in sorted(boxes)}
+        patch = {f"mailboxIds/{each}": True for each in sorted((scope, whole.label_id))}
         if (await self._mail.update({mail.id: patch})).refused:
             return whole
         return replace(whole, mails=(replace(mail, mailbox_ids=boxes),))
