@@ -8,6 +8,7 @@ answer and ends.
 import contextlib
 import gc
 import os
+import random
 import signal
 import sys
 import time
@@ -17,16 +18,15 @@ from functools import partial
 from pathlib import Path
 
 from mailroom import __version__
+from mailroom.engine.accountfiles import AccountFile, AccountFiles, has_accounts
 from mailroom.engine.broadcast import Broadcast
 from mailroom.engine.clock import BoottimeClock
 from mailroom.engine.configfile import Reading
-from mailroom.engine.credentials import Credentials, Logins, load_credentials, logins
 from mailroom.engine.endpoint import Endpoint
 from mailroom.engine.journal import Level, Log, choose_sink
 from mailroom.engine.loop import Loop
 from mailroom.engine.notify import Notify, Watchdog, watchdog_interval
 from mailroom.engine.sockets import CONTROL, inherited, listen_on_both, unlisten
-from mailroom.engine.transfer import Transfer
 from mailroom.engine.unit import usual_sockets
 from mailroom.errors import (
     EXIT_BUG,
@@ -36,15 +36,17 @@ from mailroom.errors import (
     CredentialsRefused,
     MailroomError,
 )
-from mailroom.routes import Commands, Routes
+from mailroom.fleetroutes import FleetRoutes
+from mailroom.routes import Commands
+from mailroom.rules import fleethealth
 from mailroom.rules.config import Config
-from mailroom.rules.events import reload
+from mailroom.rules.events import Event, reload
+from mailroom.rules.fleet import SINGLE
+from mailroom.rules.fleethealth import Fleet, Member
 from mailroom.rules.health import RefusedReload, Snapshot
 from mailroom.rules.ring import Ring
-from mailroom.rules.servers import without_query
 from mailroom.rules.statusline import status_line
-from mailroom.work.account import Account
-from mailroom.work.history import History
+from mailroom.tenants import Ground, Tenant, Tenants
 from mailroom.work.reporter import Audience
 
 USER_AGENT = f"Mailroom/{__version__}"
@@ -52,6 +54,9 @@ USER_AGENT = f"Mailroom/{__version__}"
 # How often Python looks for garbage that holds itself: an error and who waits for it, a request and
 # libcurl's handle. By default (2000, 10, 10) an hour's worth lies about, a megabyte (seen).
 _COLLECTION_THRESHOLDS = (700, 5, 2)
+
+# Of many accounts there is always something new.
+_TELLING_SECONDS = 1.0
 
 # How long a stop waits for who is owed an answer.
 _DRAIN_SECONDS = 0.02
@@ -78,13 +83,22 @@ class Service:
         self._loop = Loop(BoottimeClock())
         self._notify = Notify()
         self._log = Log(choose_sink(environ))
-        self._history = History(self._loop.clock.wall(), self._loop.now())
-        self._account: Account | None = None
+        self._started_at, self._started = self._loop.clock.wall(), self._loop.now()
         # No process that anybody may have spoken to has begun at the same millisecond.
-        ring = Ring(f"{int(self._history.started_at * 1000):x}")
+        ring = Ring(f"{int(self._started_at * 1000):x}")
         self._broadcast = Broadcast(self._loop, ring, self._on_watched)
-        self._credentials: Credentials | None = None
-        self._at_work: tuple[Config, Logins] | None = None
+        self._tenants = Tenants(
+            Ground(
+                self._loop,
+                environ,
+                self._log,
+                USER_AGENT,
+                random.random,
+                self._audience,
+                self._tell_systemd_soon,
+            )
+        )
+        self._is_fleet = self._will_tell = self._is_ready = self._is_listening = False
         self._refused: RefusedReload | None = None
         self._is_outdated = False
         self._at_end = contextlib.ExitStack()
@@ -110,31 +124,30 @@ class Service:
         return code
 
     async def _start(self) -> None:
-        config, who = await self._read_configuration()
-        self._listen()
-        self._put_to_work(config, who)
+        first = self._reading or Reading(self._options.config, self._environ)
+        self._reading = None
+        await self._read_configuration(first)
         interval = watchdog_interval(self._environ, os.getpid())
         if interval is not None:
             Watchdog(self._loop, self._notify, interval)
         gc.freeze()  # what is there now stays, and need not be looked at again
         gc.set_threshold(*_COLLECTION_THRESHOLDS)
-        self._notify.ready()
-        self._log.info(
-            "service_started", version=__version__, account=without_query(config.jmap.url)
-        )
-        self._tell_systemd()
+        self._be_ready()
         if self._is_outdated:
             await self._reload()
 
     def _listen(self) -> None:
-        """Serve both sockets until the end, when whoever is owed an answer gets it.
+        """Serve both sockets until the end, when whoever is owed an answer gets it; once.
 
         Of those that systemd hands over, one may be missing, and is then not wanted.
         """
+        if self._is_listening:
+            return
+        self._is_listening = True
         given = inherited(self._environ, os.getpid())
         path = self._options.socket or usual_sockets(self._environ)[0]
         listeners = given or listen_on_both(path)
-        routes = Routes(self, self._broadcast)
+        routes = FleetRoutes(self, self._broadcast)
         endpoints = [
             Endpoint(self._loop, each, routes.answerer(has_control=name == CONTROL))
             for name, each in listeners.items()
@@ -147,39 +160,65 @@ class Service:
 
     def _stop(self) -> None:
         self._at_end.close()
-        self._log.info("service_stopped", polls=self._history.totals.poll_count)
+        self._log.info("service_stopped", polls=sum(each.polls for each in self._tenants))
 
-    async def _read_configuration(self) -> tuple[Config, Logins]:
-        """While the loop turns: whoever asks is answered, and a signal heard."""
+    async def _read_configuration(self, reading: Reading) -> None:
+        """Read it, and put it to work, while the loop turns: whoever asks is answered, and a signal
+        heard. Raises ConfigurationError with all problems where it is not to be used."""
         self._is_outdated = False
-        reading = self._reading or Reading(self._options.config, self._environ)
-        self._reading = None
         config = await reading.result(self._loop)
-        if self._credentials is None:
-            # Once, as systemd does: no reload reads a secret, however the process was started.
-            self._credentials = load_credentials(self._environ)
-        return config, logins(config, self._credentials)
-
-    def _put_to_work(self, config: Config, who: Logins) -> None:
-        """Where only the log changes, connections and address book stay as they are."""
         self._log.threshold = Level[config.logging.level.upper()]
         self._log.sink = choose_sink(self._environ, config.logging.format)
-        before, self._at_work = self._at_work, (config, who)
-        if before is None or before != (replace(config, logging=before[0].logging), who):
-            self._open_account(config, who)
+        self._tenants.trust(config.tls.ca_file)
+        self._is_fleet = has_accounts(reading.path)
+        if self._is_fleet:
+            self._listen()
+            await self._read_accounts(AccountFiles(reading.path, config), config)
+        else:
+            self._tenants.put_to_work(SINGLE, config, config)
+            self._tenants.keep_only({SINGLE})
+            self._listen()
 
-    def _open_account(self, config: Config, who: Logins) -> None:
-        """In place of the one that there was."""
-        if self._account:
-            self._account.close()
-            self._transfer.close()
-        self._transfer: Transfer = Transfer(self._loop, USER_AGENT, config.tls.ca_file)
-        self._account = Account(self._loop, self._transfer, config, who, self._log, self._history)
-        self._account.on_change = self._tell_systemd
-        self._account.reporter.audience = Audience(
-            self._broadcast.publish, lambda: self._broadcast.control.has_readers
-        )
-        self._account.start()
+    async def _read_accounts(self, files: AccountFiles, defaults: Config) -> None:
+        """Each account is put to work as it is read. One that is wrong stays as it was."""
+        names: set[str] = set()
+
+        def take(told: AccountFile) -> None:
+            names.add(told.name)
+            if told.config is None:
+                self._tenants.refuse(told.name, told.problems)
+                return
+            try:
+                self._tenants.put_to_work(told.name, told.config, defaults)
+            except ConfigurationError as error:
+                self._tenants.refuse(told.name, error.problems)
+            else:
+                self._be_ready()
+
+        await files.each(self._loop, take)
+        self._tenants.keep_only(names)
+        if not any(each.account for each in self._tenants):
+            problems = [problem for each in self._tenants for problem in each.problems]
+            raise ConfigurationError(problems)
+
+    def _be_ready(self) -> None:
+        """There is something to serve: once, at the start."""
+        if not self._is_ready:
+            self._is_ready = True
+            self._notify.ready()
+            self._log.info("service_started", version=__version__, account=self._told_account())
+            self._tell_systemd()
+
+    def _told_account(self) -> str | None:
+        single = self._tenants.get(SINGLE)
+        return single.server if single else None
+
+    def _audience(self, name: str) -> Audience:
+        def publish(event: Event) -> None:
+            document = {"account": name, **event.document} if name else event.document
+            self._broadcast.publish(replace(event, document=document))
+
+        return Audience(publish, lambda: self._broadcast.control.has_readers)
 
     def _handle_signals(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -193,8 +232,8 @@ class Service:
         for too_late in (signal.SIGHUP, signal.SIGUSR1):
             self._loop.on_signal(too_late, _nothing)
         self._configuring.cancel()
-        if self._account:
-            self._account.close()
+        if len(self._tenants):
+            self._tenants.close()
             self._tell_systemd()
         self._loop.stop()
 
@@ -213,7 +252,7 @@ class Service:
         self._notify.reloading()
         while self._is_outdated:
             try:
-                config, who = await self._read_configuration()
+                await self._read_configuration(Reading(self._options.config, self._environ))
             except ConfigurationError as error:
                 self._refused = RefusedReload(self._loop.clock.wall(), error.problems)
                 self._broadcast.publish(reload(self._loop.clock.wall(), error.problems))
@@ -221,30 +260,63 @@ class Service:
                     self._log.error("config_refused", problem=problem, kept="the old configuration")
             else:
                 self._refused = None
-                self._put_to_work(config, who)
                 self._log.info("config_reloaded")
                 self._broadcast.publish(reload(self._loop.clock.wall(), ()))
         self._notify.ready()
         self._tell_systemd()
 
     def _on_watched(self) -> None:
-        if self._account:
-            self._account.reporter.watched()
+        for tenant in self._tenants:
+            if tenant.account:
+                tenant.account.reporter.watched()
 
     def poll_now(self) -> None:
-        if self._account:
-            self._account.poll_now()
+        for tenant in self._tenants:
+            tenant.poll_now()
 
     def snapshot(self) -> Snapshot:
-        assert self._account is not None  # no client is accepted before the account exists
-        return replace(self._account.snapshot(), refused_reload=self._refused)
+        """Of the only account."""
+        return replace(self._single().snapshot(), refused_reload=self._refused)
 
     def commands(self) -> Commands:
-        assert self._account is not None  # as above
-        return self._account.commands
+        """Of the only account."""
+        return self._single().commands()
+
+    def fleet(self) -> Fleet | None:
+        """All accounts, where there are names; None where there is but one."""
+        if not self._is_fleet:
+            return None
+        return Fleet(
+            version=__version__,
+            pid=os.getpid(),
+            started_at=self._started_at,
+            uptime_seconds=self._loop.now() - self._started,
+            members=[Member(e.name, e.snapshot_or_none(), e.problems) for e in self._tenants],
+            refused_reload=self._refused,
+        )
+
+    def account(self, name: str) -> Tenant | None:
+        return self._tenants.get(name)
+
+    def _single(self) -> Tenant:
+        tenant = self._tenants.get(SINGLE)
+        assert tenant is not None  # no client is accepted before the account exists
+        return tenant
+
+    def _tell_systemd_soon(self) -> None:
+        """At once of the only account; of many at most once a second."""
+        if not self._is_fleet:
+            self._tell_systemd()
+        elif not self._will_tell:
+            self._will_tell = True
+            self._loop.call_at(self._loop.now() + _TELLING_SECONDS, self._tell_systemd)
 
     def _tell_systemd(self) -> None:
-        self._notify.status(status_line(self.snapshot(), _local_clock_face))
+        self._will_tell = False
+        if (fleet := self.fleet()) is not None:
+            self._notify.status(fleethealth.status_line(fleet))
+        elif self._tenants.get(SINGLE):
+            self._notify.status(status_line(self.snapshot(), _local_clock_face))
 
     def _refuse(self, code: int, event: str, *problems: str) -> int:
         """The process is to end with ``code``: say why, in the log and in ``systemctl status``."""

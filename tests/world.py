@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from mailroom.engine.credentials import Basic, Bearer, Logins
 from mailroom.engine.journal import Fields, Level, Log
-from mailroom.engine.loop import Loop
+from mailroom.engine.loop import Loop, Owner
 from mailroom.engine.transfer import Http
 from mailroom.errors import MailroomError
 from mailroom.rules.categories import category_from
@@ -85,7 +85,8 @@ class World:
         logins = Logins(Bearer("alice-token") if takes_token else password, password)
         log = Log(self._note, Level.DEBUG)
         http = self.new_http()
-        return Account(self.loop, http, self.config, logins, log, self.history, lambda: 0.0)
+        owner = Owner(self.loop)
+        return Account(owner, http, self.config, logins, log, self.history, lambda: 0.0)
 
     def new_http(self) -> Http:
         """How a process reaches the server."""

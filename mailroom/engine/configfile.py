@@ -5,22 +5,20 @@ child that ends; what comes back through a pipe is plain data, as JSON.
 """
 
 import contextlib
-import gc
 import json
 import os
 import selectors
-import signal
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO
 
+from mailroom.engine.forked import Forked
 from mailroom.engine.loop import Loop, Promise
 from mailroom.engine.unit import Installation, find, option
 from mailroom.errors import ConfigurationError
 from mailroom.rules.config import Config, from_data, to_data
 
-_STDERR = 2
 _SIZE_LIMIT_BYTES = 256 * 1024  # a hundred categories are 20 KiB
 
 
@@ -47,8 +45,9 @@ class Reading:
     def __init__(self, argument: str | None, environ: Mapping[str, str]) -> None:
         self._child: _Child | None = None
         try:
-            path = find(environ, config=argument).existing_config()
-            self._child = _Child(read(path), str(path))
+            #: The file.
+            self.path = find(environ, config=argument).existing_config()
+            self._child = _Child(read(self.path), str(self.path))
         except ConfigurationError as error:
             self._error = error
 
@@ -94,62 +93,23 @@ def _parse(text: str, filename: str) -> dict[str, Any]:
 
 
 class _Child:
-    """A process that parses the text and answers, all at once, into ``pipe``."""
+    """A process that parses the text and answers, all at once."""
 
     def __init__(self, text: str, filename: str) -> None:
         self._text, self._filename = text, filename
-        self._has_ended = False
-        self.pipe, writer = os.pipe()
-        self._pid = os.fork()
-        if self._pid == 0:
-            os.close(self.pipe)
-            _answer_and_end(text, filename, writer)
-        os.close(writer)
+        self._forked = Forked(self._tell)
+        self.pipe = self._forked.pipe
+        self.close = self._forked.close
 
     def config(self) -> Config:
         """Wait for the answer. Raises ``ConfigurationError``."""
-        answer = self._answer()
-        if answer is None:  # it was killed, or has found a bug, which will show here as well
+        try:
+            answer = json.loads(self._forked.rest())
+        except ValueError:  # it was killed, or has found a bug, which will show here as well
             answer = _parse(self._text, self._filename)
         if answer["problems"]:
             raise ConfigurationError(answer["problems"])
         return replace(from_data(answer["data"]), option=option(os.environ, Path(self._filename)))
 
-    def close(self) -> None:
-        """Nobody wants the answer any more."""
-        os.close(self.pipe)
-        if not self._has_ended:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._pid, signal.SIGKILL)
-            self._await_end()
-
-    def _await_end(self) -> None:
-        self._has_ended = True
-        with contextlib.suppress(ChildProcessError):  # our parent may have SIGCHLD ignored
-            os.waitpid(self._pid, 0)
-
-    def _answer(self) -> dict[str, Any] | None:
-        with os.fdopen(self.pipe, "rb", closefd=False) as pipe:
-            answer = pipe.read()
-        self._await_end()
-        try:
-            parsed: dict[str, Any] = json.loads(answer)
-        except ValueError:
-            return None
-        return parsed
-
-
-def _answer_and_end(text: str, filename: str, writer: int) -> NoReturn:
-    """The child: whatever happens, it never returns into the service's code."""
-    try:
-        gc.disable()  # it ends before that is worth its time
-        # A connection that the service ends meanwhile is to end for its peer, and for epoll(7).
-        os.closerange(_STDERR + 1, writer)
-        os.closerange(writer + 1, os.sysconf("SC_OPEN_MAX"))
-        signal.set_wakeup_fd(-1)  # the parent's self-pipe
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_DFL)
-        with os.fdopen(writer, "wb") as pipe:
-            pipe.write(json.dumps(_parse(text, filename)).encode())
-    finally:
-        os._exit(0)
+    def _tell(self, pipe: BinaryIO) -> None:
+        pipe.write(json.dumps(_parse(self._text, self._filename)).encode())

@@ -6,7 +6,7 @@ never appears in a message, a log line or a ``repr``.
 
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mailroom.errors import ConfigurationError
@@ -38,6 +38,16 @@ class Credentials:
     carddav_username: str | None = field(default=None, repr=False)
     carddav_password: str | None = field(default=None, repr=False)
     sources: Mapping[str, str] = field(default_factory=dict)
+
+    def or_shared(self, shared: "Credentials") -> "Credentials":
+        """The same, with the passwords of all where there is no secret of one's own."""
+        if self.jmap_token or self.jmap_password:
+            return self
+        return replace(
+            self,
+            jmap_password=shared.jmap_password,
+            carddav_password=self.carddav_password or shared.carddav_password,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +108,36 @@ def load_credentials(environ: Mapping[str, str]) -> Credentials:
     )
 
 
+def account_credentials(environ: Mapping[str, str], account: str) -> Credentials:
+    """The secrets of one account of several: ``ACCOUNT.jmap-token`` and so on in the credentials
+    directory, or ``accounts_ACCOUNT.jmap-token``, as systemd names what is in a folder
+    (``LoadCredential=accounts:FOLDER``). Without a name, :func:`load_credentials`."""
+    if not account:
+        return load_credentials(environ)
+    problems: list[str] = []
+    values: dict[str, str | None] = {}
+    for name in _VARIABLES:
+        try:
+            values[name] = _of_account(name, account, environ.get("CREDENTIALS_DIRECTORY"))
+        except ConfigurationError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigurationError(problems)
+    return Credentials(
+        jmap_token=values["jmap-token"],
+        jmap_password=values["jmap-password"],
+        carddav_password=values["carddav-password"],
+    )
+
+
+def _of_account(name: str, account: str, directory: str | None) -> str | None:
+    for prefix in ("", "accounts_") if directory else ():
+        path = Path(directory or "", f"{prefix}{account}.{name}")
+        if (content := _content(path)) is not None:
+            return _secret(name, content, path)
+    return None
+
+
 def variables(secrets: Mapping[str, str]) -> dict[str, str]:
     """The environment in which :func:`load_credentials` finds these secrets, by their names."""
     return {_VARIABLES[name]: secret for name, secret in secrets.items()}
@@ -154,14 +194,18 @@ def _find(name: str, environ: Mapping[str, str]) -> tuple[str | None, str]:
     for path in (Path(directory or "", each) for each in names):
         if (content := _content(path)) is None:
             continue
-        secret = content.removesuffix("\n").removesuffix("\r")  # editors and echo add one
-        if not secret:
-            raise ConfigurationError([f"the credential {path} is empty; write the secret into it"])
-        return checked(name, secret, f"the credential {path}"), _FROM_DIRECTORY
+        return _secret(name, content, path), _FROM_DIRECTORY
     variable = _VARIABLES[name]
     if secret := environ.get(variable, ""):
         return checked(name, secret, f"${variable}"), _FROM_ENVIRONMENT
     return None, _NOT_SET
+
+
+def _secret(name: str, content: str, path: Path) -> str:
+    secret = content.removesuffix("\n").removesuffix("\r")  # editors and echo add one
+    if not secret:
+        raise ConfigurationError([f"the credential {path} is empty; write the secret into it"])
+    return checked(name, secret, f"the credential {path}")
 
 
 def _content(path: Path) -> str | None:

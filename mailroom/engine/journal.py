@@ -99,6 +99,18 @@ class Log:
             self._lost_count += 1
 
 
+class AccountLog(Log):
+    """What happens in one account of several: the same log, and each line names the account."""
+
+    def __init__(self, log: Log, account: str) -> None:
+        super().__init__(log.sink, log.threshold)
+        self._whole = log
+        self._account = account
+
+    def _log(self, level: Level, event: str, fields: Fields) -> None:
+        self._whole._log(level, event, {"account": self._account, **fields})
+
+
 def choose_sink(
     environ: Mapping[str, str],
     form: Literal["text", "json"] = "text",

@@ -124,7 +124,9 @@ class Logging:
 class Config:
     """A whole configuration. ``Config()`` is the empty file: the defaults, for Fastmail.
 
-    ``option`` is what a command has to be told to find the file; empty where it finds it by itself.
+    ``owners`` are the users of the host who may see the account and decide for it, beside the group
+    mailroom-control; ``option`` is what a command has to be told to find the file, empty where it
+    finds it by itself.
     """
 
     jmap: Jmap = field(default_factory=Jmap)
@@ -137,6 +139,7 @@ class Config:
     mailroom: Marks = field(default_factory=Marks)
     digest: Daily = field(default_factory=Daily)
     logging: Logging = field(default_factory=Logging)
+    owners: tuple[str, ...] = ()
     option: str = field(default="", compare=False)
 
     def command(self, words: str) -> str:
@@ -175,7 +178,7 @@ def from_data(data: Mapping[str, Any]) -> Config:
 
     A section that is missing or null is all defaults; URLs are resolved to the resource meant.
     """
-    sections = {name: dict(section or {}) for name, section in data.items()}
+    sections = {name: dict(each or {}) for name, each in data.items() if name != "owners"}
     jmap = sections.get("jmap", {})
     jmap["url"] = session_url(jmap.get("url", FASTMAIL_SESSION))
     carddav = sections.get("carddav", {})
@@ -191,6 +194,7 @@ def from_data(data: Mapping[str, Any]) -> Config:
         mailroom=Marks(**with_normal_names(sections.get("mailroom", {}))),
         digest=Daily(**sections.get("digest", {})),
         logging=Logging(**sections.get("logging", {})),
+        owners=tuple(data.get("owners") or ()),
     )
 
 
@@ -203,6 +207,7 @@ def to_data(config: Config) -> dict[str, Any]:
     del data["option"]  # where it stands is not what it says
     for section, key in _LISTS:
         data[section][key] = list(data[section][key])
+    data["owners"] = list(data["owners"])
     return data
 
 

@@ -27,14 +27,24 @@ class _Metric(NamedTuple):
 
 def metrics(snapshot: Snapshot) -> str:
     """The whole answer; a metric that has no value yet has no sample."""
-    about = {"account": snapshot.account}
+    return metrics_of_all({snapshot.account: snapshot})
+
+
+def metrics_of_all(snapshots: Mapping[str, Snapshot]) -> str:
+    """The same of several accounts, by their names."""
+    found: dict[str, _Metric] = {}
+    for account, snapshot in snapshots.items():
+        for metric in (*_gauges(snapshot), *_counters(snapshot)):
+            whole = found.setdefault(metric.name, metric._replace(samples=[]))
+            whole.samples.extend(
+                _Sample({"account": account, **each.labels}, each.value) for each in metric.samples
+            )
     lines: list[str] = []
-    for metric in [*_gauges(snapshot), *_counters(snapshot)]:
+    for metric in found.values():
         name = f"mailroom_{metric.name}"
         lines += [f"# HELP {name} {metric.help}", f"# TYPE {name} {metric.kind}"]
         lines += [
-            f"{name}{_braced(about | dict(sample.labels))} {sample.value:.15g}"
-            for sample in metric.samples
+            f"{name}{_braced(sample.labels)} {sample.value:.15g}" for sample in metric.samples
         ]
     return "\n".join(lines) + "\n"
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from mailroom import __version__
 from mailroom.engine.credentials import Logins
 from mailroom.engine.journal import Log
-from mailroom.engine.loop import Loop, Owner, Timer
+from mailroom.engine.loop import Owner, Timer
 from mailroom.engine.transfer import Http
 from mailroom.errors import (
     CredentialsRefused,
@@ -59,12 +59,13 @@ _EVENTS = {"credentials": "credentials_refused", "missing": "mailboxes_missing"}
 class Account:
     """One account at work. ``on_change`` is called whenever its snapshot may have changed.
 
-    CredentialsRefused comes out of the loop where the server has never accepted them.
+    All that it does belongs to ``owner``, which gets the bugs, and CredentialsRefused where the
+    server has never accepted them.
     """
 
     def __init__(
         self,
-        loop: Loop,
+        owner: Owner,
         http: Http,
         config: Config,
         logins: Logins,
@@ -73,14 +74,14 @@ class Account:
         jitter: Jitter = random.random,
     ) -> None:
         self.on_change: Callable[[], None] = _nothing
-        self._loop = loop
+        self._owner = owner
+        self._loop = loop = owner.loop
         self._config = config
         self._log = log
         self._history = history
         self._has_started = False
         self._is_closed = self._will_count = False
         self._timer: Timer | None = None
-        self._owner = Owner(loop)
         talks = converse(self._owner, http, config, logins, history.totals)
         self._index, self._contacts = talks.index, talks.contacts
         if self._index:

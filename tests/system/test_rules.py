@@ -20,7 +20,7 @@ from mailroom.engine.clock import BoottimeClock, Ready
 from mailroom.engine.credentials import Basic, Logins
 from mailroom.engine.exchange import Request, Response
 from mailroom.engine.journal import Fields, Level, Log
-from mailroom.engine.loop import Loop, Promise
+from mailroom.engine.loop import Loop, Owner, Promise
 from mailroom.engine.transfer import Stream, Transfer
 from mailroom.rules.contact import summarise
 from mailroom.rules.health import Phase
@@ -216,9 +216,8 @@ class CyrusWorld(World):
         self._transfers.append(Transfer(self.loop, "Mailroom/test"))
         http = RecordingHttp(self._transfers[-1], self._sent)
         log = Log(self._note, Level.DEBUG)
-        return Account(
-            self.loop, http, self.config, Logins(login, login), log, self.history, lambda: 0.0
-        )
+        owner, logins = Owner(self.loop), Logins(login, login)
+        return Account(owner, http, self.config, logins, log, self.history, lambda: 0.0)
 
     def close(self) -> None:
         """Leave nothing in flight."""

@@ -1,0 +1,126 @@
+"""The files of ``accounts.d``: read by a child, one after the other, while the parent goes on.
+
+Ten thousand of them take minutes, so each account is handed over as it is read, and none waits for
+the last. A file that is wrong is its account's matter alone.
+"""
+
+import json
+import os
+import selectors
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from mailroom.engine.configfile import read
+from mailroom.engine.forked import Forked
+from mailroom.engine.loop import Loop, Promise, give_way
+from mailroom.errors import ConfigurationError
+from mailroom.rules.config import Config, from_data, to_data
+from mailroom.rules.fleet import is_name, sharing
+
+_FOLDER = "accounts.d"
+_SUFFIX = ".yaml"
+_READ_BYTES = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class AccountFile:
+    """One account as its file has it; without a ``config`` the ``problems`` are why."""
+
+    name: str
+    config: Config | None
+    problems: tuple[str, ...] = ()
+
+
+def folder_beside(config: Path) -> Path:
+    """Where the accounts are that the file gives the defaults of."""
+    return config.with_name(_FOLDER)
+
+
+def has_accounts(config: Path) -> bool:
+    """Whether the file gives the defaults of several accounts."""
+    return any(_files(folder_beside(config)))
+
+
+class AccountFiles:
+    """Reads all accounts' files, once."""
+
+    def __init__(self, config: Path, defaults: Config) -> None:
+        self._path = config
+        self._folder = folder_beside(config)
+        self._defaults = defaults
+
+    async def each(self, loop: Loop, take: Callable[[AccountFile], None]) -> None:
+        """Hand over each account as it is read. Raises ConfigurationError where that broke off."""
+        with closing(Forked(self._tell)) as child:
+            os.set_blocking(child.pipe, False)
+            rest = b""
+            while chunk := await _readable(loop, child.pipe):
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    take(self._account(json.loads(line)))
+                    await give_way(loop)
+            child.ended()
+        if rest != b"end":
+            fault = f"{self._folder}: reading the accounts was broken off; try again"
+            raise ConfigurationError([fault])
+
+    def _account(self, told: Mapping[str, Any]) -> AccountFile:
+        name, problems = told["name"], tuple(told["problems"])
+        config = None if problems else sharing(from_data(told["data"]), self._defaults)
+        return AccountFile(name, config, problems)
+
+    def _tell(self, pipe: BinaryIO) -> None:
+        """The child's work: a line of JSON for each file, and a word at the end."""
+        from mailroom.rules.configtext import parse_data  # noqa: PLC0415 - brings yaml, jsonschema
+
+        # As the file itself says it: what follows from another key follows from the account's.
+        defaults = parse_data(read(self._path), str(self._path))
+        for path in _files(self._folder):
+            pipe.write(json.dumps(_parse(path, defaults)).encode() + b"\n")
+            pipe.flush()
+        pipe.write(b"end")
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:
+        return
+    for name in names:
+        if name.endswith(_SUFFIX) and not name.startswith("."):
+            yield folder / name
+
+
+def _parse(path: Path, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    from mailroom.rules.configtext import parse_account  # noqa: PLC0415 - brings yaml, jsonschema
+
+    name = path.name.removesuffix(_SUFFIX)
+    try:
+        if not is_name(name):
+            fault = "is no name for an account: letters, digits and @ . _ + -, at most 64"
+            raise ConfigurationError([f"{path}: {name!r} {fault}"])
+        config = parse_account(read(path), str(path), name, defaults)
+    except ConfigurationError as error:
+        return {"name": name, "problems": error.problems}
+    return {"name": name, "problems": [], "data": to_data(config)}
+
+
+async def _readable(loop: Loop, pipe: int) -> bytes:
+    """What comes next; empty at the end."""
+    while True:
+        try:
+            return os.read(pipe, _READ_BYTES)
+        except BlockingIOError:
+            ready: Promise[None] = Promise()
+            loop.watch(pipe, selectors.EVENT_READ, _resolver(ready))
+            try:
+                await ready
+            finally:
+                loop.unwatch(pipe)
+
+
+def _resolver(ready: Promise[None]) -> Any:
+    return lambda _events: ready.resolve(None)

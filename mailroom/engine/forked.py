@@ -1,0 +1,63 @@
+"""A child that is forked for one piece of work, tells what came of it through a pipe, and ends.
+
+What the work needs of memory and modules goes with it.
+"""
+
+import contextlib
+import gc
+import os
+import signal
+from collections.abc import Callable
+from typing import BinaryIO, NoReturn
+
+_STDERR = 2
+
+
+class Forked:
+    """A child at ``work``, which writes into the file that it is given; ``pipe`` is our end."""
+
+    def __init__(self, work: Callable[[BinaryIO], None]) -> None:
+        self._has_ended = False
+        self.pipe, writer = os.pipe()
+        self._pid = os.fork()
+        if self._pid == 0:
+            os.close(self.pipe)
+            _work_and_end(work, writer)
+        os.close(writer)
+
+    def rest(self) -> bytes:
+        """All that is still to come; waits for it."""
+        with os.fdopen(self.pipe, "rb", closefd=False) as pipe:
+            answer = pipe.read()
+        self.ended()
+        return answer
+
+    def ended(self) -> None:
+        """The pipe is at its end, so the child is, or will be."""
+        self._has_ended = True
+        with contextlib.suppress(ChildProcessError):  # our parent may have SIGCHLD ignored
+            os.waitpid(self._pid, 0)
+
+    def close(self) -> None:
+        """Nobody wants the answer any more."""
+        os.close(self.pipe)
+        if not self._has_ended:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
+            self.ended()
+
+
+def _work_and_end(work: Callable[[BinaryIO], None], writer: int) -> NoReturn:
+    """The child: whatever happens, it never returns into the service's code."""
+    try:
+        gc.disable()  # it ends before that is worth its time
+        # A connection that the service ends meanwhile is to end for its peer, and for epoll(7).
+        os.closerange(_STDERR + 1, writer)
+        os.closerange(writer + 1, os.sysconf("SC_OPEN_MAX"))
+        signal.set_wakeup_fd(-1)  # the parent's self-pipe
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+        with os.fdopen(writer, "wb") as pipe:
+            work(pipe)
+    finally:
+        os._exit(0)

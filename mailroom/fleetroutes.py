@@ -1,0 +1,93 @@
+"""What the sockets answer where the process has many accounts: each account's own answers under
+``/accounts/NAME``, and the sums of all above them. Of an only account they are as ever.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from http import HTTPStatus
+from typing import Protocol
+from urllib.parse import unquote
+
+from mailroom.engine.broadcast import Broadcast
+from mailroom.engine.caller import Answerer, Reply, error_answer
+from mailroom.routes import Routes, Service, user_name
+from mailroom.rules.fleethealth import Fleet, accounts, healthz, status
+from mailroom.rules.metrics import METRICS_TYPE, metrics_of_all
+from mailroom.wire.http1 import Answer, Request, json_answer
+
+_PREFIX = "/accounts/"
+_OF_ALL = ("/poll", "/events")
+
+
+class Owned(Service, Protocol):
+    """One account of several; ``owners`` may see it and decide for it."""
+
+    @property
+    def owners(self) -> tuple[str, ...]: ...
+
+
+class Process(Service, Protocol):
+    """The process: an only account, or many."""
+
+    def fleet(self) -> Fleet | None: ...
+    def account(self, name: str) -> Owned | None: ...
+
+
+class FleetRoutes:
+    """The answers about all accounts of a process. ``name_of`` tells a user's name by the id."""
+
+    def __init__(
+        self,
+        process: Process,
+        broadcast: Broadcast,
+        name_of: Callable[[int], str] = user_name,
+    ) -> None:
+        self._process = process
+        self._broadcast = broadcast
+        self._name_of = name_of
+        self._single = Routes(process, broadcast, name_of)
+
+    def answerer(self, *, has_control: bool) -> Answerer:
+        """For the control socket, or the status socket."""
+        of_all = self._single.answerer(has_control=has_control)
+
+        def answer(request: Request, uid: int) -> Reply:
+            fleet = self._process.fleet()
+            if fleet is None or request.path in _OF_ALL:
+                return of_all(request, uid)
+            if request.path.startswith(_PREFIX):
+                return self._of_one(request, uid, has_control)
+            return _sum(fleet, request)
+
+        return answer
+
+    def _of_one(self, request: Request, uid: int, has_control: bool) -> Reply:
+        quoted, _, rest = request.path.removeprefix(_PREFIX).partition("/")
+        name = unquote(quoted)
+        account = self._process.account(name)
+        if account is None:
+            return error_answer(HTTPStatus.NOT_FOUND, f"there is no account {name}: see /accounts")
+        if rest == "events":
+            told = "events are told of all accounts together: /events, each with its account"
+            return error_answer(HTTPStatus.NOT_FOUND, told)
+        may_control = has_control or self._name_of(uid) in account.owners
+        routes = Routes(account, self._broadcast, self._name_of)
+        return routes.answerer(has_control=may_control)(replace(request, path=f"/{rest}"), uid)
+
+
+def _sum(fleet: Fleet, request: Request) -> Answer:
+    if request.method not in ("GET", "HEAD"):
+        return error_answer(HTTPStatus.METHOD_NOT_ALLOWED, "only GET, HEAD", ("Allow", "GET, HEAD"))
+    match request.path:
+        case "/healthz":
+            return json_answer(*healthz(fleet))
+        case "/status":
+            return json_answer(HTTPStatus.OK, status(fleet))
+        case "/accounts":
+            return json_answer(HTTPStatus.OK, accounts(fleet.members))
+        case "/metrics":
+            snapshots = {each.name: each.snapshot for each in fleet.members if each.snapshot}
+            return Answer(HTTPStatus.OK, metrics_of_all(snapshots).encode(), METRICS_TYPE)
+        case _:
+            told = f"there are several accounts here: /accounts/NAME{request.path}, see /accounts"
+            return error_answer(HTTPStatus.NOT_FOUND, told)

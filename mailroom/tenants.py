@@ -1,0 +1,256 @@
+"""The accounts of one process, by name: opened, replaced and closed as the configuration says, each
+on its own.
+
+Whatever happens to one is its own matter: a bug ends it with a traceback in the log, and it is
+begun again; credentials that are refused end it until they may have changed. Only where there is
+but one account, which has no name, is its end the process's.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+
+from mailroom.engine.credentials import Credentials, Logins, account_credentials, logins
+from mailroom.engine.journal import AccountLog, Log
+from mailroom.engine.loop import Loop, Owner, Timer
+from mailroom.engine.transfer import Transfer
+from mailroom.errors import ConfigurationError, CredentialsRefused, OrderRefused
+from mailroom.rules.backoff import Backoff, Jitter
+from mailroom.rules.config import Config
+from mailroom.rules.fleet import SINGLE, may_have_shared_secret
+from mailroom.rules.health import Phase, Snapshot, Trouble
+from mailroom.rules.servers import without_query
+from mailroom.work.account import Account
+from mailroom.work.history import History
+from mailroom.work.commands import Commands
+from mailroom.work.reporter import Audience
+
+# A bug that comes again at once is no reason to burn the processor.
+_FIRST_RESTART_SECONDS, _LONGEST_RESTART_SECONDS = 1.0, 300.0
+# Nobody mends a refused password within the minute; a reload tries it at once.
+_REFUSED_SECONDS = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What all accounts of the process stand on."""
+
+    loop: Loop
+    environ: Mapping[str, str]
+    log: Log
+    user_agent: str
+    jitter: Jitter
+    audience: Callable[[str], Audience]
+    on_change: Callable[[], None]
+
+
+class Tenant:
+    """One account, while the process has it. ``problems`` are why the file or the secrets of a
+    further reading were refused; ``account`` is None where there was never a good one."""
+
+    def __init__(self, name: str, ground: Ground) -> None:
+        self.name = name
+        self.account: Account | None = None
+        self.problems: tuple[str, ...] = ()
+        self._ground = ground
+        self._log = AccountLog(ground.log, name) if name else ground.log
+        clock = ground.loop.clock
+        self._history = History(clock.wall(), clock.now())
+        self._restarts = Backoff(ground.jitter, _FIRST_RESTART_SECONDS, _LONGEST_RESTART_SECONDS)
+        self._restart: Timer | None = None
+        self._at_work: tuple[Config, Logins] | None = None
+        self._transfer: Transfer | None = None
+        self._is_ended = False
+
+    def put_to_work(self, config: Config, who: Logins, transfer: Transfer) -> bool:
+        """Run it so from now on; says whether that is anything new. Where only the log differs,
+        connections and address book stay as they are."""
+        self.problems = ()
+        before, self._at_work = self._at_work, (config, who)
+        is_same = before == (replace(config, logging=before[0].logging), who) if before else False
+        if is_same and not self._is_ended and transfer is self._transfer:
+            return False
+        self._open(transfer)
+        return True
+
+    def go_by(self, transfer: Transfer) -> None:
+        """From now on by this transfer."""
+        if self._at_work and transfer is not self._transfer:
+            self._open(transfer)
+
+    def refuse(self, problems: tuple[str, ...]) -> None:
+        """A further reading of its file is not taken; it stays as it is."""
+        self.problems = problems
+        for problem in problems:
+            kept = "the old configuration" if self.account else None
+            self._log.error("config_refused", problem=problem, kept=kept)
+
+    def close(self) -> None:
+        if self._restart:
+            self._restart.cancel()
+        if self.account:
+            self.account.close()
+
+    def snapshot(self) -> Snapshot:
+        """How it is. Raises OrderRefused where there was never anything to run."""
+        found = self._running().snapshot()
+        return replace(found, phase=Phase.BACKING_OFF) if self._is_ended else found
+
+    def snapshot_or_none(self) -> Snapshot | None:
+        """The same; None where there was never anything to run."""
+        return self.snapshot() if self.account else None
+
+    def commands(self) -> Commands:
+        """What a person asks of it. Raises OrderRefused as above."""
+        return self._running().commands
+
+    def poll_now(self) -> None:
+        if self.account:
+            self.account.poll_now()
+
+    @property
+    def polls(self) -> int:
+        """How many there were since the start of the process."""
+        return self._history.totals.poll_count
+
+    @property
+    def server(self) -> str:
+        """Where it is, for the log."""
+        return without_query(self._at_work[0].jmap.url) if self._at_work else ""
+
+    @property
+    def owners(self) -> tuple[str, ...]:
+        """The users who may see it and decide for it."""
+        return self._at_work[0].owners if self._at_work else ()
+
+    def _running(self) -> Account:
+        if self.account is None:
+            why = self.problems[0] if self.problems else "nobody knows why"
+            told = f"the account {self.name} does not run: {why}"
+            raise OrderRefused(HTTPStatus.SERVICE_UNAVAILABLE, told)
+        return self.account
+
+    def _open(self, transfer: Transfer) -> None:
+        assert self._at_work is not None
+        config, who = self._at_work
+        self.close()
+        self._is_ended = False
+        on_error = None if self.name == SINGLE else self._failed
+        owner = Owner(self._ground.loop, on_error)
+        jitter = self._ground.jitter
+        self.account = Account(owner, transfer, config, who, self._log, self._history, jitter)
+        self.account.on_change = self._ground.on_change
+        self.account.reporter.audience = self._ground.audience(self.name)
+        self._transfer = transfer
+        self.account.start()
+
+    def _open_again(self) -> None:
+        assert self._transfer is not None
+        self._open(self._transfer)
+
+    def _failed(self, error: Exception) -> None:
+        """The account has ended by itself. The first error counts; others follow from it."""
+        if self._is_ended:
+            return
+        self._is_ended = True
+        now = self._ground.loop.clock.wall()
+        if isinstance(error, CredentialsRefused):
+            self._log.error("credentials_refused", problem=str(error))
+            trouble = Trouble(now, "credentials", str(error), is_lasting=True)
+            wait = _REFUSED_SECONDS
+        else:
+            told = _traceback(error)
+            self._log.error("account_failed", error=type(error).__name__, traceback=told)
+            reason = f"a bug of Mailroom's ({type(error).__name__}); the journal has the details"
+            trouble, wait = Trouble(now, "bug", reason, is_lasting=True), self._restarts.fail()
+        self._history.trouble = self._history.last_error = trouble
+        assert self.account is not None
+        self.account.close()
+        loop = self._ground.loop
+        self._restart = loop.call_at(loop.now() + wait, self._open_again)
+        self._ground.on_change()
+
+
+class Tenants:
+    """All accounts. ``credentials`` were read at the start of the process, as systemd does it."""
+
+    def __init__(self, ground: Ground) -> None:
+        self._ground = ground
+        self._all: dict[str, Tenant] = {}
+        self._credentials: dict[str, Credentials | ConfigurationError] = {}
+        self._transfer: Transfer | None = None
+        self._former: Transfer | None = None
+        self._ca_file: str | None = None
+
+    def __iter__(self) -> Iterator[Tenant]:
+        return iter(self._all.values())
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def get(self, name: str) -> Tenant | None:
+        return self._all.get(name)
+
+    def trust(self, ca_file: str | None) -> None:
+        """Whom TLS trusts, for all accounts that are put to work from now on."""
+        if self._transfer and ca_file == self._ca_file:
+            return
+        if self._former and self._transfer:
+            self._transfer.close()  # of a reading that was broken off
+        else:
+            self._former = self._transfer
+        self._ca_file = ca_file
+        self._transfer = Transfer(self._ground.loop, self._ground.user_agent, ca_file)
+
+    def put_to_work(self, name: str, config: Config, defaults: Config) -> bool:
+        """Run the account so; says whether that is anything new. Raises ConfigurationError where
+        its secrets are missing or malformed."""
+        assert self._transfer is not None  # whom to trust is told first
+        who = logins(config, self._secrets(name, config, defaults))
+        tenant = self._all.get(name) or Tenant(name, self._ground)
+        self._all[name] = tenant
+        return tenant.put_to_work(config, who, self._transfer)
+
+    def refuse(self, name: str, problems: tuple[str, ...]) -> None:
+        """The account's file is wrong: it stays as it was, or does not run."""
+        self._all.setdefault(name, Tenant(name, self._ground)).refuse(problems)
+
+    def keep_only(self, names: set[str]) -> list[str]:
+        """These are all that there are: close the others, and return which. Those whose new file
+        was refused trust whom all others do."""
+        gone = sorted(self._all.keys() - names)
+        for name in gone:
+            self._all.pop(name).close()
+        if self._former and self._transfer:
+            for tenant in self:
+                tenant.go_by(self._transfer)
+            self._former.close()
+            self._former = None
+        return gone
+
+    def close(self) -> None:
+        for tenant in self:
+            tenant.close()
+
+    def _secrets(self, name: str, config: Config, defaults: Config) -> Credentials:
+        """Read once: no reload reads a secret, however the process was started."""
+        if name not in self._credentials:
+            try:
+                found: Credentials | ConfigurationError = account_credentials(
+                    self._ground.environ, name
+                )
+            except ConfigurationError as error:
+                found = error
+            self._credentials[name] = found
+        known = self._credentials[name]
+        if isinstance(known, ConfigurationError):
+            raise known
+        if name == SINGLE or not may_have_shared_secret(config, defaults):
+            return known
+        return known.or_shared(self._secrets(SINGLE, defaults, defaults))
+
+
+def _traceback(error: Exception) -> str:
+    import traceback  # noqa: PLC0415 - 0.3 MiB for what should not happen
+
+    return "".join(traceback.format_exception(error))

@@ -1,0 +1,117 @@
+"""Many accounts by their files: what each is, what a reading changes, which shard has which."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from mailroom.engine.credentials import account_credentials, logins
+from mailroom.errors import ConfigurationError
+from mailroom.rules.config import Config, from_data
+from mailroom.rules.configtext import parse_account
+from mailroom.rules.fleet import (
+    difference,
+    is_name,
+    may_have_shared_secret,
+    merged,
+    of_shard,
+    shard_of,
+    sharing,
+)
+
+DEFAULTS = {
+    "jmap": {"url": "https://mail.example.org", "username": "{account}%master"},
+    "triage": {"categories": ["Feed", "Jail"]},
+    "polling": {"poll_interval": 120},
+}
+
+
+@pytest.mark.parametrize("name", ["anna", "anna@example.org", "a.b-c_d+e", "0", "A" * 64])
+def test_an_account_can_be_called_so(name: str) -> None:
+    assert is_name(name)
+
+
+@pytest.mark.parametrize("name", ["", ".anna", "-a", "a/b", "a b", "ä", "A" * 65, "a\n"])
+def test_an_account_cannot_be_called_so(name: str) -> None:
+    assert not is_name(name)
+
+
+def test_an_account_says_what_is_otherwise_and_has_the_rest_of_all() -> None:
+    config = parse_account("triage: {categories: [Feed]}", "a.yaml", "anna", DEFAULTS)
+    assert [each.name for each in config.triage.categories] == ["Feed"]
+    assert config.jmap.username == "anna%master"
+    assert config.polling.poll_interval == 120
+
+
+def test_what_follows_from_another_key_follows_from_the_accounts() -> None:
+    text = "jmap: {url: 'https://other.example.net'}"
+    config = parse_account(text, "a.yaml", "anna", DEFAULTS)
+    assert config.carddav.url.startswith("https://other.example.net")
+
+
+def test_an_empty_file_is_an_account_like_all() -> None:
+    assert parse_account("", "a.yaml", "anna", DEFAULTS).jmap.username == "anna%master"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("logging: {level: debug}", "a.yaml:1: logging: is for all accounts: write it into"),
+        ("\ntls: {ca_file: /x}", "a.yaml:2: tls: is for all accounts"),
+        ("polling: {poll_interval: x}", "a.yaml:1: polling.poll_interval: must be a number"),
+        ("triage: {screener_mailbox: Feed}", "a.yaml:1: triage"),
+        ("[", "a.yaml:1: "),
+    ],
+)
+def test_what_is_wrong_is_told_with_file_and_line(text: str, problem: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        parse_account(text, "a.yaml", "anna", DEFAULTS)
+    assert caught.value.problems[0].startswith(problem)
+
+
+def test_equal_sections_are_one() -> None:
+    defaults = from_data(DEFAULTS)
+    one = sharing(from_data(merged(DEFAULTS, {}, "anna")), defaults)
+    assert one == from_data(merged(DEFAULTS, {}, "anna"))
+    assert one.triage is defaults.triage
+    assert one.jmap is not defaults.jmap
+
+
+def test_the_password_of_all_is_for_one_origin() -> None:
+    defaults = from_data(DEFAULTS)
+    for url, may in (
+        ("https://mail.example.org/jmap/", True),
+        ("https://mail.example.org:8443/", False),
+        ("http://mail.example.org/", False),
+        ("https://mail.example.org.evil.example/", False),
+    ):
+        config = from_data(merged(DEFAULTS, {"jmap": {"url": url}}, "anna"))
+        assert may_have_shared_secret(config, defaults) is may
+
+
+def test_an_account_has_secrets_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "anna.jmap-token").write_text("t1\n")
+    (tmp_path / "accounts_otto.jmap-password").write_text("p2")
+    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path), "MAILROOM_JMAP_TOKEN": "of nobody"}
+    assert account_credentials(environ, "anna").jmap_token == "t1"
+    assert account_credentials(environ, "otto").jmap_password == "p2"
+    nobody = account_credentials(environ, "eve")
+    assert (nobody.jmap_token, nobody.jmap_password) == (None, None)
+    with pytest.raises(ConfigurationError, match="no secret for the mail server"):
+        logins(Config(), nobody)
+
+
+def test_a_reading_touches_what_has_changed() -> None:
+    found = difference({"a": 1, "b": 1, "c": 1}, {"b": 1, "c": 2, "d": 1})
+    assert (found.opened, found.changed, found.closed) == (("d",), ("c",), ("a",))
+
+
+def test_a_further_shard_moves_its_share_and_no_more() -> None:
+    names = [f"user{number}@example.org" for number in range(3000)]
+    before = {name: shard_of(name, 6) for name in names}
+    counts = Counter(before.values())
+    assert set(counts) == set(range(1, 7))
+    assert all(400 <= count <= 600 for count in counts.values())
+    moved = {name for name in names if shard_of(name, 7) != before[name]}
+    assert all(shard_of(name, 7) == 7 for name in moved)
+    assert len(moved) == len(of_shard(names, 7, 7))

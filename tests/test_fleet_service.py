@@ -1,0 +1,212 @@
+"""One process and several accounts, each with a server of its own: what goes wrong with one is its
+own matter, and no secret of one is told to another's server."""
+
+import base64
+import json
+import os
+import pwd
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mailroom.engine.client import ask
+from mailroom.engine.sockets import control_path
+from mailroom.sandbox import Entry, Request, Sandbox, serve
+from tests.process import Process
+
+pytestmark = pytest.mark.sandbox
+
+BOB = "Bob <bob@example.org>"
+
+
+class Household:
+    """Three accounts on three servers; the files of their process."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self.folder = folder
+        self.sandboxes: dict[str, Sandbox] = {}
+        self.authorizations: dict[str, set[str]] = {}
+        self.urls: dict[str, str] = {}
+        (folder / "accounts.d").mkdir()
+        (folder / "credentials").mkdir()
+        for name in ("anna", "otto", "zoe"):
+            sandbox = Sandbox(user=name, password=f"secret-of-{name}")
+            sandbox.standard_account()
+            self.sandboxes[name] = sandbox
+            self.authorizations[name] = set()
+            sandbox.before(self._listener(name))
+            self.urls[name] = stack.enter_context(serve(sandbox)).url
+            self.write(name)
+            (folder / "credentials" / f"{name}.jmap-password").write_text(f"secret-of-{name}")
+        self.config = folder / "mailroom.yaml"
+        self.config.write_text("polling: {poll_interval: 30}\n")
+
+    def _listener(self, name: str) -> Any:
+        def listen(_entry: Entry, request: Request) -> None:
+            headers = {key.lower(): value for key, value in request.headers.items()}
+            self.authorizations[name].add(headers.get("authorization", ""))
+
+        return listen
+
+    def write(self, name: str, **more: Any) -> None:
+        url = self.urls[name]
+        servers = {"jmap": {"url": url, "username": name}, "carddav": {"url": url}}
+        self.file(name).write_text(json.dumps({**servers, **more}))
+
+    def file(self, name: str) -> Path:
+        return self.folder / "accounts.d" / f"{name}.yaml"
+
+    def start(self) -> Process:
+        secrets = {"CREDENTIALS_DIRECTORY": str(self.folder / "credentials")}
+        return Process(self.folder / "run", self.config, {**secrets, "MAILROOM_JMAP_PASSWORD": ""})
+
+
+@pytest.fixture
+def household(tmp_path: Path) -> Iterator[Household]:
+    with ExitStack() as stack:
+        yield Household(tmp_path, stack)
+
+
+def rows(service: Process) -> dict[str, dict[str, Any]]:
+    return {row["account"]: row for row in service.ask("/accounts")[1]["accounts"]}
+
+
+def states(service: Process) -> dict[str, str]:
+    return {name: row["status"] for name, row in rows(service).items()}
+
+
+def are_connected(service: Process, count: int) -> bool:
+    return [row["push"] for row in rows(service).values()].count("connected") == count
+
+
+def command(service: Process, method: str, target: str, body: object = None) -> tuple[int, Any]:
+    content = b"" if body is None else json.dumps(body).encode()
+    status, answer = ask(control_path(service.socket), method, target, body=content)
+    return status, json.loads(answer)
+
+
+def test_every_account_is_served_and_has_answers_of_its_own(household: Household) -> None:
+    mails = {name: each.deliver(BOB) for name, each in household.sandboxes.items()}
+    with household.start() as service:
+        service.until_told("READY=1")
+        service.until(lambda: are_connected(service, 3), "push")
+        assert service.ask("/healthz")[1]["accounts"] == {"ok": 3, "unhealthy": 0}
+        household.sandboxes["anna"].label(mails["anna"], "@ToFeed")
+        service.until(lambda: household.sandboxes["anna"].mailboxes_of(mails["anna"]) == {"Feed"})
+        decision = {"address": "bob@example.org", "category": "Jail"}
+        status, done = command(service, "POST", "/accounts/zoe/triage", decision)
+        assert (status, done["filed"]) == (200, 1)
+        assert household.sandboxes["zoe"].mailboxes_of(mails["zoe"]) == {"Jail"}
+        assert household.sandboxes["otto"].mailboxes_of(mails["otto"]) == {"Screener"}
+        assert command(service, "GET", "/accounts/otto/waiting")[1]["senders"] == 1
+        assert service.ask("/accounts/otto/status")[1]["account"] == "otto"
+        assert command(service, "GET", "/waiting")[0] == 404
+        assert command(service, "GET", "/accounts/eve/waiting")[0] == 404
+        assert 'mailroom_healthy{account="zoe"} 1' in service.ask("/metrics")[1]
+        assert "account=anna" in service.log
+        assert service.stop()[0] == 0
+
+
+def test_no_secret_of_one_account_goes_to_the_server_of_another(household: Household) -> None:
+    with household.start() as service:
+        service.until_told("READY=1")
+        service.until(lambda: are_connected(service, 3), "push")
+    for name, told in household.authorizations.items():
+        basic = base64.b64encode(f"{name}:secret-of-{name}".encode()).decode()
+        assert told - {""} == {f"Basic {basic}"}
+
+
+def test_the_password_of_all_goes_to_the_server_that_the_defaults_name(
+    household: Household,
+) -> None:
+    """Whatever the file of an account says."""
+    url = household.urls["anna"]
+    defaults = {"jmap": {"url": url, "username": "{account}%master"}, "carddav": {"url": url}}
+    household.config.write_text(json.dumps(defaults))
+    (household.folder / "credentials" / "jmap-password").write_text("secret-of-all")
+    for name in ("anna", "otto"):
+        (household.folder / "credentials" / f"{name}.jmap-password").unlink()
+    with household.start() as service:
+        service.until_told("READY=1")
+        service.until(lambda: bool(household.authorizations["anna"]), "a request")
+        assert states(service)["otto"] == "unhealthy"
+        assert "no secret for the mail server" in rows(service)["otto"]["reason"]
+    told = "".join(household.authorizations["otto"])
+    assert base64.b64encode(b"otto:secret-of-all").decode() not in told
+    assert not household.authorizations["otto"] - {""}
+
+
+def test_what_is_wrong_with_one_account_is_its_own_matter(household: Household) -> None:
+    household.file("otto").write_text("jmap: {url: 7}\n")
+    (household.folder / "credentials" / "zoe.jmap-password").write_text("wrong")
+    with household.start() as service:
+        service.until_told("READY=1")
+        service.until(lambda: are_connected(service, 1), "push")
+        found = rows(service)
+        assert found["anna"]["status"] == "ok"
+        assert "otto.yaml:1: jmap.url: must be text" in found["otto"]["reason"]
+        status, document = service.ask("/healthz")
+        assert (status, document["status"]) == (200, "ok")
+        assert document["accounts"]["ok"] >= 1
+        assert command(service, "GET", "/accounts/otto/waiting")[0] == 503
+
+
+def test_refused_credentials_end_no_other_account(household: Household) -> None:
+    (household.folder / "credentials" / "zoe.jmap-password").write_text("wrong")
+    with household.start() as service:
+        service.until_told("READY=1")
+        service.until(lambda: are_connected(service, 2), "push")
+        service.until(lambda: states(service)["zoe"] == "unhealthy", "the refusal")
+        assert "zoe.jmap-password" not in service.log
+        assert "wrong" not in service.log.replace("what is wrong", "")
+        told = [line for line in service.log.splitlines() if line.startswith("credentials_refused")]
+        assert len(told) == 1
+        assert "account=zoe" in told[0]
+        assert service.child.poll() is None
+
+
+def test_a_reload_touches_what_has_changed(household: Household) -> None:
+    with household.start() as service:
+        service.until_told("READY=1")
+        service.until(lambda: are_connected(service, 3), "push")
+        streams = {n: _streams(each) for n, each in household.sandboxes.items()}
+        household.write("otto", polling={"poll_interval": 45})
+        household.file("zoe").unlink()
+        service.send(signal.SIGHUP)
+        service.until(lambda: "config_reloaded" in service.events, "the reload")
+        assert set(rows(service)) == {"anna", "otto"}
+        service.until(lambda: are_connected(service, 2), "push")
+        assert _streams(household.sandboxes["anna"]) == streams["anna"]
+        assert _streams(household.sandboxes["otto"]) == streams["otto"] + 1
+        household.file("otto").write_text("nonsense: 1\n")
+        service.send(signal.SIGHUP)
+        service.until(lambda: "nonsense" in str(rows(service)["otto"]["reason"]), "the refusal")
+        assert states(service)["otto"] == "ok"  # it goes on as it was
+        assert _streams(household.sandboxes["otto"]) == streams["otto"] + 1
+
+
+def test_without_any_good_account_there_is_no_service(household: Household) -> None:
+    for name in ("anna", "otto", "zoe"):
+        household.file(name).write_text("nonsense: 1\n")
+    with household.start() as service:
+        service.until(lambda: service.child.poll() is not None, "exit")
+        assert service.child.poll() == 78
+        assert sum("nonsense" in line for line in service.log.splitlines()) >= 3
+
+
+def test_an_owner_decides_for_that_account_by_the_status_socket(household: Household) -> None:
+    me = pwd.getpwuid(os.getuid()).pw_name
+    household.write("anna", owners=[me])
+    with household.start() as service:
+        service.until_told("READY=1")
+        service.until(lambda: are_connected(service, 3), "push")
+        assert service.ask("/accounts/anna/waiting")[0] == 200
+        assert service.ask("/accounts/otto/waiting")[0] == 403
+
+
+def _streams(sandbox: Sandbox) -> int:
+    return sum(entry.is_stream for entry in sandbox.log.entries)
