@@ -21,8 +21,8 @@ from mailroom.rules.fleet import SINGLE, may_have_shared_secret
 from mailroom.rules.health import Phase, Snapshot, Trouble
 from mailroom.rules.servers import without_query
 from mailroom.work.account import Account
-from mailroom.work.history import History
 from mailroom.work.commands import Commands
+from mailroom.work.history import History
 from mailroom.work.reporter import Audience
 
 # A bug that comes again at once is no reason to burn the processor.
