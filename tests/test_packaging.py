@@ -249,7 +249,11 @@ def is_ignored(level: Level, event: str, fields: Fields | None = None) -> bool:
 def schema_keys() -> set[str]:
     schema = json.loads((PROJECT / "mailroom/schema/config.schema.json").read_text())
     sections = {**schema["properties"], "Categories": schema["$defs"]["category"]}
-    return {f"{name}.{key}" for name, section in sections.items() for key in section["properties"]}
+    return {
+        f"{name}.{key}"
+        for name, section in sections.items()
+        for key in section.get("properties", ())
+    }
 
 
 def test_the_manual_of_the_file_has_exactly_the_keys_of_the_schema() -> None:
