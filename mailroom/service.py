@@ -8,7 +8,6 @@ answer and ends.
 import contextlib
 import gc
 import os
-import random
 import signal
 import sys
 import time
@@ -47,6 +46,7 @@ from mailroom.rules.health import RefusedReload, Snapshot
 from mailroom.rules.ring import Ring
 from mailroom.rules.statusline import status_line
 from mailroom.tenants import Ground, Tenant, Tenants
+from mailroom.work.account import Common
 from mailroom.work.reporter import Audience
 
 USER_AGENT = f"Mailroom/{__version__}"
@@ -93,7 +93,7 @@ class Service:
                 environ,
                 self._log,
                 USER_AGENT,
-                random.random,
+                Common(),
                 self._audience,
                 self._tell_systemd_soon,
             )
@@ -169,6 +169,7 @@ class Service:
         config = await reading.result(self._loop)
         self._log.threshold = Level[config.logging.level.upper()]
         self._log.sink = choose_sink(self._environ, config.logging.format)
+        self._tenants.limit(config.limits)
         self._tenants.trust(config.tls.ca_file)
         self._is_fleet = has_accounts(reading.path)
         if self._is_fleet:

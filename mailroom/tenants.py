@@ -15,18 +15,18 @@ from mailroom.engine.journal import AccountLog, Log
 from mailroom.engine.loop import Loop, Owner, Timer
 from mailroom.engine.transfer import Transfer
 from mailroom.errors import ConfigurationError, CredentialsRefused, OrderRefused
-from mailroom.rules.backoff import Backoff, Jitter
-from mailroom.rules.config import Config
+from mailroom.rules.backoff import Backoff
+from mailroom.rules.config import Config, Limits
 from mailroom.rules.fleet import SINGLE, may_have_shared_secret
 from mailroom.rules.health import Phase, Snapshot, Trouble
 from mailroom.rules.servers import without_query
-from mailroom.work.account import Account
+from mailroom.work.account import Account, Common
 from mailroom.work.commands import Commands
 from mailroom.work.history import History
 from mailroom.work.reporter import Audience
 
 # A bug that comes again at once is no reason to burn the processor.
-_FIRST_RESTART_SECONDS, _LONGEST_RESTART_SECONDS = 1.0, 300.0
+_RESTART_SECONDS = 1.0, 300.0
 # Nobody mends a refused password within the minute; a reload tries it at once.
 _REFUSED_SECONDS = 3600.0
 
@@ -39,7 +39,7 @@ class Ground:
     environ: Mapping[str, str]
     log: Log
     user_agent: str
-    jitter: Jitter
+    common: Common
     audience: Callable[[str], Audience]
     on_change: Callable[[], None]
 
@@ -56,7 +56,7 @@ class Tenant:
         self._log = AccountLog(ground.log, name) if name else ground.log
         clock = ground.loop.clock
         self._history = History(clock.wall(), clock.now())
-        self._restarts = Backoff(ground.jitter, _FIRST_RESTART_SECONDS, _LONGEST_RESTART_SECONDS)
+        self._restarts = Backoff(ground.common.jitter, *_RESTART_SECONDS)
         self._restart: Timer | None = None
         self._at_work: tuple[Config, Logins] | None = None
         self._transfer: Transfer | None = None
@@ -137,8 +137,9 @@ class Tenant:
         self._is_ended = False
         on_error = None if self.name == SINGLE else self._failed
         owner = Owner(self._ground.loop, on_error)
-        jitter = self._ground.jitter
-        self.account = Account(owner, transfer, config, who, self._log, self._history, jitter)
+        self.account = Account(
+            owner, transfer, config, who, self._log, self._history, self._ground.common
+        )
         self.account.on_change = self._ground.on_change
         self.account.reporter.audience = self._ground.audience(self.name)
         self._transfer = transfer
@@ -190,6 +191,10 @@ class Tenants:
 
     def get(self, name: str) -> Tenant | None:
         return self._all.get(name)
+
+    def limit(self, limits: Limits) -> None:
+        """What all accounts together ask of one server."""
+        self._ground.common.servers.limit(limits.connections_per_server, limits.starts_per_second)
 
     def trust(self, ca_file: str | None) -> None:
         """Whom TLS trusts, for all accounts that are put to work from now on."""

@@ -232,7 +232,7 @@ def test_who_screens_and_who_is_known_is_read(section: str, meant: Screening) ->
 def test_the_effective_configuration_is_laid_out_as_the_guide_is() -> None:
     lines = effective(parse("triage: {categories: ['B é']}", "FILE")).splitlines()
     sections = [line for line in lines if line[:1].isalpha()]
-    others = ["polling:", "triage:", "screening:", "mailroom:", "digest:", "logging:"]
+    others = ["polling:", "triage:", "screening:", "mailroom:", "digest:", "limits:", "logging:"]
     assert sections == ["jmap:", "carddav:", "contacts:", "tls:", *others, "owners: []"]
     assert "  - name: B é" in lines
 

@@ -3,7 +3,7 @@
 import pytest
 
 from mailroom.engine.loop import Loop, Promise
-from mailroom.work.gate import Doorway, Gate
+from mailroom.work.gate import Doorway, Gate, Servers
 from tests.virtual import NothingToWaitFor, VirtualClock
 
 
@@ -86,12 +86,12 @@ class Visit:
 
 
 def test_before_a_server_has_said_what_it_allows_that_is_few() -> None:
-    assert Visit(Doorway()).inside_of(*[DAV] * 9, is_carddav=True) == [DAV] * 4
+    assert Visit(Doorway(Servers())).inside_of(*[DAV] * 9, is_carddav=True) == [DAV] * 4
 
 
 @pytest.mark.parametrize("counts_carddav", [True, False])
 def test_mail_and_contacts_share_what_their_server_allows(counts_carddav: bool) -> None:
-    doorway = Doorway()
+    doorway = Doorway(Servers())
     doorway.allow(MAIL, 3, counts_carddav=counts_carddav)
     visit = Visit(doorway)
     visit.inside_of(MAIL, MAIL)
@@ -100,6 +100,33 @@ def test_mail_and_contacts_share_what_their_server_allows(counts_carddav: bool) 
 
 
 def test_a_server_elsewhere_does_not_count() -> None:
-    doorway = Doorway()
+    doorway = Doorway(Servers())
     doorway.allow(MAIL, 1, counts_carddav=True)
     assert Visit(doorway).inside_of(MAIL, MAIL, *[DAV] * 9).count(DAV) == 9
+
+
+def test_all_accounts_together_ask_no_more_of_a_server_than_the_process_may() -> None:
+    servers = Servers(most_at_once=5)
+    one, other = Visit(Doorway(servers)), Visit(Doorway(servers))
+    assert one.inside_of(*[MAIL] * 9) == [MAIL] * 4  # an account's own
+    assert other.inside_of(*[MAIL] * 9) == [MAIL]
+    assert other.inside_of(DAV) == [MAIL, DAV]
+
+
+def test_who_is_cancelled_in_line_at_the_server_leaves_its_own_line_too() -> None:
+    servers, loop = Servers(most_at_once=1), Loop(VirtualClock())
+    doorway = Doorway(servers)
+    doorway.allow(MAIL, 1, counts_carddav=True)
+    Visit(Doorway(servers)).inside_of(MAIL)
+
+    async def enter() -> None:
+        await doorway.enter(MAIL, is_carddav=False)
+
+    waits = loop.spawn(enter(), "visitor")
+    loop.turn()
+    waits.cancel()
+    visit = Visit(doorway)
+    visit.inside_of(MAIL)
+    servers.gate(MAIL).leave()
+    visit.loop.turn()
+    assert visit.inside == [MAIL]

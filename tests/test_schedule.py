@@ -1082,3 +1082,30 @@ def test_no_decision_waits_for_a_backoff() -> None:
     schedule.poll_failed(1.0, retry_after=50.0)
     schedule.asked(2.0, Trigger.COMMAND)
     due_after(schedule, 2.0)
+
+
+def interval_after(schedule: Schedule, now: float, *, fails: bool = False) -> float:
+    """Of a poll that is due now; from its end to the next."""
+    schedule.poll_started(now)
+    if fails:
+        schedule.poll_failed(now)
+        now = due_of(schedule).at
+        schedule.poll_started(now)
+    schedule.poll_finished(now, now, {})
+    return due_of(schedule).at - now
+
+
+def due_of(schedule: Schedule) -> Due:
+    due = schedule.due()
+    assert due is not None
+    return due
+
+
+def test_accounts_that_began_at_one_instant_do_not_poll_at_one_for_ever() -> None:
+    """After the first poll, and after failures, which come to all at the same time."""
+    schedule = Schedule(TIMING, lambda: 0.5)
+    schedule.started(0.0)
+    assert interval_after(schedule, 0.0) == pytest.approx(33.0)
+    assert interval_after(schedule, due_of(schedule).at) == 60.0
+    assert interval_after(schedule, due_of(schedule).at, fails=True) == pytest.approx(33.0)
+    assert interval_after(schedule, due_of(schedule).at) == 60.0

@@ -13,7 +13,8 @@ from mailroom.rules.config import Config, from_data
 from mailroom.rules.health import healthz, status
 from mailroom.sandbox import CYRUS_3_10, Entry, Profile, Sandbox
 from mailroom.sandbox.account import DEFAULT_CATEGORIES
-from mailroom.work.account import Account
+from mailroom.work.account import Account, Common
+from mailroom.work.gate import Servers
 from mailroom.work.history import History
 from tests.direct import DirectHttp
 from tests.virtual import VirtualClock
@@ -48,6 +49,7 @@ class World:
                 self.sandbox.put_card(as_new_group(card), href.rpartition("/")[2])
         self.events: list[tuple[Level, str, Fields]] = []
         self.mails: list[str] = []
+        self.servers = Servers()
         self.boot()
 
     def _categories(self) -> Sequence[str]:
@@ -86,7 +88,9 @@ class World:
         log = Log(self._note, Level.DEBUG)
         http = self.new_http()
         owner = Owner(self.loop)
-        return Account(owner, http, self.config, logins, log, self.history, lambda: 0.0)
+        return Account(
+            owner, http, self.config, logins, log, self.history, Common(self.servers, lambda: 0.0)
+        )
 
     def new_http(self) -> Http:
         """How a process reaches the server."""

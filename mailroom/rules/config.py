@@ -113,6 +113,18 @@ class Daily:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """Section ``limits``: what all accounts of the process ask of one server (an origin) together.
+
+    ``connections_per_server``: requests under way at once, streams not counted;
+    ``starts_per_second``: accounts that start there, or open their stream anew.
+    """
+
+    connections_per_server: int = 16
+    starts_per_second: float = 10
+
+
+@dataclass(frozen=True, slots=True)
 class Logging:
     """Section ``logging``, for a terminal or a pipe; the journal takes fields of its own."""
 
@@ -138,6 +150,7 @@ class Config:
     screening: Screening = field(default_factory=Screening)
     mailroom: Marks = field(default_factory=Marks)
     digest: Daily = field(default_factory=Daily)
+    limits: Limits = field(default_factory=Limits)
     logging: Logging = field(default_factory=Logging)
     owners: tuple[str, ...] = ()
     option: str = field(default="", compare=False)
@@ -193,6 +206,7 @@ def from_data(data: Mapping[str, Any]) -> Config:
         screening=_screening_from(sections.get("screening", {})),
         mailroom=Marks(**with_normal_names(sections.get("mailroom", {}))),
         digest=Daily(**sections.get("digest", {})),
+        limits=Limits(**sections.get("limits", {})),
         logging=Logging(**sections.get("logging", {})),
         owners=tuple(data.get("owners") or ()),
     )

@@ -20,7 +20,7 @@ ACCOUNT = "{account}"
 # As file names, URLs, unit instances and credentials can all carry it.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._+-]{0,63}")
 #: Sections that are the process's, not one account's.
-SHARED_SECTIONS = ("tls", "logging")
+SHARED_SECTIONS = ("tls", "limits", "logging")
 
 Data = dict[str, Any]
 

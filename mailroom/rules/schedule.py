@@ -16,8 +16,10 @@ then the first of Trigger names it; none is due while one is running):
                             ECHO_SECONDS instead of quiet_seconds while the echo is awaited
     disconnected            as before; SCHEDULED is now called FALLBACK
     poll_started            none but those that come during the poll
-    poll_finished           SCHEDULED: poll_interval later; PUSH for events since the closing
-                            request that are not known, or at once where it showed a further label
+    poll_finished           SCHEDULED: poll_interval later (after the first poll and after failures
+                            up to nine tenths of that sooner, as chance has it); PUSH for events
+                            since the closing request that are not known, or at once where it showed
+                            a further label
     poll_failed             that of the poll again, when the backoff is over; no other is due before
                             but MANUAL and COMMAND
 
@@ -52,6 +54,9 @@ _EVENT_LATE_SECONDS = 0.25
 _FREE_REQUESTS = 10
 _SECONDS_PER_REQUEST = 3.0
 _LONGEST_PAUSE_SECONDS = 60.0
+# The part of the interval that chance may take off where many accounts may have begun at the same
+# time: the server is not to see all of them at the same second of every minute from then on.
+_FIRST_SPREAD = 0.9
 
 
 class Trigger(StrEnum):
@@ -96,6 +101,7 @@ class Schedule:
     def __init__(self, timing: Timing, jitter: Jitter) -> None:
         self.polling = False
         self._timing = timing
+        self._jitter = jitter
         # Trying again is never rarer than polling: a server that is back is found as soon.
         self._backoff = Backoff(jitter, cap=min(60.0, timing.poll_interval))
         self._connected = False
@@ -187,6 +193,9 @@ class Schedule:
             raise RuntimeError(
                 f"schedule: a poll from {self._poll_started_at} to {now} cannot read at {read_at}"
             )
+        wait = self._timing.poll_interval
+        if self._trigger is Trigger.STARTUP or self.failures:
+            wait *= 1 - _FIRST_SPREAD * self._jitter()
         self._backoff.reset()
         self._not_before = now
         self._known.remember(known)
@@ -196,7 +205,7 @@ class Schedule:
         self._drop_echoes()
         if self._reasons.get(Trigger.RECONNECT, inf) < read_at:
             del self._reasons[Trigger.RECONNECT]
-        self._reasons[Trigger.SCHEDULED] = now + self._timing.poll_interval
+        self._reasons[Trigger.SCHEDULED] = now + wait
         if again and self._connected:
             self._news.begin(read_at)
         elif again:

@@ -6,6 +6,7 @@ The account turns what the schedule decides into polls, and what polls bring int
 import os
 import random
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from mailroom import __version__
 from mailroom.engine.credentials import Logins
@@ -28,11 +29,13 @@ from mailroom.rules.config import Config
 from mailroom.rules.health import Phase, PollView, PushStatus, Snapshot, Trouble
 from mailroom.rules.push import Push, Status
 from mailroom.rules.schedule import Schedule, Timing, Trigger
+from mailroom.rules.servers import origin
 from mailroom.wire.jmap import MethodError
 from mailroom.wire.jmap_push import CONTACTS_TYPE
 from mailroom.work.commands import Commands
 from mailroom.work.conversations import converse
 from mailroom.work.digest import Digester, Facts
+from mailroom.work.gate import Servers
 from mailroom.work.history import History
 from mailroom.work.listener import Listener
 from mailroom.work.outcome import Outcome
@@ -56,6 +59,15 @@ _KINDS: tuple[tuple[type[MailroomError], str], ...] = (
 _EVENTS = {"credentials": "credentials_refused", "missing": "mailboxes_missing"}
 
 
+@dataclass(frozen=True, slots=True)
+class Common:
+    """What the accounts of a process have in common: what they ask of a server together, and
+    chance."""
+
+    servers: Servers = field(default_factory=Servers)
+    jitter: Jitter = random.random
+
+
 class Account:
     """One account at work. ``on_change`` is called whenever its snapshot may have changed.
 
@@ -71,8 +83,10 @@ class Account:
         logins: Logins,
         log: Log,
         history: History,
-        jitter: Jitter = random.random,
+        common: Common | None = None,
     ) -> None:
+        common = common or Common()
+        jitter = common.jitter
         self.on_change: Callable[[], None] = _nothing
         self._owner = owner
         self._loop = loop = owner.loop
@@ -82,7 +96,8 @@ class Account:
         self._has_started = False
         self._is_closed = self._will_count = False
         self._timer: Timer | None = None
-        talks = converse(self._owner, http, config, logins, history.totals)
+        self._pace = common.servers.pace(origin(config.jmap.url))
+        talks = converse(self._owner, http, config, logins, history.totals, common.servers)
         self._index, self._contacts = talks.index, talks.contacts
         if self._index:
             self._index.on_change = self._on_reading
@@ -114,12 +129,15 @@ class Account:
         )
         self._push = Push(loop.now(), jitter)
         self._listener = Listener(
-            loop, talks.web, talks.mail, log, self._push, self._on_states, self._on_push_status
+            loop, talks, log, self._push, self._pace, self._on_states, self._on_push_status
         )
         self._refusals = Backoff(jitter, base=60.0, cap=3600.0)
 
     def start(self) -> None:
-        """Open the stream, then poll; from then on whenever it is due."""
+        """When its turn comes, open the stream, then poll; from then on whenever it is due."""
+        self._owner.call_at(self._pace.turn(self._loop.now()), self._open)
+
+    def _open(self) -> None:
         self._owner.spawn(self._listener.listen(), "listener")
         self._owner.call_at(self._loop.now() + _STREAM_FIRST_SECONDS, self._begin)
 

@@ -12,7 +12,7 @@ from mailroom.work.carddav import CardDavContacts
 from mailroom.work.cards import CardConversation
 from mailroom.work.choice import ChosenContacts
 from mailroom.work.contacts import Contacts
-from mailroom.work.gate import Doorway
+from mailroom.work.gate import Doorway, Servers
 from mailroom.work.index import IndexKeeper
 from mailroom.work.jmap_contacts import JmapContacts
 from mailroom.work.mail import MailConversation
@@ -31,7 +31,12 @@ class Conversations:
 
 
 def converse(
-    owner: Owner, http: Http, config: Config, logins: Logins, totals: Totals
+    owner: Owner,
+    http: Http,
+    config: Config,
+    logins: Logins,
+    totals: Totals,
+    servers: Servers | None = None,
 ) -> Conversations:
     """Set up both conversations; nothing is sent yet. Their tasks are the owner's."""
     loop = owner.loop
@@ -46,7 +51,7 @@ def converse(
 
     is_token = isinstance(logins.jmap, Bearer)
     secret = "the credential jmap-token" if is_token else _secret("jmap-password")
-    doorway = Doorway()
+    doorway = Doorway(servers or Servers())
     web = Web(loop, http, jmap_login, secret, totals, doorway)
     mark = config.screening.spam_mark
     mail = MailConversation(owner, web, config.jmap.url, [mark[0]] if mark else [])

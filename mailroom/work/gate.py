@@ -4,6 +4,7 @@ import math
 from collections import defaultdict, deque
 
 from mailroom.engine.loop import Promise
+from mailroom.rules.pace import Pace
 
 # Before the servers have said what they allow: as many as Stalwart does, which has the least
 # (0.15.5: for an account, whatever the requests are about).
@@ -44,11 +45,47 @@ class Gate:
             self._line.remove(turn)
 
 
+class Servers:
+    """What all accounts of the process ask of each server together: so many requests are under way
+    at once, and so often a second an account begins to speak with it. Servers are told apart by
+    their origins, here and below; the limits may be changed."""
+
+    def __init__(self, most_at_once: float = math.inf, starts_per_second: float = math.inf) -> None:
+        self.most_at_once = most_at_once
+        self._starts_per_second = starts_per_second
+        self._gates: defaultdict[str, Gate] = defaultdict(Gate)
+        self._paces: dict[str, Pace] = {}
+
+    def limit(self, most_at_once: float, starts_per_second: float) -> None:
+        """From now on; who is inside or has been given a turn keeps it."""
+        self.most_at_once, self._starts_per_second = most_at_once, starts_per_second
+        for pace in self._paces.values():
+            pace.per_second = starts_per_second
+
+    def gate(self, origin: str) -> Gate:
+        return self._gates[origin]
+
+    def pace(self, origin: str) -> Pace:
+        return self._paces.setdefault(origin, Pace(self._starts_per_second))
+
+
+class Turn:
+    """One request is under way. Whoever has it must :meth:`leave`."""
+
+    def __init__(self, *gates: Gate) -> None:
+        self._gates = gates
+
+    def leave(self) -> None:
+        for gate in self._gates:
+            gate.leave()
+
+
 class Doorway:
     """For all requests of one account, to whichever servers: mail and contacts that are on one
-    server share what it allows at once. Servers are told apart by their origins."""
+    server share what it allows at once, and all accounts what we allow ourselves."""
 
-    def __init__(self) -> None:
+    def __init__(self, servers: Servers) -> None:
+        self._servers = servers
         self._gates: defaultdict[tuple[str, bool], Gate] = defaultdict(Gate)
         self._limits: dict[str, tuple[int, bool]] = {}
 
@@ -56,11 +93,17 @@ class Doorway:
         """So many requests of JMAP may be under way there, those of CardDAV among them or not."""
         self._limits[origin] = most, counts_carddav
 
-    async def enter(self, origin: str, *, is_carddav: bool) -> Gate:
-        """Wait for one's turn. Whoever comes in must leave the gate."""
+    async def enter(self, origin: str, *, is_carddav: bool) -> Turn:
+        """Wait for one's turn, first among the account's own requests."""
         elsewhere = math.inf if self._limits else _FEW, True
         most, counts_carddav = self._limits.get(origin, elsewhere)
         is_free = is_carddav and not counts_carddav
         gate = self._gates[origin, is_free]
         await gate.enter(math.inf if is_free else most)
-        return gate
+        shared = self._servers.gate(origin)
+        try:
+            await shared.enter(self._servers.most_at_once)
+        except GeneratorExit:  # whoever waits has been cancelled
+            gate.leave()
+            raise
+        return Turn(gate, shared)

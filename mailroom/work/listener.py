@@ -12,6 +12,7 @@ from mailroom.engine.journal import Log
 from mailroom.engine.loop import DeadlinePassed, Loop, Promise, within
 from mailroom.engine.transfer import Stream
 from mailroom.errors import CredentialsRefused, MailroomError, TransientError
+from mailroom.rules.pace import Pace
 from mailroom.rules.push import BLOCKING, DEAF, UNTOLD, Push, Status
 from mailroom.wire.jmap import CONTACTS
 from mailroom.wire.jmap_push import (
@@ -22,8 +23,8 @@ from mailroom.wire.jmap_push import (
     ping_interval,
 )
 from mailroom.wire.sse import Event, Parser
-from mailroom.work.mail import MailConversation
-from mailroom.work.web import Web, retry_after
+from mailroom.work.conversations import Conversations
+from mailroom.work.web import retry_after
 
 T = TypeVar("T")
 
@@ -43,19 +44,19 @@ class Listener:
     def __init__(
         self,
         loop: Loop,
-        web: Web,
-        mail: MailConversation,
+        talks: Conversations,
         log: Log,
         push: Push,
+        pace: Pace,
         on_states: Callable[[Mapping[str, str]], None],
         on_status: Callable[[], None],
     ) -> None:
         self.url: str | None = None
         self._loop = loop
-        self._web = web
-        self._mail = mail
+        self._web, self._mail = talks.web, talks.mail
         self._log = log
         self._push = push
+        self._pace = pace
         self._on_states = on_states
         self._on_status = on_status
         self._last_report = ""
@@ -72,10 +73,9 @@ class Listener:
             self._woken.resolve(None)
 
     async def listen(self) -> None:
-        """Never returns."""
+        """Never returns. The first attempt is made at once."""
         push = self._push
         while True:
-            await self._until_due()
             push.attempt_started(self._loop.now())
             try:
                 await self._one_connection()
@@ -90,13 +90,22 @@ class Listener:
                     push.ended(self._loop.now(), str(error), wait)
             self._report()
             self._on_status()
+            await self._until_due()
 
     async def _until_due(self) -> None:
-        """Until it is time for the next attempt, which may be put off or brought forward."""
-        while (at := self._push.next_attempt_at) is not None and at > self._loop.now():
-            self._woken = Promise()
-            with contextlib.suppress(DeadlinePassed):
-                await within(self._loop, self._woken, at)
+        """Until it is time for the next attempt, which may be put off or brought forward, and our
+        turn at the server."""
+        while self._wait_until() > self._loop.now():
+            while (at := self._wait_until()) > self._loop.now():
+                self._woken = Promise()
+                with contextlib.suppress(DeadlinePassed):
+                    await within(self._loop, self._woken, at)
+            if (turn := self._pace.turn(self._loop.now())) > self._loop.now():
+                await self._loop.sleep_until(turn)
+
+    def _wait_until(self) -> float:
+        assert self._push.next_attempt_at is not None  # there is no connection
+        return self._push.next_attempt_at
 
     async def _one_connection(self) -> None:
         session = await self._mail.session()

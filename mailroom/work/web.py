@@ -29,7 +29,7 @@ from mailroom.errors import (
 from mailroom.rules.health import Totals
 from mailroom.rules.servers import fault_of_url, is_confidential, origin, without_query
 from mailroom.wire.problem import Problem, quoted, read_problem
-from mailroom.work.gate import Doorway
+from mailroom.work.gate import Doorway, Servers
 
 Login = Callable[[], Coroutine[Any, None, Basic | Bearer]]
 
@@ -84,7 +84,7 @@ class Web:
         self._login = login
         self._secret = secret
         self._totals = totals
-        self._doorway = doorway or Doorway()
+        self._doorway = doorway or Doorway(Servers())
         self._is_carddav = is_carddav
         self._origins: set[str] = set()
         self._digest_origins: set[str] = set()
@@ -145,12 +145,12 @@ class Web:
         return response
 
     async def _send_in_turn(self, request: Request) -> Response:
-        gate = await self._doorway.enter(_origin(request.url), is_carddav=self._is_carddav)
+        turn = await self._doorway.enter(_origin(request.url), is_carddav=self._is_carddav)
         try:
             self._totals.requests += 1
             response = await self._http.send(request)
         finally:
-            gate.leave()
+            turn.leave()
         self._totals.bytes_sent += response.sent_bytes
         self._totals.bytes_received += response.received_bytes
         return response

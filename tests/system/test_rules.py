@@ -27,7 +27,7 @@ from mailroom.rules.health import Phase
 from mailroom.rules.names import normal_name, same_name
 from mailroom.rules.roster import managed_groups
 from mailroom.wire.vcard import CardView
-from mailroom.work.account import Account
+from mailroom.work.account import Account, Common
 from tests.rules.table import Case, Trial, cases
 from tests.servers import SERVER
 from tests.system.cyrus import PASSWORD, Cyrus, CyrusError, User
@@ -217,7 +217,9 @@ class CyrusWorld(World):
         http = RecordingHttp(self._transfers[-1], self._sent)
         log = Log(self._note, Level.DEBUG)
         owner, logins = Owner(self.loop), Logins(login, login)
-        return Account(owner, http, self.config, logins, log, self.history, lambda: 0.0)
+        return Account(
+            owner, http, self.config, logins, log, self.history, Common(jitter=lambda: 0.0)
+        )
 
     def close(self) -> None:
         """Leave nothing in flight."""
