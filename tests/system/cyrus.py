@@ -278,7 +278,7 @@ class User:
     @contextlib.contextmanager
     def events(self) -> Iterator[Iterator[dict[str, Any]]]:
         """An open event stream: the data of each StateChange from now on (RFC 8620 §7.3)."""
-        with contextlib.closing(self._connection()) as connection:
+        with contextlib.closing(self.connection()) as connection:
             path = "/jmap/eventsource/?types=Email,Mailbox&closeafter=no&ping=0"
             connection.request("GET", path, headers={"Authorization": self._authorization})
             data = (
@@ -359,13 +359,14 @@ class User:
         self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
     ) -> tuple[int, http.client.HTTPMessage, bytes]:
         """One HTTP exchange as this user: status, headers, body."""
-        with contextlib.closing(self._connection()) as connection:
+        with contextlib.closing(self.connection()) as connection:
             sent = {"Authorization": self._authorization, **(headers or {})}
             connection.request(method, path, body, sent)
             answer = connection.getresponse()
             return answer.status, answer.headers, answer.read()
 
-    def _connection(self) -> http.client.HTTPConnection:
+    def connection(self) -> http.client.HTTPConnection:
+        """A connection to the server that is open, for whoever asks on it."""
         connection = http.client.HTTPConnection(LOOPBACK, HTTP_PORT, timeout=READY_SECONDS)
         with self._host.network():
             connection.connect()

@@ -1,5 +1,7 @@
 """What Mailroom's design takes from Cyrus: facts of the real server, each held by a test."""
 
+import base64
+import contextlib
 import http.client
 import json
 import re
@@ -11,7 +13,7 @@ import pytest
 
 from mailroom.rules.groups import bare_uid, new_group, with_members
 from tests.servers import SERVER
-from tests.system.cyrus import MAIL, Cyrus, CyrusError, User, mail
+from tests.system.cyrus import MAIL, Cyrus, CyrusError, User, authorization, mail
 from tests.system.host import Host
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
@@ -199,3 +201,30 @@ def deadline(seconds: float) -> Iterator[None]:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         yield
+
+
+def test_a_connection_that_several_users_share_serves_each_their_own(cyrus: Cyrus) -> None:
+    """The accounts of a process share their connections to a server. A wrong password is refused
+    whoever has logged in on it before."""
+    anna, otto = cyrus.user("sharinganna"), cyrus.user("sharingotto")
+    with contextlib.closing(anna.connection()) as connection:
+        first = connection.sock
+        for user, login, expected in (
+            (anna, authorization(anna.name), 200),
+            (otto, authorization(otto.name), 200),
+            (anna, authorization(anna.name), 200),
+            (otto, "Basic " + base64.b64encode(f"{otto.name}:wrong".encode()).decode(), 401),
+            (otto, authorization(otto.name), 200),
+        ):
+            connection.request("GET", "/jmap/", headers={"Authorization": login})
+            answer = connection.getresponse()
+            body = answer.read()
+            assert answer.status == expected
+            if expected == 200:
+                assert json.loads(body)["primaryAccounts"][MAIL] == user.name
+            path = f"/dav/principals/user/{user.name}/"
+            connection.request("PROPFIND", path, headers={"Authorization": login, "Depth": "0"})
+            answer = connection.getresponse()
+            answer.read()
+            assert answer.status == (207 if expected == 200 else 401)
+        assert connection.sock is first
