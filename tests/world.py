@@ -49,7 +49,6 @@ class World:
                 self.sandbox.put_card(as_new_group(card), href.rpartition("/")[2])
         self.events: list[tuple[Level, str, Fields]] = []
         self.mails: list[str] = []
-        self.servers = Servers()
         self.boot()
 
     def _categories(self) -> Sequence[str]:
@@ -78,6 +77,7 @@ class World:
         self.loop.close()
         self.loop = Loop(self.clock)
         self.history = History(self.clock.wall(), self.clock.now())
+        self.servers = Servers()
         self.account = self.new_account()
 
     def new_account(self) -> Account:
