@@ -42,10 +42,14 @@ _LONG = (
 _STALWART = (
     ("pytest", "-m", "system and not every", "tests/system/test_job_stalwart.py"),
     ("pytest", "-n", "5", "-m", "every", "tests/system/test_rules_stalwart.py"),
+    ("pytest", "-n", "5", "-m", "every", "-k", "STALWART", "tests/system/test_digest.py"),
 )
-_CYRUS313S_RULES = (
-    *("pytest", "-n", "5", "-m", "every"),
-    *("tests/system/test_rules_cyrus313.py", "tests/system/test_stream_cyrus313.py"),
+_CYRUS313 = (
+    (
+        *("pytest", "-n", "5", "-m", "every"),
+        *("tests/system/test_rules_cyrus313.py", "tests/system/test_stream_cyrus313.py"),
+    ),
+    ("pytest", "-n", "5", "-m", "every", "-k", "CYRUS313", "tests/system/test_digest.py"),
 )
 _CYRUS_RULES = (
     *("pytest", "-n", "5", "-m", "every"),
@@ -159,7 +163,7 @@ LAYERS: Mapping[str, Layer] = {
             partial(_place_obstacle, name),
             is_demanded=False,
         )
-        for name, further in (("STALWART", _STALWART), ("CYRUS313", (_CYRUS313S_RULES,)))
+        for name, further in (("STALWART", _STALWART), ("CYRUS313", _CYRUS313))
     },
 }
 

@@ -34,6 +34,7 @@ _SUBJECTS = {
     "test_secure_job": "the main job by the unit, over HTTPS, contacts by {way}",
     "test_stream_cyrus313": "polls where an open stream holds up all else, contacts by {way}",
     "test_job_stalwart": "the service as a unit, and its commands, contacts by {way}",
+    "test_digest": "the daily mail",
     "test_cyrus": "what Mailroom's design takes from Cyrus",
 }
 _WAYS = {"carddav": "CardDAV", "jmap": "JMAP"}

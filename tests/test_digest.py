@@ -110,15 +110,30 @@ def test_it_says_who_waits_what_was_filed_and_what_needs_the_user() -> None:
         "Waiting: 2 senders, 4 mails\n\n"
         "* Bob <bob@example.org>\n"
         "  One & <two>\n"
-        "  3 mails, the newest of Thursday 26 November, 06:59\n\n"
+        "  3 mails, the newest of Thu 26 Nov, 06:59\n\n"
         "* (no usable sender)\n"
         "  (no subject)\n"
-        "  Thursday 26 November, 07:00\n\n"
-        "Filed since Wednesday 25 November, 07:00\n\n"
+        "  Thu 26 Nov, 07:00\n\n"
+        "Filed since Wed 25 Nov, 07:00\n\n"
         "* eve@example.org\n"
         "  Feed, 2 mails, before Jail, by anna\n\n"
         "To decide: label a mail, move it, or type mailroom screen.\n"
     )
+
+
+def test_in_text_lines_have_72_characters_where_words_allow_it() -> None:
+    long = Waiter(f"{'a' * 80}@example.org", "Bob " * 30, 1, "One-two three " * 20, DUE.at)
+    lines = digest.text(news(waiting=(long,)), UTC).splitlines()
+    too_long = [line for line in lines if len(line) > 72]
+    assert too_long == [f"  <{'a' * 80}@example.org>"]
+    assert "  One-two three One-two three One-two three One-two three One-two three" in lines
+
+
+def test_of_what_was_filed_it_says_how_far_back_it_knows() -> None:
+    told = digest.text(news(filed=(FILED,), started_at=SINCE + 7200), UTC)
+    assert "Filed since the service was started, Wed 25 Nov, 09:00\n" in told
+    told = digest.text(news(filed=(FILED,), started_at=SINCE - 7200), UTC)
+    assert "Filed since Wed 25 Nov, 07:00\n" in told
 
 
 def test_in_html_nothing_can_be_clicked_and_nothing_breaks_out() -> None:
@@ -347,6 +362,41 @@ def test_of_two_instances_one_makes_it_whoever_comes_first() -> None:
         world.run_for(1200)
         assert len(world.digests) == 1, f"the other at request {number}"
     assert number > 3
+
+
+def test_where_the_state_is_compared_early_two_are_made_at_once_and_one_stays() -> None:
+    counts, number, was_there = [], 0, True
+    while was_there:
+        number += 1
+        world = Morning(STALWART)
+        world.start()
+        world.sandbox.deliver(BOB)
+        world.until_midnight(9)
+        was_there = meanwhile(world, number)
+        world.run_for(1200)
+        counts.append(len(world.digests))
+        places = [world.sandbox.mailboxes_of(mail) for mail in world.digests]
+        assert places.count({"Inbox"}) == 1, f"the other at request {number}"
+        assert places.count({"Trash"}) == len(places) - 1
+    assert set(counts) == {1, 2}
+
+
+def test_whoever_is_killed_after_making_a_second_leaves_it_for_the_next() -> None:
+    world = Morning()
+    world.start()
+    world.sandbox.deliver(BOB)
+    world.until_midnight(20)
+    [made] = world.digests
+    day = world.sandbox.mail(made).message_id
+    second = world.sandbox.deliver(
+        "Mailroom <mailroom@digest.invalid>", mailbox="Inbox", message_id=day, keywords={DIGEST}
+    )
+    world.boot()
+    world.start()
+    world.run_for(60)
+    kept, other = sorted([made, second])
+    assert world.sandbox.mailboxes_of(kept) == {"Inbox"}
+    assert world.sandbox.mailboxes_of(other) == {"Trash"}
 
 
 def _nothing() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from html import escape
+from textwrap import wrap
 from urllib.parse import quote
 
 from mailroom.rules.health import Conflict, FailingSender, Triage
@@ -29,9 +30,9 @@ class Due:
     at: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Former:
-    """A digest that is there already."""
+    """A digest that is there already. They have an order, which is the same for everybody."""
 
     id: str
     message_id: str
@@ -53,10 +54,12 @@ class Waiter:
 @dataclass(frozen=True, slots=True)
 class News:
     """What a digest tells: all who wait, what was filed, and what needs the user. ``since`` is the
-    former digest's instant."""
+    former digest's instant; ``started_at`` is when the service was started, which knows of nothing
+    that was filed before."""
 
     due: Due
     since: float
+    started_at: float = 0.0
     waiting: tuple[Waiter, ...] = ()
     filed: tuple[Triage, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
@@ -101,39 +104,87 @@ def subject(news: News) -> str:
 
 
 def text(news: News, zone: tzinfo) -> str:
-    """The digest as plain text."""
+    """The digest as plain text, in lines of 72 characters where words allow it."""
     lines = []
     for title, entries in _chapters(news, zone):
-        lines += [title, ""]
-        for first, *others in entries:
-            lines += [f"* {first}", *(f"  {other}" for other in others), ""]
+        lines += [*wrap(title, _COLUMNS), ""]
+        for entry in entries:
+            who = f"{entry.name} <{entry.address}>" if entry.name else entry.address
+            lines += _wrapped(f"* {who}")
+            for line in entry.lines:
+                lines += _wrapped(f"  {line}")
+            lines.append("")
     return "\n".join([*lines, _FOOT, ""])
 
 
 def html(news: News, zone: tzinfo) -> str:
-    """The same for a phone: no link, no picture, nothing from elsewhere."""
+    """The same for a phone: no link, no picture, nothing from elsewhere. No colours either, so that
+    it is dark where the mail app is; styles are within the elements, since apps drop all others."""
     parts = []
     for title, entries in _chapters(news, zone):
-        parts.append(f'<h2 style="font-size:1.1em;margin:1.2em 0 .4em">{escape(title)}</h2>')
-        for first, *others in entries:
-            more = "".join(f"<br><bdi>{escape(other)}</bdi>" for other in others)
-            parts.append(f'<p style="margin:.6em 0"><b><bdi>{escape(first)}</bdi></b>{more}</p>')
+        parts.append(f'<h2 style="{_TITLE}">{escape(title)}</h2>')
+        parts += [_html_entry(entry) for entry in entries]
     body = "\n".join(parts)
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
         f"<title>{escape(subject(news))}</title></head>\n"
-        '<body style="font-family:sans-serif;line-height:1.4;max-width:40em">\n'
-        f'{body}\n<p style="margin-top:1.5em;opacity:.7">{escape(_FOOT)}</p>\n</body></html>\n'
+        f'<body><div style="{_BODY}">\n'
+        f'{body}\n<p style="{_MUTED};margin:28px 0 0">{escape(_FOOT)}</p>\n'
+        "</div></body></html>\n"
     )
 
 
 _FOOT = "To decide: label a mail, move it, or type mailroom screen."
-_Chapter = tuple[str, list[tuple[str, ...]]]
+_COLUMNS = 72
+# Long addresses break anywhere, or a phone would have to be pushed sideways.
+_BODY = (
+    "max-width:640px;font-family:system-ui,-apple-system,sans-serif;font-size:16px;"
+    "line-height:1.45;overflow-wrap:anywhere"
+)
+_TITLE = "font-size:18px;margin:28px 0 12px;padding-bottom:6px;border-bottom:1px solid #8886"
+_ENTRY = "margin:0 0 16px"
+_MUTED = "font-size:14px;opacity:.7"
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """Who it is about, and what is said of them."""
+
+    address: str
+    lines: tuple[str, ...]
+    name: str = ""
+
+
+_Chapter = tuple[str, list[_Entry]]
+
+
+def _wrapped(line: str) -> list[str]:
+    return wrap(
+        line[2:],
+        _COLUMNS,
+        initial_indent=line[:2],
+        subsequent_indent="  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _html_entry(entry: _Entry) -> str:
+    """The name stands out, the last line steps back."""
+    who = f"<b><bdi>{escape(entry.name or entry.address)}</bdi></b>"
+    if entry.name:
+        who += f' <span style="{_MUTED}"><bdi>{escape(entry.address)}</bdi></span>'
+    *lines, last = [f"<bdi>{escape(line)}</bdi>" for line in entry.lines] or [""]
+    if last and lines:
+        last = f'<span style="{_MUTED}">{last}</span>'
+    whole = "<br>".join(filter(None, (who, *lines, last)))
+    return f'<p style="{_ENTRY}">{whole}</p>'
 
 
 def _chapters(news: News, zone: tzinfo) -> list[_Chapter]:
-    """Titles, and what is below each: for every entry its lines."""
+    """Titles, and what is below each."""
     mails = count(sum(each.mails for each in news.waiting), "mail")
     chapters = [
         ("Needs you", [*map(_contested, news.conflicts), *map(_failing, news.failing)]),
@@ -141,42 +192,52 @@ def _chapters(news: News, zone: tzinfo) -> list[_Chapter]:
             f"Waiting: {count(len(news.waiting), 'sender')}, {mails}",
             [_waiting(each, zone) for each in news.waiting],
         ),
-        (f"Filed since {_when(news.since, zone)}", list(map(_filed, news.filed))),
+        (_filed_since(news, zone), list(map(_filed, news.filed))),
     ]
     return [(title, _shortened(entries)) for title, entries in chapters if entries]
 
 
-def _shortened(entries: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+def _shortened(entries: list[_Entry]) -> list[_Entry]:
     more = len(entries) - _MOST
-    return [*entries[:_MOST], (f"and {more} more",)] if more > 0 else entries
+    return [*entries[:_MOST], _Entry(f"and {more} more", ())] if more > 0 else entries
 
 
-def _waiting(each: Waiter, zone: tzinfo) -> tuple[str, ...]:
-    who = f"{each.name} <{each.address}>" if each.name and each.address else each.address
+def _waiting(each: Waiter, zone: tzinfo) -> _Entry:
     mails = f"{each.mails} mails, the newest of " if each.mails > 1 else ""
-    subject_line = each.subject or "(no subject)"
-    return who or "(no usable sender)", subject_line, f"{mails}{_when(each.received_at, zone)}"
+    lines = (each.subject or "(no subject)", f"{mails}{_when(each.received_at, zone)}")
+    return _Entry(
+        each.address or each.name or "(no usable sender)",
+        lines,
+        each.name if each.address else "",
+    )
 
 
-def _filed(each: Triage) -> tuple[str, ...]:
+def _filed_since(news: News, zone: tzinfo) -> str:
+    if news.started_at <= news.since:
+        return f"Filed since {_when(news.since, zone)}"
+    return f"Filed since the service was started, {_when(news.started_at, zone)}"
+
+
+def _filed(each: Triage) -> _Entry:
     mails = f", {count(each.filed, 'mail')}" if each.filed else ""
     before = f", before {each.previous}" if each.previous else ""
     by = f", by {each.by}" if each.by else ""
-    return each.sender, f"{each.category}{mails}{before}{by}"
+    return _Entry(each.sender, (f"{each.category}{mails}{before}{by}",))
 
 
-def _contested(each: Conflict) -> tuple[str, ...]:
+def _contested(each: Conflict) -> _Entry:
     labels = " and ".join(each.categories)
-    return each.sender, f"asked for {labels} at once: take one off, or move one back"
+    advice = f"asked for {labels} at once: take one off, or move one back"
+    return _Entry(each.sender, (advice,))
 
 
-def _failing(each: FailingSender) -> tuple[str, ...]:
-    return each.sender, f"could not be filed: {each.reason}"
+def _failing(each: FailingSender) -> _Entry:
+    return _Entry(each.sender, (f"could not be filed: {each.reason}",))
 
 
 def _when(instant: float, zone: tzinfo) -> str:
     local = datetime.fromtimestamp(instant, zone)
-    return f"{local:%A} {local.day} {local:%B}, {local:%H:%M}"
+    return f"{local:%a} {local.day} {local:%b}, {local:%H:%M}"
 
 
 def _due(day: date, at: str, zone: tzinfo) -> Due:

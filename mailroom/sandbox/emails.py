@@ -164,12 +164,12 @@ class EmailMethods(SetHandler):
         )
         if self._meets_conflict():
             return set_objects(args, _Conflict(), self._store, calls)
-        return set_objects(args, self, self._store, calls)
+        return set_objects(args, self, self._store, calls, calls.compared_state)
 
     def create(self, properties: Arguments) -> Arguments:
-        """Create a plain mail from the properties that are named here."""
-        bodies = ("textBody", "htmlBody")  # which part is which says no more than the parts
-        properties = {key: value for key, value in properties.items() if key not in bodies}
+        """Create a mail of text, HTML or both from the properties that are named here."""
+        properties = {**properties, **_read_bodies(properties)}
+        properties.pop("bodyValues", None)
         mailbox_ids = self._checked_mailboxes(
             whole_set("mailboxIds", properties.pop("mailboxIds", None))
         )
@@ -288,8 +288,17 @@ def _read_addresses(value: list[dict[str, Any]]) -> Addresses:
     return tuple(Address(item.get("name"), item["email"]) for item in value)
 
 
-def _read_text(value: dict[str, dict[str, str]]) -> str:
-    return "".join(part["value"] for part in value.values())
+def _read_bodies(properties: Arguments) -> Arguments:
+    """Return ``textBody`` and ``htmlBody``, each as what its parts say."""
+    values = properties.get("bodyValues") or {}
+    bodies: Arguments = {}
+    for name in ("textBody", "htmlBody"):
+        try:
+            parts = properties.get(name) or []
+            bodies[name] = "".join(values[part["partId"]]["value"] for part in parts)
+        except (KeyError, TypeError) as error:
+            raise SetError("invalidProperties", properties=[name]) from error
+    return bodies
 
 
 def _read_ids(value: list[str]) -> tuple[str, ...]:
@@ -319,5 +328,6 @@ _CREATABLE: Final[Mapping[str, tuple[str, Callable[[Any], Any], Any]]] = {
     "inReplyTo": ("in_reply_to", _read_ids, ()),
     "references": ("references", _read_ids, ()),
     "keywords": ("keywords", _read_keywords, None),
-    "bodyValues": ("text", _read_text, ""),
+    "textBody": ("text", str, ""),
+    "htmlBody": ("html", str, ""),
 }

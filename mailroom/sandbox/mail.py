@@ -33,6 +33,8 @@ class Mail:
     senders: Addresses | None
     subject: str
     text: str = ""
+    #: The same as HTML, where it has both.
+    html: str = ""
     keywords: set[str] = field(default_factory=set)
     to: Addresses | None = None
     cc: Addresses | None = None

@@ -176,6 +176,9 @@ class Profile:
     bad_patch: Literal["invalidPatch", "invalidProperties"] = "invalidPatch"
     #: False: ``#ifInState`` counts as not given: a set cannot be made to depend on another.
     refers_if_in_state: bool = True
+    #: True: ``ifInState`` is compared before what others write at once is waited for, so that of
+    #: several sets the state may hold for more than one.
+    compares_state_early: bool = False
     #: False: JMAP shows cards with Apple's words for a group as persons.
     shows_apple_groups: bool = True
     #: In which order ContactCard/set does what it is to do.

@@ -136,6 +136,7 @@ STALWART: Final = Profile(
     orders_names=True,
     bad_patch="invalidProperties",
     refers_if_in_state=False,
+    compares_state_early=True,
     shows_apple_groups=False,
     card_set_order=("create", "update", "destroy"),
     card_conversion=None,

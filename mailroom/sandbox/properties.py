@@ -22,7 +22,11 @@ def _parsed(mail: Mail, name: str) -> list[dict[str, str | None]] | None:
     return _shown(parse_addresses(mail.header(name)))
 
 
-#: Property → how it is shown. Bodies are plain text in one part.
+def _part(part_id: str, kind: str, value: str) -> dict[str, object]:
+    return {"partId": part_id, "type": kind, "size": len(value)}
+
+
+#: Property → how it is shown. Bodies are plain text in one part, or that and HTML.
 RENDERERS: Final[Mapping[str, Render]] = {
     "id": lambda mail: mail.id,
     "blobId": lambda mail: f"G{mail.id}",
@@ -44,9 +48,14 @@ RENDERERS: Final[Mapping[str, Render]] = {
     "hasAttachment": lambda mail: False,
     "attachments": lambda mail: [],
     "preview": lambda mail: mail.text[:_PREVIEW_CHARACTERS],
-    "textBody": lambda mail: [{"partId": "1", "type": "text/plain", "size": len(mail.text)}],
+    "textBody": lambda mail: [_part("1", "text/plain", mail.text)],
+    "htmlBody": lambda mail: [
+        _part("2", "text/html", mail.html) if mail.html else _part("1", "text/plain", mail.text)
+    ],
     "bodyValues": lambda mail: {
-        "1": {"value": mail.text, "isEncodingProblem": False, "isTruncated": False}
+        part: {"value": value, "isEncodingProblem": False, "isTruncated": False}
+        for part, value in (("1", mail.text), ("2", mail.html))
+        if value or part == "1"
     },
 }
 

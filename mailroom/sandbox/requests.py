@@ -69,6 +69,8 @@ class Calls:
     using: frozenset[str]
     invocations: Sequence[Invocation]
     created: dict[str, str] = field(default_factory=dict)
+    #: The state of the mail that ``ifInState`` is compared with, where it is not the present one.
+    compared_state: str | None = None
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -117,6 +117,8 @@ class Sandbox(Account):
             entry = self._log(request)
             calls, fault = self._read(request)
             entry.calls = calls.names if calls else ()
+            if calls and self.profile.compares_state_early:
+                calls.compared_state = self._store.state
             for before in self._before:
                 before(entry, request)
             response = self._faulty(entry, lambda: self._answer(request, calls, fault))

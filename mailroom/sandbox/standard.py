@@ -121,11 +121,16 @@ class SetHandler:
 
 
 def set_objects(
-    arguments: Arguments, handler: SetHandler, states: States, calls: Calls
+    arguments: Arguments,
+    handler: SetHandler,
+    states: States,
+    calls: Calls,
+    compared_state: str | None = None,
 ) -> Arguments:
-    """Answer a Foo/set (RFC 8620 §5.3) from checked arguments."""
+    """Answer a Foo/set (RFC 8620 §5.3) from checked arguments. ``ifInState`` is compared with
+    ``compared_state``, by default the present one."""
     old_state = states.state
-    if arguments["ifInState"] not in (None, old_state):
+    if arguments["ifInState"] not in (None, compared_state or old_state):
         raise MethodError("stateMismatch")
     check_ids(arguments["destroy"] or (), "destroy")
     handler.created = calls.created

@@ -279,7 +279,8 @@ class Account:
     def _digest_facts(self) -> Facts:
         snapshot = self.snapshot()
         places, recent = self._poller.surveyor.places, tuple(self._history.recent)
-        return Facts(places, recent, snapshot.conflicts, snapshot.failing)
+        conflicts, failing = snapshot.conflicts, snapshot.failing
+        return Facts(places, snapshot.started_at, recent, conflicts, failing)
 
     def _poll_succeeded(self, outcome: Outcome, trigger: Trigger, began: float) -> None:
         history, now = self._history, self._loop.now()

@@ -3,7 +3,9 @@
 A request reads the state of the mail, then looks for digests by their keyword, which no index is
 late for, and compares Message-IDs. The digest is created only if that state still holds
 (``ifInState``), in one call with moving the former one to Trash: so of two that try, one does, and
-the other finds it. Whoever is killed in between finds it, or that there is none.
+the other finds it. Whoever is killed in between finds it, or that there is none. Where a server
+compares the state before it waits for others (Stalwart 0.15.5, seen), two at once make two: so who
+has made one looks again, and of several all leave the same one.
 """
 
 from collections.abc import Callable
@@ -41,9 +43,11 @@ _FLAGGED = "$flagged"
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the account knows; ``places`` is None before the first poll has succeeded."""
+    """What the account knows; ``places`` is None before the first poll has succeeded, ``recent``
+    goes back to ``started_at``."""
 
     places: Places | None
+    started_at: float = 0.0
     recent: tuple[Triage, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
     failing: tuple[FailingSender, ...] = ()
@@ -102,20 +106,21 @@ class Digester:
 
     async def _try(self, due: Due) -> str:
         """Make it, unless it is there or nothing is new; its subject, if it was made."""
+        message_id = digest.message_id((await self._mail.session()).account_id, due.day)
         for _ in range(_TRIES):
-            session = await self._mail.session()
             places = self._facts().places
             if places is None or places.inbox is None:
                 return ""
             state, former = await self._look_for_former(places.inbox)
-            message_id = digest.message_id(session.account_id, due.day)
-            if any(each.message_id == message_id for each in former):
+            if await self._leave_one(message_id, former, places):
                 return ""
             news = await self._news(due, former, places)
             if not news.is_any:
                 return ""
             mail = self._mail_of(news, message_id, places.inbox)
             if await self._create(mail, former, places, state):
+                _, former = await self._look_for_former(places.inbox)
+                await self._leave_one(message_id, former, places)
                 return digest.subject(news)
         raise MailroomError("the mail changed each time that the digest was to be made")
 
@@ -138,11 +143,21 @@ class Digester:
         return News(
             due,
             since,
+            facts.started_at,
             tuple(map(_waiter, senders)),
             tuple(each for each in facts.recent if since < each.at <= due.at),
             facts.conflicts,
             facts.failing,
         )
+
+    async def _leave_one(self, message_id: str, former: list[Former], places: Places) -> bool:
+        """Whether there is one of this Message-ID. Of several all but one go to Trash: whoever
+        sees them leaves the same."""
+        there = sorted(each for each in former if each.message_id == message_id)
+        if further := there[1:]:
+            update = {each.id: _put_away(each, places) for each in further}
+            await self._mail.call([Call("Email/set", {"update": update}, "set")])
+        return bool(there)
 
     def _mail_of(self, news: News, message_id: str, inbox: str) -> Arguments:
         zone = self._zone()

@@ -21,7 +21,7 @@ from mailroom.engine.credentials import Basic, Logins
 from mailroom.engine.exchange import Request, Response
 from mailroom.engine.journal import Fields, Level, Log
 from mailroom.engine.loop import Loop, Owner, Promise
-from mailroom.engine.transfer import Stream, Transfer
+from mailroom.engine.transfer import Http, Stream, Transfer
 from mailroom.rules.contact import summarise
 from mailroom.rules.health import Phase
 from mailroom.rules.names import normal_name, same_name
@@ -193,13 +193,14 @@ class CyrusWorld(World):
     """One account on Cyrus, its service in this process, in real time."""
 
     account_of = CyrusAccount
+    clock_of = SkippingClock
     settle_seconds = _SETTLE_SECONDS
 
     def __init__(self, user: User, url: str, configuration: Mapping[str, Any]) -> None:
         self._name = user.name
         self._sent: list[Sent] = []
         self._transfers: list[Transfer] = []
-        self.clock = SkippingClock()  # type: ignore[assignment]
+        self.clock = self.clock_of()  # type: ignore[assignment]
         self.loop = Loop(self.clock)
         self.sandbox = self.account_of(user)  # type: ignore[assignment]
         self.events: list[tuple[Level, str, Fields]] = []
@@ -213,13 +214,15 @@ class CyrusWorld(World):
 
     def new_account(self) -> Account:
         login = Basic(self._name, PASSWORD)
-        self._transfers.append(Transfer(self.loop, "Mailroom/test"))
-        http = RecordingHttp(self._transfers[-1], self._sent)
-        log = Log(self._note, Level.DEBUG)
+        http, log = self.new_http(), Log(self._note, Level.DEBUG)
         owner, logins = Owner(self.loop), Logins(login, login)
         return Account(
             owner, http, self.config, logins, log, self.history, Common(jitter=lambda: 0.0)
         )
+
+    def new_http(self) -> Http:
+        self._transfers.append(Transfer(self.loop, "Mailroom/test"))
+        return RecordingHttp(self._transfers[-1], self._sent)
 
     def close(self) -> None:
         """Leave nothing in flight."""
