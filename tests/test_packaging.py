@@ -16,6 +16,7 @@ import pytest
 
 from mailroom import __version__, arguments
 from mailroom.engine.journal import MESSAGE_IDS, Fields, Level, text_line
+from mailroom.work.account import _EVENTS
 
 PROJECT = Path(__file__).resolve().parents[1]
 PACKAGING = PROJECT / "packaging"
@@ -177,6 +178,11 @@ def test_the_catalog_explains_exactly_the_message_ids() -> None:
     assert set(catalog()) == set(MESSAGE_IDS.values())
 
 
+def test_whatever_warns_has_an_id_and_so_an_entry() -> None:
+    assert warnings() - set(MESSAGE_IDS) == set()
+    assert {"digest_failed", "bug", "sender_failed"} <= warnings()
+
+
 @pytest.mark.parametrize("event", MESSAGE_IDS)
 def test_an_entry_of_the_catalog_has_a_subject_and_only_fields_that_are_logged(event: str) -> None:
     entry = catalog()[MESSAGE_IDS[event]]
@@ -211,10 +217,34 @@ def _is_event(argument: ast.expr) -> bool:
             return False
 
 
+def warnings() -> set[str]:
+    """The events that are told as warnings or errors: by these names of a log, by ``report``, which
+    is one of a log's, or by ``_refuse``. (A parser's ``error`` has a sentence.)"""
+    found: set[str] = set()
+    for path in (PROJECT / "mailroom").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and _name_of(node.func) in _WARNING:
+                words = [each.value for each in node.args[:2] if isinstance(each, ast.Constant)]
+                found |= {str(each) for each in words if re.fullmatch(r"[a-z_]+", str(each))}
+    return found | set(_EVENTS.values()) | {"log_lines_lost"}
+
+
+_WARNING = ("warning", "error", "report", "_refuse")
+
+
+def _name_of(function: ast.expr) -> str:
+    match function:
+        case ast.Attribute(attr=name) | ast.Name(id=name):
+            return name
+        case _:
+            return ""
+
+
 @functools.cache
 def logged_fields() -> set[str]:
     plain = {keyword.arg for call in log_calls() for keyword in call.keywords if keyword.arg}
-    return plain | {"name", "contact_name"}  # poll.py hands these on as **names
+    # poll.py hands the first two on as **names, the third is the log's own.
+    return plain | {"name", "contact_name", "count"}
 
 
 def test_logcheck_keeps_quiet_about_what_is_only_information() -> None:

@@ -49,6 +49,14 @@ MESSAGE_IDS: Mapping[str, str] = MappingProxyType(
         "rules_failed": "3481e917c9714766ab26f8923af06bc6",
         "decision_refused": "242519e8f8a74556bea82051cb98c93f",
         "arrival_given_up": "f8f120fcdcf6461fb363fe9306f38027",
+        "digest_failed": "fb529fed5a884815866b1fd0e75e6b66",
+        "door_unrecorded": "9c385cdeffb54de795db3400cfb98689",
+        "arrival_refused": "5f69a108bad34df6989581905a478742",
+        "sent_not_searched": "f3eba6014c6a4978b87b98c3bd0e1763",
+        "start_refused": "6ff1f4a381a84c4ab974a16eefea8060",
+        "account_failed": "275b338aa0ee4a5fa384458b9afdd4ba",
+        "bug": "2666b870127843b68a90922ddc086a18",
+        "log_lines_lost": "611448abcd124fea9ad3426f1ac36de8",
     }
 )
 
