@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.browser import seeds
+from tests.browser import digest, seeds
 from tests.browser.cockpit import MAY_DECIDE, WITH_BROWSER, Cockpit, Person
 from tests.browser.webdriver import Browser
 from tests.system import prepare, root
@@ -44,6 +44,9 @@ def main() -> int:
                 _take_views(cockpit, anna, shape, theme, size)
         _take(cockpit, anna, SIZES["wide"], "light", "waiting", "cockpit-preview", _look)
         _take(cockpit, anna, SIZES["wide"], "light", "waiting", "cockpit-decided", _decide)
+        with Browser.open(host) as browser:
+            digest.show(cockpit, browser, SIZES["narrow"][0])
+            _keep(browser, "digest")
     return 0
 
 
@@ -74,8 +77,12 @@ def _take(
         act(browser)
         browser.run("document.activeElement.blur()")
         browser.run_async("const done = arguments[0]; document.fonts.ready.then(() => done(1))")
-        (IMAGES / f"{name}.png").write_bytes(browser.picture())
-        _say(IMAGES / f"{name}.png")
+        _keep(browser, name)
+
+
+def _keep(browser: Browser, name: str) -> None:
+    (IMAGES / f"{name}.png").write_bytes(browser.picture())
+    _say(IMAGES / f"{name}.png")
 
 
 def _look(browser: Browser) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from tests.browser import axe, seeds
+from tests.browser import axe, digest, seeds
 from tests.browser.cockpit import (
     MAY_DECIDE,
     MAY_LOOK,
@@ -433,3 +433,22 @@ def test_the_scripted_service_speaks_as_the_real_one(cockpit: Cockpit, path: str
     answer = json.loads(cockpit.host.run(*ask, f"http://mailroom{path}").stdout)
     schema = json.loads((PROJECT / f"mailroom/schema/{SCRIPTED[path]}.schema.json").read_text())
     jsonschema.validate(answer, schema)
+
+
+@pytest.mark.parametrize("width", [NARROW[0], 700])
+@pytest.mark.parametrize("is_dark", [False, True], ids=["light", "dark"])
+def test_the_daily_mail_can_be_read_on_a_phone(
+    cockpit: Cockpit, width: int, *, is_dark: bool
+) -> None:
+    with Browser.open(cockpit.host) as browser:
+        digest.show(cockpit, browser, width, dark=is_dark)
+        assert browser.run("return document.documentElement.scrollWidth") <= width
+        shown = browser.run("""
+            const style = getComputedStyle(document.body);
+            return [style.color, matchMedia("(prefers-color-scheme: dark)").matches];
+        """)
+        assert shown == (["rgb(255, 255, 255)", True] if is_dark else ["rgb(0, 0, 0)", False])
+        try:
+            assert axe.check(browser).violations == ()
+        except axe.NoAxe as error:
+            pytest.skip(f"no axe-core here: {error}")
