@@ -101,7 +101,7 @@ class StalwartUser(User):
         for href in self.cards():
             self.request("DELETE", href)
 
-    def _connection(self) -> http.client.HTTPConnection:
+    def connection(self) -> http.client.HTTPConnection:
         connection = http.client.HTTPConnection(self._place, timeout=READY_SECONDS)
         with self._program.network():
             connection.connect()

@@ -42,7 +42,7 @@ class FolderUser(User):
         self.name = self.account_id = name
         self._authorization = authorization(name)
 
-    def _connection(self) -> http.client.HTTPConnection:
+    def connection(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection(self._place, timeout=READY_SECONDS)
 
 
