@@ -138,12 +138,24 @@ class Morning(CyrusWorld):
     def until_made(self, count: int) -> list[set[str]]:
         """Run until so many digests were made in all, and there is nothing left to do: where they
         are, the oldest first."""
-        deadline = time.monotonic() + _PATIENCE_SECONDS
-        while len(self.named("digest_made")) < count:
-            assert time.monotonic() < deadline, self.events[-10:]
-            self.loop.turn()
+        self._wait(lambda: len(self.named("digest_made")) >= count)
+        return self.places()
+
+    def until_there(self, count: int) -> list[set[str]]:
+        """The same, by whomever they were made."""
+        self._wait(lambda: len(self.digests()) >= count)
+        return self.places()
+
+    def places(self) -> list[set[str]]:
+        """Where they are once there is nothing left to do."""
         self.run_for(0)
         return list(self.digests().values())
+
+    def _wait(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while not condition():
+            assert time.monotonic() < deadline, self.events[-10:]
+            self.loop.turn()
 
 
 Make = Callable[..., Morning]
@@ -290,8 +302,7 @@ def test_whatever_is_killed_there_is_one(make: Make, is_answered: bool) -> None:
         if was_killed:
             world.boot()
             world.start()
-        world.run_for(0)
-        places = list(world.digests().values())
+        places = world.until_there(number + 1)
         assert places == [{"Trash"}] * number + [{"Inbox"}], f"killed at request {number}"
         if not was_killed:
             break
@@ -328,7 +339,7 @@ def test_a_second_instance_makes_none_whenever_it_comes(make: Make) -> None:
     for number in range(1, 20):
         world.receive(f"p{number}@example.org", 3600)
         was_there = meanwhile(world, number)
-        assert list(world.digests().values()) == [{"Trash"}] * number + [{"Inbox"}]
+        assert world.until_there(number + 1) == [{"Trash"}] * number + [{"Inbox"}]
         if not was_there:
             break
     assert number > 3
