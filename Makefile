@@ -1,7 +1,7 @@
 # `make` alone tells what there is. Everything happens in .venv, which packaging/venv.sh keeps.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint test-unit test-sandbox test-rules test-system test-browser test-evening test-forky chaos mutants bench day screen pictures deb clean
+.PHONY: help demo test lint test-unit test-sandbox test-rules test-system test-browser test-evening test-forky chaos mutants bench day screen pictures po deb clean
 
 help:
 	@echo 'make demo            the main job on a mail server of its own (STAY=1: then play with it)'
@@ -27,6 +27,7 @@ help:
 	@echo 'make bench           what it costs, in figures, each beside its target (FIGURES="sweep idling")'
 	@echo 'make day             a day of a household, before and after, drawn into docs/behaviour.md'
 	@echo 'make screen          the picture of mailroom screen, drawn into docs/behaviour.md'
+	@echo 'make po              what the page says, into cockpit/po, for whoever translates it'
 	@echo 'make deb             the Debian package, into dist/'
 	@echo 'make clean           remove what all these have made'
 
@@ -71,6 +72,9 @@ screen:
 pictures:
 	@packaging/venv.sh dev
 	@.venv/bin/python -m tests.browser.pictures
+
+po:
+	@python3 packaging/translations.py po
 
 deb:
 	@packaging/build-deb.sh

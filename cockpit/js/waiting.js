@@ -62,7 +62,7 @@ export class WaitingView {
         if (waiting)
             this._page.countWaiting(waiting.senders);
         const counts = waiting?.senders
-            ? format(_("$0 with $1, the oldest of $2"), senders(waiting.senders), mails(waiting.mails), relative(waiting.oldest))
+            ? format(_("$0 with $1, the oldest came $2"), senders(waiting.senders), mails(waiting.mails), relative(waiting.oldest))
             : _("Nobody waits");
         fill(this._body, emptyState("mail", counts, this._page.whoMayDecide()));
     }

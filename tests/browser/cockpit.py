@@ -2,9 +2,13 @@
 
 import contextlib
 import json
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Self
 
 from tests.browser import webdriver
@@ -43,6 +47,7 @@ MAY_LOOK = ("mailroom-status",)
 
 # Without TLS and the form to log in: whoever runs it is logged in.
 _COCKPIT = "/usr/lib/cockpit/cockpit-ws --no-tls --address=127.0.0.1 --local-session=cockpit-bridge"
+_TRANSLATE = (sys.executable, str(PROJECT / "packaging/translations.py"), "js")
 _FIRST_PORT = 19090
 
 
@@ -71,6 +76,10 @@ class Cockpit:
     def start(cls, host: Host) -> Self:
         """Put the page there and start what drives the browser."""
         host.copy(PROJECT / "cockpit", PAGE)
+        with tempfile.TemporaryDirectory() as folder:
+            subprocess.run([*_TRANSLATE, folder], check=True)
+            for path in Path(folder).iterdir():
+                host.write(f"{PAGE}/{path.name}", path.read_text())
         host.write("/etc/hosts", "127.0.0.1 localhost\n")  # chromedriver asks for it by name
         for group in ("mailroom-control", "mailroom-status"):
             host.run("groupadd", "--force", "--system", group)

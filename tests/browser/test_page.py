@@ -435,6 +435,28 @@ def test_the_scripted_service_speaks_as_the_real_one(cockpit: Cockpit, path: str
     jsonschema.validate(answer, schema)
 
 
+def test_a_german_browser_is_shown_german(cockpit: Cockpit, anna: Person) -> None:
+    cockpit.script(seeds.few())
+    with Browser.open(cockpit.host, "--accept-lang=de-DE") as browser:
+        browser.shape(*NARROW)
+        for place, said in GERMAN.items():
+            browser.go("about:blank")
+            browser.go(anna.url(place))
+            for selector, text in said.items():
+                browser.find(selector, text)
+            assert browser.run("return document.documentElement.lang") == "de"
+            assert browser.run("return document.documentElement.scrollWidth") <= NARROW[0]
+            assert not [each for each in browser.console() if each["level"] == "SEVERE"]
+
+
+GERMAN = {
+    "/waiting": {"#top [aria-current]": "Wartende", ".row": "vor"},
+    "/senders": {".toolbar": "Entscheidungen", "[data-part=change]": "Ändern"},
+    "/log": {"#top [aria-current]": "Protokoll"},
+    "/health": {"button": "Jetzt abfragen", ".cards": "E-Mails"},
+}
+
+
 @pytest.mark.parametrize("width", [NARROW[0], 700])
 @pytest.mark.parametrize("is_dark", [False, True], ids=["light", "dark"])
 def test_the_daily_mail_can_be_read_on_a_phone(
