@@ -1,7 +1,8 @@
-/* Which services there are on this host: their sockets tell. The account that was looked at last is
-   remembered. */
+/* Which accounts there are on this host: sockets tell of the services, and a service of its accounts
+   if it has several. The account that was looked at last is remembered. */
 
-import { _ } from "./words.js";
+import { ask } from "./asking.js";
+import { _, format } from "./words.js";
 
 const cockpit = window.cockpit;
 const SYSTEM = "/run/mailroom";
@@ -10,10 +11,16 @@ const REMEMBERED = "mailroom:account";
 const MAIN = ".";
 const OWN = "~";
 
-/* All of them, the host's first: {id, name, folder, journal, sockets}. `journal` is what journalctl
-   has to be told to speak of it; `sockets.control` and `sockets.status` are whether this person may
-   open them. */
+/* All of them, the host's first: {id, name, folder, prefix, key, journal, matches, sockets}. `prefix`
+   comes before the path of every question, `key` is the account's name in events, null where it is
+   the only one; `journal` is what journalctl has to be told to speak of the service, `matches` of the
+   account; `sockets.control` and `sockets.status` are whether this person may open them. */
 export async function findAccounts() {
+    const services = await findServices();
+    return (await Promise.all(services.map(accountsOf))).flat();
+}
+
+async function findServices() {
     const own = `/run/user/${(await cockpit.user()).id}/mailroom`;
     const accounts = new Map();
     for (const [isOpen, path] of await list(SYSTEM, own)) {
@@ -39,12 +46,43 @@ function list(...folders) {
 }
 
 function describe(folder, own) {
-    const sockets = {};
+    const only = { folder, prefix: "", key: null, matches: [], sockets: {} };
     if (folder === own)
-        return { id: OWN, name: _("My own"), folder, sockets, journal: ["--user-unit=mailroom.service"] };
+        return { ...only, id: OWN, name: _("My own"), journal: ["--user-unit=mailroom.service"] };
     const id = folder.slice(SYSTEM.length + 1);
     const unit = id ? `mailroom@${id}.service` : "mailroom.service";
-    return { id: id || MAIN, name: id || _("This host"), folder, sockets, journal: [`--unit=${unit}`] };
+    return { ...only, id: id || MAIN, name: id || _("This host"), journal: [`--unit=${unit}`] };
+}
+
+/* What services have answered, for while they are restarted: id → names and how they are. */
+const answered = new Map();
+
+/* The accounts of a service: itself, if it has only one, or may not be asked. */
+async function accountsOf(service) {
+    const socket = ["control", "status"].find(each => service.sockets[each]);
+    if (!socket)
+        return [service];
+    try {
+        const question = { method: "GET", path: "/accounts" };
+        answered.set(service.id, (await ask(`${service.folder}/${socket}.sock`, question)).accounts);
+    } catch (error) {
+        if (error.status !== 0)
+            answered.delete(service.id);
+    }
+    const accounts = answered.get(service.id) ?? [];
+    return accounts.length ? accounts.map(each => member(service, each)) : [service];
+}
+
+function member(service, { account: key, status }) {
+    const name = service.id === MAIN ? key : `${service.name}: ${key}`;
+    return {
+        ...service,
+        id: `${service.id}/${key}`,
+        name: status === "ok" ? name : format(_("$0, unhealthy"), name),
+        prefix: `/accounts/${encodeURIComponent(key)}`,
+        key,
+        matches: [`MAILROOM_ACCOUNT=${key}`],
+    };
 }
 
 export function remembered() {

@@ -12,15 +12,13 @@ const FIELDS = ["PRIORITY", "MESSAGE", "MAILROOM_EVENT", "MAILROOM_SENDER", "MAI
 
    `before` is a cursor to go on from; `sender` one exact address. */
 export async function read(account, { count, before = null, sender = null, isAll = false }) {
-    const matches = isAll ? [] : [...DECIDED.map(each => `MAILROOM_EVENT=${each}`)];
+    const matches = isAll ? [] : DECIDED.map(each => `MAILROOM_EVENT=${each}`);
     const command = ["journalctl", ...account.journal, "--output=json", "--all", `--output-fields=${FIELDS.join(",")}`,
         "--reverse", "--quiet", "--no-pager", `--lines=${count}`];
     if (before)
         command.push(`--after-cursor=${before}`);
-    if (sender)
-        command.push(...matches.flatMap(each => [each, `MAILROOM_SENDER=${sender}`, "+"]).slice(0, -1));
-    else
-        command.push(...matches);
+    // Those of one field are alternatives, those of several fields hold together.
+    command.push(...account.matches, ...matches, ...(sender ? [`MAILROOM_SENDER=${sender}`] : []));
     return parse(await cockpit.spawn(command, { err: "message" }));
 }
 

@@ -58,7 +58,7 @@ export class Live {
     _connect() {
         clearTimeout(this._retry);
         this._stream?.close();
-        const parser = new Parser(kind => this._onEvent(kind));
+        const parser = new Parser((kind, data) => this._onEvent(kind, data));
         parser.lastId = this._lastId;
         const stream = this._service.stream(this._lastId, {
             onOpen: () => {
@@ -112,7 +112,11 @@ export class Live {
         this._connect();
     }
 
-    _onEvent(kind) {
+    /* Of several accounts in one process each event says whose it is. */
+    _onEvent(kind, data) {
+        const { key } = this._service.account;
+        if (key !== null && kind !== "lost" && (JSON.parse(data).account ?? key) !== key)
+            return;
         this._onOutdated(new Set(OUTDATES[kind] ?? EVERYTHING));
     }
 

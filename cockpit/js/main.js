@@ -67,10 +67,11 @@ class Page {
     async _lookForAccounts() {
         this._user ??= (await cockpit.user()).name;
         this._accounts = await findAccounts();
-        if (this.account)
-            this._drawTop();
-        else if (this._accounts.length)
+        const isThere = this._accounts.some(each => each.id === this.account?.id);
+        if (this._accounts.length && !isThere)
             this._go();
+        else if (this.account)
+            this._drawTop();
     }
 
     _go() {
@@ -102,7 +103,15 @@ class Page {
     }
 
     async _connect(service) {
-        const reopen = async () => { this.status = await service.open(); this._drawState() };
+        const reopen = async () => {
+            try {
+                this.status = await service.open();
+            } catch (error) {
+                this._lookForAccounts();
+                throw error;
+            }
+            this._drawState();
+        };
         let failure = null;
         try {
             await reopen();

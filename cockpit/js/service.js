@@ -1,17 +1,11 @@
 /* A running service, asked over its sockets with the rights of who has logged in. */
 
 import { findAccounts } from "./accounts.js";
+import { ask, Refused, unanswered } from "./asking.js";
 import { exchange } from "./wire.js";
-import { _, format, plain } from "./words.js";
+import { _ } from "./words.js";
 
-/* What a question ended in that had no good answer. `status` is HTTP's, 0 where nobody answered;
-   `more` is what the answer had beside the reason; `isClosed`: the socket may not be opened. */
-export class Refused extends Error {
-    constructor(status, message, { more = {}, isClosed = false } = {}) {
-        super(message);
-        Object.assign(this, { status, more, isClosed });
-    }
-}
+export { Refused };
 
 export class Service {
     /* `account` as accounts.js finds them. */
@@ -34,8 +28,23 @@ export class Service {
             throw new Refused(0, _("you may not open the socket of the service"), { isClosed: true });
         this._socket = `${account.folder}/${name}.sock`;
         const status = await this.get("/status");
-        Object.assign(this, { mayDecide: name === "control", isOpen: true });
+        if (status.members && !this.account.prefix)
+            throw unanswered();  // it has several accounts by now, which are to be found
+        const mayDecide = name === "control" || await this._isOwner();
+        Object.assign(this, { mayDecide, isOpen: true });
         return status;
+    }
+
+    /* Of one of several accounts, owners see and decide without the group. */
+    async _isOwner() {
+        if (!this.account.prefix)
+            return false;
+        try {
+            await this.get("/categories");
+            return true;
+        } catch {
+            return false;
+        }
     }
 
     get(path) {
@@ -46,7 +55,8 @@ export class Service {
         return this._ask("POST", path, body);
     }
 
-    /* The stream of events. `onEnd(status)`; `close()` what is returned. */
+    /* The stream of events, of all accounts of the process. `onEnd(status)`; `close()` what is
+       returned. */
     stream(lastId, { onOpen, onData, onEnd }) {
         const headers = { Accept: "text/event-stream", ...(lastId ? { "Last-Event-ID": lastId } : {}) };
         let status = 0;
@@ -61,38 +71,7 @@ export class Service {
         if (!this._socket)
             return Promise.reject(unanswered());
         const headers = body === undefined ? {} : { "Content-Type": "application/json" };
-        const question = { method, path, headers, body: body === undefined ? "" : JSON.stringify(body) };
-        return new Promise((resolve, reject) => {
-            const pieces = [];
-            let status = 0;
-            exchange(this._socket, question, {
-                onHead: code => { status = code },
-                onData: text => pieces.push(text),
-                onEnd: error => (error ? reject(unanswered()) : settle(status, pieces.join(""), resolve, reject)),
-            });
-        });
+        const question = { method, path: this.account.prefix + path, headers, body: body === undefined ? "" : JSON.stringify(body) };
+        return ask(this._socket, question);
     }
-}
-
-function settle(status, text, resolve, reject) {
-    const told = parsed(text);
-    // An unhealthy service answers 503 to /healthz only; what else is 503 is a refusal.
-    if (status < 300 && told)
-        resolve(told);
-    else if (typeof told?.error === "string")
-        reject(new Refused(status, plain(told.error), { more: told }));
-    else
-        reject(new Refused(status, format(_("the service answered $0"), status)));
-}
-
-function parsed(text) {
-    try {
-        return JSON.parse(text);
-    } catch {
-        return null;
-    }
-}
-
-function unanswered() {
-    return new Refused(0, _("the service gave no answer; it may be restarting"));
 }

@@ -16,18 +16,22 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 CATEGORIES = ("Imbox", "Feed", "Paper Trail", "Jail", "Person", "Billboard", "Truck")
 PARENTS = {"Person": "Imbox", "Billboard": "Paper Trail", "Truck": "Paper Trail"}
 PING_SECONDS = 15.0
 Answer = tuple[int, dict[str, Any]]
+Readers = list["queue.Queue[tuple[str, dict[str, Any]]]"]
 
 
 class State:
-    """What is remembered."""
+    """What is remembered of an account; ``name`` is that of one of several, whose events all go to
+    the same ``readers``."""
 
-    def __init__(self, seed: dict[str, Any]) -> None:
+    def __init__(
+        self, seed: dict[str, Any], name: str = "", readers: "Readers | None" = None
+    ) -> None:
         self.waiting: dict[str, dict[str, Any]] = {
             each["address"]: each for each in seed["waiting"]
         }
@@ -37,11 +41,14 @@ class State:
         self.seed = seed
         self.filed: dict[str, dict[str, Any]] = {}
         self.polls = 0
-        self.readers: list[queue.Queue[tuple[str, dict[str, Any]]]] = []
+        self.name = name
+        self.health = "ok" if seed["status"]["status"] == "ok" else "unhealthy"
+        self.readers: Readers = [] if readers is None else readers
 
     def tell(self, kind: str, data: dict[str, Any]) -> None:
+        whose = {"account": self.name} if self.name else {}
         for reader in self.readers:
-            reader.put((kind, data))
+            reader.put((kind, whose | data))
 
     def summary(self) -> dict[str, Any]:
         since = [each["since"] for each in self.waiting.values()]
@@ -63,17 +70,33 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         url = urlsplit(self.path)
-        if url.path == "/events":
+        path = self._take_account(url.path)
+        members: dict[str, State] = self.server.members
+        if path == "/events":
             self._stream()
-            return
-        self._send(*self._get(url.path, dict(parse_qsl(url.query))))
+        elif path == "/accounts" and members:
+            listed = [{"account": name, "status": each.health} for name, each in members.items()]
+            self._send(200, {"accounts": listed})
+        else:
+            self._send(*self._get(path, dict(parse_qsl(url.query))))
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self._send(*self._post(self.path, json.loads(body or b"{}")))
+        self._send(*self._post(self._take_account(self.path), json.loads(body or b"{}")))
+
+    def _take_account(self, path: str) -> str:
+        """Answer for the account that the path names; the rest of the path."""
+        self.state: State = self.server.state
+        if not path.startswith("/accounts/"):
+            return path
+        _, _, name, rest = path.split("/", 3)
+        self.state = self.server.members[unquote(name)]
+        return f"/{rest}"
 
     def _get(self, path: str, query: dict[str, str]) -> Answer:
-        state: State = self.server.state
+        state = self.state
+        if path == "/status" and self.server.members and not state.name:
+            return 200, {"status": "ok", "members": []}
         if path == "/status":
             counts = {"waiting": state.summary(), "poll_count": state.polls}
             return 200, state.seed["status"] | counts
@@ -93,18 +116,18 @@ class Handler(BaseHTTPRequestHandler):
         return 200, {"categories": listed, "screener": "Screener"}
 
     def _waiting(self, query: dict[str, str]) -> Answer:
-        state: State = self.server.state
+        state = self.state
         newest = sorted(state.waiting.values(), key=lambda each: each["newest"]["received_at"])
         return 200, {**state.summary(), "waiting": newest[::-1]}
 
     def _senders(self, query: dict[str, str]) -> Answer:
-        state: State = self.server.state
+        state = self.state
         whole = {"domains": state.seed["domains"], "lists": state.seed["lists"]}
         return 200, {"senders": list(state.senders.values()), **whole}
 
     def _mail(self, query: dict[str, str]) -> Answer:
-        texts = self.server.state.seed["texts"]
-        for each in self.server.state.waiting.values():
+        texts = self.state.seed["texts"]
+        for each in self.state.waiting.values():
             newest = each["newest"]
             if newest["id"] == query["id"]:
                 return 200, {
@@ -119,8 +142,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def _sender(self, query: dict[str, str]) -> Answer:
         address = query["address"]
-        found = self.server.state.senders.get(address)
-        waiting = self.server.state.waiting.get(address)
+        found = self.state.senders.get(address)
+        waiting = self.state.waiting.get(address)
         category = found and found["category"]
         return 200, {
             "address": address,
@@ -138,7 +161,7 @@ class Handler(BaseHTTPRequestHandler):
         }
 
     def _post(self, path: str, body: dict[str, Any]) -> Answer:
-        state: State = self.server.state
+        state = self.state
         if path == "/poll":
             state.polls += 1
             state.tell("poll", {"trigger": "manual"})
@@ -148,7 +171,7 @@ class Handler(BaseHTTPRequestHandler):
         return self._decide(body, is_undo=path == "/undo")
 
     def _decide(self, body: dict[str, Any], *, is_undo: bool) -> Answer:
-        state: State = self.server.state
+        state = self.state
         [key] = {"address", "domain", "list"} & set(body)
         address = body[key]
         if reason := state.seed["refused"].get(address):
@@ -179,7 +202,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _stream(self) -> None:
         mine: queue.Queue[tuple[str, dict[str, Any]]] = queue.Queue()
-        self.server.state.readers.append(mine)
+        self.state.readers.append(mine)
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Connection", "close")
@@ -213,10 +236,12 @@ class Server(socketserver.ThreadingUnixStreamServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, path: Path, group: str, state: State, *, may: bool) -> None:
+    def __init__(
+        self, path: Path, group: str, state: State, members: dict[str, State], *, may: bool
+    ) -> None:
         path.unlink(missing_ok=True)
         super().__init__(str(path), Handler)
-        self.state, self.may = state, may
+        self.state, self.members, self.may = state, members, may
         os.chown(path, 0, grp.getgrnam(group).gr_gid)
         path.chmod(0o660)
 
@@ -224,9 +249,12 @@ class Server(socketserver.ThreadingUnixStreamServer):
 def main(folder: Path, seed: Path) -> None:
     """Serve until killed."""
     folder.mkdir(parents=True, exist_ok=True)
-    state = State(json.loads(seed.read_text()))
-    control = Server(folder / "control.sock", "mailroom-control", state, may=True)
-    status = Server(folder / "status.sock", "mailroom-status", state, may=False)
+    given = json.loads(seed.read_text())
+    several = given.get("accounts", {})
+    state = State(next(iter(several.values()), given))
+    members = {name: State(each, name, state.readers) for name, each in several.items()}
+    control = Server(folder / "control.sock", "mailroom-control", state, members, may=True)
+    status = Server(folder / "status.sock", "mailroom-status", state, members, may=False)
     threading.Thread(target=control.serve_forever, daemon=True).start()
     status.serve_forever()
 

@@ -13,7 +13,6 @@ from tests.browser.cockpit import (
     MAY_DECIDE,
     MAY_LOOK,
     NARROW,
-    PAGE,
     WIDE,
     WITH_BROWSER,
     Cockpit,
@@ -342,26 +341,30 @@ def test_a_service_that_goes_and_comes_back_is_followed(cockpit: Cockpit, anna: 
         assert not browser.exists(".notice .alert")
 
 
-def test_it_speaks_the_language_that_cockpit_speaks(cockpit: Cockpit) -> None:
-    """By gettext, from a catalog beside the page; this one is two phrases long."""
-    catalog = {
-        "": {"language": "de", "plural-forms": "PLURAL"},
-        "Waiting": [None, "Wartet"],
-        "$0 sender": [None, "$0 Absender", "$0 Absender"],
-    }
-    text = json.dumps(catalog).replace('"PLURAL"', "n => n != 1")
-    cockpit.host.write(f"{PAGE}/po.de.js", f"cockpit.locale({text});")
-    cockpit.script(seeds.few())
-    greta = cockpit.log_in("greta", *MAY_DECIDE)  # whose session finds the catalog
-    with cockpit.browser(greta) as browser:
-        cookie = {"name": "CockpitLang", "value": "de-de", "path": "/"}
-        browser.command("POST", "/cookie", {"cookie": cookie})
-        browser.go("about:blank")
-        browser.go(greta.url())
-        browser.find("#top a", "Wartet")
-        browser.find(".toolbar .count", "7 Absender")
-        browser.find(".since", "vor 2 Minuten")
-        assert browser.run("return document.documentElement.lang").startswith("de")
+def test_accounts_of_one_process_are_chosen_from_and_hear_their_own(
+    cockpit: Cockpit, anna: Person
+) -> None:
+    ill = seeds.many(3)
+    ill["status"] = {**ill["status"], "status": "unhealthy", "reason": "no poll succeeded"}
+    cockpit.script({"accounts": {"anna@home": seeds.few(), "bert": ill}})
+    with cockpit.browser(anna) as browser, cockpit.browser(anna) as other:
+        chooser = browser.find("select[aria-label=Account]")
+        assert chooser.text.split("\n") == ["anna@home", "bert, unhealthy"]
+        browser.find(ROW, "Dana Whitfield")
+        other.find("select[aria-label=Account]").type("bert")
+        other.find(ROW, "Sender 0000")
+        other.find(".state.live")
+        browser.find(f"{row(browser, 'dana@whitfield.example')} [data-part=Feed]").click()
+        browser.find(f"{row(browser, 'dana@whitfield.example')}.done")
+        other.find('[data-part="all"]').click()
+        other.find('.bulk [data-part="Jail"]').click()
+        other.wait(lambda: other.exists(f"{ROW}.done", "is in Jail now"))
+        assert "Dana Whitfield" not in names(other)
+        other.find("#top a", "Health").click()
+        other.find(".alert.danger", "no poll succeeded")
+        other.go("about:blank")
+        other.go(anna.url("/health"))
+        other.find(".alert.danger", "no poll succeeded")
 
 
 def test_what_the_page_loads_is_small(morning: Browser, claims: Claims) -> None:
@@ -435,7 +438,20 @@ def test_the_scripted_service_speaks_as_the_real_one(cockpit: Cockpit, path: str
     jsonschema.validate(answer, schema)
 
 
-def test_a_german_browser_is_shown_german(cockpit: Cockpit, anna: Person) -> None:
+def test_it_speaks_the_language_that_cockpit_speaks(cockpit: Cockpit, anna: Person) -> None:
+    cockpit.script(seeds.few())
+    with cockpit.browser(anna) as browser:
+        cookie = {"name": "CockpitLang", "value": "de-de", "path": "/"}
+        browser.command("POST", "/cookie", {"cookie": cookie})
+        browser.go("about:blank")
+        browser.go(anna.url())
+        browser.find("#top a", "Wartende")
+        browser.find(".toolbar .count", "7 Absender")
+        browser.find(".since", "vor 2 Minuten")
+        assert browser.run("return document.documentElement.lang").startswith("de")
+
+
+def test_a_german_browser_is_shown_german_also_on_a_phone(cockpit: Cockpit, anna: Person) -> None:
     cockpit.script(seeds.few())
     with Browser.open(cockpit.host, "--accept-lang=de-DE") as browser:
         browser.shape(*NARROW)
