@@ -487,6 +487,7 @@ def test_the_daily_mail_can_be_read_on_a_phone(
         """)
         assert shown == (["rgb(255, 255, 255)", True] if is_dark else ["rgb(0, 0, 0)", False])
         try:
-            assert axe.check(browser).violations == ()
+            # It is no page: landmarks and the first heading are the mail app's.
+            assert axe.check(browser, "wcag2a", "wcag2aa").violations == ()
         except axe.NoAxe as error:
             pytest.skip(f"no axe-core here: {error}")
