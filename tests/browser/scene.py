@@ -15,7 +15,7 @@ from tests.system.scene import Scene, set_up
 
 ROW = "[role=row]"
 # The server's own rules, as far as a morning needs them: everything waits.
-_RULES = """require ["fileinto", "mailboxid", "imap4flags"];
+RULES = """require ["fileinto", "mailboxid", "imap4flags"];
 fileinto :flags "mailroom-waiting" :mailboxid "{screener}" "Screener";
 """
 
@@ -31,7 +31,7 @@ class AtDesk:
     @classmethod
     def on(cls, host: Host) -> Self:
         scene = set_up(host, push=True, poll_interval=60)
-        scene.user.activate(_RULES.format(screener=scene.mailboxes["Screener"]))
+        scene.user.activate(RULES.format(screener=scene.mailboxes["Screener"]))
         cockpit = Cockpit.start(host)
         return cls(scene, cockpit, cockpit.log_in("anna", *MAY_DECIDE))
 
