@@ -1,10 +1,12 @@
 """What the door looks at: headers, threads, changes, keywords, and queries for them."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.contract.peers import Client, eventually, servers, unique
+from tests.contract.peers import Client, Server, eventually, servers, unique
+from tests.contract.stalwart import StalwartProgram
 
 CYRUS = ("sandbox cyrus-3.10", "sandbox cyrus-3.13", "MAILROOM_CYRUS_URL", "CYRUS313")
 STALWART = ("sandbox stalwart", "STALWART")
@@ -337,10 +339,24 @@ def test_a_mailbox_that_is_full_of_keywords_leaves_a_patch_half_done(client: Cli
     assert client.mailboxes_of(mail_id) == {box}
 
 
+@pytest.fixture
+def spoilt(server: Server) -> Iterator[Client]:
+    """Of a real server's account the next test would have to do with what this one leaves."""
+    former = server.user
+    if isinstance(server, StalwartProgram):
+        server.user = unique("spoilt")
+        server.create_account(server.user)
+    client = Client(server)
+    yield client
+    client.close()
+    server.user = former
+
+
 @on_stalwart
-def test_stalwart_drops_the_keywords_that_the_account_has_no_room_for(client: Client) -> None:
+def test_stalwart_drops_the_keywords_that_the_account_has_no_room_for(spoilt: Client) -> None:
+    client = spoilt
     first, second = one(client), one(client)
-    client.patch(second, **{"keywords/mailroom-test": True})  # as another test has done already
+    client.patch(second, **{"keywords/mailroom-test": True})
     client.patch(first, keywords={f"Test-{number}": True for number in range(90)})
     refused = client.patch(second, keywords={f"test {number}": True for number in range(20)})
     assert "notUpdated" not in refused

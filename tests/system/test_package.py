@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,6 +110,16 @@ def test_lintian_has_no_error_and_no_warning(bare: Host, claims: Claims) -> None
     found = bare.run("sh", "-c", command, timeout=SECONDS).stdout.splitlines()
     print("\n".join(found))  # noqa: T201 - which they are, where there are any
     claims.at_most(0, len(found), RELEASE, "package: errors and warnings of lintian")
+
+
+def test_the_page_comes_whole_and_with_its_languages(bare: Host) -> None:
+    command = f"dpkg-deb --contents {PACKAGES}/cockpit-mailroom_*.deb"
+    listed = bare.run("sh", "-c", command).stdout
+    page = PROJECT / "cockpit"
+    wanted = {path.relative_to(page) for path in page.rglob("*.*") if path.parent.name != "po"}
+    wanted |= {Path(f"po.{path.stem}.js") for path in page.glob("po/*.po")}
+    folder = "./usr/share/cockpit/mailroom/"
+    assert {Path(each) for each in re.findall(rf"{folder}(.*[^/])\n", listed)} == wanted
 
 
 @pytest.mark.parametrize("user", ["root", "alice"])
