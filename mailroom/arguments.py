@@ -83,7 +83,7 @@ def parser() -> ArgumentParser:
 
 def _about(command: ArgumentParser, *which: str) -> None:
     """The options that say which installation a command is about."""
-    command.add_argument("--account", metavar="NAME", help="the account of mailroom@NAME")
+    command.add_argument("--account", metavar="NAME", help="which account, of several")
     if "config" in which:
         command.add_argument("--config", metavar="FILE", help="the configuration file")
     if "socket" in which:
@@ -274,6 +274,9 @@ def _status(status: ArgumentParser) -> None:
     shape.add_argument("--json", action="store_true", help="print the answer of /status as it is")
     shape.add_argument(
         "--watch", action="store_true", help="then a line per poll that happens and per triage"
+    )
+    status.add_argument(
+        "--all", action="store_true", help="of many accounts show every one, not the worst"
     )
     _about(status, "socket")
 

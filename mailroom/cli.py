@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import NoReturn
 
 from mailroom.engine.unit import AS_UNIT, find
-from mailroom.errors import ConfigurationError, MailroomError, exit_code
+from mailroom.errors import ConfigurationError, MailroomError, UsageError, exit_code
 
 _STDERR = 2
 _UNWRITTEN = (errno.EPIPE, errno.ENOSPC, errno.EIO)
@@ -101,6 +101,11 @@ def _run(options: SimpleNamespace) -> NoReturn:
     config, socket = options.config, options.socket
     if options.account:
         named = find(os.environ, account=options.account, config=config, socket=socket)
+        if named.member:
+            raise UsageError(
+                f"{named.member} is one of many accounts that one service serves: mailroom run "
+                f"--config {named.config} serves them all"
+            )
         config, socket = str(named.config), named.status_socket
     reading = Reading(config, os.environ)  # by a child, while we import the rest
     from mailroom.service import Options, Service  # noqa: PLC0415 - 20 MiB other commands spare

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mailroom import __version__
 from mailroom.engine.unit import Installation, find, usual_sockets
@@ -80,6 +80,8 @@ def status(options: SimpleNamespace) -> int:
 
         write_json(document)
         return 0
+    if "members" in document:
+        return _status_of_many(remote, document, options)
     from mailroom.terminal.status import show_status, watch  # noqa: PLC0415 - brings rich
 
     healthy = show_status(document)
@@ -88,10 +90,21 @@ def status(options: SimpleNamespace) -> int:
     return 0 if healthy else 1
 
 
+def _status_of_many(remote: "Remote", document: Mapping[str, Any], options: SimpleNamespace) -> int:
+    from mailroom.terminal.following import show_events  # noqa: PLC0415
+    from mailroom.terminal.manystatus import show_accounts  # noqa: PLC0415
+
+    healthy = show_accounts(document, shows_all=options.all)
+    if options.watch:
+        show_events(remote)
+    return 0 if healthy else 1
+
+
 def watch(options: SimpleNamespace) -> int:
     from mailroom.terminal.following import show_events  # noqa: PLC0415
 
-    show_events(_remote(options), as_json=options.json, command=options.run)
+    names = options.account is None
+    show_events(_remote(options), as_json=options.json, command=options.run, names=names)
     return 0
 
 
@@ -100,7 +113,7 @@ def metrics(options: SimpleNamespace) -> int:
 
     if options.into is not None:
         return write_metrics(options.into)
-    return print_metrics(_installation(options).status_socket)
+    return print_metrics(_remote(options))
 
 
 def poll(options: SimpleNamespace) -> int:
@@ -295,8 +308,7 @@ def _installation(options: SimpleNamespace) -> Installation:
 def _remote(options: SimpleNamespace) -> "Remote":
     from mailroom.terminal.remote import Remote  # noqa: PLC0415
 
-    asked = _installation(options)
-    return Remote(asked.status_socket, asked.control_socket)
+    return Remote.of(_installation(options))
 
 
 def _past(options: SimpleNamespace) -> "Past":
@@ -305,4 +317,4 @@ def _past(options: SimpleNamespace) -> "Past":
 
     asked = _installation(options)
     journal = Journal(asked.unit, is_system=asked.is_system) if asked.unit else None
-    return Past(_remote(options), journal)
+    return Past(_remote(options), journal, asked.member)

@@ -13,10 +13,13 @@ from mailroom.engine.caller import Answerer, Reply, error_answer
 from mailroom.routes import Routes, Service, user_name
 from mailroom.rules.fleethealth import Fleet, accounts, healthz, status
 from mailroom.rules.metrics import METRICS_TYPE, metrics_of_all
+from mailroom.rules.words import count
 from mailroom.wire.http1 import Answer, Request, json_answer
 
 _PREFIX = "/accounts/"
 _OF_ALL = ("/poll", "/events")
+# So many accounts an error names; all are at /accounts.
+_NAMED = 10
 
 
 class Owned(Service, Protocol):
@@ -56,17 +59,17 @@ class FleetRoutes:
             if fleet is None or request.path in _OF_ALL:
                 return of_all(request, uid)
             if request.path.startswith(_PREFIX):
-                return self._of_one(request, uid, has_control)
+                return self._of_one(fleet, request, uid, has_control)
             return _sum(fleet, request)
 
         return answer
 
-    def _of_one(self, request: Request, uid: int, has_control: bool) -> Reply:
+    def _of_one(self, fleet: Fleet, request: Request, uid: int, has_control: bool) -> Reply:
         quoted, _, rest = request.path.removeprefix(_PREFIX).partition("/")
         name = unquote(quoted)
         account = self._process.account(name)
         if account is None:
-            return error_answer(HTTPStatus.NOT_FOUND, f"there is no account {name}: see /accounts")
+            return _which(fleet, f"there is no account {name}")
         if rest == "events":
             told = "events are told of all accounts together: /events, each with its account"
             return error_answer(HTTPStatus.NOT_FOUND, told)
@@ -89,5 +92,12 @@ def _sum(fleet: Fleet, request: Request) -> Answer:
             snapshots = {each.name: each.snapshot for each in fleet.members if each.snapshot}
             return Answer(HTTPStatus.OK, metrics_of_all(snapshots).encode(), METRICS_TYPE)
         case _:
-            told = f"there are several accounts here: /accounts/NAME{request.path}, see /accounts"
-            return error_answer(HTTPStatus.NOT_FOUND, told)
+            several = f"there are {count(len(fleet.members), 'account')} here"
+            return _which(fleet, f"{several}, and {request.path} is /accounts/NAME{request.path}")
+
+
+def _which(fleet: Fleet, told: str) -> Answer:
+    """None was named, or one that is not there: which there are, the first few."""
+    names = [each.name for each in fleet.members[:_NAMED]]
+    document = {"error": told, "accounts": names, "account_count": len(fleet.members)}
+    return json_answer(HTTPStatus.NOT_FOUND, document)

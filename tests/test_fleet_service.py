@@ -16,7 +16,7 @@ import pytest
 from mailroom.engine.client import ask
 from mailroom.engine.sockets import control_path
 from mailroom.sandbox import Entry, Request, Sandbox, serve
-from tests.process import Process
+from tests.process import Process, mailroom
 
 pytestmark = pytest.mark.sandbox
 
@@ -210,3 +210,44 @@ def test_an_owner_decides_for_that_account_by_the_status_socket(household: House
 
 def _streams(sandbox: Sandbox) -> int:
     return sum(entry.is_stream for entry in sandbox.log.entries)
+
+
+# Commands
+
+
+def run(household: Household, service: Process, *arguments: str) -> tuple[int, str]:
+    """The exit code of a command, and all that it says."""
+    folder = household.folder / "run"
+    done = mailroom(folder, *arguments, "--socket", str(service.socket))
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_commands_are_about_the_account_that_is_named(household: Household) -> None:
+    mail = household.sandboxes["zoe"].deliver(BOB)
+    with household.start() as service:
+        service.until_told("READY=1")
+        service.until(lambda: are_connected(service, 3), "push")
+        whose = ("--account", "zoe")
+        code, told = run(household, service, "triage", "bob@example.org", "feed", *whose)
+        assert (code, household.sandboxes["zoe"].mailboxes_of(mail)) == (0, {"Feed"}), told
+        assert run(household, service, "waiting", "--count", *whose) == (0, "0\n")
+        assert "health    ok" in run(household, service, "status", *whose)[1]
+        assert "mailroom_healthy 1" in run(household, service, "metrics", *whose)[1]
+        assert 'mailroom_healthy{account="zoe"} 1' in run(household, service, "metrics")[1]
+        before = [row["last_poll_at"] for row in rows(service).values()]
+        assert run(household, service, "poll", "--account", "otto") == (0, "")
+        service.until(
+            lambda: [row["last_poll_at"] for row in rows(service).values()] != before, "a poll"
+        )
+        code, told = run(household, service, "waiting")
+        assert code == 2
+        assert "there are 3 accounts here: name one by --account: anna, otto, zoe" in told
+        code, told = run(household, service, "senders", "--account", "eve")
+        assert (code, "there is no account eve: there are anna, otto, zoe" in told) == (2, True)
+        code, told = run(household, service, "status")
+        assert code == 0
+        assert [line.split()[:2] for line in told.splitlines()[-3:]] == [
+            ["anna", "ok"],
+            ["otto", "ok"],
+            ["zoe", "ok"],
+        ]

@@ -1,5 +1,6 @@
 """What a command asks of the running service, and what it is told where that does not work."""
 
+import json
 import os
 import threading
 from collections.abc import Iterator
@@ -9,8 +10,9 @@ from typing import Any
 import pytest
 
 from mailroom.engine.client import NobodyAnswers, NotAllowed
-from mailroom.errors import MailroomError
-from mailroom.terminal.remote import Decision, Kind, Refused, Remote, Whom
+from mailroom.errors import MailroomError, UsageError
+from mailroom.terminal.remote import Decision, Kind, Refused, Remote, Whom, is_about
+from mailroom.wire.sse import Event
 from tests.scripted import HangUp, Scripted
 from tests.users import somebody_else
 
@@ -216,3 +218,79 @@ def test_a_connection_that_was_closed_while_it_was_kept_is_opened_anew(
         answers = dict(remote.triage_all(decisions, at_once=2))
     assert answers.keys() == set(decisions)
     assert service.connections == 6
+
+
+# One account of many
+
+
+@pytest.mark.parametrize(
+    "service",
+    [
+        {
+            f"{request.replace(' /', ' /accounts/eve%40x.org/')}": (200, {"here": 1})
+            for request in EVERYTHING
+        }
+    ],
+    indirect=True,
+)
+def test_one_account_of_many_has_answers_of_its_own(service: Scripted, control: Path) -> None:
+    remote = Remote(control.with_name("status.sock"), control, "eve@x.org")
+    remote.categories()
+    remote.waiting(limit=5)
+    remote.undo(BOB)
+    answers: list[Any] = list(remote.triage_all([Decision(BOB, "Feed")]))
+    assert [done for _, done in answers] == [{"here": 1}]
+    assert [asked for asked, _ in service.asked] == [
+        "GET /accounts/eve%40x.org/categories",
+        "GET /accounts/eve%40x.org/waiting?limit=5",
+        "POST /accounts/eve%40x.org/undo",
+        "POST /accounts/eve%40x.org/triage",
+    ]
+
+
+SEVERAL = {"error": "which", "accounts": list("abcdefg"), "account_count": 1000}
+
+
+@pytest.mark.parametrize("service", [{"GET /waiting": (404, SEVERAL)}], indirect=True)
+def test_without_a_name_it_is_said_which_there_are(service: Scripted, remote: Remote) -> None:
+    del service
+    with pytest.raises(UsageError) as raised:
+        remote.waiting()
+    assert str(raised.value) == (
+        "there are 1000 accounts here: name one by --account: a, b, c, d, e and 995 more: "
+        "mailroom status --all shows them"
+    )
+
+
+@pytest.mark.parametrize("service", [{"GET /accounts/eve/waiting": (404, SEVERAL)}], indirect=True)
+def test_a_name_that_is_not_there_is_said(service: Scripted, control: Path) -> None:
+    del service
+    with pytest.raises(UsageError, match="there is no account eve: there are a, b, c"):
+        Remote(control, control, "eve").waiting()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_an_owner_asks_at_the_status_socket(tmp_path: Path) -> None:
+    """Who may not open the control socket; whoever owns nothing is told there."""
+    status, control = tmp_path / "status.sock", tmp_path / "control.sock"
+    done = {"POST /accounts/anna/triage": (200, DONE), "GET /accounts/anna/waiting": refuse(403)}
+    with Scripted(status, done), Scripted(control, {}):
+        status.chmod(0o666)
+        control.chmod(0o600)
+        with somebody_else(tmp_path):
+            remote = Remote(status, control, "anna")
+            assert remote.triage(Decision(BOB, "Feed")) == DONE
+            with pytest.raises(Refused, match="no, 403"):
+                remote.waiting()
+            with pytest.raises(NotAllowed, match="mailroom-control"):
+                Remote(status, control).waiting()
+
+
+def test_of_the_events_those_of_the_account_are_told(tmp_path: Path) -> None:
+    told = [
+        Event("poll", json.dumps({"account": "anna"}), "1"),
+        Event("poll", json.dumps({"account": "otto"}), "2"),
+        Event("reload", json.dumps({"problems": []}), "3"),
+    ]
+    assert [each.id for each in told if is_about(each, "anna")] == ["1", "3"]
+    assert [each.id for each in told if is_about(each, None)] == ["1", "2", "3"]

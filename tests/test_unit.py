@@ -5,7 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from mailroom.engine.unit import Installation, behind, checked_account, find, option, usual_sockets
+from mailroom.engine.unit import (
+    Installation,
+    account_names,
+    behind,
+    checked_account,
+    find,
+    option,
+    usual_sockets,
+)
 from mailroom.errors import ConfigurationError, MailroomError
 
 SYSTEM_FILE = "etc/mailroom/mailroom.yaml"
@@ -107,6 +115,65 @@ def test_what_is_named_is_meant_whether_it_is_there_or_not(
     asked = {key: value.replace("ROOT", str(place.root)) for key, value in named.items()}
     expected = found or (USER[0], "etc/mailroom/two words.yaml", USER[2])
     assert place.said(place.find(euid, **asked)) == expected
+
+
+ANNA, USERS_ANNA = (
+    "etc/mailroom/accounts.d/anna.yaml",
+    "home/alice/.config/mailroom/accounts.d/anna.yaml",
+)
+
+
+@pytest.mark.parametrize("euid", [0, 1000])
+@pytest.mark.parametrize(
+    ("there", "named", "found", "member"),
+    [
+        (f"{SYSTEM_FILE} {ANNA}", {}, SYSTEM, "anna"),
+        (f"{SYSTEM_FILE} {ANNA} {USER_FILE}", {}, SYSTEM, "anna"),
+        # Both: the one of many is meant, and the instance is named by its file.
+        (f"{SYSTEM_FILE} {ANNA} etc/mailroom/anna.yaml", {}, SYSTEM, "anna"),
+        (f"{USER_FILE} {USERS_ANNA}", {}, USER, "anna"),
+        (f"{USER_FILE} {USERS_ANNA} {SYSTEM_FILE} {ANNA}", {}, USER, "anna"),
+        # No file says so, and whoever has many accounts says which.
+        (f"{SYSTEM_FILE} {ANNA}", {"account": "eve@x.org"}, SYSTEM, "eve@x.org"),
+        (f"{SYSTEM_FILE} {ANNA} etc/mailroom/office.yaml", {"account": "office"}, OFFICE, None),
+        (f"{SYSTEM_FILE} {USER_FILE} {USERS_ANNA} {ANNA} etc/mailroom/accounts.d/otto.yaml",
+         {"account": "otto"}, SYSTEM, "otto"),
+        (f"{SYSTEM_FILE} {ANNA}", {"config": "ROOT/etc/mailroom/mailroom.yaml"}, SYSTEM, "anna"),
+        # The folder belongs to mailroom.yaml, not to an instance's file.
+        (f"{SYSTEM_FILE} {ANNA}", {"config": "ROOT/etc/mailroom/office.yaml", "account": "office"},
+         OFFICE, None),
+    ],
+)  # fmt: skip
+def test_an_account_is_one_of_many_where_these_are(
+    place: Place,
+    there: str,
+    named: dict[str, str],
+    found: tuple[str, str, str],
+    member: str | None,
+    euid: int,
+) -> None:
+    place.put(*there.split())
+    asked = {key: value.replace("ROOT", str(place.root)) for key, value in named.items()}
+    installation = place.find(euid, **{"account": "anna", **asked})
+    assert (place.said(installation), installation.member) == (found, member)
+
+
+def test_behind_a_socket_that_is_nobodys_are_the_accounts_of_who_listens(place: Place) -> None:
+    assert place.find(account="anna", socket="/tmp/by-hand.sock").member == "anna"
+
+
+@pytest.mark.parametrize("name", ["", ".hidden", "../mailroom", "a b", "x" * 65])
+def test_what_no_account_can_be_called_is_said(place: Place, name: str) -> None:
+    place.put(SYSTEM_FILE, ANNA)
+    with pytest.raises(MailroomError, match="is no account's name"):
+        place.find(account=name)
+
+
+def test_many_accounts_stand_beside_mailroom_yaml_alone(place: Place) -> None:
+    place.put(ANNA, "etc/mailroom/accounts.d/.otto.yaml", "etc/mailroom/accounts.d/zoe.yaml~")
+    assert account_names(place.root / SYSTEM_FILE) == ["anna"]
+    assert account_names(place.root / "etc/mailroom/office.yaml") == []
+    assert account_names(place.root / USER_FILE) == []
 
 
 def test_an_option_outranks_the_variable(place: Place) -> None:

@@ -7,7 +7,7 @@ the last. A file that is wrong is its account's matter alone.
 import json
 import os
 import selectors
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +16,11 @@ from typing import Any, BinaryIO
 from mailroom.engine.configfile import read
 from mailroom.engine.forked import Forked
 from mailroom.engine.loop import Loop, Promise, give_way
+from mailroom.engine.unit import account_file, account_names
 from mailroom.errors import ConfigurationError
 from mailroom.rules.config import Config, from_data, to_data
 from mailroom.rules.fleet import is_name, sharing
 
-_FOLDER = "accounts.d"
-_SUFFIX = ".yaml"
 _READ_BYTES = 65_536
 
 
@@ -34,14 +33,9 @@ class AccountFile:
     problems: tuple[str, ...] = ()
 
 
-def folder_beside(config: Path) -> Path:
-    """Where the accounts are that the file gives the defaults of."""
-    return config.with_name(_FOLDER)
-
-
 def has_accounts(config: Path) -> bool:
     """Whether the file gives the defaults of several accounts."""
-    return any(_files(folder_beside(config)))
+    return bool(account_names(config))
 
 
 class AccountFiles:
@@ -49,7 +43,6 @@ class AccountFiles:
 
     def __init__(self, config: Path, defaults: Config) -> None:
         self._path = config
-        self._folder = folder_beside(config)
         self._defaults = defaults
 
     async def each(self, loop: Loop, take: Callable[[AccountFile], None]) -> None:
@@ -64,7 +57,7 @@ class AccountFiles:
                     await give_way(loop)
             child.ended()
         if rest != b"end":
-            fault = f"{self._folder}: reading the accounts was broken off; try again"
+            fault = f"reading the accounts beside {self._path} was broken off; try again"
             raise ConfigurationError([fault])
 
     def _account(self, told: Mapping[str, Any]) -> AccountFile:
@@ -78,26 +71,16 @@ class AccountFiles:
 
         # As the file itself says it: what follows from another key follows from the account's.
         defaults = parse_data(read(self._path), str(self._path))
-        for path in _files(self._folder):
-            pipe.write(json.dumps(_parse(path, defaults)).encode() + b"\n")
+        for name in account_names(self._path):
+            path = account_file(self._path, name)
+            pipe.write(json.dumps(_parse(name, path, defaults)).encode() + b"\n")
             pipe.flush()
         pipe.write(b"end")
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    try:
-        names = sorted(os.listdir(folder))
-    except OSError:
-        return
-    for name in names:
-        if name.endswith(_SUFFIX) and not name.startswith("."):
-            yield folder / name
-
-
-def _parse(path: Path, defaults: Mapping[str, Any]) -> dict[str, Any]:
+def _parse(name: str, path: Path, defaults: Mapping[str, Any]) -> dict[str, Any]:
     from mailroom.rules.configtext import parse_account  # noqa: PLC0415 - brings yaml, jsonschema
 
-    name = path.name.removesuffix(_SUFFIX)
     try:
         if not is_name(name):
             fault = "is no name for an account: letters, digits and @ . _ + -, at most 64"

@@ -1,8 +1,9 @@
 """Which Mailroom a command is about: its unit, its configuration, its sockets, its secrets.
 
 On one host there may be the system service, its instances (one account each), and every user's own.
-A command is told by ``--account``, ``--config`` or ``--socket``, else it looks who is there. All
-that is known about where things are stands here, and only here.
+The system service and a user's may have many accounts, each a file in a folder beside the
+configuration. A command is told by ``--account``, ``--config`` or ``--socket``, else it looks who
+is there. All that is known about where things are stands here, and only here.
 """
 
 import os
@@ -19,6 +20,9 @@ _ACCOUNT = re.compile(r"[A-Za-z0-9_-]{1,22}")
 # The groups mailroom-status and mailroom-control: systemd makes no dynamic user of such a name.
 _TAKEN = ("status", "control")
 _FILE = "mailroom.yaml"
+# Many accounts of one process: a file for each.
+_ACCOUNTS = "accounts.d"
+_SUFFIX = ".yaml"
 # What runs as the unit would be run is told by this word, which is no command of the user's.
 AS_UNIT = "as-unit"
 _STATUS = "status.sock"
@@ -28,10 +32,11 @@ _CONTROL = "control.sock"
 @dataclass(frozen=True, slots=True)
 class Installation:
     """One Mailroom of a host. ``unit`` is its unit's name without the suffix, None where it was
-    started by hand; ``account`` the instance's, None for the only one; ``secrets`` the folder with
-    a file for each. Nothing of it has to be there. ``looked_at``: the configuration files that were
-    looked for in vain, where none was named. ``is_config_elsewhere``: another file is to be tried
-    with it; ``content`` is what it says, where the caller has read it.
+    started by hand; ``account`` the instance's, None for the only one; ``member`` is the one of its
+    many accounts that a command is about; ``secrets`` the folder with a file for each. Nothing of
+    it has to be there. ``looked_at``: the configuration files that were looked for in vain, where
+    none was named. ``is_config_elsewhere``: another file is to be tried with it; ``content`` is
+    what it says, where the caller has read it.
     """
 
     is_system: bool
@@ -44,6 +49,7 @@ class Installation:
     looked_at: tuple[Path, ...] = ()
     is_config_elsewhere: bool = False
     content: str | None = None
+    member: str | None = None
 
     def existing_config(self) -> Path:
         """The configuration file. Raises ConfigurationError where none was named and none found."""
@@ -113,20 +119,20 @@ def find(
 
     ``$MAILROOM_CONFIG`` counts as ``--config``. A file or a socket that is named is meant, whether
     it exists or not: falling back to another account's would be worse than failing. One that is
-    at no place of an installation is used with the one that is found without it. Raises
-    :class:`MailroomError` for an account's name that no unit can have.
+    at no place of an installation is used with the one that is found without it. An ``account`` is
+    one of many where these are, and an instance only where it alone has a file. Raises
+    :class:`MailroomError` for a name that no account can have.
     """
     places = _Places(environ, os.geteuid() if euid is None else euid, root)
     named = config or environ.get("MAILROOM_CONFIG")
     file = Path(named) if named else None
+    found = (
+        (places.of_socket(socket) if socket else None)
+        or (places.of_config(file) if file else None)
+        or places.whoever_is_there()
+    )
     if account is not None:
-        found = places.instance(checked_account(account))
-    else:
-        found = (
-            (places.of_socket(socket) if socket else None)
-            or (places.of_config(file) if file else None)
-            or places.whoever_is_there()
-        )
+        found = places.with_account(found, account, file, socket)
     is_by_hand = socket is not None and places.of_socket(socket) is None
     status = socket or found.status_socket
     return replace(
@@ -152,8 +158,26 @@ def to_set_up(
     user = os.geteuid() if euid is None else euid
     places = _Places(environ, user, root)
     if account is not None:
-        return places.instance(checked_account(account))
+        return places.system(checked_account(account))
     return places.system() if user == 0 else places.user()
+
+
+def account_file(config: Path, name: str) -> Path:
+    """The file of one of the many accounts that ``config`` gives the defaults of."""
+    return config.with_name(_ACCOUNTS) / f"{name}{_SUFFIX}"
+
+
+def account_names(config: Path) -> list[str]:
+    """Their names in order, those included that no account can have. There are none where the file
+    is an instance's or the only account's, or where the folder may not be read."""
+    if config.name != _FILE:
+        return []
+    try:
+        files = os.listdir(config.with_name(_ACCOUNTS))
+    except OSError:
+        return []
+    found = (file.removesuffix(_SUFFIX) for file in files if file.endswith(_SUFFIX))
+    return sorted(name for name in found if not name.startswith("."))
 
 
 def behind(socket: Path) -> Installation:
@@ -180,6 +204,16 @@ def checked_account(name: str) -> str:
         raise MailroomError(
             f"{name!r} cannot be an account's name: the user mailroom-{name}, as whom its instance"
             " would run, is the name of a group already"
+        )
+    return name
+
+
+def _checked_member(name: str) -> str:
+    from mailroom.rules.fleet import is_name  # noqa: PLC0415 - what few commands need
+
+    if not is_name(name):
+        raise MailroomError(
+            f"{name!r} is no account's name: it has at most 64 letters, digits, and @ . _ + -"
         )
     return name
 
@@ -212,9 +246,26 @@ class _Places:
         self._run = root / "run"
         self._credstore = root / "etc/credstore"
 
-    def instance(self, account: str) -> Installation:
-        """``mailroom@account``."""
-        return self.system(account)
+    def with_account(
+        self, found: Installation, account: str, file: Path | None, socket: Path | None
+    ) -> Installation:
+        """The one that has this account of many: it itself, or the system's; else the instance.
+
+        Where nobody has a file of that name, whoever has many accounts will say which.
+        """
+        is_by_hand = socket is not None and self.of_socket(socket) is None
+        is_named = is_by_hand or file is not None
+        candidates = [found] if is_named else [found, self.system()]
+        names = [account_names(file or each.config) for each in candidates]
+        having = [each for each, theirs in zip(candidates, names, strict=True) if account in theirs]
+        instance = self.system(account)
+        if not having and not (_ACCOUNT.fullmatch(account) and _is_there(instance.config)):
+            having = [each for each, theirs in zip(candidates, names, strict=True) if theirs]
+            having += [found] if is_by_hand else []
+        if having:
+            return replace(having[0], member=_checked_member(account))
+        checked_account(account)
+        return instance
 
     def of_socket(self, path: Path) -> Installation | None:
         """Whose status or control socket this is, by the place where it is."""

@@ -231,7 +231,7 @@ class _Evening:
     def _prove(self, secrets: Mapping[str, str]) -> int:
         """A whole triage of a sender that does not exist."""
         self.tell("", "Trying it with a test mail, which is taken away again:")
-        remote = Remote(self._installation.status_socket, self._installation.control_socket)
+        remote = Remote.of(self._installation)
         environ = {**self._environ, **variables(secrets)}
         code = show_live(self._installation, environ, remote.status, None)
         if code == _INTERRUPTED:

@@ -34,6 +34,7 @@ _FIELDS = {
     Kind.DOMAIN: "MAILROOM_DOMAIN",
     Kind.LIST: "MAILROOM_LIST",
 }
+_ACCOUNT = "MAILROOM_ACCOUNT"
 _SCREENER = "Screener"
 
 Event = dict[str, Any]
@@ -48,10 +49,12 @@ class Earlier:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What is known of the service's past; ``journal`` None where it was started by hand."""
+    """What is known of the service's past; ``journal`` None where it was started by hand;
+    ``account`` is the one of many that it is about."""
 
     remote: Remote
     journal: Journal | None
+    account: str | None = None
 
     def before(self, whom: Whom) -> Earlier | None:
         """Where somebody was before the category of now; None where the journal does not tell."""
@@ -110,6 +113,8 @@ class Past:
             )
         matches = [f"MAILROOM_EVENT={event}" for event in events]
         matches += [f"{_FIELDS[each.kind]}={canonical_key(each)}" for each in whom]
+        if self.account is not None:
+            matches.append(f"MAILROOM_ACCOUNT={self.account}")
         for entry in self.journal.entries(matches, since, newest_first=newest_first):
             yield _read(entry)
 
@@ -125,7 +130,9 @@ def show_log(past: Past, whom: Whom | None, since: float | None, *, as_json: boo
     if as_json:
         write_json({"source": source, "entries": events})
     else:
-        show(map(_row, events))
+        # Of many accounts, where none was asked about.
+        has_names = past.account is None and any("account" in event for event in events)
+        show(_row(event, has_names=has_names) for event in events)
     return 0
 
 
@@ -155,6 +162,7 @@ def _read(entry: Entry) -> Event:
         by=entry.get("MAILROOM_BY"),
         trigger=entry.get("MAILROOM_TRIGGER"),
         reason=entry.get(_TROUBLES.get(name, "")),
+        **({"account": entry[_ACCOUNT]} if _ACCOUNT in entry else {}),
     )
 
 
@@ -163,12 +171,13 @@ def _event(at: str, whom: Whom, name: str, **told: object) -> Event:
     return {"at": at, "event": name, whom.kind: whom.name, **nothing, **told}
 
 
-def _row(event: Event) -> tuple[object, ...]:
+def _row(event: Event, *, has_names: bool) -> tuple[object, ...]:
     kind = next(kind for kind in Kind if kind in event)
     who = {Kind.ADDRESS: "{}", Kind.DOMAIN: "@{}", Kind.LIST: "<{}>"}[kind].format(event[kind])
     at = Time(event["at"]) if event["trigger"] or event["reason"] else event["at"]
     filed = "" if event["filed"] is None else count(event["filed"], "mail")
-    return at, who, _done(event), filed, event["by"] or "", event["trigger"] or ""
+    whose = (event.get("account", ""),) if has_names else ()
+    return at, *whose, who, _done(event), filed, event["by"] or "", event["trigger"] or ""
 
 
 def _done(event: Event) -> str:

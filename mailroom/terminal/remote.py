@@ -3,19 +3,25 @@
 Two sockets: who may only look asks at the status socket, all else is the control socket's. A
 request that is not answered as it should be is a :class:`MailroomError` of one line: where nobody
 listens or the socket may not be opened, what can be done about it; else the service's own words.
+
+Of a service with many accounts it is one that is asked about. Its owners may ask all of it at the
+status socket.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, cast
-from urllib.parse import urlencode
+from typing import Any, Self, cast
+from urllib.parse import quote, urlencode
 
 from mailroom.engine.client import NobodyAnswers, NotAllowed, Question, ask, ask_all, follow
-from mailroom.errors import MailroomError
+from mailroom.engine.unit import Installation
+from mailroom.errors import MailroomError, UsageError
+from mailroom.rules.words import count
 from mailroom.terminal.answers import (
     Categories,
     Decided,
@@ -38,6 +44,8 @@ _DECIDING_SECONDS = 600.0
 # As many as the service works on at once, so that a poll always has some for its requests; there is
 # room for two who do so.
 AT_ONCE = 64
+# Of many accounts, in a message of one line.
+_NAMED = 5
 
 
 class Kind(StrEnum):
@@ -88,20 +96,33 @@ class Refused(MailroomError):
 
 
 class Remote:
-    """The service whose sockets are at these paths."""
+    """The service whose sockets are at these paths; one ``account`` of many."""
 
-    def __init__(self, status: Path, control: Path) -> None:
+    def __init__(self, status: Path, control: Path, account: str | None = None) -> None:
         self._status = status
         self._control = control
+        self._account = account
+
+    @classmethod
+    def of(cls, installation: Installation) -> Self:
+        return cls(installation.status_socket, installation.control_socket, installation.member)
 
     # How it is
 
     def status(self) -> Status:
+        """Of a service with many accounts of which none is asked about, their sum."""
         return cast("Status", self._look("GET", "/status"))
 
     def poll(self) -> None:
         """Have it poll now."""
         self._look("POST", "/poll")
+
+    def metrics(self) -> str:
+        """The numbers, as Prometheus reads them."""
+        code, body = self._looked("GET", "/metrics")
+        if code != HTTPStatus.OK:
+            self._read(self._status, code, body)
+        return body.decode()
 
     def events(self, parser: Parser, *, with_names: bool) -> Iterator[list[Event]]:
         """What happens, until the service hangs up (:func:`follow`); with names and subjects for
@@ -110,9 +131,16 @@ class Remote:
         if with_names:
             first, other = other, first
         try:
-            yield from follow(first, parser)
+            yield from self._of_account(follow(first, parser))
         except (NotAllowed, NobodyAnswers):
-            yield from follow(other, parser)
+            yield from self._of_account(follow(other, parser))
+
+    def _of_account(self, told: Iterable[list[Event]]) -> Iterator[list[Event]]:
+        """Events are told of all accounts together."""
+        for events in told:
+            ours = [event for event in events if is_about(event, self._account)]
+            if ours or not events:
+                yield ours
 
     # What there is to see
 
@@ -157,28 +185,75 @@ class Remote:
         self, decisions: Iterable[Decision], at_once: int = AT_ONCE
     ) -> Iterator[tuple[Decision, Decided | Refused]]:
         """Many decisions, so many on their way at once: what became of each, as it is done."""
-        questions = ((decision, _triage(decision)) for decision in decisions)
-        answers = ask_all(self._control, questions, at_once, _DECIDING_SECONDS)
+        questions = ((decision, self._about(_triage(decision))) for decision in decisions)
+        answers = ask_all(self._deciding, questions, at_once, _DECIDING_SECONDS)
         for decision, code, body in answers:
             try:
-                yield decision, cast("Decided", _read(self._control, code, body))
+                yield decision, cast("Decided", self._read(self._deciding, code, body))
             except Refused as refused:
                 yield decision, refused
 
     def _look(self, method: str, target: str) -> Any:
+        return self._read(self._status, *self._looked(method, target))
+
+    def _looked(self, method: str, target: str) -> tuple[int, bytes]:
         """What either socket answers: who may open one of them may ask it."""
+        target = prefix(self._account) + target
         try:
-            answer = ask(self._status, method, target, _AT_ONCE_SECONDS)
+            return ask(self._status, method, target, _AT_ONCE_SECONDS)
         except NotAllowed as refused:
             try:
-                answer = ask(self._control, method, target, _AT_ONCE_SECONDS)
+                return ask(self._control, method, target, _AT_ONCE_SECONDS)
             except NotAllowed:
                 raise refused from None  # less is needed there
-        return _read(self._status, *answer)
 
     def _ask(self, method: str, target: str, timeout_seconds: float, body: bytes = b"") -> Any:
-        answer = ask(self._control, method, target, timeout_seconds, body)
-        return _read(self._control, *answer)
+        path = self._deciding
+        target = prefix(self._account) + target
+        return self._read(path, *ask(path, method, target, timeout_seconds, body))
+
+    def _read(self, path: Path, code: int, body: bytes) -> Any:
+        """The document of an answer. Raises :class:`Refused` where it is another one than asked
+        for, and UsageError where it is to be said which account is meant."""
+        document = _document(body)
+        if document is None:
+            raise MailroomError(
+                f"what answers at {path} is no mailroom service: name the right socket by --socket"
+            )
+        if code in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
+            return document
+        if "accounts" in document:
+            raise which_account(self._account, document["accounts"], document["account_count"])
+        raise Refused(code, document)
+
+    def _about(self, question: Question) -> Question:
+        return replace(question, target=prefix(self._account) + question.target)
+
+    @property
+    def _deciding(self) -> Path:
+        return deciding_socket(self._status, self._control, self._account)
+
+
+def prefix(account: str | None) -> str:
+    """What the paths of requests about one account of many begin with."""
+    return "" if account is None else f"/accounts/{quote(account, safe='')}"
+
+
+def deciding_socket(status: Path, control: Path, account: str | None) -> Path:
+    """Where decisions are to be asked for: an account's owners need not be let into the control
+    socket, and are known at the other."""
+    is_closed = os.path.exists(control) and not os.access(control, os.W_OK, effective_ids=True)
+    return status if account is not None and is_closed else control
+
+
+def is_about(event: Event, account: str | None) -> bool:
+    """Whether the event is one of this account's, or the whole service's."""
+    if account is None:
+        return True
+    try:
+        return bool(json.loads(event.data).get("account", account) == account)
+    except (ValueError, AttributeError):
+        return True  # whoever reads it says what is wrong with it
 
 
 def _triage(decision: Decision) -> Question:
@@ -190,16 +265,22 @@ def _target(path: str, query: Mapping[str, object]) -> str:
     return f"{path}?{urlencode(query)}" if query else path
 
 
-def _read(path: Path, code: int, body: bytes) -> Any:
-    """The document of an answer. Raises :class:`Refused` where it is another one than asked for."""
+def _document(body: bytes) -> dict[str, Any] | None:
     try:
         document = json.loads(body)
     except ValueError:
-        document = None
-    if not isinstance(document, dict):
-        raise MailroomError(
-            f"what answers at {path} is no mailroom service: name the right socket by --socket"
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def which_account(account: str | None, names: Sequence[str], number: int) -> UsageError:
+    """What to say where one of so many accounts is to be named, or was, and is not there; ``names``
+    are the first few."""
+    shown = ", ".join(map(harmless, names[:_NAMED]))
+    left = number - min(len(names), _NAMED)
+    which = shown + (f" and {left} more: mailroom status --all shows them" if left else "")
+    if account is None:
+        return UsageError(
+            f"there are {count(number, 'account')} here: name one by --account: {which}"
         )
-    if code in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
-        return document
-    raise Refused(code, document)
+    return UsageError(f"there is no account {harmless(account)}: there are {which}")

@@ -12,11 +12,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from mailroom.engine.client import ask
 from mailroom.engine.unit import Installation, of_this_host
 from mailroom.errors import LastingTrouble, MailroomError
+from mailroom.terminal.remote import Remote
 
-_OK = 200
 _UP = "mailroom_up"
 # A sample's name, and its labels if it has any; what begins with # is no sample.
 _SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})?(?= \S+$)", re.MULTILINE)
@@ -24,9 +23,9 @@ _OURS = re.compile(r"mailroom(?:@[A-Za-z0-9_-]+)?\.prom")
 _READABLE = 0o644
 
 
-def print_metrics(status_socket: Path) -> int:
+def print_metrics(remote: Remote) -> int:
     """Print what the service says, as it is."""
-    sys.stdout.write(_metrics(status_socket))
+    sys.stdout.write(remote.metrics())
     return 0
 
 
@@ -52,7 +51,7 @@ def write_metrics(folder: Path, root: Path = Path("/")) -> int:
 
 def _text(service: Installation) -> str:
     try:
-        metrics = _metrics(service.status_socket)
+        metrics = Remote.of(service).metrics()
     except MailroomError:
         metrics = ""
     about = f"# HELP {_UP} 1 when the service answers.\n# TYPE {_UP} gauge\n"
@@ -63,13 +62,6 @@ def _text(service: Installation) -> str:
 def _labelled(sample: re.Match[str], unit: str) -> str:
     name, labels = sample.groups()
     return f'{name}{{unit="{unit}"{f",{labels}" if labels else ""}}}'
-
-
-def _metrics(status_socket: Path) -> str:
-    code, body = ask(status_socket, "GET", "/metrics")
-    if code != _OK:
-        raise MailroomError(f"{status_socket} answers {code} to GET /metrics")
-    return body.decode()
 
 
 def _write(path: Path, text: str) -> None:

@@ -9,7 +9,7 @@ from mailroom.engine.loop import Loop
 from mailroom.engine.transfer import Transfer
 from mailroom.engine.unit import Installation
 from mailroom.errors import MailroomError
-from mailroom.terminal.remote import Remote
+from mailroom.terminal.remote import Remote, deciding_socket
 
 _USER_AGENT = "mailroom-screen"
 _INSTEAD = "`mailroom waiting` and `mailroom triage` need none"
@@ -31,10 +31,12 @@ def show_screen(asked: Installation, environ: Mapping[str, str]) -> int:
             f"apt install python3-urwid (or pip install urwid); {_INSTEAD}"
         ) from error
     # Whether anybody answers, and may be asked, is said before the terminal is taken over.
-    Remote(asked.status_socket, asked.control_socket).categories()
+    Remote.of(asked).categories()
     loop = Loop(BoottimeClock())
     transfer = Transfer(loop, _USER_AGENT)
-    program = Program(loop, Service(transfer, asked.control_socket), in_colour=has_colours(environ))
+    socket = deciding_socket(asked.status_socket, asked.control_socket, asked.member)
+    service = Service(transfer, socket, asked.member)
+    program = Program(loop, service, in_colour=has_colours(environ))
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         loop.on_signal(number, program.leave)
     try:

@@ -14,7 +14,7 @@ from mailroom.engine.transfer import Http
 from mailroom.errors import MailroomError, TransientError
 from mailroom.terminal import answers
 from mailroom.terminal.harmless import harmless, harmless_lines
-from mailroom.terminal.remote import Refused
+from mailroom.terminal.remote import Refused, is_about, prefix
 from mailroom.terminal.screening.values import Change, Outcome, Preview, Sender, Waiting
 from mailroom.wire.sse import Event, Parser
 
@@ -31,11 +31,12 @@ class Away(MailroomError):
 
 
 class Service:
-    """The service that listens at ``socket``."""
+    """The service that listens at ``socket``; one ``account`` of many."""
 
-    def __init__(self, http: Http, socket: Path) -> None:
+    def __init__(self, http: Http, socket: Path, account: str | None = None) -> None:
         self._http = http
         self._socket = socket
+        self._account = account
 
     async def categories(self) -> tuple[str, ...]:
         """The names of the categories, in the configuration's order."""
@@ -78,7 +79,8 @@ class Service:
             on_event("open", None)
             while chunk := await stream.read():
                 for event in parser.feed(chunk):
-                    on_event(event.type, _change(event))
+                    if is_about(event, self._account):
+                        on_event(event.type, _change(event))
         except TransientError as error:
             raise Away(str(error)) from error
         finally:
@@ -92,6 +94,7 @@ class Service:
         patience: float = _READING_SECONDS,
     ) -> Any:
         headers = {} if body is None else {"Content-Type": "application/json"}
+        target = prefix(self._account) + target
         try:
             answer = await self._http.send(self._request(method, target, headers, body, patience))
         except TransientError as error:
