@@ -6,6 +6,7 @@ import json
 import os
 import pwd
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,10 +14,12 @@ from typing import Any
 
 import pytest
 
-from mailroom.engine.client import ask
+from mailroom.engine.client import ask, follow
 from mailroom.engine.sockets import control_path
 from mailroom.sandbox import Entry, Request, Sandbox, serve
+from mailroom.wire.sse import Parser
 from tests.process import Process, mailroom
+from tests.schemas import validate
 
 pytestmark = pytest.mark.sandbox
 
@@ -80,7 +83,9 @@ def states(service: Process) -> dict[str, str]:
 
 
 def are_connected(service: Process, count: int) -> bool:
-    return [row["push"] for row in rows(service).values()].count("connected") == count
+    """Whether so many have push, and have polled: before that nobody can be asked for."""
+    found = rows(service).values()
+    return [row["push"] for row in found if row["last_poll_at"]].count("connected") == count
 
 
 def command(service: Process, method: str, target: str, body: object = None) -> tuple[int, Any]:
@@ -251,3 +256,60 @@ def test_commands_are_about_the_account_that_is_named(household: Household) -> N
             ["otto", "ok"],
             ["zoe", "ok"],
         ]
+
+
+def test_what_is_answered_has_the_shapes_of_the_schemas(household: Household) -> None:
+    household.file("otto").write_text("jmap: {url: 7}\n")
+    with household.start() as service:
+        service.until_told("READY=1")
+        service.until(lambda: are_connected(service, 2), "push")
+        for path, name in (
+            ("/healthz", "fleet-healthz"),
+            ("/status", "fleet-status"),
+            ("/accounts", "accounts"),
+            ("/accounts/anna/healthz", "healthz"),
+            ("/accounts/anna/status", "status"),
+            ("/waiting", "error"),
+            ("/accounts/eve/status", "error"),
+            ("/accounts/otto/status", "error"),
+            ("/accounts/anna/events", "error"),
+        ):
+            validate(name, service.ask(path)[1])
+        assert service.ask("/accounts/anna/poll", "POST")[0] == 202
+
+
+def test_every_event_says_whose_it_is(household: Household) -> None:
+    with household.start() as service:
+        service.until_told("READY=1")
+        service.until(lambda: are_connected(service, 3), "push")
+        told = follow(service.socket, parser := Parser())
+        assert next(told) == []
+        mail = household.sandboxes["zoe"].deliver(BOB)
+        household.sandboxes["zoe"].label(mail, "@ToFeed")
+        kinds: dict[str, set[str]] = {}
+        while "triage" not in kinds or "zoe" not in kinds["triage"]:
+            for event in next(told):
+                document = json.loads(event.data)
+                validate(f"event-{event.type}", document)
+                kinds.setdefault(event.type, set()).add(document["account"])
+        assert kinds["triage"] == {"zoe"}
+        assert parser.last_event_id
+
+
+def test_systemd_is_told_at_most_once_a_second(household: Household) -> None:
+    mails = {name: each.deliver(BOB) for name, each in household.sandboxes.items()}
+    with household.start() as service:
+        service.until_told("READY=1")
+        service.until(lambda: are_connected(service, 3), "push")
+        service.hear()
+        began, before, polls = time.monotonic(), len(service.messages), 0
+        while time.monotonic() < began + 3.0:
+            for name, mail in mails.items():
+                household.sandboxes[name].label(mail, "@ToJail" if polls % 2 else "@ToFeed")
+            service.send(signal.SIGUSR1)
+            polls += 1
+            service.hear(0.05)
+        seconds = time.monotonic() - began
+        told = [line for line in service.messages[before:] if line.startswith("STATUS=")]
+        assert service.ask("/healthz")[1]["poll_count"] > 3 * seconds
+        assert 1 <= len(told) <= seconds + 1

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,29 @@ def test_a_line_for_each_thing_that_was_done(
         "(nobody)\trefused: no list\t\t\t",
     ]
     assert shown.out.startswith("2025-11-21T12:00:00.000Z\t")
+
+
+def test_of_many_accounts_the_log_says_whose_it_is(
+    host: Host, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host.logged(entry("sender_triaged", sender="a@x.org", category="Feed", account="anna"))
+    assert show_log(host.past, None, None, as_json=False) == 0
+    assert capsys.readouterr().out.split("\t")[1:4] == ["anna", "a@x.org", "→ Feed"]
+    assert not [each for each in host.asked if "MAILROOM_ACCOUNT" in each]
+    assert show_log(host.past, None, None, as_json=True) == 0
+    document = json.loads(capsys.readouterr().out)
+    validate("log", document)
+    assert document["entries"][0]["account"] == "anna"
+
+
+def test_of_one_account_its_own_entries_are_looked_for(
+    host: Host, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host.logged(entry("sender_triaged", sender="a@x.org", category="Feed", account="anna"))
+    past = replace(host.past, account="anna")
+    assert show_log(past, None, None, as_json=False) == 0
+    assert "MAILROOM_ACCOUNT=anna" in host.asked
+    assert capsys.readouterr().out.split("\t")[1:3] == ["a@x.org", "→ Feed"]
 
 
 def test_the_log_for_programs(host: Host, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,76 @@
+"""What a process with many accounts says of them all, in the shapes that it promises."""
+
+from typing import Any
+
+import jsonschema
+import pytest
+
+from mailroom.rules.fleethealth import Fleet, Member, accounts, healthz, status, status_line
+from mailroom.rules.health import PushStatus, PushView, RefusedReload, Snapshot
+from mailroom.rules.waiting import Summary
+from tests.schemas import is_valid, schema, validate
+from tests.test_health import BUSY, NOON, REFUSED, never_polled, snapshot
+
+ILL = snapshot(trouble=REFUSED, last_error=REFUSED)
+DOWN = snapshot(push=PushView(PushStatus.DISCONNECTED, error="no byte for 75 s"))
+NEVER = Member("otto", None, ("otto.yaml:1: jmap.url: must be text",))
+
+
+def fleet(*members: Member, refused: RefusedReload | None = None) -> Fleet:
+    return Fleet("1.2.3", 4711, NOON, 61.0, members, refused)
+
+
+def well(name: str, found: Snapshot = BUSY) -> Member:
+    return Member(name, found)
+
+
+FLEETS = {
+    "one that never ran": fleet(well("anna"), NEVER),
+    "starting": fleet(well("anna", never_polled(0.4))),
+    "none is well": fleet(Member("anna", ILL), NEVER),
+    "nobody waits": fleet(well("anna", snapshot(waiting=Summary())), well("zoe", DOWN)),
+    "refused": fleet(well("anna"), refused=RefusedReload(NOON, ("mailroom.yaml:1: no",))),
+    "none": fleet(),
+}
+
+
+@pytest.mark.parametrize("name", FLEETS)
+def test_every_answer_has_the_shape_of_its_schema(name: str) -> None:
+    validate("fleet-healthz", healthz(FLEETS[name])[1])
+    validate("fleet-status", status(FLEETS[name]))
+    validate("accounts", accounts(FLEETS[name].members))
+
+
+@pytest.mark.parametrize("kind", ["fleet-healthz", "fleet-status", "accounts"])
+def test_the_schemas_are_schemas_and_closed(kind: str) -> None:
+    jsonschema.Draft202012Validator.check_schema(schema(kind))
+    sums: dict[str, Any] = {
+        "fleet-healthz": healthz(FLEETS["starting"])[1],
+        "fleet-status": status(FLEETS["starting"]),
+        "accounts": accounts(FLEETS["starting"].members),
+    }
+    assert is_valid(kind, sums[kind])
+    assert not is_valid(kind, {**sums[kind], "surprise": 1})
+
+
+def test_the_process_is_well_while_any_account_is() -> None:
+    code, document = healthz(fleet(well("anna"), Member("zoe", ILL), NEVER))
+    assert (code, document["status"], document["reason"]) == (200, "ok", None)
+    assert document["accounts"] == {"ok": 1, "unhealthy": 2}
+    code, document = healthz(fleet(Member("zoe", ILL), NEVER))
+    assert (code, document["status"]) == (503, "unhealthy")
+    assert str(document["reason"]).startswith("no account is well; zoe: ")
+
+
+def test_a_file_that_is_refused_while_the_former_is_in_effect_is_no_ill_health() -> None:
+    member = Member("anna", BUSY, ("anna.yaml:1: no",))
+    document: dict[str, Any] = status(fleet(member))
+    [row] = document["members"]
+    assert (row["status"], row["reason"]) == ("ok", "anna.yaml:1: no")
+
+
+def test_the_status_line_sums_up_trouble_first_and_fits() -> None:
+    line = status_line(fleet(well("anna"), Member("zoe", ILL)))
+    assert line.startswith("1 account not well (zoe: ")
+    assert line.endswith("; 2 accounts, 2 with push; 2 senders waiting")
+    assert len(status_line(fleet(*(Member(f"{i}", ILL) for i in range(1000))))) <= 240
