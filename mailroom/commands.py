@@ -13,7 +13,8 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from mailroom import __version__
-from mailroom.engine.unit import Installation, find, usual_sockets
+from mailroom.engine.unit import Installation, account_file, account_names, find, usual_sockets
+from mailroom.errors import UsageError
 
 Command = Callable[[SimpleNamespace], int]
 
@@ -26,9 +27,12 @@ _LOG_SECONDS = 7 * 86400.0
 
 
 def check(options: SimpleNamespace) -> int:
-    from mailroom.terminal.check import show_check  # noqa: PLC0415 - brings rich
+    from mailroom.terminal.check import show_check, show_files  # noqa: PLC0415 - brings rich
 
-    code = show_check(_installation(options), os.environ, rules=options.rules)
+    asked = _installation(options)
+    if _has_many(asked) and not (options.rules or options.live):
+        return show_files(asked)
+    code = show_check(_of_one(asked), os.environ, rules=options.rules)
     if code == 0 and options.live:
         code = _check_live(options)
     if code == 0:
@@ -49,6 +53,13 @@ def init(options: SimpleNamespace) -> int:
     from mailroom.terminal.init import show_init  # noqa: PLC0415 - brings rich, yaml
 
     wanted = to_set_up(os.environ, account=options.account)
+    if wanted.member or _has_many(wanted):
+        name = wanted.member or "NAME"
+        raise UsageError(
+            f"many accounts are set up by their files: write {account_file(wanted.config, name)}, "
+            f"then mailroom login --account {name}, mailroom setup --account {name} --apply, and "
+            f"{' '.join(wanted.systemctl)} reload {wanted.unit}"
+        )
     answers = asking(options, sys.stdin, may_ask=not options.check)
     return show_init(wanted, os.environ, answers, is_check=options.check)
 
@@ -62,13 +73,29 @@ def login(options: SimpleNamespace) -> int:
     return show_login(asked, options)
 
 
+def _has_many(asked: Installation) -> bool:
+    """Whether it has many accounts, and none of them is named."""
+    return asked.member is None and bool(account_names(asked.config))
+
+
+def _of_one(asked: Installation) -> Installation:
+    """The same. Raises UsageError where it has many accounts and none of them is named."""
+    from mailroom.terminal.remote import which_account  # noqa: PLC0415
+
+    names = account_names(asked.config) if asked.member is None else []
+    if names:
+        raise which_account(None, names, len(names))
+    return asked
+
+
 def config(options: SimpleNamespace) -> int:
+    from mailroom.engine.accountsecrets import secrets_of  # noqa: PLC0415
     from mailroom.engine.configfile import load_of  # noqa: PLC0415
-    from mailroom.engine.credentials import load_credentials  # noqa: PLC0415
     from mailroom.rules.configtext import effective  # noqa: PLC0415 - brings yaml
 
-    config = load_of(_installation(options))
-    sys.stdout.write(effective(config, load_credentials(os.environ).sources))
+    asked = _installation(options)
+    config = load_of(asked)
+    sys.stdout.write(effective(config, secrets_of(asked, config, os.environ).sources))
     return 0
 
 
@@ -152,7 +179,7 @@ def _foresee(options: SimpleNamespace) -> int:
     """What a service would do, without one."""
     from mailroom.terminal.triage import show_triage  # noqa: PLC0415 - brings rich
 
-    return show_triage(_installation(options), os.environ, as_json=options.json)
+    return show_triage(_of_one(_installation(options)), os.environ, as_json=options.json)
 
 
 def undo(options: SimpleNamespace) -> int:
@@ -222,7 +249,7 @@ def setup(options: SimpleNamespace) -> int:
     from mailroom.terminal.setup import show_setup  # noqa: PLC0415 - brings rich
 
     return show_setup(
-        _installation(options),
+        _of_one(_installation(options)),
         os.environ,
         apply=options.apply,
         rules=options.rules,
@@ -233,8 +260,8 @@ def setup(options: SimpleNamespace) -> int:
 def reset(options: SimpleNamespace) -> int:
     from mailroom.terminal.reset import Wishes, show_reset  # noqa: PLC0415 - brings rich
 
-    asked = _installation(options)
-    is_named = options.socket is not None or asked.account is not None
+    asked = _of_one(_installation(options))
+    is_named = options.socket is not None or bool(asked.account or asked.member)
     sockets = [asked.status_socket] if is_named else usual_sockets(os.environ)
     wishes = Wishes(
         applies=options.apply,

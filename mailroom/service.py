@@ -173,6 +173,7 @@ class Service:
         self._tenants.trust(config.tls.ca_file)
         self._is_fleet = has_accounts(reading.path)
         if self._is_fleet:
+            self._tenants.check_secrets()
             self._listen()
             await self._read_accounts(AccountFiles(reading.path, config), config)
         else:

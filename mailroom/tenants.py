@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 
-from mailroom.engine.credentials import Credentials, Logins, account_credentials, logins
+from mailroom.engine.accountsecrets import AccountSecrets
+from mailroom.engine.credentials import Credentials, Logins, logins
 from mailroom.engine.journal import AccountLog, Log
 from mailroom.engine.loop import Loop, Owner, Timer
 from mailroom.engine.transfer import Transfer
@@ -179,6 +180,7 @@ class Tenants:
         self._ground = ground
         self._all: dict[str, Tenant] = {}
         self._credentials: dict[str, Credentials | ConfigurationError] = {}
+        self._account_secrets = AccountSecrets(ground.environ)
         self._transfer: Transfer | None = None
         self._former: Transfer | None = None
         self._ca_file: str | None = None
@@ -191,6 +193,10 @@ class Tenants:
 
     def get(self, name: str) -> Tenant | None:
         return self._all.get(name)
+
+    def check_secrets(self) -> None:
+        """Raises ConfigurationError where those of many accounts cannot be read at all."""
+        self._account_secrets.lines  # noqa: B018 - read once
 
     def limit(self, limits: Limits) -> None:
         """What all accounts together ask of one server."""
@@ -241,9 +247,7 @@ class Tenants:
         """Read once: no reload reads a secret, however the process was started."""
         if name not in self._credentials:
             try:
-                found: Credentials | ConfigurationError = account_credentials(
-                    self._ground.environ, name
-                )
+                found: Credentials | ConfigurationError = self._account_secrets.of(name)
             except ConfigurationError as error:
                 found = error
             self._credentials[name] = found

@@ -1,6 +1,8 @@
 """Where secrets are kept: whole or not at all, encrypted where the host can, shown nowhere."""
 
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -152,3 +154,56 @@ def test_what_another_host_encrypted_is_told(host: Path) -> None:
     assert str(caught.value) == (
         f"the secret {path} cannot be decrypted here: store it again by `mailroom login`"
     )
+
+
+def member(host: Path, name: str) -> Installation:
+    folder = host / "etc/mailroom/accounts.d"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.yaml").touch()
+    return find({}, account=name, euid=0, root=host)
+
+
+@pytest.mark.parametrize("is_able", [False, True])
+def test_those_of_many_accounts_are_lines_of_one_file(host: Path, is_able: bool) -> None:
+    if is_able:
+        able(host)
+    anna, otto = member(host, "anna"), member(host, "otto@x.org")
+    store(anna, "jmap-token", "t1")
+    store(otto, "jmap-password", "p2")
+    done = store(anna, "carddav-password", "c1")
+    suffix = "/mailroom.account-secrets"
+    assert str(done.path.relative_to(host)) == (
+        f"etc/credstore.encrypted{suffix}.encrypted" if is_able else f"etc/credstore{suffix}"
+    )
+    assert stat.S_IMODE(done.path.stat().st_mode) == 0o600
+    assert stored(anna) == {"jmap-token": "t1", "carddav-password": "c1"}
+    assert stored(otto) == {"jmap-password": "p2"}
+    assert stored(system(host)) == {}
+    assert remove(anna, "jmap-token") == [done.path]
+    assert remove(anna, "jmap-token") == []
+    assert stored(anna) == {"carddav-password": "c1"}
+    assert stored(otto) == {"jmap-password": "p2"}
+
+
+def test_more_than_systemd_hands_over_is_not_stored(host: Path) -> None:
+    anna = member(host, "anna")
+    store(anna, "jmap-token", "t1")
+    with pytest.raises(MailroomError, match="more than 1000000 bytes"):
+        store(member(host, "otto"), "jmap-password", "x" * 1_000_000)
+    assert stored(anna) == {"jmap-token": "t1"}
+
+
+def test_who_stores_at_the_same_time_loses_nothing(host: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from mailroom.engine.credstore import store\n"
+        "from mailroom.engine.unit import find\n"
+        "for number in range(20):\n"
+        "    store(find({}, account=sys.argv[2], euid=0, root=Path(sys.argv[1])),"
+        " 'jmap-token', f't{number}')\n"
+    )
+    names = [f"a{number}" for number in range(4)]
+    whose = [member(host, name) for name in names]
+    children = [subprocess.Popen([sys.executable, "-c", code, str(host), name]) for name in names]
+    assert [child.wait(60) for child in children] == [0] * 4
+    assert [stored(each) for each in whose] == [{"jmap-token": "t19"}] * 4

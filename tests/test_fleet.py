@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from mailroom.engine.credentials import account_credentials, logins
+from mailroom.engine.accountsecrets import AccountSecrets, parse, written
+from mailroom.engine.credentials import logins
 from mailroom.errors import ConfigurationError
 from mailroom.rules.config import Config, from_data
 from mailroom.rules.configtext import parse_account
@@ -93,12 +94,46 @@ def test_an_account_has_secrets_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "anna.jmap-token").write_text("t1\n")
     (tmp_path / "accounts_otto.jmap-password").write_text("p2")
     environ = {"CREDENTIALS_DIRECTORY": str(tmp_path), "MAILROOM_JMAP_TOKEN": "of nobody"}
-    assert account_credentials(environ, "anna").jmap_token == "t1"
-    assert account_credentials(environ, "otto").jmap_password == "p2"
-    nobody = account_credentials(environ, "eve")
+    assert AccountSecrets(environ).of("anna").jmap_token == "t1"
+    assert AccountSecrets(environ).of("otto").jmap_password == "p2"
+    nobody = AccountSecrets(environ).of("eve")
     assert (nobody.jmap_token, nobody.jmap_password) == (None, None)
     with pytest.raises(ConfigurationError, match="no secret for the mail server"):
         logins(Config(), nobody)
+
+
+def test_the_secrets_of_many_accounts_are_lines_of_one_credential(tmp_path: Path) -> None:
+    secrets = {"anna.jmap-token": "t:1#", "eve@x.org.jmap-password": " p: w "}
+    assert parse(written(secrets), "here") == secrets
+    (tmp_path / "account-secrets").write_text(f"# made by hand\n\n{written(secrets)}")
+    (tmp_path / "anna.jmap-token").write_text("of a former time")
+    found = AccountSecrets({"CREDENTIALS_DIRECTORY": str(tmp_path)})
+    assert found.of("anna").jmap_token == "t:1#"
+    assert found.of("eve@x.org").jmap_password == " p: w "
+    assert found.of("x.org").jmap_password is None
+    assert found.of("anna").sources["jmap-token"] == "set (from the credentials directory)"
+    (tmp_path / "account-secrets.encrypted").write_text("anna.jmap-token: decrypted\n")
+    found = AccountSecrets({"CREDENTIALS_DIRECTORY": str(tmp_path)})
+    assert found.of("anna").jmap_token == "decrypted"
+
+
+def test_lines_that_are_none_are_told_by_their_numbers_and_not_shown() -> None:
+    bad = "hunter2\nanna.token: hunter2\n.jmap-token: hunter2\nanna.jmap-token:hunter2\n"
+    text = f"anna.jmap-token: a\n{bad}"
+    with pytest.raises(ConfigurationError) as raised:
+        parse(text, "secrets")
+    assert [problem.partition(" ")[0] for problem in raised.value.problems] == [
+        f"secrets:{line}:" for line in (2, 3, 4, 5)
+    ]
+    assert "hunter2" not in str(raised.value)
+
+
+def test_a_secret_that_no_header_can_carry_is_its_accounts_matter(tmp_path: Path) -> None:
+    (tmp_path / "account-secrets").write_text("anna.jmap-token: a b\notto.jmap-token: good\n")
+    found = AccountSecrets({"CREDENTIALS_DIRECTORY": str(tmp_path)})
+    with pytest.raises(ConfigurationError, match=r"the secret anna\.jmap-token has characters"):
+        found.of("anna")
+    assert found.of("otto").jmap_token == "good"
 
 
 def test_a_reading_touches_what_has_changed() -> None:

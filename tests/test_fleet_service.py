@@ -313,3 +313,105 @@ def test_systemd_is_told_at_most_once_a_second(household: Household) -> None:
         told = [line for line in service.messages[before:] if line.startswith("STATUS=")]
         assert service.ask("/healthz")[1]["poll_count"] > 3 * seconds
         assert 2 <= len(told) <= seconds + 1
+
+
+def alone(household: Household, *arguments: str) -> tuple[int, str]:
+    """A command that looks itself, with the secrets of all accounts."""
+    done = mailroom(
+        household.folder,
+        *arguments,
+        *("--config", str(household.config)),
+        CREDENTIALS_DIRECTORY=str(household.folder / "credentials"),
+        MAILROOM_JMAP_PASSWORD="",
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_commands_that_look_themselves_have_the_accounts_configuration_and_secret(
+    household: Household,
+) -> None:
+    household.write("zoe", triage={"categories": ["Feed"]})
+    code, told = alone(household, "check", "--account", "zoe")
+    assert (code, told.endswith("All is well.\n")) == (0, True), told
+    assert "accounts.d/zoe.yaml" in told
+    code, told = alone(household, "config", "--account", "zoe")
+    assert code == 0
+    assert "username: zoe" in told
+    assert "# jmap-password: set (from the credentials directory)" in told
+    assert "poll_interval: 30" in told
+    household.sandboxes["zoe"].deliver(BOB)
+    assert alone(household, "triage", "--dry-run", "--account", "zoe")[0] == 0
+    assert alone(household, "setup", "--account", "zoe")[0] == 0
+    assert alone(household, "reset", "--account", "zoe")[0] == 0
+    for name in ("anna", "otto"):
+        assert not household.authorizations[name]
+    assert household.authorizations["zoe"]
+
+
+@pytest.mark.parametrize("command", ["setup", "reset", "triage --dry-run", "check --live"])
+def test_without_a_name_they_say_which_accounts_there_are(
+    household: Household, command: str
+) -> None:
+    code, told = alone(household, *command.split())
+    assert code == 2
+    assert "there are 3 accounts here: name one by --account: anna, otto, zoe" in told
+
+
+def test_check_without_a_name_reads_all_files(household: Household) -> None:
+    code, told = alone(household, "check")
+    assert (code, "mailroom.yaml and 3 accounts" in told) == (0, True), told
+    household.file("otto").write_text("jmap: {url: 7}\n")
+    household.file("zoe").write_text("\nnonsense: 1\n")
+    code, told = alone(household, "check")
+    assert code == 78
+    assert "otto.yaml:1: jmap.url: must be text" in told
+    assert "zoe.yaml:2: nonsense" in told
+
+
+def test_reset_is_refused_while_the_account_is_served_and_done_when_it_is_switched_off(
+    household: Household,
+) -> None:
+    with household.start() as service:
+        service.until_told("READY=1")
+        service.until(lambda: are_connected(service, 3), "push")
+        words = (
+            "reset",
+            "--apply",
+            "--yes",
+            "--rules-are-off",
+            "--account",
+            "zoe",
+            "--socket",
+            str(service.socket),
+        )
+        code, told = alone(household, *words)
+        assert code == 1
+        assert "a service answers for zoe" in told
+        file = household.file("zoe")
+        file.rename(file.with_name(".zoe.yaml"))
+        assert f"mv {file} {file.with_name('.zoe.yaml')}" in told
+        service.send(signal.SIGHUP)
+        service.until(lambda: "config_reloaded" in service.events, "the reload")
+        assert set(rows(service)) == {"anna", "otto"}
+        code, told = alone(household, *words)
+        assert code == 0, told
+        assert set(rows(service)) == {"anna", "otto"}
+
+
+def test_the_secrets_of_all_accounts_can_be_one_file(household: Household) -> None:
+    folder = household.folder / "credentials"
+    lines = [f"{each.name}: {each.read_text()}\n" for each in folder.iterdir()]
+    for each in folder.iterdir():
+        each.unlink()
+    (folder / "account-secrets").write_text("".join(lines))
+    with household.start() as service:
+        service.until_told("READY=1")
+        service.until(lambda: are_connected(service, 3), "push")
+
+
+def test_a_file_of_secrets_that_is_none_is_no_service(household: Household) -> None:
+    (household.folder / "credentials/account-secrets").write_text("hunter2\n")
+    with household.start() as service:
+        assert service.end() == 78
+        assert "account-secrets:1: is no line such as anna.jmap-token: SECRET" in service.log
+        assert "hunter2" not in service.log

@@ -257,3 +257,35 @@ def test_a_handed_secret_is_tried_by_the_same_code(
 def test_which_secret_is_meant(text: str, kept: list[str], name: str) -> None:
     config = parse(text, "FILE") if text else Config()
     assert usual(config, dict.fromkeys(kept, SESAME)) == name
+
+
+# Many accounts
+
+
+@pytest.mark.sandbox
+def test_of_many_accounts_it_is_the_one_that_is_named(place: Place) -> None:
+    (place.secrets / "accounts.d").mkdir()
+    for name in ("anna", "otto"):
+        (place.secrets / f"accounts.d/{name}.yaml").write_text("jmap: {username: alice}\n")
+    code, out, err = place.feed(SESAME, "--account", "anna")
+    assert (code, err) == (0, "")
+    file = place.secrets / "account-secrets"
+    assert f"stored, readable by its owner alone: {file}" in out
+    assert file.read_text() == f"anna.jmap-password: {SESAME}\n"
+    assert place.stored == {}
+    assert place.feed(OTHER, "--account", "otto")[0] == 77
+    assert file.read_text() == f"anna.jmap-password: {SESAME}\n"
+
+
+@pytest.mark.sandbox
+def test_without_a_name_it_is_the_password_that_all_have_in_common(place: Place) -> None:
+    (place.secrets / "accounts.d").mkdir()
+    (place.secrets / "accounts.d/a.yaml").write_text("jmap: {url: 'https://mail.example.net'}\n")
+    (place.secrets / "accounts.d/alice.yaml").touch()
+    code, _, err = place.feed(SESAME)
+    assert (code, "name one by --account: a, alice" in err) == (2, True)
+    text = place.config.read_text().replace("username: alice", "username: '{account}'", 1)
+    place.config.write_text(text)
+    code, out, err = place.feed(SESAME)
+    assert (code, err, "account alice" in out) == (0, "", True)
+    assert place.stored == {PASSWORD: SESAME}

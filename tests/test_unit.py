@@ -176,6 +176,18 @@ def test_many_accounts_stand_beside_mailroom_yaml_alone(place: Place) -> None:
     assert account_names(place.root / USER_FILE) == []
 
 
+def test_an_account_that_is_switched_off_is_none_of_the_service_and_can_be_named(
+    place: Place,
+) -> None:
+    off = "etc/mailroom/accounts.d/.otto.yaml"
+    place.put(SYSTEM_FILE, ANNA, off)
+    found = place.find(account="otto")
+    assert (found.member, found.file) == ("otto", place.root / off)
+    assert account_names(place.root / SYSTEM_FILE) == ["anna"]
+    (place.root / ANNA).unlink()
+    assert place.find(account="otto").member == "otto"
+
+
 def test_an_option_outranks_the_variable(place: Place) -> None:
     found = place.find(config="/option.yaml", variable="/variable.yaml")
     assert found.config == Path("/option.yaml")

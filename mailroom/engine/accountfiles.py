@@ -9,7 +9,7 @@ import os
 import selectors
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -62,8 +62,10 @@ class AccountFiles:
 
     def _account(self, told: Mapping[str, Any]) -> AccountFile:
         name, problems = told["name"], tuple(told["problems"])
-        config = None if problems else sharing(from_data(told["data"]), self._defaults)
-        return AccountFile(name, config, problems)
+        if problems:
+            return AccountFile(name, None, problems)
+        config = sharing(from_data(told["data"]), self._defaults)
+        return AccountFile(name, replace(config, option=f"--account {name}"))
 
     def _tell(self, pipe: BinaryIO) -> None:
         """The child's work: a line of JSON for each file, and a word at the end."""

@@ -8,14 +8,15 @@ import contextlib
 import json
 import os
 import selectors
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from mailroom.engine.forked import Forked
 from mailroom.engine.loop import Loop, Promise
-from mailroom.engine.unit import Installation, find, option
+from mailroom.engine.unit import Installation, account_file, find, option
 from mailroom.errors import ConfigurationError
 from mailroom.rules.config import Config, from_data, to_data
 
@@ -27,16 +28,34 @@ def load(path: Path) -> Config:
 
     Raises ``ConfigurationError`` with every problem of the file.
     """
-    with contextlib.closing(_Child(read(path), str(path))) as child:
+    with contextlib.closing(_Child(path, partial(_parse, read(path), str(path)))) as child:
         return child.config()
 
 
 def load_of(installation: Installation) -> Config:
     """As :func:`load`, for the installation that a command is about."""
     path = installation.existing_config()
+    if installation.member is not None:
+        return load_account(path, installation.member)
     text = read(path) if installation.content is None else installation.content
-    with contextlib.closing(_Child(text, str(path))) as child:
+    with contextlib.closing(_Child(path, partial(_parse, text, str(path)))) as child:
         return child.config()
+
+
+def load_account(path: Path, name: str) -> Config:
+    """As :func:`load`, for one of the many accounts that ``path`` gives the defaults of."""
+    file = account_file(path, name)
+    texts = read(path), read(file)
+
+    def parse() -> Config:
+        from mailroom.rules.configtext import parse_account, parse_data  # noqa: PLC0415
+
+        defaults, own = texts
+        return parse_account(own, str(file), name, parse_data(defaults, str(path)))
+
+    with contextlib.closing(_Child(path, parse)) as child:
+        config = child.config()
+    return replace(config, option=f"{config.option} --account {name}".lstrip())
 
 
 class Reading:
@@ -47,7 +66,7 @@ class Reading:
         try:
             #: The file.
             self.path = find(environ, config=argument).existing_config()
-            self._child = _Child(read(self.path), str(self.path))
+            self._child = _Child(self.path, partial(_parse, read(self.path), str(self.path)))
         except ConfigurationError as error:
             self._error = error
 
@@ -83,20 +102,24 @@ def read(path: Path) -> str:
         raise ConfigurationError([f"{path}:{line}: is not UTF-8; save it as UTF-8"]) from error
 
 
-def _parse(text: str, filename: str) -> dict[str, Any]:
-    from mailroom.rules.configtext import parse  # noqa: PLC0415 (see the module's docstring)
-
+def _answer(parse: Callable[[], Config]) -> dict[str, Any]:
     try:
-        return {"problems": [], "data": to_data(parse(text, filename))}
+        return {"problems": [], "data": to_data(parse())}
     except ConfigurationError as error:
         return {"problems": error.problems}
 
 
-class _Child:
-    """A process that parses the text and answers, all at once."""
+def _parse(text: str, filename: str) -> Config:
+    from mailroom.rules.configtext import parse  # noqa: PLC0415 (see the module's docstring)
 
-    def __init__(self, text: str, filename: str) -> None:
-        self._text, self._filename = text, filename
+    return parse(text, filename)
+
+
+class _Child:
+    """A process that parses what belongs to a file and answers, all at once."""
+
+    def __init__(self, path: Path, parse: Callable[[], Config]) -> None:
+        self._path, self._parse = path, parse
         self._forked = Forked(self._tell)
         self.pipe = self._forked.pipe
         self.close = self._forked.close
@@ -106,10 +129,10 @@ class _Child:
         try:
             answer = json.loads(self._forked.rest())
         except ValueError:  # it was killed, or has found a bug, which will show here as well
-            answer = _parse(self._text, self._filename)
+            answer = _answer(self._parse)
         if answer["problems"]:
             raise ConfigurationError(answer["problems"])
-        return replace(from_data(answer["data"]), option=option(os.environ, Path(self._filename)))
+        return replace(from_data(answer["data"]), option=option(os.environ, self._path))
 
     def _tell(self, pipe: BinaryIO) -> None:
-        pipe.write(json.dumps(_parse(self._text, self._filename)).encode())
+        pipe.write(json.dumps(_answer(self._parse)).encode())

@@ -20,6 +20,8 @@ _VARIABLES = {
 }
 # The names of the credentials.
 SECRETS = tuple(_VARIABLES)
+# The credential with those of many accounts (``engine/accountsecrets``).
+ACCOUNT_SECRETS = "account-secrets"
 # What systemd has decrypted goes by a name of its own (``Installation.encrypted_file``).
 _DECRYPTED = "{}.encrypted"
 _USERNAME = "MAILROOM_CARDDAV_USERNAME"
@@ -43,10 +45,12 @@ class Credentials:
         """The same, with the passwords of all where there is no secret of one's own."""
         if self.jmap_token or self.jmap_password:
             return self
+        own = {name: told for name, told in self.sources.items() if told != _NOT_SET}
         return replace(
             self,
             jmap_password=shared.jmap_password,
             carddav_password=self.carddav_password or shared.carddav_password,
+            sources={**shared.sources, "jmap-token": _NOT_SET, **own},
         )
 
 
@@ -108,36 +112,6 @@ def load_credentials(environ: Mapping[str, str]) -> Credentials:
     )
 
 
-def account_credentials(environ: Mapping[str, str], account: str) -> Credentials:
-    """The secrets of one account of several: ``ACCOUNT.jmap-token`` and so on in the credentials
-    directory, or ``accounts_ACCOUNT.jmap-token``, as systemd names what is in a folder
-    (``LoadCredential=accounts:FOLDER``). Without a name, :func:`load_credentials`."""
-    if not account:
-        return load_credentials(environ)
-    problems: list[str] = []
-    values: dict[str, str | None] = {}
-    for name in _VARIABLES:
-        try:
-            values[name] = _of_account(name, account, environ.get("CREDENTIALS_DIRECTORY"))
-        except ConfigurationError as error:
-            problems += error.problems
-    if problems:
-        raise ConfigurationError(problems)
-    return Credentials(
-        jmap_token=values["jmap-token"],
-        jmap_password=values["jmap-password"],
-        carddav_password=values["carddav-password"],
-    )
-
-
-def _of_account(name: str, account: str, directory: str | None) -> str | None:
-    for prefix in ("", "accounts_") if directory else ():
-        path = Path(directory or "", f"{prefix}{account}.{name}")
-        if (content := _content(path)) is not None:
-            return _secret(name, content, path)
-    return None
-
-
 def variables(secrets: Mapping[str, str]) -> dict[str, str]:
     """The environment in which :func:`load_credentials` finds these secrets, by their names."""
     return {_VARIABLES[name]: secret for name, secret in secrets.items()}
@@ -155,8 +129,8 @@ def logins(config: Config, credentials: Credentials) -> Logins:
     if not credentials.jmap_token:
         if not password:
             problems.append(
-                "no secret for the mail server: mailroom login stores one (the credential "
-                f"jmap-token, or ${_VARIABLES['jmap-token']}; for log-in by password "
+                f"no secret for the mail server: {config.command('login')} stores one (the "
+                f"credential jmap-token, or ${_VARIABLES['jmap-token']}; for log-in by password "
                 f"jmap-password, or ${_VARIABLES['jmap-password']})"
             )
         elif not username:
@@ -187,14 +161,31 @@ def logins(config: Config, credentials: Credentials) -> Logins:
     )
 
 
+def credential(name: str, directory: Path) -> tuple[str, Path] | None:
+    """What a credential says, and its file: the decrypted one, else the plain one; None where there
+    is neither. Raises ConfigurationError."""
+    for path in (directory / _DECRYPTED.format(name), directory / name):
+        if (content := _content(path)) is not None:
+            return content, path
+    return None
+
+
+def secret_in(name: str, path: Path) -> str | None:
+    """The secret in a file; None where there is none. Raises ConfigurationError."""
+    content = _content(path)
+    return None if content is None else _secret(name, content, path)
+
+
+def described(secret: str | None) -> str:
+    """Whether a secret of the credentials directory is set, for people."""
+    return _NOT_SET if secret is None else _FROM_DIRECTORY
+
+
 def _find(name: str, environ: Mapping[str, str]) -> tuple[str | None, str]:
     """Return a secret and where it is from."""
     directory = environ.get("CREDENTIALS_DIRECTORY")
-    names = (_DECRYPTED.format(name), name) if directory else ()
-    for path in (Path(directory or "", each) for each in names):
-        if (content := _content(path)) is None:
-            continue
-        return _secret(name, content, path), _FROM_DIRECTORY
+    if directory and (found := credential(name, Path(directory))):
+        return _secret(name, *found), _FROM_DIRECTORY
     variable = _VARIABLES[name]
     if secret := environ.get(variable, ""):
         return checked(name, secret, f"${variable}"), _FROM_ENVIRONMENT

@@ -7,13 +7,16 @@ program by a pipe, and into no argument, environment or message.
 """
 
 import contextlib
+import fcntl
 import os
 import subprocess
 import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mailroom.engine.credentials import SECRETS
+from mailroom.engine.accountsecrets import parse, written
+from mailroom.engine.credentials import ACCOUNT_SECRETS, SECRETS
 from mailroom.engine.unit import Installation
 from mailroom.errors import MailroomError
 
@@ -22,6 +25,8 @@ from mailroom.errors import MailroomError
 _ENCRYPT = ("systemd-creds", "encrypt", "--with-key=host")
 _DECRYPT = ("systemd-creds", "decrypt")
 _SECONDS = 30
+# systemd hands over 1 MiB, all other secrets of the service included (seen: 252 and 257).
+_MOST_BYTES = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +38,45 @@ class Stored:
 
 
 def store(installation: Installation, name: str, secret: str) -> Stored:
-    """Keep ``secret`` as the credential ``name`` (``jmap-token``), in place of the one before.
+    """Keep ``secret`` as the credential ``name`` (``jmap-token``), in place of the one before. Of
+    one of many accounts it is a line among those of all.
 
     A service that runs goes on with what it was given: see :mod:`mailroom.engine.manager`. Raises
     :class:`MailroomError` where it cannot be written; then the one before is as it was.
     """
+    if installation.member is None:
+        return _keep(installation, name, secret)
+    with _alone(installation):
+        lines = {**_lines(installation), f"{installation.member}.{name}": secret}
+        return _keep_lines(installation, lines)
+
+
+def remove(installation: Installation, name: str) -> list[Path]:
+    """Take the credential away; returns the files that are gone, or say less than before."""
+    if installation.member is None:
+        files = (installation.secret_file(name), installation.encrypted_file(name))
+        return [path for path in files if _remove(path)]
+    with _alone(installation):
+        lines = _lines(installation)
+        if lines.pop(f"{installation.member}.{name}", None) is None:
+            return []
+        return [_keep_lines(installation, lines).path]
+
+
+def stored(installation: Installation) -> dict[str, str]:
+    """The secrets that are kept, by their names, as the service would be given them.
+
+    Raises :class:`MailroomError` for one that cannot be read.
+    """
+    if installation.member is None:
+        found = {name: _stored(installation, name) for name in SECRETS}
+    else:
+        lines = _lines(installation)
+        found = {name: lines.get(f"{installation.member}.{name}") for name in SECRETS}
+    return {name: secret for name, secret in found.items() if secret is not None}
+
+
+def _keep(installation: Installation, name: str, secret: str) -> Stored:
     plain = Stored(installation.secret_file(name), is_encrypted=False)
     sealed = Stored(installation.encrypted_file(name), is_encrypted=True)
     content = secret.encode()
@@ -49,19 +88,36 @@ def store(installation: Installation, name: str, secret: str) -> Stored:
     return chosen
 
 
-def remove(installation: Installation, name: str) -> list[Path]:
-    """Take the credential away; returns the files that are gone."""
-    files = (installation.secret_file(name), installation.encrypted_file(name))
-    return [path for path in files if _remove(path)]
+def _lines(installation: Installation) -> dict[str, str]:
+    """Those of all accounts."""
+    text = _stored(installation, ACCOUNT_SECRETS)
+    return parse(text or "", str(installation.secret_file(ACCOUNT_SECRETS)))
 
 
-def stored(installation: Installation) -> dict[str, str]:
-    """The secrets that are kept, by their names, as the service would be given them.
+def _keep_lines(installation: Installation, lines: Mapping[str, str]) -> Stored:
+    text = written(lines)
+    if len(text.encode()) > _MOST_BYTES:
+        raise MailroomError(
+            f"the secrets of all accounts are more than {_MOST_BYTES} bytes, and systemd would "
+            "hand over none: give accounts a password in common, or spread them over more services"
+        )
+    return _keep(installation, ACCOUNT_SECRETS, text)
 
-    Raises :class:`MailroomError` for one that cannot be read.
-    """
-    found = {name: _stored(installation, name) for name in SECRETS}
-    return {name: secret for name, secret in found.items() if secret is not None}
+
+@contextlib.contextmanager
+def _alone(installation: Installation) -> Iterator[None]:
+    """Nobody else changes the file meanwhile."""
+    folder = installation.secrets
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise MailroomError(f"cannot write secrets to {folder}: {error.strerror}") from error
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
 
 
 def _stored(installation: Installation, name: str) -> str | None:

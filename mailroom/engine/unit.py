@@ -51,6 +51,11 @@ class Installation:
     content: str | None = None
     member: str | None = None
 
+    @property
+    def file(self) -> Path:
+        """What says most about the account: its own file, else the configuration."""
+        return self.config if self.member is None else account_file(self.config, self.member)
+
     def existing_config(self) -> Path:
         """The configuration file. Raises ConfigurationError where none was named and none found."""
         if self.looked_at:
@@ -157,14 +162,18 @@ def to_set_up(
     service, for everybody else their own. Raises :class:`MailroomError` as :func:`find` does."""
     user = os.geteuid() if euid is None else euid
     places = _Places(environ, user, root)
+    found = places.system() if user == 0 or account is not None else places.user()
     if account is not None:
-        return places.system(checked_account(account))
-    return places.system() if user == 0 else places.user()
+        return places.with_account(found, account, None, None)
+    return found
 
 
 def account_file(config: Path, name: str) -> Path:
-    """The file of one of the many accounts that ``config`` gives the defaults of."""
-    return config.with_name(_ACCOUNTS) / f"{name}{_SUFFIX}"
+    """The file of one of the many accounts that ``config`` gives the defaults of. With a dot before
+    its name it is switched off: the service has no such account, and commands can still be told."""
+    file = config.with_name(_ACCOUNTS) / f"{name}{_SUFFIX}"
+    switched_off = file.with_name(f".{file.name}")
+    return switched_off if _is_there(switched_off) and not _is_there(file) else file
 
 
 def account_names(config: Path) -> list[str]:
@@ -256,8 +265,13 @@ class _Places:
         is_by_hand = socket is not None and self.of_socket(socket) is None
         is_named = is_by_hand or file is not None
         candidates = [found] if is_named else [found, self.system()]
-        names = [account_names(file or each.config) for each in candidates]
-        having = [each for each, theirs in zip(candidates, names, strict=True) if account in theirs]
+        configs = [file or each.config for each in candidates]
+        names = list(map(account_names, configs))
+        having = [
+            each
+            for each, config in zip(candidates, configs, strict=True)
+            if config.name == _FILE and _is_there(account_file(config, account))
+        ]
         instance = self.system(account)
         if not having and not (_ACCOUNT.fullmatch(account) and _is_there(instance.config)):
             having = [each for each, theirs in zip(candidates, names, strict=True) if theirs]

@@ -16,6 +16,9 @@ Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["text", "json"]
 Screener = Literal["server", "mailroom", "off"]
 
+#: What stands for the account's name in the defaults of many accounts.
+ACCOUNT = "{account}"
+
 # What makes a sender known that nobody has decided about.
 EVIDENCE = ("contacts", "written", "conversations")
 
@@ -154,6 +157,11 @@ class Config:
     logging: Logging = field(default_factory=Logging)
     owners: tuple[str, ...] = ()
     option: str = field(default="", compare=False)
+
+    @property
+    def is_for_all(self) -> bool:
+        """Whether, as the defaults of many accounts, it says how all of them log in."""
+        return ACCOUNT in (self.jmap.username or "")
 
     def command(self, words: str) -> str:
         """A command that works on this account, as the user has to type it."""

@@ -10,13 +10,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from mailroom.rules.config import Config
+from mailroom.rules.config import ACCOUNT, Config
 from mailroom.rules.servers import origin
 
 #: The name of the only account of a process.
 SINGLE = ""
-#: What stands for the account's name in ``jmap.username`` of the defaults.
-ACCOUNT = "{account}"
 # As file names, URLs, unit instances and credentials can all carry it.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._+-]{0,63}")
 #: Sections that are the process's, not one account's.

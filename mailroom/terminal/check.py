@@ -4,10 +4,15 @@ from collections.abc import Mapping
 
 from rich.console import Console
 
+from mailroom.engine.accountfiles import AccountFile, AccountFiles
+from mailroom.engine.accountsecrets import secrets_of
+from mailroom.engine.clock import BoottimeClock
 from mailroom.engine.configfile import load_of
-from mailroom.engine.credentials import load_credentials, logins
+from mailroom.engine.credentials import logins
+from mailroom.engine.loop import Loop
 from mailroom.engine.unit import Installation
-from mailroom.errors import exit_code
+from mailroom.errors import ConfigurationError, exit_code
+from mailroom.rules.words import count
 from mailroom.terminal.desk import prepare
 from mailroom.terminal.screen import tick
 from mailroom.work.check import Check, Finding, worst
@@ -22,10 +27,10 @@ def show_check(
     Raises ConfigurationError where there is nothing yet to check.
     """
     console = Console(highlight=False, soft_wrap=True)
-    path = installation.existing_config()
+    installation.existing_config()
     config = load_of(installation)
-    tick(console, Finding("configuration", str(path)))
-    who = logins(config, credentials := load_credentials(environ))
+    tick(console, Finding("configuration", str(installation.file)))
+    who = logins(config, credentials := secrets_of(installation, config, environ))
     given = ", ".join(
         f"{name} {how}" for name, how in credentials.sources.items() if how != "not set"
     )
@@ -38,3 +43,24 @@ def show_check(
         tick(console, findings[-1])
     error = worst(findings)
     return exit_code(error) if error else 0
+
+
+def show_files(installation: Installation) -> int:
+    """Check the files of many accounts, before a reload takes them. Raises ConfigurationError with
+    all that is wrong with them."""
+    console = Console(highlight=False, soft_wrap=True)
+    read: list[AccountFile] = []
+    loop = Loop(BoottimeClock())
+    try:
+        files = AccountFiles(installation.config, load_of(installation))
+        task = loop.spawn(files.each(loop, read.append), "files")
+        while not task.done:
+            loop.turn()
+        task.result()
+    finally:
+        loop.close()
+    if problems := [problem for each in read for problem in each.problems]:
+        raise ConfigurationError(problems)
+    told = f"{installation.config} and {count(len(read), 'account')}; --account NAME tries one"
+    tick(console, Finding("configuration", told))
+    return 0

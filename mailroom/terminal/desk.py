@@ -4,9 +4,10 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from mailroom.engine.accountsecrets import secrets_of
 from mailroom.engine.clock import BoottimeClock
 from mailroom.engine.configfile import load_of
-from mailroom.engine.credentials import Logins, load_credentials, logins
+from mailroom.engine.credentials import Logins, logins
 from mailroom.engine.journal import Fields, Level
 from mailroom.engine.loop import Loop
 from mailroom.engine.transfer import Transfer
@@ -38,7 +39,7 @@ class Desk:
 def sit_down(installation: Installation, environ: Mapping[str, str]) -> Desk:
     """The desk that the configuration asks for. Raises ConfigurationError."""
     config = load_of(installation)
-    return prepare(config, logins(config, load_credentials(environ)))
+    return prepare(config, logins(config, secrets_of(installation, config, environ)))
 
 
 def prepare(config: Config, who: Logins) -> Desk:

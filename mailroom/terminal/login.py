@@ -22,12 +22,14 @@ from mailroom.engine.credentials import checked, load_credentials, logins, varia
 from mailroom.engine.credstore import remove, store, stored
 from mailroom.engine.handover import Taker
 from mailroom.engine.manager import Manager
-from mailroom.engine.unit import Installation
+from mailroom.engine.unit import Installation, account_names
 from mailroom.errors import ConfigurationError, CredentialsRefused, MailroomError
 from mailroom.rules.config import Config, ContactsWay
+from mailroom.rules.fleet import may_have_shared_secret
 from mailroom.rules.servers import FASTMAIL_SESSION, origin
 from mailroom.terminal.desk import prepare
 from mailroom.terminal.interviewing import findings
+from mailroom.terminal.remote import which_account
 from mailroom.terminal.screen import tick
 from mailroom.terminal.secrets import files_for, holding
 from mailroom.work.abilities import abilities
@@ -69,7 +71,8 @@ def show_login(asked: Installation, options: SimpleNamespace) -> int:
             [f"the secrets of {asked.unit}.service are root's: run it by sudo"]
         )
     console = Console(highlight=False, soft_wrap=True)
-    config = load_of(asked)
+    trial = tried_as(asked)
+    config = load_of(trial)
     kept: Mapping[str, str] = {}
     with contextlib.suppress(MailroomError):  # one that cannot be read is what this may mend
         kept = stored(asked)
@@ -78,7 +81,7 @@ def show_login(asked: Installation, options: SimpleNamespace) -> int:
         if not (typed := _asked_for(secret)):
             raise MailroomError("no secret was given: nothing is stored")
         checked(secret.name, typed, "this secret")
-        code = _tried(asked, options, secret, {**kept, secret.name: typed})
+        code = _tried(trial, options, secret, {**kept, secret.name: typed})
     except (KeyboardInterrupt, EOFError):
         sys.stdout.write("\nNothing is stored.\n")
         return _INTERRUPTED
@@ -86,6 +89,21 @@ def show_login(asked: Installation, options: SimpleNamespace) -> int:
         _keep(console, asked, secret.name, typed)
         _start_anew(console, asked)
     return code
+
+
+def tried_as(asked: Installation) -> Installation:
+    """As whom the secret is tried: of many accounts, where none is named, it is the password of all
+    that is meant, if they have one in common. Raises UsageError if they do not."""
+    names = account_names(asked.config) if asked.member is None else []
+    if not names:
+        return asked
+    defaults = load_of(asked)
+    for name in names if defaults.is_for_all else []:
+        trial = replace(asked, member=name)
+        with contextlib.suppress(ConfigurationError):
+            if may_have_shared_secret(load_of(trial), defaults):
+                return trial
+    raise which_account(None, names, len(names))
 
 
 def usual(config: Config, kept: Mapping[str, str]) -> str:
@@ -143,6 +161,8 @@ def _tried(
     files = files_for(options, asked)
     files[SECRETS] = partial(holding, json.dumps(secrets))
     arguments = [*options.arguments]
+    if asked.member and options.account is None:
+        arguments += ["--account", asked.member]
     if options.secret is None:
         arguments.append(_OPTIONS[secret.name])
     return run_confined(asked.unit, arguments, files, os.environ, has_secrets=False)

@@ -13,14 +13,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from mailroom.engine.client import ask
-from mailroom.engine.unit import Installation, behind
+from mailroom.engine.unit import Installation, account_file, behind
 from mailroom.errors import MailroomError
 from mailroom.rules.config import Config
 from mailroom.rules.decisions import decision_lines
 from mailroom.rules.reset import RefileMails, Step
 from mailroom.rules.words import count
 from mailroom.terminal.desk import sit_down
-from mailroom.terminal.screen import plain
+from mailroom.terminal.remote import prefix
+from mailroom.terminal.screen import Document, plain
 from mailroom.work.reset import Fault, Reset
 
 _NOBODY = (FileNotFoundError, ConnectionRefusedError)
@@ -59,7 +60,7 @@ def show_reset(
     console = Console(highlight=False, soft_wrap=True)
     desk = sit_down(installation, environ)
     if wishes.applies:
-        _refuse_beside_a_service(sockets, desk.config)
+        _refuse_beside_a_service(installation, sockets, desk.config)
     reset = Reset(desk.loop, desk.config, desk.talks, target=wishes.target, removes=wishes.removes)
     steps = desk.run(reset.plan())
     foreseen = tuple(reset.stays)
@@ -124,7 +125,9 @@ def _export(
     console.print(plain(f"{count(len(lines), 'decision')} written to {path}"))
 
 
-def _refuse_beside_a_service(sockets: Iterable[Path], config: Config) -> None:
+def _refuse_beside_a_service(
+    installation: Installation, sockets: Iterable[Path], config: Config
+) -> None:
     """A service would triage what is being undone. One that cannot be asked may be one, too."""
     account = config.account
     for path in sockets:
@@ -134,11 +137,29 @@ def _refuse_beside_a_service(sockets: Iterable[Path], config: Config) -> None:
             if isinstance(error.__cause__, _NOBODY):
                 continue
             raise
-        if status != _OK or json.loads(body)["account"] == account:
+        document = json.loads(body) if status == _OK else {"account": account}
+        for name in _serving(path, document, account):
             stop = behind(path).stop_command()
+            if name is not None:
+                file = account_file(installation.config, name)
+                stop = f"mv {file} {file.with_name(f'.{file.name}')} && systemctl reload mailroom"
             raise MailroomError(
                 f"a service answers for {account} at {path}: stop it first ({stop})"
             )
+
+
+def _serving(path: Path, document: Document, account: str) -> Iterator[str | None]:
+    """Which of the accounts there is this one: None the only one, else its name."""
+    if "members" not in document:
+        if document["account"] == account:
+            yield None
+        return
+    for member in document["members"]:
+        if member["phase"] is not None:
+            name = member["account"]
+            _, body = ask(path, "GET", f"{prefix(name)}/status")
+            if json.loads(body).get("account") == account:
+                yield name
 
 
 def _confirmed(question: str) -> bool:

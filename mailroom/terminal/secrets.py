@@ -15,7 +15,7 @@ from mailroom.engine.confined import is_unit, run_confined
 from mailroom.engine.credentials import are_given
 from mailroom.engine.handover import Opening
 from mailroom.engine.unit import Installation
-from mailroom.errors import ConfigurationError
+from mailroom.errors import ConfigurationError, UsageError
 
 CONFIG, EXPORT = "config", "export"
 
@@ -51,6 +51,11 @@ def run_with_secrets(
     match choose(asked, os.environ, os.geteuid(), is_unit):
         case Way.AS_THE_UNIT:
             asked.existing_config()
+            if asked.member and asked.is_config_elsewhere:
+                raise UsageError(
+                    f"{asked.config} cannot be tried for one of many accounts as the service runs: "
+                    f"{asked.unit} has the accounts that are beside its own mailroom.yaml"
+                )
             given = (_arguments(options, asked), files_for(options, asked))
             return run_confined(asked.unit or "", *given, os.environ)
         case Way.AS_ROOT if options.name != "config":  # what the file says is no secret

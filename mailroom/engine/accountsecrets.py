@@ -1,0 +1,124 @@
+"""The secrets of many accounts: one credential, ``account-secrets``, with a line for each:
+``anna.jmap-token: SECRET``.
+
+A credential for each would be too much: systemd hands over 1 MiB in all, and 257 keeps it in a
+tmpfs where each takes a page, so that with the 256th the service would not start any more (seen:
+257.13; on 252.39 it is a ramfs without that limit). A few may have files all the same, as
+``anna.jmap-token``, or ``accounts_anna.jmap-token``, which is what systemd calls what it finds in a
+folder (``LoadCredential=accounts:FOLDER``).
+"""
+
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+
+from mailroom.engine.credentials import (
+    ACCOUNT_SECRETS,
+    SECRETS,
+    Credentials,
+    checked,
+    credential,
+    described,
+    load_credentials,
+    secret_in,
+)
+from mailroom.engine.unit import Installation
+from mailroom.errors import ConfigurationError
+from mailroom.rules.config import Config
+from mailroom.rules.fleet import is_name, may_have_shared_secret
+
+_FOLDER = "accounts_"
+
+
+class AccountSecrets:
+    """What was handed over at the start of the process; read when it is first asked for."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        directory = environ.get("CREDENTIALS_DIRECTORY")
+        self._directory = Path(directory) if directory else None
+
+    def of(self, account: str) -> Credentials:
+        """The secrets of one account; without a name, of all. Raises ConfigurationError with all
+        that is wrong with them."""
+        if not account:
+            return load_credentials(self._environ)
+        problems: list[str] = []
+        values: dict[str, str | None] = {}
+        for kind in SECRETS:
+            try:
+                values[kind] = self._find(kind, f"{account}.{kind}")
+            except ConfigurationError as error:
+                problems += error.problems
+        if problems:
+            raise ConfigurationError(problems)
+        return Credentials(
+            jmap_token=values["jmap-token"],
+            jmap_password=values["jmap-password"],
+            carddav_password=values["carddav-password"],
+            sources={kind: described(secret) for kind, secret in values.items()},
+        )
+
+    @cached_property
+    def lines(self) -> dict[str, str]:
+        """Those that have a line. Raises ConfigurationError where what is there cannot be read."""
+        if self._directory is None:
+            return {}
+        found = credential(ACCOUNT_SECRETS, self._directory)
+        return {} if found is None else parse(found[0], f"the credential {found[1]}")
+
+    def _find(self, kind: str, name: str) -> str | None:
+        if secret := self.lines.get(name):
+            return checked(kind, secret, f"the secret {name}")
+        for file in (name, f"{_FOLDER}{name}"):
+            if file in self._files and self._directory:
+                return secret_in(kind, self._directory / file)
+        return None
+
+    @cached_property
+    def _files(self) -> frozenset[str]:
+        try:
+            return frozenset(os.listdir(self._directory or ""))
+        except OSError:
+            return frozenset()
+
+
+def parse(text: str, place: str) -> dict[str, str]:
+    """The secrets by their names; ``place`` is where that is, for people. Raises ConfigurationError
+    with all lines that are none, without showing them."""
+    found: dict[str, str] = {}
+    problems: list[str] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        name, colon, secret = line.partition(": ")
+        account, _, kind = name.rpartition(".")
+        if colon and kind in SECRETS and is_name(account):
+            found[name] = secret
+        else:
+            problems.append(f"{place}:{number}: is no line such as anna.jmap-token: SECRET")
+    if problems:
+        raise ConfigurationError(problems)
+    return found
+
+
+def written(secrets: Mapping[str, str]) -> str:
+    """The text that :func:`parse` reads."""
+    return "".join(f"{name}: {secret}\n" for name, secret in sorted(secrets.items()))
+
+
+def secrets_of(
+    installation: Installation, config: Config, environ: Mapping[str, str]
+) -> Credentials:
+    """The secrets that a command about this installation, whose ``config`` that is, works with."""
+    from mailroom.engine.configfile import load  # noqa: PLC0415 - a circle otherwise
+
+    if installation.member is None:
+        return load_credentials(environ)
+    own = AccountSecrets(environ).of(installation.member)
+    if own.jmap_token or own.jmap_password:
+        return own
+    if not may_have_shared_secret(config, load(installation.config)):
+        return own
+    return own.or_shared(load_credentials(environ))
