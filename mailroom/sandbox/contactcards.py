@@ -349,16 +349,16 @@ class CardSelector(Selector):
     def __init__(self, storage: BookStorage, read: Callable[[str], Card]) -> None:
         # One query may have a condition for each of a hundred senders.
         card = functools.cache(read)
-        addresses = functools.cache(lambda id_: list(map(_words, _addresses_of(card(id_)))))
-        members = functools.cache(lambda id_: list(map(_words, card(id_).get("members", ()))))
+        addresses = _WordIndex(storage.by_id, lambda id_: _addresses_of(card(id_)))
+        members = _WordIndex(storage.by_id, lambda id_: card(id_).get("members", ()))
         conditions: dict[str, Callable[[Any, set[str]], set[str]]] = {
             "uid": lambda uid, ids: {id_ for id_ in ids if card(id_).get("uid") == uid},
             "kind": lambda kind, ids: {id_ for id_ in ids if card(id_)["kind"] == kind},
             "inAddressBook": lambda book_id, ids: {
                 id_ for id_ in ids if _book_id(storage.by_id[id_][0]) == book_id
             },
-            "email": lambda text, ids: _with_words(text, ids, addresses),
-            "hasMember": lambda text, ids: _with_words(text, ids, members),
+            "email": lambda text, ids: ids & addresses.with_words(text),
+            "hasMember": lambda text, ids: ids & members.with_words(text),
         }
         super().__init__(conditions, _UNSUPPORTED_CONDITIONS)
 
@@ -414,18 +414,39 @@ def _addresses_of(card: Card) -> list[str]:
     return [email["address"] for email in card.get("emails", {}).values()]
 
 
-def _with_words(
-    text: object, ids: set[str], values: Callable[[str], Iterable[set[str]]]
-) -> set[str]:
-    """Return those one of whose values has all the words."""
-    if not isinstance(text, str):
-        raise ValueError("no text")
-    words = _words(text)
-    return {id_ for id_ in ids if any(words <= value for value in values(id_))}
+class _WordIndex:
+    """Which of the ids have a word in one of their values; made when it is first asked."""
+
+    def __init__(self, ids: Iterable[str], values: Callable[[str], Iterable[str]]) -> None:
+        self._all = ids
+        self._values = values
+        self._ids: dict[str, set[str]] | None = None
+
+    def with_words(self, text: object) -> set[str]:
+        """Return those one of whose values has all the words. Raises ValueError for no text."""
+        if not isinstance(text, str):
+            raise ValueError("no text")
+        words = _words(text)
+        if self._ids is None:
+            self._ids = self._made()
+        found = [self._ids.get(word, set()) for word in words] or [set(self._all)]
+        return {id_ for id_ in set.intersection(*found) if self._has(id_, words)}
+
+    def _has(self, id_: str, words: frozenset[str]) -> bool:
+        return any(words <= _words(value) for value in self._values(id_))
+
+    def _made(self) -> dict[str, set[str]]:
+        made: dict[str, set[str]] = {}
+        for id_ in self._all:
+            for value in self._values(id_):
+                for word in _words(value):
+                    made.setdefault(word, set()).add(id_)
+        return made
 
 
-def _words(text: str) -> set[str]:
-    return set(_WORD.findall(text.lower()))
+@functools.lru_cache(maxsize=65536)  # the same addresses and members with every query
+def _words(text: str) -> frozenset[str]:
+    return frozenset(_WORD.findall(text.lower()))
 
 
 def _book_id(book: Book) -> str:

@@ -121,6 +121,12 @@ def _card_of(text: str, knows_apple_groups: bool) -> Card:
     return card
 
 
+def forget_cards() -> None:
+    """Let go of the cards that were looked at: every version of each is kept, so that a
+    query need not read them all again."""
+    _card_of.cache_clear()
+
+
 def is_property(name: str) -> bool:
     """Say whether RFC 9553 knows a property, or it is a vendor's."""
     return ":" in name or name in _CHECKS or name in _RARE

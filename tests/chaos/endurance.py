@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
+from mailroom.sandbox.jscontact import forget_cards
 from tests.chaos.clients import open_files
 from tests.chaos.table import Case
 from tests.chaos.wire import WireWorld
@@ -84,9 +85,11 @@ class Month:
         for grown in (world.events, world.asked_at, world.sandbox.log.entries,
                       world.peer.requests):  # fmt: skip
             grown.clear()
-        for connection in world.peer.connections:
-            if connection.is_closed_by_client:
-                connection.end(End.CLOSE)
+        ended = [each for each in world.peer.connections if each.is_closed_by_client]
+        for connection in ended:
+            connection.end(End.CLOSE)
+            world.peer.connections.remove(connection)
+        forget_cards()
 
 
 def cases() -> Iterator[Case]:
