@@ -5,7 +5,7 @@ answer, gets one request served per turn of the loop, and is not read from while
 taking of an answer. Over 64 clients the one that has kept us waiting longest has to go.
 
 A client that waits for work is one that we keep waiting: it is not counted among those, has no
-deadline, and is never sent away. There is work for at most 128, those included who have hung up
+deadline, and is never sent away. There is work for at most 256, those included who have hung up
 meanwhile; a further one is told to repeat.
 """
 
@@ -20,9 +20,9 @@ from mailroom.engine.loop import Loop, Owner, Task
 from mailroom.wire.http1 import Answer
 
 CLIENT_LIMIT = 64
-# A command that decides about many asks for 64 at once, so that a poll has work for each of its
+# A command that decides about many asks for 128 at once, so that a poll has work for each of its
 # requests; two of them have room.
-WAITING_LIMIT = 128
+WAITING_LIMIT = 256
 PATIENCE_SECONDS = 5.0
 
 # New clients per turn, so that a flood of them leaves room for those who are there.

@@ -43,7 +43,7 @@ _READING_SECONDS = 120.0
 _DECIDING_SECONDS = 600.0
 # As many as the service works on at once, so that a poll always has some for its requests; there is
 # room for two who do so.
-AT_ONCE = 64
+AT_ONCE = 128
 # Of many accounts, in a message of one line.
 _NAMED = 5
 
