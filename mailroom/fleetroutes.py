@@ -2,7 +2,7 @@
 ``/accounts/NAME``, and the sums of all above them. Of an only account they are as ever.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Protocol
@@ -12,6 +12,7 @@ from mailroom.engine.broadcast import Broadcast
 from mailroom.engine.caller import Answerer, Reply, error_answer
 from mailroom.routes import Routes, Service, user_name
 from mailroom.rules.fleethealth import Fleet, accounts, healthz, status
+from mailroom.rules.health import Snapshot
 from mailroom.rules.metrics import METRICS_TYPE, metrics_of_all
 from mailroom.rules.words import count
 from mailroom.wire.http1 import Answer, Request, json_answer
@@ -32,7 +33,10 @@ class Owned(Service, Protocol):
 class Process(Service, Protocol):
     """The process: an only account, or many."""
 
-    def fleet(self) -> Fleet | None: ...
+    @property
+    def is_fleet(self) -> bool: ...
+    def fleet(self) -> Fleet: ...
+    def snapshots(self) -> Mapping[str, Snapshot]: ...
     def account(self, name: str) -> Owned | None: ...
 
 
@@ -55,21 +59,20 @@ class FleetRoutes:
         of_all = self._single.answerer(has_control=has_control)
 
         def answer(request: Request, uid: int) -> Reply:
-            fleet = self._process.fleet()
-            if fleet is None or request.path in _OF_ALL:
+            if not self._process.is_fleet or request.path in _OF_ALL:
                 return of_all(request, uid)
             if request.path.startswith(_PREFIX):
-                return self._of_one(fleet, request, uid, has_control)
-            return _sum(fleet, request)
+                return self._of_one(request, uid, has_control)
+            return self._sum(request)
 
         return answer
 
-    def _of_one(self, fleet: Fleet, request: Request, uid: int, has_control: bool) -> Reply:
+    def _of_one(self, request: Request, uid: int, has_control: bool) -> Reply:
         quoted, _, rest = request.path.removeprefix(_PREFIX).partition("/")
         name = unquote(quoted)
         account = self._process.account(name)
         if account is None:
-            return _which(fleet, f"there is no account {name}")
+            return _which(self._process.fleet(), f"there is no account {name}")
         if rest == "events":
             told = "events are told of all accounts together: /events, each with its account"
             return error_answer(HTTPStatus.NOT_FOUND, told)
@@ -77,23 +80,25 @@ class FleetRoutes:
         routes = Routes(account, self._broadcast, self._name_of)
         return routes.answerer(has_control=may_control)(replace(request, path=f"/{rest}"), uid)
 
-
-def _sum(fleet: Fleet, request: Request) -> Answer:
-    if request.method not in ("GET", "HEAD"):
-        return error_answer(HTTPStatus.METHOD_NOT_ALLOWED, "only GET, HEAD", ("Allow", "GET, HEAD"))
-    match request.path:
-        case "/healthz":
-            return json_answer(*healthz(fleet))
-        case "/status":
-            return json_answer(HTTPStatus.OK, status(fleet))
-        case "/accounts":
-            return json_answer(HTTPStatus.OK, accounts(fleet.members))
-        case "/metrics":
-            snapshots = {each.name: each.snapshot for each in fleet.members if each.snapshot}
-            return Answer(HTTPStatus.OK, metrics_of_all(snapshots).encode(), METRICS_TYPE)
-        case _:
-            several = f"there are {count(len(fleet.members), 'account')} here"
-            return _which(fleet, f"{several}, and {request.path} is /accounts/NAME{request.path}")
+    def _sum(self, request: Request) -> Answer:
+        if request.method not in ("GET", "HEAD"):
+            allowed = ("Allow", "GET, HEAD")
+            return error_answer(HTTPStatus.METHOD_NOT_ALLOWED, "only GET, HEAD", allowed)
+        fleet = self._process.fleet()
+        match request.path:
+            case "/healthz":
+                return json_answer(*healthz(fleet))
+            case "/status":
+                return json_answer(HTTPStatus.OK, status(fleet))
+            case "/accounts":
+                return json_answer(HTTPStatus.OK, accounts(fleet.members))
+            case "/metrics":
+                text = metrics_of_all(self._process.snapshots())
+                return Answer(HTTPStatus.OK, text.encode(), METRICS_TYPE)
+            case _:
+                several = f"there are {count(len(fleet.members), 'account')} here"
+                told = f"{several}, and {request.path} is /accounts/NAME{request.path}"
+                return _which(fleet, told)
 
 
 def _which(fleet: Fleet, told: str) -> Answer:

@@ -284,18 +284,25 @@ class Service:
         """Of the only account."""
         return self._single().commands()
 
-    def fleet(self) -> Fleet | None:
-        """All accounts, where there are names; None where there is but one."""
-        if not self._is_fleet:
-            return None
+    @property
+    def is_fleet(self) -> bool:
+        """Whether there are many accounts, which have names."""
+        return self._is_fleet
+
+    def fleet(self) -> Fleet:
+        """How all accounts are."""
         return Fleet(
             version=__version__,
             pid=os.getpid(),
             started_at=self._started_at,
             uptime_seconds=self._loop.now() - self._started,
-            members=[Member(e.name, e.snapshot_or_none(), e.problems) for e in self._tenants],
+            members=[Member(each.name, each.vitals(), each.problems) for each in self._tenants],
             refused_reload=self._refused,
         )
+
+    def snapshots(self) -> dict[str, Snapshot]:
+        """All of the accounts that run, by their names."""
+        return {each.name: each.snapshot() for each in self._tenants if each.account}
 
     def account(self, name: str) -> Tenant | None:
         return self._tenants.get(name)
@@ -315,8 +322,8 @@ class Service:
 
     def _tell_systemd(self) -> None:
         self._will_tell = False
-        if (fleet := self.fleet()) is not None:
-            self._notify.status(fleethealth.status_line(fleet))
+        if self._is_fleet:
+            self._notify.status(fleethealth.status_line(self.fleet()))
         elif self._tenants.get(SINGLE):
             self._notify.status(status_line(self.snapshot(), _local_clock_face))
 

@@ -19,7 +19,7 @@ from mailroom.errors import ConfigurationError, CredentialsRefused, OrderRefused
 from mailroom.rules.backoff import Backoff
 from mailroom.rules.config import Config, Limits
 from mailroom.rules.fleet import SINGLE, may_have_shared_secret
-from mailroom.rules.health import Phase, Snapshot, Trouble
+from mailroom.rules.health import Phase, Snapshot, Trouble, Vitals
 from mailroom.rules.servers import without_query
 from mailroom.work.account import Account, Common
 from mailroom.work.commands import Commands
@@ -97,9 +97,12 @@ class Tenant:
         found = self._running().snapshot()
         return replace(found, phase=Phase.BACKING_OFF) if self._is_ended else found
 
-    def snapshot_or_none(self) -> Snapshot | None:
-        """The same; None where there was never anything to run."""
-        return self.snapshot() if self.account else None
+    def vitals(self) -> Vitals | None:
+        """The least of it; None where there was never anything to run."""
+        if self.account is None:
+            return None
+        found = self.account.vitals()
+        return replace(found, phase=Phase.BACKING_OFF) if self._is_ended else found
 
     def commands(self) -> Commands:
         """What a person asks of it. Raises OrderRefused as above."""

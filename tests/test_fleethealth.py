@@ -6,7 +6,7 @@ import jsonschema
 import pytest
 
 from mailroom.rules.fleethealth import Fleet, Member, accounts, healthz, status, status_line
-from mailroom.rules.health import PushStatus, PushView, RefusedReload, Snapshot
+from mailroom.rules.health import PushStatus, PushView, RefusedReload, Snapshot, Vitals
 from mailroom.rules.waiting import Summary
 from tests.schemas import is_valid, schema, validate
 from tests.test_health import BUSY, NOON, REFUSED, never_polled, snapshot
@@ -20,14 +20,29 @@ def fleet(*members: Member, refused: RefusedReload | None = None) -> Fleet:
     return Fleet("1.2.3", 4711, NOON, 61.0, members, refused)
 
 
+def member(name: str, found: Snapshot, *problems: str) -> Member:
+    vitals = Vitals(
+        phase=found.phase,
+        push=found.push.status,
+        poll_interval=found.poll_interval,
+        uptime_seconds=found.uptime_seconds,
+        poll_count=found.totals.poll_count,
+        last_poll=found.last_poll,
+        last_poll_age_seconds=found.last_poll_age_seconds,
+        trouble=found.trouble,
+        waiting=found.waiting,
+    )
+    return Member(name, vitals, problems)
+
+
 def well(name: str, found: Snapshot = BUSY) -> Member:
-    return Member(name, found)
+    return member(name, found)
 
 
 FLEETS = {
     "one that never ran": fleet(well("anna"), NEVER),
     "starting": fleet(well("anna", never_polled(0.4))),
-    "none is well": fleet(Member("anna", ILL), NEVER),
+    "none is well": fleet(member("anna", ILL), NEVER),
     "nobody waits": fleet(well("anna", snapshot(waiting=Summary())), well("zoe", DOWN)),
     "refused": fleet(well("anna"), refused=RefusedReload(NOON, ("mailroom.yaml:1: no",))),
     "none": fleet(),
@@ -54,23 +69,22 @@ def test_the_schemas_are_schemas_and_closed(kind: str) -> None:
 
 
 def test_the_process_is_well_while_any_account_is() -> None:
-    code, document = healthz(fleet(well("anna"), Member("zoe", ILL), NEVER))
+    code, document = healthz(fleet(well("anna"), member("zoe", ILL), NEVER))
     assert (code, document["status"], document["reason"]) == (200, "ok", None)
     assert document["accounts"] == {"ok": 1, "unhealthy": 2}
-    code, document = healthz(fleet(Member("zoe", ILL), NEVER))
+    code, document = healthz(fleet(member("zoe", ILL), NEVER))
     assert (code, document["status"]) == (503, "unhealthy")
     assert str(document["reason"]).startswith("no account is well; zoe: ")
 
 
 def test_a_file_that_is_refused_while_the_former_is_in_effect_is_no_ill_health() -> None:
-    member = Member("anna", BUSY, ("anna.yaml:1: no",))
-    document: dict[str, Any] = status(fleet(member))
+    document: dict[str, Any] = status(fleet(member("anna", BUSY, "anna.yaml:1: no")))
     [row] = document["members"]
     assert (row["status"], row["reason"]) == ("ok", "anna.yaml:1: no")
 
 
 def test_the_status_line_sums_up_trouble_first_and_fits() -> None:
-    line = status_line(fleet(well("anna"), Member("zoe", ILL)))
+    line = status_line(fleet(well("anna"), member("zoe", ILL)))
     assert line.startswith("1 account not well (zoe: ")
     assert line.endswith("; 2 accounts, 2 with push; 2 senders waiting")
-    assert len(status_line(fleet(*(Member(f"{i}", ILL) for i in range(1000))))) <= 240
+    assert len(status_line(fleet(*(member(f"{i}", ILL) for i in range(1000))))) <= 240

@@ -26,6 +26,9 @@ _UNAUTHORIZED = 401
 _STATUS_LINE = re.compile(r"HTTP/[0-9.]+ +([0-9]{3})")
 _LINE_BREAK = re.compile(r"[\r\n\0]")
 
+# Events are short, and there is a stream for each account.
+_STREAM_BUFFER_BYTES = 2048
+
 _KEEPALIVE_IDLE_SECONDS, _KEEPALIVE_INTERVAL_SECONDS, _KEEPALIVE_PROBES = 60, 15, 4
 
 
@@ -277,6 +280,7 @@ class StreamExchange(Exchange):
         curl.setopt(pycurl.ACCEPT_ENCODING, "identity")
         curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
         curl.setopt(pycurl.FRESH_CONNECT, 1)
+        curl.setopt(pycurl.BUFFERSIZE, _STREAM_BUFFER_BYTES)
 
     def on_head(self) -> None:
         self._loop.call_soon(self._tell_head)  # libcurl is at work, and can be asked nothing

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from mailroom.rules.health import (
     PushStatus,
     RefusedReload,
-    Snapshot,
+    Vitals,
     timestamp,
     unhealthy_reason,
 )
@@ -22,11 +22,11 @@ _LINE_LIMIT = 240
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One account: its snapshot, None where it never ran; ``problems`` are why its file or its
+    """One account: how it is, None where it never ran; ``problems`` are why its file or its
     secrets are not in effect."""
 
     name: str
-    snapshot: Snapshot | None
+    vitals: Vitals | None
     problems: tuple[str, ...] = ()
 
     @property
@@ -34,12 +34,12 @@ class Member:
         """Why it is not well; None when it is."""
         if self.problems:
             return self.problems[0]
-        return unhealthy_reason(self.snapshot) if self.snapshot else "it does not run"
+        return unhealthy_reason(self.vitals) if self.vitals else "it does not run"
 
     @property
     def is_healthy(self) -> bool:
         """A file that is refused while the former one is in effect is no ill health."""
-        return self.snapshot is not None and unhealthy_reason(self.snapshot) is None
+        return self.vitals is not None and unhealthy_reason(self.vitals) is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +58,14 @@ def healthz(fleet: Fleet) -> tuple[int, dict[str, object]]:
     """The answer to ``GET /healthz`` of the process."""
     well = sum(each.is_healthy for each in fleet.members)
     reason = None if well or not fleet.members else _worst(fleet.members)
-    snapshots = [each.snapshot for each in fleet.members if each.snapshot]
-    connected = sum(each.push.status is PushStatus.CONNECTED for each in snapshots)
+    running = [each.vitals for each in fleet.members if each.vitals]
+    connected = sum(each.push is PushStatus.CONNECTED for each in running)
     return (503 if reason else 200), {
         "status": "unhealthy" if reason else "ok",
         "reason": reason,
         "accounts": {"ok": well, "unhealthy": len(fleet.members) - well},
-        "poll_count": sum(each.totals.poll_count for each in snapshots),
-        "eventsource": {"connected": connected, "accounts": len(snapshots)},
+        "poll_count": sum(each.poll_count for each in running),
+        "eventsource": {"connected": connected, "accounts": len(running)},
     }
 
 
@@ -92,9 +92,9 @@ def status(fleet: Fleet) -> dict[str, object]:
 def status_line(fleet: Fleet) -> str:
     """What ``systemctl status`` shows: counts, trouble first."""
     ill = [each for each in fleet.members if each.reason]
-    snapshots = [each.snapshot for each in fleet.members if each.snapshot]
-    connected = sum(each.push.status is PushStatus.CONNECTED for each in snapshots)
-    waiting = sum(each.waiting.senders for each in snapshots if each.waiting)
+    running = [each.vitals for each in fleet.members if each.vitals]
+    connected = sum(each.push is PushStatus.CONNECTED for each in running)
+    waiting = sum(each.waiting.senders for each in running if each.waiting)
     parts = []
     if fleet.refused_reload:
         parts.append(f"reload refused: {fleet.refused_reload.problems[0]}")
@@ -107,13 +107,13 @@ def status_line(fleet: Fleet) -> str:
 
 
 def _row(member: Member) -> dict[str, object]:
-    found = member.snapshot
+    found = member.vitals
     return {
         "account": member.name,
         "status": "ok" if member.is_healthy else "unhealthy",
         "reason": member.reason,
         "phase": found.phase.value if found else None,
-        "push": found.push.status.value if found else None,
+        "push": found.push.value if found else None,
         "waiting_senders": found.waiting.senders if found and found.waiting else None,
         "last_poll_at": timestamp(found.last_poll.at) if found and found.last_poll else None,
     }

@@ -190,7 +190,23 @@ class Snapshot:
     is_reading_book: bool = False
 
 
-def unhealthy_reason(snapshot: Snapshot) -> str | None:
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """What the sums over many accounts need of each, as in :class:`Snapshot`: cheap to take, since
+    there may be thousands."""
+
+    phase: Phase
+    push: PushStatus
+    poll_interval: float
+    uptime_seconds: float
+    poll_count: int
+    last_poll: PollView | None = None
+    last_poll_age_seconds: float | None = None
+    trouble: Trouble | None = None
+    waiting: Summary | None = None
+
+
+def unhealthy_reason(snapshot: Snapshot | Vitals) -> str | None:
     """Why the service is not healthy; None when it is.
 
     Unhealthy is a lasting trouble, and no successful poll within twice the interval. Push being

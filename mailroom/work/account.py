@@ -190,6 +190,22 @@ class Account:
             ),
         )
 
+    def vitals(self) -> health.Vitals:
+        """The least of :meth:`snapshot`."""
+        history, now = self._history, self._loop.now()
+        ended = history.last_poll_ended
+        return health.Vitals(
+            phase=self._phase(),
+            push=PushStatus(self._push.status),
+            poll_interval=self._config.polling.poll_interval,
+            uptime_seconds=now - history.started,
+            poll_count=history.totals.poll_count,
+            last_poll=history.last_poll,
+            last_poll_age_seconds=None if ended is None else now - ended,
+            trouble=history.trouble,
+            waiting=self._poller.door.waiting,
+        )
+
     def _begin(self) -> None:
         """The startup poll is due: the stream is open, or will not be for now."""
         if not self._has_started:

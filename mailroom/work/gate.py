@@ -16,12 +16,13 @@ class Gate:
 
     def __init__(self) -> None:
         self._inside = 0
-        self._line: deque[Promise[None]] = deque()
+        self._line: deque[Promise[None]] | None = None  # half a KiB that most never need
 
     async def enter(self, most: float) -> None:
         """Wait until fewer than ``most`` are inside. Whoever comes in must :meth:`leave`."""
         while self._inside >= most:
             turn: Promise[None] = Promise()
+            self._line = self._line if self._line is not None else deque()
             self._line.append(turn)
             try:
                 await turn
@@ -42,6 +43,7 @@ class Gate:
         if turn.done:  # it was the next one's already, who will not come
             self._let_next()
         else:
+            assert self._line is not None
             self._line.remove(turn)
 
 

@@ -2,8 +2,7 @@
 its work is not that of who measures.
 
 ``python -m tests.bench.town COUNT WAY CERTIFICATE``: it prints its port, then answers each line of
-JSON on stdin with one: ``{"do": "tap" | "deliver" | "sweep" | "usage" | "streams", "users": [...]}``.
-Times are seconds of the wall clock.
+JSON on stdin (``{"do": "tap", "users": [...]}``, see :meth:`Town.do`) with one.
 """
 
 import base64
@@ -141,10 +140,15 @@ def main(count: int, way: str, certificate: str) -> None:
     server = _TlsServer(town, context)
     server.RequestHandlerClass = _Neighbour
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    print(server.server_address[1], flush=True)
+    _say(server.server_address[1])
     for line in sys.stdin:
         asked = json.loads(line)
-        print(json.dumps(town.do(asked["do"], asked.get("users", []))), flush=True)
+        _say(town.do(asked["do"], asked.get("users", [])))
+
+
+def _say(what: object) -> None:
+    sys.stdout.write(json.dumps(what) + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
