@@ -85,13 +85,19 @@ class Town:
         house = self.houses.get(user)
         return house.sandbox.handle(request) if house else Response(401)
 
+    def _spread(self, houses: list[House], what: str) -> None:
+        """Evenly over a second."""
+        began = time.monotonic()
+        for number, house in enumerate(houses):
+            time.sleep(max(0.0, began + number / len(houses) - time.monotonic()))
+            with self.lock:
+                getattr(house, what)()
+
     def do(self, what: str, users: list[str]) -> object:
         houses = [self.houses[user] for user in users]
         match what:
             case "tap" | "deliver" | "sweep":
-                with self.lock:
-                    for house in houses:
-                        getattr(house, what)()
+                self._spread(houses, what)
                 return True
             case "seconds":
                 return [house.seconds for house in houses]
