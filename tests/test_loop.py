@@ -1197,3 +1197,16 @@ def _wait_until_asleep(pid: int) -> None:
     stat = Path(f"/proc/{pid}/stat")
     while stat.read_text().rpartition(")")[2].split()[0] != "S":
         pass
+
+
+def test_of_many_deadlines_that_are_due_some_come_in_each_turn(loop: Loop) -> None:
+    """The sockets are looked at in between; the order stays."""
+    fired: list[int] = []
+    for number in range(40):
+        loop.call_at(loop.now(), partial(fired.append, number))
+    turns = [0]
+    while len(fired) < 40:
+        loop.turn()
+        turns.append(len(fired))
+    assert fired == list(range(40))
+    assert turns == [0, 16, 32, 40]

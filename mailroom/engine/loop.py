@@ -39,6 +39,8 @@ U = TypeVar("U")
 
 # How many callbacks may run before the sockets are looked at again.
 _FAIR_SHARE = 100
+# How many deadlines may come due in one turn: that of a poll takes a millisecond or more.
+_DUE_AT_ONCE = 16
 # How many deadlines there are before it is worth to look for cancelled ones.
 _FEW_DEADLINES = 64
 # A turn that computes for so long already had better let the others have theirs.
@@ -250,20 +252,19 @@ class Loop:
         self._many_deadlines = max(_FEW_DEADLINES, 2 * len(self._deadlines))
 
     def _queue_due(self) -> None:
-        """What is due waits its turn: a timer that sets itself anew cannot keep out the sockets."""
+        """What is due waits its turn: a timer that sets itself anew cannot keep out the sockets, nor
+        can the polls of many accounts that are due at the same instant."""
         now = self.now()
-        while self._deadlines and self._deadlines[0][0] <= now:
+        for _ in range(_DUE_AT_ONCE):
+            if not self._deadlines or self._deadlines[0][0] > now:
+                return
             self._soon.append(heapq.heappop(self._deadlines)[2])
 
     def _run_soon(self) -> None:
-        """What is left when the turn gets long goes on in the next one: who has come is heard."""
-        until = self.turn_began + _LONG_TURN_SECONDS
         for _ in range(_FAIR_SHARE):
             if not self._soon or self._failures:
                 return
             self._soon.popleft().fire()
-            if self.now() > until:
-                return
 
     def _open_self_pipe(self) -> None:
         reader, writer = socket.socketpair()
