@@ -252,8 +252,10 @@ class Loop:
         self._many_deadlines = max(_FEW_DEADLINES, 2 * len(self._deadlines))
 
     def _queue_due(self) -> None:
-        """What is due waits its turn: a timer that sets itself anew cannot keep out the sockets, nor
-        can the polls of many accounts that are due at the same instant."""
+        """What is due waits its turn: a timer that sets itself anew cannot keep out the sockets.
+
+        Nor can the polls of many accounts that are due at the same instant.
+        """
         now = self.now()
         for _ in range(_DUE_AT_ONCE):
             if not self._deadlines or self._deadlines[0][0] > now:
