@@ -44,6 +44,15 @@ def test_an_account_says_what_is_otherwise_and_has_the_rest_of_all() -> None:
     assert config.polling.poll_interval == 120
 
 
+def test_the_accounts_name_stands_wherever_the_defaults_say_so() -> None:
+    defaults = {"jmap": {"username": "admin", "authorize_as": "{account}@x.org"}}
+    config = parse_account("", "a.yaml", "anna", defaults)
+    assert (config.jmap.username, config.jmap.authorize_as) == ("admin", "anna@x.org")
+    assert config.account == "anna@x.org"
+    with pytest.raises(ConfigurationError, match=r"a\.yaml:1: jmap\.authorize_as: .* is not ASCII"):
+        parse_account("jmap: {authorize_as: ärger}", "a.yaml", "anna", defaults)
+
+
 def test_what_follows_from_another_key_follows_from_the_accounts() -> None:
     text = "jmap: {url: 'https://other.example.net'}"
     config = parse_account(text, "a.yaml", "anna", DEFAULTS)

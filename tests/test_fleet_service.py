@@ -145,6 +145,49 @@ def test_the_password_of_all_goes_to_the_server_that_the_defaults_name(
     assert not household.authorizations["otto"] - {""}
 
 
+def test_an_administrator_logs_in_on_behalf_of_each_account_at_one_server(
+    household: Household,
+) -> None:
+    """By JMAP, push and CardDAV alike, and on connections that accounts share."""
+    url, anna = household.urls["anna"], household.sandboxes["anna"]
+    admin = base64.b64encode(b"admin:secret-of-all").decode()
+    anna.administrator = f"Basic {admin}"
+    behalf: dict[str, set[str]] = {"anna": set(), "otto": set()}
+
+    def listen(name: str) -> Any:
+        def hear(_entry: Entry, request: Request) -> None:
+            headers = {key.lower(): value for key, value in request.headers.items()}
+            kind = "stream" if "event" in request.path else request.path.split("/")[1]
+            behalf[name].add(f"{kind} {headers.get('authorize-as')}")
+
+        return hear
+
+    for name in behalf:
+        household.sandboxes[name].before(listen(name))
+    defaults = {"url": url, "username": "admin", "authorize_as": "{account}"}
+    household.config.write_text(json.dumps({"jmap": defaults, "carddav": {"url": url}}))
+    (household.folder / "credentials" / "jmap-password").write_text("secret-of-all")
+    (household.folder / "credentials" / "anna.jmap-password").unlink()
+    household.file("anna").write_text("")
+    household.file("zoe").unlink()
+    own: dict[str, Any] = {
+        "jmap": {"url": household.urls["otto"], "username": "otto", "authorize_as": None}
+    }
+    own["carddav"] = {"url": household.urls["otto"]}
+    household.file("otto").write_text(json.dumps(own))
+    mail = anna.deliver(BOB)
+    with household.start() as service:
+        service.until_told("READY=1")
+        service.until(lambda: are_connected(service, 2), "push")
+        anna.label(mail, "@ToFeed")
+        service.until(lambda: anna.mailboxes_of(mail) == {"Feed"})
+    assert {each.partition(" ")[2] for each in behalf["anna"]} == {"anna"}
+    assert {each.partition(" ")[0] for each in behalf["anna"]} >= {"jmap", "stream", "dav"}
+    assert {each.partition(" ")[2] for each in behalf["otto"]} == {"None"}
+    assert household.authorizations["anna"] - {""} == {f"Basic {admin}"}
+    assert admin not in "".join(household.authorizations["otto"])
+
+
 def test_what_is_wrong_with_one_account_is_its_own_matter(household: Household) -> None:
     household.file("otto").write_text("jmap: {url: 7}\n")
     (household.folder / "credentials" / "zoe.jmap-password").write_text("wrong")

@@ -56,17 +56,20 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Bearer:
-    """Log-in by token (RFC 6750)."""
+    """Log-in by token (RFC 6750); ``authorize_as`` on behalf of somebody else."""
 
     token: str = field(repr=False)
+    authorize_as: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Basic:
-    """Log-in by password (RFC 7617). No ``username``: the one that the JMAP session names."""
+    """Log-in by password (RFC 7617). No ``username``: the one that the JMAP session names.
+    ``authorize_as``: on behalf of somebody else."""
 
     username: str | None
     password: str = field(repr=False)
+    authorize_as: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,17 +146,19 @@ def logins(config: Config, credentials: Credentials) -> Logins:
     is_needed = config.contacts.by == "carddav" and not is_asked_already
     if not carddav_password and is_needed:
         problems.append(
-            f"no password for the address book at {origin(config.carddav.url)}: mailroom login "
-            "--carddav stores one (the credential carddav-password, or "
+            f"no password for the address book at {origin(config.carddav.url)}: "
+            f"{config.command('login --carddav')} stores one (the credential carddav-password, or "
             f"${_VARIABLES['carddav-password']})"
         )
     if problems:
         raise ConfigurationError(problems)
-    token = credentials.jmap_token
+    token, other = credentials.jmap_token, config.jmap.authorize_as
     return Logins(
-        jmap=Bearer(token) if token else Basic(username, password or ""),
+        jmap=Bearer(token, other) if token else Basic(username, password or "", other),
         carddav=Basic(
-            config.carddav.username or credentials.carddav_username or username, carddav_password
+            config.carddav.username or credentials.carddav_username or username,
+            carddav_password,
+            other if is_one_server else None,
         )
         if carddav_password
         else None,

@@ -32,10 +32,12 @@ _LISTS = (
 
 @dataclass(frozen=True, slots=True)
 class Jmap:
-    """Section ``jmap``. ``url`` is the session resource; ``username`` is for password log-in."""
+    """Section ``jmap``. ``url`` is the session resource; ``username`` is for password log-in.
+    ``authorize_as``: on whose behalf it is logged in, where that is somebody else."""
 
     url: str = FASTMAIL_SESSION
     username: str | None = None
+    authorize_as: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +163,7 @@ class Config:
     @property
     def is_for_all(self) -> bool:
         """Whether, as the defaults of many accounts, it says how all of them log in."""
-        return ACCOUNT in (self.jmap.username or "")
+        return ACCOUNT in f"{self.jmap.username} {self.jmap.authorize_as}"
 
     def command(self, words: str) -> str:
         """A command that works on this account, as the user has to type it."""
@@ -170,7 +172,7 @@ class Config:
     @property
     def account(self) -> str:
         """Whose mail it is, as people and logs are told."""
-        return self.jmap.username or without_query(self.jmap.url)
+        return self.jmap.authorize_as or self.jmap.username or without_query(self.jmap.url)
 
     @property
     def managed_mailboxes(self) -> tuple[str, ...]:

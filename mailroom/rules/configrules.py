@@ -102,6 +102,7 @@ def _text_problems(document: Document) -> Iterator[Problem]:
     checks: tuple[tuple[str, str, Callable[[str], str | None]], ...] = (
         ("jmap", "url", fault_of_url),
         ("jmap", "username", _fault_of_username),
+        ("jmap", "authorize_as", _fault_of_authorize_as),
         ("carddav", "url", fault_of_url),
         ("carddav", "username", _fault_of_username),
         ("carddav", "addressbook", _fault_of_name),
@@ -256,6 +257,12 @@ def _fault_of_username(name: str) -> str | None:
     if ":" in name:  # RFC 7617, section 2
         return "has a ':', which a user name cannot have; is a password in it?"
     return _fault_of_name(name)
+
+
+def _fault_of_authorize_as(name: str) -> str | None:
+    if fault := _fault_of_name(name):
+        return fault
+    return None if name.isascii() else f"{shown(name)} is not ASCII, as a header has to be"
 
 
 def _fault_of_file(path: str) -> str | None:

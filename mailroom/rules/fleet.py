@@ -39,14 +39,17 @@ def is_name(text: str) -> bool:
 
 def merged(defaults: Mapping[str, Any], own: Mapping[str, Any], name: str) -> Data:
     """An account's configuration as plain data: its own keys, section by section, over the
-    defaults; in ``jmap.username`` the account's name stands where the defaults say so."""
+    defaults; in ``jmap.username`` and ``jmap.authorize_as`` the account's name stands where the
+    defaults say so."""
     data: Data = dict(defaults)
     for key, value in own.items():
         is_section = isinstance(value, dict | None) and isinstance(data.get(key), dict | None)
         data[key] = {**(data.get(key) or {}), **(value or {})} if is_section else value
-    jmap = data.get("jmap") or {}
-    if isinstance(username := jmap.get("username"), str):
-        data["jmap"] = {**jmap, "username": username.replace(ACCOUNT, name)}
+    jmap = dict(data.get("jmap") or {})
+    for key in ("username", "authorize_as"):
+        if isinstance(pattern := jmap.get(key), str):
+            jmap[key] = pattern.replace(ACCOUNT, name)
+            data["jmap"] = jmap
     return data
 
 

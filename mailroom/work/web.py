@@ -238,6 +238,11 @@ class Web:
                 f"credentials: {_advice_to_configure(request.url)}"
             )
         login = await self._login()
+        if login.authorize_as:
+            # Cyrus: imap/httpd.c, auth_check_hdrs(); it counts for this request alone, so that a
+            # connection may serve several accounts.
+            headers = {**request.headers, "Authorize-As": login.authorize_as}
+            request = replace(request, headers=headers)
         if isinstance(login, Basic) and _origin(request.url) in self._digest_origins:
             return replace(request, digest=(login.username or "", login.password))
         return replace(request, headers={**request.headers, "Authorization": _header(login)})
