@@ -139,6 +139,14 @@ class Cyrus:
         self.host.run("chown", "cyrus", f"{folder}/server.key")
         return f"https://{name}:{HTTPS_PORT}"
 
+    def act_for_others(self) -> None:
+        """Take the header Authorize-As of ``admin``: as a backend of a Murder, which it needs to be
+        for that (imap/httpd.c: proxy_authz). No user can be made from then on."""
+        murder = "mupdate_server: 127.0.0.1\nproxyservers: admin\n"
+        self.host.write("/etc/imapd.conf", self.host.read("/etc/imapd.conf") + murder)
+        self.host.run("systemctl", "restart", "cyrus-imapd.service")
+        self._await_ports()
+
     def user(self, name: str) -> "User":
         """A new user with an empty Inbox."""
         self._set_password("admin")
