@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from difflib import get_close_matches
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -37,13 +38,19 @@ _WANTED = {
 
 def shape_problems(document: Document) -> Iterator[Problem]:
     """Yield what the JSON Schema finds wrong with the document's data."""
-    schema = json.loads(files("mailroom.schema").joinpath("config.schema.json").read_bytes())
-    for error in Draft202012Validator(schema).iter_errors(document.data):
+    for error in _validator().iter_errors(document.data):
         path = tuple(error.absolute_path)
         if error.validator == "additionalProperties":
             yield from _unknown_keys(document, error, path)
         else:
             yield document.problem(path, _explain(document, error, path))
+
+
+@cache
+def _validator() -> Draft202012Validator:
+    """Built once: many accounts have many files."""
+    schema = json.loads(files("mailroom.schema").joinpath("config.schema.json").read_bytes())
+    return Draft202012Validator(schema)
 
 
 def _unknown_keys(document: Document, error: ValidationError, path: Path) -> Iterator[Problem]:

@@ -1,0 +1,58 @@
+"""What a further reading of a thousand accounts changes."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mailroom.engine.journal import Log
+from mailroom.engine.loop import Loop
+from mailroom.rules.config import Config, from_data
+from mailroom.rules.fleet import merged, sharing
+from mailroom.tenants import Ground, Tenants
+from mailroom.work.account import Common
+from mailroom.work.reporter import Audience
+from tests.virtual import VirtualClock
+
+DEFAULTS = {"jmap": {"url": "https://mail.example.org", "username": "{account}%master"}}
+NAMES = [f"a{number}" for number in range(1000)]
+
+
+def reading(defaults: Config) -> dict[str, Config]:
+    """As the files are read anew: equal, and not the same."""
+    return {name: sharing(from_data(merged(DEFAULTS, {}, name)), defaults) for name in NAMES}
+
+
+@pytest.fixture
+def tenants(tmp_path: Path) -> Iterator[Tenants]:
+    (tmp_path / "jmap-password").write_text("secret-of-all")
+    loop = Loop(VirtualClock())
+    ground = Ground(
+        loop,
+        {"CREDENTIALS_DIRECTORY": str(tmp_path)},
+        Log(lambda *_: True),
+        "test",
+        Common(),
+        lambda _name: Audience(lambda _event: None, lambda: False),
+        lambda: None,
+    )
+    made = Tenants(ground)
+    made.trust(None)
+    yield made
+    made.close()
+    loop.close()
+
+
+def test_of_a_thousand_accounts_the_one_that_has_changed_is_touched(tenants: Tenants) -> None:
+    defaults = from_data(DEFAULTS)
+    first = reading(defaults)
+    assert all([tenants.put_to_work(name, first[name], defaults) for name in NAMES])
+    before = {each.name: each.account for each in tenants}
+    second = reading(defaults)
+    second["a500"] = replace(second["a500"], owners=("anna",))
+    tenants.trust(None)
+    touched = [name for name in NAMES if tenants.put_to_work(name, second[name], defaults)]
+    assert tenants.keep_only(set(NAMES)) == []
+    assert touched == ["a500"]
+    assert [each.name for each in tenants if each.account is not before[each.name]] == ["a500"]
