@@ -8,7 +8,7 @@ from mailroom.sandbox.cards import without_stamp
 from mailroom.sandbox.events import Feed
 from mailroom.sandbox.exchange import ConnectionBroken, Delivery, Request, Response, json_response
 from mailroom.sandbox.faults import Fault
-from mailroom.sandbox.front import Running, serve
+from mailroom.sandbox.front import Running, serve, serve_users
 from mailroom.sandbox.log import Entry, longest_chain
 from mailroom.sandbox.profile import Limits, Profile
 from mailroom.sandbox.profiles import (
@@ -69,5 +69,6 @@ __all__ = [
     "json_response",
     "longest_chain",
     "serve",
+    "serve_users",
     "without_stamp",
 ]

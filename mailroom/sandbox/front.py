@@ -1,10 +1,15 @@
-"""The sandbox on a port of the loopback: HTTP/1.1, kept alive, a thread for each connection."""
+"""The sandbox on a port of the loopback: HTTP/1.1, kept alive, a thread for each connection.
+
+Several can share a port, as the users of one server do; and it may be behind TLS.
+"""
 
 import contextlib
 import math
 import selectors
 import socket
+import ssl
 import threading
+from collections.abc import Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -33,18 +38,21 @@ _METHODS: Final = [
 class Running:
     """A sandbox that listens; ``url`` has no slash at its end."""
 
-    def __init__(self, sandbox: Sandbox, port: int) -> None:
-        self._servers = [_Server(sandbox, _HOST, port)]
+    def __init__(
+        self, sandboxes: Sequence[Sandbox], port: int, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self._servers = [_Server(sandboxes, _HOST, port, tls)]
         port = self._servers[0].server_address[1]
-        if sandbox.profile.api_host is not None:
-            self._servers.append(_Server(sandbox, sandbox.profile.api_host, port))
+        api_host = sandboxes[0].profile.api_host
+        if api_host is not None:
+            self._servers.append(_Server(sandboxes, api_host, port, tls))
         self._threads = [
             threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
             for server in self._servers
         ]
         for thread in self._threads:
             thread.start()
-        self.url = f"http://{_HOST}:{port}"
+        self.url = f"{'https' if tls else 'http'}://{_HOST}:{port}"
 
     def close(self) -> None:
         """Stop listening and cut every connection."""
@@ -71,7 +79,12 @@ def serve(sandbox: Sandbox, port: int = 0) -> Running:
 
     Where its API has a host of its own, it is served there as well, on the same port.
     """
-    return Running(sandbox, port)
+    return Running([sandbox], port)
+
+
+def serve_users(sandboxes: Sequence[Sandbox], tls: ssl.SSLContext | None = None) -> Running:
+    """Serve the sandboxes of several users on one port: who asks is told by the credentials."""
+    return Running(sandboxes, 0, tls)
 
 
 class _Server(ThreadingHTTPServer):
@@ -79,12 +92,30 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 128
 
-    def __init__(self, sandbox: Sandbox, host: str, port: int) -> None:
+    def __init__(
+        self, sandboxes: Sequence[Sandbox], host: str, port: int, tls: ssl.SSLContext | None
+    ) -> None:
         super().__init__((host, port), _Connection)
-        self.sandbox = sandbox
+        self._any = sandboxes[0]
+        self._tls = tls
+        self._users = {each.authorization: each for each in sandboxes}
+        self._users |= {each.dav_authorization: each for each in sandboxes}
         self.closing = threading.Event()
         self._connections: set[socket.socket] = set()
         self._guard = threading.Lock()
+
+    def get_request(self) -> tuple[Any, Any]:
+        """The handshake is left to the connection's own thread."""
+        connection, address = super().get_request()
+        if self._tls:
+            connection = self._tls.wrap_socket(
+                connection, server_side=True, do_handshake_on_connect=False
+            )
+        return connection, address
+
+    def sandbox(self, request: Request) -> Sandbox:
+        """Whose request it is; any refuses what is nobody's."""
+        return self._users.get(request.header("Authorization") or "", self._any)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._guard:
@@ -124,8 +155,10 @@ class _Connection(BaseHTTPRequestHandler):
     def handle(self) -> None:
         """Serve one connection; a client that goes away is nothing to speak of."""
         try:
+            if isinstance(self.connection, ssl.SSLSocket):
+                self.connection.do_handshake()
             super().handle()
-        except (BrokenPipeError, ConnectionResetError):
+        except (BrokenPipeError, ConnectionResetError, ssl.SSLError):
             self.close_connection = True
 
     def _answer(self) -> None:
@@ -137,13 +170,14 @@ class _Connection(BaseHTTPRequestHandler):
             self.rfile.read(length),
             connection="{}:{}".format(*self.client_address),
         )
+        sandbox = self.server.sandbox(request)
         try:
-            response = self.server.sandbox.handle(request)
+            response = sandbox.handle(request)
         except ConnectionBroken:
             self.close_connection = True
             return
         if response.feed is not None:
-            self._stream(response, response.feed)
+            self._stream(response, response.feed, sandbox)
         else:
             self._send(response)
 
@@ -171,7 +205,7 @@ class _Connection(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
 
-    def _stream(self, response: Response, feed: Feed) -> None:
+    def _stream(self, response: Response, feed: Feed, sandbox: Sandbox) -> None:
         """Carry an event stream until either side ends it."""
         self._send_head(response, {"Transfer-Encoding": "chunked"})
         self.wfile.flush()
@@ -182,17 +216,18 @@ class _Connection(BaseHTTPRequestHandler):
             selector.register(self.connection, selectors.EVENT_READ)
             feed.on_data(lambda: _wake(waker))
             try:
-                while self._carry(feed, selector, woken):
+                while self._carry(feed, selector, woken, sandbox):
                     pass
             finally:
-                with self.server.sandbox.lock:
+                with sandbox.lock:
                     feed.on_data(lambda: None)
                     feed.close()
         self.close_connection = True
 
-    def _carry(self, feed: Feed, selector: selectors.BaseSelector, woken: socket.socket) -> bool:
+    def _carry(
+        self, feed: Feed, selector: selectors.BaseSelector, woken: socket.socket, sandbox: Sandbox
+    ) -> bool:
         """Wait for something to send and send it; False at the end."""
-        sandbox = self.server.sandbox
         deadline = feed.deadline
         timeout = None if deadline is None else max(0.0, deadline - sandbox.clock())
         ready = {key.fileobj for key, _ in selector.select(timeout)}

@@ -26,6 +26,7 @@ from tests.bench import (
     address_book,
     cyrus,
     door,
+    fleet,
     growth,
     idling,
     importing,
@@ -63,6 +64,8 @@ GROUPS: Mapping[str, Group] = {
     "start-up": startup.on_trixie,
     "stopping": stopping.moments,
     "vcards": vcards.edits,
+    "fleet": fleet.many,
+    "fleet-far": fleet.far,
 }
 RESULTS = Path(__file__).parent / "results.json"
 

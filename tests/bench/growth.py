@@ -14,7 +14,7 @@ from tests.bench.stage import DELAY
 from tests.world import World
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "performance.md"
-_BEGIN, _END = "<!-- growth: made by make bench -->\n", "<!-- end of growth -->\n"
+_BEGIN, _END = "<!-- {}: made by make bench -->\n", "<!-- end of {} -->\n"
 _WIDTH = 40
 
 
@@ -45,12 +45,16 @@ class Cost:
 
 def draw() -> None:
     """Measure, and replace the plots of the document."""
-    plots = list(_plots())
-    text = DOCUMENT.read_text()
-    before, _, rest = text.partition(_BEGIN)
-    _, _, after = rest.partition(_END)
+    put("growth", list(_plots()))
+
+
+def put(what: str, plots: Sequence[Plot]) -> None:
+    """Put the plots where the document has those of this name."""
+    begin, end = _BEGIN.format(what), _END.format(what)
+    before, _, rest = DOCUMENT.read_text().partition(begin)
+    _, _, after = rest.partition(end)
     drawn = "\n\n".join("\n".join(plot.lines()) for plot in plots)
-    DOCUMENT.write_text(f"{before}{_BEGIN}\n```\n{drawn}\n```\n\n{_END}{after}")
+    DOCUMENT.write_text(f"{before}{begin}\n```\n{drawn}\n```\n\n{end}{after}")
 
 
 def _plots() -> Iterator[Plot]:
