@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from mailroom.sandbox import FASTMAIL, Delivery, Fault, Sandbox, longest_chain, serve
+from mailroom.sandbox import FASTMAIL, Delivery, Fault, Sandbox, longest_chain, serve, serve_users
 
 pytestmark = pytest.mark.sandbox
 
@@ -164,3 +164,24 @@ def test_closing_leaves_no_thread_behind() -> None:
     while threading.active_count() > before:
         assert time.monotonic() < deadline, "a thread is still there"
     house.close()
+
+
+def test_several_users_share_a_port_and_nobody_else_gets_in() -> None:
+    users = [Sandbox(user=name, password=f"secret-of-{name}") for name in ("anna", "otto")]
+    with serve_users(users) as running:
+        told = [_session(running.url, each.authorization) for each in users]
+        assert [(status, session["username"]) for status, session in told] == [
+            (200, "anna"),
+            (200, "otto"),
+        ]
+        assert _session(running.url, "Basic bm9ib2R5Ong=")[0] == 401
+
+
+def _session(url: str, authorization: str) -> tuple[int, dict[str, str]]:
+    connection = http.client.HTTPConnection(urlsplit(url).netloc)
+    try:
+        connection.request("GET", "/jmap/", headers={"Authorization": authorization})
+        response = connection.getresponse()
+        return response.status, json.loads(response.read() or b"{}")
+    finally:
+        connection.close()

@@ -90,7 +90,7 @@ def serve_users(sandboxes: Sequence[Sandbox], tls: ssl.SSLContext | None = None)
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
-    request_queue_size = 128
+    request_queue_size = 1024
 
     def __init__(
         self, sandboxes: Sequence[Sandbox], host: str, port: int, tls: ssl.SSLContext | None

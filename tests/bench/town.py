@@ -5,7 +5,6 @@ its work is not that of who measures.
 JSON on stdin (``{"do": "tap", "users": [...]}``, see :meth:`Town.do`) with one.
 """
 
-import base64
 import json
 import ssl
 import sys
@@ -13,9 +12,18 @@ import threading
 import time
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
-from mailroom.sandbox import CYRUS_3_10, CYRUS_3_13, Entry, Profile, Request, Response, Sandbox
-from mailroom.sandbox.front import _Connection, _Server
+from mailroom.sandbox import (
+    CYRUS_3_10,
+    CYRUS_3_13,
+    Entry,
+    Profile,
+    Request,
+    Response,
+    Sandbox,
+    serve_users,
+)
 from tests.bench.address_book import card
 
 PASSWORD = "secret"
@@ -71,19 +79,12 @@ class House:
 
 
 class Town:
-    """What the front needs of a sandbox; each request goes to the account of who asks."""
+    """The accounts, by name. One lock for all: they share a processor anyway."""
 
     def __init__(self, count: int, way: str) -> None:
         self.lock = threading.RLock()
-        self.profile = _PROFILES[way]
-        self.clock = time.time
-        self.houses = {name_of(n): House(name_of(n), self.profile, self.lock) for n in range(count)}
-
-    def handle(self, request: Request) -> Response:
-        _, _, coded = (request.header("Authorization") or "Basic Og==").partition(" ")
-        user = base64.b64decode(coded).decode().partition(":")[0]
-        house = self.houses.get(user)
-        return house.sandbox.handle(request) if house else Response(401)
+        profile = _PROFILES[way]
+        self.houses = {name_of(n): House(name_of(n), profile, self.lock) for n in range(count)}
 
     def _spread(self, houses: list[House], what: str) -> None:
         """Evenly over a second."""
@@ -109,47 +110,17 @@ class Town:
                 return time.process_time()
 
 
-class _TlsServer(_Server):
-    """TLS is spoken in the connection's own thread."""
-
-    request_queue_size = 1024
-
-    def __init__(self, town: Any, context: ssl.SSLContext) -> None:
-        self._context = context
-        super().__init__(town, "127.0.0.1", 0)
-
-    def finish_request(self, request: Any, client_address: Any) -> None:
-        try:
-            wrapped = self._context.wrap_socket(request, server_side=True)
-        except (OSError, ssl.SSLError):
-            return
-        with wrapped:
-            super().finish_request(wrapped, client_address)
-
-
-class _Neighbour(_Connection):
-    """What is raised when a client goes away is nothing to speak of."""
-
-    def handle(self) -> None:
-        try:
-            super().handle()
-        except (OSError, ssl.SSLError):
-            self.close_connection = True
-
-
 def main(count: int, way: str, certificate: str) -> None:
     threading.stack_size(256 * 1024)
     sys.setswitchinterval(0.001)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     town = Town(count, way)
-    server = _TlsServer(town, context)
-    server.RequestHandlerClass = _Neighbour
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    _say(server.server_address[1])
-    for line in sys.stdin:
-        asked = json.loads(line)
-        _say(town.do(asked["do"], asked.get("users", [])))
+    with serve_users([house.sandbox for house in town.houses.values()], context) as running:
+        _say(urlsplit(running.url).port)
+        for line in sys.stdin:
+            asked = json.loads(line)
+            _say(town.do(asked["do"], asked.get("users", [])))
 
 
 def _say(what: object) -> None:
