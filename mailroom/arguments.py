@@ -108,6 +108,9 @@ def _init(init: ArgumentParser) -> None:
     )
     init.add_argument("--address", help="the mail address")
     init.add_argument("--server", metavar="URL", help="the JMAP server, by its host or URL")
+    init.add_argument(
+        "--ca-file", metavar="FILE", help="trust servers with certificates of this authority (PEM)"
+    )
     init.add_argument("--username", metavar="NAME", help="what the server knows you by")
     init.add_argument(
         "--token-file", metavar="FILE", help="where the API token is; - is standard input"
@@ -127,6 +130,7 @@ def _init(init: ArgumentParser) -> None:
         "--screening", choices=["server", "mailroom", "off"], help="who sorts new mail"
     )
     init.add_argument("--account", metavar="NAME", help="for an instance, mailroom@NAME")
+    init.add_argument("--config", metavar="FILE", help="or the instance's file")
 
 
 def _check(check: ArgumentParser) -> None:

@@ -52,7 +52,7 @@ def init(options: SimpleNamespace) -> int:
     from mailroom.terminal.asking import asking  # noqa: PLC0415
     from mailroom.terminal.init import show_init  # noqa: PLC0415 - brings rich, yaml
 
-    wanted = to_set_up(os.environ, account=options.account)
+    wanted = to_set_up(os.environ, account=options.account, config=options.config)
     if wanted.member or _has_many(wanted):
         name = wanted.member or "NAME"
         raise UsageError(

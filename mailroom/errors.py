@@ -53,6 +53,10 @@ class TransientError(MailroomError):
         self.retry_after = retry_after
 
 
+class Untrusted(TransientError):
+    """The server's certificate is signed by no authority that is trusted here."""
+
+
 class Crowded(TransientError):
     """The server has done nothing, because too much is going on in the account at once."""
 

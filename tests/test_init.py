@@ -24,6 +24,7 @@ from mailroom.sandbox import (
     serve,
 )
 from mailroom.sandbox.account import ROLES
+from tests.authority import Front, issue
 from tests.process import ROOT
 from tests.terminal import Terminal
 
@@ -389,6 +390,80 @@ def test_a_network_that_goes_away_is_told_and_the_next_run_goes_on(place: Place)
     with place.init() as terminal:
         assert answer_all(terminal) == ["Go on"]
         assert terminal.end() == 0, terminal.told
+
+
+# A server with a certificate of an authority of the user's own
+
+
+@pytest.fixture
+def private(place: Place, tmp_path: Path) -> Iterator[Front]:
+    """The place's server by https; the authority's certificate is ca.pem in the home."""
+    issue(place.home)
+    front = Front(place.home, int(place.server.url.rpartition(":")[2]))
+    yield front
+    front.close()
+
+
+def test_an_authority_of_ones_own_is_asked_for_where_it_is_needed(
+    place: Place, private: Front
+) -> None:
+    with place.init("--server", private.url) as terminal:
+        terminal.answer("Mail address", ADDRESS)
+        terminal.until("is signed by no authority that this machine trusts")
+        terminal.answer("File of the authority", str(place.home / "missing.pem"))
+        terminal.until(r"✗ .*missing\.pem cannot be read: No such file or directory")
+        terminal.answer("File of the authority", str(place.home / "ca.key"))
+        terminal.until(r"✗ .*ca\.key holds no certificate in PEM")
+        terminal.answer("File of the authority", str(place.home / "else.pem"))
+        terminal.until(r"trusts, nor by one in .*else\.pem")
+        assert not place.sandbox.log.entries  # nothing was sent yet
+        terminal.answer("File of the authority", str(place.home / "ca.pem"))
+        answers = {each: ANSWERS[each] for each in ANSWERS if each != "Mail address"}
+        for prompt, answer in answers.items():
+            terminal.answer(prompt, answer)
+        assert terminal.end() == 0, terminal.told
+    config = parse(place.config.read_text(), "x")
+    assert config.jmap.url == f"{private.url}/.well-known/jmap"
+    assert config.tls.ca_file == str(place.home / "ca.pem")
+
+
+def test_who_has_no_such_authority_can_name_another_server(place: Place, private: Front) -> None:
+    with place.init("--server", private.url) as terminal:
+        terminal.answer("Mail address", ADDRESS)
+        terminal.answer("File of the authority")
+        terminal.answer("Mail server", place.server.url)
+        terminal.until("^User name")
+
+
+def test_an_authority_of_ones_own_is_given_beforehand(place: Place, private: Front) -> None:
+    options = place.answers(server=private.url)
+    code, told = place.run(*options)
+    assert code == 2
+    assert "no answer to 'File of the authority': give --ca-file FILE (The certificate of" in told
+    code, told = place.run(*options, "--ca-file", "/nowhere.pem")
+    assert (code, told) == (
+        2,
+        "mailroom: --ca-file FILE: /nowhere.pem cannot be read: No such file or directory\n",
+    )
+    code, told = place.run(*options, "--ca-file", str(place.home / "ca.pem"))
+    assert (code, told.count("All is well.")) == (0, 1), told
+    code, told = place.run("--check", "--ca-file", "/other.pem")
+    assert code == 0
+    assert f"--ca-file /other.pem is not what the configuration says ({place.home}/ca.pem)" in told
+
+
+# Which installation
+
+
+def test_a_file_that_no_unit_reads_is_refused(place: Place) -> None:
+    elsewhere = place.home / "mine.yaml"
+    code, told = place.run("--config", str(elsewhere))
+    assert code == 2
+    assert told.startswith(
+        f"mailroom: cannot set up {elsewhere}: the service that would be started reads "
+        f"{place.config}; leave --config out"
+    )
+    assert place.run("--check", "--config", str(place.config))[0] == 3
 
 
 # Without questions

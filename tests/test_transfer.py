@@ -23,8 +23,16 @@ from mailroom.engine.clock import BoottimeClock
 from mailroom.engine.exchange import Exchange, Request, Response
 from mailroom.engine.loop import Loop, Promise
 from mailroom.engine.transfer import Stream, Transfer
-from mailroom.errors import MailroomError, NoAnswer, ProtocolError, TooLarge, TransientError
+from mailroom.errors import (
+    MailroomError,
+    NoAnswer,
+    ProtocolError,
+    TooLarge,
+    TransientError,
+    Untrusted,
+)
 from mailroom.sandbox.digest import Digest
+from tests.authority import issue, presenting
 from tests.peer import Asked, End, Peer, Script, Step, Wait, always, answer, chunk, head
 from tests.virtual import VirtualClock
 
@@ -877,29 +885,14 @@ def test_a_name_server_that_does_not_answer_holds_up_nobody_else(name_server: st
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with an authority's certificate and one that it issued to 127.0.0.1."""
-    if shutil.which("openssl") is None:
-        pytest.skip("needs the openssl command")
     folder = tmp_path_factory.mktemp("authority")
-    for name, subject, extensions in (
-        ("ca", "/CN=Test Authority", []),
-        ("here", "/CN=here", ["-addext", "subjectAltName=IP:127.0.0.1", *_issued_by(folder)]),
-        ("else", "/CN=else", ["-addext", "subjectAltName=DNS:else.example", *_issued_by(folder)]),
-    ):
-        files = ["-keyout", f"{folder}/{name}.key", "-out", f"{folder}/{name}.pem"]
-        curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-        command = ["openssl", "req", "-x509", *curve, "-subj", subject, *files, *extensions]
-        subprocess.run(command, check=True, capture_output=True)
+    issue(folder)
     return folder
-
-
-def _issued_by(folder: Path) -> list[str]:
-    return ["-CA", f"{folder}/ca.pem", "-CAkey", f"{folder}/ca.key"]
 
 
 def ask_over_tls(folder: Path, certificate: str, ca_file: str | None) -> Any:
     """What comes of one request to a server with that certificate."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / f"{certificate}.pem", folder / f"{certificate}.key")
+    context = presenting(folder, certificate)
     loop = Loop(clock := BoottimeClock())
     transfer = Transfer(loop, "Mailroom/test", ca_file)
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -935,14 +928,14 @@ def test_an_authority_of_the_users_own_is_trusted(authority: Path) -> None:
 
 def test_an_unknown_authority_is_refused_with_advice(authority: Path) -> None:
     error = ask_over_tls(authority, "here", None)
-    assert isinstance(error, TransientError)
+    assert isinstance(error, Untrusted)
     assert "/path: its certificate is not trusted (if it is signed by an authority" in str(error)
     assert "tls.ca_file" in str(error)
 
 
 def test_a_certificate_of_another_host_is_refused_as_such(authority: Path) -> None:
     error = ask_over_tls(authority, "else", str(authority / "ca.pem"))
-    assert isinstance(error, TransientError)
+    assert type(error) is TransientError
     assert "/path: its certificate is that of another host" in str(error)
 
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pycurl
 
 from mailroom.engine.loop import Loop, Promise, Timer
-from mailroom.errors import MailroomError, ProtocolError, TooLarge, TransientError
+from mailroom.errors import MailroomError, ProtocolError, TooLarge, TransientError, Untrusted
 from mailroom.rules.servers import without_query
 
 CONNECT_SECONDS = 10.0  # including the name look-up
@@ -162,8 +162,7 @@ class Exchange:
             limit = self.request.limit_bytes // 1024**2
             self.fail(TooLarge(f"{self.request}: the answer is larger than {limit} MiB"))
         elif number:
-            kind = ProtocolError if number in _NOT_HTTP else TransientError
-            self.fail(kind(f"{self.request}: {self._explain(number, message)}"))
+            self.fail(self._kind(number)(f"{self.request}: {self._explain(number, message)}"))
         elif not self._has_head:  # libcurl takes the end of the connection for the end of the head
             self.fail(TransientError(f"{self.request}: the answer ended in the middle of its head"))
         else:
@@ -183,11 +182,20 @@ class Exchange:
     def is_connected(self) -> bool:
         return bool(self.curl.getinfo(pycurl.PRETRANSFER_TIME) > 0)
 
+    def _kind(self, number: int) -> type[MailroomError]:
+        if number in _NOT_HTTP:
+            return ProtocolError
+        is_untrusted = number == pycurl.E_SSL_CACERT and self._verdict() is None
+        return Untrusted if is_untrusted else TransientError
+
+    def _verdict(self) -> str | None:
+        """What is wrong with the certificate, if not who has signed it."""
+        return _VERDICTS.get(self.curl.getinfo(pycurl.SSL_VERIFYRESULT))
+
     def _explain(self, number: int, message: str) -> str:
         advice = _ADVICE.get(number)
         if number == pycurl.E_SSL_CACERT:
-            verdict = self.curl.getinfo(pycurl.SSL_VERIFYRESULT)
-            advice = _VERDICTS.get(verdict, advice)
+            advice = self._verdict() or advice
         told = f"{advice} ({message})" if advice and message else advice or message
         to_do = _TO_DO.get(number)
         return (told or f"error {number}") + (f": {to_do}" if to_do else "")

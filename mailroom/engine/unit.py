@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from shlex import quote
 
-from mailroom.errors import ConfigurationError, MailroomError
+from mailroom.errors import ConfigurationError, MailroomError, UsageError
 
 # User=mailroom-%i has to be a user's name, and those have at most 31 characters (systemd.exec(5)).
 _ACCOUNT = re.compile(r"[A-Za-z0-9_-]{1,22}")
@@ -155,17 +155,28 @@ def to_set_up(
     environ: Mapping[str, str],
     *,
     account: str | None = None,
+    config: str | os.PathLike[str] | None = None,
     euid: int | None = None,
     root: Path = Path("/"),
 ) -> Installation:
     """The installation that does not have to be there yet: an instance, for root the system
-    service, for everybody else their own. Raises :class:`MailroomError` as :func:`find` does."""
+    service, for everybody else their own. A ``config`` names the one whose unit reads it. Raises
+    :class:`UsageError` where no unit would, and :class:`MailroomError` as :func:`find` does."""
     user = os.geteuid() if euid is None else euid
     places = _Places(environ, user, root)
     found = places.system() if user == 0 or account is not None else places.user()
     if account is not None:
-        return places.with_account(found, account, None, None)
-    return found
+        found = places.with_account(found, account, None, None)
+    if config is None:
+        return found
+    named = places.of_config(Path(config))
+    if named is None or (account is not None and named.file != found.file):
+        wanted = found.file if account is not None else found.config
+        raise UsageError(
+            f"cannot set up {config}: the service that would be started reads {wanted}; leave "
+            "--config out, or write the file by hand and try it with mailroom check --config"
+        )
+    return named
 
 
 def account_file(config: Path, name: str) -> Path:

@@ -53,11 +53,12 @@ class Candidate:
 class Seen:
     """What a place answers to somebody who gives no credentials. ``url`` is where it has led to;
     ``schemes`` by which it wants to be logged in at, in lower case. ``fault``: why it is no JMAP
-    server."""
+    server; ``is_untrusted``: it may be one, but its certificate is signed by somebody unknown."""
 
     url: str
     schemes: frozenset[str] = frozenset()
     fault: str = ""
+    is_untrusted: bool = False
 
 
 def domain_of(address: str) -> str:

@@ -8,12 +8,13 @@ something out, and :func:`accept` takes an answer in.
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from enum import StrEnum
+from typing import Any
 
 from mailroom.rules import questions
 from mailroom.rules.autodiscovery import Seen, domain_of, has_to_be_confirmed, short
 from mailroom.rules.categories import DEFAULT_CATEGORIES
 from mailroom.rules.names import normal_name
-from mailroom.rules.questions import FEWER, Abilities, Known, Login, Question, Topic
+from mailroom.rules.questions import FEWER, NO_CA_FILE, Abilities, Known, Login, Question, Topic
 from mailroom.rules.servers import FASTMAIL_SESSION, fault_of_url, session_url
 
 # Whoever is refused so often has something to look up.
@@ -62,6 +63,8 @@ def refused(known: Known) -> Known:
 def probed(known: Known, seen: Seen) -> Known:
     """With what is at the server that the user has named. Where that is no JMAP server, another is
     to be named."""
+    if seen.is_untrusted:
+        return replace(known, is_untrusted=True)
     if seen.fault:
         return replace(known, server=None, found=None, none_found="")
     is_strange = has_to_be_confirmed(seen.url, known.domain, known.server)
@@ -92,6 +95,8 @@ def _about_server(known: Known) -> Move:
         return questions.which_address(known)
     if known.server is None:
         return questions.which_server(known) if known.is_discovered else Action.DISCOVER
+    if known.is_untrusted:
+        return questions.which_ca_file(known)
     if known.seen is None:
         return Action.PROBE
     return None if known.is_trusted else questions.trust(known, known.seen.url, "it leads there")
@@ -162,8 +167,20 @@ def _with_trust(known: Known, _question: Question, answer: str) -> Known:
         return replace(known, found=None, none_found="", server=None, seen=None)
     if known.server is None and known.found is not None:
         seen = known.found[1]
-        return replace(known, server=short(seen.url), seen=seen, is_trusted=True)
+        return replace(known, server=short(seen.url), **_looked_at(seen))
     return replace(known, is_trusted=True)
+
+
+def _looked_at(seen: Seen) -> dict[str, Any]:
+    """A server that discovery has seen and the user agreed to; it is looked at once more where its
+    certificate was in the way."""
+    return {"seen": None if seen.is_untrusted else seen, "is_trusted": True}
+
+
+def _with_ca_file(known: Known, _question: Question, answer: str) -> Known:
+    if answer == NO_CA_FILE:
+        return replace(known, found=None, none_found="", server=None, is_untrusted=False)
+    return replace(known, ca_file=answer, is_untrusted=False)
 
 
 def _with_server(known: Known, _question: Question, answer: str) -> Known:
@@ -171,7 +188,7 @@ def _with_server(known: Known, _question: Question, answer: str) -> Known:
     if fault := fault_of_url(answer):
         raise ValueError(f"{answer!r} {fault}")
     if known.found and session_url(answer) == known.found[1].url:
-        return replace(known, server=answer, seen=known.found[1], is_trusted=True)
+        return replace(known, server=answer, **_looked_at(known.found[1]))
     return replace(known, server=answer, seen=None, is_trusted=False)
 
 
@@ -206,6 +223,7 @@ _TAKING: Mapping[Topic, Callable[[Known, Question, str], Known]] = {
     Topic.ADDRESS: _with_address,
     Topic.SERVER: _with_server,
     Topic.TRUST: _with_trust,
+    Topic.CA_FILE: _with_ca_file,
     Topic.LOGIN: _with_login,
     Topic.USERNAME: lambda known, _, answer: replace(known, username=answer),
     Topic.TOKEN: lambda known, _, answer: replace(known, secret=answer),

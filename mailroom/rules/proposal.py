@@ -44,6 +44,7 @@ def differences(config: Config, given: Mapping[Topic, str]) -> Iterator[str]:
     kinds = {"fewer": set(FEWER), "all": {each.name for each in DEFAULT_CATEGORIES}}
     said = {
         Topic.SERVER: short(config.jmap.url),
+        Topic.CA_FILE: config.tls.ca_file or "",
         Topic.USERNAME: config.jmap.username or "",
         Topic.SCREENING: config.screening.by,
         Topic.CATEGORIES: next((kind for kind in kinds if kinds[kind] == names), "others"),
@@ -67,6 +68,8 @@ def _lines(known: Known) -> Iterator[str]:
     if known.contacts_server and known.contacts_secret:
         yield from ("", "carddav:", f"  url: {_text(known.contacts_server)}")
         yield f"  username: {_text(known.contacts_username or '')}"
+    if known.ca_file:
+        yield from ("", "tls:", f"  ca_file: {_text(known.ca_file)}")
     yield from ("", "triage:")
     yield from _triage(known)
     if known.screening not in (None, Screening().by):
@@ -121,6 +124,7 @@ def known_from(config: Config, login: Login | None) -> Known:
         server=config.jmap.url,
         seen=Seen(config.jmap.url),
         is_trusted=True,
+        ca_file=config.tls.ca_file,
         login="password" if username else login or "token",
         username=username,
         contacts_server=config.carddav.url,

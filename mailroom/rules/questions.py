@@ -19,7 +19,7 @@ from mailroom.rules.autodiscovery import (
 )
 from mailroom.rules.categories import DEFAULT_CATEGORIES
 from mailroom.rules.config import Config
-from mailroom.rules.servers import FASTMAIL_CARDDAV, FASTMAIL_SESSION
+from mailroom.rules.servers import FASTMAIL_CARDDAV, FASTMAIL_SESSION, session_url
 
 Login = Literal["token", "password"]
 FEWER = ("Imbox", "Feed", "Paper Trail", "Jail")
@@ -31,6 +31,7 @@ class Topic(StrEnum):
     ADDRESS = "address"
     SERVER = "server"
     TRUST = "trust"
+    CA_FILE = "ca-file"
     LOGIN = "login"
     USERNAME = "username"
     TOKEN = "token"
@@ -44,9 +45,12 @@ class Topic(StrEnum):
     GO = "go"
 
 
+# The answer of who has no such file, but another server to name.
+NO_CA_FILE = "none"
 SECRETS = (Topic.TOKEN, Topic.PASSWORD, Topic.CONTACTS_PASSWORD)
 _OPTIONS = {
     Topic.TRUST: "--server URL",  # to name it is to trust it
+    Topic.CA_FILE: "--ca-file FILE",
     Topic.LOGIN: "--token-file FILE or --password-file FILE",
     **{topic: f"--{topic}-file FILE" for topic in SECRETS},
     Topic.MAILBOX: "--mailbox NAME=OTHER",
@@ -73,7 +77,7 @@ class Question:
     @property
     def needs_a_person(self) -> bool:
         """Whether nobody but the user may answer it, not even by silence."""
-        return self.topic in (Topic.TRUST, Topic.MAILBOX)
+        return self.topic in (Topic.TRUST, Topic.CA_FILE, Topic.MAILBOX)
 
     @property
     def option(self) -> str:
@@ -111,7 +115,9 @@ class Taken:
 class Known:
     """All that is known about the account so far. ``found`` is where discovery has led to, None
     where it has found nothing, because of ``none_found``; ``server`` is what the user has named or
-    agreed to, ``seen`` what is there. ``is_configured``: by a configuration that stays as it is."""
+    agreed to, ``seen`` what is there. ``is_untrusted``: the certificate there is signed by nobody
+    who is trusted, nor by those in ``ca_file``. ``is_configured``: by a configuration that stays as
+    it is."""
 
     is_configured: bool = False
     address_guess: str | None = None
@@ -122,6 +128,8 @@ class Known:
     server: str | None = None
     seen: Seen | None = None
     is_trusted: bool = False
+    is_untrusted: bool = False
+    ca_file: str | None = None
     login: Login | None = None
     username: str | None = None
     former_username: str | None = None
@@ -186,6 +194,21 @@ def trust(known: Known, url: str, source: str) -> Question:
         ),
         "no",
         ("yes", "no"),
+    )
+
+
+def which_ca_file(known: Known) -> Question:
+    where = short(session_url(known.server)) if known.server else "the server"
+    also = f", nor by one in {known.ca_file}" if known.ca_file else ""
+    return Question(
+        Topic.CA_FILE,
+        "File of the authority",
+        (
+            f"The certificate of {where} is signed by no authority that this machine trusts{also}.",
+            "If that is one of your own (or the server signs for itself), where is its certificate",
+            f"(PEM)? Whoever runs the server has it. {NO_CA_FILE}: to name another server.",
+        ),
+        NO_CA_FILE,
     )
 
 

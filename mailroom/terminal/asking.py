@@ -3,6 +3,7 @@ terminal.
 """
 
 import getpass
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -88,10 +89,17 @@ def asking(options: SimpleNamespace, stdin: TextIO, *, may_ask: bool) -> Asking:
     mailboxes = dict(answers.pop(_MAILBOXES, {}))
     mailboxes |= dict(_pair(each) for each in options.mailbox or ())
     given = {Topic(name): str(value) for name, value in answers.items() if name not in _FILES}
+    if Topic.CA_FILE in given:
+        given[Topic.CA_FILE] = absolute(given[Topic.CA_FILE])
     for name in _FILES.keys() & answers.keys():
         given[_FILES[name]] = _secret(answers[name], stdin)
     may_ask = may_ask and not options.answers and stdin.isatty()
     return Asking(given, mailboxes, may_ask=may_ask)
+
+
+def absolute(path: str) -> str:
+    """A file as the configuration names it, which is read from other folders as well."""
+    return os.path.abspath(os.path.expanduser(path))
 
 
 def _from_file(path: Path) -> dict[str, Any]:

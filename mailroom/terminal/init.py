@@ -164,7 +164,10 @@ class _Evening:
     # The interview
 
     def _interview(self, there: _There) -> Known:
-        interview = Interview(self._console, self._asking, there.config, there.secrets)
+        is_system = self._installation.is_system
+        interview = Interview(
+            self._console, self._asking, there.config, there.secrets, is_system=is_system
+        )
         return interview.hold(self._beginning(there.config))
 
     def _beginning(self, config: Config | None) -> Known:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from rich.console import Console
 
+from mailroom.engine.cafile import fault_of_ca_file
 from mailroom.engine.clock import BoottimeClock
 from mailroom.engine.credentials import load_credentials, logins, variables
 from mailroom.engine.loop import Loop
@@ -24,7 +25,7 @@ from mailroom.rules.proposal import configuration, credentials
 from mailroom.rules.questions import Abilities, Known, Question, Topic
 from mailroom.rules.servers import session_url
 from mailroom.service import USER_AGENT
-from mailroom.terminal.asking import Asking
+from mailroom.terminal.asking import Asking, absolute
 from mailroom.terminal.desk import Desk, prepare
 from mailroom.terminal.screen import plain, tick
 from mailroom.work.abilities import abilities, taken
@@ -36,7 +37,7 @@ T = TypeVar("T")
 
 class Interview:
     """``config`` is the configuration where one is there already, so that only its secrets are
-    asked for, but for those that are stored."""
+    asked for, but for those that are stored. ``is_system``: the service is the system's."""
 
     def __init__(
         self,
@@ -44,7 +45,10 @@ class Interview:
         asking: Asking,
         config: Config | None,
         secrets: Mapping[str, str],
+        *,
+        is_system: bool,
     ) -> None:
+        self._is_system = is_system
         self._secrets = secrets
         self._console = console
         self._asking = asking
@@ -59,6 +63,8 @@ class Interview:
     def hold(self, known: Known) -> Known:
         """Ask and look until everything is known. Raises UsageError where an answer is missing that
         nobody can be asked for, and every error that no other answer would mend."""
+        if self._asking.has(Topic.CA_FILE) and not known.is_configured:
+            known = self._ask(known, questions.which_ca_file(known))
         while (move := next_move(known)) is not None:
             if isinstance(move, Question):
                 known = self._ask(known, move)
@@ -70,9 +76,20 @@ class Interview:
         while True:
             answer = self._asking.answer(question)
             try:
+                if question.topic is Topic.CA_FILE:
+                    answer = self._ca_file(answer)
                 return interview.accept(known, question, answer)
             except ValueError as error:
                 self._mend(UsageError(f"{question.option}: {error}"), str(error))
+
+    def _ca_file(self, answer: str) -> str:
+        """The file's absolute path. Raises ValueError, with what is wrong with it."""
+        if answer in ("", questions.NO_CA_FILE):
+            return answer
+        path = absolute(answer)
+        if fault := fault_of_ca_file(path, is_system=self._is_system):
+            raise ValueError(f"{path} {fault}")
+        return path
 
     def _mend(self, error: Exception, told: str) -> None:
         """Say what is wrong, so that it is answered anew; raise it where nobody can be asked."""
@@ -90,16 +107,16 @@ class Interview:
             told = f"there is no domain {domain}: is the address right?"
             self._mend(UsageError(f"--address: {told}"), told)
             return replace(known, address=None, address_guess=known.address)
-        with _web() as (loop, http):
+        with _web(known) as (loop, http):
             found = _run(loop, first_of(loop, http, candidates(domain, names)))
         none_found = "" if found else why_none(domain, names)
         return replace(known, is_discovered=True, found=found, none_found=none_found)
 
     def _probe(self, known: Known) -> Known:
         assert known.server is not None
-        with _web() as (loop, http):
+        with _web(known) as (loop, http):
             seen = _run(loop, look_at(loop, http, session_url(known.server)))
-        if seen.fault:
+        if seen.fault and not seen.is_untrusted:
             told = f"no JMAP server at {known.server}: {seen.fault}"
             self._mend(LastingTrouble(f"{told} (--server)"), told)
         return interview.probed(known, seen)
@@ -159,10 +176,10 @@ def findings(able: Abilities) -> Iterator[Finding]:
 
 
 @contextmanager
-def _web() -> Iterator[tuple[Loop, Http]]:
+def _web(known: Known) -> Iterator[tuple[Loop, Http]]:
     """HTTP without credentials."""
     loop = Loop(BoottimeClock())
-    transfer = Transfer(loop, USER_AGENT)
+    transfer = Transfer(loop, USER_AGENT, known.ca_file)
     try:
         yield loop, transfer
     finally:

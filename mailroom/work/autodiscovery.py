@@ -12,7 +12,7 @@ from urllib.parse import urljoin, urlsplit
 from mailroom.engine.exchange import Request, Response
 from mailroom.engine.loop import DeadlinePassed, Loop, within
 from mailroom.engine.transfer import Http
-from mailroom.errors import MailroomError
+from mailroom.errors import MailroomError, Untrusted
 from mailroom.rules.autodiscovery import Candidate, Seen
 from mailroom.rules.servers import fault_of_url, origin, without_query
 from mailroom.work.web import schemes_of
@@ -37,7 +37,7 @@ async def look_at(loop: Loop, http: Http, url: str) -> Seen:
         except DeadlinePassed:
             return Seen(url, fault=f"{request}: no answer within {_PATIENCE_SECONDS:g} s")
         except MailroomError as error:
-            return Seen(url, fault=str(error))
+            return Seen(url, fault=str(error), is_untrusted=isinstance(error, Untrusted))
         location = response.headers.get("location")
         if response.status not in _REDIRECTS or not location:
             # Paths may change: where discovery starts at the same origin stays right.
@@ -53,12 +53,16 @@ async def look_at(loop: Loop, http: Http, url: str) -> Seen:
 async def first_of(
     loop: Loop, http: Http, candidates: Iterable[Candidate]
 ) -> tuple[Candidate, Seen] | None:
-    """The first candidate that is a JMAP server, and what it says; None if none is."""
+    """The first candidate that is a JMAP server, and what it says; else the first whose certificate
+    is not trusted, and None if there is neither."""
+    untrusted = None
     for candidate in candidates:
         seen = await look_at(loop, http, candidate.url)
         if not seen.fault:
             return candidate, seen
-    return None
+        if seen.is_untrusted and untrusted is None:
+            untrusted = candidate, seen
+    return untrusted
 
 
 def _judged(url: str, response: Response) -> Seen:
