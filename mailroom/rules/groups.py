@@ -25,9 +25,9 @@ _MEMBER_NAMES = ("MEMBER", "X-ADDRESSBOOKSERVER-MEMBER")
 def bare_uid(uid: str) -> str:
     """Return the UID without the ``urn:uuid:`` that some cards give it and members always have."""
     uid = uid.strip()
-    if uid[: len(_URN)].lower() != _URN:
-        return uid
-    return bare_uid(_without_prefix(uid))
+    while uid[: len(_URN)].lower() == _URN:
+        uid = _without_prefix(uid).strip()
+    return uid
 
 
 def has_prefix(uid: str) -> bool:
@@ -149,7 +149,10 @@ def _without_prefix(member: str) -> str:
 
 def _names_prefixed(line: Line) -> bool:
     text = line.text.strip()
-    return has_prefix(text if line.name == "MEMBER" else _without_prefix(text))
+    if line.name == "MEMBER":
+        return has_prefix(text)
+    is_twice = text.lower().count(_URN) > 1  # a group may have thousands of members without
+    return is_twice and has_prefix(_without_prefix(text))
 
 
 def _after_last_member(group: Card) -> int | None:
