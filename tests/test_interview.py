@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from mailroom.rules import interview, questions
-from mailroom.rules.autodiscovery import Candidate, Seen
+from mailroom.rules.autodiscovery import Candidate, Seen, short
 from mailroom.rules.configtext import parse
 from mailroom.rules.interview import Action, accept, next_move, probed, refused, tried
 from mailroom.rules.proposal import configuration, credentials, differences, known_from
@@ -64,7 +64,10 @@ class Story:
                 why = "" if found else "no JMAP server was found for example.org"
                 return replace(known, is_discovered=True, found=found, none_found=why)
             case Action.PROBE:
-                return probed(known, self._places[known.server or ""])
+                seen = self._places[known.server or ""]
+                is_untrusted = seen.is_untrusted and known.ca_file is None
+                fault = seen.fault if is_untrusted or not seen.is_untrusted else ""
+                return probed(known, replace(seen, fault=fault, is_untrusted=is_untrusted))
             case Action.TRY:
                 able = self._able.pop(0) if len(self._able) > 1 else self._able[0]
                 return tried(known, able) if able else refused(known)
@@ -95,13 +98,20 @@ def test_the_usual_way_asks_what_nobody_else_can_know() -> None:
 def test_every_question_says_why_and_how_it_is_answered_beforehand() -> None:
     no_contacts = Abilities("account anna", "", "no contacts")
     story = Story(
-        {**ANNA, Topic.CONTACTS_SERVER: "dav.example.org", Topic.CONTACTS_PASSWORD: "x"},
-        found=Seen(OUTSIDE),
+        {
+            **ANNA,
+            Topic.CA_FILE: "/ca.pem",
+            Topic.CONTACTS_SERVER: "dav.example.org",
+            Topic.CONTACTS_PASSWORD: "x",
+        },
+        found=(seen := Seen(OUTSIDE, fault="not trusted", is_untrusted=True)),
+        places={short(OUTSIDE): seen},
         able=[no_contacts, ABLE],
         taken=[(Taken("Feed", "holds 3 mails, which stay yours", is_usable=True),)],
     )
     story._answers[Topic.TRUST] = ["yes"]
-    story.run()
+    assert story.run().ca_file == "/ca.pem"
+    assert story.told[:5] == ["address", "DISCOVER", "trust", "PROBE", "ca-file"]
     assert {each.topic for each in story.asked} >= set(Topic) - {
         Topic.TOKEN, Topic.SERVER, Topic.GO,
     }  # fmt: skip
