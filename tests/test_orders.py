@@ -532,3 +532,27 @@ def test_what_the_next_poll_would_do() -> None:
 def test_before_the_first_poll_nobody_knows() -> None:
     world = World()
     assert refusal(world, world.account.commands.waiting()).status == 503
+
+
+def test_a_mail_that_is_moved_while_the_label_is_put_on_stays_moved() -> None:
+    world = house()
+    [mail, other] = world.deliver(BOB, count=2)
+    world.settle()
+    labelled: list[bool] = []
+
+    def move(name: str, arguments: dict[str, Any]) -> None:
+        if name == "Email/set" and not labelled:
+            [put_on] = arguments["update"]
+            labelled.append(put_on in (mail, other))
+            world.sandbox.move(put_on, "Archive")
+            moved.append(put_on)
+
+    moved: list[str] = []
+    world.sandbox.before_call(move)
+    triage(world, "bob@example.org", "Feed")
+    world.settle()
+    assert labelled == [True]
+    [kept] = moved
+    assert world.sandbox.mailboxes_of(kept) == {"Archive"}
+    assert world.sandbox.mails_in("Feed") == {mail, other} - {kept}
+    assert not world.sandbox.mails_in("Screener") | world.sandbox.mails_in("@ToFeed")
