@@ -93,6 +93,56 @@ def test_who_is_in_the_group_decides_and_the_journal_says_who_it_was(scene: Scen
     assert (status, undone["category"], undone["by"]) == (200, None, "root")
 
 
+OWN = """BEGIN:VCARD
+VERSION:3.0
+UID:own-friend
+FN:Own Friend
+N:Friend;Own;;;
+EMAIL:own@friend.example
+END:VCARD
+""".replace("\n", "\r\n")
+
+
+def typed(scene: Scene, user: str, *words: str) -> str:
+    """What a command of this user prints."""
+    return scene.unit.host.run("runuser", "-u", user, "--", "mailroom", *words).stdout
+
+
+def logged(scene: Scene, user: str, address: str) -> tuple[str, list[dict[str, Any]]]:
+    """The source of the log, and the sender's entries in it."""
+    document = json.loads(typed(scene, user, "log", address, "--since", "7d", "--json"))
+    validate("log", document)
+    return document["source"], document["entries"]
+
+
+def test_the_past_is_in_the_journal_and_undo_knows_by_it(scene: Scene) -> None:
+    """Of a contact of the user's own nothing but the journal knows where it was before."""
+    scene.user.put_card("own-friend.vcf", OWN)
+    scene.screen("Own Friend <own@friend.example>", "Ann <ann@new.example>")
+    typed(scene, "root", "poll")
+    scene.unit.await_status(lambda _: bool(scene.subjects("Inbox")))  # a contact does not wait
+    for sender, where in (("own@friend.example", "Inbox"), ("ann@new.example", "Screener")):
+        scene.put_on("@ToFeed", where, sender)
+        typed(scene, "root", "poll")  # Debian 12's Cyrus has no push
+        scene.await_off("@ToFeed")
+        typed(scene, "decider", "triage", sender, "Jail")
+    scene.unit.systemctl("restart")
+    scene.unit.await_status(lambda status: status["poll_count"] > 0)
+
+    name = {"trixie": "decider", "bookworm": "unknown"}[scene.unit.release]
+    source, entries = logged(scene, "root", "own@friend.example")
+    told = [(each["event"], each["category"], each["by"]) for each in entries]
+    assert (source, entries[-1]["trigger"]) == ("journal", "command")
+    assert told == [("sender_triaged", "Feed", None), ("sender_retriaged", "Jail", name)]
+    assert "own@friend.example" in typed(scene, "root", "log")
+    # Who may not read the journal is shown the notes, which contacts of Mailroom's own have.
+    source, entries = logged(scene, "decider", "ann@new.example")
+    assert (source, [each["category"] for each in entries]) == ("notes", ["Feed", "Jail"])
+
+    assert "Feed" in typed(scene, "root", "undo", "own@friend.example")
+    assert scene.groups_of(scene.card_of("own@friend.example")) >= {"Feed"}
+
+
 @pytest.fixture(scope="module")
 def screened(tree: Path) -> Iterator[Scene]:
     """Mailroom itself sorts what comes into Inbox, as soon as it is told."""
