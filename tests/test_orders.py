@@ -556,3 +556,25 @@ def test_a_mail_that_is_moved_while_the_label_is_put_on_stays_moved() -> None:
     assert world.sandbox.mailboxes_of(kept) == {"Archive"}
     assert world.sandbox.mails_in("Feed") == set(mails) - {kept}
     assert not world.sandbox.mails_in("Screener") | world.sandbox.mails_in("@ToFeed")
+
+
+def test_mail_of_a_domain_that_is_moved_while_the_labels_are_put_on_stays_moved() -> None:
+    world = house()
+    [mail] = world.deliver(EVE)
+    world.settle()
+    moved: list[str] = []
+    places: list[set[str]] = []
+
+    def move(name: str, _: dict[str, Any]) -> None:
+        if name == "Email/set" and not moved:
+            world.sandbox.move(mail, "Archive")
+            moved.append(mail)
+        elif moved:
+            places.append(world.sandbox.mailboxes_of(mail))
+
+    world.sandbox.before_call(move)
+    ask(world, world.account.commands.triage({"domain": "example.com", "category": "Feed"}, "a"))
+    world.settle()
+    assert moved
+    assert places[0] == {"Archive", "@WholeDomain", "@ToFeed"}  # not in Screener for a moment
+    assert world.sandbox.mailboxes_of(mail) == {"Archive"}
