@@ -17,6 +17,8 @@ from mailroom.rules.metrics import METRICS_TYPE, metrics_of_all
 from mailroom.rules.words import count
 from mailroom.wire.http1 import Answer, Request, json_answer
 
+# Where each account is told of, as it is now.
+_OF_EACH = ("/accounts", "/status")
 _PREFIX = "/accounts/"
 _OF_ALL = ("/poll", "/events")
 # So many accounts an error names; all are at /accounts.
@@ -35,7 +37,7 @@ class Process(Service, Protocol):
 
     @property
     def is_fleet(self) -> bool: ...
-    def fleet(self) -> Fleet: ...
+    def fleet(self, *, is_sum: bool = False) -> Fleet: ...
     def snapshots(self) -> Mapping[str, Snapshot]: ...
     def account(self, name: str) -> Owned | None: ...
 
@@ -72,7 +74,7 @@ class FleetRoutes:
         name = unquote(quoted)
         account = self._process.account(name)
         if account is None:
-            return _which(self._process.fleet(), f"there is no account {name}")
+            return _which(self._process.fleet(is_sum=True), f"there is no account {name}")
         if rest == "events":
             told = "events are told of all accounts together: /events, each with its account"
             return error_answer(HTTPStatus.NOT_FOUND, told)
@@ -84,7 +86,7 @@ class FleetRoutes:
         if request.method not in ("GET", "HEAD"):
             allowed = ("Allow", "GET, HEAD")
             return error_answer(HTTPStatus.METHOD_NOT_ALLOWED, "only GET, HEAD", allowed)
-        fleet = self._process.fleet()
+        fleet = self._process.fleet(is_sum=request.path not in _OF_EACH)
         match request.path:
             case "/healthz":
                 return json_answer(*healthz(fleet))

@@ -41,7 +41,7 @@ from mailroom.rules import fleethealth
 from mailroom.rules.config import Config
 from mailroom.rules.events import Event, reload
 from mailroom.rules.fleet import SINGLE
-from mailroom.rules.fleethealth import Fleet, Member
+from mailroom.rules.fleethealth import Fleet
 from mailroom.rules.health import RefusedReload, Snapshot
 from mailroom.rules.ring import Ring
 from mailroom.rules.statusline import status_line
@@ -289,14 +289,15 @@ class Service:
         """Whether there are many accounts, which have names."""
         return self._is_fleet
 
-    def fleet(self) -> Fleet:
-        """How all accounts are."""
+    def fleet(self, *, is_sum: bool = False) -> Fleet:
+        """How all accounts are; ``is_sum``: for who counts them, and looks at none."""
+        members = [e.member_of_sum() if is_sum else e.member() for e in self._tenants]
         return Fleet(
             version=__version__,
             pid=os.getpid(),
             started_at=self._started_at,
             uptime_seconds=self._loop.now() - self._started,
-            members=[Member(each.name, each.vitals(), each.problems) for each in self._tenants],
+            members=members,
             refused_reload=self._refused,
         )
 
@@ -323,7 +324,7 @@ class Service:
     def _tell_systemd(self) -> None:
         self._will_tell = False
         if self._is_fleet:
-            self._notify.status(fleethealth.status_line(self.fleet()))
+            self._notify.status(fleethealth.status_line(self.fleet(is_sum=True)))
         elif self._tenants.get(SINGLE):
             self._notify.status(status_line(self.snapshot(), _local_clock_face))
 

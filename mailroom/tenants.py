@@ -9,6 +9,7 @@ but one account, which has no name, is its end the process's.
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
+from math import inf
 
 from mailroom.engine.accountsecrets import AccountSecrets
 from mailroom.engine.credentials import Credentials, Logins, logins
@@ -19,7 +20,8 @@ from mailroom.errors import ConfigurationError, CredentialsRefused, OrderRefused
 from mailroom.rules.backoff import Backoff
 from mailroom.rules.config import Config, Limits
 from mailroom.rules.fleet import SINGLE, may_have_shared_secret
-from mailroom.rules.health import Phase, Snapshot, Trouble, Vitals
+from mailroom.rules.fleethealth import Member
+from mailroom.rules.health import Phase, Snapshot, Trouble, Vitals, unchanged_seconds
 from mailroom.rules.servers import without_query
 from mailroom.work.account import Account, Common
 from mailroom.work.commands import Commands
@@ -62,11 +64,13 @@ class Tenant:
         self._at_work: tuple[Config, Logins] | None = None
         self._transfer: Transfer | None = None
         self._is_ended = False
+        self._known: tuple[Member, float] | None = None
 
     def put_to_work(self, config: Config, who: Logins, transfer: Transfer) -> bool:
         """Run it so from now on; says whether that is anything new. Where only the log differs,
         connections and address book stay as they are."""
         self.problems = ()
+        self._known = None
         before, self._at_work = self._at_work, (config, who)
         is_same = before == (replace(config, logging=before[0].logging), who) if before else False
         if is_same and not self._is_ended and transfer is self._transfer:
@@ -82,6 +86,7 @@ class Tenant:
     def refuse(self, problems: tuple[str, ...]) -> None:
         """A further reading of its file is not taken; it stays as it is."""
         self.problems = problems
+        self._known = None
         for problem in problems:
             kept = "the old configuration" if self.account else None
             self._log.error("config_refused", problem=problem, kept=kept)
@@ -97,8 +102,21 @@ class Tenant:
         found = self._running().snapshot()
         return replace(found, phase=Phase.BACKING_OFF) if self._is_ended else found
 
-    def vitals(self) -> Vitals | None:
-        """The least of it; None where there was never anything to run."""
+    def member(self) -> Member:
+        """How it is, among others."""
+        return Member(self.name, self._vitals(), self.problems)
+
+    def member_of_sum(self) -> Member:
+        """The same as of its last change: good for counts, and for whether it is well, not for what
+        it is doing. Of a thousand, few have changed from one sum to the next."""
+        now = self._ground.loop.now()
+        if self._known is None or now >= self._known[1]:
+            member = self.member()
+            left = unchanged_seconds(member.vitals) if member.vitals else inf
+            self._known = member, now + left
+        return self._known[0]
+
+    def _vitals(self) -> Vitals | None:
         if self.account is None:
             return None
         found = self.account.vitals()
@@ -138,13 +156,13 @@ class Tenant:
         assert self._at_work is not None
         config, who = self._at_work
         self.close()
-        self._is_ended = False
+        self._is_ended, self._known = False, None
         on_error = None if self.name == SINGLE else self._failed
         owner = Owner(self._ground.loop, on_error)
         self.account = Account(
             owner, transfer, config, who, self._log, self._history, self._ground.common
         )
-        self.account.on_change = self._ground.on_change
+        self.account.on_change = self._changed
         self.account.reporter.audience = self._ground.audience(self.name)
         self._transfer = transfer
         self.account.start()
@@ -173,6 +191,10 @@ class Tenant:
         self.account.close()
         loop = self._ground.loop
         self._restart = loop.call_at(loop.now() + wait, self._open_again)
+        self._changed()
+
+    def _changed(self) -> None:
+        self._known = None
         self._ground.on_change()
 
 

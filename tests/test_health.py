@@ -1,6 +1,7 @@
 """The answers of the status socket, the metrics and the STATUS line, made from a snapshot."""
 
 import json
+import math
 import re
 from collections import Counter
 from importlib.resources import files
@@ -25,10 +26,12 @@ from mailroom.rules.health import (
     Totals,
     Triage,
     Trouble,
+    Vitals,
     healthz,
     is_healthy,
     status,
     timestamp,
+    unchanged_seconds,
     unhealthy_reason,
 )
 from mailroom.rules.metrics import metrics
@@ -429,3 +432,21 @@ def test_the_status_line_is_printable_and_bounded(reason: str, trigger: str) -> 
 def test_a_long_reason_leaves_room_for_the_rest() -> None:
     trouble = Trouble(NOON, "mailboxes", "missing: " + "@ToFütter, 📬" * 100, is_lasting=True)
     assert "...; push connected; last poll" in status_line(snapshot(trouble=trouble))
+
+
+@pytest.mark.parametrize("age", [10.0, None])
+def test_health_stays_for_as_long_as_is_told(age: float | None) -> None:
+    def later(seconds: float) -> Vitals:
+        return Vitals(
+            phase=Phase.IDLE,
+            push=PushStatus.CONNECTED,
+            poll_interval=60.0,
+            uptime_seconds=30.0 + seconds,
+            poll_count=1,
+            last_poll_age_seconds=None if age is None else age + seconds,
+        )
+
+    left = unchanged_seconds(later(0.0))
+    assert unhealthy_reason(later(left)) is None
+    assert unhealthy_reason(later(left + 0.1)) is not None
+    assert unchanged_seconds(later(left + 0.1)) == math.inf

@@ -25,9 +25,14 @@ def reading(defaults: Config) -> dict[str, Config]:
 
 
 @pytest.fixture
-def tenants(tmp_path: Path) -> Iterator[Tenants]:
+def clock() -> VirtualClock:
+    return VirtualClock()
+
+
+@pytest.fixture
+def tenants(tmp_path: Path, clock: VirtualClock) -> Iterator[Tenants]:
     (tmp_path / "jmap-password").write_text("secret-of-all")
-    loop = Loop(VirtualClock())
+    loop = Loop(clock)
     ground = Ground(
         loop,
         {"CREDENTIALS_DIRECTORY": str(tmp_path)},
@@ -56,3 +61,24 @@ def test_of_a_thousand_accounts_the_one_that_has_changed_is_touched(tenants: Ten
     assert tenants.keep_only(set(NAMES)) == []
     assert touched == ["a500"]
     assert [each.name for each in tenants if each.account is not before[each.name]] == ["a500"]
+
+
+def test_what_is_told_of_an_account_in_a_sum_is_kept_until_it_changes_or_grows_old(
+    tenants: Tenants, clock: VirtualClock
+) -> None:
+    defaults = from_data(DEFAULTS)
+    tenants.put_to_work("anna", from_data(merged(DEFAULTS, {}, "anna")), defaults)
+    [anna] = tenants
+    first = anna.member_of_sum()
+    assert (first.reason, anna.member_of_sum()) == (None, first)
+    assert anna.member_of_sum() is first
+    anna.refuse(("anna.yaml:1: no",))
+    assert anna.member_of_sum().reason == "anna.yaml:1: no"
+    tenants.put_to_work("anna", from_data(merged(DEFAULTS, {}, "anna")), defaults)
+    known = anna.member_of_sum()
+    assert anna.account is not None
+    anna.account.on_change()
+    assert anna.member_of_sum() is not known
+    # Nothing happens, and twice the interval goes by.
+    clock.advance(125.0)
+    assert "no successful poll since the start" in str(anna.member_of_sum().reason)

@@ -6,6 +6,7 @@ seconds since the epoch, ``_seconds`` are spans. The documents have the shapes o
 ``mailroom/schema/healthz.schema.json`` and ``status.schema.json``.
 """
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -222,6 +223,14 @@ def unhealthy_reason(snapshot: Snapshot | Vitals) -> str | None:
     since = " since the start" if age is None else ""
     why = f": {trouble.reason}" if trouble is not None else ""
     return f"no successful poll{since} for more than {allowed:g} s{why}"
+
+
+def unchanged_seconds(vitals: Vitals) -> float:
+    """How long :func:`unhealthy_reason` stays as it is while nothing happens."""
+    age = vitals.last_poll_age_seconds
+    left = _MISSED_INTERVALS * vitals.poll_interval
+    left -= vitals.uptime_seconds if age is None else age
+    return left if left >= 0 else math.inf
 
 
 def is_healthy(snapshot: Snapshot) -> bool:
