@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from mailroom import __version__
-from mailroom.engine.accountfiles import AccountFile, AccountFiles, has_accounts
+from mailroom.engine.accountfiles import AccountFile, AccountFiles, names_beside
 from mailroom.engine.broadcast import Broadcast
 from mailroom.engine.clock import BoottimeClock
 from mailroom.engine.configfile import Reading
@@ -171,14 +171,18 @@ class Service:
         self._log.sink = choose_sink(self._environ, config.logging.format)
         self._tenants.limit(config.limits)
         self._tenants.trust(config.tls.ca_file)
-        self._is_fleet = has_accounts(reading.path)
-        if self._is_fleet:
+        if names := names_beside(reading.path):
             self._tenants.check_secrets()
+            self._is_fleet = True  # also while they are read
             self._listen()
-            await self._read_accounts(AccountFiles(reading.path, config), config)
+            try:
+                await self._read_accounts(AccountFiles(reading.path, names, config), config)
+            finally:
+                self._is_fleet = self._tenants.get(SINGLE) is None
         else:
             self._tenants.put_to_work(SINGLE, config, config)
             self._tenants.keep_only({SINGLE})
+            self._is_fleet = False
             self._listen()
 
     async def _read_accounts(self, files: AccountFiles, defaults: Config) -> None:
@@ -198,10 +202,12 @@ class Service:
                 self._be_ready()
 
         await files.each(self._loop, take)
+        read = [tenant for name in names if (tenant := self._tenants.get(name))]
+        if not any(each.account for each in read):
+            gone = "the files of all accounts have gone while they were read; try again"
+            problems = [problem for each in read for problem in each.problems]
+            raise ConfigurationError(problems or [gone])
         self._tenants.keep_only(names)
-        if not any(each.account for each in self._tenants):
-            problems = [problem for each in self._tenants for problem in each.problems]
-            raise ConfigurationError(problems)
 
     def _be_ready(self) -> None:
         """There is something to serve: once, at the start."""

@@ -8,6 +8,7 @@ but one account, which has no name, is its end the process's.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from http import HTTPStatus
 from math import inf
 
@@ -64,6 +65,8 @@ class Tenant:
         self._at_work: tuple[Config, Logins] | None = None
         self._transfer: Transfer | None = None
         self._is_ended = False
+        self._run = 0  # which account of this name is at work; an error of a former one is no end
+        self._opened_at = 0.0
         self._known: tuple[Member, float] | None = None
 
     def put_to_work(self, config: Config, who: Logins, transfer: Transfer) -> bool:
@@ -75,6 +78,7 @@ class Tenant:
         is_same = before == (replace(config, logging=before[0].logging), who) if before else False
         if is_same and not self._is_ended and transfer is self._transfer:
             return False
+        self._restarts.reset()
         self._open(transfer)
         return True
 
@@ -92,6 +96,7 @@ class Tenant:
             self._log.error("config_refused", problem=problem, kept=kept)
 
     def close(self) -> None:
+        self._run += 1
         if self._restart:
             self._restart.cancel()
         if self.account:
@@ -157,7 +162,8 @@ class Tenant:
         config, who = self._at_work
         self.close()
         self._is_ended, self._known = False, None
-        on_error = None if self.name == SINGLE else self._failed
+        self._opened_at = self._ground.loop.now()
+        on_error = None if self.name == SINGLE else partial(self._failed, self._run)
         owner = Owner(self._ground.loop, on_error)
         self.account = Account(
             owner, transfer, config, who, self._log, self._history, self._ground.common
@@ -171,8 +177,13 @@ class Tenant:
         assert self._transfer is not None
         self._open(self._transfer)
 
-    def _failed(self, error: Exception) -> None:
-        """The account has ended by itself. The first error counts; others follow from it."""
+    def _failed(self, run: int, error: Exception) -> None:
+        """The account has ended by itself. The first error counts; others follow from it, or from
+        its being closed."""
+        if run != self._run:
+            name, told = type(error).__name__, _traceback(error)
+            self._log.error("account_failed", error=name, traceback=told, kept="nothing to end")
+            return
         if self._is_ended:
             return
         self._is_ended = True
@@ -184,6 +195,8 @@ class Tenant:
         else:
             told = _traceback(error)
             self._log.error("account_failed", error=type(error).__name__, traceback=told)
+            if self._ground.loop.now() - self._opened_at > _RESTART_SECONDS[1]:
+                self._restarts.reset()
             reason = f"a bug of Mailroom's ({type(error).__name__}); the journal has the details"
             trouble, wait = Trouble(now, "bug", reason, is_lasting=True), self._restarts.fail()
         self._history.trouble = self._history.last_error = trouble

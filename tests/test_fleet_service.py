@@ -246,6 +246,39 @@ def test_without_any_good_account_there_is_no_service(household: Household) -> N
         assert sum("nonsense" in line for line in service.log.splitlines()) >= 3
 
 
+def test_accounts_that_cannot_be_listed_stay_as_they_are(household: Household) -> None:
+    """As where the folder is another for a moment; and a pipe in it is not waited for."""
+    folder = household.folder / "accounts.d"
+    os.mkfifo(folder / "pipe.yaml")
+    with household.start() as service:
+        service.until_told("READY=1")
+        service.until(lambda: are_connected(service, 3), "push")
+        assert "is no file" in rows(service)["pipe"]["reason"]
+        (folder / "pipe.yaml").unlink()
+        os.rename(folder, household.folder / "kept")
+        os.symlink("accounts.d", folder)  # ELOOP
+        service.send(signal.SIGHUP)
+        service.until(lambda: "cannot list the accounts" in service.log, "the refusal")
+        assert {"anna", "otto", "zoe"} <= rows(service).keys()
+        assert are_connected(service, 3)
+        folder.unlink()
+        os.rename(household.folder / "kept", folder)
+        service.send(signal.SIGHUP)
+        service.until(lambda: rows(service).keys() == {"anna", "otto", "zoe"}, "the reload")
+
+
+def test_a_refused_reload_to_a_single_account_leaves_the_many(household: Household) -> None:
+    """There is no secret for one."""
+    with household.start() as service:
+        service.until_told("READY=1")
+        service.until(lambda: are_connected(service, 3), "push")
+        os.rename(household.folder / "accounts.d", household.folder / "kept")
+        service.send(signal.SIGHUP)
+        service.until(lambda: "config_refused" in service.events, "the refusal")
+        assert service.ask("/status")[1]["accounts"] == {"ok": 3, "unhealthy": 0}
+        assert service.child.poll() is None
+
+
 def test_an_owner_decides_for_that_account_by_the_status_socket(household: Household) -> None:
     me = pwd.getpwuid(os.getuid()).pw_name
     household.write("anna", owners=[me])

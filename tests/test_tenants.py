@@ -82,3 +82,40 @@ def test_what_is_told_of_an_account_in_a_sum_is_kept_until_it_changes_or_grows_o
     # Nothing happens, and twice the interval goes by.
     clock.advance(125.0)
     assert "no successful poll since the start" in str(anna.member_of_sum().reason)
+
+
+class Bug(Exception):
+    pass
+
+
+def test_a_late_error_of_a_former_account_ends_no_other(tenants: Tenants) -> None:
+    """What is raised while it is closed comes when another is at work, or none at all."""
+    defaults = from_data(DEFAULTS)
+    config = from_data(merged(DEFAULTS, {}, "anna"))
+    tenants.put_to_work("anna", config, defaults)
+    [anna] = tenants
+    former = anna.account
+    assert former is not None
+    tenants.put_to_work("anna", replace(config, owners=("otto",)), defaults)
+    successor = anna.account
+    former._owner.fail(Bug())
+    assert (anna.account, anna.member().reason) == (successor, None)
+    tenants.keep_only(set())
+    assert successor is not None
+    successor._owner.fail(Bug())
+    assert anna.account is successor  # nobody begins it again
+    assert anna._restart is None or not anna._restart.is_pending
+
+
+def test_bugs_that_are_days_apart_do_not_make_the_pauses_longer(
+    tenants: Tenants, clock: VirtualClock
+) -> None:
+    defaults = from_data(DEFAULTS)
+    tenants.put_to_work("anna", from_data(merged(DEFAULTS, {}, "anna")), defaults)
+    [anna] = tenants
+    for _ in range(12):
+        assert anna.account is not None
+        anna.account._owner.fail(Bug())
+        anna._open_again()
+        clock.advance(86_400.0)
+    assert anna._restarts.failures == 1

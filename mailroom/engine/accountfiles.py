@@ -7,16 +7,15 @@ the last. A file that is wrong is its account's matter alone.
 import json
 import os
 import selectors
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from mailroom.engine.configfile import read
-from mailroom.engine.forked import Forked
+from mailroom.engine.configfile import read, reader
 from mailroom.engine.loop import Loop, Promise, give_way
-from mailroom.engine.unit import account_file, account_names
+from mailroom.engine.unit import account_file, listed_accounts
 from mailroom.errors import ConfigurationError
 from mailroom.rules.config import Config, from_data, to_data
 from mailroom.rules.fleet import is_name, sharing
@@ -33,21 +32,28 @@ class AccountFile:
     problems: tuple[str, ...] = ()
 
 
-def has_accounts(config: Path) -> bool:
-    """Whether the file gives the defaults of several accounts."""
-    return bool(account_names(config))
+def names_beside(config: Path) -> list[str]:
+    """Of the accounts that the file gives the defaults of; none where it is the only one's. Raises
+    ConfigurationError where nobody can say: that there are none any more would close them all."""
+    try:
+        return listed_accounts(config)
+    except OSError as error:
+        fault = f"cannot list the accounts beside {config}: {error.strerror}; check who may read it"
+        raise ConfigurationError([fault]) from error
 
 
 class AccountFiles:
-    """Reads all accounts' files, once."""
+    """Reads the files of these accounts, once."""
 
-    def __init__(self, config: Path, defaults: Config) -> None:
+    def __init__(self, config: Path, names: Sequence[str], defaults: Config) -> None:
         self._path = config
+        self._names = names
         self._defaults = defaults
 
     async def each(self, loop: Loop, take: Callable[[AccountFile], None]) -> None:
-        """Hand over each account as it is read. Raises ConfigurationError where that broke off."""
-        with closing(Forked(self._tell)) as child:
+        """Hand over each account as it is read; one whose file has gone is none. Raises
+        ConfigurationError where that broke off."""
+        with closing(reader(self._tell, self._path)) as child:
             os.set_blocking(child.pipe, False)
             rest = b""
             while chunk := await _readable(loop, child.pipe):
@@ -73,8 +79,10 @@ class AccountFiles:
 
         # As the file itself says it: what follows from another key follows from the account's.
         defaults = parse_data(read(self._path), str(self._path))
-        for name in account_names(self._path):
+        for name in self._names:
             path = account_file(self._path, name)
+            if not os.path.lexists(path):
+                continue
             pipe.write(json.dumps(_parse(name, path, defaults)).encode() + b"\n")
             pipe.flush()
         pipe.write(b"end")
@@ -87,6 +95,8 @@ def _parse(name: str, path: Path, defaults: Mapping[str, Any]) -> dict[str, Any]
         if not is_name(name):
             fault = "is no name for an account: letters, digits and @ . _ + -, at most 64"
             raise ConfigurationError([f"{path}: {name!r} {fault}"])
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise ConfigurationError([f"{path}: is no file; take it away"])
         config = parse_account(read(path), str(path), name, defaults)
     except ConfigurationError as error:
         return {"name": name, "problems": error.problems}

@@ -102,6 +102,16 @@ def read(path: Path) -> str:
         raise ConfigurationError([f"{path}:{line}: is not UTF-8; save it as UTF-8"]) from error
 
 
+def reader(work: Callable[[BinaryIO], None], path: Path) -> Forked:
+    """A child that reads what belongs to the file. Raises ConfigurationError where there can be
+    none at the moment, for lack of processes, memory or descriptors."""
+    try:
+        return Forked(work)
+    except OSError as error:
+        fault = f"cannot be read at the moment: {error.strerror}; try again"
+        raise ConfigurationError([f"{path}: {fault}"]) from error
+
+
 def _answer(parse: Callable[[], Config]) -> dict[str, Any]:
     try:
         return {"problems": [], "data": to_data(parse())}
@@ -120,7 +130,7 @@ class _Child:
 
     def __init__(self, path: Path, parse: Callable[[], Config]) -> None:
         self._path, self._parse = path, parse
-        self._forked = Forked(self._tell)
+        self._forked = reader(self._tell, path)
         self.pipe = self._forked.pipe
         self.close = self._forked.close
 

@@ -14,12 +14,18 @@ _STDERR = 2
 
 
 class Forked:
-    """A child at ``work``, which writes into the file that it is given; ``pipe`` is our end."""
+    """A child at ``work``, which writes into the file that it is given; ``pipe`` is our end. Raises
+    OSError where there can be no child now."""
 
     def __init__(self, work: Callable[[BinaryIO], None]) -> None:
         self._has_ended = False
         self.pipe, writer = os.pipe()
-        self._pid = os.fork()
+        try:
+            self._pid = os.fork()
+        except OSError:
+            os.close(self.pipe)
+            os.close(writer)
+            raise
         if self._pid == 0:
             os.close(self.pipe)
             _work_and_end(work, writer)

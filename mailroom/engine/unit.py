@@ -190,11 +190,19 @@ def account_file(config: Path, name: str) -> Path:
 def account_names(config: Path) -> list[str]:
     """Their names in order, those included that no account can have. There are none where the file
     is an instance's or the only account's, or where the folder may not be read."""
+    try:
+        return listed_accounts(config)
+    except OSError:
+        return []
+
+
+def listed_accounts(config: Path) -> list[str]:
+    """The same; raises OSError where there is a folder and it cannot be read."""
     if config.name != _FILE:
         return []
     try:
         files = os.listdir(config.with_name(_ACCOUNTS))
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     found = (file.removesuffix(_SUFFIX) for file in files if file.endswith(_SUFFIX))
     return sorted(name for name in found if not name.startswith("."))
