@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from mailroom.errors import MailroomError
@@ -91,14 +92,23 @@ def run(command: str, document: Document, seconds: float) -> None:
     Of a command that fails there is a word, and the next event is told all the same.
     """
     given = json.dumps(document, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
-    child = subprocess.Popen(
-        command,
-        shell=True,
-        stdin=subprocess.PIPE,
-        env={**os.environ, "MAILROOM_EVENT": document["event"]},
-        start_new_session=True,
-    )
+    # Until it is known whom to end, Ctrl+C waits. (The command is to hear it as ever.)
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    let_come = partial(signal.pthread_sigmask, signal.SIG_SETMASK, former)
     try:
+        child = subprocess.Popen(
+            command,
+            shell=True,
+            stdin=subprocess.PIPE,
+            env={**os.environ, "MAILROOM_EVENT": document["event"]},
+            start_new_session=True,
+            preexec_fn=let_come,  # noqa: PLW1509 - this process has one thread
+        )
+    except BaseException:
+        let_come()
+        raise
+    try:
+        let_come()
         child.communicate(given, timeout=seconds)
     except subprocess.TimeoutExpired:
         complain(f"the command took longer than {seconds:g} s for {_name(document)}: it was ended")
