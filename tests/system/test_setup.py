@@ -79,11 +79,13 @@ class Home:
                 *words]  # fmt: skip
 
     def serve(self) -> None:
-        """Start the service, and wait until it hears."""
+        """Start the service, and wait until it hears, and has looked at what was there before."""
         self.evening.unit.give_secret("jmap-password", PASSWORD)
         self.evening.unit.give_secret("carddav-password", PASSWORD)
         self.evening.unit.systemctl("restart")
-        self.evening.unit.await_status(lambda status: status["eventsource"]["connected"])
+        self.evening.unit.await_status(
+            lambda status: status["eventsource"]["connected"] and status["poll_count"] > 0
+        )
 
     def tap(self, sender: str, label: str) -> None:
         """Label the newest mail of a sender in Screener, and wait until the label is off."""
@@ -273,9 +275,9 @@ def test_reset_takes_what_is_mailrooms_and_leaves_what_is_the_users(evening: Eve
     assert "holds 1 mail, which stays yours" in home.type("setup", "--apply", "--rules")
     home.user.receive(*(mail("Bob <bob@example.org>", f"bob {n}") for n in range(30)))
     home.user.receive(mail("Dora <dora@example.org>", "dora"), mail("eve@example.org", "eve"))
+    home.serve()
     home.user.put_card("dora.vcf", ALICE)  # afterwards: a friend's mail would not wait
     dora = home.user.cards()[home.user.address_book + "dora.vcf"]
-    home.serve()
     home.tap("bob@example.org", "@ToTruck")
     home.tap("dora@example.org", "@ToFeed")
     assert home.places()["bob 7"] == ["Paper Trail", "Truck"]
