@@ -12,7 +12,7 @@ from functools import partial
 from http import HTTPStatus
 from math import inf
 
-from mailroom.engine.accountsecrets import AccountSecrets
+from mailroom.engine.accountsecrets import AccountSecrets, with_shared
 from mailroom.engine.credentials import Credentials, Logins, logins
 from mailroom.engine.journal import AccountLog, Log
 from mailroom.engine.loop import Loop, Owner, Timer
@@ -20,7 +20,7 @@ from mailroom.engine.transfer import Transfer
 from mailroom.errors import ConfigurationError, CredentialsRefused, OrderRefused
 from mailroom.rules.backoff import Backoff
 from mailroom.rules.config import Config, Limits
-from mailroom.rules.fleet import SINGLE, may_have_shared_secret
+from mailroom.rules.fleet import SINGLE
 from mailroom.rules.fleethealth import Member
 from mailroom.rules.health import Phase, Snapshot, Trouble, Vitals, unchanged_seconds
 from mailroom.rules.servers import without_query
@@ -292,9 +292,10 @@ class Tenants:
         known = self._credentials[name]
         if isinstance(known, ConfigurationError):
             raise known
-        if name == SINGLE or not may_have_shared_secret(config, defaults):
+        if name == SINGLE:
             return known
-        return known.or_shared(self._secrets(SINGLE, defaults, defaults))
+        of_all = partial(self._secrets, SINGLE, defaults, defaults)
+        return with_shared(known, of_all, config, defaults)
 
 
 def _traceback(error: Exception) -> str:

@@ -11,7 +11,6 @@ from mailroom.errors import ConfigurationError
 from mailroom.rules.config import Config, from_data
 from mailroom.rules.configtext import parse_account
 from mailroom.rules.fleet import (
-    difference,
     is_name,
     may_have_shared_secret,
     merged,
@@ -143,11 +142,6 @@ def test_a_secret_that_no_header_can_carry_is_its_accounts_matter(tmp_path: Path
     with pytest.raises(ConfigurationError, match=r"the secret anna\.jmap-token has characters"):
         found.of("anna")
     assert found.of("otto").jmap_token == "good"
-
-
-def test_a_reading_touches_what_has_changed() -> None:
-    found = difference({"a": 1, "b": 1, "c": 1}, {"b": 1, "c": 2, "d": 1})
-    assert (found.opened, found.changed, found.closed) == (("d",), ("c",), ("a",))
 
 
 def test_a_further_shard_moves_its_share_and_no_more() -> None:

@@ -145,6 +145,27 @@ def test_the_password_of_all_goes_to_the_server_that_the_defaults_name(
     assert not household.authorizations["otto"] - {""}
 
 
+def test_the_book_password_of_all_goes_to_the_server_that_the_defaults_name(
+    household: Household,
+) -> None:
+    """It is another than the mail server, and the account's file names a third."""
+    books, elsewhere = household.urls["otto"], household.urls["zoe"]
+    defaults = {"jmap": {"url": household.urls["anna"]}, "carddav": {"url": books}}
+    household.config.write_text(json.dumps(defaults))
+    credentials = household.folder / "credentials"
+    (credentials / "anna.jmap-password").unlink()
+    (credentials / "jmap-password").write_text("secret-of-anna")
+    (credentials / "carddav-password").write_text("secret-of-all-books")
+    household.write("anna", carddav={"url": elsewhere}, contacts={"by": "carddav"})
+    for name in ("otto", "zoe"):
+        household.file(name).unlink()
+    with household.start() as service:
+        service.until(lambda: service.child.poll() is not None, "exit")
+    assert "no password for the address book" in service.log
+    secret = base64.b64encode(b"anna:secret-of-all-books").decode()
+    assert not [told for told in household.authorizations["zoe"] if secret in told]
+
+
 def test_an_administrator_logs_in_on_behalf_of_each_account_at_one_server(
     household: Household,
 ) -> None:

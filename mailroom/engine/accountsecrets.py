@@ -9,7 +9,8 @@ folder (``LoadCredential=accounts:FOLDER``).
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from mailroom.engine.credentials import (
 from mailroom.engine.unit import Installation
 from mailroom.errors import ConfigurationError
 from mailroom.rules.config import Config
-from mailroom.rules.fleet import is_name, may_have_shared_secret
+from mailroom.rules.fleet import is_name, may_have_shared_book_secret, may_have_shared_secret
 
 _FOLDER = "accounts_"
 
@@ -117,8 +118,19 @@ def secrets_of(
     if installation.member is None:
         return load_credentials(environ)
     own = AccountSecrets(environ).of(installation.member)
-    if own.jmap_token or own.jmap_password:
+    defaults = load(installation.config)
+    return with_shared(own, lambda: load_credentials(environ), config, defaults)
+
+
+def with_shared(
+    own: Credentials, of_all: Callable[[], Credentials], config: Config, defaults: Config
+) -> Credentials:
+    """The secrets of an account of this ``config``: its own, else the passwords of all, each for
+    the one server that the ``defaults`` name."""
+    if own.jmap_token or own.jmap_password or not may_have_shared_secret(config, defaults):
         return own
-    if not may_have_shared_secret(config, load(installation.config)):
-        return own
-    return own.or_shared(load_credentials(environ))
+    shared = of_all()
+    if not may_have_shared_book_secret(config, defaults):
+        sources = {**shared.sources, "carddav-password": described(None)}
+        shared = replace(shared, carddav_password=None, sources=sources)
+    return own.or_shared(shared)

@@ -1,5 +1,4 @@
-"""Many accounts in one process: their names, what each says beside the defaults of all, and what a
-further reading of the files changes.
+"""Many accounts in one process: their names, and what each says beside the defaults of all.
 
 ``mailroom.yaml`` gives the defaults; ``accounts.d/NAME.yaml`` beside it says what is otherwise for
 one account. Without such files ``mailroom.yaml`` is the one account, which has no name.
@@ -7,7 +6,7 @@ one account. Without such files ``mailroom.yaml`` is the one account, which has 
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
 from mailroom.rules.config import ACCOUNT, Config
@@ -21,15 +20,6 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._+-]{0,63}")
 SHARED_SECTIONS = ("tls", "limits", "logging")
 
 Data = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """What a further reading changes, by the accounts' names, in order."""
-
-    opened: tuple[str, ...] = ()
-    changed: tuple[str, ...] = ()
-    closed: tuple[str, ...] = ()
 
 
 def is_name(text: str) -> bool:
@@ -71,13 +61,9 @@ def may_have_shared_secret(config: Config, defaults: Config) -> bool:
     return origin(config.jmap.url) == origin(defaults.jmap.url)
 
 
-def difference(before: Mapping[str, object], after: Mapping[str, object]) -> Difference:
-    """What becomes of the accounts, told by name and by whatever says what they are."""
-    return Difference(
-        opened=tuple(sorted(after.keys() - before.keys())),
-        changed=tuple(sorted(n for n in after.keys() & before.keys() if after[n] != before[n])),
-        closed=tuple(sorted(before.keys() - after.keys())),
-    )
+def may_have_shared_book_secret(config: Config, defaults: Config) -> bool:
+    """The same of the address book's password."""
+    return origin(config.carddav.url) == origin(defaults.carddav.url)
 
 
 def shard_of(name: str, count: int) -> int:
