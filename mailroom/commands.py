@@ -91,7 +91,7 @@ def _of_one(asked: Installation) -> Installation:
 def config(options: SimpleNamespace) -> int:
     from mailroom.engine.accountsecrets import secrets_of  # noqa: PLC0415
     from mailroom.engine.configfile import load_of  # noqa: PLC0415
-    from mailroom.rules.configtext import effective  # noqa: PLC0415 - brings yaml
+    from mailroom.rules.configuration.text import effective  # noqa: PLC0415 - brings yaml
 
     asked = _installation(options)
     config = load_of(asked)

@@ -11,9 +11,9 @@ from urllib.parse import unquote
 from mailroom.engine.broadcast import Broadcast
 from mailroom.engine.caller import Answerer, Reply, error_answer
 from mailroom.routes import Routes, Service, user_name
-from mailroom.rules.fleethealth import Fleet, accounts, healthz, status
-from mailroom.rules.health import Snapshot
-from mailroom.rules.metrics import METRICS_TYPE, metrics_of_all
+from mailroom.rules.status.fleethealth import Fleet, accounts, healthz, status
+from mailroom.rules.status.health import Snapshot
+from mailroom.rules.status.metrics import METRICS_TYPE, metrics_of_all
 from mailroom.rules.words import count
 from mailroom.wire.http1 import Answer, Request, json_answer
 

@@ -18,8 +18,8 @@ from mailroom.engine.broadcast import READER_LIMIT, Broadcast
 from mailroom.engine.caller import Answerer, Reply, Takeover, Work, error_answer
 from mailroom.engine.loop import Promise
 from mailroom.errors import MailroomError, OrderRefused
-from mailroom.rules.health import Snapshot, healthz, status
-from mailroom.rules.metrics import METRICS_TYPE, metrics
+from mailroom.rules.status.health import Snapshot, healthz, status
+from mailroom.rules.status.metrics import METRICS_TYPE, metrics
 from mailroom.wire.http1 import Answer, Request, json_answer
 
 Document = dict[str, Any]

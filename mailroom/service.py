@@ -37,14 +37,14 @@ from mailroom.errors import (
 )
 from mailroom.fleetroutes import FleetRoutes
 from mailroom.routes import Commands
-from mailroom.rules import fleethealth
-from mailroom.rules.config import Config
-from mailroom.rules.events import Event, reload
-from mailroom.rules.fleet import SINGLE
-from mailroom.rules.fleethealth import Fleet
-from mailroom.rules.health import RefusedReload, Snapshot
-from mailroom.rules.ring import Ring
-from mailroom.rules.statusline import status_line
+from mailroom.rules.configuration.config import Config
+from mailroom.rules.configuration.fleet import SINGLE
+from mailroom.rules.status import fleethealth
+from mailroom.rules.status.events import Event, reload
+from mailroom.rules.status.fleethealth import Fleet
+from mailroom.rules.status.health import RefusedReload, Snapshot
+from mailroom.rules.status.ring import Ring
+from mailroom.rules.status.statusline import status_line
 from mailroom.tenants import Ground, Tenant, Tenants
 from mailroom.work.account import Common
 from mailroom.work.reporter import Audience

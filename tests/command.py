@@ -13,8 +13,8 @@ import pytest
 from mailroom.cli import main
 from mailroom.engine.credentials import Basic, Bearer, Logins
 from mailroom.engine.loop import Loop
-from mailroom.rules.config import from_data
-from mailroom.rules.health import Totals
+from mailroom.rules.configuration.config import from_data
+from mailroom.rules.status.health import Totals
 from mailroom.sandbox import CYRUS_3_10, Profile, Sandbox
 from mailroom.sandbox.account import ROLES
 from mailroom.terminal.desk import Desk

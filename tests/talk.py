@@ -8,7 +8,7 @@ import pytest
 from mailroom.engine.credentials import Basic, Bearer
 from mailroom.engine.loop import Loop, Promise
 from mailroom.errors import MailroomError
-from mailroom.rules.health import Totals
+from mailroom.rules.status.health import Totals
 from mailroom.sandbox import CYRUS_3_10, Fault, Profile, Sandbox
 from mailroom.sandbox import Response as Answer
 from mailroom.work.cards import CardConversation

@@ -11,7 +11,7 @@ import pytest
 
 from mailroom.engine.journal import Level
 from mailroom.errors import CredentialsRefused
-from mailroom.rules.contact import summarise
+from mailroom.rules.contacts.contact import summarise
 from mailroom.sandbox import (
     CYRUS_3_6,
     CYRUS_WITHOUT_PUSH,

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from mailroom.engine.journal import Level
-from mailroom.rules.push import BESIDE, BLOCKING, DEAF, UNTOLD
-from mailroom.rules.statusline import status_line
+from mailroom.rules.polling.push import BESIDE, BLOCKING, DEAF, UNTOLD
+from mailroom.rules.status.statusline import status_line
 from mailroom.sandbox import CYRUS_3_10, CYRUS_3_13_BLOCKING, FASTMAIL, LATE_PUSH, STALWART, Profile
 from tests.world import World
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailroom.rules.addressbook import AddressBook, Indexed
-from mailroom.rules.contact import Entry
-from mailroom.rules.roster import Acquaintance, Provenance
+from mailroom.rules.contacts.addressbook import AddressBook, Indexed
+from mailroom.rules.contacts.contact import Entry
+from mailroom.rules.contacts.roster import Acquaintance, Provenance
 
 BOB = "bob@example.org"
 

@@ -9,7 +9,7 @@ import pytest
 from mailroom.engine.credentials import Basic, Logins
 from mailroom.engine.loop import together
 from mailroom.errors import TransientError
-from mailroom.rules.health import Totals
+from mailroom.rules.status.health import Totals
 from mailroom.sandbox import CYRUS_3_10, Entry, Fault, Limits, Profile
 from mailroom.wire.jmap import Answers, Call, MethodError
 from mailroom.work.conversations import converse

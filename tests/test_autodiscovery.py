@@ -14,7 +14,7 @@ from mailroom.engine.loop import Loop, Promise
 from mailroom.engine.names import ask_about
 from mailroom.engine.transfer import Stream
 from mailroom.errors import TransientError
-from mailroom.rules.autodiscovery import (
+from mailroom.rules.account.autodiscovery import (
     Candidate,
     Names,
     Seen,
@@ -25,7 +25,7 @@ from mailroom.rules.autodiscovery import (
     short,
     why_none,
 )
-from mailroom.rules.servers import FASTMAIL_SESSION
+from mailroom.rules.configuration.servers import FASTMAIL_SESSION
 from mailroom.work.autodiscovery import first_of, look_at
 from tests.process import ROOT
 from tests.virtual import VirtualClock

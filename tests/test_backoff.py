@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailroom.rules.backoff import MAX_RETRY_AFTER_SECONDS, Backoff
+from mailroom.rules.polling.backoff import MAX_RETRY_AFTER_SECONDS, Backoff
 
 
 def no_jitter() -> float:

@@ -10,7 +10,7 @@ import pytest
 
 from mailroom.engine.broadcast import PING_SECONDS, READER_LIMIT, Broadcast
 from mailroom.engine.endpoint import CLIENT_LIMIT, PATIENCE_SECONDS
-from mailroom.rules.events import Event, Kind
+from mailroom.rules.status.events import Event, Kind
 from mailroom.wire import sse
 from tests.schemas import validate
 from tests.test_routes import House

@@ -14,9 +14,9 @@ from mailroom.errors import (
     SenderFailed,
     TransientError,
 )
-from mailroom.rules.addressbook import Indexed
-from mailroom.rules.contact import summarise
-from mailroom.rules.statusline import status_line
+from mailroom.rules.contacts.addressbook import Indexed
+from mailroom.rules.contacts.contact import summarise
+from mailroom.rules.status.statusline import status_line
 from mailroom.sandbox import (
     CYRUS_3_10,
     CYRUS_3_13,

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from mailroom.engine.journal import Fields, Level, Log
-from mailroom.rules.waiting import Summary, WaitingMail
+from mailroom.rules.screening.waiting import Summary, WaitingMail
 from mailroom.sandbox import (
     CYRUS_3_10,
     FASTMAIL,

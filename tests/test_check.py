@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from mailroom.errors import LastingTrouble
-from mailroom.rules.config import from_data
-from mailroom.rules.roster import Change, Plan, managed_groups
+from mailroom.rules.configuration.config import from_data
+from mailroom.rules.contacts.roster import Change, Plan, managed_groups
 from mailroom.sandbox import (
     CYRUS_3_10,
     FASTMAIL,

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from mailroom.rules.categories import Category, category_from
-from mailroom.rules.config import (
+from mailroom.rules.configuration.categories import Category, category_from
+from mailroom.rules.configuration.config import (
     EVIDENCE,
     Carddav,
     Config,
@@ -20,8 +20,8 @@ from mailroom.rules.config import (
     from_data,
     to_data,
 )
-from mailroom.rules.configtext import effective, parse
-from mailroom.rules.servers import carddav_url, session_url
+from mailroom.rules.configuration.servers import carddav_url, session_url
+from mailroom.rules.configuration.text import effective, parse
 
 ROOT = Path(__file__).parent.parent
 SCHEMA: dict[str, Any] = json.loads(

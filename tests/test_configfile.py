@@ -14,7 +14,7 @@ from mailroom.engine.clock import BoottimeClock
 from mailroom.engine.configfile import Reading, load
 from mailroom.engine.loop import Loop
 from mailroom.errors import ConfigurationError
-from mailroom.rules.config import Config
+from mailroom.rules.configuration.config import Config
 
 ROOT = Path(__file__).parent.parent
 _SECONDS_OF_WORK = "triage: {categories: [" + "A, " * 20_000 + "]}"

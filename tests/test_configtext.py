@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mailroom.errors import ConfigurationError
-from mailroom.rules.configtext import effective, parse
+from mailroom.rules.configuration.text import effective, parse
 
 FAULTS = re.split(
     r"(?m)^\.\.\.\n", (Path(__file__).parent / "config_faults.yaml").read_text("utf-8")

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailroom.rules.categories import Category, category_from
-from mailroom.rules.contact import (
+from mailroom.rules.configuration.categories import Category, category_from
+from mailroom.rules.contacts.contact import (
     Entry,
     addresses,
     contact_uid,
@@ -21,7 +21,7 @@ from mailroom.rules.contact import (
     summarise,
     without_section,
 )
-from mailroom.rules.roster import Filing, Provenance
+from mailroom.rules.contacts.roster import Filing, Provenance
 from mailroom.wire.vcard import Card, CardView, UnsafeCard
 from tests.cards import SAFE, UNSAFE
 

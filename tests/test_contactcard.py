@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailroom.rules.categories import category_from
-from mailroom.rules.contact import is_unedited as is_unedited_vcard
-from mailroom.rules.contact import new_contact, provenance, values_of, without_section
-from mailroom.rules.contactcard import (
+from mailroom.rules.configuration.categories import category_from
+from mailroom.rules.contacts.contact import is_unedited as is_unedited_vcard
+from mailroom.rules.contacts.contact import new_contact, provenance, values_of, without_section
+from mailroom.rules.contacts.contactcard import (
     clearing,
     contact_for,
     found_in,
@@ -18,8 +18,8 @@ from mailroom.rules.contactcard import (
     membership_patch,
     noting,
 )
-from mailroom.rules.contactcard import values_of as values_of_card
-from mailroom.rules.roster import Filing, Provenance
+from mailroom.rules.contacts.contactcard import values_of as values_of_card
+from mailroom.rules.contacts.roster import Filing, Provenance
 from mailroom.sandbox.contactcards import patched
 from mailroom.sandbox.jscontact import card_of, vcard_of
 from mailroom.sandbox.standard import read_patch

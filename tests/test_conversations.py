@@ -6,8 +6,8 @@ import pytest
 
 from mailroom.engine.credentials import Basic, Logins
 from mailroom.engine.loop import Loop
-from mailroom.rules.config import from_data
-from mailroom.rules.health import Totals
+from mailroom.rules.configuration.config import from_data
+from mailroom.rules.status.health import Totals
 from mailroom.sandbox import Sandbox
 from mailroom.work.conversations import converse
 from tests.direct import DirectHttp

@@ -7,8 +7,8 @@ import pytest
 
 from mailroom.engine.credentials import Basic, Bearer, Credentials, load_credentials, logins
 from mailroom.errors import ConfigurationError
-from mailroom.rules.config import Config, ContactsWay
-from mailroom.rules.configtext import effective, parse
+from mailroom.rules.configuration.config import Config, ContactsWay
+from mailroom.rules.configuration.text import effective, parse
 
 NO_MAIL_SECRET = (
     "no secret for the mail server: mailroom login stores one (the credential jmap-token, or "

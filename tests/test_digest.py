@@ -9,10 +9,10 @@ import pytest
 
 from mailroom.engine.journal import Level
 from mailroom.engine.loop import Loop
-from mailroom.rules import digest
-from mailroom.rules.digest import Due, Former, News, Waiter, next_due
-from mailroom.rules.drags import DIGEST
-from mailroom.rules.health import Conflict, FailingSender, Triage
+from mailroom.rules.status import digest
+from mailroom.rules.status.digest import Due, Former, News, Waiter, next_due
+from mailroom.rules.status.health import Conflict, FailingSender, Triage
+from mailroom.rules.triage.drags import DIGEST
 from mailroom.sandbox import CYRUS_3_10, FASTMAIL, JAMES, STALWART, Fault, Profile
 from tests.command import Killed
 from tests.world import World

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from mailroom.rules.contact import contact_uid
+from mailroom.rules.contacts.contact import contact_uid
 from mailroom.sandbox import Entry, Fault
 from mailroom.sandbox import Request as Asked
 from mailroom.sandbox import Response as Answer

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailroom.rules.failures import Failures
+from mailroom.rules.triage.failures import Failures
 
 BOB, CAROL = "bob@example.org", "carol@example.org"
 MINUTE = 60.0

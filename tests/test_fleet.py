@@ -8,9 +8,8 @@ import pytest
 from mailroom.engine.accountsecrets import AccountSecrets, parse, written
 from mailroom.engine.credentials import logins
 from mailroom.errors import ConfigurationError
-from mailroom.rules.config import Config, from_data
-from mailroom.rules.configtext import parse_account
-from mailroom.rules.fleet import (
+from mailroom.rules.configuration.config import Config, from_data
+from mailroom.rules.configuration.fleet import (
     is_name,
     may_have_shared_secret,
     merged,
@@ -18,6 +17,7 @@ from mailroom.rules.fleet import (
     shard_of,
     sharing,
 )
+from mailroom.rules.configuration.text import parse_account
 
 DEFAULTS = {
     "jmap": {"url": "https://mail.example.org", "username": "{account}%master"},

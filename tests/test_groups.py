@@ -7,7 +7,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mailroom.rules.groups import bare_uid, member_uids, new_group, prefixed_members, with_members
+from mailroom.rules.contacts.groups import (
+    bare_uid,
+    member_uids,
+    new_group,
+    prefixed_members,
+    with_members,
+)
 from mailroom.wire.vcard import Card
 from tests.cards import SAFE
 

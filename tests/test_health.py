@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailroom.rules.health import (
+from mailroom.rules.screening.standing import Who
+from mailroom.rules.screening.waiting import Summary
+from mailroom.rules.status.health import (
     RECENT_LIMIT,
     Conflict,
     FailingSender,
@@ -34,10 +36,8 @@ from mailroom.rules.health import (
     unchanged_seconds,
     unhealthy_reason,
 )
-from mailroom.rules.metrics import metrics
-from mailroom.rules.screening import Who
-from mailroom.rules.statusline import status_line
-from mailroom.rules.waiting import Summary
+from mailroom.rules.status.metrics import metrics
+from mailroom.rules.status.statusline import status_line
 
 NOON = 1_795_262_400.0  # 2026-11-21T12:00:00Z
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mailroom.rules.drags import WAITING
+from mailroom.rules.triage.drags import WAITING
 from mailroom.sandbox import CYRUS_3_10, CYRUS_3_13, FASTMAIL, STALWART, Profile
 from tests.household.day import EVENING, MORNING, NEWS, Day, Letter, differences
 from tests.household.drawing import DOCUMENT, drawn

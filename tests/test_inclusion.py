@@ -2,7 +2,7 @@
 
 import pytest
 
-from mailroom.rules.inclusion import Inclusion, inclusion
+from mailroom.rules.screening.inclusion import Inclusion, inclusion
 
 NEVER, SOMETIMES, ALWAYS = Inclusion
 OURS = 'include :personal "mailroom";'

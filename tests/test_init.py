@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mailroom.rules.configtext import parse
+from mailroom.rules.configuration.text import parse
 from mailroom.sandbox import (
     CYRUS_3_6,
     CYRUS_3_10,

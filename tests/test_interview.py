@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from mailroom.rules import interview, questions
-from mailroom.rules.autodiscovery import Candidate, Seen, short
-from mailroom.rules.configtext import parse
-from mailroom.rules.interview import Action, accept, next_move, probed, refused, tried
-from mailroom.rules.proposal import configuration, credentials, differences, known_from
-from mailroom.rules.questions import Abilities, Known, Question, Taken, Topic
-from mailroom.rules.servers import FASTMAIL_SESSION
+from mailroom.rules.account import interview, questions
+from mailroom.rules.account.autodiscovery import Candidate, Seen, short
+from mailroom.rules.account.interview import Action, accept, next_move, probed, refused, tried
+from mailroom.rules.account.proposal import configuration, credentials, differences, known_from
+from mailroom.rules.account.questions import Abilities, Known, Question, Taken, Topic
+from mailroom.rules.configuration.servers import FASTMAIL_SESSION
+from mailroom.rules.configuration.text import parse
 
 URL = "https://mail.example.org/.well-known/jmap"
 OUTSIDE = "https://mail.example.net/.well-known/jmap"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mailroom.rules.setup import Status
+from mailroom.rules.account.setup import Status
 from mailroom.sandbox import CYRUS_3_13, FASTMAIL, STALWART, Profile
 from tests.command import Site, killed_anywhere
 from tests.test_live import STEPS, everything, live, run

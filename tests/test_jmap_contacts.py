@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from mailroom.rules.contact import contact_uid
+from mailroom.rules.contacts.contact import contact_uid
 from mailroom.sandbox import (
     CYRUS_3_13,
     FASTMAIL,

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailroom.rules.config import Config
-from mailroom.rules.decisions import decision_lines
-from mailroom.rules.kept import Kept, merged, read_kept, with_kept
-from mailroom.rules.note import with_section
-from mailroom.rules.roster import Found
-from mailroom.rules.wide import Decisions
+from mailroom.rules.configuration.config import Config
+from mailroom.rules.contacts.kept import Kept, merged, read_kept, with_kept
+from mailroom.rules.contacts.note import with_section
+from mailroom.rules.contacts.roster import Found
+from mailroom.rules.screening.wide import Decisions
+from mailroom.rules.triage.decisions import decision_lines
 from mailroom.wire.vcard import Card
 
 SHOP, NEWS = (False, "shop.example"), (True, "news.example.org")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mailroom.engine.journal import Log
-from mailroom.rules.drags import PLACED, WAITING
+from mailroom.rules.triage.drags import PLACED, WAITING
 from mailroom.sandbox import CYRUS_3_10, CYRUS_3_13, SMALL_LIMITS, Fault, Profile, serve
 from mailroom.work.door import Door
 from mailroom.work.letin import Known, LetIn

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from mailroom.engine.credentials import Basic, Logins
-from mailroom.rules.drags import PLACED, WAITING
-from mailroom.rules.health import Totals
+from mailroom.rules.status.health import Totals
+from mailroom.rules.triage.drags import PLACED, WAITING
 from mailroom.sandbox import CYRUS_3_6, CYRUS_3_10, LATE_PUSH, Entry, Fault, Profile, Response
 from mailroom.work.check import Finding
 from mailroom.work.conversations import converse

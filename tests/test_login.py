@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from mailroom.engine.configfile import load
-from mailroom.rules.config import Config
-from mailroom.rules.configtext import parse
+from mailroom.rules.configuration.config import Config
+from mailroom.rules.configuration.text import parse
 from mailroom.sandbox import CYRUS_3_10, FASTMAIL, Profile, Sandbox, serve
 from mailroom.sandbox.account import ROLES
 from mailroom.terminal.login import CARDDAV, PASSWORD, TOKEN, Secret, try_out, usual

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailroom.rules.note import Section, read_section, with_section, without_section
+from mailroom.rules.contacts.note import Section, read_section, with_section, without_section
 from mailroom.wire.vcard import Card
 
 TODAY = date(2026, 11, 21)

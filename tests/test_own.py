@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mailroom.rules.own import OwnAddresses, is_meaning
+from mailroom.rules.screening.own import OwnAddresses, is_meaning
 
 
 @pytest.mark.parametrize(

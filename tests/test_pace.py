@@ -5,8 +5,8 @@ from math import inf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailroom.rules.pace import Pace
-from mailroom.rules.servers import origin
+from mailroom.rules.configuration.servers import origin
+from mailroom.rules.polling.pace import Pace
 from tests.world import World
 
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailroom.errors import LastingTrouble
-from mailroom.rules.config import from_data
-from mailroom.rules.places import find_places, resolve
+from mailroom.rules.configuration.config import from_data
+from mailroom.rules.triage.places import find_places, resolve
 from mailroom.wire.jmap import Mailbox
 
 CONFIG = from_data({})

@@ -8,7 +8,7 @@ import pytest
 
 from mailroom.engine.credentials import Basic, Logins
 from mailroom.engine.journal import Level, Log
-from mailroom.rules.health import Totals
+from mailroom.rules.status.health import Totals
 from mailroom.sandbox import CYRUS_3_10, SMALL_LIMITS, Fault
 from mailroom.work.conversations import Conversations, converse
 from mailroom.work.door import Door

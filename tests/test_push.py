@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from mailroom.rules.push import (
+from mailroom.rules.polling.push import (
     ANSWER_SECONDS,
     BESIDE,
     BLOCKING,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mailroom.rules.record import Record, encode_record, read_record
+from mailroom.rules.contacts.record import Record, encode_record, read_record
 
 SINCE, DOOR = "2026-11-21T10:00:00Z", "2026-11-26T22:00:00Z"
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mailroom.rules.events import Event, Kind, encoded
+from mailroom.rules.status.events import Event, Kind, encoded
 from mailroom.sandbox import Fault, Response
 from mailroom.work.reporter import Audience
 from tests.schemas import validate

@@ -18,10 +18,7 @@ from rich.console import Console
 
 from mailroom.engine.journal import Level, Log
 from mailroom.errors import LastingTrouble
-from mailroom.rules.config import from_data
-from mailroom.rules.drags import PLACED, WAITING
-from mailroom.rules.record import Record
-from mailroom.rules.reset import (
+from mailroom.rules.account.reset import (
     ForgetDoor,
     LeaveGroup,
     RefileMails,
@@ -31,7 +28,10 @@ from mailroom.rules.reset import (
     kept,
     plan_removal,
 )
-from mailroom.rules.roster import Group
+from mailroom.rules.configuration.config import from_data
+from mailroom.rules.contacts.record import Record
+from mailroom.rules.contacts.roster import Group
+from mailroom.rules.triage.drags import PLACED, WAITING
 from mailroom.sandbox import (
     CYRUS_3_10,
     CYRUS_3_13,

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailroom.rules.events import Event, Kind
-from mailroom.rules.ring import RING_BYTES, Ring
+from mailroom.rules.status.events import Event, Kind
+from mailroom.rules.status.ring import RING_BYTES, Ring
 from mailroom.wire import sse
 from tests.schemas import validate
 

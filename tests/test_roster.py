@@ -5,8 +5,8 @@ from datetime import date
 
 import pytest
 
-from mailroom.rules.config import Config
-from mailroom.rules.roster import (
+from mailroom.rules.configuration.config import Config
+from mailroom.rules.contacts.roster import (
     Change,
     Filing,
     Found,

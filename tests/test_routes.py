@@ -17,8 +17,8 @@ from mailroom.engine.loop import Loop, Promise
 from mailroom.engine.sockets import listen
 from mailroom.errors import OrderRefused, TransientError
 from mailroom.routes import UNKNOWN, Commands, Routes, user_name
-from mailroom.rules.health import Snapshot
-from mailroom.rules.ring import Ring
+from mailroom.rules.status.health import Snapshot
+from mailroom.rules.status.ring import Ring
 from mailroom.sandbox import CYRUS_3_10
 from tests.schemas import is_valid, schema, validate
 from tests.test_health import SNAPSHOTS

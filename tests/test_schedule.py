@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from mailroom.rules.schedule import (
+from mailroom.rules.polling.schedule import (
     GATHER_SECONDS,
     MAX_KNOWN_STATES,
     Due,

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from mailroom.engine.journal import Level, Log
-from mailroom.rules.config import Config, from_data
-from mailroom.rules.setup import Item, Kind, Status, plan_mailboxes
+from mailroom.rules.account.setup import Item, Kind, Status, plan_mailboxes
+from mailroom.rules.configuration.config import Config, from_data
 from mailroom.sandbox import CYRUS_3_10, SMALL_LIMITS, Fault, Profile, Sandbox, serve
 from mailroom.wire.jmap import Mailbox
 from mailroom.work.check import Check

@@ -8,19 +8,26 @@ from typing import Any
 import pytest
 
 from mailroom.errors import LastingTrouble
-from mailroom.rules.byhand import instructions, unneeded, without_rules
-from mailroom.rules.config import Config, from_data
-from mailroom.rules.drags import PLACED
-from mailroom.rules.evidence import weigh
-from mailroom.rules.inclusion import Inclusion, inclusion
-from mailroom.rules.own import OwnAddresses
-from mailroom.rules.places import find_places
-from mailroom.rules.reset import RemoveRules
-from mailroom.rules.screening import Standing, Who
-from mailroom.rules.scripts import Owned as Script
-from mailroom.rules.scripts import advice_to_include, decide
-from mailroom.rules.sieve import MOST_BYTES, REQUIRED, Ground, rules, script, without_decisions
-from mailroom.rules.wide import Decisions
+from mailroom.rules.account.reset import RemoveRules
+from mailroom.rules.configuration.config import Config, from_data
+from mailroom.rules.screening.byhand import instructions, unneeded, without_rules
+from mailroom.rules.screening.evidence import weigh
+from mailroom.rules.screening.inclusion import Inclusion, inclusion
+from mailroom.rules.screening.own import OwnAddresses
+from mailroom.rules.screening.scripts import Owned as Script
+from mailroom.rules.screening.scripts import advice_to_include, decide
+from mailroom.rules.screening.sieve import (
+    MOST_BYTES,
+    REQUIRED,
+    Ground,
+    rules,
+    script,
+    without_decisions,
+)
+from mailroom.rules.screening.standing import Standing, Who
+from mailroom.rules.screening.wide import Decisions
+from mailroom.rules.triage.drags import PLACED
+from mailroom.rules.triage.places import find_places
 from mailroom.sandbox import CYRUS_3_10, STALWART, Fault, Profile, Sandbox, serve
 from mailroom.sandbox.sieve import SieveSandbox
 from mailroom.sandbox.sieve_check import fault_of

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from mailroom.rules.steps import Progress, Step, agreed, remaining
+from mailroom.rules.account.steps import Progress, Step, agreed, remaining
 
 WHOLE = Progress(
     has_configuration=True,

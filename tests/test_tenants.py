@@ -8,8 +8,8 @@ import pytest
 
 from mailroom.engine.journal import Log
 from mailroom.engine.loop import Loop
-from mailroom.rules.config import Config, from_data
-from mailroom.rules.fleet import merged, sharing
+from mailroom.rules.configuration.config import Config, from_data
+from mailroom.rules.configuration.fleet import merged, sharing
 from mailroom.tenants import Ground, Tenants
 from mailroom.work.account import Common
 from mailroom.work.reporter import Audience

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailroom.rules.config import from_data
-from mailroom.rules.places import find_places
-from mailroom.rules.triage import (
+from mailroom.rules.configuration.config import from_data
+from mailroom.rules.triage.places import find_places
+from mailroom.rules.triage.verdicts import (
     Patch,
     Tap,
     Verdicts,

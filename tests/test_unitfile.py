@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mailroom.rules.unitfile import (
+from mailroom.rules.account.unitfile import (
     Setting,
     program,
     properties,

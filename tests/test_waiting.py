@@ -6,7 +6,7 @@ import tracemalloc
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailroom.rules.waiting import Summary, Waiting, WaitingMail
+from mailroom.rules.screening.waiting import Summary, Waiting, WaitingMail
 
 MAILS = [WaitingMail(f"M{n}", f"s{n % 4}@example.org", float(n * 7 % 10)) for n in range(10)]
 STEPS = st.lists(st.tuples(st.booleans(), st.lists(st.sampled_from(MAILS))))

@@ -16,7 +16,7 @@ from mailroom.errors import (
     ProtocolError,
     TransientError,
 )
-from mailroom.rules.servers import fault_of_url
+from mailroom.rules.configuration.servers import fault_of_url
 from mailroom.sandbox import Fault
 from mailroom.sandbox import Response as Answer
 from mailroom.work.web import retry_after

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailroom.rules.wide import (
+from mailroom.rules.screening.wide import (
     Decisions,
     canonical_domain,
     is_domain,

@@ -8,9 +8,9 @@ from mailroom.engine.journal import Fields, Level, Log
 from mailroom.engine.loop import Loop, Owner
 from mailroom.engine.transfer import Http
 from mailroom.errors import MailroomError
-from mailroom.rules.categories import category_from
-from mailroom.rules.config import Config, from_data
-from mailroom.rules.health import healthz, status
+from mailroom.rules.configuration.categories import category_from
+from mailroom.rules.configuration.config import Config, from_data
+from mailroom.rules.status.health import healthz, status
 from mailroom.sandbox import CYRUS_3_10, Entry, Profile, Sandbox
 from mailroom.sandbox.account import DEFAULT_CATEGORIES
 from mailroom.work.account import Account, Common

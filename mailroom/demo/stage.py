@@ -11,7 +11,7 @@ from mailroom.demo.interrupts import Interrupts
 from mailroom.demo.phone import Phone
 from mailroom.demo.screen import Screen
 from mailroom.errors import MailroomError
-from mailroom.rules.drags import WAITING
+from mailroom.rules.triage.drags import WAITING
 from mailroom.sandbox import DEFAULT_CATEGORIES, Sandbox
 from mailroom.sandbox.account import PROVENANCE_GROUP
 from mailroom.wire.vcard import CardView

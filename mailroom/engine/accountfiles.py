@@ -17,8 +17,8 @@ from mailroom.engine.configfile import read, reader
 from mailroom.engine.loop import Loop, Promise, give_way
 from mailroom.engine.unit import account_file, listed_accounts
 from mailroom.errors import ConfigurationError
-from mailroom.rules.config import Config, from_data, to_data
-from mailroom.rules.fleet import is_name, sharing
+from mailroom.rules.configuration.config import Config, from_data, to_data
+from mailroom.rules.configuration.fleet import is_name, sharing
 
 _READ_BYTES = 65_536
 
@@ -75,7 +75,7 @@ class AccountFiles:
 
     def _tell(self, pipe: BinaryIO) -> None:
         """The child's work: a line of JSON for each file, and a word at the end."""
-        from mailroom.rules.configtext import parse_data  # noqa: PLC0415 - brings yaml, jsonschema
+        from mailroom.rules.configuration.text import parse_data  # noqa: PLC0415 - brings yaml, jsonschema
 
         # As the file itself says it: what follows from another key follows from the account's.
         defaults = parse_data(read(self._path), str(self._path))
@@ -89,7 +89,7 @@ class AccountFiles:
 
 
 def _parse(name: str, path: Path, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    from mailroom.rules.configtext import parse_account  # noqa: PLC0415 - brings yaml, jsonschema
+    from mailroom.rules.configuration.text import parse_account  # noqa: PLC0415 - brings yaml, jsonschema
 
     try:
         if not is_name(name):

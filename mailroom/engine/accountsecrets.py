@@ -26,8 +26,12 @@ from mailroom.engine.credentials import (
 )
 from mailroom.engine.unit import Installation
 from mailroom.errors import ConfigurationError
-from mailroom.rules.config import Config
-from mailroom.rules.fleet import is_name, may_have_shared_book_secret, may_have_shared_secret
+from mailroom.rules.configuration.config import Config
+from mailroom.rules.configuration.fleet import (
+    is_name,
+    may_have_shared_book_secret,
+    may_have_shared_secret,
+)
 
 _FOLDER = "accounts_"
 

@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 from mailroom.engine.caller import has_hung_up
 from mailroom.engine.loop import Loop, Timer
-from mailroom.rules.events import Event
-from mailroom.rules.ring import Ring
+from mailroom.rules.status.events import Event
+from mailroom.rules.status.ring import Ring
 from mailroom.wire.http1 import stream_head
 
 READER_LIMIT = 32

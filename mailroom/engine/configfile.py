@@ -18,7 +18,7 @@ from mailroom.engine.forked import Forked
 from mailroom.engine.loop import Loop, Promise
 from mailroom.engine.unit import Installation, account_file, find, option
 from mailroom.errors import ConfigurationError
-from mailroom.rules.config import Config, from_data, to_data
+from mailroom.rules.configuration.config import Config, from_data, to_data
 
 _SIZE_LIMIT_BYTES = 256 * 1024  # a hundred categories are 20 KiB
 
@@ -48,7 +48,7 @@ def load_account(path: Path, name: str) -> Config:
     texts = read(path), read(file)
 
     def parse() -> Config:
-        from mailroom.rules.configtext import parse_account, parse_data  # noqa: PLC0415
+        from mailroom.rules.configuration.text import parse_account, parse_data  # noqa: PLC0415
 
         defaults, own = texts
         return parse_account(own, str(file), name, parse_data(defaults, str(path)))
@@ -120,7 +120,7 @@ def _answer(parse: Callable[[], Config]) -> dict[str, Any]:
 
 
 def _parse(text: str, filename: str) -> Config:
-    from mailroom.rules.configtext import parse  # noqa: PLC0415 (see the module's docstring)
+    from mailroom.rules.configuration.text import parse  # noqa: PLC0415 (see the module's docstring)
 
     return parse(text, filename)
 

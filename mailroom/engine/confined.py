@@ -17,7 +17,7 @@ from types import FrameType
 from mailroom.engine.handover import Giver, Opening
 from mailroom.engine.unit import AS_UNIT
 from mailroom.errors import MailroomError
-from mailroom.rules import unitfile
+from mailroom.rules.account import unitfile
 
 _BOOTED = Path("/run/systemd/system")  # sd_booted(3)
 # Whose members may ask the service how it is, as a command has to.

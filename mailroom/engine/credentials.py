@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mailroom.errors import ConfigurationError
-from mailroom.rules.config import Config
-from mailroom.rules.servers import origin
+from mailroom.rules.configuration.config import Config
+from mailroom.rules.configuration.servers import origin
 
 _VARIABLES = {
     "jmap-token": "MAILROOM_JMAP_TOKEN",

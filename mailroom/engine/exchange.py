@@ -15,7 +15,7 @@ import pycurl
 
 from mailroom.engine.loop import Loop, Promise, Timer
 from mailroom.errors import MailroomError, ProtocolError, TooLarge, TransientError, Untrusted
-from mailroom.rules.servers import without_query
+from mailroom.rules.configuration.servers import without_query
 
 CONNECT_SECONDS = 10.0  # including the name look-up
 SILENCE_SECONDS = 30.0  # without a byte in either direction

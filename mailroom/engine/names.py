@@ -8,7 +8,7 @@ one domain together have :data:`PATIENCE_SECONDS`, whatever the name servers do.
 import time
 from typing import TYPE_CHECKING
 
-from mailroom.rules.autodiscovery import Names, Service
+from mailroom.rules.account.autodiscovery import Names, Service
 
 if TYPE_CHECKING:
     from dns.rdatatype import RdataType

@@ -237,7 +237,7 @@ def checked_account(name: str) -> str:
 
 
 def _checked_member(name: str) -> str:
-    from mailroom.rules.fleet import is_name  # noqa: PLC0415 - what few commands need
+    from mailroom.rules.configuration.fleet import is_name  # noqa: PLC0415 - what few commands need
 
     if not is_name(name):
         raise MailroomError(

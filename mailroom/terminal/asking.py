@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any, TextIO
 
 from mailroom.errors import UsageError
-from mailroom.rules.questions import SECRETS, Login, Question, Topic
+from mailroom.rules.account.questions import SECRETS, Login, Question, Topic
 from mailroom.terminal.harmless import harmless
 
 _PLAIN = tuple(

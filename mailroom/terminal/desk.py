@@ -12,8 +12,8 @@ from mailroom.engine.journal import Fields, Level
 from mailroom.engine.loop import Loop
 from mailroom.engine.transfer import Transfer
 from mailroom.engine.unit import Installation
-from mailroom.rules.config import Config
-from mailroom.rules.health import Totals
+from mailroom.rules.configuration.config import Config
+from mailroom.rules.status.health import Totals
 from mailroom.service import USER_AGENT
 from mailroom.work.conversations import Conversations, converse
 

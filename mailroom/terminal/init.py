@@ -16,10 +16,10 @@ from mailroom.engine.credstore import store, stored
 from mailroom.engine.manager import Manager
 from mailroom.engine.unit import Installation
 from mailroom.errors import ConfigurationError, CredentialsRefused, LastingTrouble, MailroomError
-from mailroom.rules import proposal, questions
-from mailroom.rules.config import Config
-from mailroom.rules.questions import Known
-from mailroom.rules.steps import Progress, Step, agreed, remaining
+from mailroom.rules.account import proposal, questions
+from mailroom.rules.account.questions import Known
+from mailroom.rules.account.steps import Progress, Step, agreed, remaining
+from mailroom.rules.configuration.config import Config
 from mailroom.terminal.asking import Asking
 from mailroom.terminal.desk import prepare
 from mailroom.terminal.harmless import harmless

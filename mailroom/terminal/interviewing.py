@@ -1,5 +1,5 @@
 """The interview of ``mailroom init`` as it is held: questions asked, and what has to be found out
-between them found out. In which order is :mod:`mailroom.rules.interview`'s to say.
+between them found out. In which order is :mod:`mailroom.rules.account.interview`'s to say.
 """
 
 from collections.abc import Callable, Coroutine, Iterator, Mapping
@@ -16,14 +16,14 @@ from mailroom.engine.loop import Loop
 from mailroom.engine.names import ask_about
 from mailroom.engine.transfer import Http, Transfer
 from mailroom.errors import CredentialsRefused, LastingTrouble, UsageError
-from mailroom.rules import interview, questions
-from mailroom.rules.autodiscovery import candidates, why_none
-from mailroom.rules.config import Config
-from mailroom.rules.configtext import parse
-from mailroom.rules.interview import MOST_REFUSALS, Action, next_move
-from mailroom.rules.proposal import configuration, credentials
-from mailroom.rules.questions import Abilities, Known, Question, Topic
-from mailroom.rules.servers import session_url
+from mailroom.rules.account import interview, questions
+from mailroom.rules.account.autodiscovery import candidates, why_none
+from mailroom.rules.account.interview import MOST_REFUSALS, Action, next_move
+from mailroom.rules.account.proposal import configuration, credentials
+from mailroom.rules.account.questions import Abilities, Known, Question, Topic
+from mailroom.rules.configuration.config import Config
+from mailroom.rules.configuration.servers import session_url
+from mailroom.rules.configuration.text import parse
 from mailroom.service import USER_AGENT
 from mailroom.terminal.asking import Asking, absolute
 from mailroom.terminal.desk import Desk, prepare

@@ -12,7 +12,7 @@ from mailroom.terminal.harmless import harmless
 from mailroom.terminal.naming import Names
 from mailroom.terminal.remote import Remote
 
-# What decides where the next mail goes: rules/screening.Who, in words.
+# What decides where the next mail goes: rules/screening/standing.Who, in words.
 _REASONS = {
     "own": "the address is your own",
     "screened": "is to wait, although otherwise known",

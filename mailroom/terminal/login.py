@@ -24,9 +24,9 @@ from mailroom.engine.handover import Taker
 from mailroom.engine.manager import Manager
 from mailroom.engine.unit import Installation, account_names
 from mailroom.errors import ConfigurationError, CredentialsRefused, MailroomError
-from mailroom.rules.config import Config, ContactsWay
-from mailroom.rules.fleet import may_have_shared_secret
-from mailroom.rules.servers import FASTMAIL_SESSION, origin
+from mailroom.rules.configuration.config import Config, ContactsWay
+from mailroom.rules.configuration.fleet import may_have_shared_secret
+from mailroom.rules.configuration.servers import FASTMAIL_SESSION, origin
 from mailroom.terminal.desk import prepare
 from mailroom.terminal.interviewing import findings
 from mailroom.terminal.remote import which_account

@@ -15,9 +15,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from mailroom.engine.client import ask
 from mailroom.engine.unit import Installation, account_file, behind
 from mailroom.errors import MailroomError
-from mailroom.rules.config import Config
-from mailroom.rules.decisions import decision_lines
-from mailroom.rules.reset import RefileMails, Step
+from mailroom.rules.account.reset import RefileMails, Step
+from mailroom.rules.configuration.config import Config
+from mailroom.rules.triage.decisions import decision_lines
 from mailroom.rules.words import count
 from mailroom.terminal.desk import sit_down
 from mailroom.terminal.remote import prefix

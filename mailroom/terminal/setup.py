@@ -10,9 +10,9 @@ from rich.console import Console
 
 from mailroom.engine.journal import Log
 from mailroom.engine.unit import Installation
-from mailroom.rules.byhand import instructions, unneeded, without_rules
-from mailroom.rules.scripts import SCRIPT_NAME, Decision, advice_to_include
-from mailroom.rules.setup import Item, Status
+from mailroom.rules.account.setup import Item, Status
+from mailroom.rules.screening.byhand import instructions, unneeded, without_rules
+from mailroom.rules.screening.scripts import SCRIPT_NAME, Decision, advice_to_include
 from mailroom.rules.words import count
 from mailroom.terminal.desk import Desk, quietly, sit_down
 from mailroom.terminal.screen import plain, table

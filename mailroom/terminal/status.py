@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from rich.console import Console
 
 from mailroom.errors import MailroomError
-from mailroom.rules.drags import MOST_DRAGGED
+from mailroom.rules.triage.drags import MOST_DRAGGED
 from mailroom.rules.words import count
 from mailroom.terminal.following import following
 from mailroom.terminal.remote import Remote

@@ -9,9 +9,9 @@ from mailroom.errors import (
     ProtocolError,
     TransientError,
 )
-from mailroom.rules.config import Config
-from mailroom.rules.questions import Abilities, Taken
-from mailroom.rules.setup import Item, Kind, Status
+from mailroom.rules.account.questions import Abilities, Taken
+from mailroom.rules.account.setup import Item, Kind, Status
+from mailroom.rules.configuration.config import Config
 from mailroom.work.check import no_push
 from mailroom.work.conversations import Conversations
 from mailroom.work.routing import NoSieve, Routing

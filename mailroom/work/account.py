@@ -23,13 +23,13 @@ from mailroom.errors import (
     ProtocolError,
     TransientError,
 )
-from mailroom.rules import events, health
-from mailroom.rules.backoff import Backoff, Jitter
-from mailroom.rules.config import Config
-from mailroom.rules.health import Phase, PollView, PushStatus, Snapshot, Trouble
-from mailroom.rules.push import Push, Status
-from mailroom.rules.schedule import Schedule, Timing, Trigger
-from mailroom.rules.servers import origin
+from mailroom.rules.configuration.config import Config
+from mailroom.rules.configuration.servers import origin
+from mailroom.rules.polling.backoff import Backoff, Jitter
+from mailroom.rules.polling.push import Push, Status
+from mailroom.rules.polling.schedule import Schedule, Timing, Trigger
+from mailroom.rules.status import events, health
+from mailroom.rules.status.health import Phase, PollView, PushStatus, Snapshot, Trouble
 from mailroom.wire.jmap import MethodError
 from mailroom.wire.jmap_push import CONTACTS_TYPE
 from mailroom.work.commands import Commands

@@ -13,8 +13,8 @@ from mailroom.engine.exchange import Request, Response
 from mailroom.engine.loop import DeadlinePassed, Loop, within
 from mailroom.engine.transfer import Http
 from mailroom.errors import MailroomError, Untrusted
-from mailroom.rules.autodiscovery import Candidate, Seen
-from mailroom.rules.servers import fault_of_url, origin, without_query
+from mailroom.rules.account.autodiscovery import Candidate, Seen
+from mailroom.rules.configuration.servers import fault_of_url, origin, without_query
 from mailroom.work.web import schemes_of
 
 _PATIENCE_SECONDS = 10.0

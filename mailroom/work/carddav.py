@@ -11,10 +11,10 @@ from typing import Any
 
 from mailroom.engine.loop import Loop, both, together
 from mailroom.errors import MailroomError, SenderFailed, TransientError
-from mailroom.rules.addressbook import Indexed
 from mailroom.rules.addresses import is_pattern
-from mailroom.rules.config import Config
-from mailroom.rules.contact import (
+from mailroom.rules.configuration.config import Config
+from mailroom.rules.contacts.addressbook import Indexed
+from mailroom.rules.contacts.contact import (
     Entry,
     addresses,
     contact_uid,
@@ -24,7 +24,7 @@ from mailroom.rules.contact import (
     summarise,
     without_section,
 )
-from mailroom.rules.groups import (
+from mailroom.rules.contacts.groups import (
     Version,
     group_uid,
     new_group,
@@ -32,10 +32,10 @@ from mailroom.rules.groups import (
     with_members,
     with_record,
 )
-from mailroom.rules.kept import merged
-from mailroom.rules.note import read_section
-from mailroom.rules.record import Amendment, Record
-from mailroom.rules.roster import (
+from mailroom.rules.contacts.kept import merged
+from mailroom.rules.contacts.note import read_section
+from mailroom.rules.contacts.record import Amendment, Record
+from mailroom.rules.contacts.roster import (
     Acquaintance,
     Change,
     Filing,
@@ -46,7 +46,7 @@ from mailroom.rules.roster import (
     Provenance,
     managed_groups,
 )
-from mailroom.rules.wide import Decisions
+from mailroom.rules.screening.wide import Decisions
 from mailroom.rules.words import count
 from mailroom.wire.jmap import CONTACTS, Session
 from mailroom.wire.vcard import Card, UnsafeCard

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from mailroom.engine.exchange import Request, Response
 from mailroom.engine.loop import Loop
 from mailroom.errors import SenderFailed, TransientError
-from mailroom.rules.addressbook import AddressBook, Indexed
-from mailroom.rules.contact import summarise
+from mailroom.rules.contacts.addressbook import AddressBook, Indexed
+from mailroom.rules.contacts.contact import summarise
 from mailroom.wire import dav
 from mailroom.wire.problem import read_problem
 from mailroom.wire.vcard import Card, UnsafeCard

@@ -14,9 +14,9 @@ from typing import Any
 from mailroom.engine.journal import Log
 from mailroom.engine.loop import Loop, give_way
 from mailroom.errors import MailroomError
-from mailroom.rules import queries
-from mailroom.rules.triage import sender_of
-from mailroom.rules.waiting import Summary, Waiting, WaitingMail
+from mailroom.rules.screening.waiting import Summary, Waiting, WaitingMail
+from mailroom.rules.triage import queries
+from mailroom.rules.triage.verdicts import sender_of
 from mailroom.wire.jmap import Call, Mail, read_mail, sifted
 from mailroom.work.ids import all_ids, portions
 from mailroom.work.mail import MailConversation

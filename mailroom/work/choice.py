@@ -14,11 +14,11 @@ from mailroom.errors import (
     NoAddressBooks,
     ProtocolError,
 )
-from mailroom.rules.config import ContactsWay
-from mailroom.rules.record import Amendment, Record
-from mailroom.rules.roster import Acquaintance, Found, Group, Plan
-from mailroom.rules.servers import origin
-from mailroom.rules.wide import Decisions
+from mailroom.rules.configuration.config import ContactsWay
+from mailroom.rules.configuration.servers import origin
+from mailroom.rules.contacts.record import Amendment, Record
+from mailroom.rules.contacts.roster import Acquaintance, Found, Group, Plan
+from mailroom.rules.screening.wide import Decisions
 from mailroom.wire.jmap import CONTACTS, MethodError, Session
 from mailroom.work.carddav import CardDavContacts
 from mailroom.work.contacts import Beside, Contacts, Failures, Intention

@@ -12,7 +12,7 @@ from urllib.parse import quote, urljoin, urlsplit
 from mailroom.engine.exchange import MAX_BODY_BYTES, Request, Response
 from mailroom.engine.loop import Loop, give_way, together
 from mailroom.errors import LastingTrouble, TooLarge
-from mailroom.rules.servers import without_query
+from mailroom.rules.configuration.servers import without_query
 from mailroom.wire import dav
 from mailroom.work.discovery import find_book, xml_request
 from mailroom.work.web import Web

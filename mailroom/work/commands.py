@@ -12,13 +12,20 @@ from typing import Any
 from mailroom.engine.journal import Log
 from mailroom.engine.loop import Owner, both, give_way
 from mailroom.errors import OrderRefused
-from mailroom.rules.config import Config
-from mailroom.rules.health import Triage
-from mailroom.rules.history import before
-from mailroom.rules.orders import Kind, Order, Subject, read_address, read_category, read_subject
-from mailroom.rules.places import Places
-from mailroom.rules.roster import Change, Found, Plan, category_of
-from mailroom.rules.screening import Standing
+from mailroom.rules.configuration.config import Config
+from mailroom.rules.contacts.roster import Change, Found, Plan, category_of
+from mailroom.rules.screening.standing import Standing
+from mailroom.rules.status.health import Triage
+from mailroom.rules.triage.history import before
+from mailroom.rules.triage.orders import (
+    Kind,
+    Order,
+    Subject,
+    read_address,
+    read_category,
+    read_subject,
+)
+from mailroom.rules.triage.places import Places
 from mailroom.work.contacts import Contacts
 from mailroom.work.door import Door
 from mailroom.work.listing import Listing, row

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from mailroom.engine.loop import Loop
-from mailroom.rules.config import Config
-from mailroom.rules.setup import Status
+from mailroom.rules.account.setup import Status
+from mailroom.rules.configuration.config import Config
 from mailroom.work.conversations import Conversations
 from mailroom.work.routing import NoSieve, Routing
 from mailroom.work.setup import Setup

@@ -1,6 +1,6 @@
 """Contacts of one account, behind one interface with several implementations.
 
-What has to become of them is decided by ``rules/roster``, in terms of neither vCard nor
+What has to become of them is decided by ``rules/contacts/roster``, in terms of neither vCard nor
 JSContact; an implementation finds contacts, carries a plan out, and tells which parts failed and
 why. ``tests/contract/test_contacts.py`` holds all of them to the same promises.
 """
@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from mailroom.errors import MailroomError
-from mailroom.rules.record import Amendment, Record
-from mailroom.rules.roster import Acquaintance, Found, Group, Plan
-from mailroom.rules.wide import Decisions
+from mailroom.rules.contacts.record import Amendment, Record
+from mailroom.rules.contacts.roster import Acquaintance, Found, Group, Plan
+from mailroom.rules.screening.wide import Decisions
 
 #: Why a sender's part of a plan did not succeed, by the sender.
 Failures = Mapping[str, MailroomError]

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from mailroom.engine.credentials import Basic, Bearer, Logins
 from mailroom.engine.loop import Owner
 from mailroom.engine.transfer import Http
-from mailroom.rules.config import Config
-from mailroom.rules.health import Totals
+from mailroom.rules.configuration.config import Config
+from mailroom.rules.status.health import Totals
 from mailroom.work.cardbook import CardBook
 from mailroom.work.carddav import CardDavContacts
 from mailroom.work.cards import CardConversation

@@ -1,12 +1,12 @@
-"""Decisions for whole domains and lists, kept by CardDAV (:mod:`mailroom.rules.kept`)."""
+"""Decisions for whole domains and lists, kept by CardDAV (:mod:`mailroom.rules.contacts.kept`)."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from mailroom.errors import SenderFailed
-from mailroom.rules.addressbook import Indexed
-from mailroom.rules.kept import Kept, Scope, kept_uid
-from mailroom.rules.keptcard import is_bare, kept_in, new_kept_card, with_kept_in
+from mailroom.rules.contacts.addressbook import Indexed
+from mailroom.rules.contacts.kept import Kept, Scope, kept_uid
+from mailroom.rules.contacts.keptcard import is_bare, kept_in, new_kept_card, with_kept_in
 from mailroom.rules.names import same_name
 from mailroom.wire.jmap import Session
 from mailroom.work.cards import CardConversation, usable

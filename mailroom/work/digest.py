@@ -16,13 +16,13 @@ from math import inf
 from mailroom.engine.journal import Log
 from mailroom.engine.loop import Owner
 from mailroom.errors import MailroomError
-from mailroom.rules import digest
-from mailroom.rules.config import Config
-from mailroom.rules.digest import Due, Former, News, Waiter
-from mailroom.rules.drags import DIGEST
-from mailroom.rules.health import Conflict, FailingSender, Triage
-from mailroom.rules.own import DIGEST_SENDER
-from mailroom.rules.places import Places
+from mailroom.rules.configuration.config import Config
+from mailroom.rules.screening.own import DIGEST_SENDER
+from mailroom.rules.status import digest
+from mailroom.rules.status.digest import Due, Former, News, Waiter
+from mailroom.rules.status.health import Conflict, FailingSender, Triage
+from mailroom.rules.triage.drags import DIGEST
+from mailroom.rules.triage.places import Places
 from mailroom.wire.jmap import (
     Arguments,
     Call,

@@ -4,8 +4,8 @@ from urllib.parse import unquote, urljoin
 
 from mailroom.engine.exchange import Request, Response
 from mailroom.errors import LastingTrouble, MailroomError, NoAddressBooks, ProtocolError
+from mailroom.rules.configuration.servers import origin, without_query
 from mailroom.rules.names import same_name
-from mailroom.rules.servers import origin, without_query
 from mailroom.wire import dav
 from mailroom.work.web import Web
 

@@ -17,17 +17,17 @@ from itertools import islice
 from mailroom.engine.journal import Log
 from mailroom.engine.loop import Loop, both, give_way
 from mailroom.errors import SenderFailed, SentUnsearched, TransientError
-from mailroom.rules import queries
 from mailroom.rules.addresses import canonical
-from mailroom.rules.config import Config
-from mailroom.rules.drags import PLACED, WAITING, asked_by
-from mailroom.rules.own import OwnAddresses
-from mailroom.rules.places import Places
-from mailroom.rules.roster import Acquaintance
-from mailroom.rules.screening import Facts, Standing, Who, admitted, standing
-from mailroom.rules.triage import sender_of
-from mailroom.rules.waiting import Summary, WaitingMail
-from mailroom.rules.wide import Decisions, list_id
+from mailroom.rules.configuration.config import Config
+from mailroom.rules.contacts.roster import Acquaintance
+from mailroom.rules.screening.own import OwnAddresses
+from mailroom.rules.screening.standing import Facts, Standing, Who, admitted, standing
+from mailroom.rules.screening.waiting import Summary, WaitingMail
+from mailroom.rules.screening.wide import Decisions, list_id
+from mailroom.rules.triage import queries
+from mailroom.rules.triage.drags import PLACED, WAITING, asked_by
+from mailroom.rules.triage.places import Places
+from mailroom.rules.triage.verdicts import sender_of
 from mailroom.wire.arrivals import Arrival, Changes
 from mailroom.wire.jmap import Mail, MethodError, Patch
 from mailroom.work.census import Census

@@ -4,7 +4,7 @@ import math
 from collections import defaultdict, deque
 
 from mailroom.engine.loop import Promise
-from mailroom.rules.pace import Pace
+from mailroom.rules.polling.pace import Pace
 
 # Before the servers have said what they allow: as many as Stalwart does, which has the least
 # (0.15.5: for an account, whatever the requests are about).

@@ -4,9 +4,9 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from mailroom.rules import health
-from mailroom.rules.health import PollView, Totals, Trouble
-from mailroom.rules.schedule import Trigger
+from mailroom.rules.polling.schedule import Trigger
+from mailroom.rules.status import health
+from mailroom.rules.status.health import PollView, Totals, Trouble
 from mailroom.work.outcome import Contested, Outcome, Triaged
 
 

@@ -15,10 +15,10 @@ from dataclasses import replace
 from mailroom.engine.exchange import SILENCE_SECONDS
 from mailroom.engine.loop import Loop, give_way
 from mailroom.errors import MailroomError, TooLarge, TransientError
-from mailroom.rules.addressbook import AddressBook, Indexed
-from mailroom.rules.backoff import Backoff
-from mailroom.rules.contact import summarise
-from mailroom.rules.servers import without_query
+from mailroom.rules.configuration.servers import without_query
+from mailroom.rules.contacts.addressbook import AddressBook, Indexed
+from mailroom.rules.contacts.contact import summarise
+from mailroom.rules.polling.backoff import Backoff
 from mailroom.wire import dav
 from mailroom.wire.vcard import CardView
 from mailroom.work.collection import GONE, Collection, etag_of

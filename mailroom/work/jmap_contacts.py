@@ -14,15 +14,15 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from mailroom.engine.loop import Loop, both
 from mailroom.errors import MailroomError, SenderFailed
-from mailroom.rules import contactcard
 from mailroom.rules.addresses import is_pattern, spellings
-from mailroom.rules.cardset import Cards, bare_members, in_order
-from mailroom.rules.config import Config
-from mailroom.rules.contact import contact_uid
-from mailroom.rules.groups import bare_uid, group_uid
-from mailroom.rules.kept import merged
-from mailroom.rules.record import Amendment, Record
-from mailroom.rules.roster import (
+from mailroom.rules.configuration.config import Config
+from mailroom.rules.contacts import contactcard
+from mailroom.rules.contacts.cardset import Cards, bare_members, in_order
+from mailroom.rules.contacts.contact import contact_uid
+from mailroom.rules.contacts.groups import bare_uid, group_uid
+from mailroom.rules.contacts.kept import merged
+from mailroom.rules.contacts.record import Amendment, Record
+from mailroom.rules.contacts.roster import (
     Acquaintance,
     Change,
     Found,
@@ -31,7 +31,7 @@ from mailroom.rules.roster import (
     Provenance,
     managed_groups,
 )
-from mailroom.rules.wide import Decisions
+from mailroom.rules.screening.wide import Decisions
 from mailroom.wire.jmap import CONTACTS, Call, MethodError
 from mailroom.wire.jscontact import read_default_book
 from mailroom.work.cardbook import GROUP_PROPERTIES, CardBook, Filter, Order, any_of

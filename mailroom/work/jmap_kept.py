@@ -1,12 +1,12 @@
-"""Decisions for whole domains and lists, kept by JMAP (:mod:`mailroom.rules.kept`)."""
+"""Decisions for whole domains and lists, kept by JMAP (:mod:`mailroom.rules.contacts.kept`)."""
 
 from collections.abc import Collection, Iterable, Iterator
 
 from mailroom.errors import SenderFailed
-from mailroom.rules.cardset import in_order
-from mailroom.rules.groups import bare_uid
-from mailroom.rules.kept import Kept, Scope, kept_uid
-from mailroom.rules.keptcard import contact_to_keep, keeping, kept_by, would_be_bare
+from mailroom.rules.contacts.cardset import in_order
+from mailroom.rules.contacts.groups import bare_uid
+from mailroom.rules.contacts.kept import Kept, Scope, kept_uid
+from mailroom.rules.contacts.keptcard import contact_to_keep, keeping, kept_by, would_be_bare
 from mailroom.rules.names import same_name
 from mailroom.wire.jscontact import JsCard
 from mailroom.work.cardbook import CardBook, Filter, Order, any_of

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from mailroom.errors import MailroomError, SenderFailed
-from mailroom.rules import contactcard
-from mailroom.rules.cardset import Cards, bare_members
-from mailroom.rules.contact import contact_uid
-from mailroom.rules.groups import bare_uid
+from mailroom.rules.contacts import contactcard
+from mailroom.rules.contacts.cardset import Cards, bare_members
+from mailroom.rules.contacts.contact import contact_uid
+from mailroom.rules.contacts.groups import bare_uid
+from mailroom.rules.contacts.roster import Change, Found, Membership, Plan, Provenance
 from mailroom.rules.names import normal_name
-from mailroom.rules.roster import Change, Found, Membership, Plan, Provenance
 from mailroom.wire.jmap import MethodError
 from mailroom.wire.jscontact import JsCard
 from mailroom.wire.vcard import UnsafeCard

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mailroom.engine.loop import Loop, both
-from mailroom.rules.config import Config
-from mailroom.rules.own import OwnAddresses
-from mailroom.rules.places import Places, find_places
+from mailroom.rules.configuration.config import Config
+from mailroom.rules.screening.own import OwnAddresses
+from mailroom.rules.triage.places import Places, find_places
 from mailroom.work.check import own_addresses
 from mailroom.work.conversations import Conversations
 from mailroom.work.door import Admission, Door

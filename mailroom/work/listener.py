@@ -1,6 +1,7 @@
 """The conversation about push: the event stream of RFC 8620 §7.3, for as long as we live.
 
-What to do about the stream is decided by :class:`mailroom.rules.push.Push`; here it is done.
+What to do about the stream is decided by :class:`mailroom.rules.polling.push.Push`; here it is
+done.
 """
 
 import contextlib
@@ -12,8 +13,8 @@ from mailroom.engine.journal import Log
 from mailroom.engine.loop import DeadlinePassed, Loop, Promise, within
 from mailroom.engine.transfer import Stream
 from mailroom.errors import CredentialsRefused, MailroomError, TransientError
-from mailroom.rules.pace import Pace
-from mailroom.rules.push import BLOCKING, DEAF, UNTOLD, Push, Status
+from mailroom.rules.polling.pace import Pace
+from mailroom.rules.polling.push import BLOCKING, DEAF, UNTOLD, Push, Status
 from mailroom.wire.jmap import CONTACTS
 from mailroom.wire.jmap_push import (
     CONTACTS_TYPE,

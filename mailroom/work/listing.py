@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mailroom.engine.loop import Owner, Timer, give_way
-from mailroom.rules import queries
-from mailroom.rules.triage import sender_of
+from mailroom.rules.triage import queries
+from mailroom.rules.triage.verdicts import sender_of
 from mailroom.wire.arrivals import read_ids
 from mailroom.wire.jmap import Call, MethodError, read_state
 from mailroom.wire.previews import (

@@ -14,14 +14,14 @@ from typing import Any
 
 from mailroom.engine.loop import Loop
 from mailroom.errors import MailroomError
-from mailroom.rules.backoff import Jitter
-from mailroom.rules.categories import Category
-from mailroom.rules.config import Config
-from mailroom.rules.drags import PLACED, WAITING
-from mailroom.rules.places import Places, find_places
-from mailroom.rules.push import NO_PUSH
-from mailroom.rules.roster import Change, Plan
-from mailroom.rules.triage import sender_of
+from mailroom.rules.configuration.categories import Category
+from mailroom.rules.configuration.config import Config
+from mailroom.rules.contacts.roster import Change, Plan
+from mailroom.rules.polling.backoff import Jitter
+from mailroom.rules.polling.push import NO_PUSH
+from mailroom.rules.triage.drags import PLACED, WAITING
+from mailroom.rules.triage.places import Places, find_places
+from mailroom.rules.triage.verdicts import sender_of
 from mailroom.wire.jmap import MethodError
 from mailroom.work.check import Finding
 from mailroom.work.conversations import Conversations

@@ -13,8 +13,8 @@ from typing import Any
 
 from mailroom.engine.loop import Promise
 from mailroom.errors import MailroomError, OrderRefused
-from mailroom.rules.job import Job
-from mailroom.rules.orders import Order, conflict_of
+from mailroom.rules.triage.job import Job
+from mailroom.rules.triage.orders import Order, conflict_of
 from mailroom.wire.jmap import Mail
 from mailroom.work.mail import MailConversation
 from mailroom.work.outcome import Triaged

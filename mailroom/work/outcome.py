@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from mailroom.errors import TransientError
-from mailroom.rules.places import Places
-from mailroom.rules.push import Look
-from mailroom.rules.triage import Conflict
+from mailroom.rules.polling.push import Look
+from mailroom.rules.triage.places import Places
+from mailroom.rules.triage.verdicts import Conflict
 from mailroom.work.door import Admission
 from mailroom.work.mail import Reading
 from mailroom.work.survey import Survey

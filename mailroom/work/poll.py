@@ -17,14 +17,14 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from mailroom.engine.journal import Log
 from mailroom.engine.loop import Loop, both, give_way
 from mailroom.errors import Crowded, MailroomError, SenderFailed, TransientError
-from mailroom.rules.config import Config
-from mailroom.rules.drags import asked_by, is_moved, leaving, recovered, tidied
-from mailroom.rules.job import Job
-from mailroom.rules.orders import Order
-from mailroom.rules.places import Places
-from mailroom.rules.schedule import Trigger
-from mailroom.rules.triage import Conflict, Label, Patch, Verdicts, marked, sender_of
-from mailroom.rules.whole import marks_of
+from mailroom.rules.configuration.config import Config
+from mailroom.rules.polling.schedule import Trigger
+from mailroom.rules.triage.drags import asked_by, is_moved, leaving, recovered, tidied
+from mailroom.rules.triage.job import Job
+from mailroom.rules.triage.orders import Order
+from mailroom.rules.triage.places import Places
+from mailroom.rules.triage.verdicts import Conflict, Label, Patch, Verdicts, marked, sender_of
+from mailroom.rules.triage.whole import marks_of
 from mailroom.wire.jmap import Mail, MethodError
 from mailroom.work.contacts import Contacts, Failures
 from mailroom.work.door import Admission, Door

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mailroom.rules.config import Config
-from mailroom.rules.job import Job
-from mailroom.rules.places import Places
-from mailroom.rules.screening import Standing, Who
-from mailroom.rules.triage import Patch, Tap, marked
-from mailroom.rules.whole import Whole, marks_of
+from mailroom.rules.configuration.config import Config
+from mailroom.rules.screening.standing import Standing, Who
+from mailroom.rules.triage.job import Job
+from mailroom.rules.triage.places import Places
+from mailroom.rules.triage.verdicts import Patch, Tap, marked
+from mailroom.rules.triage.whole import Whole, marks_of
 from mailroom.rules.words import count
 from mailroom.wire.jmap import Mail
 from mailroom.work.contacts import Failures

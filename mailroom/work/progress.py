@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 
 from mailroom.errors import MailroomError, SenderFailed
-from mailroom.rules.job import Job
-from mailroom.rules.triage import Label, Patch
+from mailroom.rules.triage.job import Job
+from mailroom.rules.triage.verdicts import Label, Patch
 from mailroom.wire.jmap import MethodError
 from mailroom.work.door import Admission
 from mailroom.work.survey import Survey

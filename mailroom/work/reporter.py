@@ -13,9 +13,9 @@ from typing import Any
 from mailroom.engine.journal import Log
 from mailroom.engine.loop import Owner, give_way
 from mailroom.errors import MailroomError
-from mailroom.rules import events
-from mailroom.rules.events import Event
-from mailroom.rules.waiting import Summary
+from mailroom.rules.screening.waiting import Summary
+from mailroom.rules.status import events
+from mailroom.rules.status.events import Event
 from mailroom.wire.previews import MailLine, line_call, one_line, read_lines
 from mailroom.work.door import Admission
 from mailroom.work.listing import Listing, Sender, row

@@ -9,9 +9,7 @@ from dataclasses import dataclass, replace
 
 from mailroom.engine.loop import Loop, both, together
 from mailroom.errors import MailroomError, SenderFailed, TransientError
-from mailroom.rules.config import Config
-from mailroom.rules.drags import DIGEST, PLACED, WAITING
-from mailroom.rules.reset import (
+from mailroom.rules.account.reset import (
     ForgetDecisions,
     ForgetDoor,
     Ground,
@@ -33,8 +31,10 @@ from mailroom.rules.reset import (
     plan_removal,
     since_of,
 )
-from mailroom.rules.roster import Found, Plan
-from mailroom.rules.wide import Decisions, list_id
+from mailroom.rules.configuration.config import Config
+from mailroom.rules.contacts.roster import Found, Plan
+from mailroom.rules.screening.wide import Decisions, list_id
+from mailroom.rules.triage.drags import DIGEST, PLACED, WAITING
 from mailroom.wire.filters import Filter, in_any
 from mailroom.wire.jmap import Call, Mail, MethodError, read_arrivals, read_counts, read_undestroyed
 from mailroom.work.conversations import Conversations

@@ -11,15 +11,15 @@ from datetime import UTC, datetime
 
 from mailroom.engine.loop import Loop, both, together
 from mailroom.errors import LastingTrouble, MailroomError
-from mailroom.rules.config import Config
-from mailroom.rules.evidence import weigh
+from mailroom.rules.configuration.config import Config
+from mailroom.rules.contacts.roster import Acquaintance
 from mailroom.rules.names import normal_name
-from mailroom.rules.places import find_places, require_groups
-from mailroom.rules.roster import Acquaintance
-from mailroom.rules.screening import Facts, Standing, standing
-from mailroom.rules.scripts import SCRIPT_NAME, Decision, Owned, advice_to_include, decide
-from mailroom.rules.sieve import GROUP_CONDITIONS, REQUIRED, Ground, script
-from mailroom.rules.triage import sender_of
+from mailroom.rules.screening.evidence import weigh
+from mailroom.rules.screening.scripts import SCRIPT_NAME, Decision, Owned, advice_to_include, decide
+from mailroom.rules.screening.sieve import GROUP_CONDITIONS, REQUIRED, Ground, script
+from mailroom.rules.screening.standing import Facts, Standing, standing
+from mailroom.rules.triage.places import find_places, require_groups
+from mailroom.rules.triage.verdicts import sender_of
 from mailroom.wire import jmap, sieve
 from mailroom.wire.filters import all_of, in_any
 from mailroom.wire.jmap import Answers, Call, Mail, MethodError

@@ -11,13 +11,20 @@ from datetime import UTC, datetime
 
 from mailroom.engine.loop import Loop, both
 from mailroom.errors import MailroomError, ProtocolError, SenderFailed, TransientError
-from mailroom.rules.config import Config
+from mailroom.rules.account.setup import (
+    Item,
+    Kind,
+    Status,
+    plan_groups,
+    plan_mailboxes,
+    with_former,
+)
+from mailroom.rules.configuration.config import Config
+from mailroom.rules.contacts.rebuild import Former, former_members
+from mailroom.rules.contacts.record import Record
+from mailroom.rules.contacts.roster import Found, Group, Provenance
 from mailroom.rules.names import same_name
-from mailroom.rules.places import resolve
-from mailroom.rules.rebuild import Former, former_members
-from mailroom.rules.record import Record
-from mailroom.rules.roster import Found, Group, Provenance
-from mailroom.rules.setup import Item, Kind, Status, plan_groups, plan_mailboxes, with_former
+from mailroom.rules.triage.places import resolve
 from mailroom.wire.filters import in_any
 from mailroom.wire.jmap import Call, Mail, Mailbox, MethodError, read_counts
 from mailroom.work.conversations import Conversations

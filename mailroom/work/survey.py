@@ -17,12 +17,14 @@ from mailroom.errors import (
     SentUnsearched,
     TransientError,
 )
-from mailroom.rules import queries
-from mailroom.rules.config import Config
-from mailroom.rules.drags import MOST_DRAGGED, placed, tidied, untapped
-from mailroom.rules.failures import Failures
-from mailroom.rules.job import Job, job_for
-from mailroom.rules.orders import (
+from mailroom.rules.configuration.config import Config
+from mailroom.rules.contacts.roster import Found, Plan
+from mailroom.rules.screening.own import OwnAddresses
+from mailroom.rules.triage import queries
+from mailroom.rules.triage.drags import MOST_DRAGGED, placed, tidied, untapped
+from mailroom.rules.triage.failures import Failures
+from mailroom.rules.triage.job import Job, job_for
+from mailroom.rules.triage.orders import (
     Order,
     Refused,
     in_conflict,
@@ -30,11 +32,17 @@ from mailroom.rules.orders import (
     with_wholes,
     without_contested,
 )
-from mailroom.rules.own import OwnAddresses
-from mailroom.rules.places import Places, find_places, require_groups
-from mailroom.rules.roster import Found, Plan
-from mailroom.rules.triage import Patch, Tap, Verdicts, by_contact, filed, sender_of, sort_out
-from mailroom.rules.whole import Refusal, Whole, parted
+from mailroom.rules.triage.places import Places, find_places, require_groups
+from mailroom.rules.triage.verdicts import (
+    Patch,
+    Tap,
+    Verdicts,
+    by_contact,
+    filed,
+    sender_of,
+    sort_out,
+)
+from mailroom.rules.triage.whole import Refusal, Whole, parted
 from mailroom.wire.filters import Filter
 from mailroom.wire.jmap import Mail, Mailbox, MethodError
 from mailroom.work.contacts import Contacts

@@ -26,8 +26,13 @@ from mailroom.errors import (
     ProtocolError,
     TransientError,
 )
-from mailroom.rules.health import Totals
-from mailroom.rules.servers import fault_of_url, is_confidential, origin, without_query
+from mailroom.rules.configuration.servers import (
+    fault_of_url,
+    is_confidential,
+    origin,
+    without_query,
+)
+from mailroom.rules.status.health import Totals
 from mailroom.wire.problem import Problem, quoted, read_problem
 from mailroom.work.gate import Doorway, Servers
 

@@ -10,15 +10,15 @@ from dataclasses import dataclass, field, replace
 
 from mailroom.engine.loop import Loop, give_way
 from mailroom.errors import MailroomError, SenderFailed
-from mailroom.rules import queries
-from mailroom.rules.config import Config
-from mailroom.rules.drags import PLACED
-from mailroom.rules.own import OwnAddresses
-from mailroom.rules.places import Places
-from mailroom.rules.screening import Standing, Who
-from mailroom.rules.triage import Patch, sender_of
-from mailroom.rules.whole import Refusal, Whole, sort_whole
-from mailroom.rules.wide import Decisions
+from mailroom.rules.configuration.config import Config
+from mailroom.rules.screening.own import OwnAddresses
+from mailroom.rules.screening.standing import Standing, Who
+from mailroom.rules.screening.wide import Decisions
+from mailroom.rules.triage import queries
+from mailroom.rules.triage.drags import PLACED
+from mailroom.rules.triage.places import Places
+from mailroom.rules.triage.verdicts import Patch, sender_of
+from mailroom.rules.triage.whole import Refusal, Whole, sort_whole
 from mailroom.wire.arrivals import Arrival
 from mailroom.wire.jmap import Mail, MethodError
 from mailroom.work.contacts import Contacts

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from mailroom.rules.addressbook import AddressBook, Indexed
-from mailroom.rules.contact import summarise
+from mailroom.rules.contacts.addressbook import AddressBook, Indexed
+from mailroom.rules.contacts.contact import summarise
 from mailroom.sandbox import CYRUS_3_13, Sandbox, serve
 from mailroom.wire.vcard import CardView
 from tests.bench.effort import Effort

@@ -8,9 +8,9 @@ from statistics import median
 
 from mailroom.engine.credentials import Basic, Logins
 from mailroom.engine.journal import Level, Log
-from mailroom.rules.config import from_data
-from mailroom.rules.drags import WAITING
-from mailroom.rules.schedule import Trigger
+from mailroom.rules.configuration.config import from_data
+from mailroom.rules.polling.schedule import Trigger
+from mailroom.rules.triage.drags import WAITING
 from mailroom.terminal.desk import prepare, quietly
 from mailroom.work.poll import Poller
 from tests.bench import trixie

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from mailroom.rules.config import from_data
-from mailroom.rules.drags import WAITING
-from mailroom.rules.places import find_places
-from mailroom.rules.screening import Facts, admitted, standing
+from mailroom.rules.configuration.config import from_data
+from mailroom.rules.screening.standing import Facts, admitted, standing
+from mailroom.rules.triage.drags import WAITING
+from mailroom.rules.triage.places import find_places
 from mailroom.sandbox import CYRUS_3_10, CYRUS_3_13, Entry, Profile, Sandbox, longest_chain, serve
 from mailroom.wire.jmap import Address, Mail, Mailbox
 from tests.bench.address_book import card

@@ -4,9 +4,9 @@ import time
 from collections.abc import Iterator
 from datetime import date
 
-from mailroom.rules.categories import Category
-from mailroom.rules.contact import new_contact, noted
-from mailroom.rules.roster import Filing
+from mailroom.rules.configuration.categories import Category
+from mailroom.rules.contacts.contact import new_contact, noted
+from mailroom.rules.contacts.roster import Filing
 from mailroom.wire.vcard import Card
 from tests.bench.effort import Effort
 from tests.bench.figures import Figure, typical

@@ -2,9 +2,9 @@
 
 from datetime import UTC, date, datetime
 
-from mailroom.rules import digest
-from mailroom.rules.digest import Due, News, Waiter
-from mailroom.rules.health import Conflict, FailingSender, Triage
+from mailroom.rules.status import digest
+from mailroom.rules.status.digest import Due, News, Waiter
+from mailroom.rules.status.health import Conflict, FailingSender, Triage
 from tests.browser.cockpit import Cockpit
 from tests.browser.webdriver import Browser
 

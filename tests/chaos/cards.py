@@ -11,11 +11,11 @@ from dataclasses import replace
 from functools import partial
 
 from mailroom.engine.credentials import Basic, Logins
-from mailroom.rules.config import Config
-from mailroom.rules.contact import addresses, provenance, without_section
-from mailroom.rules.groups import bare_uid
-from mailroom.rules.health import Totals
-from mailroom.rules.roster import Provenance, managed_groups
+from mailroom.rules.configuration.config import Config
+from mailroom.rules.contacts.contact import addresses, provenance, without_section
+from mailroom.rules.contacts.groups import bare_uid
+from mailroom.rules.contacts.roster import Provenance, managed_groups
+from mailroom.rules.status.health import Totals
 from mailroom.sandbox import CYRUS_3_10
 from mailroom.sandbox.jscontact import card_of
 from mailroom.wire.vcard import Card, CardView

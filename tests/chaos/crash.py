@@ -12,7 +12,7 @@ from functools import cache, partial
 from typing import Any, NoReturn, Protocol
 
 from mailroom.engine.loop import Loop
-from mailroom.rules.drags import PLACED, WAITING
+from mailroom.rules.triage.drags import PLACED, WAITING
 from mailroom.sandbox import (
     CYRUS_3_10,
     CYRUS_3_13,

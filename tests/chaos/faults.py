@@ -10,7 +10,7 @@ from typing import Any
 
 from mailroom.engine.journal import Level
 from mailroom.errors import CredentialsRefused
-from mailroom.rules.push import BLOCKING, UNAVAILABLE_SECONDS
+from mailroom.rules.polling.push import BLOCKING, UNAVAILABLE_SECONDS
 from tests.chaos.crash import BOBS_CARD, differences, populate, state, watch
 from tests.chaos.evening import EVENING_SECONDS, Evening
 from tests.chaos.spoils import ALL, Fault, is_api

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from mailroom.errors import MailroomError
-from mailroom.rules.inclusion import inclusion
+from mailroom.rules.screening.inclusion import inclusion
 from mailroom.wire import dav, jmap, jmap_push, sieve_script, sse, vcard
 from mailroom.wire.problem import read_problem
 from tests.cards import SAFE, UNSAFE

@@ -16,12 +16,12 @@ from _pytest.mark.structures import ParameterSet
 
 from mailroom.engine.credentials import Basic, Logins
 from mailroom.errors import SenderFailed
-from mailroom.rules.config import Config, from_data
-from mailroom.rules.contact import contact_uid
-from mailroom.rules.groups import bare_uid
-from mailroom.rules.kept import kept_uid
-from mailroom.rules.record import Record
-from mailroom.rules.roster import (
+from mailroom.rules.configuration.config import Config, from_data
+from mailroom.rules.contacts.contact import contact_uid
+from mailroom.rules.contacts.groups import bare_uid
+from mailroom.rules.contacts.kept import kept_uid
+from mailroom.rules.contacts.record import Record
+from mailroom.rules.contacts.roster import (
     Acquaintance,
     Change,
     Filing,
@@ -32,7 +32,7 @@ from mailroom.rules.roster import (
     taken_back,
     triaged,
 )
-from mailroom.rules.wide import Decisions
+from mailroom.rules.screening.wide import Decisions
 from mailroom.terminal.desk import prepare
 from mailroom.wire.vcard import Card
 from mailroom.work.contacts import Contacts, Failures, Intention

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mailroom.rules.drags import DIGEST
+from mailroom.rules.triage.drags import DIGEST
 from tests.contract.peers import Client, servers, unique
 
 pytestmark = pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mailroom.rules.drags import WAITING
+from mailroom.rules.triage.drags import WAITING
 
 ANNA = """\
 BEGIN:VCARD

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from mailroom.engine.journal import Level
-from mailroom.rules.roster import category_of
+from mailroom.rules.contacts.roster import category_of
 from mailroom.sandbox import CYRUS_3_10, Entry, Fault, Profile
 from tests.world import BOOK, World
 

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from mailroom.engine.journal import Level
-from mailroom.rules.roster import managed_groups
+from mailroom.rules.contacts.roster import managed_groups
 from tests.rules.user import User, lines_of, listed
 from tests.world import World
 

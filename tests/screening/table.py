@@ -11,11 +11,11 @@ from typing import Any
 
 import yaml
 
-from mailroom.rules.config import Config, from_data
-from mailroom.rules.own import OwnAddresses
-from mailroom.rules.places import find_places
-from mailroom.rules.sieve import GROUP_CONDITIONS, Ground, script
-from mailroom.rules.wide import Decisions
+from mailroom.rules.configuration.config import Config, from_data
+from mailroom.rules.screening.own import OwnAddresses
+from mailroom.rules.screening.sieve import GROUP_CONDITIONS, Ground, script
+from mailroom.rules.screening.wide import Decisions
+from mailroom.rules.triage.places import find_places
 from mailroom.wire.jmap import Mailbox
 
 #: One that rules know nothing of.

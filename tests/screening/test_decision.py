@@ -10,12 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailroom.rules.addresses import canonical
-from mailroom.rules.categories import Triage
-from mailroom.rules.config import Config
-from mailroom.rules.drags import PLACED, WAITING
-from mailroom.rules.own import OwnAddresses
-from mailroom.rules.places import Places, find_places
-from mailroom.rules.screening import (
+from mailroom.rules.configuration.categories import Triage
+from mailroom.rules.configuration.config import Config
+from mailroom.rules.screening.own import OwnAddresses
+from mailroom.rules.screening.standing import (
     Facts,
     Standing,
     Who,
@@ -23,6 +21,8 @@ from mailroom.rules.screening import (
     deciding,
     standing,
 )
+from mailroom.rules.triage.drags import PLACED, WAITING
+from mailroom.rules.triage.places import Places, find_places
 from mailroom.wire.jmap import Address, Mail, Mailbox
 from tests.screening.table import Case, cases
 

@@ -3,7 +3,7 @@ what no rule can know. ``tests/system/test_screening.py`` asks a real Cyrus."""
 
 import pytest
 
-from mailroom.rules.drags import WAITING
+from mailroom.rules.triage.drags import WAITING
 from mailroom.sandbox import CYRUS_3_10
 from mailroom.sandbox.sieve import SieveSandbox
 from mailroom.wire.jmap import Mailbox

@@ -11,8 +11,8 @@ import pytest
 from _pytest.mark import ParameterSet
 
 from mailroom.engine.credentials import Basic, Bearer, Logins
-from mailroom.rules.drags import WAITING
-from mailroom.rules.health import Totals
+from mailroom.rules.status.health import Totals
+from mailroom.rules.triage.drags import WAITING
 from mailroom.sandbox import CYRUS_3_10, PROFILES, Profile
 from mailroom.work.conversations import converse
 from tests.rules.user import User

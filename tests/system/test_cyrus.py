@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mailroom.rules.groups import bare_uid, new_group, with_members
+from mailroom.rules.contacts.groups import bare_uid, new_group, with_members
 from tests.servers import SERVER
 from tests.system.cyrus import MAIL, Cyrus, CyrusError, User, authorization, mail
 from tests.system.host import Host
@@ -171,7 +171,7 @@ if jmapquery text:
 @pytest.mark.parametrize("prefix", ["", "urn:uuid:"])
 def test_a_rule_compares_spellings(user: User, prefix: str) -> None:
     """A member is the UID as the card has it, after one urn:uuid:; a group is named by the UID as
-    its own card has it. (rules/groups.with_members, work/routing)"""
+    its own card has it. (rules/contacts/groups.with_members, work/routing)"""
     box = user.make_mailboxes("Feed")["Feed"]
     group = new_group(f"{prefix}group", "Feed")
     for name in ("bare", "urn:uuid:prefixed"):

@@ -19,7 +19,7 @@ from _pytest.mark.structures import ParameterSet
 from mailroom.engine.exchange import Request, Response
 from mailroom.engine.loop import Loop, Promise
 from mailroom.engine.transfer import Http, Stream
-from mailroom.rules.drags import DIGEST
+from mailroom.rules.triage.drags import DIGEST
 from tests.command import Killed
 from tests.contract.folder import CyrusFolder
 from tests.contract.stalwart import StalwartProgram

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from mailroom.engine.credentials import Basic, Logins
-from mailroom.rules.drags import WAITING
+from mailroom.rules.triage.drags import WAITING
 from mailroom.terminal.desk import prepare
 from mailroom.work.routing import Routing
 from mailroom.work.setup import Setup

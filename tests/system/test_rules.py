@@ -22,10 +22,10 @@ from mailroom.engine.exchange import Request, Response
 from mailroom.engine.journal import Fields, Level, Log
 from mailroom.engine.loop import Loop, Owner, Promise
 from mailroom.engine.transfer import Http, Stream, Transfer
-from mailroom.rules.contact import summarise
-from mailroom.rules.health import Phase
+from mailroom.rules.contacts.contact import summarise
+from mailroom.rules.contacts.roster import managed_groups
 from mailroom.rules.names import normal_name, same_name
-from mailroom.rules.roster import managed_groups
+from mailroom.rules.status.health import Phase
 from mailroom.wire.vcard import CardView
 from mailroom.work.account import Account, Common
 from tests.rules.table import Case, Trial, cases

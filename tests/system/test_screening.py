@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mailroom.rules.drags import WAITING
+from mailroom.rules.triage.drags import WAITING
 from mailroom.wire.jmap import Mailbox
 from tests.screening.table import Case, address_book, cases, script_of
 from tests.servers import SERVER

@@ -12,7 +12,7 @@ from mailroom.engine.clock import BoottimeClock
 from mailroom.engine.credentials import Basic
 from mailroom.engine.loop import Loop
 from mailroom.engine.transfer import Transfer
-from mailroom.rules.health import Totals
+from mailroom.rules.status.health import Totals
 from mailroom.work.mail import MailConversation
 from mailroom.work.sent import Answered, Sent
 from mailroom.work.web import Web

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from mailroom.rules.drags import PLACED, WAITING
+from mailroom.rules.triage.drags import PLACED, WAITING
 from tests.system.cyrus import PASSWORD, Cyrus, User, mail
 from tests.system.host import Host
 from tests.system.unit import Unit

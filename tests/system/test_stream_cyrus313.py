@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mailroom.rules.push import BLOCKING
+from mailroom.rules.polling.push import BLOCKING
 from tests.contract.folder import CyrusFolder
 from tests.process import Process, configuration, mailroom
 from tests.servers import SERVER

@@ -1,0 +1,1 @@
+"""An account's coming and going: what is asked, made, and undone again."""

@@ -1,0 +1,128 @@
+"""Which server a mail address belongs to: what to try, in which order, and whether to trust it.
+
+RFC 8620 §2.2: the SRV record ``_jmap._tcp`` of the domain, else the domain itself; at either,
+``/.well-known/jmap``. Neither record nor redirect is signed, so a host outside of the domain is to
+be confirmed by the user before it sees a secret.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from mailroom.rules.addresses import canonical, is_usable
+from mailroom.rules.configuration.servers import FASTMAIL_SESSION, origin, session_url
+
+_HTTPS_PORT = 443
+# Fastmail's own domains that most people have; all others of it, and those hosted there, show by
+# their mail exchangers.
+_FASTMAIL_DOMAINS = ("fastmail.com", "fastmail.fm")
+_FASTMAIL_EXCHANGERS = "messagingengine.com"
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """Where a service is (RFC 2782), host in lower case and without the last dot."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What the name system says of a domain. ``services`` in the order to be tried;
+    ``has_no_service``: it says that there is none. ``trouble``: why nothing could be learned, and
+    ``is_silent``: nor can anything be, of any name."""
+
+    services: tuple[Service, ...] = ()
+    exchangers: tuple[str, ...] = ()
+    is_unknown: bool = False
+    has_no_service: bool = False
+    trouble: str = ""
+    is_silent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A place where the session may be, and who says so."""
+
+    url: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a place answers to somebody who gives no credentials. ``url`` is where it has led to;
+    ``schemes`` by which it wants to be logged in at, in lower case. ``fault``: why it is no JMAP
+    server; ``is_untrusted``: it may be one, but its certificate is signed by somebody unknown."""
+
+    url: str
+    schemes: frozenset[str] = frozenset()
+    fault: str = ""
+    is_untrusted: bool = False
+
+
+def domain_of(address: str) -> str:
+    """The domain of a mail address, in ASCII. Raises ValueError, with what is wrong, for what is
+    no address."""
+    given = address.strip()
+    if "@" not in given:
+        raise ValueError(f"{given!r} has no @: a mail address is like anna@example.org")
+    whole = canonical(given)
+    domain = whole.rpartition("@")[2]
+    if not is_usable(whole) or "." not in domain.strip(".") or ".." in domain or "[" in domain:
+        raise ValueError(f"{given!r} is no mail address: one is like anna@example.org")
+    return domain.rstrip(".")
+
+
+def candidates(domain: str, names: Names) -> Iterator[Candidate]:
+    """What is worth a try, best first."""
+    if _is_at_fastmail(domain, names):
+        whose = "" if domain in _FASTMAIL_DOMAINS else f", where {domain} has its mail (MX)"
+        yield Candidate(FASTMAIL_SESSION, f"Fastmail's{whose}")
+        return
+    for service in names.services:
+        port = "" if service.port == _HTTPS_PORT else f":{service.port}"
+        url = session_url(f"https://{service.host}{port}")
+        yield Candidate(url, f"named by the SRV record of {domain}")
+    # Where the name server is silent each further name would be waited for as well.
+    is_hopeless = names.is_silent or names.is_unknown or names.has_no_service
+    if not (names.services or is_hopeless):
+        yield Candidate(session_url(f"https://{domain}"), f"at {domain} itself")
+
+
+def why_none(domain: str, names: Names) -> str:
+    """Why no server was found, in words."""
+    if names.is_silent:
+        return names.trouble
+    if names.is_unknown:
+        return f"there is no domain {domain}"
+    if names.has_no_service:
+        return f"{domain} says that it has no JMAP server (SRV)"
+    why = f" ({names.trouble})" if names.trouble else ""
+    return f"no JMAP server was found for {domain}{why}"
+
+
+def short(url: str) -> str:
+    """A session's URL as the configuration has it: a place where discovery starts is its host."""
+    start = origin(url)
+    return start.removeprefix("https://") if session_url(start) == url else url
+
+
+def is_within(url: str, domain: str) -> bool:
+    """Whether the URL's host is the domain itself or below it."""
+    host = (urlsplit(url).hostname or "").rstrip(".").lower()
+    return host == domain or host.endswith(f".{domain}")
+
+
+def has_to_be_confirmed(url: str, domain: str, named: str | None) -> bool:
+    """Whether the user is to be asked before this place sees a secret: it is neither in the
+    domain of the address, nor at the server that the user has named."""
+    is_named = named is not None and origin(session_url(named)) == origin(url)
+    is_fastmails = url == FASTMAIL_SESSION and domain in _FASTMAIL_DOMAINS
+    return not (is_named or is_fastmails or is_within(url, domain))
+
+
+def _is_at_fastmail(domain: str, names: Names) -> bool:
+    exchangers = names.exchangers
+    is_there = any(f".{host}".endswith(f".{_FASTMAIL_EXCHANGERS}") for host in exchangers)
+    return domain in _FASTMAIL_DOMAINS or (is_there and not names.services)

@@ -1,0 +1,366 @@
+"""What ``mailroom init`` may ask, in words, and what is known by then.
+
+Every question says why it is asked, has a default where there can be one, and an option that
+answers it beforehand. In which order they are asked is :mod:`mailroom.rules.account.interview`.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from shlex import quote
+from typing import Literal
+
+from mailroom.rules.account.autodiscovery import (
+    Candidate,
+    Seen,
+    domain_of,
+    has_to_be_confirmed,
+    short,
+)
+from mailroom.rules.configuration.categories import DEFAULT_CATEGORIES
+from mailroom.rules.configuration.config import Config
+from mailroom.rules.configuration.servers import FASTMAIL_CARDDAV, FASTMAIL_SESSION, session_url
+
+Login = Literal["token", "password"]
+FEWER = ("Imbox", "Feed", "Paper Trail", "Jail")
+
+
+class Topic(StrEnum):
+    """What a question is about: the name of its option, and of its key in a file of answers."""
+
+    ADDRESS = "address"
+    SERVER = "server"
+    TRUST = "trust"
+    CA_FILE = "ca-file"
+    LOGIN = "login"
+    USERNAME = "username"
+    TOKEN = "token"
+    PASSWORD = "password"
+    CONTACTS_SERVER = "contacts-server"
+    CONTACTS_USERNAME = "contacts-username"
+    CONTACTS_PASSWORD = "contacts-password"
+    CATEGORIES = "categories"
+    MAILBOX = "mailbox"
+    SCREENING = "screening"
+    GO = "go"
+
+
+# The answer of who has no such file, but another server to name.
+NO_CA_FILE = "none"
+SECRETS = (Topic.TOKEN, Topic.PASSWORD, Topic.CONTACTS_PASSWORD)
+_OPTIONS = {
+    Topic.TRUST: "--server URL",  # to name it is to trust it
+    Topic.CA_FILE: "--ca-file FILE",
+    Topic.LOGIN: "--token-file FILE or --password-file FILE",
+    **{topic: f"--{topic}-file FILE" for topic in SECRETS},
+    Topic.MAILBOX: "--mailbox NAME=OTHER",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """``why`` are lines to be shown before it. Without a ``default`` an answer is needed; with
+    ``choices`` it is one of them. ``subject`` is the mailbox that a question of MAILBOX is about.
+    """
+
+    topic: Topic
+    prompt: str
+    why: tuple[str, ...]
+    default: str | None = None
+    choices: tuple[str, ...] = ()
+    subject: str = ""
+
+    @property
+    def is_secret(self) -> bool:
+        return self.topic in SECRETS
+
+    @property
+    def needs_a_person(self) -> bool:
+        """Whether nobody but the user may answer it, not even by silence."""
+        return self.topic in (Topic.TRUST, Topic.CA_FILE, Topic.MAILBOX)
+
+    @property
+    def option(self) -> str:
+        """How it is answered beforehand."""
+        option = _OPTIONS.get(self.topic, f"--{self.topic}")
+        return option.replace("NAME", self.subject) if self.subject else option
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What an account can do, as it was tried. ``contacts`` is the way to them, empty where there
+    is none, for the reason ``no_contacts``. ``no_push`` and ``no_rules``: why there is none of it;
+    ``own_script`` is the Sieve script that the user has active."""
+
+    mail: str
+    contacts: str
+    no_contacts: str = ""
+    is_contacts_refused: bool = False
+    no_push: str = ""
+    no_rules: str = ""
+    own_script: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A mailbox of the user's that has a name that Mailroom wants. ``is_usable``: it may be shared,
+    because the mail in it stays."""
+
+    name: str
+    reason: str
+    is_usable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """All that is known about the account so far. ``found`` is where discovery has led to, None
+    where it has found nothing, because of ``none_found``; ``server`` is what the user has named or
+    agreed to, ``seen`` what is there. ``is_untrusted``: the certificate there is signed by nobody
+    who is trusted, nor by those in ``ca_file``. ``is_configured``: by a configuration that stays as
+    it is."""
+
+    is_configured: bool = False
+    address_guess: str | None = None
+    address: str | None = None
+    is_discovered: bool = False
+    found: tuple[Candidate, Seen] | None = None
+    none_found: str = ""
+    server: str | None = None
+    seen: Seen | None = None
+    is_trusted: bool = False
+    is_untrusted: bool = False
+    ca_file: str | None = None
+    login: Login | None = None
+    username: str | None = None
+    former_username: str | None = None
+    secret: str | None = field(default=None, repr=False)
+    refusals: int = 0
+    abilities: Abilities | None = None
+    contacts_server: str | None = None
+    contacts_username: str | None = None
+    contacts_secret: str | None = field(default=None, repr=False)
+    categories: tuple[str, ...] | None = None
+    taken: tuple[Taken, ...] | None = None
+    mailboxes: Mapping[str, str] = field(default_factory=dict)
+    screening: str | None = None
+
+    @property
+    def domain(self) -> str:
+        return domain_of(self.address or "")
+
+    def mailbox(self, name: str) -> str:
+        """The mailbox that is to be used in place of the one that has this name by default."""
+        while (other := self.mailboxes.get(name, name)) != name:
+            name = other
+        return name
+
+
+def which_address(known: Known) -> Question:
+    return Question(
+        Topic.ADDRESS,
+        "Mail address",
+        (
+            "Mailroom looks after one mail account. The address tells where its server is, and",
+            "which mail is your own.",
+        ),
+        known.address_guess,
+    )
+
+
+def which_server(known: Known) -> Question:
+    if known.found is None:
+        why = (f"There is none that can be found: {known.none_found}.",) if known.none_found else ()
+        hint = "Where is its JMAP server? A host is enough; a URL is as good. Ask whoever runs it."
+        return Question(Topic.SERVER, "Mail server", (*why, hint))
+    candidate, seen = known.found
+    if has_to_be_confirmed(seen.url, known.domain, None):
+        return trust(known, seen.url, candidate.source)
+    return Question(
+        Topic.SERVER,
+        "Mail server",
+        (f"It is {candidate.source}. Your secret will go there.",),
+        short(seen.url),
+    )
+
+
+def trust(known: Known, url: str, source: str) -> Question:
+    return Question(
+        Topic.TRUST,
+        "Is that your mail server",
+        (
+            f"The server is {short(url)} ({source}).",
+            f"That is outside of {known.domain}, and what says so is not signed. Your secret would",
+            "go there: if you do not know the name, ask whoever runs your mail.",
+        ),
+        "no",
+        ("yes", "no"),
+    )
+
+
+def which_ca_file(known: Known) -> Question:
+    where = short(session_url(known.server)) if known.server else "the server"
+    also = f", nor by one in {known.ca_file}" if known.ca_file else ""
+    return Question(
+        Topic.CA_FILE,
+        "File of the authority",
+        (
+            f"The certificate of {where} is signed by no authority that this machine trusts{also}.",
+            "If that is one of your own (or the server signs for itself), where is its certificate",
+            f"(PEM)? Whoever runs the server has it. {NO_CA_FILE}: to name another server.",
+        ),
+        NO_CA_FILE,
+    )
+
+
+def which_login() -> Question:
+    return Question(
+        Topic.LOGIN,
+        "Log in by",
+        ("The server does not say which it wants: an API token, or user name and password.",),
+        "password",
+        ("password", "token"),
+    )
+
+
+def username(known: Known) -> Question:
+    """Servers know users by the address, or by what stands before the @."""
+    assert known.address is not None
+    local_part = known.address.rpartition("@")[0]
+    default = local_part if known.former_username == known.address else known.address
+    why = f"What the server knows you by: the whole address, or {local_part} alone."
+    return Question(Topic.USERNAME, "User name", (why,), default)
+
+
+def secret(known: Known, login: Login | None) -> Question:
+    assert known.seen is not None
+    stored = "It is tried first, and stored where only the service can read it. Nothing is shown."
+    if login == "password":
+        why = "The password for mail and contacts; an app password where there are such."
+        return Question(Topic.PASSWORD, "Password", (why, stored))
+    if known.seen.url == FASTMAIL_SESSION:
+        why = "From Settings, Privacy & Security, API tokens: mail and contacts, read and write."
+    else:
+        why = "It has to be for mail and for contacts, to read and to write."
+    return Question(Topic.TOKEN, "API token", (why, stored))
+
+
+def which_contacts_server(known: Known, no_contacts: str) -> Question:
+    is_fastmail = known.seen is not None and known.seen.url == FASTMAIL_SESSION
+    return Question(
+        Topic.CONTACTS_SERVER,
+        "CardDAV server",
+        (
+            f"{no_contacts}.",
+            "Mailroom keeps what you decide in contact groups. Where are your contacts?",
+        ),
+        FASTMAIL_CARDDAV.removeprefix("https://") if is_fastmail else None,
+    )
+
+
+def contacts_username(known: Known) -> Question:
+    why = "What that server knows you by."
+    default = known.username or known.address
+    return Question(Topic.CONTACTS_USERNAME, "User name there", (why,), default)
+
+
+def contacts_password() -> Question:
+    why = "For contacts alone (at Fastmail an app password). Nothing is shown."
+    return Question(Topic.CONTACTS_PASSWORD, "Password there", (why,))
+
+
+def which_categories() -> Question:
+    every = ", ".join(each.name for each in DEFAULT_CATEGORIES)
+    return Question(
+        Topic.CATEGORIES,
+        "Categories",
+        (
+            "What senders can become. Each has a label, a contact group and a mailbox.",
+            f"all: {every}",
+            f"fewer: {', '.join(FEWER)}",
+        ),
+        "all",
+        ("all", "fewer"),
+    )
+
+
+def mailbox(taken: Taken) -> Question:
+    why: tuple[str, ...]
+    if taken.is_usable:
+        why = (
+            f"You have a mailbox {taken.name} already: it {taken.reason}.",
+            "Mailroom would file other mail into it. Enter takes it all the same; another name is",
+            "a mailbox of its own.",
+        )
+        default = taken.name
+    else:
+        why = (f"{taken.name} {taken.reason}.", "Mailroom needs a mailbox that it may file into.")
+        default = f"Mailroom {taken.name.rpartition('/')[2]}"
+    return Question(Topic.MAILBOX, f"Mailbox for {taken.name}", why, default, subject=taken.name)
+
+
+def screening(known: Known) -> Question:
+    abilities = known.abilities
+    assert abilities is not None
+    return Question(
+        Topic.SCREENING,
+        "New mail is sorted by",
+        tuple(_choices(abilities)),
+        "mailroom" if abilities.no_rules or abilities.own_script else "server",
+        ("server", "mailroom", "off"),
+    )
+
+
+def _choices(abilities: Abilities) -> Iterator[str]:
+    """Who could do it, and why the default is what it is."""
+    yield "Mail of strangers waits in Screener; that of people you know comes to Inbox."
+    if abilities.no_rules:
+        yield f"server: by rules that you make by hand, since {abilities.no_rules}."
+    elif abilities.own_script:
+        yield (
+            f"server: by rules, once your own script {abilities.own_script!r} includes Mailroom's."
+        )
+    else:
+        yield "server: by rules that Mailroom writes; no phone rings for a stranger."
+    yield "mailroom: by Mailroom, without rules; a phone may ring before the mail is moved."
+    yield "off: nobody is screened."
+
+
+def refusal(known: Known) -> str:
+    """What is said when the server does not take user and secret."""
+    where = short(known.seen.url) if known.seen else "the server"
+    if known.username:
+        return (
+            f"{where} does not let {known.username} in with this password: is the user name right, "
+            "and does the account want an app password?"
+        )
+    return f"{where} does not take this token: is it whole, and has it not been revoked?"
+
+
+def go_on() -> Question:
+    return Question(
+        Topic.GO, "Go on", ("Broken off anywhere, it can be run again.",), "yes", ("yes", "no")
+    )
+
+
+WHOLE = "Everything is there, and at work: nothing to do."
+LINGER = (
+    "The service ends when you log out. So that it stays, and starts with the machine:",
+    "loginctl enable-linger (which may ask for an administrator's password)",
+)
+
+
+def without_sudo(user: str) -> Iterator[str]:
+    """How who has called by sudo can do without."""
+    yield "So that you need no sudo for it, from your next log-in on:"
+    yield f"sudo usermod --append --groups mailroom-control,mailroom-status,adm {quote(user)}"
+
+
+def afterwards(config: Config) -> Iterator[str]:
+    """What a user does next who has done all of this."""
+    category = next((each for each in config.triage.categories if not each.add_to_inbox), None)
+    if category:
+        screener = config.triage.screener_mailbox
+        yield ""
+        yield f"Now decide about the first sender: put {category.label} on a mail in {screener},"
+        yield f"or move it to {category.destination_mailbox}; in any mail app."
+    yield f"To see it happen: {config.command('status --watch')}"

@@ -1,0 +1,366 @@
+"""What has to be done so that everything of Mailroom's is gone: a list of steps.
+
+Nothing here reads or writes. Each step says of itself what it would do, so that a dry run shows
+exactly what is carried out. Only what is Mailroom's is taken: contacts that it triaged, their mail
+in Screener and the destinations, mail in Screener that bears its keyword or has come since the
+first setup, labels, and keywords.
+
+The order makes it a convergence: what tells Mailroom's from the user's goes last.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import ClassVar
+
+from mailroom.errors import LastingTrouble
+from mailroom.rules.configuration.config import Config
+from mailroom.rules.contacts.record import Record
+from mailroom.rules.contacts.roster import Change, Found, Group, Plan, Provenance, managed_groups
+from mailroom.rules.names import normal_name
+from mailroom.rules.screening.wide import Decisions
+from mailroom.rules.triage.drags import DIGEST, WAITING, with_keywords
+from mailroom.rules.triage.places import resolve
+from mailroom.rules.triage.verdicts import Patch, sender_of
+from mailroom.rules.words import count
+from mailroom.wire.jmap import Mail, Mailbox
+
+# Reported and carried out in portions of this size, so that progress can be seen.
+_MAILS_PER_STEP = 500
+
+
+class Phase(IntEnum):
+    """In this order; each begins when the one before has wholly succeeded."""
+
+    RULES = 1
+    MAIL = 2
+    GROUPS = 3
+    PROVENANCE = 4
+    CONTACTS = 5
+    DOOR = 6
+    REMOVE = 7
+    RECORD = 8
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveRules:
+    """The routing rules that setup wrote, so that nothing files mail behind our back."""
+
+    phase: ClassVar[Phase] = Phase.RULES
+
+    @property
+    def text(self) -> str:
+        return "routing rules: the script mailroom is switched off and removed"
+
+
+@dataclass(frozen=True, slots=True)
+class RefileMails:
+    """Mail out of Mailroom's mailboxes. ``target`` is the name of the one that it goes to; None
+    where it is filed elsewhere already and just loses ours."""
+
+    phase: ClassVar[Phase] = Phase.MAIL
+    patches: Mapping[str, Patch]
+    target: str | None
+
+    @property
+    def text(self) -> str:
+        what = f"to {self.target}" if self.target else "stays where else it is, without ours"
+        return f"{count(len(self.patches), 'mail')}: {what}"
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveGroup:
+    """The contacts that Mailroom has triaged, out of one group."""
+
+    name: str
+    plan: Plan
+    phase: Phase = Phase.GROUPS
+
+    @property
+    def text(self) -> str:
+        return f"group {self.name}: {count(len(self.plan.changes), 'contact')} out"
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetDecisions:
+    """What was decided for whole domains and lists, of which the book keeps cards."""
+
+    phase: ClassVar[Phase] = Phase.GROUPS
+
+    @property
+    def text(self) -> str:
+        return "decisions for whole domains and lists: forgotten"
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseContact:
+    """A contact that Mailroom created goes, unless the user has edited it; a note comes out."""
+
+    phase: ClassVar[Phase] = Phase.CONTACTS
+    change: Change
+
+    @property
+    def text(self) -> str:
+        contact = self.change.contact
+        assert contact is not None
+        name = contact.name or contact.reference
+        if contact.provenance is Provenance.ADOPTED:
+            return f"contact {name}: the note of an earlier version out (by JMAP it stays)"
+        if contact.is_edited:
+            return f"contact {name}: made by Mailroom, but edited: stays, without the note"
+        return f"contact {name}: made by Mailroom, nobody has edited it: deleted"
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetDoor:
+    """Since when the door decides: whoever begins again begins from that day on, and what has come
+    to Inbox meanwhile stays there."""
+
+    phase: ClassVar[Phase] = Phase.DOOR
+
+    @property
+    def text(self) -> str:
+        return "new mail: nothing is decided about it any more"
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveMailbox:
+    """A mailbox that setup made, if it is empty by then."""
+
+    phase: ClassVar[Phase] = Phase.REMOVE
+    id: str
+    name: str
+
+    @property
+    def text(self) -> str:
+        return f"mailbox {self.name}: removed, if nothing is in it"
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveGroup:
+    """A contact group that setup made, if nobody is in it by then."""
+
+    name: str
+    phase: Phase = Phase.REMOVE
+
+    @property
+    def text(self) -> str:
+        return f"group {self.name}: removed, if nobody is in it"
+
+
+Step = (
+    RemoveRules
+    | RefileMails
+    | LeaveGroup
+    | ForgetDecisions
+    | ReleaseContact
+    | ForgetDoor
+    | RemoveMailbox
+    | RemoveGroup
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """Ids of mailboxes: those of the managed ones that are there, of which ``labels`` has error and
+    warning label as well; and where mail goes."""
+
+    screener: str | None
+    destinations: frozenset[str]
+    labels: frozenset[str]
+    inbox: Mailbox
+    filed: Mailbox
+
+    @property
+    def managed(self) -> frozenset[str]:
+        screener = {self.screener} if self.screener else set()
+        return self.destinations | self.labels | screener
+
+
+@dataclass(frozen=True, slots=True)
+class Theirs:
+    """What tells mail that is Mailroom's matter: its senders, whole domains, and the ids of the
+    mails of lists that were decided about; and since when what comes to Screener is: "" where
+    nobody knows (:class:`Record`), None where it never was."""
+
+    senders: AbstractSet[str]
+    since: str | None
+    decisions: Decisions = field(default_factory=Decisions)
+    listed: AbstractSet[str] = frozenset()
+
+    def has(self, mail: Mail) -> bool:
+        """Whether it is filed, or waits, by a decision."""
+        sender = sender_of(mail)
+        return mail.id in self.listed or (
+            sender is not None
+            and (sender in self.senders or self.decisions.of_domain(sender) is not None)
+        )
+
+
+def since_of(record: Record | None) -> str | None:
+    """Since when the mail in Screener is Mailroom's matter, in the words of :class:`Theirs`."""
+    return None if record is None else record.since or ""
+
+
+def find_ground(config: Config, mailboxes: Sequence[Mailbox], target: str | None) -> Ground:
+    """What is there. ``target`` is the name of the mailbox for what was filed; None: Archive, by
+    its role, or else Inbox. Raises LastingTrouble where mail would have nowhere to go, and where a
+    configured name means a mailbox with a role, which is the account's own."""
+    triage, own = config.triage, config.mailroom
+    marks = (
+        *triage.labels,
+        *(own.label_unscreen, *own.companions, own.label_error, own.label_warning),
+    )
+
+    def ids(names: Iterable[str]) -> frozenset[str]:
+        found = [mailbox for name in names if (mailbox := resolve(name, mailboxes))]
+        for mailbox in found:
+            if mailbox.role is not None:
+                raise LastingTrouble(
+                    f"the mailbox {mailbox.name} is the account's {mailbox.role}: "
+                    "mailroom never filed anything there, write another name"
+                )
+        return frozenset(mailbox.id for mailbox in found)
+
+    inbox = resolve("inbox", mailboxes)
+    if inbox is None:
+        raise LastingTrouble("the account has no Inbox that what waits could go to")
+    archive = next((box for box in mailboxes if box.role == "archive"), inbox)
+    filed = archive if target is None else resolve(target, mailboxes)
+    if filed is None:
+        raise LastingTrouble(f"there is no mailbox {target}: create it, or name another with --to")
+    screener = resolve(triage.screener_mailbox, mailboxes)
+    ground = Ground(
+        screener.id if screener else None, ids(triage.destinations), ids(marks), inbox, filed
+    )
+    if filed.id in ground.managed:
+        raise LastingTrouble(
+            f"the mailbox {filed.name} is one that mail is taken out of: name another with --to"
+        )
+    return ground
+
+
+def plan_mails(
+    mails: Iterable[Mail], arrivals: Mapping[str, str], ground: Ground, theirs: Theirs
+) -> Iterator[RefileMails]:
+    """The steps for mail in a managed mailbox, or with a keyword of ours. ``arrivals`` are the
+    instants at which mail in Screener came."""
+    patches: dict[str | None, dict[str, Patch]] = {
+        ground.inbox.name: {}, ground.filed.name: {}, None: {},
+    }  # fmt: skip
+    for mail in mails:
+        taken = _taken(mail, arrivals.get(mail.id), ground, theirs)
+        target = _target(mail, taken, ground)
+        kept = target.id if target else min(mail.mailbox_ids - taken)
+        patch = {**(_patch(kept, taken) if taken else {}), **_without_keywords(mail)}
+        if patch:
+            patches[target.name if target else None][mail.id] = patch
+    for name, found in patches.items():
+        items = list(found.items())
+        for start in range(0, len(items), _MAILS_PER_STEP):
+            yield RefileMails(dict(items[start : start + _MAILS_PER_STEP]), name)
+
+
+def _without_keywords(mail: Mail) -> Patch:
+    digest = {f"keywords/{DIGEST}": None} if DIGEST in mail.keywords else {}
+    return {**with_keywords(mail), **digest}
+
+
+def plan_contacts(ours: Sequence[Found], config: Config) -> Iterator[Step]:
+    """Out of the categories' groups and the screened one; then out of the provenance group,
+    without which nothing tells an adopted contact from the user's others; then what Mailroom made
+    of the contacts, which tell by themselves."""
+    for name in (*config.triage.groups, config.triage.screened_group):
+        yield from _leaving(name, ours, Phase.GROUPS)
+    yield from _leaving(config.mailroom.provenance_group, ours, Phase.PROVENANCE)
+    for contact in ours:
+        change = Change(contact.reference, contact, frozenset(), is_released=True)
+        if change.releases:
+            yield ReleaseContact(change)
+
+
+def plan_door(record: Record | None) -> Iterator[Step]:
+    """What is kept about new mail."""
+    if record is not None and record.door is not None:
+        yield ForgetDoor()
+
+
+def plan_removal(
+    record: Record | None, mailboxes: Sequence[Mailbox], groups: Iterable[Group], config: Config
+) -> Iterator[Step]:
+    """What setup made, by its record: children before their parents. The provenance group, which
+    has the record, goes when all of it has: another run would not know what to remove."""
+    if record is None:
+        return
+    for name in sorted(record.mailboxes, key=lambda name: (-name.count("/"), name)):
+        mailbox = resolve(name, mailboxes)
+        if mailbox is not None and mailbox.role is None:
+            yield RemoveMailbox(mailbox.id, name)
+    provenance = config.mailroom.provenance_group
+    for name in sorted(record.groups & {normal_name(group.name) for group in groups}):
+        yield RemoveGroup(name, Phase.RECORD if name == provenance else Phase.REMOVE)
+
+
+def kept(
+    record: Record | None, mailboxes: Sequence[Mailbox], groups: Iterable[Group], config: Config
+) -> Iterator[str]:
+    """What is there and setup did not make, in the words that the user reads: it stays."""
+    made = record or Record()
+    there = {normal_name(group.name) for group in groups}
+    for name in config.managed_mailboxes:
+        if name not in made.mailboxes and resolve(name, mailboxes):
+            yield f"mailbox {name}: setup did not make it: stays"
+    for name in sorted(managed_groups(config) & there - made.groups):
+        yield f"group {name}: setup did not make it: stays"
+
+
+def forgotten(record: Record | None, mailboxes: Sequence[Mailbox], config: Config) -> Iterator[str]:
+    """What setup made under names that the configuration has no more, in the words that the user
+    reads: nothing tells what mail there is Mailroom's matter. Parents of others are nobody's."""
+    made = record.mailboxes if record else frozenset()
+    for name in sorted(made - set(config.managed_mailboxes)):
+        is_parent = any(other.startswith(f"{name}/") for other in made)
+        if resolve(name, mailboxes) and not is_parent:
+            yield (
+                f"mailbox {name}: setup made it, but the configuration names it no more: its mail "
+                "stays in it"
+            )
+
+
+def _leaving(name: str, ours: Sequence[Found], phase: Phase) -> Iterator[LeaveGroup]:
+    changes = tuple(
+        Change(contact.reference, contact, frozenset({name}))
+        for contact in ours
+        if name in contact.groups
+    )
+    if changes:
+        yield LeaveGroup(name, Plan(changes), phase)
+
+
+def _taken(mail: Mail, arrived: str | None, ground: Ground, theirs: Theirs) -> frozenset[str]:
+    """The mailboxes that the mail is taken out of."""
+    labels = mail.mailbox_ids & ground.labels
+    if theirs.has(mail):
+        return mail.mailbox_ids & ground.managed
+    is_since = theirs.since is not None and (arrived or "") >= theirs.since
+    is_screened = is_since or WAITING in mail.keywords
+    waits = mail.mailbox_ids & {ground.screener} if is_screened else frozenset()
+    return frozenset(each for each in labels | waits if each)
+
+
+def _target(mail: Mail, taken: frozenset[str], ground: Ground) -> Mailbox | None:
+    """Where the mail goes: what waits to Inbox, what was filed to where such mail belongs."""
+    if mail.mailbox_ids - taken:
+        return None
+    is_waiting = ground.screener in taken or not taken & ground.destinations
+    return ground.inbox if is_waiting else ground.filed
+
+
+def _patch(kept: str, taken: frozenset[str]) -> Patch:
+    """The mailbox that the mail keeps or gets is always named: a mail without any would be
+    destroyed (seen on Cyrus 3.10)."""
+    return {
+        f"mailboxIds/{kept}": True,
+        **{f"mailboxIds/{mailbox_id}": None for mailbox_id in sorted(taken)},
+    }

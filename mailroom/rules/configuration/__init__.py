@@ -1,0 +1,1 @@
+"""The configuration: read, checked with every problem at once, and as values."""

@@ -1,0 +1,83 @@
+"""Many accounts in one process: their names, and what each says beside the defaults of all.
+
+``mailroom.yaml`` gives the defaults; ``accounts.d/NAME.yaml`` beside it says what is otherwise for
+one account. Without such files ``mailroom.yaml`` is the one account, which has no name.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import Any
+
+from mailroom.rules.configuration.config import ACCOUNT, Config
+from mailroom.rules.configuration.servers import origin
+
+#: The name of the only account of a process.
+SINGLE = ""
+# As file names, URLs, unit instances and credentials can all carry it.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._+-]{0,63}")
+#: Sections that are the process's, not one account's.
+SHARED_SECTIONS = ("tls", "limits", "logging")
+
+Data = dict[str, Any]
+
+
+def is_name(text: str) -> bool:
+    """Whether an account can be called so."""
+    return _NAME.fullmatch(text) is not None
+
+
+def merged(defaults: Mapping[str, Any], own: Mapping[str, Any], name: str) -> Data:
+    """An account's configuration as plain data: its own keys, section by section, over the
+    defaults; in ``jmap.username`` and ``jmap.authorize_as`` the account's name stands where the
+    defaults say so."""
+    data: Data = dict(defaults)
+    for key, value in own.items():
+        is_section = isinstance(value, dict | None) and isinstance(data.get(key), dict | None)
+        data[key] = {**(data.get(key) or {}), **(value or {})} if is_section else value
+    jmap = dict(data.get("jmap") or {})
+    for key in ("username", "authorize_as"):
+        if isinstance(pattern := jmap.get(key), str):
+            jmap[key] = pattern.replace(ACCOUNT, name)
+            data["jmap"] = jmap
+    return data
+
+
+def sharing(config: Config, defaults: Config) -> Config:
+    """The same configuration, made of the defaults' own sections where these are equal: a thousand
+    accounts differ in little."""
+    parts = {
+        each.name: getattr(defaults, each.name)
+        if getattr(config, each.name) == getattr(defaults, each.name)
+        else getattr(config, each.name)
+        for each in fields(Config)
+    }
+    return Config(**parts)
+
+
+def may_have_shared_secret(config: Config, defaults: Config) -> bool:
+    """Whether the password of all may be sent to this account's server: it is for the origin that
+    ``mailroom.yaml`` names, and for no other, whatever the account's file says."""
+    return origin(config.jmap.url) == origin(defaults.jmap.url)
+
+
+def may_have_shared_book_secret(config: Config, defaults: Config) -> bool:
+    """The same of the address book's password."""
+    return origin(config.carddav.url) == origin(defaults.carddav.url)
+
+
+def shard_of(name: str, count: int) -> int:
+    """Which of so many shards (from 1) has this account: the one whose hash with it is highest, so
+    that a further shard takes its share of each, and moves no other (rendezvous hashing)."""
+    return max(range(1, count + 1), key=lambda shard: _weight(name, shard))
+
+
+def of_shard(names: Iterable[str], shard: int, count: int) -> list[str]:
+    """The accounts that this shard has."""
+    return [name for name in names if shard_of(name, count) == shard]
+
+
+def _weight(name: str, shard: int) -> bytes:
+    import hashlib  # noqa: PLC0415 - 2.6 MiB that who has no shards need not have
+
+    return hashlib.blake2b(f"{shard}/{name}".encode(), digest_size=8).digest()

@@ -1,0 +1,1 @@
+"""Contacts and groups: what cards say, and what has to become of them."""

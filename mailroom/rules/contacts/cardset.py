@@ -1,0 +1,120 @@
+"""The cards that were read by JMAP: the account's groups, and contacts for what is to be done."""
+
+from collections.abc import Collection, Iterable, Sequence
+
+from mailroom.rules.addresses import is_pattern
+from mailroom.rules.contacts import contactcard
+from mailroom.rules.contacts.groups import bare_uid
+from mailroom.rules.contacts.roster import Acquaintance, Found, Group, Provenance
+from mailroom.rules.names import normal_name
+from mailroom.wire.jscontact import JsCard
+
+
+class Cards:
+    """``groups`` are all of the account, by id, None before they were read; ``contacts`` those that
+    were asked for last, whole. ``groups_state`` and ``state`` are the states that both were read
+    in. ``managed`` are names of groups, those that may be missing among them ``optional``."""
+
+    def __init__(self, managed: Collection[str], optional: Collection[str] = ()) -> None:
+        self.groups: dict[str, JsCard] | None = None
+        self.groups_state = ""
+        self.contacts: dict[str, JsCard] = {}
+        self.state = ""
+        self._managed = sorted(managed)
+        self._required = [name for name in self._managed if name not in optional]
+
+    def set_groups(self, cards: Iterable[JsCard], state: str) -> None:
+        self.groups = {card.id: card for card in in_order(cards) if card.is_group}
+        self.groups_state = state
+
+    def set_contacts(self, cards: Iterable[JsCard], state: str) -> None:
+        """Those that were known before are forgotten."""
+        self.contacts = {card.id: card for card in cards if not card.is_group}
+        self.state = state
+
+    def set_members(self, asked: Iterable[JsCard], seen: Iterable[JsCard]) -> bool:
+        """Whether the managed groups, which were ``asked`` for, are still those that we know; then
+        their members are new."""
+        now = {card.id: card for card in seen if card.is_group}
+        if self.groups is None or any(self.group(name) is None for name in self._required):
+            return False
+        if any(each.id not in now or now[each.id].name != each.name for each in asked):
+            return False
+        self.groups |= {each.id: now[each.id] for each in asked}
+        return True
+
+    def all_groups(self) -> tuple[Group, ...]:
+        groups = (self.groups or {}).values()
+        return tuple(Group(card.id, card.uid, card.name, bare_members(card)) for card in groups)
+
+    def managed(self) -> list[JsCard]:
+        """The managed groups that are there."""
+        return [group for name in self._managed if (group := self.group(name))]
+
+    def group(self, name: str) -> JsCard | None:
+        """Of equal names the one spelled just so, else the first."""
+        groups = (self.groups or {}).values()
+        called = [group for group in groups if normal_name(group.name) == normal_name(name)]
+        return min(called, key=lambda group: group.name != name, default=None)
+
+    def memberships(self) -> list[tuple[str, frozenset[str]]]:
+        """Normal names of the groups, and the UIDs in each, as it spells them."""
+        names = {normal_name(group.name) for group in (self.groups or {}).values()}
+        groups = ((name, self.group(name)) for name in names)
+        return [(name, group.members or frozenset()) for name, group in groups if group]
+
+    def found(self, addresses: Iterable[str]) -> dict[str, Found]:
+        """The contacts with these addresses: of several the one in a managed group, else the
+        first."""
+        by_address = _by_address(self.contacts.values())
+        memberships = self.memberships()
+        members = {uid for group in self.managed() for uid in bare_members(group)}
+        found = {}
+        for address in addresses:
+            if cards := by_address.get(address):
+                known = (card for card in cards if bare_uid(card.uid) in members)
+                found[address] = contactcard.found_in(next(known, cards[0]), memberships)
+        return found
+
+    def acquainted(
+        self, addresses: Iterable[str], cards: Iterable[JsCard]
+    ) -> dict[str, Acquaintance]:
+        """What these cards, and the groups, say of each of the addresses."""
+        by_address = _by_address(cards)
+        memberships = [
+            (name, frozenset(map(bare_uid, members))) for name, members in self.memberships()
+        ]
+        return {
+            address: _acquaintance(
+                () if is_pattern(address) else by_address.get(address, ()), memberships
+            )
+            for address in addresses
+        }
+
+
+def in_order(cards: Iterable[JsCard]) -> list[JsCard]:
+    """In an order that is the same each time, and nearly that of their hrefs."""
+    return sorted(cards, key=lambda card: (card.uid, card.id))
+
+
+def bare_members(group: JsCard) -> frozenset[str]:
+    return frozenset(map(bare_uid, group.members or ()))
+
+
+def _by_address(cards: Iterable[JsCard]) -> dict[str, list[JsCard]]:
+    """Contacts, each under all of its addresses."""
+    by_address: dict[str, list[JsCard]] = {}
+    for card in in_order(card for card in cards if not card.is_group):
+        for address in contactcard.addresses_of(card):
+            by_address.setdefault(address, []).append(card)
+    return by_address
+
+
+def _acquaintance(
+    cards: Sequence[JsCard], memberships: Iterable[tuple[str, frozenset[str]]]
+) -> Acquaintance:
+    uids = {bare_uid(card.uid) for card in cards if card.uid}
+    return Acquaintance(
+        frozenset(name for name, members in memberships if not uids.isdisjoint(members)),
+        any(contactcard.provenance(card) is not Provenance.CREATED for card in cards),
+    )

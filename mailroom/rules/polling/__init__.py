@@ -1,0 +1,1 @@
+"""When to poll, and what to do about the push stream."""

@@ -1,0 +1,366 @@
+"""What to do about the push stream: when to connect, how long to trust its silence.
+
+A pure state machine (docs/behaviour.md, "Push"): it is told events and times, and answers when to
+try next and when to give up. All times are seconds of CLOCK_BOOTTIME.
+
+    in                          told                         then
+    disconnected, unavailable   attempt_started              connecting
+    connecting                  opened                       connected
+    connecting                  refused: 204                 unavailable, for an hour
+    connecting                  refused: any other status    disconnected, backing off
+    connected                   heard, pinged, changed       connected
+    connecting, connected       ended, expired               disconnected, backing off
+    connected                   deafened, up to twice        disconnected, tried again at once
+    connected                   deafened, from then on       unavailable, for an hour
+    connected                   timed_out (a poll has)       disconnected, until a poll tells
+    disconnected by timed_out   worked (a poll has)          disconnected, backing off; the second
+                                                             time unavailable, for an hour
+    disconnected by timed_out   timed_out                    disconnected, backing off
+    any                         looked, and other worked     as it was
+
+Whatever is told besides cannot happen: RuntimeError.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from math import inf
+
+from mailroom.rules.polling.backoff import Backoff, Jitter
+
+# A server may hold its answer back until the first ping, which we ask for after 30 s.
+ANSWER_SECONDS = 45.0
+# What a live stream must survive before the failures that went before it are forgotten.
+STABLE_SECONDS = 60.0
+# One ping may be late and one lost on the way before the peer counts as dead.
+PINGS_MISSED = 2.5
+# A server that pings in fractions of a second does not get to see us cut it off as fast.
+MIN_PING_SECONDS = 1.0
+# A server that never pinged is cut all the same, should TCP keepalive be answered by a proxy.
+MAX_SILENCE_SECONDS = 30 * 60.0
+# How long a stream may be silent about a change that a poll has found: the first time, the second,
+# and from the third on. A server may look for changes once a minute (Cyrus, whose jmap_pushpoll is
+# 60 s unless configured otherwise), so that only the longest is proof.
+PATIENCE_SECONDS = (5.0, 30.0, 75.0)
+# A server that greets with its states (Fastmail does) has told nothing of a change.
+_GREETING_SECONDS = 5.0
+# How often polls must time out beside an open stream, and work without it.
+_BLOCKADES = 2
+# 204: no push here. It may be switched on some day.
+UNAVAILABLE_SECONDS = 3600.0
+MIN_RETRY_SECONDS, MAX_RETRY_SECONDS = 1.0, 60.0
+# A longer id would be refused as a header; the poll after reconnecting does without it.
+MAX_EVENT_ID_CHARACTERS = 1024
+
+# Why there is no push for an hour, for people.
+NO_PUSH = "the server offers no push"
+DEAF = "push is open and tells nothing (does a proxy buffer it?)"
+BLOCKING = "requests time out while the event stream is open, and work when it is closed"
+
+# Why it is opened anew.
+UNTOLD = "the event stream tells nothing of a change that a poll has found"
+BESIDE = "requests time out beside the event stream"
+
+_NO_CONTENT = 204
+_CREDENTIALS_REFUSED = (401, 403)
+
+
+class Status(StrEnum):
+    """The state of the stream, in the words of ``/healthz``."""
+
+    DISCONNECTED = "disconnected"
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    UNAVAILABLE = "unavailable"
+
+
+# Everything that can happen, by event: the status that it can happen in.
+_POSSIBLE = {
+    "attempt_started": (Status.DISCONNECTED, Status.UNAVAILABLE),
+    "opened": (Status.CONNECTING,),
+    "refused": (Status.CONNECTING,),
+    "heard": (Status.CONNECTED,),
+    "pinged": (Status.CONNECTED,),
+    "changed": (Status.CONNECTED,),
+    "ended": (Status.CONNECTING, Status.CONNECTED),
+    "expired": (Status.CONNECTING, Status.CONNECTED),
+    "deafened": (Status.CONNECTED,),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The Email state that a poll has read, and when it asked."""
+
+    at: float
+    state: str
+
+
+class Push:
+    """The stream of one account, over all its connections. The first is due at ``now``.
+
+    status           -- see Status
+    next_attempt_at  -- when to connect; None while connecting or connected
+    deadline         -- when to give the connection up as dead; None while there is none
+    deaf_at          -- when it is proven that the stream does not tell; None: nothing is untold
+    connected_since, last_event_at -- instants, or None
+    down_since       -- when there was a connection last, or the start; None while there is one, and
+                        where the server has no push
+    reconnect_count  -- connections opened after the first
+    error            -- why there is no connection, in words, or None
+    is_routine       -- the last connection has lived, and the server has closed it in order (Cyrus
+                        does so every 5 minutes)
+    last_event_id    -- what to send as Last-Event-ID; empty: nothing
+
+    An event that cannot happen in the present status is a bug of the caller: RuntimeError.
+    """
+
+    def __init__(self, now: float, jitter: Jitter) -> None:
+        self.status = Status.DISCONNECTED
+        self.next_attempt_at: float | None = now
+        self.deadline: float | None = None
+        self.connected_since: float | None = None
+        self.down_since: float | None = now
+        self.last_event_at: float | None = None
+        self.last_event_id = ""
+        self.error: str | None = None
+        self.is_routine = False
+        self._connections = 0
+        self._silence_seconds = MAX_SILENCE_SECONDS
+        self._failures = Backoff(jitter)
+        # Refused credentials are asked about in minutes: servers ban who insists (Stalwart).
+        self._refusals = Backoff(jitter, base=60.0, cap=3600.0)
+        self._hearing = _Hearing()
+        self._blockades = 0
+        self._is_aside = False  # closed, to see whether polls work without it
+
+    @property
+    def deaf_at(self) -> float | None:
+        return self._hearing.deaf_at if self.status is Status.CONNECTED else None
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether the last connection was given up although it was open."""
+        return self._hearing.deafened > 0 or self._blockades > 0
+
+    @property
+    def reconnect_count(self) -> int:
+        return max(0, self._connections - 1)
+
+    def attempt_started(self, now: float) -> None:
+        """A request for the stream is on its way; not to be called before ``next_attempt_at``."""
+        self._check("attempt_started")
+        if self.next_attempt_at is None or now < self.next_attempt_at:
+            raise RuntimeError(f"push: attempt_started at {now}, due at {self.next_attempt_at}")
+        self._enter(Status.CONNECTING)
+        self.deadline = now + ANSWER_SECONDS
+        self._is_aside = False
+
+    def opened(self, now: float) -> None:
+        """The server answered with an event stream."""
+        self._check("opened")
+        self._enter(Status.CONNECTED)
+        self.connected_since = now
+        self.down_since = None
+        self.deadline = now + self._silence_seconds
+        self.error = None
+        self._connections += 1
+        self._refusals.reset()
+        self._hearing.begin(now)
+
+    def refused(self, now: float, status: int, retry_after: float | None = None) -> None:
+        """The server answered with anything else: HTTP ``status``, Retry-After in seconds."""
+        self._check("refused")
+        self.is_routine = False
+        # Should the id be what the server dislikes, the next attempt is free of it.
+        self.last_event_id = ""
+        if status == _NO_CONTENT:
+            self._wait(now, UNAVAILABLE_SECONDS, Status.UNAVAILABLE, NO_PUSH)
+            return
+        backoff = self._refusals if status in _CREDENTIALS_REFUSED else self._failures
+        self._wait(
+            now,
+            backoff.fail(retry_after),
+            Status.DISCONNECTED,
+            f"the server answered with HTTP {status} instead of an event stream",
+        )
+
+    def heard(
+        self, now: float, last_event_id: str = "", retry_seconds: float | None = None
+    ) -> None:
+        """Bytes came, whatever they say; with what the parser holds after reading them."""
+        self._check("heard")
+        self.deadline = now + self._silence_seconds
+        self.last_event_id = last_event_id if len(last_event_id) <= MAX_EVENT_ID_CHARACTERS else ""
+        if retry_seconds is not None:
+            self._failures.base = _clamp(retry_seconds, MIN_RETRY_SECONDS, MAX_RETRY_SECONDS)
+
+    def pinged(self, now: float, interval_seconds: float) -> None:
+        """A ping came: from now on, on every connection, this server's silence means something."""
+        self._check("pinged")
+        self._silence_seconds = _clamp(
+            PINGS_MISSED * interval_seconds, PINGS_MISSED * MIN_PING_SECONDS, MAX_SILENCE_SECONDS
+        )
+        self.deadline = now + self._silence_seconds
+
+    def changed(self, now: float, states: Mapping[str, str]) -> None:
+        """A state event of this account came: states by type."""
+        self._check("changed")
+        self.last_event_at = now
+        self._hearing.tell(now, states)
+
+    def looked(self, now: float, looks: Sequence[Look]) -> None:
+        """A poll did its work: what it read first, and what it read after it had written."""
+        self._hearing.look(now, looks[0], is_open=self.status is Status.CONNECTED)
+        self._hearing.last = looks[-1]
+
+    def deafened(self, now: float) -> None:
+        """``deaf_at`` has come: the caller has cut the connection."""
+        self._check("deafened")
+        if self.deaf_at is None or now < self.deaf_at:
+            raise RuntimeError(f"push: deafened at {now}, but that is due at {self.deaf_at}")
+        self._hearing.deafened += 1
+        self.is_routine = False
+        if self._hearing.deafened < len(PATIENCE_SECONDS):
+            at_once = self._has_lived(now)
+            self._wait(now, 0.0 if at_once else self._failures.fail(), Status.DISCONNECTED, UNTOLD)
+        else:
+            self._wait(now, UNAVAILABLE_SECONDS, Status.UNAVAILABLE, DEAF)
+
+    def timed_out(self, now: float) -> bool:
+        """The server has left a request of a poll without an answer, and with some servers an open
+        stream is to blame (seen: Cyrus 3.13.5 to 3.13.7). Says whether that changes what is to be
+        done: the caller closes the stream where one is open."""
+        if self.status is Status.CONNECTED:
+            self._is_aside = True
+            self.is_routine = False
+            error = BESIDE if self._blockades < _BLOCKADES else BLOCKING
+            self._wait(now, MAX_RETRY_SECONDS, Status.DISCONNECTED, error)
+            return True
+        if self._is_aside:  # not to blame: without it they do so as well
+            self._is_aside, self._blockades = False, 0
+            self._wait(now, self._failures.fail(), Status.DISCONNECTED, self.error)
+            return True
+        return False
+
+    def worked(self, now: float, began: float) -> bool:
+        """A poll that ``began`` then had all its answers; like :meth:`timed_out`."""
+        if self._is_aside and self.status is Status.DISCONNECTED:
+            self._is_aside = False
+            self._blockades += 1
+            if self._blockades < _BLOCKADES:
+                self._wait(now, self._failures.fail(), Status.DISCONNECTED, self.error)
+            else:
+                self._wait(now, UNAVAILABLE_SECONDS, Status.UNAVAILABLE, BLOCKING)
+            return True
+        if self.connected_since is not None and self.connected_since <= began:
+            self._blockades = 0
+        return False
+
+    def ended(self, now: float, error: str | None, retry_after: float | None = None) -> None:
+        """The connection is gone: closed by the server (``error`` None) or failed, and why.
+        ``retry_after`` is the server's wish in seconds.
+
+        Both count as an attempt: a server that answers and closes at once is not asked again
+        and again.
+        """
+        self._check("ended")
+        is_stable = self._has_lived(now)
+        if is_stable:
+            self._failures.reset()
+        self.is_routine = is_stable and error is None
+        self._wait(now, self._failures.fail(retry_after), Status.DISCONNECTED, error)
+
+    def expired(self, now: float) -> None:
+        """``deadline`` has come: the caller has cut the connection, which counts as failed."""
+        self._check("expired")
+        if self.deadline is None or now < self.deadline:
+            raise RuntimeError(f"push: expired at {now}, but the deadline is {self.deadline}")
+        if self.status is Status.CONNECTING:
+            self.ended(now, f"no answer to the event stream for {ANSWER_SECONDS:g} s")
+        else:
+            self.ended(now, f"no byte on the event stream for {self._silence_seconds:g} s")
+
+    def _has_lived(self, now: float) -> bool:
+        since = self.connected_since
+        return since is not None and now - since >= STABLE_SECONDS
+
+    def _check(self, event: str) -> None:
+        if self.status not in _POSSIBLE[event]:
+            raise RuntimeError(f"push: {event} cannot happen while {self.status}")
+
+    def _enter(self, status: Status) -> None:
+        self.status = status
+        self.next_attempt_at = None
+        self.deadline = None
+        self.connected_since = None
+
+    def _wait(self, now: float, seconds: float, status: Status, error: str | None) -> None:
+        self._enter(status)
+        self.next_attempt_at = now + seconds
+        self.error = error
+        if status is Status.UNAVAILABLE:
+            self.down_since = None
+        elif self.down_since is None:
+            self.down_since = now
+
+
+class _Hearing:
+    """Whether an open stream tells what it must.
+
+    It must tell of a change that a poll finds between two looks at the Email state, both made
+    while the stream was open: a state event has to come after the earlier look, of whatever it
+    tells, and at the latest some time after the second. Other types are no proof: not every
+    server pushes them. Our own writing is none either: it lies before the last look.
+    """
+
+    def __init__(self) -> None:
+        self.last: Look | None = None
+        self.deafened = 0  # connections in a row
+        self._opened_at = inf
+        self._told_at = -inf
+        self._told_state: str | None = None
+        self._types: set[str] = set()
+        self._untold_since: float | None = None
+        # What a server that tells late has shown to need.
+        self._lateness_seconds = 0.0
+
+    @property
+    def deaf_at(self) -> float | None:
+        if self._untold_since is None:
+            return None
+        patience = PATIENCE_SECONDS[min(self.deafened, len(PATIENCE_SECONDS) - 1)]
+        return self._untold_since + max(patience, self._lateness_seconds)
+
+    def begin(self, now: float) -> None:
+        self._opened_at = now
+        self._untold_since = None
+
+    def tell(self, now: float, states: Mapping[str, str]) -> None:
+        is_known = self.last is not None and states.get("Email") in (None, self.last.state)
+        is_greeting = is_known and now - self._opened_at < _GREETING_SECONDS
+        self._types.update(states)
+        self._told_at, self._told_state = now, states.get("Email")
+        if self._untold_since is not None:
+            lateness = now - self._untold_since
+            self._lateness_seconds = min(
+                max(self._lateness_seconds, 2 * lateness), PATIENCE_SECONDS[-1]
+            )
+            self._untold_since = None
+        elif is_greeting:
+            return
+        self.deafened = 0
+
+    def look(self, now: float, look: Look, *, is_open: bool) -> None:
+        last = self.last
+        tells_of_mail = not self._types or "Email" in self._types
+        if not is_open or last is None or look.state == last.state or not tells_of_mail:
+            return
+        # What is told of the last look itself, its echo, is nothing about the change after it.
+        is_told = self._told_at >= last.at and self._told_state != last.state
+        if self._opened_at <= last.at and not is_told and self._untold_since is None:
+            self._untold_since = now
+
+
+def _clamp(value: float, least: float, most: float) -> float:
+    return min(max(value, least), most)

@@ -1,0 +1,1 @@
+"""How the service is, in the words of its sockets, of systemd and of Prometheus."""

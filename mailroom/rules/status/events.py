@@ -1,0 +1,170 @@
+"""What ``GET /events`` tells: the kinds of events and their documents.
+
+Each document has the shape of ``mailroom/schema/event-KIND.schema.json``. The status socket says
+how many and why, addresses of decided senders as /status does; who has written and about what
+(``more``) only the control socket says. ``at`` are seconds since the epoch.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from mailroom.rules.screening.waiting import Summary
+from mailroom.rules.status.health import PushView, Triage, Trouble, timestamp
+
+Document = dict[str, Any]
+
+# What one event may say by name: it has to fit beside others into what a slow reader may owe us.
+MOST_BYTES = 8192
+
+
+class Kind(StrEnum):
+    """What happened."""
+
+    POLL = "poll"
+    TRIAGE = "triage"
+    ARRIVAL = "arrival"
+    WAITING = "waiting"
+    PUSH = "push"
+    TROUBLE = "trouble"
+    RELOAD = "reload"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened; ``more`` is what the control socket says besides."""
+
+    kind: Kind
+    document: Document
+    more: Document | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Polled:
+    """A poll that is over, the ``number``-th; ``error`` is why it failed."""
+
+    trigger: str
+    number: int
+    seconds: float
+    senders: int = 0
+    filed: int = 0
+    arrivals: int = 0
+    error: str | None = None
+
+
+def poll(at: float, done: Polled) -> Event:
+    document = {
+        "at": timestamp(at),
+        "trigger": done.trigger,
+        "poll_count": done.number,
+        "seconds": round(done.seconds, 3),
+        "senders": done.senders,
+        "filed": done.filed,
+        "arrivals": done.arrivals,
+        "error": done.error,
+    }
+    return Event(Kind.POLL, document)
+
+
+def triage(done: Triage) -> Event:
+    """A sender, a domain or a list is where it was to be."""
+    document = {
+        "at": timestamp(done.at),
+        "sender": done.sender,
+        "category": done.category,
+        "previous": done.previous,
+        "filed": done.filed,
+        "trigger": done.trigger,
+        "by": done.by,
+    }
+    return Event(Kind.TRIAGE, document)
+
+
+def arrival(
+    at: float, outcomes: Counter[str], waiting: int, mails: Iterable[Mapping[str, Any]] | None
+) -> Event:
+    """New mail, counted by what has decided about it; so many of it wait. ``mails`` has a document
+    for each, where somebody watches."""
+    document = {
+        "at": timestamp(at),
+        "count": outcomes.total(),
+        "waiting": waiting,
+        "outcomes": dict(outcomes),
+    }
+    return Event(
+        Kind.ARRIVAL, document, None if mails is None else {"mails": _fitting(list(mails))}
+    )
+
+
+def waiting(
+    at: float, summary: Summary, changed: Sequence[Document] = (), gone: Sequence[str] = ()
+) -> Event:
+    """Who waits has changed: these are how they are now, and those wait no more."""
+    return _waiting(at, summary, changed, gone, is_complete=True)
+
+
+def waiting_unknown(at: float, summary: Summary) -> Event:
+    """Who waits has changed, and how nobody knows here."""
+    return _waiting(at, summary, (), (), is_complete=False)
+
+
+def _waiting(
+    at: float,
+    summary: Summary,
+    changed: Sequence[Document],
+    gone: Sequence[str],
+    *,
+    is_complete: bool,
+) -> Event:
+    told = _fitting(changed)
+    left = _fitting(gone) if len(told) == len(changed) else []
+    is_whole = len(told) == len(changed) and len(left) == len(gone)
+    document = {
+        "at": timestamp(at),
+        "senders": summary.senders,
+        "mails": summary.mails,
+        "oldest": None if summary.oldest is None else timestamp(summary.oldest),
+    }
+    more = {"changed": told, "gone": left, "is_complete": is_complete and is_whole}
+    return Event(Kind.WAITING, document, more)
+
+
+def push(at: float, view: PushView) -> Event:
+    """The push stream is up, or down, or being opened."""
+    return Event(Kind.PUSH, {"at": timestamp(at), "status": str(view.status), "error": view.error})
+
+
+def trouble(at: float, found: Trouble | None) -> Event:
+    """Polls fail, for another reason than before; None: they succeed again."""
+    told = found and {
+        "since": timestamp(found.since),
+        "kind": found.kind,
+        "reason": found.reason,
+        "lasting": found.is_lasting,
+    }
+    return Event(Kind.TROUBLE, {"at": timestamp(at), "trouble": told})
+
+
+def reload(at: float, problems: Sequence[str]) -> Event:
+    """The configuration was read again; with ``problems`` the former one stays in effect."""
+    return Event(Kind.RELOAD, {"at": timestamp(at), "problems": list(problems)})
+
+
+def encoded(document: object) -> bytes:
+    """JSON on one line. Half a character, which no UTF-8 has, becomes a question mark."""
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", "replace")
+
+
+def _fitting(each: Sequence[Any]) -> list[Any]:
+    """As many as there is room for."""
+    left, told = MOST_BYTES, []
+    for document in each:
+        left -= len(encoded(document)) + 1
+        if left < 0:
+            break
+        told.append(document)
+    return told

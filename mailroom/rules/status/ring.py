@@ -1,0 +1,103 @@
+"""The events of late, as they are sent (WHATWG HTML, "Server-sent events"), in so many bytes.
+
+Every event has a number; a reader is somewhere between two of them. Who is so far behind that what
+comes next is gone is told how many events that were. An id names the process as well: of what
+happened in a former one nobody knows how much it was.
+"""
+
+import re
+from collections import deque
+from dataclasses import dataclass
+
+from mailroom.rules.status.events import Event, encoded
+
+RING_BYTES = 256 * 1024
+#: The longest id that makes sense; a reader may send anything.
+_ID = re.compile(r"([0-9a-z]{1,20})-([0-9]{1,15})")
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One event as the status socket sends it, and as the control socket does."""
+
+    open: bytes
+    whole: bytes
+
+    @property
+    def size(self) -> int:
+        return len(self.open) + (len(self.whole) if self.whole is not self.open else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a reader is: after the event of that number. ``greeting`` is sent first."""
+
+    after: int
+    greeting: bytes
+
+
+class Ring:
+    """The events of one process. ``epoch`` is a word that no other process has: [0-9a-z]+."""
+
+    def __init__(self, epoch: str, most_bytes: int = RING_BYTES) -> None:
+        self._epoch = epoch
+        self._most_bytes = most_bytes
+        self._bytes = 0
+        self._entries: deque[_Entry] = deque()
+        self._newest = 0
+
+    @property
+    def newest(self) -> int:
+        """The number of the last event; 0 before the first."""
+        return self._newest
+
+    @property
+    def size_bytes(self) -> int:
+        return self._bytes
+
+    def add(self, event: Event) -> None:
+        """One more; the oldest go where there is no room."""
+        self._newest += 1
+        head = f"id: {self._epoch}-{self._newest}\nevent: {event.kind}\ndata: ".encode()
+        told = head + encoded(event.document) + b"\n\n"
+        whole = told
+        if event.more is not None:
+            whole = head + encoded({**event.document, **event.more}) + b"\n\n"
+        entry = _Entry(told, whole)
+        self._entries.append(entry)
+        self._bytes += entry.size
+        while self._bytes > self._most_bytes:
+            self._bytes -= self._entries.popleft().size
+
+    def enter(self, last_event_id: str) -> Place:
+        """Where a reader begins who has had that event last; without one, at what is to come."""
+        if not last_event_id:
+            # No event, but the id for one who is cut off before the first.
+            return Place(self._newest, f"id: {self._epoch}-{self._newest}\n\n".encode())
+        known = _ID.fullmatch(last_event_id)
+        if known and known[1] == self._epoch and int(known[2]) <= self._newest:
+            return Place(int(known[2]), b"")
+        oldest = self._newest - len(self._entries)
+        return Place(oldest, self._lost(oldest, None))
+
+    def read(self, after: int, most_bytes: int, *, is_whole: bool) -> tuple[bytes, int]:
+        """What comes after that number, at most so many bytes but one event at least, and the
+        number of the last event in it."""
+        oldest = self._newest - len(self._entries)
+        pieces, left = [], most_bytes
+        if after < oldest:
+            pieces.append(self._lost(oldest, oldest - after))
+            after = oldest
+        for number in range(after - oldest, len(self._entries)):
+            entry = self._entries[number]
+            piece = entry.whole if is_whole else entry.open
+            left -= len(piece)
+            if left < 0 and pieces:
+                break
+            pieces.append(piece)
+            after += 1
+        return b"".join(pieces), after
+
+    def _lost(self, number: int, count: int | None) -> bytes:
+        data = encoded({"count": count})
+        return f"id: {self._epoch}-{number}\nevent: lost\ndata: ".encode() + data + b"\n\n"

@@ -1,0 +1,73 @@
+"""Senders that fail, each for reasons of its own: when one is tried again, and how loud it is.
+
+After 1, 2, 4 … 60 minutes; a new tap means that the user wants it now.
+"""
+
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+from mailroom.rules.triage.verdicts import Label
+
+_FIRST_DELAY_SECONDS = 60.0
+_LONGEST_DELAY_SECONDS = 3600.0
+# Beyond the longest delay; after six weeks of failing hourly the power would overflow.
+_MOST_DOUBLINGS = 10
+# What passes is the poll's matter; what does not pass by then is this sender's.
+_STRIKES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One failing sender; ``next_try`` is an instant of the loop's clock."""
+
+    reason: str
+    attempts: int
+    next_try: float
+    labels: frozenset[Label]
+
+
+class Failures:
+    """All senders of one account that failed and still carry a label."""
+
+    def __init__(self) -> None:
+        self._failures: dict[str, Failure] = {}
+        self._strikes: dict[str, int] = {}
+
+    def items(self) -> list[tuple[str, Failure]]:
+        return sorted(self._failures.items())
+
+    def is_held_back(self, labels: AbstractSet[Label], now: float) -> bool:
+        """Whether what these labels ask for waits for its next try; one not seen before ends that.
+
+        Asked by labels, since several addresses may turn out to be one sender's.
+        """
+        failures = self._failures.values()
+        return any(now < each.next_try and labels <= each.labels for each in failures)
+
+    def failed(self, sender: str, labels: AbstractSet[Label], reason: str, now: float) -> Failure:
+        """Note a failure; returns it, with the number of attempts so far."""
+        known = self._failures.get(sender)
+        is_repeated = known is not None and labels <= known.labels
+        attempts = known.attempts + 1 if known and is_repeated else 1
+        doublings = min(attempts - 1, _MOST_DOUBLINGS)
+        delay = min(_LONGEST_DELAY_SECONDS, _FIRST_DELAY_SECONDS * 2**doublings)
+        failure = Failure(reason, attempts, now + delay, frozenset(labels))
+        # Of one contact another address may have failed before this one was tapped as well.
+        for other in [who for who, each in self._failures.items() if each.labels <= labels]:
+            del self._failures[other]
+        self._failures[sender] = failure
+        return failure
+
+    def is_passing(self, sender: str) -> bool:
+        """Note trouble that usually passes; False once it has come too often in a row."""
+        self._strikes[sender] = self._strikes.get(sender, 0) + 1
+        return self._strikes[sender] < _STRIKES
+
+    def succeeded(self, sender: str) -> None:
+        self._failures.pop(sender, None)
+        self._strikes.pop(sender, None)
+
+    def keep_only(self, senders: AbstractSet[str]) -> None:
+        """Forget senders whose labels have been taken off."""
+        for sender in (self._failures.keys() | self._strikes.keys()) - senders:
+            self.succeeded(sender)

@@ -1,0 +1,38 @@
+"""Where a sender was before: what the note of a contact tells, and what a process remembers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mailroom.rules.contacts.roster import Found, Provenance
+from mailroom.rules.status.health import Triage
+from mailroom.rules.triage.orders import Kind, Subject
+
+_SCREENER = "Screener"
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """Where somebody was: in a category, or (None) in Screener, as strangers are."""
+
+    category: str | None
+
+
+def before(
+    subject: Subject, contact: Found | None, current: str | None, recent: Sequence[Triage]
+) -> Earlier | None:
+    """Where somebody was before the ``current`` category; None where nobody can tell. What was done
+    last is asked first, then the note; whom Mailroom made a contact for the first time was a
+    stranger."""
+    addresses = {subject.name, *(contact.addresses if contact else ())}
+    changes = (each for each in reversed(recent) if not each.is_repeated)
+    told = next((each for each in changes if each.sender in addresses), None)
+    if subject.kind is not Kind.ADDRESS:
+        return Earlier(told.previous) if told else None
+    if told is not None and told.category == (current or _SCREENER) and told.previous:
+        return Earlier(told.previous)
+    if contact is None or contact.provenance is not Provenance.CREATED:
+        return None
+    noted = [category for category, _ in contact.history if category != current]
+    if noted:
+        return Earlier(noted[-1])
+    return Earlier(None) if current is not None else None

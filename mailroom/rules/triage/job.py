@@ -1,0 +1,72 @@
+"""One sender's triage: what was found, and what has to be done about it. Values only."""
+
+from dataclasses import dataclass
+from datetime import date
+
+from mailroom.rules.configuration.categories import Category
+from mailroom.rules.configuration.config import Config
+from mailroom.rules.contacts.roster import Change, Filing, Found, category_of, taken_back, triaged
+from mailroom.rules.names import name_mismatch
+from mailroom.rules.triage.places import Places
+from mailroom.rules.triage.verdicts import Patch, Tap, filed
+from mailroom.wire.jmap import Mail
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """``waiting`` is the sender's other mail that was found; ``previous`` the category that the
+    sender was in, by the contact's groups."""
+
+    tap: Tap
+    change: Change
+    waiting: tuple[Mail, ...] = ()
+    previous: Category | None = None
+
+    @property
+    def sender(self) -> str:
+        return self.tap.sender
+
+    @property
+    def category(self) -> Category | None:
+        return self.tap.category
+
+    @property
+    def contact(self) -> Found | None:
+        return self.change.contact
+
+    @property
+    def addresses(self) -> frozenset[str]:
+        """All addresses of the contact: they belong together."""
+        further = self.contact.addresses if self.contact else ()
+        return frozenset((self.sender, *further))
+
+    @property
+    def has_other_name(self) -> bool:
+        """A triage whose mail has another display name than the contact that was there."""
+        return (
+            self.category is not None
+            and self.contact is not None
+            and any(name_mismatch(name, self.contact.name) for name in self.tap.names)
+        )
+
+    def patch(self, mail: Mail, places: Places, *, may_warn: bool) -> Patch:
+        """What files the mail. A warning is for the mail that was tapped; one that is there stays
+        for as long as the name is another."""
+        is_marked = mail.id in self.tap.mail_ids or places.warning in mail.mailbox_ids
+        warns = may_warn and self.has_other_name and is_marked
+        return filed(mail, self.tap, places, warn=warns)
+
+
+def job_for(
+    tap: Tap, contact: Found | None, config: Config, today: date, *, is_known: bool = False
+) -> Job:
+    """What the tap asks for, of a sender whose contact is (or is not) there. ``is_known``: whether
+    the sender would not wait, were it not for that contact and its groups."""
+    previous = category_of(contact.groups, config) if contact else None
+    name = next((name for name in tap.names if name.strip()), "")
+    filing = Filing(tap.address, name, tap.category, today)
+    if tap.category is None:
+        change = taken_back(config, tap.sender, contact, filing, is_known=is_known)
+    else:
+        change = triaged(config, tap.sender, contact, filing)
+    return Job(tap, change, previous=previous)

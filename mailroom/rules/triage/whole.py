@@ -1,0 +1,138 @@
+"""Decisions for whole domains and mailing lists: what the mail asks for that bears their labels.
+
+``@WholeDomain`` or ``@WholeList`` beside a category's label says that the decision is for all of
+the sender's domain, or of the mail's list; beside ``@ToScreener`` that it is taken back. The
+sender's own contact, and the decisions about others of that domain, stay as they are.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from mailroom.rules.configuration.categories import Category
+from mailroom.rules.screening.wide import domain_of, list_id, refusal, registrable_domain
+from mailroom.rules.triage.places import Places
+from mailroom.rules.triage.verdicts import Label, Patch, Tap, filed, moved, sender_of
+from mailroom.wire.jmap import Mail
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A decision for all mail of a domain, or of a list, to ``category``; None takes it back.
+
+    ``key`` is the canonical domain or list id, ``label_id`` the category's label.
+    """
+
+    key: str
+    is_list: bool
+    category: Category | None
+    label_id: str
+    mails: tuple[Mail, ...]
+
+    @property
+    def name(self) -> str:
+        """What it is called where others are called by their address."""
+        return f"<{self.key}>" if self.is_list else f"@{self.key}"
+
+    @property
+    def labels(self) -> frozenset[Label]:
+        return frozenset((mail.id, self.label_id) for mail in self.mails)
+
+    def is_about(self, sender: str | None, list_header: str | None) -> bool:
+        """Whether mail of this (canonical) sender, with this List-Id, is of the domain or the
+        list; something nearer may decide about it all the same."""
+        if self.is_list:
+            return list_header is not None and list_id(list_header) == self.key
+        domain = domain_of(sender) if sender else ""
+        return domain == self.key or domain.endswith(f".{self.key}")
+
+    def patch(self, mail: Mail, places: Places) -> Patch:
+        """What files a mail that this decides about; from labelled mail the labels come off."""
+        whole = self.category and replace(self.category, add_to_inbox=self._adds_to_inbox)
+        tap = Tap(self.name, whole, self.label_id, self.mails)
+        patch = filed(mail, tap, places)
+        off = {f"mailboxIds/{each}": None for each in _scopes(places) & mail.mailbox_ids}
+        return {**patch, **off} if off else patch
+
+    @property
+    def _adds_to_inbox(self) -> bool:
+        """A list's mail never comes to Inbox by its category: it has many writers."""
+        return self.category is not None and self.category.add_to_inbox and not self.is_list
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Labelled mail of which no such decision can be made, and why."""
+
+    mails: tuple[Mail, ...]
+    reason: str
+
+
+def parted(mails: Iterable[Mail], places: Places) -> tuple[list[Mail], list[Mail]]:
+    """The mails that ask for something, and those that ask for a whole domain or list."""
+    scopes = _scopes(places)
+    single: list[Mail] = []
+    whole: list[Mail] = []
+    for mail in mails:
+        is_whole = mail.mailbox_ids & scopes and mail.mailbox_ids & places.labels.keys()
+        (whole if is_whole else single).append(mail)
+    return single, whole
+
+
+def sort_whole(
+    mails: Iterable[Mail],
+    places: Places,
+    list_ids: Mapping[str, str],
+    providers: Collection[str] = (),
+) -> tuple[tuple[Whole, ...], tuple[Refusal, ...]]:
+    """What these mails ask for, and of which nothing can come. ``list_ids`` are the List-Id headers
+    of those that are to be for a list, ``providers`` the mail providers that the user names."""
+    found: dict[tuple[bool, str], list[Mail]] = {}
+    refused: list[Refusal] = []
+    for mail in mails:
+        is_list, key, reason = _key(mail, places, list_ids, providers)
+        if reason:
+            refused.append(Refusal((mail,), reason))
+        else:
+            found.setdefault((is_list, key), []).append(mail)
+    wholes = []
+    for (is_list, key), asking in found.items():
+        labels = frozenset().union(*(mail.mailbox_ids for mail in asking)) & places.labels.keys()
+        if len(labels) == 1:
+            (label_id,) = labels
+            wholes.append(Whole(key, is_list, places.labels[label_id], label_id, tuple(asking)))
+        else:
+            reason = f"mail of {key} has labels of several categories: take all but one off"
+            refused.append(Refusal(tuple(asking), reason))
+    return tuple(wholes), tuple(refused)
+
+
+def marks_of(refused: Iterable[Refusal], places: Places) -> dict[str, Patch]:
+    """The patches that put the error label on; the other labels stay, so that taking one off is
+    all that the user has to do."""
+    patches = {
+        mail.id: moved(mail, places, on={places.error}, off=frozenset())
+        for each in refused
+        for mail in each.mails
+    }
+    return {mail_id: patch for mail_id, patch in patches.items() if patch}
+
+
+def _key(
+    mail: Mail, places: Places, list_ids: Mapping[str, str], providers: Collection[str]
+) -> tuple[bool, str, str | None]:
+    """Whether it is for a list, for which one or which domain, and why not."""
+    is_list = places.list_label in mail.mailbox_ids
+    if is_list and places.domain_label in mail.mailbox_ids:
+        return is_list, "", "it can be for a whole domain or for a list: take one label off"
+    if is_list:
+        named = list_id(list_ids.get(mail.id, ""))
+        return is_list, named or "", None if named else "the mail names no mailing list"
+    sender = sender_of(mail)
+    domain = registrable_domain(sender) if sender else None
+    if sender is None or domain is None:
+        return is_list, "", "its address has no domain that somebody has registered"
+    return is_list, domain, refusal(domain, providers)
+
+
+def _scopes(places: Places) -> frozenset[str]:
+    return frozenset(each for each in (places.domain_label, places.list_label) if each)
