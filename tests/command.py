@@ -17,8 +17,8 @@ from mailroom.rules.configuration.config import from_data
 from mailroom.rules.status.health import Totals
 from mailroom.sandbox import CYRUS_3_10, Profile, Sandbox
 from mailroom.sandbox.account import ROLES
-from mailroom.terminal.desk import Desk
-from mailroom.work.conversations import converse
+from mailroom.terminal.context import Context
+from mailroom.work.clients import build_clients
 from tests.direct import DirectHttp
 from tests.virtual import VirtualClock
 
@@ -53,15 +53,17 @@ class Site:
         self.sandbox.before(lambda *_: self._before())
         self.sandbox.after(lambda *_: self._after())
 
-    def desk(self) -> Desk:
+    def context(self) -> Context:
         """A new process, which knows nothing."""
         self.loop.close()
         self.loop = loop = Loop(self.clock)
         password = Basic("alice", "secret")
         is_bearer = self.sandbox.profile.jmap_authentication == "Bearer"
         who = Logins(Bearer("alice-token") if is_bearer else password, password)
-        talks = converse(loop.root, DirectHttp(loop, self.sandbox), self.config, who, Totals())
-        return Desk(loop, self.config, talks)
+        clients = build_clients(
+            loop.root, DirectHttp(loop, self.sandbox), self.config, who, Totals()
+        )
+        return Context(loop, self.config, clients)
 
     def kill_at(self, request: int, *, is_handled: bool) -> None:
         """Kill what runs at its request of that number (from 1): before it takes effect, or

@@ -12,7 +12,7 @@ from mailroom.errors import TransientError
 from mailroom.rules.status.health import Totals
 from mailroom.sandbox import CYRUS_3_10, Entry, Fault, Limits, Profile
 from mailroom.wire.jmap import Answers, Call, MethodError
-from mailroom.work.conversations import converse
+from mailroom.work.clients import build_clients
 from tests.world import World
 
 T = TypeVar("T")
@@ -27,7 +27,9 @@ class Line:
         who = Basic("alice", "secret")
         http = self.world.new_http()
         loop = self.world.loop
-        self.mail = converse(loop.root, http, self.world.config, Logins(who, who), Totals()).mail
+        self.mail = build_clients(
+            loop.root, http, self.world.config, Logins(who, who), Totals()
+        ).mail
         self.run(self.mail.session())
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:

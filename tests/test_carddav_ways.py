@@ -32,7 +32,7 @@ from mailroom.sandbox import Response as Answer
 from mailroom.wire.vcard import Card, UnsafeCard
 from mailroom.work.cards import usable
 from tests.command import Site
-from tests.talk import ORIGIN, Talk
+from tests.virtual_clients import ORIGIN, VirtualClients
 from tests.world import World
 
 BOB = "Bob <bob@example.org>"
@@ -69,15 +69,15 @@ def tap(world: World, label: str = "@ToFeed", seconds: float = 10.0) -> None:
     assert label.removeprefix("@To") in world.sandbox.mailboxes_of(mail_id), world.status
 
 
-def knows(talk: Talk, name: str) -> bool:
-    return talk.contacts.book.contact(f"{name}@example.org", []) is not None
+def knows(clients: VirtualClients, name: str) -> bool:
+    return clients.contacts.book.contact(f"{name}@example.org", []) is not None
 
 
-def sync(talk: Talk) -> list[str]:
+def sync(clients: VirtualClients) -> list[str]:
     """The requests of one sync."""
-    number = len(talk.requests)
-    talk.run(talk.contacts.sync())
-    return talk.requests[number:]
+    number = len(clients.requests)
+    clients.run(clients.contacts.sync())
+    return clients.requests[number:]
 
 
 # Cards
@@ -117,18 +117,18 @@ def test_a_card_that_is_stored_elsewhere_is_known_there() -> None:
     ],
 )
 def test_a_location_is_believed_within_the_book(location: str, place: str) -> None:
-    talk = Talk()
-    href = talk.run(talk.contacts.href_of("new"))
-    talk.answers(Answer(201, {"Location": location, "ETag": '"1"'}), "PUT")
-    created = talk.run(talk.contacts.create(href, Card.parse(contact("new").encode())))
+    clients = VirtualClients()
+    href = clients.run(clients.contacts.href_of("new"))
+    clients.answers(Answer(201, {"Location": location, "ETag": '"1"'}), "PUT")
+    created = clients.run(clients.contacts.create(href, Card.parse(contact("new").encode())))
     assert created is not None
-    assert (created.href, knows(talk, "new")) == (place, True)
+    assert (created.href, knows(clients, "new")) == (place, True)
 
 
 def test_a_card_that_the_server_has_and_does_not_show_costs_the_others_nothing() -> None:
     """The status stands inside of the multistatus."""
-    talk = Talk(SABRE)
-    hrefs = [talk.sandbox.put_card(contact(name)) for name in ("bob", "ann")]
+    clients = VirtualClients(SABRE)
+    hrefs = [clients.sandbox.put_card(contact(name)) for name in ("bob", "ann")]
 
     def hide(told: Answer) -> Answer:
         text = told.body.decode()
@@ -142,11 +142,11 @@ def test_a_card_that_the_server_has_and_does_not_show_costs_the_others_nothing()
         kept = [hidden if bad else part for part, bad in zip(parts, is_card, strict=True)]
         return replace(told, body="".join(kept).encode())
 
-    talk.sandbox.faults.add(Fault(method="REPORT", rewrite=hide))
-    sync(talk)
-    assert (knows(talk, "bob"), knows(talk, "ann")) == (False, True)
-    assert sync(talk) == [f"REPORT {BOOK}"]
-    found = talk.run(talk.contacts.fetch(hrefs))
+    clients.sandbox.faults.add(Fault(method="REPORT", rewrite=hide))
+    sync(clients)
+    assert (knows(clients, "bob"), knows(clients, "ann")) == (False, True)
+    assert sync(clients) == [f"REPORT {BOOK}"]
+    found = clients.run(clients.contacts.fetch(hrefs))
     assert str(found[hrefs[0]]) == "the server does not show it (500)"
     assert not isinstance(found[hrefs[1]], UnsafeCard)
 
@@ -166,20 +166,20 @@ def test_a_deletion_that_no_sync_tells_costs_one_try(profile: Profile) -> None:
 
 
 def test_what_a_server_denies_is_no_longer_in_the_index() -> None:
-    talk = Talk(replace(CYRUS_3_10, tells_deletions=False))
-    href = talk.sandbox.put_card(contact("bob"))
-    sync(talk)
-    stored = talk.run(talk.contacts.read(href))
-    talk.sandbox.delete_card(href)
-    sync(talk)
-    assert knows(talk, "bob")
-    assert talk.run(talk.contacts.fetch([href])) == {}
-    assert not knows(talk, "bob")
-    talk.contacts.book.put(Indexed(href, stored.etag, summarise(stored.card)))
-    talk.answers(Answer(404), "PUT")
+    clients = VirtualClients(replace(CYRUS_3_10, tells_deletions=False))
+    href = clients.sandbox.put_card(contact("bob"))
+    sync(clients)
+    stored = clients.run(clients.contacts.read(href))
+    clients.sandbox.delete_card(href)
+    sync(clients)
+    assert knows(clients, "bob")
+    assert clients.run(clients.contacts.fetch([href])) == {}
+    assert not knows(clients, "bob")
+    clients.contacts.book.put(Indexed(href, stored.etag, summarise(stored.card)))
+    clients.answers(Answer(404), "PUT")
     with pytest.raises(SenderFailed, match="deleted meanwhile"):
-        talk.run(talk.contacts.edit(stored, lambda card: card.with_lines([("NOTE", "x")])))
-    assert not knows(talk, "bob")
+        clients.run(clients.contacts.edit(stored, lambda card: card.with_lines([("NOTE", "x")])))
+    assert not knows(clients, "bob")
 
 
 def test_two_groups_are_written_though_the_book_is_locked_for_each() -> None:
@@ -194,30 +194,30 @@ def test_two_groups_are_written_though_the_book_is_locked_for_each() -> None:
 
 
 def test_whoever_meets_a_lock_waits_until_no_other_write_is_on_its_way() -> None:
-    talk = Talk(replace(WAYWARD_CARDDAV, puts_elsewhere=False))
-    hrefs = [talk.sandbox.put_card(contact(name)) for name in ("ann", "bob", "eve", "joe")]
-    stored = talk.run(talk.contacts.fetch(hrefs))
-    talk.sandbox.controls.delay_seconds = 0.05
+    clients = VirtualClients(replace(WAYWARD_CARDDAV, puts_elsewhere=False))
+    hrefs = [clients.sandbox.put_card(contact(name)) for name in ("ann", "bob", "eve", "joe")]
+    stored = clients.run(clients.contacts.fetch(hrefs))
+    clients.sandbox.controls.delay_seconds = 0.05
     writes = [
-        talk.contacts.edit(usable(card, href), lambda card: card.with_lines([("NOTE", "x")]))
+        clients.contacts.edit(usable(card, href), lambda card: card.with_lines([("NOTE", "x")]))
         for href, card in stored.items()
     ]
-    number = len(talk.requests)
-    talk.run(together(talk.loop, writes))
+    number = len(clients.requests)
+    clients.run(together(clients.loop, writes))
     # All at once, three of them refused; then those three one after the other.
-    assert len(talk.requests) - number == 4 + 3
+    assert len(clients.requests) - number == 4 + 3
 
 
 def test_two_syncs_at_once_are_one_after_the_other() -> None:
-    talk = Talk()
-    talk.run(talk.contacts.sync())
-    talk.sandbox.put_card(contact("ann"))
-    talk.sandbox.controls.delay_seconds = 1.0
-    began, number = talk.clock.now(), len(talk.requests)
-    talk.run(together(talk.loop, [talk.contacts.sync(), talk.contacts.sync()]))
-    assert len(talk.requests) - number == 2
-    assert talk.clock.now() - began == pytest.approx(2.0)
-    assert knows(talk, "ann")
+    clients = VirtualClients()
+    clients.run(clients.contacts.sync())
+    clients.sandbox.put_card(contact("ann"))
+    clients.sandbox.controls.delay_seconds = 1.0
+    began, number = clients.clock.now(), len(clients.requests)
+    clients.run(together(clients.loop, [clients.contacts.sync(), clients.contacts.sync()]))
+    assert len(clients.requests) - number == 2
+    assert clients.clock.now() - began == pytest.approx(2.0)
+    assert knows(clients, "ann")
 
 
 def test_an_etag_goes_back_as_the_server_spells_it() -> None:
@@ -256,19 +256,19 @@ def refusing_sync(answer: Answer) -> Fault:
 
 @pytest.mark.parametrize("answer", NO_SYNC, ids=lambda each: str(each.status))
 def test_without_sync_etags_and_multiget_are_enough(answer: Answer) -> None:
-    talk = Talk()
-    talk.sandbox.put_card(contact("bob"), "bob.vcf")
-    talk.sandbox.put_card(contact("ann"), "ann.vcf")
-    talk.sandbox.faults.add(refusing_sync(answer))
-    sync(talk)
-    assert (knows(talk, "bob"), knows(talk, "ann")) == (True, True)
-    assert sync(talk) == [f"PROPFIND {BOOK}"]
-    talk.sandbox.put_card(contact("eve"), "eve.vcf")
-    talk.sandbox.put_card(contact("bobby"), "bob.vcf")
-    talk.sandbox.delete_card(f"{BOOK}ann.vcf")
-    assert sync(talk) == [f"PROPFIND {BOOK}", f"REPORT {BOOK}"]
+    clients = VirtualClients()
+    clients.sandbox.put_card(contact("bob"), "bob.vcf")
+    clients.sandbox.put_card(contact("ann"), "ann.vcf")
+    clients.sandbox.faults.add(refusing_sync(answer))
+    sync(clients)
+    assert (knows(clients, "bob"), knows(clients, "ann")) == (True, True)
+    assert sync(clients) == [f"PROPFIND {BOOK}"]
+    clients.sandbox.put_card(contact("eve"), "eve.vcf")
+    clients.sandbox.put_card(contact("bobby"), "bob.vcf")
+    clients.sandbox.delete_card(f"{BOOK}ann.vcf")
+    assert sync(clients) == [f"PROPFIND {BOOK}", f"REPORT {BOOK}"]
     names = ("bob", "bobby", "ann", "eve")
-    assert [name for name in names if knows(talk, name)] == ["bobby", "eve"]
+    assert [name for name in names if knows(clients, name)] == ["bobby", "eve"]
 
 
 def test_a_server_without_sync_does_the_whole_job_and_no_403_ends_it() -> None:
@@ -280,72 +280,72 @@ def test_a_server_without_sync_does_the_whole_job_and_no_403_ends_it() -> None:
 
 
 def test_a_ban_is_not_taken_for_a_server_without_sync() -> None:
-    talk = Talk()
-    sync(talk)
-    talk.sandbox.faults.add(Fault(answer=Answer(403)))
-    talk.fails(Forbidden, talk.contacts.sync())
-    talk.sandbox.faults.clear()
-    assert f"REPORT {BOOK}" in sync(talk)
+    clients = VirtualClients()
+    sync(clients)
+    clients.sandbox.faults.add(Fault(answer=Answer(403)))
+    clients.fails(Forbidden, clients.contacts.sync())
+    clients.sandbox.faults.clear()
+    assert f"REPORT {BOOK}" in sync(clients)
 
 
 def test_a_sync_with_a_token_that_is_none_of_cyrus_is_not_asked_for_parts_of_cards() -> None:
     """Stalwart drops what has a group from them."""
-    talk = Talk(STALWART)
-    talk.sandbox.put_card(
+    clients = VirtualClients(STALWART)
+    clients.sandbox.put_card(
         card("UID:bob", "FN:Bob", "N:;;;;", "item1.EMAIL:bob@example.org"), "bob.vcf"
     )
-    sync(talk)
-    assert knows(talk, "bob")
-    talk.sandbox.put_card(
+    sync(clients)
+    assert knows(clients, "bob")
+    clients.sandbox.put_card(
         card("UID:eve", "FN:Eve", "N:;;;;", "item1.EMAIL:eve@example.org"), "eve.vcf"
     )
-    assert sync(talk) == [f"REPORT {BOOK}"] * 2
-    assert knows(talk, "eve")
+    assert sync(clients) == [f"REPORT {BOOK}"] * 2
+    assert knows(clients, "eve")
 
 
-def most_bytes(talk: Talk) -> int:
-    return max(entry.bytes_out for entry in talk.sandbox.log.entries)
+def most_bytes(clients: VirtualClients) -> int:
+    return max(entry.bytes_out for entry in clients.sandbox.log.entries)
 
 
 def test_a_large_book_is_read_in_portions() -> None:
     """700 cards with photos were one answer larger than 64 MiB, and never read."""
-    talk = Talk(replace(SABRE, card_form="as put"))
-    talk.run(talk.contacts.sync())
+    clients = VirtualClients(replace(SABRE, card_form="as put"))
+    clients.run(clients.contacts.sync())
     photo = f"PHOTO;ENCODING=b:{'x' * 100_000}"
     for number in range(120):
-        talk.sandbox.put_card(contact(f"n{number}", photo))
-    received = talk.totals.bytes_received
-    sync(talk)
-    assert [n for n in range(120) if not knows(talk, f"n{n}")] == []
-    assert most_bytes(talk) < 6 * MIB
-    assert talk.totals.bytes_received - received < 14 * MIB
+        clients.sandbox.put_card(contact(f"n{number}", photo))
+    received = clients.totals.bytes_received
+    sync(clients)
+    assert [n for n in range(120) if not knows(clients, f"n{n}")] == []
+    assert most_bytes(clients) < 6 * MIB
+    assert clients.totals.bytes_received - received < 14 * MIB
 
 
 def test_cards_too_large_for_a_portion_are_read_in_smaller_ones() -> None:
-    talk = Talk(replace(SABRE, card_form="as put"))
-    talk.run(talk.contacts.sync())
+    clients = VirtualClients(replace(SABRE, card_form="as put"))
+    clients.run(clients.contacts.sync())
     photo = f"PHOTO;ENCODING=b:{'x' * 1_500_000}"
     for number in range(9):
-        talk.sandbox.put_card(contact(f"n{number}", photo))
-    sync(talk)
-    assert [n for n in range(9) if not knows(talk, f"n{n}")] == []
-    sizes = [entry.bytes_out for entry in talk.sandbox.log.entries]
+        clients.sandbox.put_card(contact(f"n{number}", photo))
+    sync(clients)
+    assert [n for n in range(9) if not knows(clients, f"n{n}")] == []
+    sizes = [entry.bytes_out for entry in clients.sandbox.log.entries]
     # One is cut off, the next is within the limit, all others are as large as they are meant to.
     assert [size // MIB for size in sorted(sizes)[-3:]] == [1, 5, 12]
 
 
 def test_a_book_whose_first_sync_is_cut_is_read_whole() -> None:
     """Stalwart's is, at 2,000, with the final token: the rest never comes."""
-    talk = Talk(replace(STALWART, sync_page=5))
+    clients = VirtualClients(replace(STALWART, sync_page=5))
     for number in range(12):
-        talk.sandbox.put_card(contact(f"n{number}"))
-    sync(talk)
-    assert len(talk.contacts.book) == len(talk.sandbox.cards())
-    assert sync(talk) == [f"REPORT {BOOK}"]
+        clients.sandbox.put_card(contact(f"n{number}"))
+    sync(clients)
+    assert len(clients.contacts.book) == len(clients.sandbox.cards())
+    assert sync(clients) == [f"REPORT {BOOK}"]
 
 
 def test_a_listing_that_is_cut_as_well_is_refused_loudly() -> None:
-    talk = Talk(replace(STALWART, sync_page=2))
+    clients = VirtualClients(replace(STALWART, sync_page=2))
 
     def cut(told: Answer) -> Answer:
         if b"getetag" not in told.body or b"sync-token" in told.body:
@@ -354,52 +354,52 @@ def test_a_listing_that_is_cut_as_well_is_refused_loudly() -> None:
         head, end, tail = told.body.rpartition(b"</")
         return replace(told, body=head + more + end + tail)
 
-    talk.sandbox.faults.add(Fault(method="PROPFIND", path=BOOK, rewrite=cut))
-    assert "too large for it" in talk.fails(LastingTrouble, talk.contacts.sync())
+    clients.sandbox.faults.add(Fault(method="PROPFIND", path=BOOK, rewrite=cut))
+    assert "too large for it" in clients.fails(LastingTrouble, clients.contacts.sync())
 
 
 def test_a_token_that_means_nothing_any_more_hides_no_deletion() -> None:
     """Stalwart refuses none: it lists everything that there is, and says nothing of what is not."""
-    talk = Talk(STALWART)
-    talk.sandbox.put_card(contact("bob"), "bob.vcf")
-    talk.sandbox.put_card(contact("ann"), "ann.vcf")
-    sync(talk)
-    talk.sandbox.delete_card(f"{BOOK}bob.vcf")
-    talk.sandbox.put_card(contact("eve"), "eve.vcf")
-    talk.sandbox.forget_sync_tokens()
-    sync(talk)
-    assert [name for name in ("bob", "ann", "eve") if knows(talk, name)] == ["ann", "eve"]
+    clients = VirtualClients(STALWART)
+    clients.sandbox.put_card(contact("bob"), "bob.vcf")
+    clients.sandbox.put_card(contact("ann"), "ann.vcf")
+    sync(clients)
+    clients.sandbox.delete_card(f"{BOOK}bob.vcf")
+    clients.sandbox.put_card(contact("eve"), "eve.vcf")
+    clients.sandbox.forget_sync_tokens()
+    sync(clients)
+    assert [name for name in ("bob", "ann", "eve") if knows(clients, name)] == ["ann", "eve"]
 
 
 def test_where_tokens_cannot_be_trusted_the_book_is_looked_through_once_a_day() -> None:
-    talk = Talk(WAYWARD_CARDDAV)
-    talk.sandbox.put_card(contact("bob"), "bob.vcf")
-    sync(talk)
-    talk.sandbox.delete_card(f"{BOOK}bob.vcf")
-    talk.clock.advance(86_000.0)
-    assert sync(talk) == [f"REPORT {BOOK}"]
-    assert knows(talk, "bob")
-    talk.clock.advance(500.0)
-    assert sync(talk) == [f"REPORT {BOOK}", f"PROPFIND {BOOK}"]
-    assert not knows(talk, "bob")
-    talk.clock.advance(80_000.0)
-    assert sync(talk) == [f"REPORT {BOOK}"]
+    clients = VirtualClients(WAYWARD_CARDDAV)
+    clients.sandbox.put_card(contact("bob"), "bob.vcf")
+    sync(clients)
+    clients.sandbox.delete_card(f"{BOOK}bob.vcf")
+    clients.clock.advance(86_000.0)
+    assert sync(clients) == [f"REPORT {BOOK}"]
+    assert knows(clients, "bob")
+    clients.clock.advance(500.0)
+    assert sync(clients) == [f"REPORT {BOOK}", f"PROPFIND {BOOK}"]
+    assert not knows(clients, "bob")
+    clients.clock.advance(80_000.0)
+    assert sync(clients) == [f"REPORT {BOOK}"]
 
 
 def test_too_much_at_once_is_tried_again_and_costs_no_token() -> None:
     """Stalwart says so with 400, as others do to a token."""
-    talk = Talk(STALWART)
-    talk.sandbox.put_card(contact("bob"), "bob.vcf")
-    sync(talk)
+    clients = VirtualClients(STALWART)
+    clients.sandbox.put_card(contact("bob"), "bob.vcf")
+    sync(clients)
     for name, times in (("eve", 2), ("joe", None)):
-        talk.sandbox.put_card(contact(name), f"{name}.vcf")
-        talk.answers(CROWDED, method="REPORT", times=times)
+        clients.sandbox.put_card(contact(name), f"{name}.vcf")
+        clients.answers(CROWDED, method="REPORT", times=times)
         if times is None:
-            assert "maxConcurrentRequests" in talk.fails(Crowded, talk.contacts.sync())
-            talk.sandbox.faults.clear()
+            assert "maxConcurrentRequests" in clients.fails(Crowded, clients.contacts.sync())
+            clients.sandbox.faults.clear()
         # Twice in vain, once for what has changed, once for the new card.
-        assert len(sync(talk)) == (4 if times else 2)
-        assert knows(talk, name)
+        assert len(sync(clients)) == (4 if times else 2)
+        assert knows(clients, name)
 
 
 def test_too_much_at_once_is_nobodys_failure() -> None:
@@ -417,10 +417,10 @@ def test_too_much_at_once_is_nobodys_failure() -> None:
 
 
 def test_cyrus_is_trusted() -> None:
-    talk = Talk()
-    sync(talk)
-    talk.clock.advance(864_000.0)
-    assert sync(talk) == [f"REPORT {BOOK}"]
+    clients = VirtualClients()
+    sync(clients)
+    clients.clock.advance(864_000.0)
+    assert sync(clients) == [f"REPORT {BOOK}"]
 
 
 def test_an_href_goes_back_as_the_server_spells_it() -> None:
@@ -437,29 +437,31 @@ def test_an_href_goes_back_as_the_server_spells_it() -> None:
 
 def test_hrefs_of_a_book_whose_path_is_spelt_otherwise_are_told_apart_and_sent_back() -> None:
     """A user name with an @ is enough."""
-    talk = Talk(STALWART, user="alice@example.org")
-    href = talk.sandbox.put_card(contact("bob"), "bob.vcf")
-    sync(talk)
-    assert "alice%40example.org" in talk.run(talk.contacts.url())
-    stored = talk.run(
-        talk.contacts.read("/dav/addressbooks/user/alice@example.org/Default/bob.vcf")
+    clients = VirtualClients(STALWART, user="alice@example.org")
+    href = clients.sandbox.put_card(contact("bob"), "bob.vcf")
+    sync(clients)
+    assert "alice%40example.org" in clients.run(clients.contacts.url())
+    stored = clients.run(
+        clients.contacts.read("/dav/addressbooks/user/alice@example.org/Default/bob.vcf")
     )
-    talk.run(talk.contacts.edit(stored, lambda card: card.with_lines([("NOTE", "x")])))
-    assert "NOTE:x" in talk.sandbox.cards()[href]
-    new = talk.run(talk.contacts.href_of("new"))
-    assert talk.run(talk.contacts.create(new, Card.parse(contact("new").encode()))) is not None
+    clients.run(clients.contacts.edit(stored, lambda card: card.with_lines([("NOTE", "x")])))
+    assert "NOTE:x" in clients.sandbox.cards()[href]
+    new = clients.run(clients.contacts.href_of("new"))
+    assert (
+        clients.run(clients.contacts.create(new, Card.parse(contact("new").encode()))) is not None
+    )
 
 
 def test_the_book_of_another_account_in_ones_home_is_not_taken() -> None:
     """Stalwart lists it, and all of them are called "default"."""
-    talk = Talk(STALWART, user="zora")
-    assert talk.run(talk.contacts.url()) == ORIGIN + BOOK.replace("alice", "zora")
+    clients = VirtualClients(STALWART, user="zora")
+    assert clients.run(clients.contacts.url()) == ORIGIN + BOOK.replace("alice", "zora")
 
 
 def test_a_book_of_another_account_can_be_named_by_its_path() -> None:
     foreign = BOOK.replace("alice", "zoe")
-    talk = Talk(STALWART, book_name=foreign)
-    assert talk.run(talk.contacts.url()) == ORIGIN + foreign
+    clients = VirtualClients(STALWART, book_name=foreign)
+    assert clients.run(clients.contacts.url()) == ORIGIN + foreign
 
 
 # The first time
@@ -502,10 +504,10 @@ def test_a_first_sync_that_takes_too_long_is_not_asked_again_at_once() -> None:
 
 
 def test_a_later_sync_has_no_such_patience() -> None:
-    talk = Talk()
-    sync(talk)
-    talk.sandbox.faults.add(thinking(60.0))
-    assert "nothing for 30 s" in talk.fails(NoAnswer, talk.contacts.sync())
+    clients = VirtualClients()
+    sync(clients)
+    clients.sandbox.faults.add(thinking(60.0))
+    assert "nothing for 30 s" in clients.fails(NoAnswer, clients.contacts.sync())
 
 
 def test_a_first_sync_that_cannot_even_begin_is_tried_again_soon() -> None:
@@ -531,9 +533,9 @@ def test_a_first_sync_that_cannot_even_begin_is_tried_again_soon() -> None:
 def test_a_new_group_is_one_to_all_who_use_the_server(profile: Profile, kind: str) -> None:
     """To contacts by JMAP on Stalwart those of vCard 3 are persons."""
     site = Site(profile, {"contacts": {"by": "carddav"}})
-    desk = site.desk()
-    desk.run(desk.talks.contacts.refresh())
-    assert desk.run(desk.talks.contacts.create_group("Feed"))
+    context = site.context()
+    context.run(context.clients.contacts.refresh())
+    assert context.run(context.clients.contacts.create_group("Feed"))
     [text] = site.sandbox.cards().values()
     assert f"\n{kind}\r\n".lower() in text.lower()
 
@@ -541,24 +543,24 @@ def test_a_new_group_is_one_to_all_who_use_the_server(profile: Profile, kind: st
 @pytest.mark.parametrize("profile", [CYRUS_3_10, SABRE, WAYWARD_CARDDAV])
 def test_a_card_that_was_denied_for_a_moment_is_found_again(profile: Profile) -> None:
     """No sync tells of it: it has not changed."""
-    talk = Talk(profile)
-    href = talk.sandbox.put_card(contact("bob"))
-    sync(talk)
-    talk.answers(Answer(404), "PUT")
-    stored = talk.run(talk.contacts.read(href))
-    talk.fails(
-        SenderFailed, talk.contacts.edit(stored, lambda card: card.with_lines([("X-A", "b")]))
+    clients = VirtualClients(profile)
+    href = clients.sandbox.put_card(contact("bob"))
+    sync(clients)
+    clients.answers(Answer(404), "PUT")
+    stored = clients.run(clients.contacts.read(href))
+    clients.fails(
+        SenderFailed, clients.contacts.edit(stored, lambda card: card.with_lines([("X-A", "b")]))
     )
-    assert not knows(talk, "bob")
-    sync(talk)
-    assert knows(talk, "bob")
+    assert not knows(clients, "bob")
+    sync(clients)
+    assert knows(clients, "bob")
 
 
 @pytest.mark.parametrize("profile", [SABRE, PLAIN_CARDDAV])
 def test_a_card_that_is_told_of_and_denied_is_asked_for_again(profile: Profile) -> None:
-    talk = Talk(profile)
-    sync(talk)
-    href = talk.sandbox.put_card(contact("bob"))
+    clients = VirtualClients(profile)
+    sync(clients)
+    href = clients.sandbox.put_card(contact("bob"))
 
     def deny(told: Answer) -> Answer:
         """Listed, and not among the cards: a server in trouble."""
@@ -568,40 +570,40 @@ def test_a_card_that_is_told_of_and_denied_is_asked_for_again(profile: Profile) 
         return replace(told, body="".join(kept).encode())
 
     fault = Fault(method="REPORT", rewrite=deny, times=4)
-    talk.sandbox.faults.add(fault)
-    sync(talk)
-    assert not knows(talk, "bob")
-    talk.sandbox.faults.clear()
-    sync(talk)
-    assert knows(talk, "bob")
+    clients.sandbox.faults.add(fault)
+    sync(clients)
+    assert not knows(clients, "bob")
+    clients.sandbox.faults.clear()
+    sync(clients)
+    assert knows(clients, "bob")
 
 
 def test_a_look_that_was_broken_off_is_made_again() -> None:
     """The list comes, and the cards do not."""
-    talk = Talk()
-    href = talk.sandbox.put_card(contact("bob"))
-    sync(talk)
-    talk.answers(Answer(404), "PUT")
-    stored = talk.run(talk.contacts.read(href))
-    changed = talk.contacts.edit(stored, lambda card: card.with_lines([("X-A", "b")]))
-    talk.fails(SenderFailed, changed)
-    talk.sandbox.faults.add(Fault(method="REPORT", nth=2, breaks="after", times=1))
-    talk.fails(TransientError, talk.contacts.sync())
-    assert not knows(talk, "bob")
-    sync(talk)
-    assert knows(talk, "bob")
+    clients = VirtualClients()
+    href = clients.sandbox.put_card(contact("bob"))
+    sync(clients)
+    clients.answers(Answer(404), "PUT")
+    stored = clients.run(clients.contacts.read(href))
+    changed = clients.contacts.edit(stored, lambda card: card.with_lines([("X-A", "b")]))
+    clients.fails(SenderFailed, changed)
+    clients.sandbox.faults.add(Fault(method="REPORT", nth=2, breaks="after", times=1))
+    clients.fails(TransientError, clients.contacts.sync())
+    assert not knows(clients, "bob")
+    sync(clients)
+    assert knows(clients, "bob")
 
 
 def test_whom_the_index_knows_costs_no_request() -> None:
     """And it is brought up to date where it is five minutes old; an outage leaves it as it was."""
     site = Site(CYRUS_3_10)
     site.sandbox.put_card(contact("bob"))
-    desk, log = site.desk(), site.sandbox.log
-    contacts = desk.talks.contacts
+    context, log = site.context(), site.sandbox.log
+    contacts = context.clients.contacts
     who = ["bob@example.org", "eve@example.org"]
 
     def known() -> list[str]:
-        found = desk.run(contacts.acquainted(who))
+        found = context.run(contacts.acquainted(who))
         return [address for address in who if found[address].is_in_book]
 
     assert known() == who[:1]
@@ -613,6 +615,6 @@ def test_whom_the_index_knows_costs_no_request() -> None:
     early = contacts.has_news
     site.clock.advance(1.0)
     late = contacts.has_news
-    desk.run(contacts.refresh())
+    context.run(contacts.refresh())
     assert known() == who
     assert (early, late, contacts.has_news) == (False, True, False)

@@ -21,7 +21,7 @@ from mailroom.sandbox import Request as Asked
 from mailroom.sandbox import Response as Answer
 from mailroom.wire.vcard import Card, UnsafeCard
 from mailroom.work.cards import Stored, usable
-from tests.talk import ORIGIN, Talk
+from tests.virtual_clients import ORIGIN, VirtualClients
 
 BOOK = "/dav/addressbooks/user/alice/Default/"
 BOB = BOOK + "bob.vcf"
@@ -42,21 +42,21 @@ NEW = Card.parse(vcard("new", "EMAIL:new@example.org").encode())
 
 
 @pytest.fixture
-def talk() -> Talk:
-    talk = Talk()
-    talk.sandbox.put_card(vcard("bob", "EMAIL:bob@example.org", "X-KEEP:a\\,b"), "bob.vcf")
-    return talk
+def clients() -> VirtualClients:
+    clients = VirtualClients()
+    clients.sandbox.put_card(vcard("bob", "EMAIL:bob@example.org", "X-KEEP:a\\,b"), "bob.vcf")
+    return clients
 
 
-def synced(talk: Talk) -> Talk:
-    talk.run(talk.contacts.sync())
-    return talk
+def synced(clients: VirtualClients) -> VirtualClients:
+    clients.run(clients.contacts.sync())
+    return clients
 
 
-def people(talk: Talk) -> set[str]:
+def people(clients: VirtualClients) -> set[str]:
     """Which of the contacts that the tests ever make are in the index."""
     names = ("bob.vcf", "eve.vcf", "old.vcf", "bad.vcf")
-    return {name for name in names if talk.contacts.book.get(BOOK + name)}
+    return {name for name in names if clients.contacts.book.get(BOOK + name)}
 
 
 def multistatus(*responses: str, token: str = "") -> Answer:
@@ -97,7 +97,7 @@ def without_header(name: str, method: str) -> Fault:
     return Fault(method=method, rewrite=rewrite)
 
 
-def conditions(talk: Talk) -> list[tuple[str, str]]:
+def conditions(clients: VirtualClients) -> list[tuple[str, str]]:
     """The condition of every write from now on."""
     seen: list[tuple[str, str]] = []
 
@@ -106,11 +106,13 @@ def conditions(talk: Talk) -> list[tuple[str, str]]:
             if request.method in ("PUT", "DELETE") and (value := request.header(name)) is not None:
                 seen.append((name, value))
 
-    talk.sandbox.before(note)
+    clients.sandbox.before(note)
     return seen
 
 
-def before_each(talk: Talk, method: str, act: Callable[[int], object], times: int = 1) -> None:
+def before_each(
+    clients: VirtualClients, method: str, act: Callable[[int], object], times: int = 1
+) -> None:
     """Somebody does something before each of the first requests of a method."""
     count = [0]
 
@@ -119,7 +121,7 @@ def before_each(talk: Talk, method: str, act: Callable[[int], object], times: in
             count[0] += 1
             act(count[0])
 
-    talk.sandbox.before(hook)
+    clients.sandbox.before(hook)
 
 
 # Discovery
@@ -129,11 +131,11 @@ HOME_PROP = "<C:addressbook-home-set><href>{}</href></C:addressbook-home-set>"
 PRINCIPAL_PROP = "<current-user-principal><href>{}</href></current-user-principal>"
 
 
-def test_the_book_is_found_from_the_host_alone(talk: Talk) -> None:
-    assert talk.run(talk.contacts.url()) == ORIGIN + BOOK
-    asked = len(talk.requests)
-    assert talk.run(talk.contacts.url()) == ORIGIN + BOOK
-    assert len(talk.requests) == asked
+def test_the_book_is_found_from_the_host_alone(clients: VirtualClients) -> None:
+    assert clients.run(clients.contacts.url()) == ORIGIN + BOOK
+    asked = len(clients.requests)
+    assert clients.run(clients.contacts.url()) == ORIGIN + BOOK
+    assert len(clients.requests) == asked
 
 
 @pytest.mark.parametrize(
@@ -145,30 +147,30 @@ def test_the_book_is_found_from_the_host_alone(talk: Talk) -> None:
     ],
 )
 def test_without_a_well_known_address_discovery_starts_at_the_root(
-    talk: Talk, answer: Answer
+    clients: VirtualClients, answer: Answer
 ) -> None:
     """RFC 6764 §6."""
-    talk.answers(answer, path="/.well-known/carddav")
+    clients.answers(answer, path="/.well-known/carddav")
     start = Answer(301, {"Location": "/dav/addressbooks"})
-    talk.sandbox.faults.add(Fault(method="PROPFIND", nth=2, answer=start))
-    assert talk.run(talk.contacts.url()) == ORIGIN + BOOK
-    assert talk.requests[:3] == [
+    clients.sandbox.faults.add(Fault(method="PROPFIND", nth=2, answer=start))
+    assert clients.run(clients.contacts.url()) == ORIGIN + BOOK
+    assert clients.requests[:3] == [
         "PROPFIND /.well-known/carddav", "PROPFIND /", "PROPFIND /dav/addressbooks",
     ]  # fmt: skip
 
 
-def test_where_there_is_nothing_at_the_root_either_that_is_told(talk: Talk) -> None:
-    talk.answers(Answer(404), method="PROPFIND", times=None)
-    said = talk.fails(NoAddressBooks, talk.contacts.url())
+def test_where_there_is_nothing_at_the_root_either_that_is_told(clients: VirtualClients) -> None:
+    clients.answers(Answer(404), method="PROPFIND", times=None)
+    said = clients.fails(NoAddressBooks, clients.contacts.url())
     assert said == (
         f"no CardDAV at {ORIGIN} (404): name the server that has your contacts as carddav.url"
     )
 
 
-def test_what_tells_more_than_that_there_is_nothing_is_told(talk: Talk) -> None:
-    talk.answers(Answer(403), path="/.well-known/carddav")
-    talk.answers(Answer(404), path="/")
-    said = talk.fails(Forbidden, talk.contacts.url())
+def test_what_tells_more_than_that_there_is_nothing_is_told(clients: VirtualClients) -> None:
+    clients.answers(Answer(403), path="/.well-known/carddav")
+    clients.answers(Answer(404), path="/")
+    said = clients.fails(Forbidden, clients.contacts.url())
     assert said.startswith(f"PROPFIND {ORIGIN}/.well-known/carddav: the server answered 403")
 
 
@@ -176,8 +178,8 @@ def test_what_tells_more_than_that_there_is_nothing_is_told(talk: Talk) -> None:
     "path", ["/dav/addressbooks/", "/dav/addressbooks/user/alice/", BOOK, BOOK.rstrip("/")]
 )
 def test_the_book_is_found_from_wherever_the_user_points(path: str) -> None:
-    talk = Talk(carddav=ORIGIN + path)
-    assert talk.run(talk.contacts.url()) == ORIGIN + BOOK
+    clients = VirtualClients(carddav=ORIGIN + path)
+    assert clients.run(clients.contacts.url()) == ORIGIN + BOOK
 
 
 def books(*names: tuple[str, str]) -> Answer:
@@ -188,11 +190,11 @@ def books(*names: tuple[str, str]) -> Answer:
     return multistatus(home, *found)
 
 
-def discovering(book_name: str | None, listing: Answer) -> Talk:
-    talk = Talk(book_name=book_name, carddav=f"{ORIGIN}/dav/")
-    talk.answers(multistatus(resource("/dav/", HOME_PROP.format("/h/"))), "PROPFIND", "/dav/")
-    talk.answers(listing, "PROPFIND", "/h/")
-    return talk
+def discovering(book_name: str | None, listing: Answer) -> VirtualClients:
+    clients = VirtualClients(book_name=book_name, carddav=f"{ORIGIN}/dav/")
+    clients.answers(multistatus(resource("/dav/", HOME_PROP.format("/h/"))), "PROPFIND", "/dav/")
+    clients.answers(listing, "PROPFIND", "/h/")
+    return clients
 
 
 @pytest.mark.parametrize(
@@ -210,13 +212,13 @@ def test_of_several_books_the_named_one_or_the_default_is_chosen(
     name: str | None, found: str
 ) -> None:
     listing = books(("/h/b%20c/", "Private"), ("/h/a", "Shared"), ("/h/Default/", "Personal"))
-    talk = discovering(name, listing)
-    assert talk.run(talk.contacts.url()) == ORIGIN + found
+    clients = discovering(name, listing)
+    assert clients.run(clients.contacts.url()) == ORIGIN + found
 
 
 def test_without_a_default_the_first_by_href_is_chosen() -> None:
-    talk = discovering(None, books(("/h/z/", "A"), ("/h/b/", "B")))
-    assert talk.run(talk.contacts.url()) == f"{ORIGIN}/h/b/"
+    clients = discovering(None, books(("/h/z/", "A"), ("/h/b/", "B")))
+    assert clients.run(clients.contacts.url()) == f"{ORIGIN}/h/b/"
 
 
 @pytest.mark.parametrize(
@@ -230,8 +232,8 @@ def test_without_a_default_the_first_by_href_is_chosen() -> None:
 def test_a_book_that_is_not_there_is_trouble_for_the_user(
     name: str | None, listing: Answer, says: str
 ) -> None:
-    talk = discovering(name, listing)
-    assert says in talk.fails(LastingTrouble, talk.contacts.url())
+    clients = discovering(name, listing)
+    assert says in clients.fails(LastingTrouble, clients.contacts.url())
 
 
 @pytest.mark.parametrize(
@@ -266,50 +268,54 @@ def test_a_book_that_is_not_there_is_trouble_for_the_user(
 def test_discovery_that_fails_says_where_and_what_to_do(
     answer: Answer, error: type[MailroomError], says: str
 ) -> None:
-    talk = Talk(carddav=f"{ORIGIN}/dav/")
-    talk.answers(answer, "PROPFIND")
-    assert says in talk.fails(error, talk.contacts.url())
-    assert talk.run(talk.contacts.url()) == ORIGIN + BOOK
+    clients = VirtualClients(carddav=f"{ORIGIN}/dav/")
+    clients.answers(answer, "PROPFIND")
+    assert says in clients.fails(error, clients.contacts.url())
+    assert clients.run(clients.contacts.url()) == ORIGIN + BOOK
 
 
 def test_a_principal_without_home_is_trouble_for_the_user() -> None:
-    talk = Talk(carddav=f"{ORIGIN}/dav/")
+    clients = VirtualClients(carddav=f"{ORIGIN}/dav/")
     principal = multistatus(resource("/dav/", PRINCIPAL_PROP.format("/p/")))
-    talk.answers(principal, "PROPFIND", "/dav/")
-    talk.answers(multistatus(resource("/p/", "")), "PROPFIND", "/p/")
-    said = talk.fails(LastingTrouble, talk.contacts.url())
+    clients.answers(principal, "PROPFIND", "/dav/")
+    clients.answers(multistatus(resource("/p/", "")), "PROPFIND", "/p/")
+    said = clients.fails(LastingTrouble, clients.contacts.url())
     assert f"{ORIGIN}/p/ has no address books" in said
 
 
 # The index
 
 
-def test_the_first_sync_is_every_card_and_the_next_what_has_changed(talk: Talk) -> None:
-    synced(talk)
-    assert people(talk) == {"bob.vcf"}
-    received = talk.totals.bytes_received
-    talk.sandbox.put_card(vcard("eve", "EMAIL:eve@example.org"), "eve.vcf")
-    talk.sandbox.delete_card(BOB)
-    synced(talk)
-    assert people(talk) == {"eve.vcf"}
-    assert talk.totals.bytes_received - received < 3000
-    assert talk.contacts.book.contact("bob@example.org", []) is None
+def test_the_first_sync_is_every_card_and_the_next_what_has_changed(
+    clients: VirtualClients,
+) -> None:
+    synced(clients)
+    assert people(clients) == {"bob.vcf"}
+    received = clients.totals.bytes_received
+    clients.sandbox.put_card(vcard("eve", "EMAIL:eve@example.org"), "eve.vcf")
+    clients.sandbox.delete_card(BOB)
+    synced(clients)
+    assert people(clients) == {"eve.vcf"}
+    assert clients.totals.bytes_received - received < 3000
+    assert clients.contacts.book.contact("bob@example.org", []) is None
 
 
-def test_a_sync_reads_what_the_index_needs_and_no_photos(talk: Talk) -> None:
-    talk.sandbox.put_card(vcard("eve", "EMAIL:eve@example.org", "PHOTO:" + "x" * 9999), "eve.vcf")
-    synced(talk)
-    assert talk.totals.bytes_received < 9000
-    assert talk.contacts.book.contact("eve@example.org", []) is not None
+def test_a_sync_reads_what_the_index_needs_and_no_photos(clients: VirtualClients) -> None:
+    clients.sandbox.put_card(
+        vcard("eve", "EMAIL:eve@example.org", "PHOTO:" + "x" * 9999), "eve.vcf"
+    )
+    synced(clients)
+    assert clients.totals.bytes_received < 9000
+    assert clients.contacts.book.contact("eve@example.org", []) is not None
 
 
-def in_pages(talk: Talk, token: Callable[[int], str] = "data:,1-{}".format) -> None:
+def in_pages(clients: VirtualClients, token: Callable[[int], str] = "data:,1-{}".format) -> None:
     """A server that truncates each sync to one card of three (RFC 6578 §3.6)."""
     status = "<status>HTTP/1.1 507 Insufficient Storage</status>"
     truncated = f"<response><href>{BOOK}</href>{status}</response>"
 
     def answer(_: Entry, request: Asked) -> None:
-        talk.sandbox.faults.clear()
+        clients.sandbox.faults.clear()
         if b"sync-collection" in request.body:
             given = re.search(rb"sync-token>data:,1-(\d)<", request.body)
             number = int(given[1]) + 1 if given else 1
@@ -318,57 +324,59 @@ def in_pages(talk: Talk, token: Callable[[int], str] = "data:,1-{}".format) -> N
             card = resource(f"{BOOK}p{number}.vcf", prop)
             name = f"<sync-token>{token(number)}</sync-token>"
             more = truncated if number < 3 else ""
-            talk.answers(multistatus(card, more, token=name), "REPORT")
+            clients.answers(multistatus(card, more, token=name), "REPORT")
 
-    talk.sandbox.before(answer)
+    clients.sandbox.before(answer)
 
 
-def members(talk: Talk) -> list[int]:
-    found = (talk.contacts.book.get(f"{BOOK}p{number}.vcf") for number in (1, 2, 3))
+def members(clients: VirtualClients) -> list[int]:
+    found = (clients.contacts.book.get(f"{BOOK}p{number}.vcf") for number in (1, 2, 3))
     return [number for number, card in enumerate(found, 1) if card]
 
 
-def test_a_sync_in_pages_goes_on_to_the_end(talk: Talk) -> None:
-    in_pages(talk)
-    synced(talk)
-    assert members(talk) == [1, 2, 3]
-    assert talk.contacts.is_synced
-    assert talk.requests.count(f"REPORT {BOOK}") == 3
+def test_a_sync_in_pages_goes_on_to_the_end(clients: VirtualClients) -> None:
+    in_pages(clients)
+    synced(clients)
+    assert members(clients) == [1, 2, 3]
+    assert clients.contacts.is_synced
+    assert clients.requests.count(f"REPORT {BOOK}") == 3
 
 
-def test_a_sync_that_is_broken_off_goes_on_where_it_stood(talk: Talk) -> None:
-    in_pages(talk)
+def test_a_sync_that_is_broken_off_goes_on_where_it_stood(clients: VirtualClients) -> None:
+    in_pages(clients)
     broken = Fault(method="REPORT", breaks="before")
 
     def cut(entry: Entry, request: Asked) -> None:
         if b">data:,1-1<" in request.body and entry.number < 10:
-            talk.sandbox.faults.add(broken)
+            clients.sandbox.faults.add(broken)
 
-    talk.sandbox.before(cut)
-    talk.fails(TransientError, talk.contacts.sync())
-    assert (members(talk), talk.contacts.is_synced) == ([1], False)
-    while len(talk.requests) < 9:
-        talk.fails(TransientError, talk.contacts.sync())
-    synced(talk)
-    assert (members(talk), talk.contacts.is_synced) == ([1, 2, 3], True)
+    clients.sandbox.before(cut)
+    clients.fails(TransientError, clients.contacts.sync())
+    assert (members(clients), clients.contacts.is_synced) == ([1], False)
+    while len(clients.requests) < 9:
+        clients.fails(TransientError, clients.contacts.sync())
+    synced(clients)
+    assert (members(clients), clients.contacts.is_synced) == ([1, 2, 3], True)
 
 
-def test_a_first_answer_that_ends_in_the_middle_is_read_again_whole(talk: Talk) -> None:
+def test_a_first_answer_that_ends_in_the_middle_is_read_again_whole(
+    clients: VirtualClients,
+) -> None:
     for n in range(100):
-        talk.sandbox.put_card(vcard(f"n{n}", f"NOTE:{'x' * 300}"))
-    talk.sandbox.faults.add(rewriting(lambda text: text[: len(text) // 2], "REPORT", times=1))
-    talk.fails(ProtocolError, talk.contacts.sync())
-    assert (talk.contacts.is_synced, people(talk)) == (False, {"bob.vcf"})
-    talk.sandbox.delete_card(BOB)
-    assert len(synced(talk).contacts.book) == len(talk.sandbox.cards())
-    assert (talk.contacts.is_synced, people(talk)) == (True, set())
+        clients.sandbox.put_card(vcard(f"n{n}", f"NOTE:{'x' * 300}"))
+    clients.sandbox.faults.add(rewriting(lambda text: text[: len(text) // 2], "REPORT", times=1))
+    clients.fails(ProtocolError, clients.contacts.sync())
+    assert (clients.contacts.is_synced, people(clients)) == (False, {"bob.vcf"})
+    clients.sandbox.delete_card(BOB)
+    assert len(synced(clients).contacts.book) == len(clients.sandbox.cards())
+    assert (clients.contacts.is_synced, people(clients)) == (True, set())
 
 
-def test_where_the_token_stays_the_etags_tell_what_there_is(talk: Talk) -> None:
-    in_pages(talk, lambda number: "data:,1-1")
-    synced(talk)
-    assert (members(talk), people(talk)) == ([], {"bob.vcf"})
-    assert talk.requests.count(f"PROPFIND {BOOK}") == 1
+def test_where_the_token_stays_the_etags_tell_what_there_is(clients: VirtualClients) -> None:
+    in_pages(clients, lambda number: "data:,1-1")
+    synced(clients)
+    assert (members(clients), people(clients)) == ([], {"bob.vcf"})
+    assert clients.requests.count(f"PROPFIND {BOOK}") == 1
 
 
 @pytest.mark.parametrize(
@@ -387,45 +395,47 @@ def test_where_the_token_stays_the_etags_tell_what_there_is(talk: Talk) -> None:
     ],
 )
 def test_a_token_that_the_server_has_forgotten_means_every_card_again(
-    talk: Talk, answer: Answer | None
+    clients: VirtualClients, answer: Answer | None
 ) -> None:
-    synced(talk)
-    talk.sandbox.delete_card(BOB)
-    talk.sandbox.put_card(vcard("eve"), "eve.vcf")
+    synced(clients)
+    clients.sandbox.delete_card(BOB)
+    clients.sandbox.put_card(vcard("eve"), "eve.vcf")
     if answer is None:
-        talk.sandbox.forget_sync_tokens()
+        clients.sandbox.forget_sync_tokens()
     else:
-        talk.answers(answer, "REPORT")
-    synced(talk)
-    assert people(talk) == {"eve.vcf"}
+        clients.answers(answer, "REPORT")
+    synced(clients)
+    assert people(clients) == {"eve.vcf"}
 
 
-def test_a_sync_that_is_refused_without_a_token_is_an_error_and_no_loop(talk: Talk) -> None:
-    talk.answers(refusal(403, "supported-report"), "REPORT", times=None)
-    assert "supported-report" in talk.fails(ProtocolError, talk.contacts.sync())
-    assert talk.requests.count(f"REPORT {BOOK}") == 2  # of the sync, and of the cards
-    assert not talk.contacts.is_synced
+def test_a_sync_that_is_refused_without_a_token_is_an_error_and_no_loop(
+    clients: VirtualClients,
+) -> None:
+    clients.answers(refusal(403, "supported-report"), "REPORT", times=None)
+    assert "supported-report" in clients.fails(ProtocolError, clients.contacts.sync())
+    assert clients.requests.count(f"REPORT {BOOK}") == 2  # of the sync, and of the cards
+    assert not clients.contacts.is_synced
 
 
-def test_a_book_that_is_gone_is_looked_for_again(talk: Talk) -> None:
-    synced(talk)
-    talk.answers(Answer(404), "REPORT")
-    talk.fails(ProtocolError, talk.contacts.sync())
-    assert not talk.contacts.is_synced
-    searches = talk.requests.count(f"PROPFIND {BOOK.removesuffix('Default/')}")
-    synced(talk)
-    assert talk.requests.count(f"PROPFIND {BOOK.removesuffix('Default/')}") > searches
-    assert people(talk) == {"bob.vcf"}
+def test_a_book_that_is_gone_is_looked_for_again(clients: VirtualClients) -> None:
+    synced(clients)
+    clients.answers(Answer(404), "REPORT")
+    clients.fails(ProtocolError, clients.contacts.sync())
+    assert not clients.contacts.is_synced
+    searches = clients.requests.count(f"PROPFIND {BOOK.removesuffix('Default/')}")
+    synced(clients)
+    assert clients.requests.count(f"PROPFIND {BOOK.removesuffix('Default/')}") > searches
+    assert people(clients) == {"bob.vcf"}
 
 
-def test_without_tokens_every_sync_is_every_card(talk: Talk) -> None:
+def test_without_tokens_every_sync_is_every_card(clients: VirtualClients) -> None:
     untold = rewriting(lambda text: re.sub("<[^<]*sync-token>[^<]*</[^<]*>", "", text), "REPORT")
-    talk.sandbox.faults.add(untold)
-    synced(talk)
-    talk.sandbox.delete_card(BOB)
-    talk.sandbox.put_card(vcard("eve"), "eve.vcf")
-    synced(talk)
-    assert people(talk) == {"eve.vcf"}
+    clients.sandbox.faults.add(untold)
+    synced(clients)
+    clients.sandbox.delete_card(BOB)
+    clients.sandbox.put_card(vcard("eve"), "eve.vcf")
+    synced(clients)
+    assert people(clients) == {"eve.vcf"}
 
 
 def without_cards(text: str) -> str:
@@ -435,57 +445,59 @@ def without_cards(text: str) -> str:
     return re.sub(r"<(\w+:)?address-data.*?</(\w+:)?address-data>", "", text, flags=re.DOTALL)
 
 
-def test_a_server_that_gives_no_cards_in_a_sync_is_asked_for_them(talk: Talk) -> None:
-    talk.sandbox.put_card(vcard("old", "EMAIL:old@example.org").replace("3.0", "2.1"), "old.vcf")
-    talk.sandbox.faults.add(rewriting(without_cards, "REPORT"))
-    synced(talk)
-    assert people(talk) == {"bob.vcf", "old.vcf"}
-    assert talk.contacts.book.contact("old@example.org", []) is not None
-    talk.sandbox.delete_card(BOB)
-    talk.sandbox.put_card(vcard("eve"), "eve.vcf")
-    synced(talk)
-    assert people(talk) == {"old.vcf", "eve.vcf"}
+def test_a_server_that_gives_no_cards_in_a_sync_is_asked_for_them(clients: VirtualClients) -> None:
+    clients.sandbox.put_card(vcard("old", "EMAIL:old@example.org").replace("3.0", "2.1"), "old.vcf")
+    clients.sandbox.faults.add(rewriting(without_cards, "REPORT"))
+    synced(clients)
+    assert people(clients) == {"bob.vcf", "old.vcf"}
+    assert clients.contacts.book.contact("old@example.org", []) is not None
+    clients.sandbox.delete_card(BOB)
+    clients.sandbox.put_card(vcard("eve"), "eve.vcf")
+    synced(clients)
+    assert people(clients) == {"old.vcf", "eve.vcf"}
 
 
-def test_a_card_that_is_deleted_before_it_is_fetched_is_not_in_the_index(talk: Talk) -> None:
-    talk.sandbox.faults.add(rewriting(without_cards, "REPORT"))
-    synced(talk)
-    talk.sandbox.put_card(vcard("bob", "TITLE:x"), "bob.vcf")
+def test_a_card_that_is_deleted_before_it_is_fetched_is_not_in_the_index(
+    clients: VirtualClients,
+) -> None:
+    clients.sandbox.faults.add(rewriting(without_cards, "REPORT"))
+    synced(clients)
+    clients.sandbox.put_card(vcard("bob", "TITLE:x"), "bob.vcf")
 
     def delete(entry: Entry, request: Asked) -> None:
         if b"multiget" in request.body:
-            talk.sandbox.delete_card(BOB)
+            clients.sandbox.delete_card(BOB)
 
-    talk.sandbox.before(delete)
-    synced(talk)
-    assert people(talk) == set()
+    clients.sandbox.before(delete)
+    synced(clients)
+    assert people(clients) == set()
 
 
-def test_more_cards_than_fit_one_request_are_fetched_in_several(talk: Talk) -> None:
-    hrefs = [talk.sandbox.put_card(vcard(f"u{n}"), f"u{n}.vcf") for n in range(120)]
-    found = talk.run(talk.contacts.fetch([*hrefs, f"{BOOK}nobody.vcf"]))
+def test_more_cards_than_fit_one_request_are_fetched_in_several(clients: VirtualClients) -> None:
+    hrefs = [clients.sandbox.put_card(vcard(f"u{n}"), f"u{n}.vcf") for n in range(120)]
+    found = clients.run(clients.contacts.fetch([*hrefs, f"{BOOK}nobody.vcf"]))
     assert set(found) == set(hrefs)
-    assert talk.requests.count(f"REPORT {BOOK}") == 3
+    assert clients.requests.count(f"REPORT {BOOK}") == 3
 
 
-def test_cards_are_told_apart_by_href_however_it_is_written(talk: Talk) -> None:
-    href = talk.sandbox.put_card(vcard("b@b", "EMAIL:b@example.org"), "b@b.vcf")
-    talk.sandbox.faults.add(rewriting(lambda text: text.replace("@b.vcf", "%40b.vcf"), "REPORT"))
-    synced(talk)
-    talk.sandbox.faults.clear()
+def test_cards_are_told_apart_by_href_however_it_is_written(clients: VirtualClients) -> None:
+    href = clients.sandbox.put_card(vcard("b@b", "EMAIL:b@example.org"), "b@b.vcf")
+    clients.sandbox.faults.add(rewriting(lambda text: text.replace("@b.vcf", "%40b.vcf"), "REPORT"))
+    synced(clients)
+    clients.sandbox.faults.clear()
     absolute = rewriting(lambda text: text.replace(f">{BOOK}b", f">{ORIGIN}{BOOK}b"), "REPORT")
-    talk.sandbox.faults.add(absolute)
-    assert set(talk.run(talk.contacts.fetch([href]))) == {href}
-    card = talk.contacts.book.contact("b@example.org", [])
+    clients.sandbox.faults.add(absolute)
+    assert set(clients.run(clients.contacts.fetch([href]))) == {href}
+    card = clients.contacts.book.contact("b@example.org", [])
     assert card is not None
     assert card.href == href
 
 
-def test_one_card_that_xml_cannot_carry_does_not_cost_the_others(talk: Talk) -> None:
-    talk.sandbox.put_card(vcard("bad", "EMAIL:bad@example.org", "NOTE:\x01"), "bad.vcf")
-    synced(talk)
-    assert people(talk) == {"bob.vcf", "bad.vcf"}
-    found = talk.run(talk.contacts.fetch([BOB, f"{BOOK}bad.vcf"]))
+def test_one_card_that_xml_cannot_carry_does_not_cost_the_others(clients: VirtualClients) -> None:
+    clients.sandbox.put_card(vcard("bad", "EMAIL:bad@example.org", "NOTE:\x01"), "bad.vcf")
+    synced(clients)
+    assert people(clients) == {"bob.vcf", "bad.vcf"}
+    found = clients.run(clients.contacts.fetch([BOB, f"{BOOK}bad.vcf"]))
     assert isinstance(found[BOB], Stored)
     assert isinstance(found[f"{BOOK}bad.vcf"], UnsafeCard)
 
@@ -500,93 +512,97 @@ BROKEN_XML: Iterable[Callable[[str], str]] = [
 
 @pytest.mark.parametrize("change", BROKEN_XML)
 def test_an_answer_that_cannot_be_read_leaves_the_index_as_it_was(
-    talk: Talk, change: Callable[[str], str]
+    clients: VirtualClients, change: Callable[[str], str]
 ) -> None:
-    synced(talk)
-    talk.sandbox.put_card(vcard("eve"), "eve.vcf")
-    talk.sandbox.faults.add(rewriting(change, "REPORT", times=1))
-    talk.fails(ProtocolError, talk.contacts.sync())
-    assert people(talk) == {"bob.vcf"}
-    synced(talk)
-    assert people(talk) == {"bob.vcf", "eve.vcf"}
+    synced(clients)
+    clients.sandbox.put_card(vcard("eve"), "eve.vcf")
+    clients.sandbox.faults.add(rewriting(change, "REPORT", times=1))
+    clients.fails(ProtocolError, clients.contacts.sync())
+    assert people(clients) == {"bob.vcf"}
+    synced(clients)
+    assert people(clients) == {"bob.vcf", "eve.vcf"}
 
 
 # Cards
 
 
-def read(talk: Talk, href: str = BOB) -> Stored:
-    return talk.run(talk.contacts.read(href))
+def read(clients: VirtualClients, href: str = BOB) -> Stored:
+    return clients.run(clients.contacts.read(href))
 
 
-def test_a_card_is_changed_in_the_lines_that_the_change_names_alone(talk: Talk) -> None:
-    before = talk.sandbox.cards()[BOB]
-    talk.run(talk.contacts.edit(read(talk), noted))
+def test_a_card_is_changed_in_the_lines_that_the_change_names_alone(
+    clients: VirtualClients,
+) -> None:
+    before = clients.sandbox.cards()[BOB]
+    clients.run(clients.contacts.edit(read(clients), noted))
     end = "END:VCARD\r\n"
-    assert talk.sandbox.cards()[BOB] == before.replace(end, f"NOTE:hello\r\n{end}")
+    assert clients.sandbox.cards()[BOB] == before.replace(end, f"NOTE:hello\r\n{end}")
 
 
-def test_a_change_that_is_made_already_is_not_written(talk: Talk) -> None:
-    stored = talk.run(talk.contacts.edit(read(talk), noted))
-    asked = len(talk.requests)
-    assert talk.run(talk.contacts.edit(stored, noted)) == stored
-    assert len(talk.requests) == asked
+def test_a_change_that_is_made_already_is_not_written(clients: VirtualClients) -> None:
+    stored = clients.run(clients.contacts.edit(read(clients), noted))
+    asked = len(clients.requests)
+    assert clients.run(clients.contacts.edit(stored, noted)) == stored
+    assert len(clients.requests) == asked
 
 
-def test_the_index_knows_what_was_written(talk: Talk) -> None:
-    synced(talk)
-    talk.run(
-        talk.contacts.edit(read(talk), lambda card: card.with_lines([("EMAIL", "b2@example.org")]))
+def test_the_index_knows_what_was_written(clients: VirtualClients) -> None:
+    synced(clients)
+    clients.run(
+        clients.contacts.edit(
+            read(clients), lambda card: card.with_lines([("EMAIL", "b2@example.org")])
+        )
     )
-    card = talk.contacts.book.contact("b2@example.org", [])
+    card = clients.contacts.book.contact("b2@example.org", [])
     assert card is not None
-    assert card.etag == read(talk).etag
+    assert card.etag == read(clients).etag
 
 
-def test_every_write_says_what_it_expects_to_find(talk: Talk) -> None:
-    seen = conditions(talk)
-    href = talk.run(talk.contacts.href_of("new"))
-    created = talk.run(talk.contacts.create(href, NEW))
+def test_every_write_says_what_it_expects_to_find(clients: VirtualClients) -> None:
+    seen = conditions(clients)
+    href = clients.run(clients.contacts.href_of("new"))
+    created = clients.run(clients.contacts.create(href, NEW))
     assert created is not None
-    edited = talk.run(talk.contacts.edit(created, noted))
-    assert talk.run(talk.contacts.delete(edited))
+    edited = clients.run(clients.contacts.edit(created, noted))
+    assert clients.run(clients.contacts.delete(edited))
     assert seen == [
         ("If-None-Match", "*"),
         ("If-Match", created.etag),
         ("If-Match", edited.etag),
     ]
-    assert href not in talk.sandbox.cards()
+    assert href not in clients.sandbox.cards()
 
 
-def test_what_somebody_else_writes_meanwhile_is_kept(talk: Talk) -> None:
-    stored = read(talk)
-
-    def meanwhile(number: int) -> None:
-        talk.sandbox.put_card(vcard("bob", f"TITLE:{number}"), "bob.vcf")
-
-    before_each(talk, "PUT", meanwhile, times=4)
-    talk.run(talk.contacts.edit(stored, noted))
-    assert "TITLE:4\r\n" in talk.sandbox.cards()[BOB]
-    assert "NOTE:hello\r\n" in talk.sandbox.cards()[BOB]
-
-
-def test_a_card_that_never_stays_the_same_is_its_senders_failure(talk: Talk) -> None:
-    stored = read(talk)
+def test_what_somebody_else_writes_meanwhile_is_kept(clients: VirtualClients) -> None:
+    stored = read(clients)
 
     def meanwhile(number: int) -> None:
-        talk.sandbox.put_card(vcard("bob", f"TITLE:{number}"), "bob.vcf")
+        clients.sandbox.put_card(vcard("bob", f"TITLE:{number}"), "bob.vcf")
 
-    before_each(talk, "PUT", meanwhile, times=99)
-    said = talk.fails(SenderFailed, talk.contacts.edit(stored, noted))
+    before_each(clients, "PUT", meanwhile, times=4)
+    clients.run(clients.contacts.edit(stored, noted))
+    assert "TITLE:4\r\n" in clients.sandbox.cards()[BOB]
+    assert "NOTE:hello\r\n" in clients.sandbox.cards()[BOB]
+
+
+def test_a_card_that_never_stays_the_same_is_its_senders_failure(clients: VirtualClients) -> None:
+    stored = read(clients)
+
+    def meanwhile(number: int) -> None:
+        clients.sandbox.put_card(vcard("bob", f"TITLE:{number}"), "bob.vcf")
+
+    before_each(clients, "PUT", meanwhile, times=99)
+    said = clients.fails(SenderFailed, clients.contacts.edit(stored, noted))
     assert "changed by somebody else 5 times" in said
-    assert "TITLE:5\r\n" in talk.sandbox.cards()[BOB]
+    assert "TITLE:5\r\n" in clients.sandbox.cards()[BOB]
 
 
-def test_a_card_that_is_deleted_meanwhile_is_its_senders_failure(talk: Talk) -> None:
-    stored = read(talk)
-    talk.sandbox.delete_card(BOB)
-    assert "deleted meanwhile" in talk.fails(SenderFailed, talk.contacts.edit(stored, noted))
-    assert "deleted meanwhile" in talk.fails(SenderFailed, talk.contacts.read(BOB))
-    assert BOB not in talk.sandbox.cards()
+def test_a_card_that_is_deleted_meanwhile_is_its_senders_failure(clients: VirtualClients) -> None:
+    stored = read(clients)
+    clients.sandbox.delete_card(BOB)
+    assert "deleted meanwhile" in clients.fails(SenderFailed, clients.contacts.edit(stored, noted))
+    assert "deleted meanwhile" in clients.fails(SenderFailed, clients.contacts.read(BOB))
+    assert BOB not in clients.sandbox.cards()
 
 
 CARDDAV = "urn:ietf:params:xml:ns:carddav"
@@ -609,15 +625,15 @@ CARDDAV = "urn:ietf:params:xml:ns:carddav"
     ],
 )
 def test_a_card_that_the_server_will_not_have_is_its_senders_failure(
-    talk: Talk, answer: Answer, says: str
+    clients: VirtualClients, answer: Answer, says: str
 ) -> None:
-    stored = read(talk)
-    talk.answers(answer, "PUT", times=None)
-    said = talk.fails(SenderFailed, talk.contacts.edit(stored, noted))
+    stored = read(clients)
+    clients.answers(answer, "PUT", times=None)
+    said = clients.fails(SenderFailed, clients.contacts.edit(stored, noted))
     assert says in said
     assert BOB in said
     assert len(said) < 400
-    assert sum(each.startswith("PUT") for each in talk.requests) == 1
+    assert sum(each.startswith("PUT") for each in clients.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -630,95 +646,95 @@ def test_a_card_that_the_server_will_not_have_is_its_senders_failure(
     ],
 )
 def test_what_is_not_about_the_card_is_no_senders_failure(
-    talk: Talk, answer: Answer, error: type[MailroomError]
+    clients: VirtualClients, answer: Answer, error: type[MailroomError]
 ) -> None:
-    stored = read(talk)
-    talk.answers(answer, "PUT")
-    talk.fails(error, talk.contacts.edit(stored, noted))
+    stored = read(clients)
+    clients.answers(answer, "PUT")
+    clients.fails(error, clients.contacts.edit(stored, noted))
 
 
-def test_a_lock_that_passes_costs_no_more_than_another_try(talk: Talk) -> None:
-    stored = read(talk)
-    talk.answers(Answer(423), "PUT", times=2)
-    talk.run(talk.contacts.edit(stored, noted))
-    assert "NOTE:hello" in talk.sandbox.cards()[BOB]
+def test_a_lock_that_passes_costs_no_more_than_another_try(clients: VirtualClients) -> None:
+    stored = read(clients)
+    clients.answers(Answer(423), "PUT", times=2)
+    clients.run(clients.contacts.edit(stored, noted))
+    assert "NOTE:hello" in clients.sandbox.cards()[BOB]
 
 
-def test_a_lock_that_stays_is_trouble_that_passes(talk: Talk) -> None:
-    stored = read(talk)
-    talk.answers(Answer(423), times=None, method="PUT")
-    assert "locked" in talk.fails(TransientError, talk.contacts.edit(stored, noted))
-    assert sum(each.startswith("PUT") for each in talk.requests) == 3
+def test_a_lock_that_stays_is_trouble_that_passes(clients: VirtualClients) -> None:
+    stored = read(clients)
+    clients.answers(Answer(423), times=None, method="PUT")
+    assert "locked" in clients.fails(TransientError, clients.contacts.edit(stored, noted))
+    assert sum(each.startswith("PUT") for each in clients.requests) == 3
 
 
 def test_without_an_etag_in_the_answer_the_card_is_read_before_it_is_written_again(
-    talk: Talk,
+    clients: VirtualClients,
 ) -> None:
-    talk.sandbox.faults.add(without_header("etag", "PUT"))
-    seen = conditions(talk)
-    href = talk.run(talk.contacts.href_of("new"))
-    created = talk.run(talk.contacts.create(href, NEW))
+    clients.sandbox.faults.add(without_header("etag", "PUT"))
+    seen = conditions(clients)
+    href = clients.run(clients.contacts.href_of("new"))
+    created = clients.run(clients.contacts.create(href, NEW))
     assert created is not None
     assert created.etag == ""
-    edited = talk.run(talk.contacts.edit(created, noted))
-    talk.run(talk.contacts.edit(edited, lambda card: noted(card, "again")))
-    assert "NOTE:again\r\n" in talk.sandbox.cards()[href]
+    edited = clients.run(clients.contacts.edit(created, noted))
+    clients.run(clients.contacts.edit(edited, lambda card: noted(card, "again")))
+    assert "NOTE:again\r\n" in clients.sandbox.cards()[href]
     assert [name for name, _ in seen] == ["If-None-Match", "If-Match", "If-Match"]
     assert all(value.startswith('"') for name, value in seen if name == "If-Match")
-    assert not talk.run(talk.contacts.delete(edited))
-    assert href in talk.sandbox.cards()
+    assert not clients.run(clients.contacts.delete(edited))
+    assert href in clients.sandbox.cards()
 
 
-def test_a_card_whose_etag_is_never_told_is_not_written(talk: Talk) -> None:
-    stored = replace(read(talk), etag="")
+def test_a_card_whose_etag_is_never_told_is_not_written(clients: VirtualClients) -> None:
+    stored = replace(read(clients), etag="")
     untold = rewriting(lambda text: re.sub("getetag>[^<]*</", "getetag></", text), "REPORT")
-    talk.sandbox.faults.add(untold)
-    assert "names no ETag" in talk.fails(SenderFailed, talk.contacts.edit(stored, noted))
-    assert not any(each.startswith("PUT") for each in talk.requests)
+    clients.sandbox.faults.add(untold)
+    assert "names no ETag" in clients.fails(SenderFailed, clients.contacts.edit(stored, noted))
+    assert not any(each.startswith("PUT") for each in clients.requests)
 
 
 @pytest.mark.parametrize("form", ['W/"{}"', "{}", "W/{}", ' "{}" '])
 def test_an_etag_is_sent_as_it_is_spelt_without_being_weak_and_then_with_quotes(
-    talk: Talk, form: str
+    clients: VirtualClients, form: str
 ) -> None:
     """Here a server that shows what it does not mean; for others see test_carddav_ways.py."""
-    seen = conditions(talk)
-    etag = read(talk).etag
+    seen = conditions(clients)
+    etag = read(clients).etag
     odd = form.format(etag.strip('"'))
     replaced = rewriting(lambda text: re.sub("getetag>[^<]*</", f"getetag>{odd}</", text), "REPORT")
-    talk.sandbox.faults.add(replaced)
-    talk.run(talk.contacts.edit(read(talk), noted))
+    clients.sandbox.faults.add(replaced)
+    clients.run(clients.contacts.edit(read(clients), noted))
     bare = [] if '"' in form else [("If-Match", etag.strip('"'))]
     assert seen == [*bare, ("If-Match", etag)]
-    assert "NOTE:hello" in talk.sandbox.cards()[BOB]
+    assert "NOTE:hello" in clients.sandbox.cards()[BOB]
 
 
 # New cards
 
 
-def test_a_place_that_is_taken_is_told(talk: Talk) -> None:
-    before = talk.sandbox.cards()
-    assert talk.run(talk.contacts.create(BOB, NEW)) is None
-    assert talk.sandbox.cards() == before
+def test_a_place_that_is_taken_is_told(clients: VirtualClients) -> None:
+    before = clients.sandbox.cards()
+    assert clients.run(clients.contacts.create(BOB, NEW)) is None
+    assert clients.sandbox.cards() == before
 
 
-def test_an_answer_that_is_lost_makes_no_second_card(talk: Talk) -> None:
-    href = talk.run(talk.contacts.href_of("new"))
-    talk.sandbox.faults.add(Fault(method="PUT", breaks="after", times=1))
-    talk.fails(TransientError, talk.contacts.create(href, NEW))
-    assert talk.run(talk.contacts.create(href, NEW)) is None
-    assert talk.sandbox.cards()[href].encode() == bytes(NEW)
-    assert len(talk.sandbox.cards()) == len(Talk().sandbox.cards()) + 2
+def test_an_answer_that_is_lost_makes_no_second_card(clients: VirtualClients) -> None:
+    href = clients.run(clients.contacts.href_of("new"))
+    clients.sandbox.faults.add(Fault(method="PUT", breaks="after", times=1))
+    clients.fails(TransientError, clients.contacts.create(href, NEW))
+    assert clients.run(clients.contacts.create(href, NEW)) is None
+    assert clients.sandbox.cards()[href].encode() == bytes(NEW)
+    assert len(clients.sandbox.cards()) == len(VirtualClients().sandbox.cards()) + 2
 
 
-def test_a_uid_that_is_taken_elsewhere_is_told(talk: Talk) -> None:
-    talk.answers(refusal(409, "no-uid-conflict", CARDDAV), "PUT")
-    assert talk.run(talk.contacts.create(f"{BOOK}new.vcf", NEW)) is None
+def test_a_uid_that_is_taken_elsewhere_is_told(clients: VirtualClients) -> None:
+    clients.answers(refusal(409, "no-uid-conflict", CARDDAV), "PUT")
+    assert clients.run(clients.contacts.create(f"{BOOK}new.vcf", NEW)) is None
 
 
-def test_412_for_a_place_that_is_free_means_a_bad_card(talk: Talk) -> None:
-    talk.answers(refusal(412, "valid-address-data", CARDDAV), "PUT")
-    said = talk.fails(SenderFailed, talk.contacts.create(f"{BOOK}new.vcf", NEW))
+def test_412_for_a_place_that_is_free_means_a_bad_card(clients: VirtualClients) -> None:
+    clients.answers(refusal(412, "valid-address-data", CARDDAV), "PUT")
+    said = clients.fails(SenderFailed, clients.contacts.create(f"{BOOK}new.vcf", NEW))
     assert "refuses the card" in said
     assert "valid-address-data" in said
 
@@ -726,25 +742,25 @@ def test_412_for_a_place_that_is_free_means_a_bad_card(talk: Talk) -> None:
 # Deleting
 
 
-def test_a_card_that_has_changed_is_not_deleted(talk: Talk) -> None:
-    stored = read(talk)
-    talk.sandbox.put_card(vcard("bob", "TITLE:x"), "bob.vcf")
-    assert not talk.run(talk.contacts.delete(stored))
-    assert BOB in talk.sandbox.cards()
+def test_a_card_that_has_changed_is_not_deleted(clients: VirtualClients) -> None:
+    stored = read(clients)
+    clients.sandbox.put_card(vcard("bob", "TITLE:x"), "bob.vcf")
+    assert not clients.run(clients.contacts.delete(stored))
+    assert BOB in clients.sandbox.cards()
 
 
-def test_a_card_that_is_gone_is_deleted(talk: Talk) -> None:
-    stored = read(synced(talk))
-    talk.sandbox.delete_card(BOB)
-    talk.answers(Answer(404), "DELETE")
-    assert talk.run(talk.contacts.delete(stored))
-    assert talk.contacts.book.get(BOB) is None
+def test_a_card_that_is_gone_is_deleted(clients: VirtualClients) -> None:
+    stored = read(synced(clients))
+    clients.sandbox.delete_card(BOB)
+    clients.answers(Answer(404), "DELETE")
+    assert clients.run(clients.contacts.delete(stored))
+    assert clients.contacts.book.get(BOB) is None
 
 
-def test_a_card_that_may_not_be_deleted_is_its_senders_failure(talk: Talk) -> None:
-    stored = read(talk)
-    talk.answers(Answer(403), "DELETE")
-    assert "(403)" in talk.fails(SenderFailed, talk.contacts.delete(stored))
+def test_a_card_that_may_not_be_deleted_is_its_senders_failure(clients: VirtualClients) -> None:
+    stored = read(clients)
+    clients.answers(Answer(403), "DELETE")
+    assert "(403)" in clients.fails(SenderFailed, clients.contacts.delete(stored))
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from mailroom.sandbox import (
     Request,
 )
 from mailroom.work.census import Census
-from tests.talk import Talk
+from tests.virtual_clients import VirtualClients
 
 BOB, EVE = "Bob <bob@example.org>", "eve@example.org"
 DAY = 86_400.0
@@ -29,7 +29,7 @@ def named(profile: Profile) -> str:
     return profile.name
 
 
-class Office(Talk):
+class Office(VirtualClients):
     """An account whose waiting mail is counted."""
 
     def __init__(self, profile: Profile = CYRUS_3_10) -> None:

@@ -26,8 +26,8 @@ from tests.world import World
 
 
 def findings(site: Site) -> dict[str, Finding]:
-    desk = site.desk()
-    found = desk.run(Check(desk.loop, desk.config, desk.talks).run(lambda _: None))
+    context = site.context()
+    found = context.run(Check(context.loop, context.config, context.clients).run(lambda _: None))
     return {each.what: each for each in found}
 
 
@@ -39,8 +39,8 @@ def ready(profile: Profile = CYRUS_3_10, configuration: dict[str, Any] | None = 
 
 def set_up(configuration: dict[str, Any]) -> Site:
     site = Site(configuration=configuration)
-    desk = site.desk()
-    desk.run(Setup(desk.loop, desk.config, desk.talks).apply(lambda _: None))
+    context = site.context()
+    context.run(Setup(context.loop, context.config, context.clients).apply(lambda _: None))
     return site
 
 
@@ -118,10 +118,12 @@ def test_who_decides_about_new_mail_is_told(screening: dict[str, Any], told: str
 
 def test_since_when_it_is_decided_is_told() -> None:
     site = ready()
-    desk = site.desk()
-    desk.run(desk.talks.contacts.refresh())
-    desk.run(
-        desk.talks.contacts.amend_record(lambda record: record.with_door("2026-11-21T10:00:00Z"))
+    context = site.context()
+    context.run(context.clients.contacts.refresh())
+    context.run(
+        context.clients.contacts.amend_record(
+            lambda record: record.with_door("2026-11-21T10:00:00Z")
+        )
     )
     assert "cannot know, since 2026-11-21T10:00:00Z; known" in findings(site)["new mail"].detail
 
@@ -210,12 +212,12 @@ def test_a_pattern_of_the_users_own_is_told_and_no_error(is_triaged: bool) -> No
     further = "EMAIL:*@shop.example\r\n"
     site.sandbox.put_card(CARD.format("Shop", "news@shop.example", further), "shop.vcf")
     if is_triaged:
-        desk = site.desk()
-        contacts = desk.talks.contacts
-        [found] = desk.run(contacts.find(["news@shop.example"])).values()
+        context = site.context()
+        contacts = context.clients.contacts
+        [found] = context.run(contacts.find(["news@shop.example"])).values()
         change = Change("news@shop.example", found, managed_groups(site.config),
                         frozenset({"Feed", "Mailroom"}))  # fmt: skip
-        assert desk.run(contacts.apply(Plan((change,)))) == {}
+        assert context.run(contacts.apply(Plan((change,)))) == {}
     found_out = findings(site)["contacts"]
     assert found_out.error is None
     assert found_out.is_doubtful is is_triaged

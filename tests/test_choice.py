@@ -12,7 +12,7 @@ from mailroom.rules.configuration.servers import origin
 from mailroom.rules.status.health import Totals
 from mailroom.rules.status.statusline import status_line
 from mailroom.sandbox import CYRUS_3_10, CYRUS_3_13, FASTMAIL, JAMES, Fault, Profile, Response
-from mailroom.work.conversations import converse
+from mailroom.work.clients import build_clients
 from tests.world import World
 
 T = TypeVar("T")
@@ -39,8 +39,8 @@ def described(
     takes_token = profile.jmap_authentication == "Bearer"
     jmap = Bearer("alice-token") if takes_token else PASSWORD
     logins = Logins(jmap, PASSWORD if secret else None, secret or OWN)
-    talks = converse(world.loop.root, world.new_http(), world.config, logins, Totals())
-    return world, finished(world, talks.contacts.describe())
+    clients = build_clients(world.loop.root, world.new_http(), world.config, logins, Totals())
+    return world, finished(world, clients.contacts.describe())
 
 
 def finished(world: World, coroutine: Coroutine[Any, Any, T]) -> T:
@@ -83,9 +83,9 @@ def test_groups_that_were_made_by_jmap_stay_with_jmap() -> None:
         world.sandbox.delete_card(href)
     logins = Logins(PASSWORD, PASSWORD, SHARED)
     for is_new in (True, False):
-        talks = converse(world.loop.root, world.new_http(), world.config, logins, Totals())
-        assert finished(world, talks.contacts.create_group("Feed")) is is_new
-        assert "by JMAP" in finished(world, talks.contacts.describe())
+        clients = build_clients(world.loop.root, world.new_http(), world.config, logins, Totals())
+        assert finished(world, clients.contacts.create_group("Feed")) is is_new
+        assert "by JMAP" in finished(world, clients.contacts.describe())
 
 
 @pytest.mark.parametrize("by", ["jmap", "carddav"])
@@ -139,9 +139,9 @@ def test_a_server_without_contacts_is_told_in_one_line(root: int, said: str) -> 
     world.sandbox.faults.add(absent)
     world.sandbox.faults.add(Fault(path="/", method="PROPFIND", answer=Response(root)))
     logins = Logins(PASSWORD, PASSWORD, SHARED)
-    talks = converse(world.loop.root, world.new_http(), world.config, logins, Totals())
+    clients = build_clients(world.loop.root, world.new_http(), world.config, logins, Totals())
     with pytest.raises(LastingTrouble) as caught:
-        finished(world, talks.contacts.describe())
+        finished(world, clients.contacts.describe())
     here = origin(world.config.jmap.url)
     assert str(caught.value) == (
         f"no contacts: none by JMAP at {here}, no CardDAV there ({said}): "

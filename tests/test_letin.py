@@ -21,8 +21,8 @@ ANN = "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:ann\r\nFN:Ann\r\nEMAIL:ann@example.org\
 def waiting(profile: Profile = CYRUS_3_10, configuration: dict[str, object] | None = None) -> Site:
     """An account that was set up, where everybody's mail waits."""
     site = Site(profile, configuration)
-    desk = site.desk()
-    desk.run(Setup(desk.loop, desk.config, desk.talks).apply(lambda _: None))
+    context = site.context()
+    context.run(Setup(context.loop, context.config, context.clients).apply(lambda _: None))
     site.sandbox.put_card(ANN)
     site.sandbox.send("Bob <bob@example.org>")
     for number in range(3):
@@ -36,9 +36,17 @@ def waiting(profile: Profile = CYRUS_3_10, configuration: dict[str, object] | No
 
 
 def let_in(site: Site, *, apply: bool = True) -> Known:
-    desk = site.desk()
-    door = Door(desk.loop, desk.config, desk.talks.mail, desk.talks.contacts, Log(lambda *_: True))
-    return desk.run(LetIn(desk.loop, desk.config, desk.talks, door).known(apply=apply))
+    context = site.context()
+    door = Door(
+        context.loop,
+        context.config,
+        context.clients.mail,
+        context.clients.contacts,
+        Log(lambda *_: True),
+    )
+    return context.run(
+        LetIn(context.loop, context.config, context.clients, door).known(apply=apply)
+    )
 
 
 def subjects(site: Site, mailbox: str) -> set[str]:

@@ -10,7 +10,7 @@ from mailroom.rules.status.health import Totals
 from mailroom.rules.triage.drags import PLACED, WAITING
 from mailroom.sandbox import CYRUS_3_6, CYRUS_3_10, LATE_PUSH, Entry, Fault, Profile, Response
 from mailroom.work.check import Finding
-from mailroom.work.conversations import converse
+from mailroom.work.clients import build_clients
 from mailroom.work.live import Live
 from tests.direct import DirectHttp
 from tests.world import World
@@ -32,8 +32,8 @@ def lived_in(profile: Profile = CYRUS_3_10, configuration: dict[str, Any] | None
 def live(world: World, ask: Callable[[], Any] | None = None) -> Live:
     login = Basic("alice", "secret")
     http = DirectHttp(world.loop, world.sandbox)
-    talks = converse(world.loop.root, http, world.config, Logins(login, login), Totals())
-    return Live(world.loop, world.config, talks, ask or (lambda: world.status), lambda: 0.0)
+    clients = build_clients(world.loop.root, http, world.config, Logins(login, login), Totals())
+    return Live(world.loop, world.config, clients, ask or (lambda: world.status), lambda: 0.0)
 
 
 def run(world: World, test: Live, within: float | None = None) -> list[Finding]:

@@ -31,17 +31,17 @@ from mailroom.sandbox import Response as Answer
 from mailroom.sandbox import Sandbox as Server
 from mailroom.wire.filters import all_of, any_of, in_any
 from mailroom.wire.jmap import Call, Mail, MethodError
-from mailroom.work.mail import MailConversation, Written
+from mailroom.work.mail import MailClient, Written
 from mailroom.work.web import Web
 from tests.direct import DirectHttp
-from tests.talk import ORIGIN, Talk
+from tests.virtual_clients import ORIGIN, VirtualClients
 
 BOB = "Bob <bob@example.org>"
 API = "/jmap/"
 
 
-def named(talk: Talk, *names: str) -> dict[str, Any]:
-    return dict(in_any(talk.sandbox.mailbox_id(name) for name in names))
+def named(clients: VirtualClients, *names: str) -> dict[str, Any]:
+    return dict(in_any(clients.sandbox.mailbox_id(name) for name in names))
 
 
 def rewriting(change: Callable[[dict[str, Any]], None], **which: Any) -> Fault:
@@ -73,8 +73,8 @@ def ids(found: tuple[Mail, ...] | MethodError | None) -> list[str]:
     return [mail.id for mail in found]
 
 
-def search(talk: Talk, *names: str) -> list[str]:
-    (found,) = talk.run(talk.mail.search([named(talk, *names)]))
+def search(clients: VirtualClients, *names: str) -> list[str]:
+    (found,) = clients.run(clients.mail.search([named(clients, *names)]))
     return ids(found)
 
 
@@ -82,51 +82,51 @@ def search(talk: Talk, *names: str) -> list[str]:
 
 
 def test_the_session_is_fetched_once_however_many_ask() -> None:
-    talk = Talk()
-    tasks = [talk.loop.spawn(talk.mail.session(), "test") for _ in range(3)]
+    clients = VirtualClients()
+    tasks = [clients.loop.spawn(clients.mail.session(), "test") for _ in range(3)]
     while not all(task.done for task in tasks):
-        talk.loop.turn()
-    assert talk.requests == ["GET /.well-known/jmap", "GET /jmap"]
+        clients.loop.turn()
+    assert clients.requests == ["GET /.well-known/jmap", "GET /jmap"]
     assert len({task.result().account_id for task in tasks}) == 1
 
 
 def test_one_who_asks_for_the_session_may_go_and_the_others_get_it() -> None:
-    talk = Talk()
-    talk.sandbox.controls.delay_seconds = 1.0
-    first, second = (talk.loop.spawn(talk.mail.session(), "test") for _ in range(2))
-    talk.loop.call_at(talk.loop.now() + 0.5, first.cancel)
+    clients = VirtualClients()
+    clients.sandbox.controls.delay_seconds = 1.0
+    first, second = (clients.loop.spawn(clients.mail.session(), "test") for _ in range(2))
+    clients.loop.call_at(clients.loop.now() + 0.5, first.cancel)
     while not second.done:
-        talk.loop.turn()
+        clients.loop.turn()
     assert second.result().account_id
-    assert talk.requests == ["GET /.well-known/jmap", "GET /jmap"]
+    assert clients.requests == ["GET /.well-known/jmap", "GET /jmap"]
 
 
 def test_a_session_that_nobody_asks_for_any_more_is_not_fetched_and_can_be_asked_for_again() -> (
     None
 ):
-    talk = Talk()
-    talk.sandbox.controls.delay_seconds = 1.0
-    asking = talk.loop.spawn(talk.mail.session(), "test")
-    talk.loop.call_at(talk.loop.now() + 0.5, asking.cancel)
-    talk.run(_at(talk, 5.0))
-    assert talk.requests == ["GET /.well-known/jmap"]
-    assert talk.run(talk.mail.session()).account_id
+    clients = VirtualClients()
+    clients.sandbox.controls.delay_seconds = 1.0
+    asking = clients.loop.spawn(clients.mail.session(), "test")
+    clients.loop.call_at(clients.loop.now() + 0.5, asking.cancel)
+    clients.run(_at(clients, 5.0))
+    assert clients.requests == ["GET /.well-known/jmap"]
+    assert clients.run(clients.mail.session()).account_id
 
 
-async def _at(talk: Talk, seconds: float) -> None:
-    await talk.loop.sleep_until(talk.loop.now() + seconds)
+async def _at(clients: VirtualClients, seconds: float) -> None:
+    await clients.loop.sleep_until(clients.loop.now() + seconds)
 
 
 def test_the_session_is_fetched_again_when_it_has_changed() -> None:
-    talk = Talk()
-    first = talk.run(talk.mail.session())
-    talk.sandbox.renew_session()
-    talk.run(talk.mail.open(()))
-    assert talk.run(talk.mail.session()).state != first.state
-    fetched = talk.requests.count("GET /jmap")
-    talk.run(talk.mail.open(()))
-    talk.run(talk.mail.open(()))
-    assert talk.requests.count("GET /jmap") == fetched
+    clients = VirtualClients()
+    first = clients.run(clients.mail.session())
+    clients.sandbox.renew_session()
+    clients.run(clients.mail.open(()))
+    assert clients.run(clients.mail.session()).state != first.state
+    fetched = clients.requests.count("GET /jmap")
+    clients.run(clients.mail.open(()))
+    clients.run(clients.mail.open(()))
+    assert clients.requests.count("GET /jmap") == fetched
 
 
 @pytest.mark.parametrize(
@@ -140,37 +140,37 @@ def test_the_session_is_fetched_again_when_it_has_changed() -> None:
 def test_answers_that_name_another_session_for_ever_are_not_heeded_for_ever(
     course: str, most: int
 ) -> None:
-    talk = Talk()
+    clients = VirtualClients()
     states = iter(course.split())
-    talk.sandbox.faults.add(rewriting(lambda content: content.update(sessionState=next(states))))
+    clients.sandbox.faults.add(rewriting(lambda content: content.update(sessionState=next(states))))
     for _ in course.split():
-        talk.run(talk.mail.open(()))
-    assert talk.requests.count("GET /jmap") == most
+        clients.run(clients.mail.open(()))
+    assert clients.requests.count("GET /jmap") == most
 
 
 def test_after_a_minute_a_new_session_state_is_heeded_again() -> None:
-    talk = Talk()
+    clients = VirtualClients()
     for _ in range(3):
-        talk.sandbox.renew_session()
-        talk.run(talk.mail.open(()))
-        talk.run(talk.mail.session())
-        talk.clock.advance(60.0)
-    assert talk.requests.count("GET /jmap") == 3
+        clients.sandbox.renew_session()
+        clients.run(clients.mail.open(()))
+        clients.run(clients.mail.session())
+        clients.clock.advance(60.0)
+    assert clients.requests.count("GET /jmap") == 3
 
 
 def test_a_failed_request_asks_for_the_session_again() -> None:
-    talk = Talk()
-    talk.run(talk.mail.open(()))
-    talk.sandbox.faults.add(Fault(path=API, breaks="before", times=1))
-    talk.fails(TransientError, talk.mail.open(()))
-    talk.run(talk.mail.open(()))
-    assert talk.requests.count("GET /jmap") == 2
+    clients = VirtualClients()
+    clients.run(clients.mail.open(()))
+    clients.sandbox.faults.add(Fault(path=API, breaks="before", times=1))
+    clients.fails(TransientError, clients.mail.open(()))
+    clients.run(clients.mail.open(()))
+    assert clients.requests.count("GET /jmap") == 2
 
 
 def test_credentials_that_are_refused_are_named() -> None:
-    talk = Talk()
-    talk.sandbox.authorization = "Basic other"
-    assert "jmap-password" in talk.fails(CredentialsRefused, talk.mail.session())
+    clients = VirtualClients()
+    clients.sandbox.authorization = "Basic other"
+    assert "jmap-password" in clients.fails(CredentialsRefused, clients.mail.session())
 
 
 @pytest.mark.parametrize(
@@ -182,32 +182,32 @@ def test_credentials_that_are_refused_are_named() -> None:
     ],
 )
 def test_a_wrong_url_says_what_to_do(answer: Answer, error: type[Exception], says: str) -> None:
-    talk = Talk()
-    talk.answers(answer, path="/jmap")
+    clients = VirtualClients()
+    clients.answers(answer, path="/jmap")
     assert issubclass(error, ProtocolError | LastingTrouble)
-    assert says in talk.fails(error, talk.mail.session())
+    assert says in clients.fails(error, clients.mail.session())
 
 
 def test_an_api_on_another_host_that_the_session_names_gets_the_credentials() -> None:
-    talk = Talk()
+    clients = VirtualClients()
     api = "https://api.eu.example.org/jmap/"
 
     def move(answer: Answer) -> Answer:
         return json_response(json.loads(answer.body) | {"apiUrl": api})
 
-    talk.sandbox.faults.add(Fault(method="GET", path="/jmap", rewrite=move))
-    assert talk.run(talk.mail.session()).api_url == api
-    assert talk.run(talk.mail.open(())).mailboxes
+    clients.sandbox.faults.add(Fault(method="GET", path="/jmap", rewrite=move))
+    assert clients.run(clients.mail.session()).api_url == api
+    assert clients.run(clients.mail.open(())).mailboxes
 
 
 def test_an_api_without_tls_does_not_get_them() -> None:
-    talk = Talk()
+    clients = VirtualClients()
 
     def move(answer: Answer) -> Answer:
         return json_response(json.loads(answer.body) | {"apiUrl": "http://mail.example.org/"})
 
-    talk.sandbox.faults.add(Fault(method="GET", path="/jmap", rewrite=move))
-    said = talk.fails(LastingTrouble, talk.mail.session())
+    clients.sandbox.faults.add(Fault(method="GET", path="/jmap", rewrite=move))
+    said = clients.fails(LastingTrouble, clients.mail.session())
     assert "http://mail.example.org/, which would send the credentials in the clear" in said
     assert "have the server name https" in said
 
@@ -216,97 +216,99 @@ def test_an_api_without_tls_does_not_get_them() -> None:
 
 
 def test_one_request_reads_names_states_and_labelled_mail() -> None:
-    talk = Talk()
-    one = talk.sandbox.deliver(BOB, mailbox=["Screener", "@ToFeed"])
-    talk.sandbox.deliver(BOB)
-    talk.run(talk.mail.session())
-    before = len(talk.requests)
-    reading = talk.run(talk.mail.open([named(talk, "@ToFeed"), named(talk, "Feed")]))
-    assert len(talk.requests) == before + 1
+    clients = VirtualClients()
+    one = clients.sandbox.deliver(BOB, mailbox=["Screener", "@ToFeed"])
+    clients.sandbox.deliver(BOB)
+    clients.run(clients.mail.session())
+    before = len(clients.requests)
+    reading = clients.run(clients.mail.open([named(clients, "@ToFeed"), named(clients, "Feed")]))
+    assert len(clients.requests) == before + 1
     assert [ids(found) for found in reading.found] == [[one], []]
-    assert reading.states["Email"] == talk.sandbox.states()["Email"]
+    assert reading.states["Email"] == clients.sandbox.states()["Email"]
     assert {"Screener", "@ToFeed", "Inbox"} <= {box.name for box in reading.mailboxes}
 
 
 def test_a_mailbox_that_is_no_more_is_told_apart_from_an_empty_one() -> None:
-    talk = Talk()
-    gone = named(talk, "@ToFeed")
-    talk.sandbox.destroy_mailbox("@ToFeed")
-    reading = talk.run(talk.mail.open([gone, named(talk, "Feed")]))
+    clients = VirtualClients()
+    gone = named(clients, "@ToFeed")
+    clients.sandbox.destroy_mailbox("@ToFeed")
+    reading = clients.run(clients.mail.open([gone, named(clients, "Feed")]))
     assert reading.found == (None, ())
 
 
 @pytest.mark.parametrize("calls", [2, 3, 4, 5, 6])
 def test_no_request_has_more_calls_than_allowed(calls: int) -> None:
-    talk = Talk(replace(CYRUS_3_10, limits=replace(CYRUS_3_10.limits, max_calls_in_request=calls)))
-    one = talk.sandbox.deliver(BOB, mailbox=["Screener", "@ToFeed"])
-    reading = talk.run(talk.mail.open([named(talk, "@ToFeed"), named(talk, "Feed")]))
+    clients = VirtualClients(
+        replace(CYRUS_3_10, limits=replace(CYRUS_3_10.limits, max_calls_in_request=calls))
+    )
+    one = clients.sandbox.deliver(BOB, mailbox=["Screener", "@ToFeed"])
+    reading = clients.run(clients.mail.open([named(clients, "@ToFeed"), named(clients, "Feed")]))
     assert ids(reading.found[0]) == [one]
-    patch = {f"mailboxIds/{talk.sandbox.mailbox_id('Feed')}": True}
-    written, closing = talk.run(talk.mail.close({one: patch}, [named(talk, "Feed")]))
+    patch = {f"mailboxIds/{clients.sandbox.mailbox_id('Feed')}": True}
+    written, closing = clients.run(clients.mail.close({one: patch}, [named(clients, "Feed")]))
     assert (written, ids(closing.found[0])) == (Written({}), [one])
-    assert all(len(entry.calls) <= calls for entry in talk.sandbox.log.entries)
+    assert all(len(entry.calls) <= calls for entry in clients.sandbox.log.entries)
 
 
-def watched(talk: Talk) -> list[int]:
+def watched(clients: VirtualClients) -> list[int]:
     """How many API requests were under way whenever one began; each takes a second."""
-    talk.sandbox.controls.delay_seconds = 1.0
+    clients.sandbox.controls.delay_seconds = 1.0
     counts: list[int] = []
 
     def count(entry: Entry, _: Asked) -> None:
-        now = talk.clock.wall()
-        log = [each for each in talk.sandbox.log.entries if each.method == "POST"]
+        now = clients.clock.wall()
+        log = [each for each in clients.sandbox.log.entries if each.method == "POST"]
         counts.append(sum(each.ended is None or each.ended > now for each in log))
 
-    talk.sandbox.before(count)
+    clients.sandbox.before(count)
     return counts
 
 
 def test_small_limits_are_kept_in_searches_and_updates() -> None:
-    talk = Talk(SMALL_LIMITS)
-    mails = {talk.sandbox.deliver(f"s{number}@example.org") for number in range(130)}
-    counts = watched(talk)
-    filters = [named(talk, "Screener", name) for name in ("Feed", "Jail", "Imbox", "Truck")]
-    for found in talk.run(talk.mail.search(filters)):
+    clients = VirtualClients(SMALL_LIMITS)
+    mails = {clients.sandbox.deliver(f"s{number}@example.org") for number in range(130)}
+    counts = watched(clients)
+    filters = [named(clients, "Screener", name) for name in ("Feed", "Jail", "Imbox", "Truck")]
+    for found in clients.run(clients.mail.search(filters)):
         assert set(ids(found)) == mails
-    feed = talk.sandbox.mailbox_id("Feed")
-    assert talk.run(
-        talk.mail.update({each: {f"mailboxIds/{feed}": True} for each in mails})
+    feed = clients.sandbox.mailbox_id("Feed")
+    assert clients.run(
+        clients.mail.update({each: {f"mailboxIds/{feed}": True} for each in mails})
     ) == Written({})
-    assert talk.sandbox.mails_in("Feed") == mails
+    assert clients.sandbox.mails_in("Feed") == mails
     assert max(counts) == SMALL_LIMITS.limits.max_concurrent_requests
-    assert all(entry.status in (200, 301) for entry in talk.sandbox.log.entries)
+    assert all(entry.status in (200, 301) for entry in clients.sandbox.log.entries)
 
 
 def test_no_request_is_larger_than_allowed() -> None:
     limits = replace(CYRUS_3_10.limits, max_size_request=4000)
-    talk = Talk(replace(CYRUS_3_10, limits=limits))
-    mails = [talk.sandbox.deliver(BOB) for _ in range(200)]
-    feed = talk.sandbox.mailbox_id("Feed")
+    clients = VirtualClients(replace(CYRUS_3_10, limits=limits))
+    mails = [clients.sandbox.deliver(BOB) for _ in range(200)]
+    feed = clients.sandbox.mailbox_id("Feed")
     patches = {each: {f"mailboxIds/{feed}": True} for each in mails}
-    written, _ = talk.run(talk.mail.close(patches, [named(talk, "@ToFeed")]))
+    written, _ = clients.run(clients.mail.close(patches, [named(clients, "@ToFeed")]))
     assert written == Written({})
     long = [any_of({"from": f"{'x' * 250}{n}@example.org"} for n in range(7)) for _ in range(3)]
-    assert talk.run(talk.mail.search(long)) == [(), (), ()]
-    assert max(entry.bytes_in for entry in talk.sandbox.log.entries) <= 4000
+    assert clients.run(clients.mail.search(long)) == [(), (), ()]
+    assert max(entry.bytes_in for entry in clients.sandbox.log.entries) <= 4000
 
 
 def test_too_many_requests_at_once_are_passing_trouble() -> None:
-    talk = Talk()
-    talk.run(talk.mail.session())
+    clients = VirtualClients()
+    clients.run(clients.mail.session())
     body = b'{"type":"urn:ietf:params:jmap:error:limit","limit":"maxConcurrentRequests"}'
-    talk.answers(
+    clients.answers(
         Answer(400, {"Content-Type": "application/problem+json"}, body), path=API, times=None
     )
-    talk.fails(Crowded, talk.mail.open(()))
+    clients.fails(Crowded, clients.mail.open(()))
 
 
 def test_a_request_that_is_refused_says_why() -> None:
-    talk = Talk()
-    talk.run(talk.mail.session())
+    clients = VirtualClients()
+    clients.run(clients.mail.session())
     body = b'{"type":"urn:ietf:params:jmap:error:unknownCapability","detail":"no mail for you"}'
-    talk.answers(Answer(400, {"Content-Type": "application/json"}, body), path=API)
-    said = talk.fails(ProtocolError, talk.mail.open(()))
+    clients.answers(Answer(400, {"Content-Type": "application/json"}, body), path=API)
+    said = clients.fails(ProtocolError, clients.mail.open(()))
     assert said == (
         f"POST {ORIGIN}/jmap/: the server answered 400 (unknownCapability, no mail for you)"
     )
@@ -328,57 +330,59 @@ def test_a_request_that_is_refused_says_why() -> None:
 def test_an_answer_of_the_wrong_shape_is_an_error_of_the_protocol_that_names_the_url(
     change: Callable[[dict[str, Any]], None],
 ) -> None:
-    talk = Talk()
-    talk.sandbox.faults.add(rewriting(change, method="POST"))
-    assert f"{ORIGIN}/jmap/" in talk.fails(ProtocolError, talk.mail.open([named(talk, "@ToFeed")]))
+    clients = VirtualClients()
+    clients.sandbox.faults.add(rewriting(change, method="POST"))
+    assert f"{ORIGIN}/jmap/" in clients.fails(
+        ProtocolError, clients.mail.open([named(clients, "@ToFeed")])
+    )
 
 
 def test_a_search_that_fails_is_told_and_the_others_are_not_lost() -> None:
-    talk = Talk(replace(CYRUS_3_10, has_search=False))
-    one = talk.sandbox.deliver(BOB)
-    scope = named(talk, "Screener")
+    clients = VirtualClients(replace(CYRUS_3_10, has_search=False))
+    one = clients.sandbox.deliver(BOB)
+    scope = named(clients, "Screener")
     by_sender = all_of({"from": "bob@example.org"}, scope)
-    failed, found = talk.run(talk.mail.search([by_sender, scope]))
+    failed, found = clients.run(clients.mail.search([by_sender, scope]))
     assert isinstance(failed, MethodError)
     assert failed.type == "serverFail"
     assert ids(found) == [one]
 
 
 def test_a_search_in_a_mailbox_that_is_no_more_fails() -> None:
-    talk = Talk()
-    scope = named(talk, "Screener", "Feed")
-    talk.sandbox.destroy_mailbox("Feed")
-    [failed] = talk.run(talk.mail.search([scope]))
+    clients = VirtualClients()
+    scope = named(clients, "Screener", "Feed")
+    clients.sandbox.destroy_mailbox("Feed")
+    [failed] = clients.run(clients.mail.search([scope]))
     assert isinstance(failed, MethodError)
     assert failed.type == "invalidArguments"
 
 
 @pytest.mark.parametrize("status", [200, 201])
 def test_a_file_is_given_to_the_server(status: int) -> None:
-    talk = Talk()
-    talk.answers(Answer(status, {}, b'{"blobId": "B1"}'), path="/jmap/upload")
-    assert talk.run(talk.mail.upload(b"keep;", "application/sieve")) == "B1"
+    clients = VirtualClients()
+    clients.answers(Answer(status, {}, b'{"blobId": "B1"}'), path="/jmap/upload")
+    assert clients.run(clients.mail.upload(b"keep;", "application/sieve")) == "B1"
 
 
 # Pages
 
 
-def many(profile: Profile = SMALL_LIMITS, count: int = 90) -> tuple[Talk, list[str]]:
-    talk = Talk(profile)
-    start = talk.clock.wall() - 10_000
-    return talk, [talk.sandbox.deliver(BOB, received_at=start + n) for n in range(count)]
+def many(profile: Profile = SMALL_LIMITS, count: int = 90) -> tuple[VirtualClients, list[str]]:
+    clients = VirtualClients(profile)
+    start = clients.clock.wall() - 10_000
+    return clients, [clients.sandbox.deliver(BOB, received_at=start + n) for n in range(count)]
 
 
 def test_a_search_finds_more_than_one_page() -> None:
-    talk, mails = many()
-    assert search(talk, "Screener") == mails
+    clients, mails = many()
+    assert search(clients, "Screener") == mails
 
 
 def test_labelled_mail_may_be_more_than_one_page_in_the_first_and_in_the_last_request() -> None:
-    talk, mails = many()
-    query = named(talk, "Screener")
-    assert ids(talk.run(talk.mail.open([query])).found[0]) == mails
-    _, closing = talk.run(talk.mail.close({}, [query]))
+    clients, mails = many()
+    query = named(clients, "Screener")
+    assert ids(clients.run(clients.mail.open([query])).found[0]) == mails
+    _, closing = clients.run(clients.mail.close({}, [query]))
     assert ids(closing.found[0]) == mails
 
 
@@ -397,42 +401,42 @@ def first_only(count: int) -> Callable[[dict[str, Any]], None]:
 
 
 def test_a_server_that_caps_below_what_was_asked_is_read_to_the_end() -> None:
-    talk, mails = many(CYRUS_3_10)
-    talk.sandbox.faults.add(rewriting(first_only(7), call="Email/query"))
-    assert search(talk, "Screener") == mails
+    clients, mails = many(CYRUS_3_10)
+    clients.sandbox.faults.add(rewriting(first_only(7), call="Email/query"))
+    assert search(clients, "Screener") == mails
 
 
 @pytest.mark.parametrize("size", [7, 45, 1000])
 def test_a_server_that_tells_no_total_is_read_to_the_end(size: int) -> None:
-    talk, mails = many(CYRUS_3_10)
+    clients, mails = many(CYRUS_3_10)
     untold = every("Email/query", lambda answer: answer.pop("total", None))
-    talk.sandbox.faults.add(rewriting(untold, call="Email/query"))
-    talk.sandbox.faults.add(rewriting(first_only(size), call="Email/query"))
-    assert search(talk, "Screener") == mails
+    clients.sandbox.faults.add(rewriting(untold, call="Email/query"))
+    clients.sandbox.faults.add(rewriting(first_only(size), call="Email/query"))
+    assert search(clients, "Screener") == mails
 
 
 def test_a_page_that_is_shorter_than_it_should_be_hides_no_mail() -> None:
-    talk, mails = many()
-    talk.sandbox.faults.add(rewriting(first_only(15), call="Email/query", nth=3))
-    assert search(talk, "Screener") == mails
+    clients, mails = many()
+    clients.sandbox.faults.add(rewriting(first_only(15), call="Email/query", nth=3))
+    assert search(clients, "Screener") == mails
 
 
 def test_a_server_that_gives_the_first_page_for_ever_is_left_in_the_end() -> None:
-    talk, mails = many(CYRUS_3_10, 5)
+    clients, mails = many(CYRUS_3_10, 5)
     untold = every("Email/query", lambda answer: answer.pop("total", None))
-    talk.sandbox.faults.add(rewriting(untold, call="Email/query"))
+    clients.sandbox.faults.add(rewriting(untold, call="Email/query"))
 
     def same(entry: Entry, request: Asked) -> None:
-        assert len(talk.sandbox.log.entries) < 20
+        assert len(clients.sandbox.log.entries) < 20
 
-    first = talk.run(talk.mail.call([Call("Email/query", {"limit": 3}, "q")]))["q"]["ids"]
+    first = clients.run(clients.mail.call([Call("Email/query", {"limit": 3}, "q")]))["q"]["ids"]
     stuck = every("Email/query", lambda answer: answer.update(ids=first))
-    talk.sandbox.faults.add(rewriting(stuck, call="Email/query"))
-    talk.sandbox.before(same)
-    assert set(search(talk, "Screener")) <= set(mails)
+    clients.sandbox.faults.add(rewriting(stuck, call="Email/query"))
+    clients.sandbox.before(same)
+    assert set(search(clients, "Screener")) <= set(mails)
 
 
-def once(talk: Talk, when: Callable[[Entry], bool], act: Callable[[], object]) -> None:
+def once(clients: VirtualClients, when: Callable[[Entry], bool], act: Callable[[], object]) -> None:
     """Somebody does something just before the first request for which ``when`` holds."""
     done: list[Entry] = []
 
@@ -441,10 +445,10 @@ def once(talk: Talk, when: Callable[[Entry], bool], act: Callable[[], object]) -
             done.append(entry)
             act()
 
-    talk.sandbox.before(hook)
+    clients.sandbox.before(hook)
 
 
-def is_later_page(talk: Talk) -> Callable[[Entry], bool]:
+def is_later_page(clients: VirtualClients) -> Callable[[Entry], bool]:
     searches = [0]
 
     def later(entry: Entry) -> bool:
@@ -455,22 +459,22 @@ def is_later_page(talk: Talk) -> Callable[[Entry], bool]:
 
 
 def test_mail_that_leaves_between_two_pages_hides_no_other() -> None:
-    talk, mails = many()
-    once(talk, is_later_page(talk), lambda: talk.sandbox.move(mails[0], "Trash"))
-    assert set(mails[1:]) <= set(search(talk, "Screener"))
+    clients, mails = many()
+    once(clients, is_later_page(clients), lambda: clients.sandbox.move(mails[0], "Trash"))
+    assert set(mails[1:]) <= set(search(clients, "Screener"))
 
 
 def test_mail_that_is_destroyed_between_two_pages_hides_no_other() -> None:
-    talk, mails = many()
-    once(talk, is_later_page(talk), lambda: talk.sandbox.unlabel(mails[3], "Screener"))
-    assert set(mails) - {mails[3]} <= set(search(talk, "Screener"))
+    clients, mails = many()
+    once(clients, is_later_page(clients), lambda: clients.sandbox.unlabel(mails[3], "Screener"))
+    assert set(mails) - {mails[3]} <= set(search(clients, "Screener"))
 
 
 def test_mail_that_comes_between_two_pages_is_nothing_twice() -> None:
-    talk, mails = many()
-    early = talk.clock.wall() - 20_000
-    once(talk, is_later_page(talk), lambda: talk.sandbox.deliver(BOB, received_at=early))
-    found = search(talk, "Screener")
+    clients, mails = many()
+    early = clients.clock.wall() - 20_000
+    once(clients, is_later_page(clients), lambda: clients.sandbox.deliver(BOB, received_at=early))
+    found = search(clients, "Screener")
     assert set(mails) <= set(found)
     assert len(found) == len(set(found))
 
@@ -478,140 +482,144 @@ def test_mail_that_comes_between_two_pages_is_nothing_twice() -> None:
 def test_mail_that_takes_the_place_of_other_between_two_pages_hides_none() -> None:
     """As many mails as announced are found, and yet one has slipped from page to page: only the
     query's state tells (RFC 8620 §5.5)."""
-    talk, mails = many()
+    clients, mails = many()
 
     def replace_first() -> None:
-        talk.sandbox.move(mails[0], "Trash")
-        talk.sandbox.deliver(BOB)
+        clients.sandbox.move(mails[0], "Trash")
+        clients.sandbox.deliver(BOB)
 
-    once(talk, is_later_page(talk), replace_first)
-    assert set(mails[1:]) <= set(search(talk, "Screener"))
+    once(clients, is_later_page(clients), replace_first)
+    assert set(mails[1:]) <= set(search(clients, "Screener"))
 
 
 def test_of_mailboxes_that_never_hold_still_what_several_looks_have_seen_is_taken() -> None:
-    talk, there = many()
+    clients, there = many()
 
     def deliver(_: Entry, __: Asked) -> None:
-        talk.sandbox.deliver(BOB)
+        clients.sandbox.deliver(BOB)
 
-    talk.sandbox.before(deliver)
-    [found] = talk.run(talk.mail.search([named(talk, "Screener")]))
+    clients.sandbox.before(deliver)
+    [found] = clients.run(clients.mail.search([named(clients, "Screener")]))
     assert set(there) <= set(ids(found))
 
 
 # Updates
 
 
-def feeding(talk: Talk, *mail_ids: str) -> Mapping[str, Mapping[str, bool | None]]:
-    feed, screener = (talk.sandbox.mailbox_id(name) for name in ("Feed", "Screener"))
+def feeding(clients: VirtualClients, *mail_ids: str) -> Mapping[str, Mapping[str, bool | None]]:
+    feed, screener = (clients.sandbox.mailbox_id(name) for name in ("Feed", "Screener"))
     patch = {f"mailboxIds/{feed}": True, f"mailboxIds/{screener}": None}
     return dict.fromkeys(mail_ids, patch)
 
 
 def test_the_last_update_reads_states_and_labels_afterwards_in_the_same_request() -> None:
-    talk = Talk()
-    one = talk.sandbox.deliver(BOB, mailbox=["Screener", "@ToFeed"])
-    query = named(talk, "@ToFeed")
-    talk.run(talk.mail.session())
-    before = len(talk.requests)
-    written, closing = talk.run(talk.mail.close(feeding(talk, one), [query]))
+    clients = VirtualClients()
+    one = clients.sandbox.deliver(BOB, mailbox=["Screener", "@ToFeed"])
+    query = named(clients, "@ToFeed")
+    clients.run(clients.mail.session())
+    before = len(clients.requests)
+    written, closing = clients.run(clients.mail.close(feeding(clients, one), [query]))
     assert written == Written({})
-    assert len(talk.requests) == before + 1
+    assert len(clients.requests) == before + 1
     assert ids(closing.found[0]) == [one]
-    assert closing.states["Email"] == talk.sandbox.states()["Email"]
-    assert talk.sandbox.mailboxes_of(one) == {"Feed", "@ToFeed"}
+    assert closing.states["Email"] == clients.sandbox.states()["Email"]
+    assert clients.sandbox.mailboxes_of(one) == {"Feed", "@ToFeed"}
 
 
 def test_mail_that_is_gone_needs_no_update_any_more() -> None:
-    talk = Talk()
-    there, gone = talk.sandbox.deliver(BOB), talk.sandbox.deliver(BOB)
-    talk.sandbox.unlabel(gone, "Screener")
-    assert talk.run(talk.mail.update(feeding(talk, there, gone))) == Written({})
-    assert talk.sandbox.mailboxes_of(there) == {"Feed"}
+    clients = VirtualClients()
+    there, gone = clients.sandbox.deliver(BOB), clients.sandbox.deliver(BOB)
+    clients.sandbox.unlabel(gone, "Screener")
+    assert clients.run(clients.mail.update(feeding(clients, there, gone))) == Written({})
+    assert clients.sandbox.mailboxes_of(there) == {"Feed"}
 
 
 def test_mail_that_is_refused_is_told_and_the_others_are_updated() -> None:
-    talk = Talk(SMALL_LIMITS)
-    mails = [talk.sandbox.deliver(BOB) for _ in range(25)]
+    clients = VirtualClients(SMALL_LIMITS)
+    mails = [clients.sandbox.deliver(BOB) for _ in range(25)]
     bad = {mails[12]: {"mailboxIds/nowhere": True}}
-    refused = talk.run(talk.mail.update({**feeding(talk, *mails), **bad})).refused
+    refused = clients.run(clients.mail.update({**feeding(clients, *mails), **bad})).refused
     assert {mail_id: error.type for mail_id, error in refused.items()} == {
         mails[12]: "invalidProperties"
     }
-    assert talk.sandbox.mails_in("Feed") == set(mails) - {mails[12]}
+    assert clients.sandbox.mails_in("Feed") == set(mails) - {mails[12]}
 
 
 def test_mail_that_the_server_says_nothing_of_counts_as_refused() -> None:
-    talk = Talk()
-    one = talk.sandbox.deliver(BOB)
+    clients = VirtualClients()
+    one = clients.sandbox.deliver(BOB)
     silent = every("Email/set", lambda answer: answer.update(updated=None))
-    talk.sandbox.faults.add(rewriting(silent, call="Email/set"))
-    written, _ = talk.run(talk.mail.close(feeding(talk, one), [named(talk, "@ToFeed")]))
+    clients.sandbox.faults.add(rewriting(silent, call="Email/set"))
+    written, _ = clients.run(clients.mail.close(feeding(clients, one), [named(clients, "@ToFeed")]))
     assert set(written.refused) == {one}
 
 
 def test_an_update_that_fails_as_a_whole_is_an_error() -> None:
-    talk = Talk()
-    one = talk.sandbox.deliver(BOB)
-    talk.sandbox.faults.add(Fault(call="Email/set", method_error="serverUnavailable"))
-    assert "serverUnavailable" in talk.fails(MethodError, talk.mail.update(feeding(talk, one)))
+    clients = VirtualClients()
+    one = clients.sandbox.deliver(BOB)
+    clients.sandbox.faults.add(Fault(call="Email/set", method_error="serverUnavailable"))
+    assert "serverUnavailable" in clients.fails(
+        MethodError, clients.mail.update(feeding(clients, one))
+    )
 
 
 def test_nothing_to_update_is_no_request() -> None:
-    talk = Talk()
-    assert talk.run(talk.mail.update({})) == Written({})
-    assert not any("Email/set" in entry.calls for entry in talk.sandbox.log.entries)
+    clients = VirtualClients()
+    assert clients.run(clients.mail.update({})) == Written({})
+    assert not any("Email/set" in entry.calls for entry in clients.sandbox.log.entries)
 
 
 # Whose mail it is
 
 
 def test_the_users_own_addresses_are_those_of_the_identities() -> None:
-    talk = Talk()
+    clients = VirtualClients()
     found = [{"email": "Alice@Example.org"}, {"email": ""}, {"email": "*@example.net"}]
-    talk.sandbox.faults.add(rewriting(every("Identity/get", lambda got: got.update(list=found))))
-    assert talk.run(talk.mail.identities()) == {"alice@example.org", "*@example.net"}
+    clients.sandbox.faults.add(rewriting(every("Identity/get", lambda got: got.update(list=found))))
+    assert clients.run(clients.mail.identities()) == {"alice@example.org", "*@example.net"}
 
 
 def test_a_server_that_does_not_tell_them_is_not_asked_for_more() -> None:
-    talk = Talk()
-    assert talk.run(talk.mail.identities()) == set()  # as Cyrus: one without an address
-    talk.sandbox.faults.add(Fault(call="Identity/get", method_error="forbidden"))
-    assert talk.run(talk.mail.identities()) == set()
-    talk.sandbox.faults.clear()
-    talk.sandbox.faults.add(Fault(call="Identity/get", answer=Answer(403, {}, b"not your scope")))
-    assert talk.run(talk.mail.identities()) == set()
+    clients = VirtualClients()
+    assert clients.run(clients.mail.identities()) == set()  # as Cyrus: one without an address
+    clients.sandbox.faults.add(Fault(call="Identity/get", method_error="forbidden"))
+    assert clients.run(clients.mail.identities()) == set()
+    clients.sandbox.faults.clear()
+    clients.sandbox.faults.add(
+        Fault(call="Identity/get", answer=Answer(403, {}, b"not your scope"))
+    )
+    assert clients.run(clients.mail.identities()) == set()
 
 
 # More mailboxes than a get may show (RFC 8620 §5.1)
 
 
 def test_mailboxes_beyond_the_limit_of_a_get_are_listed_page_by_page() -> None:
-    talk = Talk(SMALL_LIMITS)
+    clients = VirtualClients(SMALL_LIMITS)
     for number in range(100):
-        talk.sandbox.create_mailbox(f"Folder {number}")
-    reading = talk.run(talk.mail.open([named(talk, "Screener")]))
+        clients.sandbox.create_mailbox(f"Folder {number}")
+    reading = clients.run(clients.mail.open([named(clients, "Screener")]))
     names = [box.name for box in reading.mailboxes]
     assert len(names) == len(set(names)) == 126
     assert {"Screener", "Folder 0", "Folder 99"} <= set(names)
-    assert reading.states["Mailbox"] == talk.sandbox.states()["Mailbox"]
+    assert reading.states["Mailbox"] == clients.sandbox.states()["Mailbox"]
 
 
 def test_they_are_listed_anew_only_when_they_have_changed() -> None:
-    talk = Talk(SMALL_LIMITS)
-    talk.run(talk.mail.open(()))
-    number = len(talk.requests)
-    talk.run(talk.mail.open(()))
-    assert talk.requests[number:] == ["POST /jmap/"]
-    talk.sandbox.rename_mailbox("Feed", "News")
-    reading = talk.run(talk.mail.open(()))
+    clients = VirtualClients(SMALL_LIMITS)
+    clients.run(clients.mail.open(()))
+    number = len(clients.requests)
+    clients.run(clients.mail.open(()))
+    assert clients.requests[number:] == ["POST /jmap/"]
+    clients.sandbox.rename_mailbox("Feed", "News")
+    reading = clients.run(clients.mail.open(()))
     assert {"Feed", "News"} & {box.name for box in reading.mailboxes} == {"News"}
 
 
 def test_a_list_of_mailboxes_that_stays_too_large_is_an_error() -> None:
-    talk = Talk()
-    talk.sandbox.faults.add(Fault(call="Mailbox/get", method_error="requestTooLarge"))
-    assert "requestTooLarge" in talk.fails(MethodError, talk.mail.open(()))
+    clients = VirtualClients()
+    clients.sandbox.faults.add(Fault(call="Mailbox/get", method_error="requestTooLarge"))
+    assert "requestTooLarge" in clients.fails(MethodError, clients.mail.open(()))
 
 
 @pytest.mark.parametrize(
@@ -621,15 +629,15 @@ def test_an_id_of_digits_is_written_so_that_the_server_takes_it_for_one(
     profile: Profile, name: str
 ) -> None:
     """Stalwart has such ids, and takes a number in a patch for a place in a list."""
-    talk = Talk(profile)
-    http = Recording(talk.loop, talk.sandbox)
+    clients = VirtualClients(profile)
+    http = Recording(clients.loop, clients.sandbox)
 
     async def login() -> Basic:
         return Basic("alice", "secret")
 
-    web = Web(talk.loop, http, login, "the credential jmap-password", talk.totals)
-    mail = MailConversation(talk.loop.root, web, f"{ORIGIN}/.well-known/jmap")
-    talk.run(mail.update({"m": {"mailboxIds/27": True, "mailboxIds/a27": None}}))
+    web = Web(clients.loop, http, login, "the credential jmap-password", clients.totals)
+    mail = MailClient(clients.loop.root, web, f"{ORIGIN}/.well-known/jmap")
+    clients.run(mail.update({"m": {"mailboxIds/27": True, "mailboxIds/a27": None}}))
     [[_, arguments, _]] = json.loads(http.bodies[-1])["methodCalls"]
     assert arguments["update"] == {"m": {name: True, "mailboxIds/a27": None}}
 

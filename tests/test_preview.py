@@ -10,7 +10,7 @@ from mailroom.engine.credentials import Basic, Logins
 from mailroom.engine.journal import Level, Log
 from mailroom.rules.status.health import Totals
 from mailroom.sandbox import CYRUS_3_10, SMALL_LIMITS, Fault
-from mailroom.work.conversations import Conversations, converse
+from mailroom.work.clients import Clients, build_clients
 from mailroom.work.door import Door
 from mailroom.work.outcome import Outcome
 from mailroom.work.poll import Poller
@@ -25,14 +25,16 @@ _NOT_HERE = ("rename", "restart", "break")
 _GROUPS = sorted({*GROUPS, "Person", "Paper Trail"})
 
 
-def talks(world: World) -> Conversations:
+def clients(world: World) -> Clients:
     """Those of a process that knows nothing yet."""
     who = Basic("alice", "secret")
-    return converse(world.loop.root, world.new_http(), world.config, Logins(who, who), Totals())
+    return build_clients(
+        world.loop.root, world.new_http(), world.config, Logins(who, who), Totals()
+    )
 
 
 def rows_of(world: World, failing: dict[str, str] | None = None) -> list[Row]:
-    own = talks(world)
+    own = clients(world)
     log = Log(lambda *_: True)
     door = Door(world.loop, world.config, own.mail, own.contacts, log, may_write=False)
     surveyor = Surveyor(world.loop, world.config, own.mail, own.contacts, door)
@@ -45,7 +47,7 @@ def rows_of(world: World, failing: dict[str, str] | None = None) -> list[Row]:
 
 
 def poll(world: World) -> Outcome:
-    own, log = talks(world), Log(lambda *_: True, Level.DEBUG)
+    own, log = clients(world), Log(lambda *_: True, Level.DEBUG)
     task = world.loop.spawn(
         Poller(world.loop, world.config, own.mail, own.contacts, log).poll(), "poll"
     )

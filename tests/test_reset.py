@@ -71,9 +71,13 @@ def ready(profile: Profile = CYRUS_3_10, by: str = "carddav") -> Site:
 
 def poll(site: Site) -> None:
     """What the service does about the labels."""
-    desk = site.desk()
+    context = site.context()
     log = Log(lambda *_: True, Level.ERROR)
-    desk.run(Poller(desk.loop, desk.config, desk.talks.mail, desk.talks.contacts, log).poll())
+    context.run(
+        Poller(
+            context.loop, context.config, context.clients.mail, context.clients.contacts, log
+        ).poll()
+    )
 
 
 def triage(site: Site, sender: str, label: str, mails: int = 1) -> list[str]:
@@ -84,22 +88,22 @@ def triage(site: Site, sender: str, label: str, mails: int = 1) -> list[str]:
 
 
 def set_up(site: Site) -> None:
-    desk = site.desk()
-    desk.run(Setup(desk.loop, desk.config, desk.talks).apply(lambda _: None))
+    context = site.context()
+    context.run(Setup(context.loop, context.config, context.clients).apply(lambda _: None))
 
 
 def plan(site: Site, target: str | None = None, *, removes: bool = False) -> tuple[Step, ...]:
-    desk = site.desk()
-    work = Reset(desk.loop, desk.config, desk.talks, target=target, removes=removes)
-    return desk.run(work.plan())
+    context = site.context()
+    work = Reset(context.loop, context.config, context.clients, target=target, removes=removes)
+    return context.run(work.plan())
 
 
 def reset(site: Site, target: str | None = None, *, removes: bool = False) -> tuple[Failed, ...]:
-    desk = site.desk()
-    work = Reset(desk.loop, desk.config, desk.talks, target=target, removes=removes)
-    steps = desk.run(work.plan())
+    context = site.context()
+    work = Reset(context.loop, context.config, context.clients, target=target, removes=removes)
+    steps = context.run(work.plan())
     told: list[Step] = []
-    faults = desk.run(work.apply(steps, told.append))
+    faults = context.run(work.apply(steps, told.append))
     assert {id(step) for step in told} <= {id(step) for step in steps}
     return faults
 
@@ -256,13 +260,13 @@ def test_what_is_in_use_again_is_not_removed() -> None:
     names = [step.text for step in plan(site, removes=True)]
     assert "mailbox Jail: removed, if nothing is in it" in names
     assert not any(name.startswith(("mailbox Feed", "mailbox Screener")) for name in names)
-    desk = site.desk()
-    work = Reset(desk.loop, desk.config, desk.talks, removes=True)
-    steps = desk.run(work.plan())
+    context = site.context()
+    work = Reset(context.loop, context.config, context.clients, removes=True)
+    steps = context.run(work.plan())
     before = ["mailbox Feed", "mailbox Screener", "group Person"]
     assert sorted(work.stays) == sorted(f"{what}: setup did not make it: stays" for what in before)
     work.stays.clear()
-    assert desk.run(work.apply(steps, lambda _: None)) == ()
+    assert context.run(work.apply(steps, lambda _: None)) == ()
     assert sorted(work.stays) == [
         f"mailbox {name}: something is in it: stays" for name in ("Jail", "Truck")
     ]
@@ -277,9 +281,9 @@ def test_mailboxes_that_the_configuration_names_no_more_are_told() -> None:
         {"jmap": {"url": site.config.jmap.url, "username": "alice"}, **BOOK,
          "triage": {"screener_mailbox": "Waiting", "categories": ["Imbox", "Jail"]}}
     )  # fmt: skip
-    desk = site.desk()
-    work = Reset(desk.loop, desk.config, desk.talks)
-    desk.run(work.plan())
+    context = site.context()
+    work = Reset(context.loop, context.config, context.clients)
+    context.run(work.plan())
     words = "setup made it, but the configuration names it no more: its mail stays in it"
     assert f"mailbox Paper Trail: {words}" in work.stays
     assert not [text for text in work.stays if text.startswith(("mailbox Feed", "mailbox Jail"))]
@@ -393,10 +397,10 @@ def test_the_dry_run_says_exactly_what_is_done_and_writes_nothing() -> None:
     steps = plan(site)
     assert (mails(site), site.sandbox.cards()) == before
     assert plan(site) == steps
-    desk = site.desk()
-    work = Reset(desk.loop, desk.config, desk.talks)
+    context = site.context()
+    work = Reset(context.loop, context.config, context.clients)
     told: list[Step] = []
-    assert desk.run(work.apply(desk.run(work.plan()), told.append)) == ()
+    assert context.run(work.apply(context.run(work.plan()), told.append)) == ()
     assert sorted(step.text for step in told) == sorted(step.text for step in steps)
 
 
@@ -478,8 +482,8 @@ def test_whoever_begins_again_begins_from_that_day_on() -> None:
 def test_mail_that_comes_in_meanwhile_is_not_left_behind(profile: Profile, by: str) -> None:
     site = Site(profile, {**BOOK, "contacts": {"by": by}}, SieveSandbox)
     set_up(site)
-    desk = site.desk()
-    desk.run(Routing(desk.loop, desk.config, desk.talks).apply())
+    context = site.context()
+    context.run(Routing(context.loop, context.config, context.clients).apply())
     triage(site, "Bob <bob@example.org>", "@ToFeed")
     arrived: list[str] = []
 
@@ -688,9 +692,9 @@ def test_the_command_shows_first_and_undoes_only_when_told(
 def test_whole_domains_and_lists_are_forgotten_and_their_mail_is_left(by: str) -> None:
     site = ready(CYRUS_3_13, by)
     before = set(site.sandbox.cards())
-    desk = site.desk()
-    desk.run(desk.talks.contacts.decide("shop.example", "Feed", is_list=False))
-    desk.run(desk.talks.contacts.decide("news.example.org", "Jail", is_list=True))
+    context = site.context()
+    context.run(context.clients.contacts.decide("shop.example", "Feed", is_list=False))
+    context.run(context.clients.contacts.decide("news.example.org", "Jail", is_list=True))
     theirs = site.sandbox.deliver("x@mail.shop.example", mailbox={"Feed"})
     other = site.sandbox.deliver("a@b.example", mailbox={"Feed"})
     assert "decisions for whole domains and lists: forgotten" in [step.text for step in plan(site)]

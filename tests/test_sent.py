@@ -23,7 +23,7 @@ from mailroom.sandbox import (
 from mailroom.wire.filters import in_any
 from mailroom.wire.jmap import MethodError
 from mailroom.work.sent import Answered, Sent
-from tests.talk import Talk
+from tests.virtual_clients import VirtualClients
 
 BOB = "bob@example.org"
 HOUR = 3600.0
@@ -36,7 +36,7 @@ def named(profile: Profile) -> str:
     return profile.name
 
 
-class Desk(Talk):
+class SentClients(VirtualClients):
     """Asks Sent, of a server whose index has seen all that ``index`` was called after."""
 
     def __init__(self, profile: Profile = CYRUS_3_10) -> None:
@@ -79,10 +79,10 @@ def strangers(count: int) -> list[str]:
 @pytest.mark.parametrize("profile", ALL, ids=named)
 @pytest.mark.parametrize("header", ["to", "cc", "bcc"])
 def test_whoever_is_in_to_cc_or_bcc_was_written_to(profile: Profile, header: str) -> None:
-    desk = Desk(profile)
-    desk.sandbox.send(**{"to": "eve@example.org", header: f"Eve <eve@example.org>, Bob <{BOB}>"})
-    desk.index()
-    assert desk.ask([BOB, "mallory@example.org"]) == Answered(frozenset([BOB]), frozenset())
+    context = SentClients(profile)
+    context.sandbox.send(**{"to": "eve@example.org", header: f"Eve <eve@example.org>, Bob <{BOB}>"})
+    context.index()
+    assert context.ask([BOB, "mallory@example.org"]) == Answered(frozenset([BOB]), frozenset())
 
 
 @pytest.mark.parametrize(
@@ -95,9 +95,9 @@ def test_whoever_is_in_to_cc_or_bcc_was_written_to(profile: Profile, header: str
 )
 @pytest.mark.parametrize("whole", [False, True])
 def test_spelling_does_not_matter(written: str, asked: str, whole: bool) -> None:
-    desk = Desk()
-    desk.sandbox.send([(None, written)])
-    assert desk.ask([asked], whole=whole).written == {asked}
+    context = SentClients()
+    context.sandbox.send([(None, written)])
+    assert context.ask([asked], whole=whole).written == {asked}
 
 
 @pytest.mark.parametrize(
@@ -115,19 +115,19 @@ def test_spelling_does_not_matter(written: str, asked: str, whole: bool) -> None
 def test_who_only_has_the_words_of_an_address_is_somebody_else(
     profile: Profile, to: str, whole: bool
 ) -> None:
-    desk = Desk(profile)
-    desk.sandbox.send(to)
-    desk.index()
-    assert desk.ask([BOB], whole=whole).written == frozenset()
+    context = SentClients(profile)
+    context.sandbox.send(to)
+    context.index()
+    assert context.ask([BOB], whole=whole).written == frozenset()
 
 
 @pytest.mark.parametrize("profile", SERVERS, ids=named)
 def test_mail_that_is_elsewhere_was_not_sent(profile: Profile) -> None:
-    desk = Desk(profile)
+    context = SentClients(profile)
     for mailbox in ("Inbox", "Archive", "Drafts", "Trash"):
-        desk.sandbox.deliver("eve@example.org", mailbox=mailbox, to=BOB)
-    desk.index()
-    assert not desk.has_written(BOB)
+        context.sandbox.deliver("eve@example.org", mailbox=mailbox, to=BOB)
+    context.index()
+    assert not context.has_written(BOB)
 
 
 @pytest.mark.parametrize("profile", ALL, ids=named)
@@ -135,18 +135,18 @@ def test_mail_that_is_elsewhere_was_not_sent(profile: Profile) -> None:
 def test_one_mail_is_found_behind_many_with_the_same_words(
     profile: Profile, place: int | None
 ) -> None:
-    desk = Desk(profile)
+    context = SentClients(profile)
     for number in range(90):
-        desk.sandbox.send(BOB if number == place else f'"{BOB}" <mallory{number}@example.net>')
-    desk.index()
-    assert desk.has_written(BOB) is (place is not None)
+        context.sandbox.send(BOB if number == place else f'"{BOB}" <mallory{number}@example.net>')
+    context.index()
+    assert context.has_written(BOB) is (place is not None)
 
 
 def test_of_many_mails_to_somebody_a_few_are_read() -> None:
-    desk = Desk()
+    context = SentClients()
     for _ in range(200):
-        desk.sandbox.send(BOB)
-    [request] = desk.requests_of([BOB])
+        context.sandbox.send(BOB)
+    [request] = context.requests_of([BOB])
     assert request.bytes_out < 5000
 
 
@@ -156,33 +156,33 @@ def test_of_many_mails_to_somebody_a_few_are_read() -> None:
 @pytest.mark.parametrize("profile", ALL, ids=named)
 @pytest.mark.parametrize("whole", [False, True])
 def test_a_thread_with_a_mail_in_sent_is_a_conversation(profile: Profile, whole: bool) -> None:
-    desk = Desk(profile)
-    begun = desk.sandbox.deliver("eve@example.org", "Lunch", "Archive")
-    desk.sandbox.send("eve@example.org", "Re: Lunch", in_reply_to=begun)
-    answer = desk.sandbox.deliver(
+    context = SentClients(profile)
+    begun = context.sandbox.deliver("eve@example.org", "Lunch", "Archive")
+    context.sandbox.send("eve@example.org", "Re: Lunch", in_reply_to=begun)
+    answer = context.sandbox.deliver(
         "eve@private.example",
         "Re: Lunch",
-        references=desk.sandbox.mail(begun).message_id,
+        references=context.sandbox.mail(begun).message_id,
     )
-    other = desk.sandbox.deliver("eve@example.org", "Lunch tomorrow")
-    desk.index()
-    threads = [desk.thread_of(answer), desk.thread_of(other), "Tno-such-thread"]
-    answered = desk.ask(["eve@private.example"], threads, whole=whole)
-    assert answered == Answered(frozenset(), frozenset([desk.thread_of(begun)]))
+    other = context.sandbox.deliver("eve@example.org", "Lunch tomorrow")
+    context.index()
+    threads = [context.thread_of(answer), context.thread_of(other), "Tno-such-thread"]
+    answered = context.ask(["eve@private.example"], threads, whole=whole)
+    assert answered == Answered(frozenset(), frozenset([context.thread_of(begun)]))
 
 
 @pytest.mark.parametrize("profile", [STALWART, SMALL_LIMITS], ids=named)
 def test_threads_may_have_more_mail_than_one_answer_holds(
     profile: Profile,
 ) -> None:
-    desk = Desk(profile)
-    begun = desk.sandbox.send("list@example.org", "Plans")
-    reference = desk.sandbox.mail(begun).message_id
+    context = SentClients(profile)
+    begun = context.sandbox.send("list@example.org", "Plans")
+    reference = context.sandbox.mail(begun).message_id
     for _ in range(510):
-        desk.sandbox.deliver("list@example.org", "Re: Plans", references=reference)
-    other = desk.sandbox.deliver("list@example.org", "Other plans")
-    threads = [desk.thread_of(begun), desk.thread_of(other)]
-    assert desk.ask([], threads).conversations == {desk.thread_of(begun)}
+        context.sandbox.deliver("list@example.org", "Re: Plans", references=reference)
+    other = context.sandbox.deliver("list@example.org", "Other plans")
+    threads = [context.thread_of(begun), context.thread_of(other)]
+    assert context.ask([], threads).conversations == {context.thread_of(begun)}
 
 
 # Requests
@@ -195,39 +195,39 @@ def test_threads_may_have_more_mail_than_one_answer_holds(
 def test_up_to_fifty_are_asked_for_side_by_side(
     profile: Profile, count: int, requests: int, round_trips: int
 ) -> None:
-    desk = Desk(profile)
-    threads = [desk.thread_of(desk.sandbox.deliver(each)) for each in strangers(count)]
-    desk.sandbox.controls.delay_seconds = 1.0
-    began = desk.clock.wall()
-    asked = desk.requests_of(strangers(count), threads)
+    context = SentClients(profile)
+    threads = [context.thread_of(context.sandbox.deliver(each)) for each in strangers(count)]
+    context.sandbox.controls.delay_seconds = 1.0
+    began = context.clock.wall()
+    asked = context.requests_of(strangers(count), threads)
     assert len(asked) == requests
-    assert desk.clock.wall() - began == round_trips
+    assert context.clock.wall() - began == round_trips
     assert max(len(entry.calls) for entry in asked) <= profile.limits.max_calls_in_request
 
 
 def test_a_few_travel_with_what_others_ask_in_the_same_turn() -> None:
-    desk = Desk()
-    desk.sandbox.send(BOB)
-    number = len(desk.sandbox.log.entries)
-    search = desk.mail.search([in_any([desk.sandbox.mailbox_id("Screener")])])
-    ask = desk.sent.ask(desk.sent_id, [BOB], [])
-    found, answered = desk.run(both(desk.loop, search, ask))
+    context = SentClients()
+    context.sandbox.send(BOB)
+    number = len(context.sandbox.log.entries)
+    search = context.mail.search([in_any([context.sandbox.mailbox_id("Screener")])])
+    ask = context.sent.ask(context.sent_id, [BOB], [])
+    found, answered = context.run(both(context.loop, search, ask))
     assert found == [()]
     assert answered.written == {BOB}
-    assert len(desk.sandbox.log.since(number)) == 1
+    assert len(context.sandbox.log.since(number)) == 1
 
 
 def test_nobody_is_asked_for_twice_within_an_hour_who_was_written_to() -> None:
-    desk = Desk()
-    sent = desk.sandbox.send(BOB)
-    assert len(desk.requests_of([BOB], [desk.thread_of(sent)])) == 1
-    assert desk.requests_of([BOB], [desk.thread_of(sent)]) == []
-    desk.clock.advance(HOUR)
-    assert len(desk.requests_of([BOB], [desk.thread_of(sent)])) == 1
+    context = SentClients()
+    sent = context.sandbox.send(BOB)
+    assert len(context.requests_of([BOB], [context.thread_of(sent)])) == 1
+    assert context.requests_of([BOB], [context.thread_of(sent)]) == []
+    context.clock.advance(HOUR)
+    assert len(context.requests_of([BOB], [context.thread_of(sent)])) == 1
 
 
 def test_for_nobody_nothing_is_asked() -> None:
-    assert Desk().requests_of([], []) == []
+    assert SentClients().requests_of([], []) == []
 
 
 # All of Sent
@@ -235,90 +235,90 @@ def test_for_nobody_nothing_is_asked() -> None:
 
 @pytest.mark.parametrize("profile", SERVERS, ids=named)
 def test_more_than_fifty_are_looked_up_in_all_of_sent(profile: Profile) -> None:
-    desk = Desk(profile)
+    context = SentClients(profile)
     for each in strangers(120)[::2]:
-        desk.sandbox.send(each)
-    assert desk.ask(strangers(120)).written == set(strangers(120)[::2])
+        context.sandbox.send(each)
+    assert context.ask(strangers(120)).written == set(strangers(120)[::2])
 
 
 def test_so_are_more_than_five_hundred_threads() -> None:
-    desk = Desk()
-    sent = [desk.thread_of(desk.sandbox.send(BOB, f"{number}")) for number in range(3)]
+    context = SentClients()
+    sent = [context.thread_of(context.sandbox.send(BOB, f"{number}")) for number in range(3)]
     threads = [*(f"T{number}" for number in range(600)), *sent]
-    asked = desk.requests_of([], threads)
+    asked = context.requests_of([], threads)
     assert [entry.calls for entry in asked].count(("Thread/get", "Email/get")) == 0
-    assert desk.ask([], threads).conversations == set(sent)
+    assert context.ask([], threads).conversations == set(sent)
 
 
 def test_all_of_sent_is_read_once_an_hour_with_a_glance_at_what_is_new_each_time() -> None:
-    desk = Desk()
+    context = SentClients()
     for each in strangers(1200):
-        desk.sandbox.send(each)
+        context.sandbox.send(each)
     glance, ids, read = ("Email/query", "Email/get"), ("Email/query",), ("Email/get",)
     others = [f"x{number}@example.org" for number in range(60)]
-    assert [entry.calls for entry in desk.requests_of(others)] == [glance, ids, read, read, read]
-    desk.clock.advance(1.0)
-    desk.sandbox.send(others[0])
-    assert [entry.calls for entry in desk.requests_of(others)] == [glance]
-    assert desk.ask(others).written == {others[0]}
-    desk.clock.advance(HOUR)
-    assert [entry.calls for entry in desk.requests_of(others)].count(read) == 3
+    assert [entry.calls for entry in context.requests_of(others)] == [glance, ids, read, read, read]
+    context.clock.advance(1.0)
+    context.sandbox.send(others[0])
+    assert [entry.calls for entry in context.requests_of(others)] == [glance]
+    assert context.ask(others).written == {others[0]}
+    context.clock.advance(HOUR)
+    assert [entry.calls for entry in context.requests_of(others)].count(read) == 3
 
 
 def test_when_more_has_come_to_sent_than_a_glance_shows_it_is_read_anew() -> None:
-    desk = Desk()
+    context = SentClients()
     others = [f"x{number}@example.org" for number in range(200)]
     for known in (0, 150):
-        desk.clock.advance(1.0)
+        context.clock.advance(1.0)
         for each in others[:known]:
-            desk.sandbox.send(each)
-        assert desk.ask(others).written == set(others[:known])
+            context.sandbox.send(each)
+        assert context.ask(others).written == set(others[:known])
 
 
 def test_an_older_reading_does_not_end_a_newer_one() -> None:
-    desk = Desk()
+    context = SentClients()
     others = [f"x{number}@example.org" for number in range(300)]
-    desk.sandbox.send(others[0])
-    desk.ask(others)
-    desk.clock.advance(HOUR / 2)
+    context.sandbox.send(others[0])
+    context.ask(others)
+    context.clock.advance(HOUR / 2)
     for each in others[:150]:
-        desk.sandbox.send(each)
-    desk.ask(others)
-    desk.clock.advance(HOUR / 2)
-    desk.loop.turn()
-    assert len(desk.requests_of(others)) == 1
+        context.sandbox.send(each)
+    context.ask(others)
+    context.clock.advance(HOUR / 2)
+    context.loop.turn()
+    assert len(context.requests_of(others)) == 1
 
 
 def test_another_sent_mailbox_is_read_anew() -> None:
-    desk = Desk()
-    other = desk.sandbox.create_mailbox("Sent elsewhere")
-    desk.sandbox.deliver("alice@home.example", mailbox="Sent elsewhere", to=BOB)
-    desk.clock.advance(1.0)
+    context = SentClients()
+    other = context.sandbox.create_mailbox("Sent elsewhere")
+    context.sandbox.deliver("alice@home.example", mailbox="Sent elsewhere", to=BOB)
+    context.clock.advance(1.0)
     both_have = ["Sent", "Sent elsewhere"]
     for each in strangers(100):
-        desk.sandbox.deliver("alice@home.example", mailbox=both_have, to=each)
-    assert desk.ask([BOB], whole=True).written == frozenset()
-    assert desk.run(desk.sent.ask(other, [BOB], [], whole=True)).written == {BOB}
+        context.sandbox.deliver("alice@home.example", mailbox=both_have, to=each)
+    assert context.ask([BOB], whole=True).written == frozenset()
+    assert context.run(context.sent.ask(other, [BOB], [], whole=True)).written == {BOB}
 
 
 def test_reading_all_of_sent_is_one_request_at_a_time() -> None:
-    desk = Desk(STALWART)
+    context = SentClients(STALWART)
     for number in range(1200):
-        desk.sandbox.send(f"s{number}@example.org")
-    desk.sandbox.controls.delay_seconds = 1.0
-    asked = desk.requests_of(strangers(60))
+        context.sandbox.send(f"s{number}@example.org")
+    context.sandbox.controls.delay_seconds = 1.0
+    asked = context.requests_of(strangers(60))
     assert len(asked) == 5
     assert [entry.started for entry in asked] == sorted({entry.started for entry in asked})
 
 
 def test_what_is_kept_of_a_mail_is_less_than_twenty_five_bytes() -> None:
-    desk = Desk()
+    context = SentClients()
     for number in range(4000):
-        desk.sandbox.send(f"s{number}@example.org", f"{number}")
+        context.sandbox.send(f"s{number}@example.org", f"{number}")
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()
-        assert desk.ask(["s3999@example.org"], whole=True).written
+        assert context.ask(["s3999@example.org"], whole=True).written
         gc.collect()
         after, _ = tracemalloc.get_traced_memory()
     finally:
@@ -330,42 +330,42 @@ def test_what_is_kept_of_a_mail_is_less_than_twenty_five_bytes() -> None:
 
 
 def test_what_cannot_be_searched_for_is_looked_up_in_all_of_sent() -> None:
-    desk = Desk()
-    desk.sandbox.send(BOB)
-    desk.sandbox.faults.add(Fault(call="Email/query", method_error="serverFail", times=1))
-    assert desk.has_written(BOB)
+    context = SentClients()
+    context.sandbox.send(BOB)
+    context.sandbox.faults.add(Fault(call="Email/query", method_error="serverFail", times=1))
+    assert context.has_written(BOB)
 
 
 def test_a_server_that_cannot_tell_at_all_says_so() -> None:
-    desk = Desk()
-    desk.sandbox.faults.add(Fault(call="Email/query", method_error="serverFail"))
-    desk.fails(MethodError, desk.sent.ask(desk.sent_id, [BOB], []))
+    context = SentClients()
+    context.sandbox.faults.add(Fault(call="Email/query", method_error="serverFail"))
+    context.fails(MethodError, context.sent.ask(context.sent_id, [BOB], []))
 
 
 def test_a_sent_mailbox_that_is_gone_is_an_error() -> None:
-    desk = Desk()
-    gone = desk.sent_id
-    desk.sandbox.destroy_mailbox("Sent")
-    desk.fails(MethodError, desk.sent.ask(gone, [BOB], []))
+    context = SentClients()
+    gone = context.sent_id
+    context.sandbox.destroy_mailbox("Sent")
+    context.fails(MethodError, context.sent.ask(gone, [BOB], []))
 
 
 # What comes to Sent
 
 
 def test_who_is_written_to_is_known_at_once() -> None:
-    desk = Desk(STALWART)
-    sent = desk.sandbox.send(BOB)
-    assert not desk.has_written(BOB)  # no index has seen it
-    desk.sent.note(["Bob@Example.org", "eve@example.org"], desk.thread_of(sent))
-    assert desk.requests_of([BOB], [desk.thread_of(sent)]) == []
-    answered = desk.ask([BOB, "eve@example.org"], [desk.thread_of(sent)])
+    context = SentClients(STALWART)
+    sent = context.sandbox.send(BOB)
+    assert not context.has_written(BOB)  # no index has seen it
+    context.sent.note(["Bob@Example.org", "eve@example.org"], context.thread_of(sent))
+    assert context.requests_of([BOB], [context.thread_of(sent)]) == []
+    answered = context.ask([BOB, "eve@example.org"], [context.thread_of(sent)])
     assert answered == Answered(
-        frozenset([BOB, "eve@example.org"]), frozenset([desk.thread_of(sent)])
+        frozenset([BOB, "eve@example.org"]), frozenset([context.thread_of(sent)])
     )
 
 
 def test_a_mail_to_thousands_does_not_fill_the_memory() -> None:
-    desk = Desk()
-    desk.sent.note(strangers(10_000), "T1")
-    assert desk.ask(strangers(10_000)[-1:]).written
-    assert not desk.ask(strangers(10_000)[:1]).written
+    context = SentClients()
+    context.sent.note(strangers(10_000), "T1")
+    assert context.ask(strangers(10_000)[-1:]).written
+    assert not context.ask(strangers(10_000)[:1]).written

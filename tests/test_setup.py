@@ -31,14 +31,14 @@ CHILDREN = {
 
 
 def plan(site: Site) -> tuple[Item, ...]:
-    desk = site.desk()
-    return desk.run(Setup(desk.loop, desk.config, desk.talks).plan())
+    context = site.context()
+    return context.run(Setup(context.loop, context.config, context.clients).plan())
 
 
 def apply(site: Site) -> tuple[Item, ...]:
-    desk = site.desk()
+    context = site.context()
     told: list[Item] = []
-    items = desk.run(Setup(desk.loop, desk.config, desk.talks).apply(told.append))
+    items = context.run(Setup(context.loop, context.config, context.clients).apply(told.append))
     assert told == list(items)
     return items
 
@@ -54,9 +54,9 @@ def paths(sandbox: Sandbox) -> list[str]:
 
 def is_ready(site: Site) -> bool:
     """Whether ``mailroom check`` finds nothing missing."""
-    desk = site.desk()
-    return not any(each.error for each in desk.run(Check(desk.loop, desk.config, desk.talks).run(
-        lambda _: None)))  # fmt: skip
+    context = site.context()
+    check = Check(context.loop, context.config, context.clients)
+    return not any(each.error for each in context.run(check.run(lambda _: None)))
 
 
 @pytest.mark.parametrize("configuration", [{}, CHILDREN], ids=["default", "children"])
@@ -308,9 +308,13 @@ def triaged(site: Site) -> None:
 
 
 def poll(site: Site) -> None:
-    desk = site.desk()
+    context = site.context()
     log = Log(lambda *_: True, Level.ERROR)
-    desk.run(Poller(desk.loop, desk.config, desk.talks.mail, desk.talks.contacts, log).poll())
+    context.run(
+        Poller(
+            context.loop, context.config, context.clients.mail, context.clients.contacts, log
+        ).poll()
+    )
 
 
 ANN = (
@@ -361,8 +365,8 @@ def test_after_a_provenance_group_was_deleted_nobody_knows_since_when() -> None:
     triaged(site)
     delete_group(site, "Mailroom")
     apply(site)
-    desk = site.desk()
-    record = desk.run(desk.talks.contacts.record())
+    context = site.context()
+    record = context.run(context.clients.contacts.record())
     assert record is not None
     assert record.since is None
     assert record.groups == {"Mailroom"}
@@ -418,8 +422,8 @@ def test_what_setup_makes_is_recorded_before_it_is_made() -> None:
     apply(site)
     assert recorded
     assert all(recorded)
-    desk = site.desk()
-    record = desk.run(desk.talks.contacts.record())
+    context = site.context()
+    record = context.run(context.clients.contacts.record())
     assert record is not None
     assert "Jail" in record.mailboxes
     assert "Feed" not in record.mailboxes
@@ -461,8 +465,8 @@ def test_an_empty_group_made_by_hand_gets_the_record_and_since_when() -> None:
     group = ANN.replace("UID:ann", "UID:g").replace("FN:Ann", "FN:Mailroom")
     site.sandbox.put_card(group.replace("END", "X-ADDRESSBOOKSERVER-KIND:group\r\nEND"), "g.vcf")
     apply(site)
-    desk = site.desk()
-    record = desk.run(desk.talks.contacts.record())
+    context = site.context()
+    record = context.run(context.clients.contacts.record())
     assert record is not None
     assert record.since is not None
     assert "Mailroom" not in record.groups

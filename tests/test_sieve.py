@@ -378,24 +378,24 @@ fileinto :mailboxid "id-Screener" "Screener";
 
 def ready(sandbox: type[Any] = SieveSandbox, profile: Profile = CYRUS_3_10) -> Site:
     site = Site(profile, sandbox=sandbox)
-    desk = site.desk()
-    desk.run(Setup(desk.loop, desk.config, desk.talks).apply(lambda _: None))
+    context = site.context()
+    context.run(Setup(context.loop, context.config, context.clients).apply(lambda _: None))
     return site
 
 
 def apply(site: Site) -> Routed:
-    desk = site.desk()
-    return desk.run(Routing(desk.loop, desk.config, desk.talks).apply())
+    context = site.context()
+    return context.run(Routing(context.loop, context.config, context.clients).apply())
 
 
 def lift(site: Site, *, apply: bool) -> bool:
-    desk = site.desk()
-    return desk.run(Routing(desk.loop, desk.config, desk.talks).lift(apply=apply))
+    context = site.context()
+    return context.run(Routing(context.loop, context.config, context.clients).lift(apply=apply))
 
 
 def check(site: Site) -> Finding:
-    desk = site.desk()
-    return desk.run(Routing(desk.loop, desk.config, desk.talks).check())
+    context = site.context()
+    return context.run(Routing(context.loop, context.config, context.clients).check())
 
 
 def scripts(site: Site) -> dict[str, tuple[str, bool]]:
@@ -625,11 +625,11 @@ def test_leaving_switches_our_script_off_and_removes_it_before_anything_else() -
     site = ready()
     own_script(site, "keep;")
     apply(site)
-    desk = site.desk()
-    work = Reset(desk.loop, desk.config, desk.talks)
-    steps = desk.run(work.plan())
+    context = site.context()
+    work = Reset(context.loop, context.config, context.clients)
+    steps = context.run(work.plan())
     assert isinstance(steps[0], RemoveRules)
-    assert desk.run(work.apply(steps, lambda _: None)) == ()
+    assert context.run(work.apply(steps, lambda _: None)) == ()
     assert scripts(site) == {"mine": ("keep;", False)}
     assert not work.has_hand_made_rules
 
@@ -638,14 +638,14 @@ def test_a_script_of_ours_that_the_users_runs_is_not_taken_away_from_under_it() 
     site = ready()
     own_script(site, 'require "include"; include :personal "mailroom";', is_active=True)
     apply(site)
-    desk = site.desk()
+    context = site.context()
     with pytest.raises(LastingTrouble, match="take the include out of it first"):
-        desk.run(Reset(desk.loop, desk.config, desk.talks).plan())
+        context.run(Reset(context.loop, context.config, context.clients).plan())
 
 
 def test_where_rules_were_made_by_hand_only_the_user_knows() -> None:
     site = ready(Sandbox)
-    desk = site.desk()
-    work = Reset(desk.loop, desk.config, desk.talks)
-    desk.run(work.plan())
+    context = site.context()
+    work = Reset(context.loop, context.config, context.clients)
+    context.run(work.plan())
     assert work.has_hand_made_rules

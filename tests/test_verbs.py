@@ -60,8 +60,8 @@ def done(_target: str, document: Any) -> tuple[int, Any]:
     return 200, {"category": None, **document, "previous": "Imbox", "filed": 2, "by": "anna"}
 
 
-class Desk:
-    """A person's shell beside a service whose answers are written down."""
+class Shell:
+    """A person's shell, with a service whose answers are written down."""
 
     def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.folder = folder
@@ -99,7 +99,7 @@ class Desk:
         assert (shown.out + shown.err).replace("\n", "").replace("\t", "").isprintable()
         return shown.out, shown.err
 
-    def __enter__(self) -> "Desk":
+    def __enter__(self) -> "Shell":
         self._service.__enter__()
         return self
 
@@ -108,34 +108,34 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Desk]:
-    with Desk(tmp_path, capsys) as ready:
+def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Shell]:
+    with Shell(tmp_path, capsys) as ready:
         yield ready
 
 
 # Who waits
 
 
-def test_a_line_for_each_who_waits(desk: Desk) -> None:
-    assert desk.says("waiting").splitlines() == [
+def test_a_line_for_each_who_waits(shell: Shell) -> None:
+    assert shell.says("waiting").splitlines() == [
         "bob@x.example\t3\t2026-11-20T09:00:00.000Z\tBob �[31m the Tool\tSa le !",
         "(nobody)\t1\t2026-11-19T09:00:00.000Z\t\t",
     ]
 
 
-def test_a_bare_number_of_those_who_wait(desk: Desk) -> None:
-    assert desk.says("waiting", "--count") == "2\n"
-    assert desk.asked == [("GET /waiting?limit=1", None)]
+def test_a_bare_number_of_those_who_wait(shell: Shell) -> None:
+    assert shell.says("waiting", "--count") == "2\n"
+    assert shell.asked == [("GET /waiting?limit=1", None)]
 
 
-def test_who_waits_for_programs(desk: Desk) -> None:
-    assert json.loads(desk.says("waiting", "--json")) == WAITING
+def test_who_waits_for_programs(shell: Shell) -> None:
+    assert json.loads(shell.says("waiting", "--json")) == WAITING
     validate("waiting", WAITING)
 
 
-def test_who_reads_only_the_first_lines_is_not_complained_to(desk: Desk, tmp_path: Path) -> None:
+def test_who_reads_only_the_first_lines_is_not_complained_to(shell: Shell, tmp_path: Path) -> None:
     many = [{**BOB, "address": f"{n}@x.example"} for n in range(20000)]
-    desk.answers["GET /waiting"] = 200, {**WAITING, "waiting": many}
+    shell.answers["GET /waiting"] = 200, {**WAITING, "waiting": many}
     command = f"{sys.executable} -m mailroom waiting --socket {tmp_path}/status.sock | head -n1"
     shown = subprocess.run(
         ["sh", "-c", command],
@@ -152,11 +152,11 @@ def test_who_reads_only_the_first_lines_is_not_complained_to(desk: Desk, tmp_pat
 # Decisions
 
 
-def test_one_sender_is_triaged_and_told(desk: Desk) -> None:
-    assert desk.says("triage", "bob@x.example", "feed") == (
+def test_one_sender_is_triaged_and_told(shell: Shell) -> None:
+    assert shell.says("triage", "bob@x.example", "feed") == (
         "bob@x.example → Feed (was Imbox), 2 mails\n"
     )
-    assert desk.asked == [("POST /triage", {"address": "bob@x.example", "category": "Feed"})]
+    assert shell.asked == [("POST /triage", {"address": "bob@x.example", "category": "Feed"})]
 
 
 @pytest.mark.parametrize(
@@ -171,19 +171,19 @@ def test_one_sender_is_triaged_and_told(desk: Desk) -> None:
     ],
 )
 def test_a_category_is_typed_in_any_case_and_without_spaces(
-    typed: str, meant: str | None, desk: Desk
+    typed: str, meant: str | None, shell: Shell
 ) -> None:
-    shown = desk.says("triage", "bob@x.example", typed)
+    shown = shell.says("triage", "bob@x.example", typed)
     assert shown.startswith(f"bob@x.example → {meant or 'Screener'} (was ")
-    assert desk.asked == [("POST /triage", {"address": "bob@x.example", "category": meant})]
+    assert shell.asked == [("POST /triage", {"address": "bob@x.example", "category": meant})]
 
 
-def test_an_unknown_category_names_those_there_are_and_decides_nothing(desk: Desk) -> None:
-    assert desk.complains("triage", "bob@x.example", "fed", code=2) == (
+def test_an_unknown_category_names_those_there_are_and_decides_nothing(shell: Shell) -> None:
+    assert shell.complains("triage", "bob@x.example", "fed", code=2) == (
         "mailroom: there is no category 'fed': there are Imbox, Feed, Paper Trail, Truck, and "
         "screener to take a decision back; did you mean Feed?\n"
     )
-    assert desk.asked == []
+    assert shell.asked == []
 
 
 @pytest.mark.parametrize(
@@ -198,22 +198,22 @@ def test_an_unknown_category_names_those_there_are_and_decides_nothing(desk: Des
         (["--list", "news.x.example"], [{"list": "news.x.example"}]),
     ],
 )  # fmt: skip
-def test_whom_a_decision_is_about(words: list[str], whom: list[Any], desk: Desk) -> None:
-    desk.says("triage", *words, "Feed")
+def test_whom_a_decision_is_about(words: list[str], whom: list[Any], shell: Shell) -> None:
+    shell.says("triage", *words, "Feed")
     asked = [{**each, "category": "Feed"} for each in whom]
-    assert sorted(json.dumps(document) for _, document in desk.asked) == (
+    assert sorted(json.dumps(document) for _, document in shell.asked) == (
         sorted(map(json.dumps, asked))
     )
 
 
 @pytest.mark.parametrize("command", [["triage", "-", "feed"], ["undo", "-"]])
 def test_the_lines_of_stdin_may_be_those_of_a_list(
-    command: list[str], desk: Desk, monkeypatch: pytest.MonkeyPatch
+    command: list[str], shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines = "bob@x.example\t3\tBob\n\n  carol@x.example \n@shop.example\tTruck\n"
     monkeypatch.setattr(sys, "stdin", io.StringIO(lines))
-    assert len(desk.says(*command).splitlines()) == 3
-    whom = [{k: v for k, v in document.items() if k != "category"} for _, document in desk.asked]
+    assert len(shell.says(*command).splitlines()) == 3
+    whom = [{k: v for k, v in document.items() if k != "category"} for _, document in shell.asked]
     assert sorted(map(json.dumps, whom)) == [
         '{"address": "bob@x.example"}',
         '{"address": "carol@x.example"}',
@@ -221,18 +221,18 @@ def test_the_lines_of_stdin_may_be_those_of_a_list(
     ]
 
 
-def test_what_is_refused_is_told_beside_what_is_done(desk: Desk) -> None:
+def test_what_is_refused_is_told_beside_what_is_done(shell: Shell) -> None:
     def some(target: str, document: Any) -> tuple[int, Any]:
         if document["address"] == "bob@x.example":
             return 409, {"error": "bob@x.example is labelled for Jail", "categories": ["Jail"]}
         return done(target, document)
 
-    desk.answers["POST /triage"] = some
+    shell.answers["POST /triage"] = some
     two = "bob@x.example", "carol@x.example"
-    out, err = desk.types("triage", *two, "feed", code=1)
+    out, err = shell.types("triage", *two, "feed", code=1)
     assert out == "carol@x.example → Feed (was Imbox), 2 mails\n"
     assert err == "mailroom: bob@x.example: bob@x.example is labelled for Jail\n"
-    document = json.loads(desk.says("triage", *two, "feed", "--json", code=1))
+    document = json.loads(shell.says("triage", *two, "feed", "--json", code=1))
     validate("decisions", document)
     assert sorted(document["decisions"], key=lambda each: each["address"])[0] == {
         "address": "bob@x.example",
@@ -242,12 +242,12 @@ def test_what_is_refused_is_told_beside_what_is_done(desk: Desk) -> None:
     }
 
 
-def test_a_service_that_ends_in_the_middle_is_told(desk: Desk) -> None:
+def test_a_service_that_ends_in_the_middle_is_told(shell: Shell) -> None:
     def hang_up(_target: str, _document: Any) -> tuple[int, Any]:
         raise HangUp
 
-    desk.answers["POST /triage"] = hang_up
-    assert "ended without an answer" in desk.complains("triage", "bob@x.example", "feed")
+    shell.answers["POST /triage"] = hang_up
+    assert "ended without an answer" in shell.complains("triage", "bob@x.example", "feed")
 
 
 @pytest.mark.parametrize(
@@ -284,39 +284,39 @@ def test_without_a_service_it_is_said_how_to_start_it(
 # Back again
 
 
-def test_undo_goes_back_to_what_the_service_knows(desk: Desk) -> None:
-    desk.answers["POST /undo"] = (
+def test_undo_goes_back_to_what_the_service_knows(shell: Shell) -> None:
+    shell.answers["POST /undo"] = (
         200,
         {"address": "bob@x.example", "category": None, "previous": "Feed", "filed": 0, "by": "a"},
     )
-    assert desk.says("undo", "bob@x.example") == "bob@x.example → Screener (was Feed)\n"
-    assert desk.asked == [("POST /undo", {"address": "bob@x.example"})]
+    assert shell.says("undo", "bob@x.example") == "bob@x.example → Screener (was Feed)\n"
+    assert shell.asked == [("POST /undo", {"address": "bob@x.example"})]
 
 
 # Who is where
 
 
-def test_who_is_where(desk: Desk) -> None:
-    assert desk.says("senders").splitlines() == [
+def test_who_is_where(shell: Shell) -> None:
+    assert shell.says("senders").splitlines() == [
         "bob@x.example\tFeed\t2026-11-21\tBob (and 1 more)",
         "carol@x.example\tTruck\t\tCarol",
         "@shop.example\tTruck\t2026-11-22\tthe whole domain",
         "<news.x.example>\tFeed\t\tthe mailing list",
     ]
-    assert desk.says("senders", "--count") == "4\n"
-    assert json.loads(desk.says("senders", "papertrail", "--json")) == SENDERS
-    assert desk.asked[-1] == ("GET /senders?category=Paper+Trail", None)
+    assert shell.says("senders", "--count") == "4\n"
+    assert json.loads(shell.says("senders", "papertrail", "--json")) == SENDERS
+    assert shell.asked[-1] == ("GET /senders?category=Paper+Trail", None)
 
 
-def test_what_there_is_to_choose(desk: Desk) -> None:
-    assert desk.says("categories").splitlines()[2:] == [
+def test_what_there_is_to_choose(shell: Shell) -> None:
+    assert shell.says("categories").splitlines()[2:] == [
         "Paper Trail\t@ToPaperTrail\t",
         "Truck\t@ToTruck\tPaper Trail",
     ]
-    assert json.loads(desk.says("categories", "--json")) == CATEGORIES
+    assert json.loads(shell.says("categories", "--json")) == CATEGORIES
 
 
-def test_what_happened_to_bob_and_where_his_next_mail_goes(desk: Desk) -> None:
+def test_what_happened_to_bob_and_where_his_next_mail_goes(shell: Shell) -> None:
     bob = {
         "address": "bob@x.example",
         "addresses": ["bob@x.example", "bob@y.example"],
@@ -327,8 +327,8 @@ def test_what_happened_to_bob_and_where_his_next_mail_goes(desk: Desk) -> None:
         "waiting": 0,
         "next": {"outcome": "category", "category": "Feed", "mailbox": "Feed"},
     }  # fmt: skip
-    desk.answers["GET /sender"] = 200, bob
-    assert desk.says("sender", "bob@x.example").splitlines() == [
+    shell.answers["GET /sender"] = 200, bob
+    assert shell.says("sender", "bob@x.example").splitlines() == [
         "sender    bob@x.example  Bob",
         "also      bob@y.example",
         "category  Feed",
@@ -337,31 +337,31 @@ def test_what_happened_to_bob_and_where_his_next_mail_goes(desk: Desk) -> None:
         "waiting   nothing",
         "next mail to Feed: was decided about",
     ]
-    assert json.loads(desk.says("sender", "bob@x.example", "--json")) == bob
-    assert desk.asked[0] == ("GET /sender?address=bob%40x.example", None)
-    desk.answers["GET /sender"] = 400, {"error": "'bob' is no address"}
-    assert desk.complains("sender", "bob") == "mailroom: 'bob' is no address\n"
+    assert json.loads(shell.says("sender", "bob@x.example", "--json")) == bob
+    assert shell.asked[0] == ("GET /sender?address=bob%40x.example", None)
+    shell.answers["GET /sender"] = 400, {"error": "'bob' is no address"}
+    assert shell.complains("sender", "bob") == "mailroom: 'bob' is no address\n"
 
 
 # What will happen next
 
 
-def test_the_service_is_asked_what_the_next_poll_would_do(desk: Desk) -> None:
+def test_the_service_is_asked_what_the_next_poll_would_do(shell: Shell) -> None:
     row = {"mail": "M1", "sender": "bob@x.example", "labels": ["@ToFeed"],
            "action": "file 3 mails", "reason": "@ToFeed"}  # fmt: skip
     plan = {"rows": [row], "moved_at_once": 0}
-    desk.answers["GET /plan"] = 200, plan
-    assert "bob@x.example   @ToFeed   file 3 mails" in desk.says("triage", "--dry-run")
-    assert json.loads(desk.says("triage", "--dry-run", "--json")) == plan
-    desk.answers["GET /plan"] = 200, {"rows": [], "moved_at_once": 60}
-    assert desk.says("triage", "--dry-run").startswith("60 senders were moved at once")
+    shell.answers["GET /plan"] = 200, plan
+    assert "bob@x.example   @ToFeed   file 3 mails" in shell.says("triage", "--dry-run")
+    assert json.loads(shell.says("triage", "--dry-run", "--json")) == plan
+    shell.answers["GET /plan"] = 200, {"rows": [], "moved_at_once": 60}
+    assert shell.says("triage", "--dry-run").startswith("60 senders were moved at once")
 
 
 # Out and in again
 
 
-def test_every_decision_is_a_line_of_json(desk: Desk) -> None:
-    lines = [json.loads(line) for line in desk.says("export").splitlines()]
+def test_every_decision_is_a_line_of_json(shell: Shell) -> None:
+    lines = [json.loads(line) for line in shell.says("export").splitlines()]
     for line in lines:
         validate("export", line)
     assert lines == [
@@ -373,11 +373,11 @@ def test_every_decision_is_a_line_of_json(desk: Desk) -> None:
     ]
 
 
-def test_what_is_exported_is_so_already(desk: Desk, tmp_path: Path) -> None:
-    (tmp_path / "decisions").write_text(desk.says("export"))
-    shown = desk.says("import", str(tmp_path / "decisions"), "--apply")
+def test_what_is_exported_is_so_already(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "decisions").write_text(shell.says("export"))
+    shown = shell.says("import", str(tmp_path / "decisions"), "--apply")
     assert shown == "5 already so\n"
-    assert {request for request, _ in desk.asked} == {"GET /senders"}
+    assert {request for request, _ in shell.asked} == {"GET /senders"}
 
 
 FILE = """\
@@ -390,9 +390,9 @@ Shop;@new.example;truck
 """
 
 
-def test_an_import_tells_first_what_it_would_do(desk: Desk, tmp_path: Path) -> None:
+def test_an_import_tells_first_what_it_would_do(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "file.csv").write_text(FILE)
-    out, err = desk.types("import", str(tmp_path / "file.csv"), code=1)
+    out, err = shell.types("import", str(tmp_path / "file.csv"), code=1)
     assert out.splitlines() == [
         "DAVE@x.example → Feed",
         "carol@x.example → Feed (now Truck)",
@@ -400,11 +400,11 @@ def test_an_import_tells_first_what_it_would_do(desk: Desk, tmp_path: Path) -> N
         "3 to make, 1 already so, 1 of lines that are no decisions; --apply makes them",
     ]
     assert err == "mailroom: line 5: erin@x.example: there is no category 'nonsense'\n"
-    assert {request for request, _ in desk.asked} == {"GET /senders"}
+    assert {request for request, _ in shell.asked} == {"GET /senders"}
 
 
 def test_an_import_makes_what_is_not_so_and_tells_what_it_could_not(
-    desk: Desk, tmp_path: Path
+    shell: Shell, tmp_path: Path
 ) -> None:
     tries = iter([503])
 
@@ -415,12 +415,12 @@ def test_an_import_makes_what_is_not_so_and_tells_what_it_could_not(
             return code, {"error": "stopping; repeat"}
         return done(target, document)
 
-    desk.answers["POST /triage"] = some
+    shell.answers["POST /triage"] = some
     (tmp_path / "file.csv").write_text(FILE)
-    out, err = desk.types("import", str(tmp_path / "file.csv"), "--apply", code=1)
+    out, err = shell.types("import", str(tmp_path / "file.csv"), "--apply", code=1)
     assert out == "2 made, 1 failed, 1 already so, 1 of lines that are no decisions\n"
     assert "mailroom: carol@x.example: carol is labelled\n" in err
-    shown = desk.says("import", str(tmp_path / "file.csv"), "--apply", "--json", code=1)
+    shown = shell.says("import", str(tmp_path / "file.csv"), "--apply", "--json", code=1)
     document = json.loads(shown)
     validate("import", document)
     assert [each["outcome"] for each in document["decisions"]] == [
@@ -432,15 +432,15 @@ def test_an_import_makes_what_is_not_so_and_tells_what_it_could_not(
 
 
 def test_a_list_is_brought_in_to_one_category_from_stdin(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO("dave@x.example\nerin@x.example\n"))
-    assert desk.says("import", "-", "--category", "feed", "--apply") == "2 made\n"
+    assert shell.says("import", "-", "--category", "feed", "--apply") == "2 made\n"
 
 
-def test_a_file_that_cannot_be_read_is_told(desk: Desk, tmp_path: Path) -> None:
-    assert "No such file" in desk.complains("import", str(tmp_path / "nothing"))
+def test_a_file_that_cannot_be_read_is_told(shell: Shell, tmp_path: Path) -> None:
+    assert "No such file" in shell.complains("import", str(tmp_path / "nothing"))
     (tmp_path / "latin1").write_bytes(b"z\xf6e@x.example\n")
-    assert "it is not UTF-8" in desk.complains("import", str(tmp_path / "latin1"))
+    assert "it is not UTF-8" in shell.complains("import", str(tmp_path / "latin1"))
     (tmp_path / "text").write_text("hello\n")
-    assert "no column of addresses" in desk.complains("import", str(tmp_path / "text"), code=2)
+    assert "no column of addresses" in shell.complains("import", str(tmp_path / "text"), code=2)

@@ -20,15 +20,15 @@ from mailroom.rules.configuration.servers import fault_of_url
 from mailroom.sandbox import Fault
 from mailroom.sandbox import Response as Answer
 from mailroom.work.web import retry_after
-from tests.talk import ORIGIN, Talk
+from tests.virtual_clients import ORIGIN, VirtualClients
 
 URL = f"{ORIGIN}/jmap/"
 GET = Request("GET", URL)
 
 
 @pytest.fixture
-def talk() -> Talk:
-    return Talk()
+def clients() -> VirtualClients:
+    return VirtualClients()
 
 
 def text(status: int, words: str, **headers: str) -> Answer:
@@ -136,43 +136,43 @@ CREDENTIALS = "check the credential jmap-password; mailroom login stores a new o
     ],
 )
 def test_what_an_answer_means(
-    talk: Talk, answer: Answer, error: type[MailroomError], message: str | None
+    clients: VirtualClients, answer: Answer, error: type[MailroomError], message: str | None
 ) -> None:
-    talk.answers(answer, times=None)
-    said = talk.fails(error, talk.web.send(GET, advice="check it"))
+    clients.answers(answer, times=None)
+    said = clients.fails(error, clients.web.send(GET, advice="check it"))
     assert said.startswith(f"GET {URL}: ")
     assert len(said) < 400
     assert message is None or said == f"GET {URL}: {message}"
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_where_people_log_in_both_mean_a_wrong_secret(talk: Talk, status: int) -> None:
-    talk.answers(Answer(status))
-    said = talk.fails(CredentialsRefused, talk.web.send(GET, is_login=True))
+def test_where_people_log_in_both_mean_a_wrong_secret(clients: VirtualClients, status: int) -> None:
+    clients.answers(Answer(status))
+    said = clients.fails(CredentialsRefused, clients.web.send(GET, is_login=True))
     assert f"{REFUSED} {status}: {CREDENTIALS}" in said
 
 
 def test_a_server_that_has_accepted_them_says_nothing_about_them_with_a_bare_403(
-    talk: Talk,
+    clients: VirtualClients,
 ) -> None:
     """Stalwart answers a banned address so."""
-    talk.run(talk.web.send(GET))
-    talk.answers(Answer(403), times=2)
+    clients.run(clients.web.send(GET))
+    clients.answers(Answer(403), times=2)
     for is_login in (False, True):
-        said = talk.fails(Forbidden, talk.web.send(GET, is_login=is_login))
+        said = clients.fails(Forbidden, clients.web.send(GET, is_login=is_login))
         assert "accepted the credentials before: this may be a ban that passes" in said
-    talk.answers(Answer(401))
+    clients.answers(Answer(401))
     with pytest.raises(CredentialsRefused) as error:
-        talk.run(talk.web.send(GET))
+        clients.run(clients.web.send(GET))
     assert error.value.was_accepted
 
 
-def test_a_redirect_is_no_acceptance(talk: Talk) -> None:
+def test_a_redirect_is_no_acceptance(clients: VirtualClients) -> None:
     """Cyrus redirects whoever asks (3.10.2, seen)."""
-    talk.answers(Answer(301, {"Location": "/jmap/there"}))
-    talk.answers(Answer(401), path="/jmap/there")
+    clients.answers(Answer(301, {"Location": "/jmap/there"}))
+    clients.answers(Answer(401), path="/jmap/there")
     with pytest.raises(CredentialsRefused) as error:
-        talk.run(talk.web.send(GET))
+        clients.run(clients.web.send(GET))
     assert not error.value.was_accepted
 
 
@@ -192,13 +192,13 @@ DIGEST = 'Digest realm="a, Basic b", nonce="x", qop="auth"'
     ],
 )
 def test_digest_is_for_servers_that_offer_it_and_not_basic(
-    talk: Talk, challenge: str, by_digest: bool
+    clients: VirtualClients, challenge: str, by_digest: bool
 ) -> None:
     seen: list[str] = []
-    talk.sandbox.before(lambda _, asked: seen.append(asked.header("Authorization") or "none"))
-    talk.answers(Answer(401, {"WWW-Authenticate": challenge}), times=None)
-    talk.fails(CredentialsRefused, talk.web.send(GET))
-    talk.fails(CredentialsRefused, talk.web.send(GET))
+    clients.sandbox.before(lambda _, asked: seen.append(asked.header("Authorization") or "none"))
+    clients.answers(Answer(401, {"WWW-Authenticate": challenge}), times=None)
+    clients.fails(CredentialsRefused, clients.web.send(GET))
+    clients.fails(CredentialsRefused, clients.web.send(GET))
     kinds = [each.partition(" ")[0] for each in seen]
     # By digest the password itself is never sent again, to wherever it was once refused so.
     once = ["none", "Digest"]
@@ -235,10 +235,10 @@ def test_no_retry_after_is_too_strange(value: str) -> None:
     assert seconds is None or seconds >= 0.0
 
 
-def test_the_servers_wish_comes_with_the_error(talk: Talk) -> None:
-    talk.answers(Answer(503, {"Retry-After": "30"}))
+def test_the_servers_wish_comes_with_the_error(clients: VirtualClients) -> None:
+    clients.answers(Answer(503, {"Retry-After": "30"}))
     with pytest.raises(TransientError) as error:
-        talk.run(talk.web.send(GET))
+        clients.run(clients.web.send(GET))
     assert error.value.retry_after == 30.0
 
 
@@ -246,12 +246,12 @@ def test_the_servers_wish_comes_with_the_error(talk: Talk) -> None:
     "location",
     ["/jmap/there", "there", "//mail.example.org/jmap/there", f"{ORIGIN}:443/jmap/there"],
 )
-def test_a_redirect_is_followed_within_its_origin(talk: Talk, location: str) -> None:
-    talk.answers(Answer(308, {"Location": location}))
-    talk.answers(Answer(200, {}, b"here"), path="/jmap/there")
-    response = talk.run(talk.web.send(Request("POST", URL, {}, b"body")))
+def test_a_redirect_is_followed_within_its_origin(clients: VirtualClients, location: str) -> None:
+    clients.answers(Answer(308, {"Location": location}))
+    clients.answers(Answer(200, {}, b"here"), path="/jmap/there")
+    response = clients.run(clients.web.send(Request("POST", URL, {}, b"body")))
     assert response.body == b"here"
-    assert talk.requests == ["POST /jmap/", "POST /jmap/there"]
+    assert clients.requests == ["POST /jmap/", "POST /jmap/there"]
 
 
 @pytest.mark.parametrize(
@@ -268,54 +268,54 @@ def test_a_redirect_is_followed_within_its_origin(talk: Talk, location: str) -> 
         "https://-/",
     ],
 )
-def test_a_redirect_to_another_origin_is_refused(talk: Talk, location: str) -> None:
+def test_a_redirect_to_another_origin_is_refused(clients: VirtualClients, location: str) -> None:
     """And what is advised, the configuration takes."""
-    talk.answers(Answer(301, {"Location": location + "?token=1"}), times=None)
-    said = talk.fails(ProtocolError, talk.web.send(GET))
+    clients.answers(Answer(301, {"Location": location + "?token=1"}), times=None)
+    said = clients.fails(ProtocolError, clients.web.send(GET))
     assert "redirected to another origin" in said
     assert ("configure it as the url" in said) is (fault_of_url(urljoin(URL, location)) is None)
     assert ("have the server name https" in said) is (location == "http://mail.example.org/jmap/")
     assert "token" not in said
-    assert len(talk.requests) == 1
+    assert len(clients.requests) == 1
 
 
 @pytest.mark.parametrize("location", ["https://[bad", "https://x:99999999/", "/\xe9", "/a b", ""])
-def test_a_redirect_to_no_url_is_refused(talk: Talk, location: str) -> None:
-    talk.answers(Answer(302, {"Location": location}), times=None)
-    talk.fails(ProtocolError, talk.web.send(GET))
-    assert len(talk.requests) == 1
+def test_a_redirect_to_no_url_is_refused(clients: VirtualClients, location: str) -> None:
+    clients.answers(Answer(302, {"Location": location}), times=None)
+    clients.fails(ProtocolError, clients.web.send(GET))
+    assert len(clients.requests) == 1
 
 
-def test_redirects_come_to_an_end(talk: Talk) -> None:
+def test_redirects_come_to_an_end(clients: VirtualClients) -> None:
     for path, other in (("/jmap/", "/other"), ("/other", "/jmap/")):
-        talk.answers(Answer(302, {"Location": other}), path=path, times=None)
-    assert "more than 5 redirects" in talk.fails(ProtocolError, talk.web.send(GET))
-    assert len(talk.requests) == 6
+        clients.answers(Answer(302, {"Location": other}), path=path, times=None)
+    assert "more than 5 redirects" in clients.fails(ProtocolError, clients.web.send(GET))
+    assert len(clients.requests) == 6
 
 
-def test_redirects_of_a_stream_come_to_an_end_as_late(talk: Talk) -> None:
+def test_redirects_of_a_stream_come_to_an_end_as_late(clients: VirtualClients) -> None:
     for path, other in (("/jmap/", "/other"), ("/other", "/jmap/")):
-        talk.answers(Answer(302, {"Location": other}), path=path, times=None)
-    stream = talk.web.stream(GET, talk.loop.now() + 10.0)
-    assert "more than 5 redirects" in talk.fails(ProtocolError, stream)
-    assert len(talk.requests) == 6
+        clients.answers(Answer(302, {"Location": other}), path=path, times=None)
+    stream = clients.web.stream(GET, clients.loop.now() + 10.0)
+    assert "more than 5 redirects" in clients.fails(ProtocolError, stream)
+    assert len(clients.requests) == 6
 
 
-def test_a_redirect_to_itself_is_not_followed(talk: Talk) -> None:
-    talk.answers(Answer(302, {"Location": URL}), times=None)
-    assert "redirected to itself" in talk.fails(ProtocolError, talk.web.send(GET))
-    assert len(talk.requests) == 1
+def test_a_redirect_to_itself_is_not_followed(clients: VirtualClients) -> None:
+    clients.answers(Answer(302, {"Location": URL}), times=None)
+    assert "redirected to itself" in clients.fails(ProtocolError, clients.web.send(GET))
+    assert len(clients.requests) == 1
 
 
 @pytest.mark.parametrize(
     "url", ["https://elsewhere.example/", "http://mail.example.org/", f"{ORIGIN}:1/"]
 )
-def test_only_trusted_origins_get_the_credentials(talk: Talk, url: str) -> None:
-    said = talk.fails(ProtocolError, talk.web.send(Request("GET", url)))
+def test_only_trusted_origins_get_the_credentials(clients: VirtualClients, url: str) -> None:
+    said = clients.fails(ProtocolError, clients.web.send(Request("GET", url)))
     assert "may not have the credentials" in said
-    assert talk.requests == []
+    assert clients.requests == []
     with pytest.raises(ProtocolError):
-        talk.run(talk.web.stream(Request("GET", url), talk.loop.now()))
+        clients.run(clients.web.stream(Request("GET", url), clients.loop.now()))
 
 
 @pytest.mark.parametrize(
@@ -330,28 +330,28 @@ def test_only_trusted_origins_get_the_credentials(talk: Talk, url: str) -> None:
     ],
 )
 def test_an_origin_that_would_not_keep_a_secret_is_not_trusted(
-    talk: Talk, url: str, error: type[MailroomError]
+    clients: VirtualClients, url: str, error: type[MailroomError]
 ) -> None:
     with pytest.raises(error) as raised:
-        talk.web.trust(url)
+        clients.web.trust(url)
     assert str(raised.value).isprintable()
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8008/x", "http://localhost/", "http://[::1]:1/"])
-def test_this_machine_is_trusted_without_tls(talk: Talk, url: str) -> None:
-    talk.web.trust(url)
-    talk.answers(Answer(200))
-    assert talk.run(talk.web.send(Request("GET", url))).status == 200
+def test_this_machine_is_trusted_without_tls(clients: VirtualClients, url: str) -> None:
+    clients.web.trust(url)
+    clients.answers(Answer(200))
+    assert clients.run(clients.web.send(Request("GET", url))).status == 200
 
 
-def test_every_request_is_counted(talk: Talk) -> None:
-    talk.answers(Answer(301, {"Location": "/jmap/x"}))
-    talk.answers(Answer(200, {}, b"12345"), path="/jmap/x")
-    talk.run(talk.web.send(Request("POST", URL, {}, b"123")))
-    assert talk.totals.requests == 2
-    assert (talk.totals.bytes_sent, talk.totals.bytes_received) == (6, 5)
+def test_every_request_is_counted(clients: VirtualClients) -> None:
+    clients.answers(Answer(301, {"Location": "/jmap/x"}))
+    clients.answers(Answer(200, {}, b"12345"), path="/jmap/x")
+    clients.run(clients.web.send(Request("POST", URL, {}, b"123")))
+    assert clients.totals.requests == 2
+    assert (clients.totals.bytes_sent, clients.totals.bytes_received) == (6, 5)
 
 
-def test_a_connection_that_breaks_is_passing_trouble(talk: Talk) -> None:
-    talk.sandbox.faults.add(Fault(breaks="after"))
-    assert URL in talk.fails(TransientError, talk.web.send(GET))
+def test_a_connection_that_breaks_is_passing_trouble(clients: VirtualClients) -> None:
+    clients.sandbox.faults.add(Fault(breaks="after"))
+    assert URL in clients.fails(TransientError, clients.web.send(GET))

@@ -39,7 +39,7 @@ class Stream(Protocol):
 
 
 class Http(Protocol):
-    """What the conversations need; :class:`Transfer` is the real one."""
+    """What the clients need; :class:`Transfer` is the real one."""
 
     def send(self, request: Request) -> Promise[Response]: ...
 

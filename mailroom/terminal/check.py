@@ -13,7 +13,7 @@ from mailroom.engine.loop import Loop
 from mailroom.engine.unit import Installation
 from mailroom.errors import ConfigurationError, exit_code
 from mailroom.rules.words import count
-from mailroom.terminal.desk import prepare
+from mailroom.terminal.context import context_for
 from mailroom.terminal.screen import tick
 from mailroom.work.check import Check, Finding, worst
 from mailroom.work.routing import Routing
@@ -35,11 +35,11 @@ def show_check(
         f"{name} {how}" for name, how in credentials.sources.items() if how != "not set"
     )
     tick(console, Finding("credentials", given))
-    desk = prepare(config, who)
-    check = Check(desk.loop, config, desk.talks)
-    findings = desk.run(check.run(lambda found: tick(console, found)))
+    context = context_for(config, who)
+    check = Check(context.loop, config, context.clients)
+    findings = context.run(check.run(lambda found: tick(console, found)))
     if rules and worst(findings) is None:
-        findings.append(desk.run(Routing(desk.loop, config, desk.talks).check()))
+        findings.append(context.run(Routing(context.loop, config, context.clients).check()))
         tick(console, findings[-1])
     error = worst(findings)
     return exit_code(error) if error else 0

@@ -21,7 +21,7 @@ from mailroom.rules.account.questions import Known
 from mailroom.rules.account.steps import Progress, Step, agreed, remaining
 from mailroom.rules.configuration.config import Config
 from mailroom.terminal.asking import Asking
-from mailroom.terminal.desk import prepare
+from mailroom.terminal.context import context_for
 from mailroom.terminal.harmless import harmless
 from mailroom.terminal.interviewing import Interview
 from mailroom.terminal.live import show_live
@@ -142,11 +142,11 @@ class _Evening:
             self.tell(f"{self._installation.config} is there and stays as it is:", *found)
 
     def _account(self, config: Config, secrets: Mapping[str, str]) -> Completeness:
-        desk = prepare(config, logins(config, load_credentials(variables(secrets))))
+        context = context_for(config, logins(config, load_credentials(variables(secrets))))
         try:
-            return desk.run(completeness(desk.loop, desk.config, desk.talks))
+            return context.run(completeness(context.loop, context.config, context.clients))
         finally:
-            desk.loop.close()
+            context.loop.close()
 
     def tell_what_is_there(self) -> None:
         """What a run has made that was broken off, or what was there before."""

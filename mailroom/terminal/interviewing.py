@@ -26,7 +26,7 @@ from mailroom.rules.configuration.servers import session_url
 from mailroom.rules.configuration.text import parse
 from mailroom.service import USER_AGENT
 from mailroom.terminal.asking import Asking, absolute
-from mailroom.terminal.desk import Desk, prepare
+from mailroom.terminal.context import Context, context_for
 from mailroom.terminal.screen import plain, tick
 from mailroom.work.abilities import abilities, taken
 from mailroom.work.autodiscovery import first_of, look_at
@@ -124,8 +124,8 @@ class Interview:
     def _try(self, known: Known) -> Known:
         self._console.print("\nLogging in, and looking at what the account can do …")
         try:
-            with self._desk(known) as desk:
-                able = desk.run(abilities(desk.loop, desk.config, desk.talks))
+            with self._desk(known) as context:
+                able = context.run(abilities(context.loop, context.config, context.clients))
         except CredentialsRefused as error:
             told = questions.refusal(known)
             if known.refusals >= MOST_REFUSALS:
@@ -140,20 +140,22 @@ class Interview:
         return known
 
     def _look(self, known: Known) -> Known:
-        with self._desk(known) as desk:
-            return replace(known, taken=desk.run(taken(desk.loop, desk.config, desk.talks)))
+        with self._desk(known) as context:
+            return replace(
+                known, taken=context.run(taken(context.loop, context.config, context.clients))
+            )
 
     @contextmanager
-    def _desk(self, known: Known) -> Iterator[Desk]:
+    def _desk(self, known: Known) -> Iterator[Context]:
         """The account as it would be configured now. Raises ConfigurationError for a secret that
         cannot be one."""
         config = self._config or parse(configuration(known), "the configuration")
         given = load_credentials(variables({**self._secrets, **credentials(known)}))
-        desk = prepare(config, logins(config, given))
+        context = context_for(config, logins(config, given))
         try:
-            yield desk
+            yield context
         finally:
-            desk.loop.close()
+            context.loop.close()
 
 
 def findings(able: Abilities) -> Iterator[Finding]:

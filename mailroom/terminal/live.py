@@ -7,7 +7,7 @@ from rich.console import Console
 
 from mailroom.engine.unit import Installation
 from mailroom.errors import exit_code
-from mailroom.terminal.desk import sit_down
+from mailroom.terminal.context import open_context
 from mailroom.terminal.screen import Document, tick
 from mailroom.work.check import worst
 from mailroom.work.live import Interrupted, Live
@@ -24,14 +24,14 @@ def show_live(
     """Try it; returns the exit code: not 0 if it was not push, took too long, or was not done.
     Ctrl+C cleans up as well, and ends it with 130."""
     console = Console(highlight=False, soft_wrap=True)
-    desk = sit_down(installation, environ)
-    live = Live(desk.loop, desk.config, desk.talks, ask)
+    context = open_context(installation, environ)
+    live = Live(context.loop, context.config, context.clients, ask)
     for number in (signal.SIGINT, signal.SIGTERM):
-        desk.loop.on_signal(number, live.interrupt)
+        context.loop.on_signal(number, live.interrupt)
     try:
-        findings = desk.run(live.run(within_seconds, lambda found: tick(console, found)))
+        findings = context.run(live.run(within_seconds, lambda found: tick(console, found)))
     finally:
-        desk.loop.close()
+        context.loop.close()
     if any(isinstance(each.error, Interrupted) for each in findings):
         return _INTERRUPTED
     error = worst(findings)

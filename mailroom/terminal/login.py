@@ -27,7 +27,7 @@ from mailroom.errors import ConfigurationError, CredentialsRefused, MailroomErro
 from mailroom.rules.configuration.config import Config, ContactsWay
 from mailroom.rules.configuration.fleet import may_have_shared_secret
 from mailroom.rules.configuration.servers import FASTMAIL_SESSION, origin
-from mailroom.terminal.desk import prepare
+from mailroom.terminal.context import context_for
 from mailroom.terminal.interviewing import findings
 from mailroom.terminal.remote import which_account
 from mailroom.terminal.screen import tick
@@ -130,18 +130,18 @@ def try_out(secret: Secret, secrets: Mapping[str, str]) -> int:
         given.pop(TOKEN, None)  # it would be used instead
     if secret.name == CARDDAV:
         config = replace(config, contacts=ContactsWay("carddav"))
-    desk = prepare(config, logins(config, load_credentials(variables(given))))
+    context = context_for(config, logins(config, load_credentials(variables(given))))
     try:
         if secret.name == CARDDAV:
-            tick(console, Finding("address book", desk.run(desk.talks.contacts.describe())))
+            tick(console, Finding("address book", context.run(context.clients.contacts.describe())))
             return 0
-        for finding in findings(desk.run(abilities(desk.loop, config, desk.talks))):
+        for finding in findings(context.run(abilities(context.loop, config, context.clients))):
             tick(console, finding)
     except CredentialsRefused as error:
         told = f"{secret.server} refuses this {secret}: nothing is stored"
         raise CredentialsRefused(told) from error
     finally:
-        desk.loop.close()
+        context.loop.close()
     return 0
 
 

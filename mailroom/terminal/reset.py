@@ -19,7 +19,7 @@ from mailroom.rules.account.reset import RefileMails, Step
 from mailroom.rules.configuration.config import Config
 from mailroom.rules.triage.decisions import decision_lines
 from mailroom.rules.words import count
-from mailroom.terminal.desk import sit_down
+from mailroom.terminal.context import open_context
 from mailroom.terminal.remote import prefix
 from mailroom.terminal.screen import Document, plain
 from mailroom.work.reset import Fault, Reset
@@ -58,11 +58,13 @@ def show_reset(
     ``sockets``, or there is nobody to ask.
     """
     console = Console(highlight=False, soft_wrap=True)
-    desk = sit_down(installation, environ)
+    context = open_context(installation, environ)
     if wishes.applies:
-        _refuse_beside_a_service(installation, sockets, desk.config)
-    reset = Reset(desk.loop, desk.config, desk.talks, target=wishes.target, removes=wishes.removes)
-    steps = desk.run(reset.plan())
+        _refuse_beside_a_service(installation, sockets, context.config)
+    reset = Reset(
+        context.loop, context.config, context.clients, target=wishes.target, removes=wishes.removes
+    )
+    steps = context.run(reset.plan())
     foreseen = tuple(reset.stays)
     for text in (*(step.text for step in steps), *foreseen):
         console.print(plain(text))
@@ -72,16 +74,16 @@ def show_reset(
     if not wishes.applies:
         if reset.has_hand_made_rules:
             console.print("Before that, rules that you made by hand have to be switched off.")
-        command = desk.config.command(_applying(wishes))
+        command = context.config.command(_applying(wishes))
         console.print(plain(f"This is what would be undone: {command}"))
         return 0
     if not (_are_rules_off(reset, wishes) and (wishes.is_sure or _confirmed("Undo all this?"))):
         console.print("Nothing was changed.")
         return 1
     if wishes.export:
-        _export(console, wishes.create, wishes.export, reset, desk.config)
+        _export(console, wishes.create, wishes.export, reset, context.config)
     with progress_bars(console, steps) as advance:
-        faults = desk.run(reset.apply(steps, advance))
+        faults = context.run(reset.apply(steps, advance))
     for text in reset.stays[len(foreseen) :]:
         console.print(plain(text))
     return _show_end(console, faults, wishes)

@@ -14,7 +14,7 @@ from mailroom.rules.account.setup import Item, Status
 from mailroom.rules.screening.byhand import instructions, unneeded, without_rules
 from mailroom.rules.screening.scripts import SCRIPT_NAME, Decision, advice_to_include
 from mailroom.rules.words import count
-from mailroom.terminal.desk import Desk, quietly, sit_down
+from mailroom.terminal.context import Context, open_context, quietly
 from mailroom.terminal.screen import plain, table
 from mailroom.work.door import Door
 from mailroom.work.letin import LetIn
@@ -40,23 +40,27 @@ def show_setup(
 ) -> int:
     """Set up, or show what that would do; 1 if anything is in the way."""
     console = Console(highlight=False, soft_wrap=True)
-    desk = sit_down(installation, environ)
-    setup = Setup(desk.loop, desk.config, desk.talks)
-    items = _applied(console, desk, setup) if apply else _planned(console, desk, setup)
+    context = open_context(installation, environ)
+    setup = Setup(context.loop, context.config, context.clients)
+    items = _applied(console, context, setup) if apply else _planned(console, context, setup)
     is_ready = all(item.status in (Status.EXISTS, Status.CREATED) for item in items)
-    if is_ready and desk.config.screening.by != "off":
-        _show_known(console, desk, apply=apply and lets_in)
+    if is_ready and context.config.screening.by != "off":
+        _show_known(console, context, apply=apply and lets_in)
     if rules and is_ready:
-        return _show_rules(console, desk, apply=apply)
+        return _show_rules(console, context, apply=apply)
     if rules:
         console.print("The routing rules come when all of this is there.")
     return int(any(item.is_fault for item in items))
 
 
-def _show_known(console: Console, desk: Desk, *, apply: bool) -> None:
+def _show_known(console: Console, context: Context, *, apply: bool) -> None:
     """Tell of people who are known and wait all the same, or let them in."""
-    door = Door(desk.loop, desk.config, desk.talks.mail, desk.talks.contacts, Log(quietly))
-    known = desk.run(LetIn(desk.loop, desk.config, desk.talks, door).known(apply=apply))
+    door = Door(
+        context.loop, context.config, context.clients.mail, context.clients.contacts, Log(quietly)
+    )
+    known = context.run(
+        LetIn(context.loop, context.config, context.clients, door).known(apply=apply)
+    )
     if not known.mails:
         return
     whose = f"{count(known.mails, 'mail')} of {count(known.senders, 'sender')} whom you know"
@@ -64,25 +68,25 @@ def _show_known(console: Console, desk: Desk, *, apply: bool) -> None:
         told = f"{whose}: let in" + (f", {known.refused} not" if known.refused else "")
     else:
         verb = "waits" if known.mails == 1 else "wait"
-        advice = desk.config.command("setup --apply --let-known-in")
+        advice = context.config.command("setup --apply --let-known-in")
         told = f"{whose} {verb} in Screener: {advice} lets them in"
     console.print(plain(told))
 
 
-def _show_rules(console: Console, desk: Desk, *, apply: bool) -> int:
+def _show_rules(console: Console, context: Context, *, apply: bool) -> int:
     """Write the script, or show it; 1 where it is left to the user to put it to work."""
-    routing = Routing(desk.loop, desk.config, desk.talks)
-    if desk.config.screening.by != "server":
-        was_there = desk.run(routing.lift(apply=apply))
-        for line in unneeded(desk.config, was_there=was_there, apply=apply):
+    routing = Routing(context.loop, context.config, context.clients)
+    if context.config.screening.by != "server":
+        was_there = context.run(routing.lift(apply=apply))
+        for line in unneeded(context.config, was_there=was_there, apply=apply):
             console.print(plain(line))
         return 0
     try:
-        routed = desk.run(routing.apply() if apply else routing.plan())
+        routed = context.run(routing.apply() if apply else routing.plan())
     except NoSieve as error:
         console.print(f"Routing rules: {plain(error)}.")
         is_hopeless = isinstance(error, Unroutable)
-        for line in (without_rules if is_hopeless else instructions)(desk.config):
+        for line in (without_rules if is_hopeless else instructions)(context.config):
             console.print(plain(line))
         return 0
     decision = routed.decision
@@ -109,25 +113,25 @@ def _rules_lines(decision: Decision, *, apply: bool) -> Iterator[str]:
         yield f"{script}: runs where your own script {plain(repr(decision.under))} says so"
 
 
-def _planned(console: Console, desk: Desk, setup: Setup) -> Sequence[Item]:
-    items = desk.run(setup.plan())
+def _planned(console: Console, context: Context, setup: Setup) -> Sequence[Item]:
+    items = context.run(setup.plan())
     shown = table("", "Name", "for", "")
     for item in items:
         shown.add_row(item.kind, plain(item.name), plain(item.purpose), _status(item))
     console.print(shown)
     missing = sum(item.status is Status.MISSING for item in items)
     if missing:
-        console.print(f"{missing} to create: {desk.config.command('setup --apply')}")
+        console.print(f"{missing} to create: {context.config.command('setup --apply')}")
     elif not any(item.is_fault for item in items):
         console.print("Everything is there.")
     return items
 
 
-def _applied(console: Console, desk: Desk, setup: Setup) -> Sequence[Item]:
+def _applied(console: Console, context: Context, setup: Setup) -> Sequence[Item]:
     def show(item: Item) -> None:
         console.print(f"{item.kind:<13} {plain(item.name)}: {_status(item)}")
 
-    items = desk.run(setup.apply(show))
+    items = context.run(setup.apply(show))
     created = sum(item.status is Status.CREATED for item in items)
     faults = sum(item.is_fault for item in items)
     there = len(items) - created - faults

@@ -13,7 +13,7 @@ from rich.table import Table
 from mailroom.engine.journal import Log
 from mailroom.engine.unit import Installation
 from mailroom.terminal.answers import Planned
-from mailroom.terminal.desk import quietly, sit_down
+from mailroom.terminal.context import open_context, quietly
 from mailroom.terminal.lists import write_json
 from mailroom.terminal.screen import plain, table
 from mailroom.work.door import Door
@@ -23,13 +23,15 @@ from mailroom.work.survey import Surveyor
 
 def show_triage(asked: Installation, environ: Mapping[str, str], *, as_json: bool) -> int:
     """Print what the next poll of a service would do, by looking ourselves."""
-    desk = sit_down(asked, environ)
-    talks = desk.talks
-    door = Door(desk.loop, desk.config, talks.mail, talks.contacts, Log(quietly), may_write=False)
-    surveyor = Surveyor(desk.loop, desk.config, talks.mail, talks.contacts, door)
-    survey = desk.run(surveyor.survey())
-    obstacles = desk.run(desk.talks.contacts.obstacles(survey.plan))
-    plan = as_document(preview(survey, desk.config, obstacles, {}), survey.crowd)
+    context = open_context(asked, environ)
+    clients = context.clients
+    door = Door(
+        context.loop, context.config, clients.mail, clients.contacts, Log(quietly), may_write=False
+    )
+    surveyor = Surveyor(context.loop, context.config, clients.mail, clients.contacts, door)
+    survey = context.run(surveyor.survey())
+    obstacles = context.run(context.clients.contacts.obstacles(survey.plan))
+    plan = as_document(preview(survey, context.config, obstacles, {}), survey.crowd)
     return show_plan(cast("Planned", plan), as_json=as_json)
 
 

@@ -1,1 +1,1 @@
-"""Conversations and jobs: coroutines that read, ask the rules, and write."""
+"""Clients and jobs: coroutines that read, ask the rules, and write."""

@@ -13,7 +13,7 @@ from mailroom.rules.account.questions import Abilities, Taken
 from mailroom.rules.account.setup import Item, Kind, Status
 from mailroom.rules.configuration.config import Config
 from mailroom.work.check import no_push
-from mailroom.work.conversations import Conversations
+from mailroom.work.clients import Clients
 from mailroom.work.routing import NoSieve, Routing
 from mailroom.work.setup import Setup
 
@@ -21,30 +21,30 @@ from mailroom.work.setup import Setup
 _NO_CONTACTS = (LastingTrouble, CredentialsRefused, Forbidden, ProtocolError)
 
 
-async def abilities(loop: Loop, config: Config, talks: Conversations) -> Abilities:
+async def abilities(loop: Loop, config: Config, clients: Clients) -> Abilities:
     """Log in, and look at everything that Mailroom uses. Nothing is written.
 
     Raises CredentialsRefused; LastingTrouble for an account that Mailroom cannot work with;
     TransientError.
     """
-    session = await talks.mail.session()
-    contacts, trouble = await _contacts(talks)
-    rules, own_script = await _rules(loop, config, talks)
+    session = await clients.mail.session()
+    contacts, trouble = await _contacts(clients)
+    rules, own_script = await _rules(loop, config, clients)
     return Abilities(
         mail=f"account {session.username or session.account_id}",
         contacts=contacts,
         no_contacts=str(trouble or ""),
         is_contacts_refused=isinstance(trouble, CredentialsRefused),
-        no_push=await no_push(loop, talks),
+        no_push=await no_push(loop, clients),
         no_rules=rules,
         own_script=own_script,
     )
 
 
-async def taken(loop: Loop, config: Config, talks: Conversations) -> tuple[Taken, ...]:
+async def taken(loop: Loop, config: Config, clients: Clients) -> tuple[Taken, ...]:
     """The user's mailboxes whose names Mailroom would use to file mail into, and that hold mail of
     the user's or cannot be used. Raises LastingTrouble where something else is in the way."""
-    items = await Setup(loop, config, talks).plan()
+    items = await Setup(loop, config, clients).plan()
     found = [item for item in items if _is_in_use(item)]
     movable = {config.triage.screener_mailbox, *config.triage.destinations}
     others = [item for item in found if item.name not in movable and item.is_fault]
@@ -63,19 +63,19 @@ def _is_in_use(item: Item) -> bool:
     return item.status is Status.CLASH or (item.status is Status.EXISTS and bool(item.reason))
 
 
-async def _contacts(talks: Conversations) -> tuple[str, MailroomError | None]:
+async def _contacts(clients: Clients) -> tuple[str, MailroomError | None]:
     try:
-        return await talks.contacts.describe(), None
+        return await clients.contacts.describe(), None
     except TransientError:
         raise
     except _NO_CONTACTS as error:
         return "", error
 
 
-async def _rules(loop: Loop, config: Config, talks: Conversations) -> tuple[str, str | None]:
+async def _rules(loop: Loop, config: Config, clients: Clients) -> tuple[str, str | None]:
     """Why the server takes no rules, and the script of the user's that is active."""
     try:
-        return "", await Routing(loop, config, talks).offer()
+        return "", await Routing(loop, config, clients).offer()
     except NoSieve as error:
         return str(error), None
     except TransientError:

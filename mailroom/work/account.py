@@ -32,8 +32,8 @@ from mailroom.rules.status import events, health
 from mailroom.rules.status.health import Phase, PollView, PushStatus, Snapshot, Trouble
 from mailroom.wire.jmap import MethodError
 from mailroom.wire.jmap_push import CONTACTS_TYPE
+from mailroom.work.clients import build_clients
 from mailroom.work.commands import Commands
-from mailroom.work.conversations import converse
 from mailroom.work.digest import Digester, Facts
 from mailroom.work.gate import Servers
 from mailroom.work.history import History
@@ -97,28 +97,28 @@ class Account:
         self._is_closed = self._will_count = False
         self._timer: Timer | None = None
         self._pace = common.servers.pace(origin(config.jmap.url))
-        talks = converse(self._owner, http, config, logins, history.totals, common.servers)
-        self._index, self._contacts = talks.index, talks.contacts
+        clients = build_clients(self._owner, http, config, logins, history.totals, common.servers)
+        self._index, self._contacts = clients.index, clients.contacts
         if self._index:
             self._index.on_change = self._on_reading
-        self._poller = Poller(loop, config, talks.mail, talks.contacts, log)
+        self._poller = Poller(loop, config, clients.mail, clients.contacts, log)
         #: What a person asks of it.
         self.commands = Commands(
             self._owner,
             config,
-            talks.mail,
-            talks.contacts,
+            clients.mail,
+            clients.contacts,
             self._poller,
             ask=lambda: self._ask_for_poll(Trigger.COMMAND),
             recent=lambda: tuple(history.recent),
         )
         self.reporter = Reporter(
-            self._owner, talks.mail, self.commands.listing, log, self._screener
+            self._owner, clients.mail, self.commands.listing, log, self._screener
         )
         self._digester = Digester(
             self._owner,
             config,
-            talks.mail,
+            clients.mail,
             self.commands.listing,
             log,
             self._digest_facts,
@@ -129,7 +129,7 @@ class Account:
         )
         self._push = Push(loop.now(), jitter)
         self._listener = Listener(
-            loop, talks, log, self._push, self._pace, self._on_states, self._on_push_status
+            loop, clients, log, self._push, self._pace, self._on_states, self._on_push_status
         )
         self._refusals = Backoff(jitter, base=60.0, cap=3600.0)
 

@@ -1,6 +1,6 @@
 """The JMAP API of one account (RFC 8620): its session, and requests that keep its limits.
 
-Conversations that know nothing of each other share requests: calls that are to be gathered wait for
+Clients that know nothing of each other share requests: calls that are to be gathered wait for
 the end of the loop's turn, and travel with those that others have made in it.
 """
 
@@ -25,7 +25,7 @@ _FRAME_BYTES = 1000
 
 @dataclass(frozen=True, slots=True)
 class _Party:
-    """Calls of one conversation that are to travel with others'."""
+    """Calls of one client that are to travel with others'."""
 
     calls: Sequence[Call]
     answers: Promise[Answers] = field(default_factory=Promise)

@@ -1,4 +1,4 @@
-"""The conversation about cards by JMAP (RFC 9610): looking and setting, within the limits.
+"""The client for cards by JMAP (RFC 9610): reads and writes, within the limits.
 
 The first request of each is gathered: it travels with what others ask in the same turn.
 """

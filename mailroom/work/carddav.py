@@ -50,7 +50,7 @@ from mailroom.rules.screening.wide import Decisions
 from mailroom.rules.words import count
 from mailroom.wire.jmap import CONTACTS, Session
 from mailroom.wire.vcard import Card, UnsafeCard
-from mailroom.work.cards import CardConversation, Stored, usable
+from mailroom.work.cards import CardDavClient, Stored, usable
 from mailroom.work.contacts import Beside, Failures, Intention, local_day
 from mailroom.work.dav_kept import DavKept
 
@@ -70,7 +70,7 @@ class CardDavContacts:
         self,
         loop: Loop,
         config: Config,
-        cards: CardConversation,
+        cards: CardDavClient,
         session: Callable[[], Coroutine[Any, Any, Session]],
     ) -> None:
         self.cards = cards

@@ -1,4 +1,4 @@
-"""The conversation about cards: CardDAV (RFC 6352), with an index of the address book.
+"""The client for cards: CardDAV (RFC 6352), with an index of the address book.
 
 Every write says what it expects to find: ``If-None-Match: *`` for a new card, ``If-Match`` for
 any other. When somebody else was faster the card is read again and the change made again.
@@ -40,7 +40,7 @@ class Stored:
     card: Card
 
 
-class CardConversation:
+class CardDavClient:
     """One address book. ``url`` is where discovery starts (RFC 6764 §6)."""
 
     def __init__(self, loop: Loop, web: Web, url: str, book_name: str | None = None) -> None:

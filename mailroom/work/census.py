@@ -19,7 +19,7 @@ from mailroom.rules.triage import queries
 from mailroom.rules.triage.verdicts import sender_of
 from mailroom.wire.jmap import Call, Mail, read_mail, sifted
 from mailroom.work.ids import all_ids, portions
-from mailroom.work.mail import MailConversation
+from mailroom.work.mail import MailClient
 
 _PROPERTIES = ("id", "from", "mailboxIds", "receivedAt")
 # A few milliseconds of computing.
@@ -31,7 +31,7 @@ _DAY_SECONDS = 86_400.0
 class Census:
     """Counts the mail that waits in one account, and its senders."""
 
-    def __init__(self, loop: Loop, mail: MailConversation, log: Log) -> None:
+    def __init__(self, loop: Loop, mail: MailClient, log: Log) -> None:
         self._loop = loop
         self._mail = mail
         self._log = log

@@ -17,9 +17,9 @@ from mailroom.rules.triage.places import Places, find_places, require_groups, re
 from mailroom.rules.words import count
 from mailroom.wire.jmap import MethodError
 from mailroom.wire.jmap_push import event_source_url
-from mailroom.work.conversations import Conversations
+from mailroom.work.clients import Clients
 from mailroom.work.ids import all_ids
-from mailroom.work.mail import MailConversation
+from mailroom.work.mail import MailClient
 from mailroom.work.sent import Sent
 from mailroom.work.unindexed import unindexed
 
@@ -57,10 +57,10 @@ class Doubt(MailroomError):
 class Check:
     """The steps, in the order in which each makes the next possible."""
 
-    def __init__(self, loop: Loop, config: Config, talks: Conversations) -> None:
+    def __init__(self, loop: Loop, config: Config, clients: Clients) -> None:
         self._loop = loop
         self._config = config
-        self._talks = talks
+        self._talks = clients
 
     async def run(self, report: Callable[[Finding], None]) -> list[Finding]:
         """Report every step; those that depend on a failed one are left out."""
@@ -254,23 +254,23 @@ def worst(findings: list[Finding]) -> MailroomError | None:
     return next((error for kind in order for error in errors if isinstance(error, kind)), None)
 
 
-async def no_push(loop: Loop, talks: Conversations) -> str:
+async def no_push(loop: Loop, clients: Clients) -> str:
     """Why there is no push; empty where the event stream opens."""
-    session = await talks.mail.session()
+    session = await clients.mail.session()
     if session.event_source_template is None:
         return "not offered here"
     url = event_source_url(session.event_source_template, session.url)
-    talks.web.trust(url)
+    clients.web.trust(url)
     request = Request("GET", url, {"Accept": "text/event-stream"})
     try:
-        stream, head = await talks.web.stream(request, loop.now() + _PUSH_SECONDS)
+        stream, head = await clients.web.stream(request, loop.now() + _PUSH_SECONDS)
     except DeadlinePassed:
         return f"no answer within {_PUSH_SECONDS:.0f} s"
     stream.close()
     return "" if head.status == _OK else f"not offered here ({head.status})"
 
 
-async def own_addresses(config: Config, mail: MailConversation) -> OwnAddresses:
+async def own_addresses(config: Config, mail: MailClient) -> OwnAddresses:
     """The user's addresses, as the service knows them."""
     username = (await mail.session()).username
     configured = config.triage.own_addresses

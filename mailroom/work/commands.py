@@ -29,7 +29,7 @@ from mailroom.rules.triage.places import Places
 from mailroom.work.contacts import Contacts
 from mailroom.work.door import Door
 from mailroom.work.listing import Listing, row
-from mailroom.work.mail import MailConversation
+from mailroom.work.mail import MailClient
 from mailroom.work.poll import Poller
 from mailroom.work.preview import as_document, preview
 from mailroom.work.survey import Surveyor
@@ -45,7 +45,7 @@ class Commands:
         self,
         owner: Owner,
         config: Config,
-        mail: MailConversation,
+        mail: MailClient,
         contacts: Contacts,
         poller: Poller,
         ask: Callable[[], None],

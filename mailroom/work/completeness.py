@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from mailroom.engine.loop import Loop
 from mailroom.rules.account.setup import Status
 from mailroom.rules.configuration.config import Config
-from mailroom.work.conversations import Conversations
+from mailroom.work.clients import Clients
 from mailroom.work.routing import NoSieve, Routing
 from mailroom.work.setup import Setup
 
@@ -20,20 +20,20 @@ class Completeness:
     has_rules: bool
 
 
-async def completeness(loop: Loop, config: Config, talks: Conversations) -> Completeness:
+async def completeness(loop: Loop, config: Config, clients: Clients) -> Completeness:
     """Look, and write nothing."""
-    items = await Setup(loop, config, talks).plan()
+    items = await Setup(loop, config, clients).plan()
     missing = tuple(item.name for item in items if item.status is Status.MISSING)
     faults = [item for item in items if item.is_fault]
     obstacles = tuple(f"the {item.kind} {item.name} {item.reason}" for item in faults)
     is_ready = not missing and not obstacles
-    return Completeness(missing, obstacles, is_ready and await _has_rules(loop, config, talks))
+    return Completeness(missing, obstacles, is_ready and await _has_rules(loop, config, clients))
 
 
-async def _has_rules(loop: Loop, config: Config, talks: Conversations) -> bool:
+async def _has_rules(loop: Loop, config: Config, clients: Clients) -> bool:
     """Whether nothing is left that Mailroom could do about them. An active script of the user's,
     and rules that are made by hand, are the user's to change."""
-    routing = Routing(loop, config, talks)
+    routing = Routing(loop, config, clients)
     try:
         if config.screening.by != "server":
             return not await routing.is_there()

@@ -9,7 +9,7 @@ from mailroom.rules.contacts.kept import Kept, Scope, kept_uid
 from mailroom.rules.contacts.keptcard import is_bare, kept_in, new_kept_card, with_kept_in
 from mailroom.rules.names import same_name
 from mailroom.wire.jmap import Session
-from mailroom.work.cards import CardConversation, usable
+from mailroom.work.cards import CardDavClient, usable
 
 _TRIES = 5
 _MOST_UIDS = 20
@@ -19,7 +19,7 @@ class DavKept:
     """The cards of one address book that keep decisions."""
 
     def __init__(
-        self, cards: CardConversation, session: Callable[[], Coroutine[Any, Any, Session]]
+        self, cards: CardDavClient, session: Callable[[], Coroutine[Any, Any, Session]]
     ) -> None:
         self._cards = cards
         self._session = session

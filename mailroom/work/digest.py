@@ -33,7 +33,7 @@ from mailroom.wire.jmap import (
     reading,
 )
 from mailroom.work.listing import Listing, Sender
-from mailroom.work.mail import MailConversation
+from mailroom.work.mail import MailClient
 
 # In an account where much goes on its state may change between our question and our writing.
 _TRIES = 5
@@ -60,7 +60,7 @@ class Digester:
         self,
         owner: Owner,
         config: Config,
-        mail: MailConversation,
+        mail: MailClient,
         listing: Listing,
         log: Log,
         facts: Callable[[], Facts],

@@ -33,7 +33,7 @@ from mailroom.wire.jmap import Mail, MethodError, Patch
 from mailroom.work.census import Census
 from mailroom.work.contacts import Contacts
 from mailroom.work.ids import all_ids, portions
-from mailroom.work.mail import MailConversation, Reading
+from mailroom.work.mail import MailClient, Reading
 from mailroom.work.sent import Answered, Sent
 
 # What one poll takes on; the next one is due at once where there is more.
@@ -102,7 +102,7 @@ class Door:
         self,
         loop: Loop,
         config: Config,
-        mail: MailConversation,
+        mail: MailClient,
         contacts: Contacts,
         log: Log,
         *,

@@ -9,7 +9,7 @@ from mailroom.engine.loop import Loop
 from mailroom.wire import jmap
 from mailroom.wire.filters import Filter
 from mailroom.wire.jmap import Call
-from mailroom.work.mail import MailConversation
+from mailroom.work.mail import MailClient
 from mailroom.work.pages import Found, Pages
 
 T = TypeVar("T")
@@ -19,7 +19,7 @@ _MOST_IDS = 5000
 
 
 async def all_ids(
-    loop: Loop, mail: MailConversation, queries: Sequence[Filter], *, concurrent: int | None = None
+    loop: Loop, mail: MailClient, queries: Sequence[Filter], *, concurrent: int | None = None
 ) -> list[set[str]]:
     """What each of the queries finds, the first pages of all in one request; ``concurrent`` is how
     many further ones there may be at once, by default as many as the server allows.

@@ -13,7 +13,7 @@ from mailroom.rules.configuration.config import Config
 from mailroom.rules.screening.own import OwnAddresses
 from mailroom.rules.triage.places import Places, find_places
 from mailroom.work.check import own_addresses
-from mailroom.work.conversations import Conversations
+from mailroom.work.clients import Clients
 from mailroom.work.door import Admission, Door
 from mailroom.work.ids import all_ids, portions
 
@@ -32,11 +32,11 @@ class Known:
 class LetIn:
     """The mail of one account that waits."""
 
-    def __init__(self, loop: Loop, config: Config, talks: Conversations, door: Door) -> None:
+    def __init__(self, loop: Loop, config: Config, clients: Clients, door: Door) -> None:
         self._loop = loop
         self._config = config
-        self._mail = talks.mail
-        self._contacts = talks.contacts
+        self._mail = clients.mail
+        self._contacts = clients.contacts
         self._door = door
 
     async def known(self, *, apply: bool) -> Known:

@@ -1,4 +1,4 @@
-"""The conversation about push: the event stream of RFC 8620 §7.3, for as long as we live.
+"""Push: the event stream of RFC 8620 §7.3, for as long as we live.
 
 What to do about the stream is decided by :class:`mailroom.rules.polling.push.Push`; here it is
 done.
@@ -24,7 +24,7 @@ from mailroom.wire.jmap_push import (
     ping_interval,
 )
 from mailroom.wire.sse import Event, Parser
-from mailroom.work.conversations import Conversations
+from mailroom.work.clients import Clients
 from mailroom.work.web import retry_after
 
 T = TypeVar("T")
@@ -45,7 +45,7 @@ class Listener:
     def __init__(
         self,
         loop: Loop,
-        talks: Conversations,
+        clients: Clients,
         log: Log,
         push: Push,
         pace: Pace,
@@ -54,7 +54,7 @@ class Listener:
     ) -> None:
         self.url: str | None = None
         self._loop = loop
-        self._web, self._mail = talks.web, talks.mail
+        self._web, self._mail = clients.web, clients.mail
         self._log = log
         self._push = push
         self._pace = pace

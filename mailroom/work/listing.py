@@ -24,7 +24,7 @@ from mailroom.wire.previews import (
 )
 from mailroom.work.gate import Gate
 from mailroom.work.ids import all_ids, portions
-from mailroom.work.mail import MailConversation
+from mailroom.work.mail import MailClient
 
 # A few milliseconds of computing.
 _MOST = 500
@@ -49,7 +49,7 @@ class Sender:
 class Listing:
     """The mail that waits in one account."""
 
-    def __init__(self, owner: Owner, mail: MailConversation) -> None:
+    def __init__(self, owner: Owner, mail: MailClient) -> None:
         self._owner = owner
         self._mail = mail
         self.lines: dict[str, MailLine] = {}

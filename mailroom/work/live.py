@@ -24,7 +24,7 @@ from mailroom.rules.triage.places import Places, find_places
 from mailroom.rules.triage.verdicts import sender_of
 from mailroom.wire.jmap import MethodError
 from mailroom.work.check import Finding
-from mailroom.work.conversations import Conversations
+from mailroom.work.clients import Clients
 
 Document = Mapping[str, Any]
 Report = Callable[[Finding], None]
@@ -58,15 +58,15 @@ class Live:
         self,
         loop: Loop,
         config: Config,
-        talks: Conversations,
+        clients: Clients,
         ask: Callable[[], Document],
         jitter: Jitter = random.random,
     ) -> None:
         self.sender = f"mailroom-check-{secrets.token_hex(8)}@live-check.invalid"
         self._loop = loop
         self._config = config
-        self._mail = talks.mail
-        self._contacts = talks.contacts
+        self._mail = clients.mail
+        self._contacts = clients.contacts
         self._ask = ask
         self._jitter = jitter
         self._marks = () if config.screening.by == "off" else (WAITING, PLACED)

@@ -1,4 +1,4 @@
-"""The conversation about mail (RFC 8621): searches and updates within the server's limits.
+"""The client for mail (RFC 8621): searches and updates within the server's limits.
 
 Searches are batched: several queries travel in one request, each with the mails that it found by
 back-reference; a server that refuses mailboxes inside of an OR is asked mailbox by mailbox.
@@ -69,7 +69,7 @@ class Written:
     after: tuple[Mail, ...] = ()
 
 
-class MailConversation:
+class MailClient:
     """One account's mail. ``session_url`` is where the session resource is looked for; ``headers``
     are those that new mail is read with besides what everybody needs."""
 

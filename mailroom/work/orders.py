@@ -16,7 +16,7 @@ from mailroom.errors import MailroomError, OrderRefused
 from mailroom.rules.triage.job import Job
 from mailroom.rules.triage.orders import Order, conflict_of
 from mailroom.wire.jmap import Mail
-from mailroom.work.mail import MailConversation
+from mailroom.work.mail import MailClient
 from mailroom.work.outcome import Triaged
 from mailroom.work.survey import Survey, Surveyor
 
@@ -103,7 +103,7 @@ class Orders:
         self.end()
 
 
-async def labelled(survey: Survey, surveyor: Surveyor, mail: MailConversation) -> Survey:
+async def labelled(survey: Survey, surveyor: Surveyor, mail: MailClient) -> Survey:
     """Put the category's label on a mail of each sender whom an order is about, and has mail where
     mail is filed. Those of which the server refuses that are done without."""
     ordered = {job.sender: job for job in survey.jobs if not job.tap.mails}

@@ -28,7 +28,7 @@ from mailroom.rules.triage.whole import marks_of
 from mailroom.wire.jmap import Mail, MethodError
 from mailroom.work.contacts import Contacts, Failures
 from mailroom.work.door import Admission, Door
-from mailroom.work.mail import MailConversation, Reading, Written
+from mailroom.work.mail import MailClient, Reading, Written
 from mailroom.work.orders import Orders, labelled
 from mailroom.work.outcome import Outcome, Triaged, categories, contested, known, looks
 from mailroom.work.progress import Filing, Progress, Work
@@ -43,7 +43,7 @@ class Poller:
     """Polls of one account."""
 
     def __init__(
-        self, loop: Loop, config: Config, mail: MailConversation, contacts: Contacts, log: Log
+        self, loop: Loop, config: Config, mail: MailClient, contacts: Contacts, log: Log
     ) -> None:
         self.door = Door(loop, config, mail, contacts, log)
         self.surveyor = Surveyor(loop, config, mail, contacts, self.door)

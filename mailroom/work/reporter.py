@@ -19,7 +19,7 @@ from mailroom.rules.status.events import Event
 from mailroom.wire.previews import MailLine, line_call, one_line, read_lines
 from mailroom.work.door import Admission
 from mailroom.work.listing import Listing, Sender, row
-from mailroom.work.mail import MailConversation
+from mailroom.work.mail import MailClient
 from mailroom.work.outcome import Outcome
 
 # Of more new mail at once nobody reads the subjects, and an event could not hold them.
@@ -42,7 +42,7 @@ class Reporter:
     def __init__(
         self,
         owner: Owner,
-        mail: MailConversation,
+        mail: MailClient,
         listing: Listing,
         log: Log,
         screener: Callable[[], str | None],

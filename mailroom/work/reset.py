@@ -37,7 +37,7 @@ from mailroom.rules.screening.wide import Decisions, list_id
 from mailroom.rules.triage.drags import DIGEST, PLACED, WAITING
 from mailroom.wire.filters import Filter, in_any
 from mailroom.wire.jmap import Call, Mail, MethodError, read_arrivals, read_counts, read_undestroyed
-from mailroom.work.conversations import Conversations
+from mailroom.work.clients import Clients
 from mailroom.work.routing import NoSieve, Routing
 
 _PARALLEL = 8
@@ -72,7 +72,7 @@ class Reset:
         self,
         loop: Loop,
         config: Config,
-        talks: Conversations,
+        clients: Clients,
         *,
         target: str | None = None,
         removes: bool = False,
@@ -83,9 +83,9 @@ class Reset:
         self.stays: list[str] = []
         self._loop = loop
         self._config = config
-        self._mail = talks.mail
-        self._contacts = talks.contacts
-        self._routing = Routing(loop, config, talks)
+        self._mail = clients.mail
+        self._contacts = clients.contacts
+        self._routing = Routing(loop, config, clients)
         self._target = target
         self._removes = removes
 

@@ -25,7 +25,7 @@ from mailroom.wire.filters import all_of, in_any
 from mailroom.wire.jmap import Answers, Call, Mail, MethodError
 from mailroom.wire.sieve import string
 from mailroom.work.check import Finding, own_addresses
-from mailroom.work.conversations import Conversations
+from mailroom.work.clients import Clients
 
 _WHAT = "routing rules"
 _SET = "SieveScript/set"
@@ -58,11 +58,11 @@ class Routed:
 class Routing:
     """The rules of one account."""
 
-    def __init__(self, loop: Loop, config: Config, talks: Conversations) -> None:
+    def __init__(self, loop: Loop, config: Config, clients: Clients) -> None:
         self._loop = loop
         self._config = config
-        self._mail = talks.mail
-        self._contacts = talks.contacts
+        self._mail = clients.mail
+        self._contacts = clients.contacts
         self._capability = ""
 
     async def plan(self) -> Routed:

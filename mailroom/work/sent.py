@@ -27,7 +27,7 @@ from mailroom.wire.letters import (
     read_letters,
 )
 from mailroom.work.ids import all_ids, portions
-from mailroom.work.mail import MailConversation
+from mailroom.work.mail import MailClient
 from mailroom.work.pages import nothing_follows
 
 # An address, or the ids of threads.
@@ -62,7 +62,7 @@ class Answered:
 class Sent:
     """The Sent mailbox of one account."""
 
-    def __init__(self, loop: Loop, mail: MailConversation) -> None:
+    def __init__(self, loop: Loop, mail: MailClient) -> None:
         self._loop = loop
         self._mail = mail
         self._written = _Memory(loop)

@@ -27,7 +27,7 @@ from mailroom.rules.names import same_name
 from mailroom.rules.triage.places import resolve
 from mailroom.wire.filters import in_any
 from mailroom.wire.jmap import Call, Mail, Mailbox, MethodError, read_counts
-from mailroom.work.conversations import Conversations
+from mailroom.work.clients import Clients
 
 Report = Callable[[Item], None]
 
@@ -38,11 +38,11 @@ _SINGLE = (MethodError, SenderFailed, TransientError, ProtocolError)
 class Setup:
     """One account to be set up."""
 
-    def __init__(self, loop: Loop, config: Config, talks: Conversations) -> None:
+    def __init__(self, loop: Loop, config: Config, clients: Clients) -> None:
         self._loop = loop
         self._config = config
-        self._mail = talks.mail
-        self._contacts = talks.contacts
+        self._mail = clients.mail
+        self._contacts = clients.contacts
         self._mailboxes: tuple[Mailbox, ...] = ()
         self._former: Mapping[str, tuple[Former, ...]] = {}
         self._is_first = False

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 
 from mailroom.errors import MailroomError
 from mailroom.wire.jmap import Call, Mail, read_subjects
-from mailroom.work.mail import MailConversation
+from mailroom.work.mail import MailClient
 
 # Where a log line would otherwise say nothing.
 NO_SUBJECT = "(no subject)"
 
 
-async def subjects_of(mail: MailConversation, mails: Sequence[Mail]) -> Mapping[str, str]:
+async def subjects_of(mail: MailClient, mails: Sequence[Mail]) -> Mapping[str, str]:
     """The subjects by the mails' ids, in one request, and none where there are no mails.
 
     They are for the log alone: what cannot be read is left out, and more mails than one answer may

@@ -47,7 +47,7 @@ from mailroom.wire.filters import Filter
 from mailroom.wire.jmap import Mail, Mailbox, MethodError
 from mailroom.work.contacts import Contacts
 from mailroom.work.door import Admission, Door, Visit
-from mailroom.work.mail import MailConversation, Reading, States
+from mailroom.work.mail import MailClient, Reading, States
 from mailroom.work.unindexed import unindexed
 from mailroom.work.wholes import Wholes
 
@@ -122,7 +122,7 @@ class Surveyor:
         self,
         loop: Loop,
         config: Config,
-        mail: MailConversation,
+        mail: MailClient,
         contacts: Contacts,
         door: Door,
     ) -> None:

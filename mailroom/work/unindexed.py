@@ -12,12 +12,12 @@ from mailroom.engine.loop import Loop
 from mailroom.wire.filters import Filter, all_of, by_mailbox
 from mailroom.wire.jmap import Mail
 from mailroom.work.ids import all_ids
-from mailroom.work.mail import MailConversation
+from mailroom.work.mail import MailClient
 
 _DATED = {"after": "1970-01-01T00:00:00Z"}
 
 
-async def unindexed(loop: Loop, mail: MailConversation, query: Filter) -> tuple[Mail, ...]:
+async def unindexed(loop: Loop, mail: MailClient, query: Filter) -> tuple[Mail, ...]:
     """All mail of these mailboxes that the index has no date of. Raises MethodError where the
     server cannot tell."""
     parts = by_mailbox(query) if await mail.is_split() else [query]

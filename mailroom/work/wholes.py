@@ -24,7 +24,7 @@ from mailroom.wire.jmap import Mail, MethodError
 from mailroom.work.contacts import Contacts
 from mailroom.work.door import Door
 from mailroom.work.ids import all_ids
-from mailroom.work.mail import MailConversation
+from mailroom.work.mail import MailClient
 
 _PORTION = 250
 # Whose mail a decision for many moves: those about whom nothing nearer decides.
@@ -46,7 +46,7 @@ class Wholes:
     """Carries out such decisions for one account."""
 
     def __init__(
-        self, loop: Loop, config: Config, mail: MailConversation, contacts: Contacts, door: Door
+        self, loop: Loop, config: Config, mail: MailClient, contacts: Contacts, door: Door
     ) -> None:
         self._loop = loop
         self._config = config

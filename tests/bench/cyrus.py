@@ -11,7 +11,7 @@ from mailroom.engine.journal import Level, Log
 from mailroom.rules.configuration.config import from_data
 from mailroom.rules.polling.schedule import Trigger
 from mailroom.rules.triage.drags import WAITING
-from mailroom.terminal.desk import prepare, quietly
+from mailroom.terminal.context import context_for, quietly
 from mailroom.work.poll import Poller
 from tests.bench import trixie
 from tests.bench.effort import Effort
@@ -90,13 +90,13 @@ def _poller(url: str, by: str) -> Callable[[bool], float]:
     login = Basic("alice", PASSWORD)
     servers = {"jmap": {"url": url, "username": "alice"}, "carddav": {"url": url}}
     config = from_data({**servers, "screening": {"by": by}})
-    desk = prepare(config, Logins(login, login))
+    context = context_for(config, Logins(login, login))
     log = Log(quietly, Level.ERROR)
-    poller = Poller(desk.loop, config, desk.talks.mail, desk.talks.contacts, log)
+    poller = Poller(context.loop, config, context.clients.mail, context.clients.contacts, log)
 
     def poll(is_regular: bool) -> float:
         begun = time.perf_counter()
-        desk.run(poller.poll(Trigger.SCHEDULED if is_regular else Trigger.PUSH))
+        context.run(poller.poll(Trigger.SCHEDULED if is_regular else Trigger.PUSH))
         return time.perf_counter() - begun
 
     for _ in range(_POLLS_TO_REST):

@@ -19,7 +19,7 @@ from mailroom.rules.status.health import Totals
 from mailroom.sandbox import CYRUS_3_10
 from mailroom.sandbox.jscontact import card_of
 from mailroom.wire.vcard import Card, CardView
-from mailroom.work.conversations import converse
+from mailroom.work.clients import build_clients
 from mailroom.work.reset import Reset
 from tests.cards import SAFE, UNSAFE
 from tests.chaos.table import Case
@@ -159,8 +159,10 @@ def _is_contact_without_uid(card: str, by: str) -> bool:
 
 def _reset(world: World) -> None:
     who = Basic("alice", "secret")
-    talks = converse(world.loop.root, world.new_http(), world.config, Logins(who, who), Totals())
-    work = Reset(world.loop, world.config, talks)
+    clients = build_clients(
+        world.loop.root, world.new_http(), world.config, Logins(who, who), Totals()
+    )
+    work = Reset(world.loop, world.config, clients)
     planning = world.loop.spawn(work.plan(), "plan")
     world.run_until(lambda: planning.done)
     undoing = world.loop.spawn(work.apply(planning.result(), lambda _: None), "reset")

@@ -33,7 +33,7 @@ from mailroom.rules.contacts.roster import (
     triaged,
 )
 from mailroom.rules.screening.wide import Decisions
-from mailroom.terminal.desk import prepare
+from mailroom.terminal.context import context_for
 from mailroom.wire.vcard import Card
 from mailroom.work.contacts import Contacts, Failures, Intention
 from tests.contract.peers import Client, Server, eventually, unique
@@ -82,12 +82,12 @@ class Side:
         self.config = config or _config(server)
         login = Basic(server.user, server.password)
         by = from_data({"contacts": {"by": way}}).contacts
-        self._desk = prepare(replace(self.config, contacts=by), Logins(login, login))
-        self.contacts: Contacts = self._desk.talks.contacts
+        self._desk = context_for(replace(self.config, contacts=by), Logins(login, login))
+        self.contacts: Contacts = self._desk.clients.contacts
         self.account_id: str = self.run(self._account_id())
 
     async def _account_id(self) -> str:
-        return (await self._desk.talks.mail.session()).account_id
+        return (await self._desk.clients.mail.session()).account_id
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return self._desk.run(coroutine)

@@ -41,10 +41,10 @@ class Home(World):
         site = Site(profile, given, _WithRules if by == "server" else _WithoutRules)
         self.clock = site.clock
         self.sandbox = site.sandbox
-        desk = site.desk()
-        desk.run(Setup(desk.loop, desk.config, desk.talks).apply(lambda _: None))
+        context = site.context()
+        context.run(Setup(context.loop, context.config, context.clients).apply(lambda _: None))
         if by == "server":
-            desk.run(Routing(desk.loop, desk.config, desk.talks).apply())
+            context.run(Routing(context.loop, context.config, context.clients).apply())
         self.configure(given)
         self.loop = Loop(self.clock)
         self.events = []

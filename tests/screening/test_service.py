@@ -14,7 +14,7 @@ from mailroom.engine.credentials import Basic, Bearer, Logins
 from mailroom.rules.status.health import Totals
 from mailroom.rules.triage.drags import WAITING
 from mailroom.sandbox import CYRUS_3_10, PROFILES, Profile
-from mailroom.work.conversations import converse
+from mailroom.work.clients import build_clients
 from tests.rules.user import User
 from tests.screening.table import OWN_GROUP, Card, Case, cases
 from tests.world import BOOK, World
@@ -65,7 +65,9 @@ class Trial:
         password = Basic("alice", "secret")
         is_bearer = world.sandbox.profile.jmap_authentication == "Bearer"
         who = Logins(Bearer("alice-token") if is_bearer else password, password)
-        contacts = converse(world.loop.root, world.new_http(), world.config, who, Totals()).contacts
+        contacts = build_clients(
+            world.loop.root, world.new_http(), world.config, who, Totals()
+        ).contacts
 
         async def decide() -> None:
             await contacts.refresh()

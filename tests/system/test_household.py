@@ -16,7 +16,7 @@ import pytest
 
 from mailroom.engine.credentials import Basic, Logins
 from mailroom.rules.triage.drags import WAITING
-from mailroom.terminal.desk import prepare
+from mailroom.terminal.context import context_for
 from mailroom.work.routing import Routing
 from mailroom.work.setup import Setup
 from tests.household.day import Day, differences
@@ -116,11 +116,11 @@ class Home(CyrusWorld):
         super().__init__(user, cyrus.url, given)
         self.address = user.address
         login = Basic(name, PASSWORD)
-        desk = prepare(self.config, Logins(login, login))
-        desk.run(Setup(desk.loop, desk.config, desk.talks).apply(lambda _: None))
+        context = context_for(self.config, Logins(login, login))
+        context.run(Setup(context.loop, context.config, context.clients).apply(lambda _: None))
         if by == "server":
-            desk.run(Routing(desk.loop, desk.config, desk.talks).apply())
-        desk.loop.close()
+            context.run(Routing(context.loop, context.config, context.clients).apply())
+        context.loop.close()
 
     def settle(self) -> None:
         self.run_for(1.0)

@@ -13,7 +13,7 @@ from mailroom.engine.credentials import Basic
 from mailroom.engine.loop import Loop
 from mailroom.engine.transfer import Transfer
 from mailroom.rules.status.health import Totals
-from mailroom.work.mail import MailConversation
+from mailroom.work.mail import MailClient
 from mailroom.work.sent import Answered, Sent
 from mailroom.work.web import Web
 from tests.servers import SERVER
@@ -30,7 +30,7 @@ def cyrus(tree: Path) -> Iterator[Cyrus]:
         yield Cyrus.start(host)
 
 
-class Desk:
+class SentClients:
     """A user with a Sent mailbox, and the service's question about it."""
 
     def __init__(self, user: User) -> None:
@@ -63,7 +63,7 @@ class Desk:
         with contextlib.closing(loop), contextlib.closing(Transfer(loop, "Mailroom/test")) as http:
             web = Web(loop, http, login, "the password", Totals())
             url = "http://127.0.0.1:8008/.well-known/jmap"
-            sent = Sent(loop, MailConversation(loop.root, web, url))
+            sent = Sent(loop, MailClient(loop.root, web, url))
             asking = sent.ask(self._boxes["Sent"], addresses, threads, whole=whole)
             task = loop.spawn(asking, "test")
             while not task.done:
@@ -72,10 +72,10 @@ class Desk:
 
 
 @pytest.fixture
-def desk(cyrus: Cyrus, request: pytest.FixtureRequest) -> Desk:
+def context(cyrus: Cyrus, request: pytest.FixtureRequest) -> SentClients:
     request.node.user_properties.append((SERVER, cyrus.version))
     name = re.sub(r"\W", "", request.node.name.removeprefix("test_"))
-    return Desk(cyrus.user(name[:40]))
+    return SentClients(cyrus.user(name[:40]))
 
 
 def written(header: str, value: str) -> EmailMessage:
@@ -85,8 +85,8 @@ def written(header: str, value: str) -> EmailMessage:
     return message
 
 
-def test_recipients_are_found_by_search_and_by_reading_all(desk: Desk) -> None:
-    desk.send(
+def test_recipients_are_found_by_search_and_by_reading_all(context: SentClients) -> None:
+    context.send(
         written("To", "Ann <Ann@Example.org>"),
         written("Cc", "eve@example.net, cid@example.org"),
         written("Bcc", "Dan <dan@example.org>"),
@@ -98,20 +98,20 @@ def test_recipients_are_found_by_search_and_by_reading_all(desk: Desk) -> None:
     names = ("ann", "bob", "cid", "dan", "fay", "gus")
     expected = {f"{name}@example.org" for name in names} - {"bob@example.org", "fay@example.org"}
     addresses = [f"{name}@example.org" for name in names]
-    assert desk.ask(addresses, whole=True).written == expected
+    assert context.ask(addresses, whole=True).written == expected
     for _ in deadline(15):  # until the indexer has seen them
-        if (found := desk.ask(addresses).written) == expected:
+        if (found := context.ask(addresses).written) == expected:
             return
     pytest.fail(f"found {found}, not {expected}")
 
 
-def test_an_answer_is_part_of_a_conversation_at_once(desk: Desk) -> None:
+def test_an_answer_is_part_of_a_conversation_at_once(context: SentClients) -> None:
     question = mail("alice@example.org", "Lunch", "eve@example.net")
-    desk.send(question)
+    context.send(question)
     answer = mail("eve@private.example", "Re: Lunch")
     answer["In-Reply-To"] = answer["References"] = str(question["Message-ID"])
-    thread = desk.receive(answer)
+    thread = context.receive(answer)
     for whole in (False, True):
-        answered = desk.ask(["eve@private.example"], [thread], whole=whole)
+        answered = context.ask(["eve@private.example"], [thread], whole=whole)
         assert answered == Answered(frozenset(), frozenset([thread]))
-    assert desk.ask([], ["T0123456789abcdef"]).conversations == frozenset()
+    assert context.ask([], ["T0123456789abcdef"]).conversations == frozenset()

@@ -1,4 +1,4 @@
-"""The conversations of one account: how they log in, and where."""
+"""The clients of one account: how they log in, and where."""
 
 from dataclasses import dataclass, replace
 
@@ -9,36 +9,36 @@ from mailroom.rules.configuration.config import Config
 from mailroom.rules.status.health import Totals
 from mailroom.work.cardbook import CardBook
 from mailroom.work.carddav import CardDavContacts
-from mailroom.work.cards import CardConversation
+from mailroom.work.cards import CardDavClient
 from mailroom.work.choice import ChosenContacts
 from mailroom.work.contacts import Contacts
 from mailroom.work.gate import Doorway, Servers
 from mailroom.work.index import IndexKeeper
 from mailroom.work.jmap_contacts import JmapContacts
-from mailroom.work.mail import MailConversation
+from mailroom.work.mail import MailClient
 from mailroom.work.web import Web
 
 
 @dataclass(frozen=True, slots=True)
-class Conversations:
+class Clients:
     """Mail and contacts of one account; ``web`` is the one that mail and push go through. ``index``
     is that of an address book, which a service reads when it starts."""
 
     web: Web
-    mail: MailConversation
+    mail: MailClient
     contacts: Contacts
     index: IndexKeeper | None
 
 
-def converse(
+def build_clients(
     owner: Owner,
     http: Http,
     config: Config,
     logins: Logins,
     totals: Totals,
     servers: Servers | None = None,
-) -> Conversations:
-    """Set up both conversations; nothing is sent yet. Their tasks are the owner's."""
+) -> Clients:
+    """Set up both clients; nothing is sent yet. Their tasks are the owner's."""
     loop = owner.loop
 
     async def jmap_login() -> Basic | Bearer:
@@ -54,12 +54,12 @@ def converse(
     doorway = Doorway(servers or Servers())
     web = Web(loop, http, jmap_login, secret, totals, doorway)
     mark = config.screening.spam_mark
-    mail = MailConversation(owner, web, config.jmap.url, [mark[0]] if mark else [])
+    mail = MailClient(owner, web, config.jmap.url, [mark[0]] if mark else [])
     carddav, index = None, None
     if logins.carddav is not None:
         dav_secret = _secret(logins.carddav_secret)
         dav_web = Web(loop, http, dav_login, dav_secret, totals, doorway, is_carddav=True)
-        cards = CardConversation(loop, dav_web, config.carddav.url, config.carddav.addressbook)
+        cards = CardDavClient(loop, dav_web, config.carddav.url, config.carddav.addressbook)
         carddav, index = CardDavContacts(loop, config, cards, mail.session), cards.index
     contacts = ChosenContacts(
         config.contacts,
@@ -68,7 +68,7 @@ def converse(
         carddav,
         has_own_secret=logins.carddav_secret == "carddav-password",
     )
-    return Conversations(web, mail, contacts, index)
+    return Clients(web, mail, contacts, index)
 
 
 def _secret(name: str) -> str:

@@ -9,7 +9,7 @@ from mailroom.engine.loop import Loop
 from mailroom.rules.configuration.config import from_data
 from mailroom.rules.status.health import Totals
 from mailroom.sandbox import Sandbox
-from mailroom.work.conversations import converse
+from mailroom.work.clients import build_clients
 from tests.direct import DirectHttp
 from tests.virtual import VirtualClock
 
@@ -27,8 +27,8 @@ def test_the_address_book_is_asked_by_the_name_configured_or_that_of_the_session
     sandbox.dav_authorization = f"Basic {pair}"
     config = from_data({"jmap": {"url": URL, "username": "alice"}, "carddav": {"url": URL}})
     logins = Logins(Basic("alice", "secret"), Basic(configured, "secret"))
-    talks = converse(loop.root, DirectHttp(loop, sandbox), config, logins, Totals())
-    task = loop.spawn(talks.contacts.describe(), "test")
+    clients = build_clients(loop.root, DirectHttp(loop, sandbox), config, logins, Totals())
+    task = loop.spawn(clients.contacts.describe(), "test")
     while not task.done:
         loop.turn()
     assert "/Default/" in task.result()

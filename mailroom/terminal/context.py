@@ -1,4 +1,4 @@
-"""A command's own way to the account: configuration, loop, conversations."""
+"""A command's own way to the account: configuration, loop, clients."""
 
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
@@ -15,18 +15,18 @@ from mailroom.engine.unit import Installation
 from mailroom.rules.configuration.config import Config
 from mailroom.rules.status.health import Totals
 from mailroom.service import USER_AGENT
-from mailroom.work.conversations import Conversations, converse
+from mailroom.work.clients import Clients, build_clients
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class Context:
     """What a command works with."""
 
     loop: Loop
     config: Config
-    talks: Conversations
+    clients: Clients
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Turn the loop until the coroutine is through: its result, or its error raised."""
@@ -36,17 +36,17 @@ class Desk:
         return task.result()
 
 
-def sit_down(installation: Installation, environ: Mapping[str, str]) -> Desk:
-    """The desk that the configuration asks for. Raises ConfigurationError."""
+def open_context(installation: Installation, environ: Mapping[str, str]) -> Context:
+    """The context that the configuration asks for. Raises ConfigurationError."""
     config = load_of(installation)
-    return prepare(config, logins(config, secrets_of(installation, config, environ)))
+    return context_for(config, logins(config, secrets_of(installation, config, environ)))
 
 
-def prepare(config: Config, who: Logins) -> Desk:
-    """A desk for a configuration that has been read; nothing is sent yet."""
+def context_for(config: Config, who: Logins) -> Context:
+    """A context for a configuration that has been read; nothing is sent yet."""
     loop = Loop(BoottimeClock())
     transfer = Transfer(loop, USER_AGENT, config.tls.ca_file)
-    return Desk(loop, config, converse(loop.root, transfer, config, who, Totals()))
+    return Context(loop, config, build_clients(loop.root, transfer, config, who, Totals()))
 
 
 def quietly(_level: Level, _event: str, _fields: Fields) -> bool:

@@ -1,4 +1,4 @@
-"""Both conversations of one account with a sandbox, in process and on a virtual clock."""
+"""Both clients of one account with a sandbox, in process and on a virtual clock."""
 
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -11,8 +11,8 @@ from mailroom.errors import MailroomError
 from mailroom.rules.status.health import Totals
 from mailroom.sandbox import CYRUS_3_10, Fault, Profile, Sandbox
 from mailroom.sandbox import Response as Answer
-from mailroom.work.cards import CardConversation
-from mailroom.work.mail import MailConversation
+from mailroom.work.cards import CardDavClient
+from mailroom.work.mail import MailClient
 from mailroom.work.web import Web
 from tests.direct import DirectHttp
 from tests.virtual import VirtualClock
@@ -22,7 +22,7 @@ T = TypeVar("T")
 ORIGIN = "https://mail.example.org"
 
 
-class Talk:
+class VirtualClients:
     """``book_name`` and ``carddav`` are what a user configures."""
 
     def __init__(
@@ -39,9 +39,9 @@ class Talk:
         self.sandbox.standard_account()
         self.totals = Totals()
         self.web = self._web("the credential jmap-password")
-        self.mail = MailConversation(self.loop.root, self.web, f"{ORIGIN}/.well-known/jmap")
+        self.mail = MailClient(self.loop.root, self.web, f"{ORIGIN}/.well-known/jmap")
         dav_web = self._web("the credential carddav-password")
-        self.contacts = CardConversation(self.loop, dav_web, carddav, book_name)
+        self.contacts = CardDavClient(self.loop, dav_web, carddav, book_name)
 
     def run(self, coroutine: Coroutine[Promise[Any], None, T]) -> T:
         """What comes of it, in no time."""
