@@ -1,15 +1,18 @@
 """``python -m tests.chaos [ROW ...]``: the table; exit code 1 if a row fails.
 
-A row that cannot be tried here says why; REQUIRE_ALL=1 makes it a failure.
+A row that cannot be tried here says why; REQUIRE_ALL=1 makes it a failure. What was tried of this
+very code is not tried again; FRESH=1 begins anew.
 """
 
 import os
 import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 
+from tests.chaos.kept import BusyError, Kept, fingerprint
 from tests.chaos.rows import ROWS
-from tests.chaos.table import HEADING, Result, run
+from tests.chaos.table import HEADING, Result, Row, run, told
 
 
 def main(names: Sequence[str]) -> int:
@@ -21,8 +24,13 @@ def main(names: Sequence[str]) -> int:
     # A process that is killed tells nobody what it was about to do; here its process lives on.
     warnings.simplefilter("ignore", RuntimeWarning)
     sys.unraisablehook = lambda _: None
+    code, is_fresh = fingerprint(), os.environ.get("FRESH") == "1"
     _say(HEADING)
-    results = [_tried(name) for name in names or ROWS]
+    try:
+        results = [_tried(name, code, is_fresh) for name in names or ROWS]
+    except BusyError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
     failures = [failure for result in results for failure in result.failures]
     for failure in failures:
         _say(f"\n{failure}")
@@ -40,18 +48,31 @@ def exit_code(results: Iterable[Result], environ: Mapping[str, str]) -> int:
     )
 
 
-def _tried(name: str) -> Result:
+def _tried(name: str, code: str, is_fresh: bool) -> Result:
     row = ROWS[name]
     result = Result(row, row.obstacle())
     if result.obstacle:
         _say(str(result))
         return result
-    for result in run(row, row.cases()):
+    with Kept(row, code, is_fresh=is_fresh) as kept:
+        if kept.tried:
+            when = f", as of {kept.finished}" if kept.finished else ""
+            taken = f"{name}: {len(kept.tried):,} cases are taken from {kept.path}{when}"
+            sys.stderr.write(f"{taken} (FRESH=1 begins anew)\n")
+        result = told(row, kept.tried) if kept.finished else _gone_on(row, kept)
+    _say(str(result))
+    return result
+
+
+def _gone_on(row: Row, kept: Kept) -> Result:
+    """Try what was not tried yet."""
+    result = Result(row)
+    for result in run(row, row.cases(), kept):
         if sys.stderr.isatty():
-            sys.stderr.write(f"\r{name} {result.count}\033[K")
+            sys.stderr.write(f"\r{row.name} {result.count}\033[K")
     if sys.stderr.isatty():
         sys.stderr.write("\r\033[K")
-    _say(str(result))
+    kept.finish(f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC")
     return result
 
 

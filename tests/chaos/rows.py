@@ -85,6 +85,7 @@ ROWS: Mapping[str, Row] = {
             stalwart.cases,
             obstacle=stalwart.obstacle,
             is_demanded=False,
+            environment=("STALWART",),
         ),
         Row(
             "hour",

@@ -30,7 +30,8 @@ class Row:
     """A promise: how it is tried, what is measured, and the most that this may be.
 
     ``obstacle`` says why that cannot be tried here, None where it can; not even where all rows are
-    demanded need one be tried that is not ``is_demanded``.
+    demanded need one be tried that is not ``is_demanded``. ``environment`` names the variables that
+    say what is tried.
     """
 
     name: str
@@ -40,6 +41,39 @@ class Row:
     limit: float = 0.0
     obstacle: Callable[[], str | None] = lambda: None
     is_demanded: bool = True
+    environment: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What came of a case: what it measured and counted, or how it failed."""
+
+    name: str
+    seconds: float
+    value: float = 0.0
+    counts: Mapping[str, int] = field(default_factory=dict)
+    failure: str | None = None
+
+
+class Notes:
+    """What came of a row's cases, in their order."""
+
+    def __init__(self) -> None:
+        self.tried: list[Tried] = []
+
+    def recall(self, number: int, case: Case) -> Tried | None:
+        """What came of a case before. One that is another now is forgotten, with all that follow."""
+        if number < len(self.tried) and self.tried[number].name != case.name:
+            self.forget(number)
+        return self.tried[number] if number < len(self.tried) else None
+
+    def note(self, tried: Tried) -> None:
+        """Of one case more."""
+        self.tried.append(tried)
+
+    def forget(self, number: int) -> None:
+        """Keep no more than so many."""
+        del self.tried[number:]
 
 
 @dataclass(slots=True)
@@ -53,6 +87,15 @@ class Result:
     seconds: float = 0.0
     failures: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+
+    def add(self, tried: Tried) -> None:
+        """Count one case more."""
+        self.count += 1
+        self.seconds += tried.seconds
+        self.worst = max(self.worst, tried.value)
+        self.counts.update(tried.counts)
+        if tried.failure:
+            self.failures.append(f"{self.row.name}: {tried.name}: {tried.failure}")
 
     def __str__(self) -> str:
         if self.obstacle:
@@ -71,27 +114,37 @@ HEADING = (
 )
 
 
-def run(row: Row, cases: Iterable[Case]) -> Iterator[Result]:
-    """Try the cases; the result so far, after each of them."""
-    result, began = Result(row), time.monotonic()
-    for case in cases:
-        failure = _failure(row, case, result)
-        if failure:
-            result.failures.append(f"{row.name}: {case.name}: {failure}")
-        result.count += 1
-        result.seconds = time.monotonic() - began
+def run(row: Row, cases: Iterable[Case], notes: Notes | None = None) -> Iterator[Result]:
+    """Try the cases that ``notes`` do not know yet; the result so far, after each of them."""
+    result, notes, began = Result(row), notes or Notes(), time.monotonic()
+    for number, case in enumerate(cases):
+        tried = notes.recall(number, case)
+        if tried is None:
+            tried = _try(row, case, began)
+            notes.note(tried)
+        began = time.monotonic()
+        result.add(tried)
         yield result
 
 
-def _failure(row: Row, case: Case, result: Result) -> str | None:
+def told(row: Row, tried: Iterable[Tried]) -> Result:
+    """How a row went of which all cases were tried."""
+    result = Result(row)
+    for each in tried:
+        result.add(each)
+    return result
+
+
+def _try(row: Row, case: Case, began: float) -> Tried:
+    """Try a case, which has been coming since ``began``."""
+    failure, value, counts = None, 0.0, Counter[str]()
     try:
         found = case.run()
     except Exception:  # noqa: BLE001 - whatever it is, the row has failed, and the others go on
-        return traceback.format_exc(limit=-4)
-    finally:
-        gc.collect(1)
-    measured = found.value if isinstance(found, Measured) else found
-    if isinstance(found, Measured):
-        result.counts.update(found.counts)
-    result.worst = max(result.worst, measured)
-    return f"{measured:g} {row.unit}" if measured > row.limit else None
+        failure = traceback.format_exc(limit=-4)
+    else:
+        measured = found if isinstance(found, Measured) else Measured(found, {})
+        value, counts = measured.value, Counter(measured.counts)
+        failure = f"{value:g} {row.unit}" if value > row.limit else None
+    gc.collect(1)
+    return Tried(case.name, time.monotonic() - began, value, counts, failure)
