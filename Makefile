@@ -21,7 +21,8 @@ help:
 	@echo 'make test-evening    first evenings and secrets on all fresh hosts (root); the first is in make test'
 	@echo 'make test-forky      the same on Debian forky with its Cyrus, which move: it reports, and never'
 	@echo '                     fails; only when asked'
-	@echo 'make chaos           crashes, faults and hostile input, as a table (ROWS="kill fault": these)'
+	@echo 'make chaos           crashes, faults and hostile input, as a table (ROWS="kill fault": these);'
+	@echo '                     what was tried of this very code is not tried again (FRESH=1: all of it)'
 	@echo 'make mutants         breaks the code in small ways, and tells what no quick test notices'
 	@echo '                     (MUTANTS=n, 400 by default; SEED=s; SINCE=rev: of the lines changed)'
 	@echo 'make bench           what it costs, in figures, each beside its target (FIGURES="sweep idling")'
@@ -50,7 +51,7 @@ test-system:
 chaos:
 	@packaging/venv.sh dev
 	@packaging/venv.sh fuzz || echo 'mailroom: no atheris for this Python; the row fuzz says so' >&2
-	@.venv/bin/python -m tests.chaos $(ROWS)
+	@FRESH=$(FRESH) .venv/bin/python -m tests.chaos $(ROWS)
 
 mutants:
 	@packaging/venv.sh dev

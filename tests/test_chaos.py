@@ -3,15 +3,17 @@
 import gc
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from tests.chaos import clients, crash, endurance, streams
 from tests.chaos.__main__ import exit_code, main
+from tests.chaos.kept import BusyError, Kept, fingerprint
 from tests.chaos.rows import ROWS
-from tests.chaos.table import Case, Result, Row, run
+from tests.chaos.table import Case, Result, Row, Tried, run, told
 
 # A process that is killed tells nobody what it was about to do; a test's process lives on.
 pytestmark = [
@@ -96,6 +98,118 @@ def test_a_row_that_cannot_be_tried_says_why_and_fails_only_where_all_are_requir
     spared = replace(row, is_demanded=False)
     assert exit_code([Result(spared, "STALWART names no server")], {"REQUIRE_ALL": "1"}) == 0
     assert exit_code([Result(row, failures=["broken"])], {}) == 1
+
+
+class Trials:
+    """Cases that count how often they are tried, of a row whose results are kept in a folder."""
+
+    def __init__(self, folder: Path, names: str = "abc") -> None:
+        self.folder = folder
+        self.row = Row("row", "what", list, "things", 2, environment=("MAILROOM_TRIAL",))
+        self.tried: list[str] = []
+        self.cases = [Case(name, self._case(name)) for name in names]
+
+    def _case(self, name: str) -> Callable[[], float]:
+        def case() -> float:
+            self.tried.append(name)
+            return float(ord(name) - ord("a"))
+
+        return case
+
+    def work(self, count: int | None = None, code: str = "1", is_fresh: bool = False) -> Result:
+        """Try so many cases, all without a number; ``tried`` are those that were not known."""
+        self.tried.clear()
+        with Kept(self.row, code, self.folder, is_fresh) as kept:
+            *_, result = run(self.row, self.cases[:count], kept)
+        return result
+
+
+def test_a_row_that_was_broken_off_goes_on_where_it_was(tmp_path: Path) -> None:
+    trials = Trials(tmp_path)
+    assert trials.work(2).count == 2
+    result = trials.work()
+    assert trials.tried == ["c"]
+    assert (result.count, result.worst) == (3, 2.0)
+    assert trials.work().seconds == pytest.approx(result.seconds)
+    assert trials.tried == []
+
+
+def test_what_was_killed_while_it_wrote_goes_on_before_the_half_line(tmp_path: Path) -> None:
+    trials = Trials(tmp_path)
+    trials.work()
+    path = tmp_path / "row.jsonl"
+    path.write_text(path.read_text()[:-5])
+    assert trials.work().count == 3
+    assert trials.tried == ["c"]
+    trials.work()
+    assert trials.tried == []
+
+
+def test_other_code_another_environment_or_who_wants_it_begins_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trials = Trials(tmp_path)
+    trials.work()
+    trials.work(code="2")
+    assert trials.tried == ["a", "b", "c"]
+    trials.work(code="2", is_fresh=True)
+    assert trials.tried == ["a", "b", "c"]
+    monkeypatch.setenv("MAILROOM_TRIAL", "another server")
+    trials.work(code="2")
+    assert trials.tried == ["a", "b", "c"]
+
+
+def test_a_case_that_is_another_now_and_all_after_it_are_tried(tmp_path: Path) -> None:
+    Trials(tmp_path).work()
+    others = Trials(tmp_path, "adc")
+    assert others.work().count == 3
+    assert others.tried == ["d", "c"]
+    others.work()
+    assert others.tried == []
+
+
+def test_a_failure_is_kept_and_told_again(tmp_path: Path) -> None:
+    trials = Trials(tmp_path, "ad")
+    failures = trials.work().failures
+    assert failures == ["row: d: 3 things"]
+    assert trials.work().failures == failures
+    assert trials.tried == []
+
+
+def test_a_row_that_is_done_is_told_as_it_was(tmp_path: Path) -> None:
+    row = Row("row", "what", list, "things", 2)
+    with Kept(row, "1", tmp_path) as kept:
+        kept.note(Tried("a", 1.5, 1.0, {"moves lost": 2}))
+        assert kept.finished is None
+        kept.finish("today")
+    with Kept(row, "1", tmp_path) as kept:
+        assert kept.finished == "today"
+        result = told(row, kept.tried)
+    assert (result.count, result.seconds, result.worst) == (1, 1.5, 1.0)
+    assert "2 moves lost" in str(result)
+
+
+def test_two_runs_at_once_do_not_share_a_row(tmp_path: Path) -> None:
+    row = Row("row", "what", list)
+    with Kept(row, "1", tmp_path), pytest.raises(BusyError, match="is locked"):
+        Kept(row, "1", tmp_path)
+
+
+def test_code_is_the_same_until_a_file_of_it_is_another(tmp_path: Path) -> None:
+    (tmp_path / "mailroom").mkdir()
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "pyproject.toml").write_text("[project]")
+    code = tmp_path / "mailroom" / "loop.py"
+    code.write_text("turn()")
+    before = fingerprint(tmp_path)
+    (tmp_path / "tests" / "test_loop.py").write_text("a test of pytest's alone")
+    (tmp_path / "README.md").write_text("a document")
+    assert fingerprint(tmp_path) == before
+    code.write_text("turn(2)")
+    changed = fingerprint(tmp_path)
+    assert changed != before
+    code.rename(tmp_path / "mailroom" / "ring.py")
+    assert fingerprint(tmp_path) not in (before, changed)
 
 
 def test_a_mail_that_is_destroyed_is_noticed() -> None:

@@ -62,7 +62,7 @@ class Notes:
         self.tried: list[Tried] = []
 
     def recall(self, number: int, case: Case) -> Tried | None:
-        """What came of a case before. One that is another now is forgotten, with all that follow."""
+        """What came of a case before. One that is another now is forgotten, and all that follow."""
         if number < len(self.tried) and self.tried[number].name != case.name:
             self.forget(number)
         return self.tried[number] if number < len(self.tried) else None
