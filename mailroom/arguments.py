@@ -54,7 +54,7 @@ def parser() -> ArgumentParser:
     def add(name: str, summary: str) -> ArgumentParser:
         return commands.add_parser(name, help=summary, description=summary)
 
-    _about(add("run", "run the service, in the foreground"), "config", "socket")
+    _run(add("run", "run the service, in the foreground"))
     _check(add("check", "check configuration, credentials, servers, mailboxes, groups"))
     _init(add("init", "set everything up, by asking; run again it goes on where it was"))
     _login(add("login", "store a new secret, once it has been tried; asks without showing it"))
@@ -88,6 +88,11 @@ def _about(command: ArgumentParser, *which: str) -> None:
         command.add_argument("--config", metavar="FILE", help="the configuration file")
     if "socket" in which:
         command.add_argument("--socket", metavar="PATH", type=Path, help="the status socket")
+
+
+def _run(run: ArgumentParser) -> None:
+    run.add_argument("--shard", metavar="I/N", help="of many accounts only this share of them")
+    _about(run, "config", "socket")
 
 
 def _login(login: ArgumentParser) -> None:

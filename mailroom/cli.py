@@ -79,12 +79,18 @@ def _parse(arguments: Sequence[str]) -> SimpleNamespace:
     # As the units say it: argparse would stay, with shutil, locale and three compressors, 1.2 MiB.
     match arguments:
         case ["run"]:
-            return SimpleNamespace(name="run", account=None, config=None, socket=None)
+            return _running()
         case ["run", "--config", file] if not file.startswith("-"):
-            return SimpleNamespace(name="run", account=None, config=file, socket=None)
+            return _running(config=file)
+        case ["run", "--shard", shard] if not shard.startswith("-"):
+            return _running(shard=shard)
     from mailroom.arguments import parse  # noqa: PLC0415
 
     return parse(arguments)
+
+
+def _running(config: str | None = None, shard: str | None = None) -> SimpleNamespace:
+    return SimpleNamespace(name="run", account=None, config=config, socket=None, shard=shard)
 
 
 def _carry_out(options: SimpleNamespace) -> int:
@@ -97,9 +103,13 @@ def _carry_out(options: SimpleNamespace) -> int:
 
 def _run(options: SimpleNamespace) -> NoReturn:
     from mailroom.engine.configfile import Reading  # noqa: PLC0415
+    from mailroom.rules.configuration.shard import Shard  # noqa: PLC0415
 
     config, socket = options.config, options.socket
+    shard = Shard.parse(options.shard) if options.shard is not None else None
     if options.account:
+        if shard:
+            raise UsageError("--shard is for many accounts, and --account names one")
         named = find(os.environ, account=options.account, config=config, socket=socket)
         if named.member:
             raise UsageError(
@@ -110,7 +120,7 @@ def _run(options: SimpleNamespace) -> NoReturn:
     reading = Reading(config, os.environ)  # by a child, while we import the rest
     from mailroom.service import Options, Service  # noqa: PLC0415 - 20 MiB other commands spare
 
-    code = Service(Options(config, socket), os.environ, reading).run()
+    code = Service(Options(config, socket, shard), os.environ, reading).run()
     # A thread of libcurl's resolver may still wait for a name server; nobody waits for it.
     sys.stdout.flush()
     sys.stderr.flush()

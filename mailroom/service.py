@@ -9,6 +9,7 @@ import contextlib
 import gc
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -25,7 +26,8 @@ from mailroom.engine.endpoint import Endpoint
 from mailroom.engine.journal import Level, Log, choose_sink
 from mailroom.engine.loop import Loop
 from mailroom.engine.notify import Notify, Watchdog, watchdog_interval
-from mailroom.engine.sockets import CONTROL, inherited, listen_on_both, unlisten
+from mailroom.engine.shards import shard_socket
+from mailroom.engine.sockets import CONTROL, groups, inherited, listen_on_both, unlisten
 from mailroom.engine.unit import usual_sockets
 from mailroom.errors import (
     EXIT_BUG,
@@ -39,6 +41,7 @@ from mailroom.fleetroutes import FleetRoutes
 from mailroom.routes import Commands
 from mailroom.rules.configuration.config import Config
 from mailroom.rules.configuration.fleet import SINGLE
+from mailroom.rules.configuration.shard import Shard
 from mailroom.rules.status import fleethealth
 from mailroom.rules.status.events import Event, reload
 from mailroom.rules.status.fleethealth import Fleet
@@ -64,10 +67,12 @@ _DRAIN_SECONDS = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line says about a run; None: look at the usual places."""
+    """What the command line says about a run; None: look at the usual places, and serve all
+    accounts that there are."""
 
     config: str | None = None
     socket: Path | None = None
+    shard: Shard | None = None
 
 
 class Service:
@@ -145,8 +150,7 @@ class Service:
             return
         self._is_listening = True
         given = inherited(self._environ, os.getpid())
-        path = self._options.socket or usual_sockets(self._environ)[0]
-        listeners = given or listen_on_both(path)
+        listeners = given or self._listeners()
         routes = FleetRoutes(self, self._broadcast)
         endpoints = [
             Endpoint(self._loop, each, routes.answerer(has_control=name == CONTROL))
@@ -157,6 +161,17 @@ class Service:
         if not given:
             for listener in listeners.values():
                 self._at_end.callback(unlisten, listener)
+
+    def _listeners(self) -> dict[str, socket.socket]:
+        """Sockets of our own. Those of a shard are for the groups that a unit's would be for."""
+        path, shard = self._options.socket, self._options.shard
+        if shard is None:
+            return listen_on_both(path or usual_sockets(self._environ)[0])
+        if path is None:
+            path = shard_socket(shard, self._environ)
+            with contextlib.suppress(OSError):  # listening will say why
+                path.parents[1].mkdir(exist_ok=True)
+        return listen_on_both(path, groups())
 
     def _stop(self) -> None:
         self._at_end.close()
@@ -171,12 +186,14 @@ class Service:
         self._log.sink = choose_sink(self._environ, config.logging.format)
         self._tenants.limit(config.limits)
         self._tenants.trust(config.tls.ca_file)
-        if names := names_beside(reading.path):
+        names, shard = names_beside(reading.path, self._options.shard), self._options.shard
+        if names or shard:
             self._tenants.check_secrets()
             self._is_fleet = True  # also while they are read
             self._listen()
             try:
-                await self._read_accounts(AccountFiles(reading.path, names, config), config)
+                files = AccountFiles(reading.path, names, config, shard)
+                await self._read_accounts(files, config)
             finally:
                 self._is_fleet = self._tenants.get(SINGLE) is None
         else:
@@ -186,7 +203,8 @@ class Service:
             self._listen()
 
     async def _read_accounts(self, files: AccountFiles, defaults: Config) -> None:
-        """Each account is put to work as it is read. One that is wrong stays as it was."""
+        """Each account is put to work as it is read. One that is wrong stays as it was. A shard may
+        be without any: whatever accounts there will be, some are its."""
         names: set[str] = set()
 
         def take(told: AccountFile) -> None:
@@ -203,7 +221,8 @@ class Service:
 
         await files.each(self._loop, take)
         read = [tenant for name in names if (tenant := self._tenants.get(name))]
-        if not any(each.account for each in read):
+        has_none = self._options.shard is not None and not read
+        if not has_none and not any(each.account for each in read):
             gone = "the files of all accounts have gone while they were read; try again"
             problems = [problem for each in read for problem in each.problems]
             raise ConfigurationError(problems or [gone])

@@ -63,6 +63,7 @@ class Process:
         config: Path,
         variables: Mapping[str, str] | None = None,
         *,
+        arguments: Sequence[str] = (),
         wrapper: Sequence[str] = (),
         listener: socket.socket | None = None,
         socket_folder: Path | None = None,
@@ -77,7 +78,7 @@ class Process:
         command = [sys.executable, "-m", "mailroom", "run", "--config", str(config)]
         with self._log.open("wb") as log:
             self.child = subprocess.Popen(
-                [*wrapper, *command, "--socket", str(self.socket)],
+                [*wrapper, *command, "--socket", str(self.socket), *arguments],
                 env=environment(folder, **given),
                 stderr=log,
                 stdin=subprocess.DEVNULL,

@@ -1,6 +1,5 @@
-"""Many accounts by their files: what each is, what a reading changes, which shard has which."""
+"""Many accounts by their files: what each is, what a reading changes."""
 
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -13,8 +12,6 @@ from mailroom.rules.configuration.fleet import (
     is_name,
     may_have_shared_secret,
     merged,
-    of_shard,
-    shard_of,
     sharing,
 )
 from mailroom.rules.configuration.text import parse_account
@@ -142,14 +139,3 @@ def test_a_secret_that_no_header_can_carry_is_its_accounts_matter(tmp_path: Path
     with pytest.raises(ConfigurationError, match=r"the secret anna\.jmap-token has characters"):
         found.of("anna")
     assert found.of("otto").jmap_token == "good"
-
-
-def test_a_further_shard_moves_its_share_and_no_more() -> None:
-    names = [f"user{number}@example.org" for number in range(3000)]
-    before = {name: shard_of(name, 6) for name in names}
-    counts = Counter(before.values())
-    assert set(counts) == set(range(1, 7))
-    assert all(400 <= count <= 600 for count in counts.values())
-    moved = {name for name in names if shard_of(name, 7) != before[name]}
-    assert all(shard_of(name, 7) == 7 for name in moved)
-    assert len(moved) == len(of_shard(names, 7, 7))

@@ -63,9 +63,10 @@ class Household:
     def file(self, name: str) -> Path:
         return self.folder / "accounts.d" / f"{name}.yaml"
 
-    def start(self) -> Process:
+    def start(self, *arguments: str) -> Process:
         secrets = {"CREDENTIALS_DIRECTORY": str(self.folder / "credentials")}
-        return Process(self.folder / "run", self.config, {**secrets, "MAILROOM_JMAP_PASSWORD": ""})
+        variables = {**secrets, "MAILROOM_JMAP_PASSWORD": ""}
+        return Process(self.folder / "run", self.config, variables, arguments=arguments)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 
 from mailroom.engine.sockets import (
     control_path,
+    groups,
     inherited,
     listen,
     listen_on_both,
@@ -46,6 +47,31 @@ def test_the_control_socket_is_its_owners_alone(tmp_path: Path, umask: int) -> N
         assert both["control"].getsockname() == str(control_path(tmp_path / "status.sock"))
         assert mode(tmp_path / "status.sock") == 0o660
         assert mode(tmp_path / "control.sock") == 0o600
+
+
+@pytest.mark.parametrize("control", [0o660, 0o600])
+def test_a_socket_that_has_a_group_is_for_its_members(
+    control: int, tmp_path: Path, umask: int
+) -> None:
+    status, mine = tmp_path / "2-6" / "status.sock", os.getegid()
+    both = listen_on_both(
+        status, {"status": mine, **({"control": mine} if control & 0o060 else {})}
+    )
+    with both["status"], both["control"]:
+        assert [mode(each) for each in (status, control_path(status))] == [0o660, control]
+        assert mode(status.parent) == 0o700
+
+
+def test_a_socket_is_given_to_a_group_by_its_members(tmp_path: Path) -> None:
+    assert set(groups()) <= {"status", "control"}
+    if os.geteuid():
+        with pytest.raises(MailroomError, match=r"status\.sock: Operation not permitted"):
+            listen_on_both(tmp_path / "status.sock", {"status": 7})
+        return
+    both = listen_on_both(tmp_path / "status.sock", {"status": 7, "control": 8})
+    with both["status"], both["control"]:
+        for name, group in ("status", 7), ("control", 8):
+            assert (tmp_path / f"{name}.sock").stat().st_gid == group
 
 
 def test_where_one_socket_cannot_be_made_the_other_is_taken_away_again(tmp_path: Path) -> None:

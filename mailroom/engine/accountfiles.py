@@ -15,10 +15,11 @@ from typing import Any, BinaryIO
 
 from mailroom.engine.configfile import read, reader
 from mailroom.engine.loop import Loop, Promise, give_way
-from mailroom.engine.unit import account_file, listed_accounts
+from mailroom.engine.unit import account_file, accounts_folder, listed_accounts
 from mailroom.errors import ConfigurationError
 from mailroom.rules.configuration.config import Config, from_data, to_data
 from mailroom.rules.configuration.fleet import is_name, sharing
+from mailroom.rules.configuration.shard import Shard
 
 _READ_BYTES = 65_536
 
@@ -32,23 +33,32 @@ class AccountFile:
     problems: tuple[str, ...] = ()
 
 
-def names_beside(config: Path) -> list[str]:
+def names_beside(config: Path, shard: Shard | None = None) -> list[str]:
     """Of the accounts that the file gives the defaults of; none where it is the only one's. Raises
-    ConfigurationError where nobody can say: that there are none any more would close them all."""
+    ConfigurationError where nobody can say: that there are none any more would close them all; and
+    where a shard of them is wanted, and they have no folder."""
     try:
-        return listed_accounts(config)
+        names = listed_accounts(config)
     except OSError as error:
         fault = f"cannot list the accounts beside {config}: {error.strerror}; check who may read it"
         raise ConfigurationError([fault]) from error
+    folder = accounts_folder(config)
+    if shard and not names and not (folder and folder.is_dir()):
+        fault = f"has no accounts to take: there is no folder accounts.d beside {config}"
+        raise ConfigurationError([f"shard {shard} {fault}; make it, with a file for each account"])
+    return names
 
 
 class AccountFiles:
-    """Reads the files of these accounts, once."""
+    """Reads the files of these accounts, of one shard or all, once."""
 
-    def __init__(self, config: Path, names: Sequence[str], defaults: Config) -> None:
+    def __init__(
+        self, config: Path, names: Sequence[str], defaults: Config, shard: Shard | None = None
+    ) -> None:
         self._path = config
         self._names = names
         self._defaults = defaults
+        self._shard = shard
 
     async def each(self, loop: Loop, take: Callable[[AccountFile], None]) -> None:
         """Hand over each account as it is read; one whose file has gone is none. Raises
@@ -80,6 +90,8 @@ class AccountFiles:
         # As the file itself says it: what follows from another key follows from the account's.
         defaults = parse_data(read(self._path), str(self._path))
         for name in self._names:
+            if self._shard and not self._shard.has(name):
+                continue
             path = account_file(self._path, name)
             if not os.path.lexists(path):
                 continue

@@ -2,11 +2,14 @@
 
 The status socket tells how the service is. The control socket does that as well, and takes
 decisions; it lies beside the status socket.
+
+Where no socket unit makes them, a service may give them to their groups itself, as a member.
 """
 
 import contextlib
 import errno
 import fcntl
+import grp
 import os
 import socket
 import stat
@@ -26,6 +29,9 @@ _PATH_LIMIT_BYTES = 107
 # mail is the owner's alone.
 STATUS_MODE = 0o660
 CONTROL_MODE = 0o600
+# sysusers.d: who may open which.
+_GROUPS = {STATUS: "mailroom-status", CONTROL: "mailroom-control"}
+_GROUP_MODE = 0o660
 _BACKLOG = 128
 
 
@@ -34,26 +40,42 @@ def control_path(status: Path) -> Path:
     return status.with_name("control.sock")
 
 
-def listen_on_both(status: Path) -> dict[str, socket.socket]:
-    """The status socket at that path, and the control socket beside it, by their names; see
-    :func:`listen`."""
+def groups() -> dict[str, int]:
+    """The groups of the sockets' units, by the sockets' names, as far as this process is a member
+    of them."""
+    ours = {*os.getgroups(), os.getegid()}
+    found: dict[str, int] = {}
+    for socket_name, group in _GROUPS.items():
+        with contextlib.suppress(KeyError):
+            found[socket_name] = grp.getgrnam(group).gr_gid
+    return {name: gid for name, gid in found.items() if gid in ours}
+
+
+def listen_on_both(
+    status: Path, groups: Mapping[str, int] | None = None
+) -> dict[str, socket.socket]:
+    """The status socket at that path, and the control socket beside it, by their names; those that
+    have one of ``groups`` are for its members. See :func:`listen`."""
+    given = groups or {}
     control = control_path(status)
     if control == status:
         raise MailroomError(
             f"cannot listen on {status}: beside the status socket the control socket is made, which"
             " has that name, choose another one with --socket"
         )
-    listener = listen(status)
+    control_mode = _GROUP_MODE if CONTROL in given else CONTROL_MODE
+    listener = listen(status, STATUS_MODE, given.get(STATUS))
     try:
-        return {STATUS: listener, CONTROL: listen(control, CONTROL_MODE)}
+        return {STATUS: listener, CONTROL: listen(control, control_mode, given.get(CONTROL))}
     except MailroomError:
         unlisten(listener)
         listener.close()
         raise
 
 
-def listen(path: Path, mode: int = STATUS_MODE) -> socket.socket:
-    """A listening socket at ``path``, of that mode from its first moment on.
+def listen(path: Path, mode: int = STATUS_MODE, group: int | None = None) -> socket.socket:
+    """A listening socket at ``path``, of that mode from its first moment on, of that group before
+    anybody is heard.
 
     A parent directory that is missing is made, for us alone. A socket that nobody listens on any
     more is replaced. Raises :class:`MailroomError` when another instance answers there, when
@@ -71,6 +93,8 @@ def listen(path: Path, mode: int = STATUS_MODE) -> socket.socket:
         with _alone_in(path.parent), _umask(0o777 & ~mode):
             _remove_dead(path)
             listener.bind(os.fspath(path))
+            if group is not None:
+                os.chown(path, -1, group)
             listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()

@@ -198,14 +198,21 @@ def account_names(config: Path) -> list[str]:
 
 def listed_accounts(config: Path) -> list[str]:
     """The same; raises OSError where there is a folder and it cannot be read."""
-    if config.name != _FILE:
+    folder = accounts_folder(config)
+    if folder is None:
         return []
     try:
-        files = os.listdir(config.with_name(_ACCOUNTS))
+        files = os.listdir(folder)
     except (FileNotFoundError, NotADirectoryError):
         return []
     found = (file.removesuffix(_SUFFIX) for file in files if file.endswith(_SUFFIX))
     return sorted(name for name in found if not name.startswith("."))
+
+
+def accounts_folder(config: Path) -> Path | None:
+    """Where the files of many accounts would be that this one gives the defaults of; None where it
+    is an instance's."""
+    return config.with_name(_ACCOUNTS) if config.name == _FILE else None
 
 
 def behind(socket: Path) -> Installation:

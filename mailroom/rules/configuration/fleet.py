@@ -5,7 +5,7 @@ one account. Without such files ``mailroom.yaml`` is the one account, which has 
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -64,20 +64,3 @@ def may_have_shared_secret(config: Config, defaults: Config) -> bool:
 def may_have_shared_book_secret(config: Config, defaults: Config) -> bool:
     """The same of the address book's password."""
     return origin(config.carddav.url) == origin(defaults.carddav.url)
-
-
-def shard_of(name: str, count: int) -> int:
-    """Which of so many shards (from 1) has this account: the one whose hash with it is highest, so
-    that a further shard takes its share of each, and moves no other (rendezvous hashing)."""
-    return max(range(1, count + 1), key=lambda shard: _weight(name, shard))
-
-
-def of_shard(names: Iterable[str], shard: int, count: int) -> list[str]:
-    """The accounts that this shard has."""
-    return [name for name in names if shard_of(name, count) == shard]
-
-
-def _weight(name: str, shard: int) -> bytes:
-    import hashlib  # noqa: PLC0415 - 2.6 MiB that who has no shards need not have
-
-    return hashlib.blake2b(f"{shard}/{name}".encode(), digest_size=8).digest()
