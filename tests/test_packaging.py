@@ -343,6 +343,29 @@ def test_an_instance_is_the_service_but_for_what_is_its_own(unit: str) -> None:
     assert directives(unit.replace(".", "@.")) == expected.split("\n")
 
 
+# What a shard has of its own: it makes its sockets, and gives them to their groups.
+OF_A_SHARD = {
+    "Description=Mailroom mail screener, shard %I",
+    "ExecStart=/usr/bin/mailroom run --shard %I",
+    "User=mailroom_shard-%i",
+    "SupplementaryGroups=mailroom-status mailroom-control",
+    "RuntimeDirectory=mailroom-shard/%i",
+    "SystemCallFilter=@chown",
+    "RestartPreventExitStatus=2 77 78 243",
+}
+NOT_OF_A_SHARD = re.compile(
+    r"Description=|ConditionPathExists=|Requires=|Wants=|After=mailroom|ExecStart=|ExecStopPost="
+    r"|PrivateUsers=yes|RestartPrevent|Also="
+)
+
+
+def test_a_shard_is_the_service_but_for_what_is_its_own() -> None:
+    common = [line for line in directives("mailroom.service") if not NOT_OF_A_SHARD.match(line)]
+    found = directives("mailroom-shard@.service")
+    assert [line for line in found if line not in OF_A_SHARD] == common
+    assert set(found) >= OF_A_SHARD
+
+
 def test_the_control_socket_is_the_status_socket_but_for_its_name_and_group() -> None:
     expected = "\n".join(directives("mailroom.socket")).replace("status", "control")
     own = ["PartOf=mailroom.socket", "Service=mailroom.service"]
@@ -363,7 +386,10 @@ def test_the_user_unit_says_nothing_that_the_service_does_not() -> None:
     )
 
 
-@pytest.mark.parametrize("unit", ["mailroom.service", "mailroom@.service", "user/mailroom.service"])
+@pytest.mark.parametrize(
+    "unit",
+    ["mailroom.service", "mailroom@.service", "mailroom-shard@.service", "user/mailroom.service"],
+)
 def test_what_the_units_say_is_understood_without_argparse(unit: str) -> None:
     [said] = [line for line in directives(unit) if line.startswith("ExecStart=")]
     arguments = said.split()[1:]

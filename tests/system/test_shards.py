@@ -1,0 +1,188 @@
+"""Shards as units: they make their sockets themselves, and what was stopped stays stopped."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mailroom.rules.configuration.shard import Shard
+from tests.system.claims import Claims
+from tests.system.host import Host
+from tests.system.unit import Unit
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+
+TEMPLATE = "mailroom-shard@.service"
+# Nothing listens there: accounts are up and back off.
+CONFIGURATION = "jmap: {url: 'http://127.0.0.1:9', username: '{account}%master'}\n"
+NAMES = ("anna", "otto", "zoe", "bob")
+GROUPS = {"status": "mailroom-status", "control": "mailroom-control"}
+
+
+class Shards:
+    """Mailroom installed on a host, with accounts, none of its units started."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.unit = Unit(host)
+        self.unit.add(TEMPLATE)
+        self.unit.configure(CONFIGURATION)
+        self.unit.give_secret("jmap-password", "secret")
+        for name in NAMES:
+            self.write(name)
+
+    def write(self, name: str, text: str = "") -> None:
+        self.host.write(f"/etc/mailroom/accounts.d/{name}.yaml", text)
+
+    def systemctl(self, verb: str, *shards: str, check: bool = True) -> None:
+        self.host.run("systemctl", "reset-failed", check=False)
+        self.host.run("systemctl", verb, *map(service, shards), check=check)
+
+    def show(self, shard: str, name: str) -> str:
+        return self.host.property(service(shard), name)
+
+    def ask(self, shard: str, path: str) -> dict[str, Any]:
+        curl = ("curl", "--silent", "--show-error", "--max-time", "10")
+        asked = self.host.run(*curl, *at(shard, "status"), f"http://mailroom{path}")
+        answer: dict[str, Any] = json.loads(asked.stdout)
+        return answer
+
+    def accounts(self, shard: str) -> set[str]:
+        return {each["account"] for each in self.ask(shard, "/accounts")["accounts"]}
+
+
+def service(shard: str) -> str:
+    return f"mailroom-shard@{shard}.service"
+
+
+def at(shard: str, name: str) -> tuple[str, str]:
+    """Where curl is to ask."""
+    return "--unix-socket", f"/run/mailroom-shard/{shard}/{name}.sock"
+
+
+def having(number: int, count: int) -> set[str]:
+    return {name for name in NAMES if Shard(count, number).has(name)}
+
+
+@pytest.fixture(scope="module")
+def booted(each_tree: Path) -> Iterator[Shards]:
+    with Host.boot(each_tree) as host:
+        yield Shards(host)
+
+
+@pytest.fixture
+def shards(booted: Shards) -> Iterator[Shards]:
+    yield booted
+    booted.systemctl("stop", "*")
+
+
+def test_systemd_finds_nothing_wrong_with_the_unit(booted: Shards, claims: Claims) -> None:
+    host, release = booted.host, booted.unit.release
+    found = host.run("systemd-analyze", "verify", "--man=no", f"/etc/systemd/system/{TEMPLATE}")
+    said = [line.split(": ", 1)[1] for line in (found.stdout + found.stderr).splitlines()]
+    newer = ["Failed to parse boolean value, ignoring: identity"]
+    assert said == (newer if release == "bookworm" else [])
+    exposed = host.run("systemd-analyze", "security", service("1-2")).stdout
+    exposure = float(exposed.rsplit("level for mailroom-shard@1-2.service: ", 1)[1].split()[0])
+    # The service's own, and its groups; on 252, that its users are the host's.
+    limit = 1.4 if release == "bookworm" else 1.2
+    claims.at_most(limit, exposure, release, "exposure of a shard")
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_a_socket_is_for_its_group_alone(shards: Shards, name: str) -> None:
+    shards.systemctl("start", "1-2")
+    asking = ("curl", "--silent", *at("1-2", name), "http://mailroom/healthz")
+    for group in ("nogroup", *GROUPS.values()):
+        become = ("setpriv", "--reuid=nobody", f"--regid={group}", "--clear-groups")
+        told = shards.host.run(*become, *asking, check=False)
+        if group == GROUPS[name]:
+            assert json.loads(told.stdout)["status"] == "ok"
+        else:
+            assert told.returncode == 7  # curl(1): failed to connect
+
+
+def test_two_on_one_host_do_not_meet(shards: Shards) -> None:
+    shards.systemctl("start", "1-2", "2-2")
+    found = [shards.accounts("1-2"), shards.accounts("2-2")]
+    assert found == [having(1, 2), having(2, 2)]
+    assert all(found)
+    pids = [shards.show(each, "MainPID") for each in ("1-2", "2-2")]
+    users = {shards.host.run("stat", "-c", "%u", f"/proc/{pid}").stdout for pid in pids}
+    assert len(users) == 2
+    shards.systemctl("restart", "1-2")
+    shards.systemctl("stop", "1-2")
+    assert shards.host.run("ls", "/run/mailroom-shard").stdout == "2-2\n"
+    assert str(shards.ask("2-2", "/status")["pid"]) == pids[1]
+
+
+def test_nothing_starts_again_what_was_stopped(shards: Shards) -> None:
+    shards.systemctl("start", "1-2")
+    shards.systemctl("stop", "1-2")
+    asking = ("curl", "--silent", *at("1-2", "status"), "http://mailroom/healthz")
+    assert shards.host.run(*asking, check=False).returncode == 7
+    assert shards.show("1-2", "ActiveState") == "inactive"
+    assert shards.show("1-2", "Result") == "success"
+
+
+def test_one_that_is_killed_is_back_with_its_sockets(shards: Shards) -> None:
+    shards.systemctl("start", "1-2")
+    before = shards.show("1-2", "MainPID")
+    shards.host.run("systemctl", "kill", "--signal=KILL", service("1-2"))
+    wait = f"until systemctl is-active -q {service('1-2')}; do sleep 0.05; done"
+    shards.host.run("sh", "-c", f"sleep 0.1; {wait}")
+    assert shards.show("1-2", "MainPID") != before
+    assert shards.accounts("1-2") == having(1, 2)
+    told = shards.host.run("stat", "-c", "%G", *(at("1-2", each)[1] for each in GROUPS)).stdout
+    assert told.split() == list(GROUPS.values())
+
+
+def test_one_without_accounts_is_up_and_takes_what_comes_with_a_reload(shards: Shards) -> None:
+    [empty] = [n for n in (1, 2, 3, 4, 5, 6) if not having(n, 6)][:1]
+    shards.systemctl("start", f"{empty}-6")
+    assert shards.ask(f"{empty}-6", "/healthz")["status"] == "ok"
+    assert shards.accounts(f"{empty}-6") == set()
+    new = next(f"new{n}" for n in range(99) if Shard(6, empty).has(f"new{n}"))
+    shards.write(new)
+    shards.systemctl("reload", f"{empty}-6")
+    shards.host.run("rm", f"/etc/mailroom/accounts.d/{new}.yaml")
+    assert shards.accounts(f"{empty}-6") == {new}
+
+
+@pytest.mark.parametrize("broken", ["mailroom.yaml", "accounts.d"])
+def test_one_that_cannot_start_stays_down_and_says_why(shards: Shards, broken: str) -> None:
+    file = f"/etc/mailroom/{broken}"
+    shards.host.run("mv", file, "/etc/mailroom/kept")
+    shards.systemctl("start", "1-2", check=False)
+    shards.host.run("mv", "/etc/mailroom/kept", file)
+    assert shards.show("1-2", "ActiveState") == "failed"
+    assert (shards.show("1-2", "ExecMainStatus"), shards.show("1-2", "NRestarts")) == ("78", "0")
+    assert broken in shards.show("1-2", "StatusText")
+
+
+@pytest.mark.parametrize("instance", ["7-6", "x"])
+def test_an_instance_that_is_no_shard_says_so(shards: Shards, instance: str) -> None:
+    shards.systemctl("start", instance, check=False)
+    assert shards.show(instance, "ActiveState") == "failed"
+    assert (shards.show(instance, "ExecMainStatus"), shards.show(instance, "NRestarts")) == (
+        "2",
+        "0",
+    )
+    told = [entry["MESSAGE"] for entry in shards.host.journal(service(instance))]
+    assert any("is no shard: write 2/6" in each for each in told)
+
+
+def test_a_namespace_without_the_groups_keeps_the_sockets_from_them(shards: Shards) -> None:
+    """Why the unit has no PrivateUsers=yes for 252 (seen: 252.39)."""
+    if shards.unit.release != "bookworm":
+        pytest.skip("257 has PrivateUsers=identity")
+    folder = f"/etc/systemd/system/{TEMPLATE}.d"
+    shards.host.write(f"{folder}/test.conf", "[Service]\nPrivateUsers=yes\n")
+    shards.host.run("systemctl", "daemon-reload")
+    shards.systemctl("start", "1-2")
+    told = shards.host.run("stat", "-c", "%G", *(at("1-2", each)[1] for each in GROUPS)).stdout
+    shards.host.run("rm", "-r", folder)
+    shards.host.run("systemctl", "daemon-reload")
+    assert not set(told.split()) & set(GROUPS.values())
