@@ -20,10 +20,10 @@ from mailroom.engine.transfer import Transfer
 from mailroom.errors import ConfigurationError, CredentialsRefused, OrderRefused
 from mailroom.rules.configuration.config import Config, Limits
 from mailroom.rules.configuration.fleet import SINGLE
-from mailroom.rules.configuration.servers import without_query
 from mailroom.rules.polling.backoff import Backoff
 from mailroom.rules.status.fleethealth import Member
 from mailroom.rules.status.health import Phase, Snapshot, Trouble, Vitals, unchanged_seconds
+from mailroom.wire.urls import without_query
 from mailroom.work.account import Account, Common
 from mailroom.work.commands import Commands
 from mailroom.work.history import History

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from mailroom.engine.exchange import Request, Response
 from mailroom.engine.loop import Loop, Promise
 from mailroom.engine.transfer import Stream
 from mailroom.errors import NoAnswer, TooLarge, TransientError
@@ -16,6 +15,7 @@ from mailroom.sandbox import ConnectionBroken, Delivery, Feed, Sandbox
 from mailroom.sandbox import Request as SandboxRequest
 from mailroom.sandbox import Response as SandboxResponse
 from mailroom.sandbox.digest import answer
+from mailroom.wire.http import Request, Response
 
 _UNAUTHORIZED = 401
 

@@ -17,9 +17,9 @@ from fcntl import ioctl
 from typing import Any
 
 from mailroom.engine.clock import BoottimeClock, Ready
-from mailroom.engine.exchange import Request, Response
 from mailroom.engine.loop import Loop, Promise
 from mailroom.engine.transfer import Transfer
+from mailroom.wire.http import Request, Response
 from tests.peer import Peer, always, answer
 
 _FACTOR = 10.0

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from mailroom.engine.exchange import Request, Response
 from mailroom.engine.loop import Loop, Promise
 from mailroom.engine.names import ask_about
 from mailroom.engine.transfer import Stream
@@ -26,6 +25,7 @@ from mailroom.rules.account.autodiscovery import (
     why_none,
 )
 from mailroom.rules.configuration.servers import FASTMAIL_SESSION
+from mailroom.wire.http import Request, Response
 from mailroom.work.autodiscovery import first_of, look_at
 from tests.process import ROOT
 from tests.virtual import VirtualClock

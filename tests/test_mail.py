@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from mailroom.engine.credentials import Basic
-from mailroom.engine.exchange import Request, Response
 from mailroom.engine.loop import Loop, Promise
 from mailroom.errors import (
     CredentialsRefused,
@@ -30,6 +29,7 @@ from mailroom.sandbox import Request as Asked
 from mailroom.sandbox import Response as Answer
 from mailroom.sandbox import Sandbox as Server
 from mailroom.wire.filters import all_of, any_of, in_any
+from mailroom.wire.http import Request, Response
 from mailroom.wire.jmap import Call, Mail, MethodError
 from mailroom.work.mail import MailClient, Written
 from mailroom.work.web import Web

@@ -5,8 +5,8 @@ from math import inf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailroom.rules.configuration.servers import origin
 from mailroom.rules.polling.pace import Pace
+from mailroom.wire.urls import origin
 from tests.world import World
 
 

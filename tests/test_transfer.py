@@ -20,7 +20,7 @@ import pytest
 
 from mailroom.engine.authorities import Authorities
 from mailroom.engine.clock import BoottimeClock
-from mailroom.engine.exchange import Exchange, Request, Response
+from mailroom.engine.exchange import Exchange
 from mailroom.engine.loop import Loop, Promise
 from mailroom.engine.transfer import Stream, Transfer
 from mailroom.errors import (
@@ -32,6 +32,7 @@ from mailroom.errors import (
     Untrusted,
 )
 from mailroom.sandbox.digest import Digest
+from mailroom.wire.http import Request, Response
 from tests.authority import issue, presenting
 from tests.peer import Asked, End, Peer, Script, Step, Wait, always, answer, chunk, head
 from tests.virtual import VirtualClock

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailroom.engine.exchange import Request
 from mailroom.errors import (
     CredentialsRefused,
     Crowded,
@@ -19,6 +18,7 @@ from mailroom.errors import (
 from mailroom.rules.configuration.servers import fault_of_url
 from mailroom.sandbox import Fault
 from mailroom.sandbox import Response as Answer
+from mailroom.wire.http import Request
 from mailroom.work.web import retry_after
 from tests.virtual_clients import ORIGIN, VirtualClients
 

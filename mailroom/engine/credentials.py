@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mailroom.errors import ConfigurationError
 from mailroom.rules.configuration.config import Config
-from mailroom.rules.configuration.servers import origin
+from mailroom.wire.urls import origin
 
 _VARIABLES = {
     "jmap-token": "MAILROOM_JMAP_TOKEN",

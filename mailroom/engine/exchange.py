@@ -7,19 +7,15 @@ set, because they would block the process while a name is being resolved.
 import io
 import re
 import socket
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import pycurl
 
 from mailroom.engine.loop import Loop, Promise, Timer
 from mailroom.errors import MailroomError, ProtocolError, TooLarge, TransientError, Untrusted
-from mailroom.rules.configuration.servers import without_query
+from mailroom.wire.http import Request, Response
 
 CONNECT_SECONDS = 10.0  # including the name look-up
-SILENCE_SECONDS = 30.0  # without a byte in either direction
-MAX_BODY_BYTES = 64 * 1024 * 1024
 
 _FINAL_STATUS = 200  # below, another head follows (RFC 9110 §15.2)
 _UNAUTHORIZED = 401
@@ -30,40 +26,6 @@ _LINE_BREAK = re.compile(r"[\r\n\0]")
 _STREAM_BUFFER_BYTES = 2048
 
 _KEEPALIVE_IDLE_SECONDS, _KEEPALIVE_INTERVAL_SECONDS, _KEEPALIVE_PROBES = 60, 15, 4
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One HTTP request; the URL is absolute, the headers carry the credentials.
-
-    Or ``digest`` does, user and password, for libcurl to answer a challenge with (RFC 7616).
-    ``patience_seconds`` is how long the server may be silent, ``limit_bytes`` how large the answer
-    may be. With ``unix_socket``, a path, who listens there is asked, whatever host the URL names.
-    """
-
-    method: str
-    url: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | None = None
-    digest: tuple[str, str] | None = field(default=None, repr=False)
-    patience_seconds: float = SILENCE_SECONDS
-    limit_bytes: int = MAX_BODY_BYTES
-    unix_socket: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.method} {without_query(self.url)}"
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """One answer; header names are lower-case. The byte counts are those of the wire."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes = b""
-    url: str = ""
-    sent_bytes: int = 0
-    received_bytes: int = 0
 
 
 class Exchange:

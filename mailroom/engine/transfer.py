@@ -18,9 +18,10 @@ from typing import Protocol
 import pycurl
 
 from mailroom.engine.authorities import Authorities
-from mailroom.engine.exchange import Exchange, Request, Response, StreamExchange
+from mailroom.engine.exchange import Exchange, StreamExchange
 from mailroom.engine.loop import Loop, Promise, Timer
 from mailroom.errors import NoAnswer, ProtocolError, TransientError
+from mailroom.wire.http import Request, Response
 
 # libcurl asks for a call now and then even when no socket stirs (libcurl-multi(3)).
 _HOUSEKEEPING_SECONDS = 60.0

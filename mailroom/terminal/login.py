@@ -26,12 +26,13 @@ from mailroom.engine.unit import Installation, account_names
 from mailroom.errors import ConfigurationError, CredentialsRefused, MailroomError
 from mailroom.rules.configuration.config import Config, ContactsWay
 from mailroom.rules.configuration.fleet import may_have_shared_secret
-from mailroom.rules.configuration.servers import FASTMAIL_SESSION, origin
+from mailroom.rules.configuration.servers import FASTMAIL_SESSION
 from mailroom.terminal.context import context_for
 from mailroom.terminal.interviewing import findings
 from mailroom.terminal.remote import which_account
 from mailroom.terminal.screen import tick
 from mailroom.terminal.secrets import files_for, holding
+from mailroom.wire.urls import origin
 from mailroom.work.abilities import abilities
 from mailroom.work.check import Finding
 

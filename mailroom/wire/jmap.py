@@ -5,15 +5,15 @@ answer is a :class:`ProtocolError`, a method that failed a :class:`MethodError`.
 """
 
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from mailroom.errors import LastingTrouble, MailroomError, ProtocolError
 from mailroom.wire.problem import quoted
+from mailroom.wire.urls import expand
 
 CORE = "urn:ietf:params:jmap:core"
 MAIL = "urn:ietf:params:jmap:mail"
@@ -30,7 +30,6 @@ _DISAPPOINTMENTS = (
 # Capabilities of Cyrus and of Fastmail begin so.
 _CYRUS_EXTENSIONS = ("https://cyrusimap.org/", "https://www.fastmail.com/")
 _STALWARTS_TEMPLATE = "/jmap/download/{accountId}/{blobId}/{name}?accept={type}"
-_VARIABLE = re.compile(r"\{(\w+)\}")
 
 Arguments = Mapping[str, Any]
 Patch = Mapping[str, Any]
@@ -245,9 +244,7 @@ def blob_url(template: str | None, session: Session, **values: str) -> str:
     """Where a blob goes or comes from (RFC 8620 §6): a URI template of level 1, filled in."""
     if template is None:
         raise ProtocolError(f"the session at {session.url} names no place for files")
-    values["accountId"] = session.account_id
-    filled = _VARIABLE.sub(lambda found: quote(values.get(found[1], ""), safe=""), template)
-    return urljoin(session.url, filled)
+    return urljoin(session.url, expand(template, {**values, "accountId": session.account_id}))
 
 
 class Answers:

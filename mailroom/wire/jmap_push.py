@@ -5,13 +5,13 @@ the connection ends, and the poll that follows every reconnection sees what was 
 """
 
 import json
-import re
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import quote, urlencode, urljoin, urlsplit, urlunsplit
+from urllib.parse import urlencode, urljoin, urlsplit, urlunsplit
 
 from mailroom.errors import ProtocolError
 from mailroom.wire.sse import Event
+from mailroom.wire.urls import expand, is_template
 
 # The types whose changes can mean that a label was put on a mail.
 TYPES = ("Email", "Mailbox")
@@ -25,8 +25,6 @@ _STATE_EVENTS = ("state", "message")
 _LEAST_MILLISECONDS = 1000
 # A day. Whatever is longer was not meant, and may be too large for a float.
 _MOST_MILLISECONDS = 86_400_000
-
-_VARIABLE = re.compile(r"\{(\w+)\}")
 
 
 def event_source_url(
@@ -46,8 +44,7 @@ def event_source_url(
     Raises ProtocolError when no URL comes of it.
     """
     values = {"types": ",".join(types), "closeafter": closeafter, "ping": str(ping)}
-    is_template = _VARIABLE.search(template) is not None
-    expanded = _VARIABLE.sub(lambda match: quote(values.get(match[1], ""), safe=""), template)
+    expanded = expand(template, values)
     try:
         parts = urlsplit(urljoin(session_url, expanded))
     except ValueError as error:
@@ -55,7 +52,7 @@ def event_source_url(
     if not parts.netloc or "{" in expanded:
         raise _unusable(template)
     query = parts.query
-    if not is_template:
+    if not is_template(template):
         query = "&".join(filter(None, [query, urlencode(values)]))
     return urlunsplit(parts._replace(query=query, fragment=""))
 

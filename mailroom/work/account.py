@@ -24,7 +24,6 @@ from mailroom.errors import (
     TransientError,
 )
 from mailroom.rules.configuration.config import Config
-from mailroom.rules.configuration.servers import origin
 from mailroom.rules.polling.backoff import Backoff, Jitter
 from mailroom.rules.polling.push import Push, Status
 from mailroom.rules.polling.schedule import Schedule, Timing, Trigger
@@ -32,6 +31,7 @@ from mailroom.rules.status import events, health
 from mailroom.rules.status.health import Phase, PollView, PushStatus, Snapshot, Trouble
 from mailroom.wire.jmap import MethodError
 from mailroom.wire.jmap_push import CONTACTS_TYPE
+from mailroom.wire.urls import origin
 from mailroom.work.clients import build_clients
 from mailroom.work.commands import Commands
 from mailroom.work.digest import Digester, Facts

@@ -8,10 +8,10 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from mailroom.engine.exchange import Request
 from mailroom.engine.loop import Owner, Promise, Task
 from mailroom.errors import MailroomError, ProtocolError
 from mailroom.wire import jmap
+from mailroom.wire.http import Request
 from mailroom.wire.jmap import Answers, Call, Limits, Session
 from mailroom.work.web import Web
 

@@ -9,12 +9,13 @@ import json
 from collections.abc import Iterable
 from urllib.parse import urljoin, urlsplit
 
-from mailroom.engine.exchange import Request, Response
 from mailroom.engine.loop import DeadlinePassed, Loop, within
 from mailroom.engine.transfer import Http
 from mailroom.errors import MailroomError, Untrusted
 from mailroom.rules.account.autodiscovery import Candidate, Seen
-from mailroom.rules.configuration.servers import fault_of_url, origin, without_query
+from mailroom.rules.configuration.servers import fault_of_url
+from mailroom.wire.http import Request, Response
+from mailroom.wire.urls import origin, without_query
 from mailroom.work.web import schemes_of
 
 _PATIENCE_SECONDS = 10.0

@@ -7,12 +7,12 @@ any other. When somebody else was faster the card is read again and the change m
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from mailroom.engine.exchange import Request, Response
 from mailroom.engine.loop import Loop
 from mailroom.errors import SenderFailed, TransientError
 from mailroom.rules.contacts.addressbook import AddressBook, Indexed
 from mailroom.rules.contacts.contact import summarise
 from mailroom.wire import dav
+from mailroom.wire.http import Request, Response
 from mailroom.wire.problem import read_problem
 from mailroom.wire.vcard import Card, UnsafeCard
 from mailroom.work.collection import GONE, Collection, etag_of

@@ -4,19 +4,19 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from mailroom.engine.exchange import Request
 from mailroom.engine.loop import DeadlinePassed, Loop
 from mailroom.errors import CredentialsRefused, LastingTrouble, MailroomError, TransientError
 from mailroom.rules.configuration.config import EVIDENCE, Config
-from mailroom.rules.configuration.servers import origin
 from mailroom.rules.contacts.roster import Provenance, managed_groups
 from mailroom.rules.names import same_name
 from mailroom.rules.screening.own import OwnAddresses
 from mailroom.rules.triage import queries
 from mailroom.rules.triage.places import Places, find_places, require_groups, resolve, undecided
 from mailroom.rules.words import count
+from mailroom.wire.http import Request
 from mailroom.wire.jmap import MethodError
 from mailroom.wire.jmap_push import event_source_url
+from mailroom.wire.urls import origin
 from mailroom.work.clients import Clients
 from mailroom.work.ids import all_ids
 from mailroom.work.mail import MailClient

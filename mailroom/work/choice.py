@@ -15,11 +15,11 @@ from mailroom.errors import (
     ProtocolError,
 )
 from mailroom.rules.configuration.config import ContactsWay
-from mailroom.rules.configuration.servers import origin
 from mailroom.rules.contacts.record import Amendment, Record
 from mailroom.rules.contacts.roster import Acquaintance, Found, Group, Plan
 from mailroom.rules.screening.wide import Decisions
 from mailroom.wire.jmap import CONTACTS, MethodError, Session
+from mailroom.wire.urls import origin
 from mailroom.work.carddav import CardDavContacts
 from mailroom.work.contacts import Beside, Contacts, Failures, Intention
 from mailroom.work.discovery import NAME_ANOTHER

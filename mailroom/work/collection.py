@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from urllib.parse import quote, urljoin, urlsplit
 
-from mailroom.engine.exchange import MAX_BODY_BYTES, Request, Response
 from mailroom.engine.loop import Loop, give_way, together
 from mailroom.errors import LastingTrouble, TooLarge
-from mailroom.rules.configuration.servers import without_query
 from mailroom.wire import dav
+from mailroom.wire.http import MAX_BODY_BYTES, Request, Response
+from mailroom.wire.urls import without_query
 from mailroom.work.discovery import find_book, xml_request
 from mailroom.work.web import Web
 

@@ -2,11 +2,11 @@
 
 from urllib.parse import unquote, urljoin
 
-from mailroom.engine.exchange import Request, Response
 from mailroom.errors import LastingTrouble, MailroomError, NoAddressBooks, ProtocolError
-from mailroom.rules.configuration.servers import origin, without_query
 from mailroom.rules.names import same_name
 from mailroom.wire import dav
+from mailroom.wire.http import Request, Response
+from mailroom.wire.urls import origin, without_query
 from mailroom.work.web import Web
 
 _MULTISTATUS = 207

@@ -12,14 +12,14 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from mailroom.engine.exchange import SILENCE_SECONDS
 from mailroom.engine.loop import Loop, give_way
 from mailroom.errors import MailroomError, TooLarge, TransientError
-from mailroom.rules.configuration.servers import without_query
 from mailroom.rules.contacts.addressbook import AddressBook, Indexed
 from mailroom.rules.contacts.contact import summarise
 from mailroom.rules.polling.backoff import Backoff
 from mailroom.wire import dav
+from mailroom.wire.http import SILENCE_SECONDS
+from mailroom.wire.urls import without_query
 from mailroom.wire.vcard import CardView
 from mailroom.work.collection import GONE, Collection, etag_of
 from mailroom.work.discovery import xml_request

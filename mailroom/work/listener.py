@@ -8,13 +8,13 @@ import contextlib
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from mailroom.engine.exchange import Request, Response
 from mailroom.engine.journal import Log
 from mailroom.engine.loop import DeadlinePassed, Loop, Promise, within
 from mailroom.engine.transfer import Stream
 from mailroom.errors import CredentialsRefused, MailroomError, TransientError
 from mailroom.rules.polling.pace import Pace
 from mailroom.rules.polling.push import BLOCKING, DEAF, UNTOLD, Push, Status
+from mailroom.wire.http import Request, Response
 from mailroom.wire.jmap import CONTACTS
 from mailroom.wire.jmap_push import (
     CONTACTS_TYPE,

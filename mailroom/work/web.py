@@ -14,7 +14,6 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from mailroom.engine.credentials import Basic, Bearer
-from mailroom.engine.exchange import Request, Response
 from mailroom.engine.loop import Loop, within
 from mailroom.engine.transfer import Http, Stream
 from mailroom.errors import (
@@ -26,14 +25,11 @@ from mailroom.errors import (
     ProtocolError,
     TransientError,
 )
-from mailroom.rules.configuration.servers import (
-    fault_of_url,
-    is_confidential,
-    origin,
-    without_query,
-)
+from mailroom.rules.configuration.servers import fault_of_url, is_confidential
 from mailroom.rules.status.health import Totals
+from mailroom.wire.http import Request, Response
 from mailroom.wire.problem import Problem, quoted, read_problem
+from mailroom.wire.urls import origin, without_query
 from mailroom.work.gate import Doorway, Servers
 
 Login = Callable[[], Coroutine[Any, None, Basic | Bearer]]

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 from _pytest.mark.structures import ParameterSet
 
-from mailroom.engine.exchange import Request, Response
 from mailroom.engine.loop import Loop, Promise
 from mailroom.engine.transfer import Http, Stream
 from mailroom.rules.triage.drags import DIGEST
+from mailroom.wire.http import Request, Response
 from tests.command import Killed
 from tests.contract.folder import CyrusFolder
 from tests.contract.stalwart import StalwartProgram

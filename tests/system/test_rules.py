@@ -18,7 +18,6 @@ import pytest
 
 from mailroom.engine.clock import BoottimeClock, Ready
 from mailroom.engine.credentials import Basic, Logins
-from mailroom.engine.exchange import Request, Response
 from mailroom.engine.journal import Fields, Level, Log
 from mailroom.engine.loop import Loop, Owner, Promise
 from mailroom.engine.transfer import Http, Stream, Transfer
@@ -26,6 +25,7 @@ from mailroom.rules.contacts.contact import summarise
 from mailroom.rules.contacts.roster import managed_groups
 from mailroom.rules.names import normal_name, same_name
 from mailroom.rules.status.health import Phase
+from mailroom.wire.http import Request, Response
 from mailroom.wire.vcard import CardView
 from mailroom.work.account import Account, Common
 from tests.rules.table import Case, Trial, cases

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from mailroom.rules.addresses import canonical, is_usable
-from mailroom.rules.configuration.servers import FASTMAIL_SESSION, origin, session_url
+from mailroom.rules.configuration.servers import FASTMAIL_SESSION, session_url
+from mailroom.wire.urls import origin
 
 _HTTPS_PORT = 443
 # Fastmail's own domains that most people have; all others of it, and those hosted there, show by

@@ -9,13 +9,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from mailroom.rules.configuration.categories import Triage, category_from
-from mailroom.rules.configuration.servers import (
-    FASTMAIL_SESSION,
-    carddav_url,
-    session_url,
-    without_query,
-)
+from mailroom.rules.configuration.servers import FASTMAIL_SESSION, carddav_url, session_url
 from mailroom.rules.names import with_normal_names
+from mailroom.wire.urls import without_query
 
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["text", "json"]

@@ -10,7 +10,7 @@ from dataclasses import fields
 from typing import Any
 
 from mailroom.rules.configuration.config import ACCOUNT, Config
-from mailroom.rules.configuration.servers import origin
+from mailroom.wire.urls import origin
 
 #: The name of the only account of a process.
 SINGLE = ""

@@ -6,7 +6,9 @@ Discovery is that of the RFCs: ``/.well-known/jmap`` (RFC 8620, section 2.2) and
 
 import re
 from ipaddress import ip_address
-from urllib.parse import SplitResult, urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit
+
+from mailroom.wire.urls import origin
 
 FASTMAIL_SESSION = "https://api.fastmail.com/jmap/session"
 FASTMAIL_CARDDAV = "https://carddav.fastmail.com"
@@ -30,24 +32,6 @@ def carddav_url(given: str | None, session: str) -> str:
         is_fastmail = host == "fastmail.com" or host.endswith(".fastmail.com")
         given = FASTMAIL_CARDDAV if is_fastmail else origin(session)
     return _discover(given, "/.well-known/carddav")
-
-
-def origin(url: str) -> str:
-    """Return scheme, host and port of an absolute URL, in one spelling per origin (RFC 6454)."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    bracketed = f"[{host}]" if ":" in host else host
-    is_default = parts.port in (None, {"http": 80, "https": 443}.get(parts.scheme))
-    return f"{parts.scheme}://{bracketed}" + ("" if is_default else f":{parts.port}")
-
-
-def without_query(url: str) -> str:
-    """The URL as it may be shown: no user, no query."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return "what is no URL"
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def is_confidential(url: str) -> bool:

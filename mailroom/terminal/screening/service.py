@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from mailroom.engine.exchange import Request, Response
 from mailroom.engine.transfer import Http
 from mailroom.errors import MailroomError, TransientError
 from mailroom.terminal import answers
 from mailroom.terminal.harmless import harmless, harmless_lines
 from mailroom.terminal.remote import Refused, is_about, prefix
 from mailroom.terminal.screening.values import Change, Outcome, Preview, Sender, Waiting
+from mailroom.wire.http import Request, Response
 from mailroom.wire.sse import Event, Parser
 
 # The mail server may think for half a minute over each of several requests.

@@ -1,0 +1,43 @@
+"""HTTP as values (RFC 9110): what a client of ours asks, and what a server answers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mailroom.wire.urls import without_query
+
+SILENCE_SECONDS = 30.0  # without a byte in either direction
+MAX_BODY_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request; the URL is absolute, the headers carry the credentials.
+
+    Or ``digest`` does, user and password, for libcurl to answer a challenge with (RFC 7616).
+    ``patience_seconds`` is how long the server may be silent, ``limit_bytes`` how large the answer
+    may be. With ``unix_socket``, a path, who listens there is asked, whatever host the URL names.
+    """
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    digest: tuple[str, str] | None = field(default=None, repr=False)
+    patience_seconds: float = SILENCE_SECONDS
+    limit_bytes: int = MAX_BODY_BYTES
+    unix_socket: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.method} {without_query(self.url)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One answer; header names are lower-case. The byte counts are those of the wire."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = b""
+    url: str = ""
+    sent_bytes: int = 0
+    received_bytes: int = 0
