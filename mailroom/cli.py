@@ -102,7 +102,7 @@ def _carry_out(options: SimpleNamespace) -> int:
 
 
 def _run(options: SimpleNamespace) -> NoReturn:
-    from mailroom.engine.configfile import Reading  # noqa: PLC0415
+    from mailroom.engine.configfile import PendingConfig  # noqa: PLC0415
     from mailroom.rules.configuration.shard import Shard  # noqa: PLC0415
 
     config, socket = options.config, options.socket
@@ -117,7 +117,7 @@ def _run(options: SimpleNamespace) -> NoReturn:
                 f"--config {named.config} serves them all"
             )
         config, socket = str(named.config), named.status_socket
-    reading = Reading(config, os.environ)  # by a child, while we import the rest
+    reading = PendingConfig(config, os.environ)  # by a child, while we import the rest
     from mailroom.service import Options, Service  # noqa: PLC0415 - 20 MiB other commands spare
 
     code = Service(Options(config, socket, shard), os.environ, reading).run()

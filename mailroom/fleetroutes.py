@@ -15,7 +15,7 @@ from mailroom.rules.status.fleethealth import Fleet, accounts, healthz, status
 from mailroom.rules.status.health import Snapshot
 from mailroom.rules.status.metrics import METRICS_TYPE, metrics_of_all
 from mailroom.rules.words import count
-from mailroom.wire.http1 import Answer, Request, json_answer
+from mailroom.wire.http1 import Answer, ReceivedRequest, json_answer
 
 # Where each account is told of, as it is now.
 _OF_EACH = ("/accounts", "/status")
@@ -60,7 +60,7 @@ class FleetRoutes:
         """For the control socket, or the status socket."""
         of_all = self._single.answerer(has_control=has_control)
 
-        def answer(request: Request, uid: int) -> Reply:
+        def answer(request: ReceivedRequest, uid: int) -> Reply:
             if not self._process.is_fleet or request.path in _OF_ALL:
                 return of_all(request, uid)
             if request.path.startswith(_PREFIX):
@@ -69,7 +69,7 @@ class FleetRoutes:
 
         return answer
 
-    def _of_one(self, request: Request, uid: int, has_control: bool) -> Reply:
+    def _of_one(self, request: ReceivedRequest, uid: int, has_control: bool) -> Reply:
         quoted, _, rest = request.path.removeprefix(_PREFIX).partition("/")
         name = unquote(quoted)
         account = self._process.account(name)
@@ -82,7 +82,7 @@ class FleetRoutes:
         routes = Routes(account, self._broadcast, self._name_of)
         return routes.answerer(has_control=may_control)(replace(request, path=f"/{rest}"), uid)
 
-    def _sum(self, request: Request) -> Answer:
+    def _sum(self, request: ReceivedRequest) -> Answer:
         if request.method not in ("GET", "HEAD"):
             allowed = ("Allow", "GET, HEAD")
             return error_answer(HTTPStatus.METHOD_NOT_ALLOWED, "only GET, HEAD", allowed)

@@ -20,7 +20,7 @@ from mailroom.engine.loop import Promise
 from mailroom.errors import MailroomError, OrderRefused
 from mailroom.rules.status.health import Snapshot, healthz, status
 from mailroom.rules.status.metrics import METRICS_TYPE, metrics
-from mailroom.wire.http1 import Answer, Request, json_answer
+from mailroom.wire.http1 import Answer, ReceivedRequest, json_answer
 
 Document = dict[str, Any]
 Answering = Coroutine[Promise[Any], None, Document]
@@ -61,7 +61,7 @@ class Service(Protocol):
 class _Asked:
     """A request, who sent it, and whether it came by the control socket."""
 
-    request: Request
+    request: ReceivedRequest
     uid: int
     has_control: bool
 
@@ -107,7 +107,7 @@ class Routes:
     def answerer(self, *, has_control: bool) -> Answerer:
         """For the control socket, or the status socket."""
 
-        def answer(request: Request, uid: int) -> Reply:
+        def answer(request: ReceivedRequest, uid: int) -> Reply:
             try:
                 asked = _Asked(request, uid, has_control)
                 return self._route(request, has_control).handler(asked)
@@ -116,7 +116,7 @@ class Routes:
 
         return answer
 
-    def _route(self, request: Request, has_control: bool) -> _Route:
+    def _route(self, request: ReceivedRequest, has_control: bool) -> _Route:
         methods = self._table.get(request.path)
         if methods is None:
             known = ", ".join(path for path in self._table if has_control or self._is_open(path))
@@ -255,14 +255,14 @@ def _refusal(refused: OrderRefused) -> Answer:
     return json_answer(refused.status, {"error": str(refused), **refused.further})
 
 
-def _needed(request: Request, key: str) -> str:
+def _needed(request: ReceivedRequest, key: str) -> str:
     value = request.query.get(key)
     if not value:
         raise _bad(f"{request.path} needs {key}, as in {request.path}?{key}=…")
     return value
 
 
-def _document(request: Request, keys: frozenset[str]) -> Document:
+def _document(request: ReceivedRequest, keys: frozenset[str]) -> Document:
     """The body, which is to be about exactly one address, domain or list."""
     try:
         document = json.loads(request.body)

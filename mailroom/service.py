@@ -21,7 +21,7 @@ from mailroom import __version__
 from mailroom.engine.accountfiles import AccountFile, AccountFiles, names_beside
 from mailroom.engine.broadcast import Broadcast
 from mailroom.engine.clock import BoottimeClock
-from mailroom.engine.configfile import Reading
+from mailroom.engine.configfile import PendingConfig
 from mailroom.engine.endpoint import Endpoint
 from mailroom.engine.journal import Level, Log, choose_sink
 from mailroom.engine.loop import Loop
@@ -43,12 +43,12 @@ from mailroom.rules.configuration.config import Config
 from mailroom.rules.configuration.fleet import SINGLE
 from mailroom.rules.configuration.shard import Shard
 from mailroom.rules.status import fleethealth
-from mailroom.rules.status.events import Event, reload
+from mailroom.rules.status.events import ServiceEvent, reload
 from mailroom.rules.status.fleethealth import Fleet
 from mailroom.rules.status.health import RefusedReload, Snapshot
 from mailroom.rules.status.ring import Ring
 from mailroom.rules.status.statusline import status_line
-from mailroom.tenants import Ground, Tenant, Tenants
+from mailroom.tenants import Shared, Tenant, Tenants
 from mailroom.work.account import Common
 from mailroom.work.reporter import Audience
 
@@ -80,7 +80,7 @@ class Service:
     the configuration, where it is on its way already."""
 
     def __init__(
-        self, options: Options, environ: Mapping[str, str], reading: Reading | None = None
+        self, options: Options, environ: Mapping[str, str], reading: PendingConfig | None = None
     ) -> None:
         self._options = options
         self._environ = environ
@@ -93,7 +93,7 @@ class Service:
         ring = Ring(f"{int(self._started_at * 1000):x}")
         self._broadcast = Broadcast(self._loop, ring, self._on_watched)
         self._tenants = Tenants(
-            Ground(
+            Shared(
                 self._loop,
                 environ,
                 self._log,
@@ -129,7 +129,7 @@ class Service:
         return code
 
     async def _start(self) -> None:
-        first = self._reading or Reading(self._options.config, self._environ)
+        first = self._reading or PendingConfig(self._options.config, self._environ)
         self._reading = None
         await self._read_configuration(first)
         interval = watchdog_interval(self._environ, os.getpid())
@@ -177,7 +177,7 @@ class Service:
         self._at_end.close()
         self._log.info("service_stopped", polls=sum(each.polls for each in self._tenants))
 
-    async def _read_configuration(self, reading: Reading) -> None:
+    async def _read_configuration(self, reading: PendingConfig) -> None:
         """Read it, and put it to work, while the loop turns: whoever asks is answered, and a signal
         heard. Raises ConfigurationError with all problems where it is not to be used."""
         self._is_outdated = False
@@ -241,7 +241,7 @@ class Service:
         return single.server if single else None
 
     def _audience(self, name: str) -> Audience:
-        def publish(event: Event) -> None:
+        def publish(event: ServiceEvent) -> None:
             document = {"account": name, **event.document} if name else event.document
             self._broadcast.publish(replace(event, document=document))
 
@@ -279,7 +279,7 @@ class Service:
         self._notify.reloading()
         while self._is_outdated:
             try:
-                await self._read_configuration(Reading(self._options.config, self._environ))
+                await self._read_configuration(PendingConfig(self._options.config, self._environ))
             except ConfigurationError as error:
                 self._refused = RefusedReload(self._loop.clock.wall(), error.problems)
                 self._broadcast.publish(reload(self._loop.clock.wall(), error.problems))

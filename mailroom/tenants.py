@@ -36,7 +36,7 @@ _REFUSED_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class Shared:
     """What all accounts of the process stand on."""
 
     loop: Loop
@@ -52,15 +52,15 @@ class Tenant:
     """One account, while the process has it. ``problems`` are why the file or the secrets of a
     further reading were refused; ``account`` is None where there was never a good one."""
 
-    def __init__(self, name: str, ground: Ground) -> None:
+    def __init__(self, name: str, shared: Shared) -> None:
         self.name = name
         self.account: Account | None = None
         self.problems: tuple[str, ...] = ()
-        self._ground = ground
-        self._log = AccountLog(ground.log, name) if name else ground.log
-        clock = ground.loop.clock
+        self._shared = shared
+        self._log = AccountLog(shared.log, name) if name else shared.log
+        clock = shared.loop.clock
         self._history = History(clock.wall(), clock.now())
-        self._restarts = Backoff(ground.common.jitter, *_RESTART_SECONDS)
+        self._restarts = Backoff(shared.common.jitter, *_RESTART_SECONDS)
         self._restart: Timer | None = None
         self._at_work: tuple[Config, Logins] | None = None
         self._transfer: Transfer | None = None
@@ -114,7 +114,7 @@ class Tenant:
     def member_of_sum(self) -> Member:
         """The same as of its last change: good for counts, and for whether it is well, not for what
         it is doing. Of a thousand, few have changed from one sum to the next."""
-        now = self._ground.loop.now()
+        now = self._shared.loop.now()
         if self._known is None or now >= self._known[1]:
             member = self.member()
             left = unchanged_seconds(member.vitals) if member.vitals else inf
@@ -162,14 +162,14 @@ class Tenant:
         config, who = self._at_work
         self.close()
         self._is_ended, self._known = False, None
-        self._opened_at = self._ground.loop.now()
+        self._opened_at = self._shared.loop.now()
         on_error = None if self.name == SINGLE else partial(self._failed, self._run)
-        owner = Owner(self._ground.loop, on_error)
+        owner = Owner(self._shared.loop, on_error)
         self.account = Account(
-            owner, transfer, config, who, self._log, self._history, self._ground.common
+            owner, transfer, config, who, self._log, self._history, self._shared.common
         )
         self.account.on_change = self._changed
-        self.account.reporter.audience = self._ground.audience(self.name)
+        self.account.reporter.audience = self._shared.audience(self.name)
         self._transfer = transfer
         self.account.start()
 
@@ -187,7 +187,7 @@ class Tenant:
         if self._is_ended:
             return
         self._is_ended = True
-        now = self._ground.loop.clock.wall()
+        now = self._shared.loop.clock.wall()
         if isinstance(error, CredentialsRefused):
             self._log.error("credentials_refused", problem=str(error))
             trouble = Trouble(now, "credentials", str(error), is_lasting=True)
@@ -195,30 +195,30 @@ class Tenant:
         else:
             told = _traceback(error)
             self._log.error("account_failed", error=type(error).__name__, traceback=told)
-            if self._ground.loop.now() - self._opened_at > _RESTART_SECONDS[1]:
+            if self._shared.loop.now() - self._opened_at > _RESTART_SECONDS[1]:
                 self._restarts.reset()
             reason = f"a bug of Mailroom's ({type(error).__name__}); the journal has the details"
             trouble, wait = Trouble(now, "bug", reason, is_lasting=True), self._restarts.fail()
         self._history.trouble = self._history.last_error = trouble
         assert self.account is not None
         self.account.close()
-        loop = self._ground.loop
+        loop = self._shared.loop
         self._restart = loop.call_at(loop.now() + wait, self._open_again)
         self._changed()
 
     def _changed(self) -> None:
         self._known = None
-        self._ground.on_change()
+        self._shared.on_change()
 
 
 class Tenants:
     """All accounts. ``credentials`` were read at the start of the process, as systemd does it."""
 
-    def __init__(self, ground: Ground) -> None:
-        self._ground = ground
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
         self._all: dict[str, Tenant] = {}
         self._credentials: dict[str, Credentials | ConfigurationError] = {}
-        self._account_secrets = AccountSecrets(ground.environ)
+        self._account_secrets = AccountSecrets(shared.environ)
         self._transfer: Transfer | None = None
         self._former: Transfer | None = None
         self._ca_file: str | None = None
@@ -238,7 +238,7 @@ class Tenants:
 
     def limit(self, limits: Limits) -> None:
         """What all accounts together ask of one server."""
-        self._ground.common.servers.limit(limits.connections_per_server, limits.starts_per_second)
+        self._shared.common.servers.limit(limits.connections_per_server, limits.starts_per_second)
 
     def trust(self, ca_file: str | None) -> None:
         """Whom TLS trusts, for all accounts that are put to work from now on."""
@@ -249,20 +249,20 @@ class Tenants:
         else:
             self._former = self._transfer
         self._ca_file = ca_file
-        self._transfer = Transfer(self._ground.loop, self._ground.user_agent, ca_file)
+        self._transfer = Transfer(self._shared.loop, self._shared.user_agent, ca_file)
 
     def put_to_work(self, name: str, config: Config, defaults: Config) -> bool:
         """Run the account so; says whether that is anything new. Raises ConfigurationError where
         its secrets are missing or malformed."""
         assert self._transfer is not None  # whom to trust is told first
         who = logins(config, self._secrets(name, config, defaults))
-        tenant = self._all.get(name) or Tenant(name, self._ground)
+        tenant = self._all.get(name) or Tenant(name, self._shared)
         self._all[name] = tenant
         return tenant.put_to_work(config, who, self._transfer)
 
     def refuse(self, name: str, problems: tuple[str, ...]) -> None:
         """The account's file is wrong: it stays as it was, or does not run."""
-        self._all.setdefault(name, Tenant(name, self._ground)).refuse(problems)
+        self._all.setdefault(name, Tenant(name, self._shared)).refuse(problems)
 
     def keep_only(self, names: set[str]) -> list[str]:
         """These are all that there are: close the others, and return which. Those whose new file

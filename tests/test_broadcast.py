@@ -10,7 +10,7 @@ import pytest
 
 from mailroom.engine.broadcast import PING_SECONDS, READER_LIMIT, Broadcast
 from mailroom.engine.endpoint import CLIENT_LIMIT, PATIENCE_SECONDS
-from mailroom.rules.status.events import Event, Kind
+from mailroom.rules.status.events import EventKind, ServiceEvent
 from mailroom.wire import sse
 from tests.schemas import validate
 from tests.test_routes import House
@@ -99,7 +99,7 @@ class Hall:
 
     def tell(self, number: int, more: dict[str, Any] | None = None, size: int = 0) -> None:
         document = {"number": number, "padding": "x" * size}
-        self.broadcast.publish(Event(Kind.RELOAD, document, more))
+        self.broadcast.publish(ServiceEvent(EventKind.RELOAD, document, more))
 
 
 @pytest.fixture

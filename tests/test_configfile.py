@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mailroom.engine.clock import BoottimeClock
-from mailroom.engine.configfile import Reading, load
+from mailroom.engine.configfile import PendingConfig, load
 from mailroom.engine.loop import Loop
 from mailroom.errors import ConfigurationError
 from mailroom.rules.configuration.config import Config
@@ -99,7 +99,7 @@ def test_a_file_is_read_in_the_loop(tmp_path: Path, loop: Loop) -> None:
     loop.call_soon(lambda: None)
     loop.turn()  # the clock has its timer in the selector from now on
     before = os.listdir("/proc/self/fd")
-    reading = loop.spawn(Reading(str(file), {}).result(loop), "reading")
+    reading = loop.spawn(PendingConfig(str(file), {}).result(loop), "reading")
     while not reading.done:
         loop.turn()
     assert reading.result().jmap.username == "me"
@@ -110,7 +110,7 @@ def test_a_file_is_read_in_the_loop(tmp_path: Path, loop: Loop) -> None:
 
 def test_what_is_wrong_is_told_when_the_result_is_wanted(tmp_path: Path, loop: Loop) -> None:
     file = tmp_path / "mailroom.yaml"
-    reading = Reading(None, {"MAILROOM_CONFIG": str(file)})
+    reading = PendingConfig(None, {"MAILROOM_CONFIG": str(file)})
     file.touch()
     loop.spawn(reading.result(loop), "reading")
     with pytest.raises(ConfigurationError, match="cannot be read: No such file"):
@@ -120,7 +120,7 @@ def test_what_is_wrong_is_told_when_the_result_is_wanted(tmp_path: Path, loop: L
 def test_a_file_is_read_when_reading_begins(tmp_path: Path, loop: Loop) -> None:
     file = tmp_path / "mailroom.yaml"
     file.write_text("jmap: {username: me}")
-    reading = Reading(str(file), {})
+    reading = PendingConfig(str(file), {})
     file.unlink()
     config = loop.spawn(reading.result(loop), "reading")
     while not config.done:
@@ -131,7 +131,7 @@ def test_a_file_is_read_when_reading_begins(tmp_path: Path, loop: Loop) -> None:
 def test_what_is_wrong_with_it_comes_out_of_the_loop(tmp_path: Path, loop: Loop) -> None:
     file = tmp_path / "mailroom.yaml"
     file.write_text("tlss:")
-    loop.spawn(Reading(str(file), {}).result(loop), "reading")
+    loop.spawn(PendingConfig(str(file), {}).result(loop), "reading")
     with pytest.raises(ConfigurationError, match="did you mean tls"):
         loop.run()
 
@@ -144,7 +144,7 @@ def test_the_loop_turns_meanwhile_and_a_reading_that_is_given_up_ends_its_child(
     loop.call_soon(lambda: None)
     loop.turn()
     before = os.listdir("/proc/self/fd")
-    reading = loop.spawn(Reading(str(file), {}).result(loop), "reading")
+    reading = loop.spawn(PendingConfig(str(file), {}).result(loop), "reading")
     beside: list[bool] = []
     loop.call_at(loop.now() + 0.001, lambda: beside.append(reading.done))
     while not beside:
@@ -170,7 +170,7 @@ def test_what_the_service_closes_is_closed_although_a_child_reads(
     file = tmp_path / "mailroom.yaml"
     file.write_text(_SECONDS_OF_WORK)
     ours, theirs = socket.socketpair()
-    reading = loop.spawn(Reading(str(file), {}).result(loop), "reading")
+    reading = loop.spawn(PendingConfig(str(file), {}).result(loop), "reading")
     loop.turn()
     ours.close()
     assert theirs.recv(1) == b""

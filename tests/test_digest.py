@@ -11,7 +11,7 @@ from mailroom.engine.journal import Level
 from mailroom.engine.loop import Loop
 from mailroom.rules.status import digest
 from mailroom.rules.status.digest import Due, Former, News, Waiter, next_due
-from mailroom.rules.status.health import Conflict, FailingSender, Triage
+from mailroom.rules.status.health import ConflictView, FailingSender, TriageView
 from mailroom.rules.triage.drags import DIGEST
 from mailroom.sandbox import CYRUS_3_10, FASTMAIL, JAMES, STALWART, Fault, Profile
 from tests.command import Killed
@@ -69,7 +69,7 @@ def test_on_days_when_clocks_are_set_it_is_due_once(day: str, due: str) -> None:
 DUE = Due(date(2026, 11, 26), instant("2026-11-26T07:00:00Z"))
 SINCE = instant("2026-11-25T07:00:00Z")
 WAITER = Waiter("bob@example.org", "Bob", 3, "One & <two>", DUE.at - 60)
-FILED = Triage(1, DUE.at - 60, "eve@example.org", "Feed", "Jail", 2, "command", "anna")
+FILED = TriageView(1, DUE.at - 60, "eve@example.org", "Feed", "Jail", 2, "command", "anna")
 
 
 def news(**more: Any) -> News:
@@ -84,8 +84,8 @@ def news(**more: Any) -> News:
         (news(waiting=(Waiter("a@b", "", 1, "Old", SINCE),)), False),
         (news(waiting=(Waiter("a@b", "", 1, "Later", DUE.at + 1),)), False),
         (news(filed=(FILED,)), True),
-        (news(conflicts=(Conflict("a@b", ("Feed", "Jail"), SINCE - 1),)), False),
-        (news(conflicts=(Conflict("a@b", ("Feed", "Jail"), SINCE + 1),)), True),
+        (news(conflicts=(ConflictView("a@b", ("Feed", "Jail"), SINCE - 1),)), False),
+        (news(conflicts=(ConflictView("a@b", ("Feed", "Jail"), SINCE + 1),)), True),
         (news(failing=(FailingSender("a@b", "no UID", 3, None),)), False),
     ],
 )
@@ -97,7 +97,7 @@ def test_it_says_who_waits_what_was_filed_and_what_needs_the_user() -> None:
     told = news(
         waiting=(WAITER, Waiter("", "", 1, "", DUE.at)),
         filed=(FILED,),
-        conflicts=(Conflict("joe@example.org", ("Feed", "Jail"), DUE.at),),
+        conflicts=(ConflictView("joe@example.org", ("Feed", "Jail"), DUE.at),),
         failing=(FailingSender("mia@example.org", "its contact has no UID", 3, None),),
     )
     assert digest.subject(told) == "Mailroom: 2 senders waiting, 1 sender filed, 2 need you"

@@ -20,7 +20,7 @@ from mailroom.engine.endpoint import (
 from mailroom.engine.loop import Loop, Promise
 from mailroom.engine.sockets import listen
 from mailroom.engine.tasks import Cancelled
-from mailroom.wire.http1 import Answer, Request, json_answer
+from mailroom.wire.http1 import Answer, ReceivedRequest, json_answer
 from tests.virtual import VirtualClock
 
 GET = b"GET /healthz HTTP/1.1\r\nHost: mailroom\r\n\r\n"
@@ -128,7 +128,7 @@ class Service:
             self.answer,
         )
 
-    def answer(self, asked: Request, _uid: int) -> Reply:
+    def answer(self, asked: ReceivedRequest, _uid: int) -> Reply:
         match asked.path:
             case "/wait":
                 return Work(_for_ever())
@@ -458,9 +458,9 @@ def test_drain_of_nobody_waits_for_nobody(service: Service) -> None:
 
 
 def test_the_answerer_is_asked_with_what_was_read(tmp_path: Path) -> None:
-    seen: list[Request] = []
+    seen: list[ReceivedRequest] = []
 
-    def answer(asked: Request, _uid: int) -> Answer:
+    def answer(asked: ReceivedRequest, _uid: int) -> Answer:
         seen.append(asked)
         return Answer(200)
 
@@ -473,7 +473,7 @@ def test_the_answerer_is_asked_with_what_was_read(tmp_path: Path) -> None:
             loop.turn()
     endpoint.drain(0)
     loop.close()
-    assert seen == [Request("PUT", "/a", True, {"b": ""})]
+    assert seen == [ReceivedRequest("PUT", "/a", True, {"b": ""})]
 
 
 class Worker:
@@ -510,7 +510,7 @@ def worker(service: Service) -> Worker:
     worker = Worker()
     others = service.endpoint._answer
 
-    def answer(asked: Request, uid: int) -> Reply:
+    def answer(asked: ReceivedRequest, uid: int) -> Reply:
         match asked.path:
             case "/read":
                 return Work(worker.answer("reading"))
@@ -667,7 +667,7 @@ def test_work_that_a_reload_breaks_off_is_to_be_repeated(service: Service, worke
 def test_the_answerer_knows_whose_process_asks(service: Service) -> None:
     seen: list[int] = []
 
-    def answer(_asked: Request, uid: int) -> Answer:
+    def answer(_asked: ReceivedRequest, uid: int) -> Answer:
         seen.append(uid)
         return Answer(200)
 

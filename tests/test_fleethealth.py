@@ -5,9 +5,10 @@ from typing import Any
 import jsonschema
 import pytest
 
+from mailroom.rules.polling.push import PushStatus
 from mailroom.rules.screening.waiting import Summary
 from mailroom.rules.status.fleethealth import Fleet, Member, accounts, healthz, status, status_line
-from mailroom.rules.status.health import PushStatus, PushView, RefusedReload, Snapshot, Vitals
+from mailroom.rules.status.health import PushView, RefusedReload, Snapshot, Vitals
 from tests.schemas import is_valid, schema, validate
 from tests.test_health import BUSY, NOON, REFUSED, never_polled, snapshot
 

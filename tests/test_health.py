@@ -12,21 +12,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mailroom.rules.polling.push import PushStatus
 from mailroom.rules.screening.standing import Who
 from mailroom.rules.screening.waiting import Summary
 from mailroom.rules.status.health import (
     RECENT_LIMIT,
-    Conflict,
+    ConflictView,
     FailingSender,
     NextPoll,
     Phase,
     PollView,
-    PushStatus,
     PushView,
     RefusedReload,
     Snapshot,
     Totals,
-    Triage,
+    TriageView,
     Trouble,
     Vitals,
     healthz,
@@ -95,14 +95,14 @@ BUSY = snapshot(
         bytes_sent=999,
     ),
     recent=tuple(
-        Triage(number, NOON + number, f"s{number}@example.org", "Feed", None, 7, "push")
+        TriageView(number, NOON + number, f"s{number}@example.org", "Feed", None, 7, "push")
         for number in range(1, 31)
     ),
     failing=(
         FailingSender("bob@example.org", "the card is vCard 2.1", 3, NOON + 240),
         FailingSender("eve@example.org", "412 five times", 1, None),
     ),
-    conflicts=(Conflict("dan@example.org", ("Feed", "Jail"), NOON + 120),),
+    conflicts=(ConflictView("dan@example.org", ("Feed", "Jail"), NOON + 120),),
     refused_reload=RefusedReload(NOON + 60, ("mailroom.yaml:3: jmap.usrname: no such key", "more")),
     waiting=Summary(senders=2, mails=7, oldest=NOON - 86_400),
 )

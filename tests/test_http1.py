@@ -9,7 +9,7 @@ from mailroom.wire.http1 import (
     HEAD_LIMIT_BYTES,
     Answer,
     BadRequest,
-    Request,
+    ReceivedRequest,
     RequestReader,
     json_answer,
     render,
@@ -17,44 +17,47 @@ from mailroom.wire.http1 import (
 )
 
 GOOD = {
-    "HTTP/1.1": (b"GET /a HTTP/1.1\r\nHost: m\r\n\r\n", Request("GET", "/a", True)),
+    "HTTP/1.1": (b"GET /a HTTP/1.1\r\nHost: m\r\n\r\n", ReceivedRequest("GET", "/a", True)),
     "query": (
         b"GET /a?b=/c?d&e=%C3%A9+%2B%26 HTTP/1.1\r\nHost: m\r\n\r\n",
-        Request("GET", "/a", True, {"b": "/c?d", "e": "\u00e9 +&"}),
+        ReceivedRequest("GET", "/a", True, {"b": "/c?d", "e": "\u00e9 +&"}),
     ),
-    "empty query": (b"GET /a? HTTP/1.1\r\nHost: m\r\n\r\n", Request("GET", "/a", True)),
-    "empty Host": (b"GET / HTTP/1.1\r\nHost:\r\n\r\n", Request("GET", "/", True)),
+    "empty query": (b"GET /a? HTTP/1.1\r\nHost: m\r\n\r\n", ReceivedRequest("GET", "/a", True)),
+    "empty Host": (b"GET / HTTP/1.1\r\nHost:\r\n\r\n", ReceivedRequest("GET", "/", True)),
     "absolute-form": (
         b"GET http://m/a?b HTTP/1.1\r\nHost: m\r\n\r\n",
-        Request("GET", "/a", True, {"b": ""}),
+        ReceivedRequest("GET", "/a", True, {"b": ""}),
     ),
-    "no path": (b"GET http://m HTTP/1.1\r\nHost: m\r\n\r\n", Request("GET", "/", True)),
+    "no path": (b"GET http://m HTTP/1.1\r\nHost: m\r\n\r\n", ReceivedRequest("GET", "/", True)),
     "close": (
         b"GET /a HTTP/1.1\r\nHOST: m\r\nConnection: Foo, Close\r\n\r\n",
-        Request("GET", "/a", False),
+        ReceivedRequest("GET", "/a", False),
     ),
-    "HTTP/1.0": (b"HEAD /a HTTP/1.0\r\n\r\n", Request("HEAD", "/a", False)),
+    "HTTP/1.0": (b"HEAD /a HTTP/1.0\r\n\r\n", ReceivedRequest("HEAD", "/a", False)),
     "HTTP/1.0 kept": (
         b"GET /a HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
-        Request("GET", "/a", True),
+        ReceivedRequest("GET", "/a", True),
     ),
-    "single LF": (b"GET /a HTTP/1.1\nHost: m\n\n", Request("GET", "/a", True)),
-    "empty lines before": (b"\r\n\n\r\nGET /a HTTP/1.0\r\n\r\n", Request("GET", "/a", False)),
+    "single LF": (b"GET /a HTTP/1.1\nHost: m\n\n", ReceivedRequest("GET", "/a", True)),
+    "empty lines before": (
+        b"\r\n\n\r\nGET /a HTTP/1.0\r\n\r\n",
+        ReceivedRequest("GET", "/a", False),
+    ),
     "content": (
         b"POST /poll HTTP/1.1\r\nHost: m\r\nContent-Length: 4\r\n\r\n\r\n\r\n",
-        Request("POST", "/poll", True, body=b"\r\n\r\n"),
+        ReceivedRequest("POST", "/poll", True, body=b"\r\n\r\n"),
     ),
     "latin-1 value": (
         b"GET /a HTTP/1.1\r\nHost: m\r\nUser-Agent: \xe9\t\r\n\r\n",
-        Request("GET", "/a", True),
+        ReceivedRequest("GET", "/a", True),
     ),
     "last event": (
         b"GET /events HTTP/1.1\r\nHost: m\r\nLast-Event-ID: a-7\r\n\r\n",
-        Request("GET", "/events", True, last_event_id="a-7"),
+        ReceivedRequest("GET", "/events", True, last_event_id="a-7"),
     ),
     "curl": (
         b"GET /healthz HTTP/1.1\r\nHost: mailroom\r\nUser-Agent: curl/8.14\r\nAccept: */*\r\n\r\n",
-        Request("GET", "/healthz", True),
+        ReceivedRequest("GET", "/healthz", True),
     ),
 }
 
@@ -95,13 +98,13 @@ BAD = {
 }
 
 
-def read_whole(data: bytes) -> list[Request | int]:
+def read_whole(data: bytes) -> list[ReceivedRequest | int]:
     return read_pieces([data])
 
 
-def read_pieces(pieces: list[bytes]) -> list[Request | int]:
+def read_pieces(pieces: list[bytes]) -> list[ReceivedRequest | int]:
     """All that the reader makes of the pieces; a status code at the end stands for a refusal."""
-    reader, found = RequestReader(), list[Request | int]()
+    reader, found = RequestReader(), list[ReceivedRequest | int]()
     for piece in pieces:
         reader.feed(piece)
         try:
@@ -137,7 +140,7 @@ def test_head_and_body_of_exactly_the_limit_are_taken() -> None:
     head = b"POST / HTTP/1.1\r\nHost: m\r\nContent-Length: %d\r\nX: " % BODY_LIMIT_BYTES
     head += b"x" * (HEAD_LIMIT_BYTES - len(head))
     body = b"y" * BODY_LIMIT_BYTES
-    assert read_whole(head + b"\r\n\r\n" + body) == [Request("POST", "/", True, body=body)]
+    assert read_whole(head + b"\r\n\r\n" + body) == [ReceivedRequest("POST", "/", True, body=body)]
     assert read_whole(head + b"x\r\n\r\n" + body) == [431]
 
 

@@ -17,11 +17,11 @@ from mailroom.wire.jmap import (
     Address,
     Answers,
     Call,
-    Limits,
     Mail,
     Mailbox,
     MethodError,
     Page,
+    SessionLimits,
     encode_request,
     read_mailboxes,
     read_mails,
@@ -78,26 +78,32 @@ def test_a_session_is_read() -> None:
     assert session.url == URL
     assert session.event_source_template == SESSION["eventSourceUrl"]
     assert (session.account_id, session.username, session.state) == ("alice", "alice", "s1")
-    assert session.limits == Limits(50, 4096, 4096, 10 * 1024 * 1024, 5)
+    assert session.limits == SessionLimits(50, 4096, 4096, 10 * 1024 * 1024, 5)
     assert MAIL in session.capabilities
 
 
 @pytest.mark.parametrize(
     ("body", "limits"),
     [
-        (session_with(capabilities={MAIL: {}}), Limits(16, 500, 500, 10_000_000, 4)),
-        (core_with(maxCallsInRequest=0), Limits(16, 4096, 4096, 10 * 1024 * 1024, 5)),
-        (core_with(maxCallsInRequest=-1), Limits(16, 4096, 4096, 10 * 1024 * 1024, 5)),
-        (core_with(maxCallsInRequest="many"), Limits(16, 4096, 4096, 10 * 1024 * 1024, 5)),
-        (core_with(maxCallsInRequest=float("inf")), Limits(16, 4096, 4096, 10 * 1024 * 1024, 5)),
-        (core_with(maxCallsInRequest=1), Limits(1, 4096, 4096, 10 * 1024 * 1024, 5)),
-        (core_with(maxObjectsInGet=10**18), Limits(50, 4096, 4096, 10 * 1024 * 1024, 5)),
-        (core_with(maxConcurrentRequests=10**18), Limits(50, 4096, 4096, 10 * 1024 * 1024, 16)),
-        (core_with(maxObjectsInGet=None), Limits(50, 500, 4096, 10 * 1024 * 1024, 5)),
+        (session_with(capabilities={MAIL: {}}), SessionLimits(16, 500, 500, 10_000_000, 4)),
+        (core_with(maxCallsInRequest=0), SessionLimits(16, 4096, 4096, 10 * 1024 * 1024, 5)),
+        (core_with(maxCallsInRequest=-1), SessionLimits(16, 4096, 4096, 10 * 1024 * 1024, 5)),
+        (core_with(maxCallsInRequest="many"), SessionLimits(16, 4096, 4096, 10 * 1024 * 1024, 5)),
+        (
+            core_with(maxCallsInRequest=float("inf")),
+            SessionLimits(16, 4096, 4096, 10 * 1024 * 1024, 5),
+        ),
+        (core_with(maxCallsInRequest=1), SessionLimits(1, 4096, 4096, 10 * 1024 * 1024, 5)),
+        (core_with(maxObjectsInGet=10**18), SessionLimits(50, 4096, 4096, 10 * 1024 * 1024, 5)),
+        (
+            core_with(maxConcurrentRequests=10**18),
+            SessionLimits(50, 4096, 4096, 10 * 1024 * 1024, 16),
+        ),
+        (core_with(maxObjectsInGet=None), SessionLimits(50, 500, 4096, 10 * 1024 * 1024, 5)),
     ],
 )
 def test_limits_that_are_not_told_are_those_that_the_rfc_suggests(
-    body: bytes, limits: Limits
+    body: bytes, limits: SessionLimits
 ) -> None:
     assert read_session(body, URL).limits == limits
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mailroom.rules.account.setup import Status
+from mailroom.rules.account.setup import ItemStatus
 from mailroom.sandbox import CYRUS_3_13, FASTMAIL, STALWART, Profile
 from tests.command import Site, killed_anywhere
 from tests.test_live import STEPS, everything, live, run
@@ -52,10 +52,10 @@ def lived_in(profile: Profile) -> Site:
 @PROFILES
 def test_an_empty_account_becomes_ready_and_setup_has_nothing_more_to_do(profile: Profile) -> None:
     site = Site(profile, BY_JMAP)
-    assert {item.status for item in apply(site)} <= {Status.CREATED, Status.EXISTS}
+    assert {item.status for item in apply(site)} <= {ItemStatus.CREATED, ItemStatus.EXISTS}
     assert is_ready(site)
     before = state(site)
-    assert {item.status for item in apply(site)} == {Status.EXISTS}
+    assert {item.status for item in apply(site)} == {ItemStatus.EXISTS}
     assert state(site) == before
     assert not any(entry.path.startswith("/dav") for entry in site.sandbox.log.entries)
 

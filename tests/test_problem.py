@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailroom.wire.problem import Problem, quoted, read_problem
+from mailroom.wire.problem import ProblemDetails, quoted, read_problem_details
 
 LIMIT = b'{"type":"urn:ietf:params:jmap:error:limit","limit":"maxCallsInRequest","status":400}'
 UNKNOWN = b'{"type":"urn:ietf:params:jmap:error:unknownCapability","detail":"no such thing"}'
@@ -26,11 +26,11 @@ DESCRIBED = (
 @pytest.mark.parametrize(
     ("content_type", "body", "problem", "words"),
     [
-        ("application/problem+json", LIMIT, Problem("limit", "maxCallsInRequest"), None),
+        ("application/problem+json", LIMIT, ProblemDetails("limit", "maxCallsInRequest"), None),
         ("application/json; charset=utf-8", UNKNOWN, None, "unknownCapability, no such thing"),
         ("application/json", b'{"type":"about:blank","title":"Forbidden"}', None, "Forbidden"),
-        ("application/json", b'{"type":"https://x/bad-token"}', Problem(), ""),
-        ("application/json", b'{"detail":7}', Problem(), ""),
+        ("application/json", b'{"type":"https://x/bad-token"}', ProblemDetails(), ""),
+        ("application/json", b'{"detail":7}', ProblemDetails(), ""),
         ("application/json", b'{"message":"too old"}', None, "too old"),
         ("application/json", b'{"error":"invalid_token"}', None, "invalid_token"),
         (
@@ -43,30 +43,30 @@ DESCRIBED = (
         ("application/json", b'{"errors":[{"message":"one"},{"message":"two"}]}', None, "one"),
         ("application/json", b'"nope"', None, "nope"),
         ("application/json", b"nope", None, "nope"),
-        ("application/json", b"[1]", Problem(), ""),
-        ("application/json", b"{", Problem(), ""),
-        ("application/json", b"[" * 60_000, Problem(), ""),
-        ("application/xml; charset=utf-8", DAV_ERROR, Problem("need-privileges"), None),
-        ("text/xml", b"<html/>", Problem(), ""),
+        ("application/json", b"[1]", ProblemDetails(), ""),
+        ("application/json", b"{", ProblemDetails(), ""),
+        ("application/json", b"[" * 60_000, ProblemDetails(), ""),
+        ("application/xml; charset=utf-8", DAV_ERROR, ProblemDetails("need-privileges"), None),
+        ("text/xml", b"<html/>", ProblemDetails(), ""),
         ("application/xml", SABRE, None, "Only vCards are taken\N{REPLACEMENT CHARACTER}"),
         ("text/xml", DESCRIBED, None, "valid-resourcetype, No books in books"),
-        ("text/xml", b"<error><message>  </message></error>", Problem(), ""),
+        ("text/xml", b"<error><message>  </message></error>", ProblemDetails(), ""),
         ("text/xml", b"<error><message>so it is</message></error>", None, "so it is"),
         ("Text/Plain", b"Rate limit\r\nexceeded", None, "Rate limit exceeded"),
         ("text/plain", b"\xff\x1b[2J", None, "\N{REPLACEMENT CHARACTER}" * 2 + "[2J"),
-        ("text/plain", b"x" * 70_000, Problem(), ""),
-        ("text/html", b"<h1>Nope</h1>", Problem(), ""),
+        ("text/plain", b"x" * 70_000, ProblemDetails(), ""),
+        ("text/html", b"<h1>Nope</h1>", ProblemDetails(), ""),
         ("", b"Nope", None, "Nope"),
         ("", b' {"detail":"so it is"}', None, "so it is"),
         ("", DESCRIBED, None, "valid-resourcetype, No books in books"),
-        ("", b"<!DOCTYPE html><title>403</title><message>x</message>", Problem(), ""),
-        ("", b"", Problem(), ""),
+        ("", b"<!DOCTYPE html><title>403</title><message>x</message>", ProblemDetails(), ""),
+        ("", b"", ProblemDetails(), ""),
     ],
 )
 def test_what_the_body_of_a_refusal_says(
-    content_type: str, body: bytes, problem: Problem | None, words: str | None
+    content_type: str, body: bytes, problem: ProblemDetails | None, words: str | None
 ) -> None:
-    found = read_problem(content_type, body)
+    found = read_problem_details(content_type, body)
     assert problem in (None, found)
     assert words in (None, str(found))
 
@@ -98,4 +98,4 @@ JSON = st.recursive(
     st.binary() | JSON.map(json.dumps).map(str.encode),
 )
 def test_no_body_is_too_strange(content_type: str, body: bytes) -> None:
-    assert str(read_problem(content_type, body)).isprintable()
+    assert str(read_problem_details(content_type, body)).isprintable()

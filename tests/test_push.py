@@ -18,7 +18,7 @@ from mailroom.rules.polling.push import (
     STABLE_SECONDS,
     Look,
     Push,
-    Status,
+    PushStatus,
 )
 
 
@@ -148,7 +148,7 @@ def test_an_answer_is_waited_for_only_so_long() -> None:
     push = connecting()
     assert push.deadline == ANSWER_SECONDS
     push.expired(ANSWER_SECONDS)
-    assert push.status is Status.DISCONNECTED
+    assert push.status is PushStatus.DISCONNECTED
     assert push.error == "no answer to the event stream for 45 s"
     assert push.next_attempt_at == ANSWER_SECONDS + 1
 
@@ -181,7 +181,7 @@ def test_a_ping_on_any_connection_counts_for_all_later_ones() -> None:
     assert push.deadline == 21.0 + 75.0
     push.expired(96.0)
     assert push.error == "no byte on the event stream for 75 s"
-    assert push.status is Status.DISCONNECTED
+    assert push.status is PushStatus.DISCONNECTED
 
 
 def test_the_newest_interval_counts() -> None:
@@ -331,7 +331,7 @@ def test_a_change_that_is_untold_for_five_seconds_proves_the_stream_deaf() -> No
     with pytest.raises(RuntimeError, match=r"deafened at 66\.1"):
         push.deafened(66.1)
     push.deafened(66.2)
-    assert (push.status, push.next_attempt_at) == (Status.DISCONNECTED, 66.2)
+    assert (push.status, push.next_attempt_at) == (PushStatus.DISCONNECTED, 66.2)
 
 
 def test_the_third_time_it_is_said_to_tell_nothing_and_asked_hourly() -> None:
@@ -345,7 +345,7 @@ def test_the_third_time_it_is_said_to_tell_nothing_and_asked_hourly() -> None:
         if len(patience) < 3:
             assert waits_for == proven
         else:
-            assert (push.status, push.error) == (Status.UNAVAILABLE, DEAF)
+            assert (push.status, push.error) == (PushStatus.UNAVAILABLE, DEAF)
             assert waits_for == proven + 3600.0
         connected(now := waits_for, push)
     assert patience == [5.0, 30.0, 75.0, 75.0]
@@ -424,7 +424,7 @@ def test_what_it_tells_right_at_the_beginning_proves_no_hearing() -> None:
         assert push.deaf_at is not None
         push.looked(now + 62.0, at((now + 62.0, f"{now + 200}")))
         push.deafened(now := push.deaf_at)
-        if push.status is Status.DISCONNECTED:
+        if push.status is PushStatus.DISCONNECTED:
             connected(now, push)
             push.looked(now, at((now, f"{now}")))
     assert push.error == DEAF
@@ -441,18 +441,18 @@ def test_a_server_that_never_tells_of_mail_is_not_held_to_it() -> None:
 def test_a_stream_beside_which_polls_time_out_twice_is_left_closed() -> None:
     push = connected()
     assert push.timed_out(30.0)
-    assert (push.status, push.error) == (Status.DISCONNECTED, BESIDE)
+    assert (push.status, push.error) == (PushStatus.DISCONNECTED, BESIDE)
     push.worked(32.0, 31.0)
     assert push.next_attempt_at == 33.0
     connected(33.0, push)
     assert push.timed_out(62.0)
     push.worked(64.0, 63.0)
-    assert (push.status, push.error) == (Status.UNAVAILABLE, BLOCKING)
+    assert (push.status, push.error) == (PushStatus.UNAVAILABLE, BLOCKING)
     assert push.next_attempt_at == 64.0 + 3600.0
     connected(push.next_attempt_at, push)
     assert push.timed_out(3700.0)
     push.worked(3702.0, 3701.0)
-    assert (push.status, push.error) == (Status.UNAVAILABLE, BLOCKING), "once is enough then"
+    assert (push.status, push.error) == (PushStatus.UNAVAILABLE, BLOCKING), "once is enough then"
 
 
 def test_a_server_that_is_silent_without_a_stream_as_well_is_an_outage() -> None:
@@ -468,7 +468,7 @@ def test_a_server_that_is_silent_without_a_stream_as_well_is_an_outage() -> None
     connected(96.0, push)
     assert push.timed_out(126.0)
     push.worked(128.0, 127.0)
-    assert push.status is Status.DISCONNECTED, "this counts as the first time"
+    assert push.status is PushStatus.DISCONNECTED, "this counts as the first time"
 
 
 def test_a_poll_that_works_beside_the_stream_acquits_it() -> None:
@@ -479,7 +479,7 @@ def test_a_poll_that_works_beside_the_stream_acquits_it() -> None:
     push.worked(34.0, 33.5)
     push.timed_out(90.0)
     push.worked(92.0, 91.0)
-    assert push.status is Status.DISCONNECTED
+    assert push.status is PushStatus.DISCONNECTED
 
 
 class Connections(RuleBasedStateMachine):
@@ -508,13 +508,13 @@ class Connections(RuleBasedStateMachine):
         self.push.attempt_started(self.now)
         self.attempts.append(self.now)
 
-    @precondition(lambda self: self.push.status is Status.CONNECTING)
+    @precondition(lambda self: self.push.status is PushStatus.CONNECTING)
     @rule()
     def open(self) -> None:
         self.push.opened(self.now)
         self.opened += 1
 
-    @precondition(lambda self: self.push.status is Status.CONNECTING)
+    @precondition(lambda self: self.push.status is PushStatus.CONNECTING)
     @rule(
         status=st.sampled_from([204, 301, 400, 401, 403, 429, 500, 503]),
         retry_after=st.none() | st.integers(-10, 10_000),
@@ -524,12 +524,12 @@ class Connections(RuleBasedStateMachine):
         assert self.push.next_attempt_at is not None
         assert self.push.next_attempt_at >= self.now + min(retry_after or 0, 3600)
 
-    @precondition(lambda self: self.push.status in (Status.CONNECTING, Status.CONNECTED))
+    @precondition(lambda self: self.push.status in (PushStatus.CONNECTING, PushStatus.CONNECTED))
     @rule(error=st.none() | st.just("connection reset"))
     def end(self, error: str | None) -> None:
         self.push.ended(self.now, error)
 
-    @precondition(lambda self: self.push.status is Status.CONNECTED)
+    @precondition(lambda self: self.push.status is PushStatus.CONNECTED)
     @rule(
         identity=st.text(max_size=3), retry=st.none() | st.sampled_from([0.0, 2.5, 60.0, math.inf])
     )
@@ -543,7 +543,7 @@ class Connections(RuleBasedStateMachine):
 
     @rule()
     def poll_times_out(self) -> None:
-        was_open = self.push.status is Status.CONNECTED
+        was_open = self.push.status is PushStatus.CONNECTED
         assert self.push.timed_out(self.now) or not was_open
 
     @precondition(lambda self: self.push.deaf_at is not None)
@@ -552,12 +552,12 @@ class Connections(RuleBasedStateMachine):
         self.now = max(self.now, self.push.deaf_at or 0.0)
         self.push.deafened(self.now)
 
-    @precondition(lambda self: self.push.status is Status.CONNECTED)
+    @precondition(lambda self: self.push.status is PushStatus.CONNECTED)
     @rule(state=st.integers(0, 3))
     def tell(self, state: int) -> None:
         self.push.changed(self.now, {"Email": str(state)})
 
-    @precondition(lambda self: self.push.status is Status.CONNECTED)
+    @precondition(lambda self: self.push.status is PushStatus.CONNECTED)
     @rule(interval=st.integers(1, 86_400))
     def ping(self, interval: int) -> None:
         self.push.pinged(self.now, interval)
@@ -574,8 +574,10 @@ class Connections(RuleBasedStateMachine):
     @invariant()
     def the_view_agrees_with_the_status(self) -> None:
         push = self.push
-        assert (push.connected_since is not None) is (push.status is Status.CONNECTED)
-        assert (push.deadline is not None) is (push.status in (Status.CONNECTED, Status.CONNECTING))
+        assert (push.connected_since is not None) is (push.status is PushStatus.CONNECTED)
+        assert (push.deadline is not None) is (
+            push.status in (PushStatus.CONNECTED, PushStatus.CONNECTING)
+        )
         assert push.reconnect_count == max(0, self.opened - 1)
 
     @invariant()

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mailroom.rules.status.events import Event, Kind, encoded
+from mailroom.rules.status.events import EventKind, ServiceEvent, encoded
 from mailroom.sandbox import Fault, Response
 from mailroom.work.reporter import Audience
 from tests.schemas import validate
@@ -19,7 +19,7 @@ class Watched:
 
     def __init__(self, configuration: dict[str, Any] | None = None) -> None:
         self.world = World(configuration=configuration)
-        self.heard: list[Event] = []
+        self.heard: list[ServiceEvent] = []
         self.is_watching = False
         self.world.account.reporter.audience = Audience(self.heard.append, lambda: self.is_watching)
 
@@ -33,7 +33,7 @@ class Watched:
         self.world.account.reporter.watched()
         self.world.run_for(1.0)
 
-    def of(self, kind: Kind) -> list[dict[str, Any]]:
+    def of(self, kind: EventKind) -> list[dict[str, Any]]:
         """The documents of that kind, as those who watch get them; all are checked."""
         for event in self.heard:
             validate(f"event-{event.kind}", event.document)
@@ -62,7 +62,7 @@ def test_a_tap_is_a_poll_and_a_triage(watched: Watched) -> None:
     watched.heard.clear()
     watched.world.tap(mail, "@ToFeed")
     watched.world.settle()
-    assert watched.of(Kind.TRIAGE) == [
+    assert watched.of(EventKind.TRIAGE) == [
         {
             "sender": "bob@example.org",
             "category": "Feed",
@@ -72,7 +72,7 @@ def test_a_tap_is_a_poll_and_a_triage(watched: Watched) -> None:
             "by": None,
         }
     ]
-    [poll, *_] = watched.of(Kind.POLL)
+    [poll, *_] = watched.of(EventKind.POLL)
     assert poll == {
         "trigger": "push",
         "poll_count": watched.world.polls,
@@ -81,16 +81,16 @@ def test_a_tap_is_a_poll_and_a_triage(watched: Watched) -> None:
         "arrivals": 0,
         "error": None,
     }
-    assert [each["mails"] for each in watched.of(Kind.WAITING)] == [0]
+    assert [each["mails"] for each in watched.of(EventKind.WAITING)] == [0]
 
 
 def test_without_anybody_who_watches_no_name_and_no_subject_is_read(watched: Watched) -> None:
     watched.arrive(BOB)
     watched.arrive(BOB)
     watched.world.settle()
-    [waiting] = watched.of(Kind.WAITING)
+    [waiting] = watched.of(EventKind.WAITING)
     assert (waiting["senders"], waiting["mails"]) == (1, 2)
-    arrivals = watched.of(Kind.ARRIVAL)
+    arrivals = watched.of(EventKind.ARRIVAL)
     assert sum(each["count"] for each in arrivals) == 2
     assert not any("mails" in each for each in arrivals)
     assert watched.world.account.commands.listing.lines == {}
@@ -106,7 +106,7 @@ def test_who_watches_hears_who_has_written_and_about_what(watched: Watched) -> N
     watched.heard.clear()
     mail = watched.arrive(BOB, subject="Hi\u202e\x1b[2J")
     watched.world.settle()
-    [arrival] = watched.of(Kind.ARRIVAL)
+    [arrival] = watched.of(EventKind.ARRIVAL)
     assert (arrival["count"], arrival["waiting"], arrival["outcomes"]) == (1, 1, {"unknown": 1})
     assert arrival["mails"] == [
         {
@@ -119,7 +119,7 @@ def test_who_watches_hears_who_has_written_and_about_what(watched: Watched) -> N
             "waits": True,
         }
     ]
-    [waiting] = watched.of(Kind.WAITING)
+    [waiting] = watched.of(EventKind.WAITING)
     assert (waiting["senders"], waiting["mails"], waiting["is_complete"]) == (2, 2, True)
     assert [each["address"] for each in waiting["changed"]] == ["bob@example.org"]
     assert waiting["gone"] == []
@@ -133,7 +133,7 @@ def test_who_watches_hears_who_waits_no_more(watched: Watched) -> None:
     watched.heard.clear()
     watched.world.tap(mail, "@ToFeed")
     watched.world.settle()
-    [waiting] = watched.of(Kind.WAITING)
+    [waiting] = watched.of(EventKind.WAITING)
     assert (waiting["senders"], waiting["changed"], waiting["gone"]) == (1, [], ["bob@example.org"])
 
 
@@ -142,9 +142,9 @@ def test_subjects_are_read_no_more_when_nobody_watches_any_more(watched: Watched
     watched.is_watching = False
     watched.arrive(BOB)
     watched.world.settle()
-    assert not any("mails" in each for each in watched.of(Kind.ARRIVAL))
+    assert not any("mails" in each for each in watched.of(EventKind.ARRIVAL))
     assert watched.world.account.commands.listing.lines == {}
-    assert watched.of(Kind.WAITING)[-1]["mails"] == 1
+    assert watched.of(EventKind.WAITING)[-1]["mails"] == 1
 
 
 def test_a_hundred_new_mails_are_counted_and_told_as_far_as_they_fit(watched: Watched) -> None:
@@ -152,10 +152,10 @@ def test_a_hundred_new_mails_are_counted_and_told_as_far_as_they_fit(watched: Wa
     for number in range(100):
         watched.arrive(f"{'é' * 300} <{number}@example.org>")
     watched.world.settle()
-    assert sum(each["count"] for each in watched.of(Kind.ARRIVAL)) == 100
-    *_, waiting = watched.of(Kind.WAITING)
+    assert sum(each["count"] for each in watched.of(EventKind.ARRIVAL)) == 100
+    *_, waiting = watched.of(EventKind.WAITING)
     assert waiting["senders"] == 100
-    assert not all(each["is_complete"] for each in watched.of(Kind.WAITING))
+    assert not all(each["is_complete"] for each in watched.of(EventKind.WAITING))
     for event in watched.heard:
         assert len(encoded({**event.document, **(event.more or {})})) < 16_384
 
@@ -170,7 +170,7 @@ def test_what_cannot_be_read_is_to_be_asked_for(watched: Watched) -> None:
     watched.world.account.reporter.watched()
     watched.world.run_for(300.0)
     assert listing.lines
-    [waiting] = watched.of(Kind.WAITING)
+    [waiting] = watched.of(EventKind.WAITING)
     assert (waiting["is_complete"], waiting["senders"], waiting["changed"]) == (False, 1, [])
 
 
@@ -178,11 +178,11 @@ def test_trouble_is_told_when_it_begins_and_when_it_ends(watched: Watched) -> No
     watched.world.sandbox.faults.add(Fault(call="Email/query", method_error="serverFail", times=3))
     watched.world.account.poll_now()
     watched.world.settle()
-    begun, ended = watched.of(Kind.TROUBLE)
+    begun, ended = watched.of(EventKind.TROUBLE)
     assert begun["trouble"]["kind"] == "method"
     assert begun["trouble"]["reason"] == "Email/query failed: serverFail"
     assert ended == {"trouble": None}
-    errors = [each["error"] for each in watched.of(Kind.POLL)]
+    errors = [each["error"] for each in watched.of(EventKind.POLL)]
     assert errors[:3] == ["Email/query failed: serverFail"] * 3
     assert errors[3] is None
 
@@ -190,6 +190,6 @@ def test_trouble_is_told_when_it_begins_and_when_it_ends(watched: Watched) -> No
 def test_push_is_told_when_it_goes_and_comes(watched: Watched) -> None:
     watched.world.sandbox.close_feeds()
     watched.world.settle()
-    told = watched.of(Kind.PUSH)
+    told = watched.of(EventKind.PUSH)
     assert [each["status"] for each in told][-1] == "connected"
     assert "connected" not in [each["status"] for each in told][:-1] != []

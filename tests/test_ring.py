@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailroom.rules.status.events import Event, Kind
+from mailroom.rules.status.events import EventKind, ServiceEvent
 from mailroom.rules.status.ring import RING_BYTES, Ring
 from mailroom.wire import sse
 from tests.schemas import validate
@@ -15,8 +15,8 @@ from tests.schemas import validate
 MOST = 16_384
 
 
-def event(number: int, more: dict[str, Any] | None = None, size: int = 0) -> Event:
-    return Event(Kind.RELOAD, {"number": number, "padding": "x" * size}, more)
+def event(number: int, more: dict[str, Any] | None = None, size: int = 0) -> ServiceEvent:
+    return ServiceEvent(EventKind.RELOAD, {"number": number, "padding": "x" * size}, more)
 
 
 def ring_of(count: int, size: int = 0, most_bytes: int = RING_BYTES) -> Ring:
@@ -51,7 +51,7 @@ def read_all(ring: Ring, last_event_id: str, *, is_whole: bool = False) -> list[
 
 def test_an_event_has_its_kind_its_id_and_its_document_on_one_line() -> None:
     ring = Ring("3f")
-    ring.add(Event(Kind.TRIAGE, {"sender": "a\r\nb\u2028\ud800é"}))
+    ring.add(ServiceEvent(EventKind.TRIAGE, {"sender": "a\r\nb\u2028\ud800é"}))
     data, after = ring.read(0, MOST, is_whole=False)
     assert heard(data) == [("triage", "3f-1", {"sender": "a\r\nb\u2028?é"})]
     assert (data.count(b"\n"), after) == (4, 1)

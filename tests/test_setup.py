@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mailroom.engine.journal import Level, Log
-from mailroom.rules.account.setup import Item, Kind, Status, plan_mailboxes
+from mailroom.rules.account.setup import Item, ItemKind, ItemStatus, plan_mailboxes
 from mailroom.rules.configuration.config import Config, from_data
 from mailroom.sandbox import CYRUS_3_10, SMALL_LIMITS, Fault, Profile, Sandbox, serve
 from mailroom.wire.jmap import Mailbox
@@ -43,7 +43,7 @@ def apply(site: Site) -> tuple[Item, ...]:
     return items
 
 
-def outcomes(items: tuple[Item, ...]) -> dict[str, Status]:
+def outcomes(items: tuple[Item, ...]) -> dict[str, ItemStatus]:
     return {f"{item.kind} {item.name}": item.status for item in items}
 
 
@@ -66,13 +66,13 @@ def test_an_empty_account_becomes_ready_and_setup_has_nothing_more_to_do(
 ) -> None:
     site = Site(profile, configuration)
     planned = plan(site)
-    assert {item.status for item in planned} == {Status.MISSING}
+    assert {item.status for item in planned} == {ItemStatus.MISSING}
     applied = apply(site)
-    assert {item.status for item in applied} == {Status.CREATED}
+    assert {item.status for item in applied} == {ItemStatus.CREATED}
     assert {item.name for item in applied} == {item.name for item in planned}
     assert is_ready(site)
     after, cards = paths(site.sandbox), site.sandbox.cards()
-    assert {item.status for item in apply(site)} == {Status.EXISTS}
+    assert {item.status for item in apply(site)} == {ItemStatus.EXISTS}
     assert (paths(site.sandbox), site.sandbox.cards()) == (after, cards)
 
 
@@ -100,7 +100,7 @@ def test_only_what_is_missing_is_created() -> None:
     site.sandbox.create_mailbox("Feed")
     site.sandbox.create_mailbox("@ToJail")
     statuses = outcomes(apply(site))
-    exist = {name for name, status in statuses.items() if status is Status.EXISTS}
+    exist = {name for name, status in statuses.items() if status is ItemStatus.EXISTS}
     assert exist == {"mailbox Feed", "label @ToJail"}
 
 
@@ -121,7 +121,7 @@ def test_a_mailbox_that_somebody_else_makes_meanwhile_is_as_good(error: str) -> 
 
     site.sandbox.before(slip_in)
     site.sandbox.faults.add(Fault(call="Mailbox/set", rewrite=refuse))
-    assert outcomes(apply(site))["mailbox Feed"] is Status.EXISTS
+    assert outcomes(apply(site))["mailbox Feed"] is ItemStatus.EXISTS
     assert is_ready(site)
 
 
@@ -129,10 +129,10 @@ def test_one_failure_does_not_keep_the_others_from_being_created() -> None:
     site = Site()
     site.sandbox.faults.add(Fault(method="PUT", nth=2, breaks="before"))
     faults = [item for item in apply(site) if item.is_fault]
-    assert [(item.kind, item.status) for item in faults] == [(Kind.GROUP, Status.FAILED)]
+    assert [(item.kind, item.status) for item in faults] == [(ItemKind.GROUP, ItemStatus.FAILED)]
     assert "the connection broke" in faults[0].reason
     assert [item.status for item in apply(site) if item.name == faults[0].name].count(
-        Status.CREATED
+        ItemStatus.CREATED
     ) == 1
     assert is_ready(site)
 
@@ -141,9 +141,9 @@ def test_when_the_server_refuses_mailboxes_the_groups_are_made_all_the_same() ->
     site = Site(configuration=CHILDREN)
     site.sandbox.faults.add(Fault(call="Mailbox/set", method_error="forbidden"))
     items = apply(site)
-    by_kind = {kind: {item.status for item in items if item.kind is kind} for kind in Kind}
-    assert by_kind[Kind.GROUP] == {Status.CREATED}
-    assert by_kind[Kind.LABEL] == by_kind[Kind.MAILBOX] == {Status.FAILED}
+    by_kind = {kind: {item.status for item in items if item.kind is kind} for kind in ItemKind}
+    assert by_kind[ItemKind.GROUP] == {ItemStatus.CREATED}
+    assert by_kind[ItemKind.LABEL] == by_kind[ItemKind.MAILBOX] == {ItemStatus.FAILED}
     reasons = {item.name: item.reason for item in items}
     assert reasons["@ToFeed"] == "Mailbox/set failed: forbidden"
     assert reasons["Money/Bills"] == "the mailbox above it could not be created"
@@ -155,7 +155,7 @@ def test_a_group_card_that_became_something_else_gets_a_neighbour() -> None:
     [href] = [href for href, text in site.sandbox.cards().items() if "FN:Feed\r" in text]
     renamed = site.sandbox.cards()[href].replace("FN:Feed", "FN:News")
     site.sandbox.put_card(renamed, href.rpartition("/")[2])
-    assert outcomes(apply(site))["contact group Feed"] is Status.CREATED
+    assert outcomes(apply(site))["contact group Feed"] is ItemStatus.CREATED
     assert site.sandbox.cards()[href] == renamed
     assert site.sandbox.group_members("Feed") == set()
 
@@ -218,7 +218,7 @@ def test_a_clash_is_refused_by_name(case: str) -> None:
 def test_a_name_that_is_elsewhere_alone_is_that_one() -> None:
     boxes = [mailbox("1", "A"), mailbox("2", "Feed", "1")]
     items = {item.name: item for item in plan_mailboxes(config(Feed="Feed"), boxes)}
-    assert (items["Feed"].status, items["Feed"].reason) == (Status.EXISTS, "is A/Feed")
+    assert (items["Feed"].status, items["Feed"].reason) == (ItemStatus.EXISTS, "is A/Feed")
     deeper = [*boxes[:1], mailbox("3", "B", "1"), mailbox("2", "Feed", "3")]
     items = {item.name: item for item in plan_mailboxes(config(Feed="Feed"), deeper)}
     assert items["Feed"].reason == "is A/B/Feed"
@@ -228,7 +228,7 @@ def test_a_name_alone_is_not_the_mailbox_that_another_path_names() -> None:
     boxes = [mailbox("1", "A"), mailbox("2", "Feed", "1")]
     items = plan_mailboxes(config(Feed="Feed", Shops="A/Feed"), boxes)
     statuses = {item.name: item.status for item in items}
-    assert (statuses["A/Feed"], statuses["Feed"]) == (Status.EXISTS, Status.MISSING)
+    assert (statuses["A/Feed"], statuses["Feed"]) == (ItemStatus.EXISTS, ItemStatus.MISSING)
 
 
 def test_no_lookalike_is_made_of_what_is_there_in_another_unicode_form() -> None:
@@ -240,9 +240,9 @@ def test_no_lookalike_is_made_of_what_is_there_in_another_unicode_form() -> None
     site.sandbox.put_card(f"BEGIN:VCARD\r\nVERSION:3.0\r\nUID:g\r\n{group}END:VCARD\r\n")
     items = outcomes(apply(site))
     assert {each: items[each] for each in items if "Caf" in each} == {
-        "label @ToCaf\u00e9": Status.EXISTS,
-        "mailbox B/Caf\u00e9": Status.EXISTS,
-        "contact group Caf\u00e9": Status.EXISTS,
+        "label @ToCaf\u00e9": ItemStatus.EXISTS,
+        "mailbox B/Caf\u00e9": ItemStatus.EXISTS,
+        "contact group Caf\u00e9": ItemStatus.EXISTS,
     }
     assert is_ready(site)
 
@@ -338,12 +338,12 @@ def test_a_group_that_was_deleted_is_rebuilt_with_its_members(name: str) -> None
     triaged(site)
     before = members(site)
     delete_group(site, name)
-    [item] = [item for item in plan(site) if item.name == name and item.kind is Kind.GROUP]
+    [item] = [item for item in plan(site) if item.name == name and item.kind is ItemKind.GROUP]
     reasons = {"Feed": "with Bob (by the note)"}.get(
         name, "with Ann (by where the mail lies), Carol (by the note)"
     )
     assert (item.status, set(item.reason.removeprefix("with ").split(", "))) == (
-        Status.MISSING,
+        ItemStatus.MISSING,
         set(reasons.removeprefix("with ").split(", ")),
     )
     apply(site)
@@ -455,8 +455,8 @@ def test_a_group_of_the_users_with_the_name_of_ours_is_refused_and_nothing_is_ma
     site.sandbox.put_card(group.replace("END", lines), "g.vcf")
     before = paths(site.sandbox), site.sandbox.cards()
     statuses = outcomes(apply(site))
-    assert statuses.pop("contact group Mailroom") is Status.CLASH
-    assert set(statuses.values()) == {Status.FAILED}
+    assert statuses.pop("contact group Mailroom") is ItemStatus.CLASH
+    assert set(statuses.values()) == {ItemStatus.FAILED}
     assert (paths(site.sandbox), site.sandbox.cards()) == before
 
 

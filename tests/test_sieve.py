@@ -19,7 +19,7 @@ from mailroom.rules.screening.scripts import advice_to_include, decide
 from mailroom.rules.screening.sieve import (
     MOST_BYTES,
     REQUIRED,
-    Ground,
+    ScriptInput,
     rules,
     script,
     without_decisions,
@@ -51,18 +51,18 @@ CHAIN: dict[str, dict[str, Any]] = {
 }
 
 
-def ground(config: Config, **decided: dict[str, str]) -> Ground:
+def source(config: Config, **decided: dict[str, str]) -> ScriptInput:
     """Every managed mailbox with an id, every group with a UID, made of their names."""
     boxes = [Mailbox(f"id-{name}", name, None, None) for name in config.managed_mailboxes]
     boxes += [Mailbox(f"id-{name}", name, None, name.lower()) for name in ("Inbox", "Junk")]
     names = (*config.triage.groups, config.triage.screened_group)
     uids = {name: f"uid-{name}" for name in names}
     own = OwnAddresses(config.triage.own_addresses)
-    return Ground(find_places(config, boxes), uids, own, Decisions(**decided))
+    return ScriptInput(find_places(config, boxes), uids, own, Decisions(**decided))
 
 
 def written(config: Config, **decided: dict[str, str]) -> str:
-    return script(config, ground(config, **decided), "fromContactGroupId")
+    return script(config, source(config, **decided), "fromContactGroupId")
 
 
 def test_the_script_of_a_chain() -> None:
@@ -177,7 +177,7 @@ def test_a_domain_is_written_in_both_of_its_spellings() -> None:
 
 def test_an_account_of_an_earlier_version_has_no_screened_group() -> None:
     config = from_data(CHAIN)
-    there = ground(config)
+    there = source(config)
     uids = {name: uid for name, uid in there.group_uids.items() if name != "Mailroom screened"}
     text = script(config, replace(there, group_uids=uids), "fromContactGroupId")
     assert "Mailroom screened" not in text
@@ -344,7 +344,7 @@ def test_what_a_mail_says_about_the_rules(where: list[str], expected: str | None
         return Standing(Who.CATEGORY, category) if sender == "ann@example.org" else None
 
     mails = [mail("Ann@example.org", *where), mail("eve@example.org", "Screener")]
-    evidence = weigh(mails, standing_of, ground(config).places)
+    evidence = weigh(mails, standing_of, source(config).places)
     counts = {"routed": evidence.routed, "halfway": evidence.halfway, "unrouted": evidence.unrouted}
     assert [kind for kind, count in counts.items() if count["Person"]] == (
         [expected] if expected else []
@@ -363,7 +363,7 @@ def test_what_a_mail_says_about_the_rules(where: list[str], expected: str | None
     ],
 )
 def test_people_who_are_known_do_not_wait(found: Mail, has_door: bool, is_fault: bool) -> None:
-    places = ground(Config()).places
+    places = source(Config()).places
     evidence = weigh([found], lambda _: Standing(Who.CONTACT), places, has_door=has_door)
     told = ["1 mail in Screener of people who need not wait (as of ann@example.org): "
             "is the service running?"]  # fmt: skip

@@ -10,7 +10,7 @@ from mailroom.engine.journal import Log
 from mailroom.engine.loop import Loop
 from mailroom.rules.configuration.config import Config, from_data
 from mailroom.rules.configuration.fleet import merged, sharing
-from mailroom.tenants import Ground, Tenants
+from mailroom.tenants import Shared, Tenants
 from mailroom.work.account import Common
 from mailroom.work.reporter import Audience
 from tests.virtual import VirtualClock
@@ -33,7 +33,7 @@ def clock() -> VirtualClock:
 def tenants(tmp_path: Path, clock: VirtualClock) -> Iterator[Tenants]:
     (tmp_path / "jmap-password").write_text("secret-of-all")
     loop = Loop(clock)
-    ground = Ground(
+    shared = Shared(
         loop,
         {"CREDENTIALS_DIRECTORY": str(tmp_path)},
         Log(lambda *_: True),
@@ -42,7 +42,7 @@ def tenants(tmp_path: Path, clock: VirtualClock) -> Iterator[Tenants]:
         lambda _name: Audience(lambda _event: None, lambda: False),
         lambda: None,
     )
-    made = Tenants(ground)
+    made = Tenants(shared)
     made.trust(None)
     yield made
     made.close()

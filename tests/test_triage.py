@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from mailroom.rules.configuration.config import from_data
 from mailroom.rules.triage.places import find_places
 from mailroom.rules.triage.verdicts import (
-    Patch,
+    MailPatch,
     Tap,
     Verdicts,
     filed,
@@ -42,7 +42,7 @@ def tap(label: str, *mails: Mail) -> Tap:
     return Tap("bob@example.org", PLACES.labels[label], label, mails)
 
 
-def after(one: Mail, patch: Patch) -> set[str]:
+def after(one: Mail, patch: MailPatch) -> set[str]:
     """Where the mail is when the server has applied the patch."""
     places = {path: value for path, value in patch.items() if path.startswith("mailboxIds/")}
     names = {path.removeprefix("mailboxIds/"): value for path, value in places.items()}
@@ -125,7 +125,7 @@ anywhere = st.lists(st.sampled_from(EVERYWHERE), min_size=1, unique=True).map(",
 labels = st.sampled_from(LABELS)
 
 
-def assert_safe(one: Mail, patch: Patch) -> None:
+def assert_safe(one: Mail, patch: MailPatch) -> None:
     """What holds for every patch, whatever it is for."""
     taken = {path.removeprefix("mailboxIds/") for path, value in patch.items() if value is None}
     assert after(one, patch), "a mail in no mailbox would be destroyed"

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from mailroom.engine.caller import has_hung_up
 from mailroom.engine.loop import Loop, Timer
-from mailroom.rules.status.events import Event
+from mailroom.rules.status.events import ServiceEvent
 from mailroom.rules.status.ring import Ring
 from mailroom.wire.http1 import stream_head
 
@@ -151,7 +151,7 @@ class Broadcast:
         self.control = Feed(loop, ring, is_whole=True, on_first=on_watched)
         self._ring = ring
 
-    def publish(self, event: Event) -> None:
+    def publish(self, event: ServiceEvent) -> None:
         self._ring.add(event)
         self.status.wake()
         self.control.wake()

@@ -17,7 +17,14 @@ from select import POLLHUP, poll
 from typing import Any
 
 from mailroom.engine.tasks import Cancelled, Promise, Task
-from mailroom.wire.http1 import Answer, BadRequest, Request, RequestReader, json_answer, render
+from mailroom.wire.http1 import (
+    Answer,
+    BadRequest,
+    ReceivedRequest,
+    RequestReader,
+    json_answer,
+    render,
+)
 
 # Of a request in a row of many the rest is kept, from each client.
 _READ_BYTES = 4096
@@ -44,7 +51,7 @@ class Takeover:
 
 Reply = Answer | Work | Takeover
 # Called with a request and the user id of who asks.
-Answerer = Callable[[Request, int], Reply]
+Answerer = Callable[[ReceivedRequest, int], Reply]
 # Begins the work; an Answer says why not.
 Beginner = Callable[[Work], Task[Answer] | Answer]
 
@@ -132,7 +139,7 @@ class Caller:
         if task is not None and not self._goes_on:
             task.cancel()
 
-    def _take_up(self, request: Request | BadRequest) -> None:
+    def _take_up(self, request: ReceivedRequest | BadRequest) -> None:
         if isinstance(request, BadRequest):
             self._with_body, self.is_leaving = True, True
             self._start_sending(json_answer(request.status, {"error": str(request)}))
@@ -179,7 +186,7 @@ class Caller:
         self.awaits = 0
         return not has_hung_up(self.fd)
 
-    def _next_request(self) -> Request | BadRequest | None:
+    def _next_request(self) -> ReceivedRequest | BadRequest | None:
         try:
             return self._reader.next_request()
         except BadRequest as error:

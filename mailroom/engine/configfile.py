@@ -58,7 +58,7 @@ def load_account(path: Path, name: str) -> Config:
     return replace(config, option=f"{config.option} --account {name}".lstrip())
 
 
-class Reading:
+class PendingConfig:
     """A configuration on its way: a child reads it while its parent does something else."""
 
     def __init__(self, argument: str | None, environ: Mapping[str, str]) -> None:

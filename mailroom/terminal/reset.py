@@ -176,17 +176,17 @@ def _confirmed(question: str) -> bool:
 
 @contextmanager
 def progress_bars(console: Console, steps: Sequence[Step]) -> Iterator[Callable[[Step], None]]:
-    """A bar per phase, on a terminal only; called with each step that is over."""
+    """A bar per stage, on a terminal only; called with each step that is over."""
     if not console.is_terminal:
         yield lambda _step: None
         return
     columns = (TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=console) as progress:
         bars = {}
-        for phase in sorted({step.phase for step in steps}):
-            total = sum(_size(step) for step in steps if step.phase is phase)
-            bars[phase] = progress.add_task(phase.name.lower(), total=total)
-        yield lambda step: progress.advance(bars[step.phase], _size(step))
+        for stage in sorted({step.stage for step in steps}):
+            total = sum(_size(step) for step in steps if step.stage is stage)
+            bars[stage] = progress.add_task(stage.name.lower(), total=total)
+        yield lambda step: progress.advance(bars[step.stage], _size(step))
 
 
 def _size(step: Step) -> int:

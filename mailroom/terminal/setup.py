@@ -10,7 +10,7 @@ from rich.console import Console
 
 from mailroom.engine.journal import Log
 from mailroom.engine.unit import Installation
-from mailroom.rules.account.setup import Item, Status
+from mailroom.rules.account.setup import Item, ItemStatus
 from mailroom.rules.screening.byhand import instructions, unneeded, without_rules
 from mailroom.rules.screening.scripts import SCRIPT_NAME, Decision, advice_to_include
 from mailroom.rules.words import count
@@ -22,11 +22,11 @@ from mailroom.work.routing import NoSieve, Routing, Unroutable
 from mailroom.work.setup import Setup
 
 _STYLES = {
-    Status.EXISTS: "dim",
-    Status.MISSING: "yellow",
-    Status.CREATED: "green",
-    Status.CLASH: "red",
-    Status.FAILED: "red",
+    ItemStatus.EXISTS: "dim",
+    ItemStatus.MISSING: "yellow",
+    ItemStatus.CREATED: "green",
+    ItemStatus.CLASH: "red",
+    ItemStatus.FAILED: "red",
 }
 
 
@@ -43,7 +43,7 @@ def show_setup(
     context = open_context(installation, environ)
     setup = Setup(context.loop, context.config, context.clients)
     items = _applied(console, context, setup) if apply else _planned(console, context, setup)
-    is_ready = all(item.status in (Status.EXISTS, Status.CREATED) for item in items)
+    is_ready = all(item.status in (ItemStatus.EXISTS, ItemStatus.CREATED) for item in items)
     if is_ready and context.config.screening.by != "off":
         _show_known(console, context, apply=apply and lets_in)
     if rules and is_ready:
@@ -119,7 +119,7 @@ def _planned(console: Console, context: Context, setup: Setup) -> Sequence[Item]
     for item in items:
         shown.add_row(item.kind, plain(item.name), plain(item.purpose), _status(item))
     console.print(shown)
-    missing = sum(item.status is Status.MISSING for item in items)
+    missing = sum(item.status is ItemStatus.MISSING for item in items)
     if missing:
         console.print(f"{missing} to create: {context.config.command('setup --apply')}")
     elif not any(item.is_fault for item in items):
@@ -132,7 +132,7 @@ def _applied(console: Console, context: Context, setup: Setup) -> Sequence[Item]
         console.print(f"{item.kind:<13} {plain(item.name)}: {_status(item)}")
 
     items = context.run(setup.apply(show))
-    created = sum(item.status is Status.CREATED for item in items)
+    created = sum(item.status is ItemStatus.CREATED for item in items)
     faults = sum(item.is_fault for item in items)
     there = len(items) - created - faults
     console.print(

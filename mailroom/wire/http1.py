@@ -33,7 +33,7 @@ class BadRequest(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ReceivedRequest:
     """A request that was read to its end. ``path`` is as it was sent, ``query`` is decoded: "+" and
     "%20" are spaces, as forms and URLSearchParams write them. ``last_event_id`` is what a reader of
     an event stream has had last."""
@@ -109,7 +109,7 @@ class RequestReader:
     def feed(self, data: bytes) -> None:
         self._buffer += data
 
-    def next_request(self) -> Request | None:
+    def next_request(self) -> ReceivedRequest | None:
         """The next whole request; None when more bytes are needed. Raises :class:`BadRequest`."""
         self._skip_empty_lines()
         end = _END_OF_HEAD.search(self._buffer)
@@ -136,7 +136,7 @@ class RequestReader:
         del self._buffer[:start]
 
 
-def _parse_head(head: bytes) -> tuple[Request, int]:
+def _parse_head(head: bytes) -> tuple[ReceivedRequest, int]:
     """The request without its body, and how many bytes that has."""
     first, *others = [line.removesuffix("\r") for line in head.decode("latin-1").split("\n")]
     start = _REQUEST_LINE.fullmatch(first)
@@ -156,7 +156,7 @@ def _parse_head(head: bytes) -> tuple[Request, int]:
     }
     keep_alive = "keep-alive" in options if is_1_0 else True
     path, query = _path_and_query(target)
-    request = Request(
+    request = ReceivedRequest(
         method,
         path,
         keep_alive and "close" not in options,

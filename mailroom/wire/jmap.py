@@ -32,7 +32,7 @@ _CYRUS_EXTENSIONS = ("https://cyrusimap.org/", "https://www.fastmail.com/")
 _STALWARTS_TEMPLATE = "/jmap/download/{accountId}/{blobId}/{name}?accept={type}"
 
 Arguments = Mapping[str, Any]
-Patch = Mapping[str, Any]
+PatchObject = Mapping[str, Any]
 
 
 class MethodError(MailroomError):
@@ -48,7 +48,7 @@ class MethodError(MailroomError):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class SessionLimits:
     """What one request may hold (RFC 8620 §2); sizes in bytes."""
 
     calls: int
@@ -71,7 +71,7 @@ class Session:
     account_id: str
     username: str
     state: str
-    limits: Limits
+    limits: SessionLimits
     capabilities: frozenset[str]
     upload_template: str | None = None
     download_template: str | None = None
@@ -128,7 +128,7 @@ class Mail:
     keywords: frozenset[str] = frozenset()
 
 
-class Answer(dict[str, Any]):
+class MethodResponse(dict[str, Any]):
     """The arguments of one answer, and the URL that it came from."""
 
     def __init__(self, arguments: Arguments, url: str) -> None:
@@ -140,7 +140,7 @@ class Answer(dict[str, Any]):
 def reading(what: str, answer: object = None) -> Iterator[None]:
     """Turn every way in which untyped data can disappoint into one ProtocolError, which names the
     URL where the answer tells it."""
-    if isinstance(answer, Answer):
+    if isinstance(answer, MethodResponse):
         what = f"{what} from {answer.url}"
     try:
         yield
@@ -170,7 +170,7 @@ def read_session(body: bytes, url: str) -> Session:
             account_id=_string(account_id),
             username=str(data.get("username") or ""),
             state=str(data.get("state") or ""),
-            limits=Limits(
+            limits=SessionLimits(
                 calls=_limit(core, "maxCallsInRequest", 16, most=64),
                 get=_limit(core, "maxObjectsInGet", 500, most=4096),
                 set=_limit(core, "maxObjectsInSet", 500, most=4096),
@@ -251,7 +251,7 @@ class Answers:
     """The answers to calls that went out in one request, or in several."""
 
     def __init__(self) -> None:
-        self._answers: dict[str, tuple[str, Answer]] = {}
+        self._answers: dict[str, tuple[str, MethodResponse]] = {}
         self._awaited: dict[str, tuple[str, str]] = {}
 
     def add(self, body: bytes, calls: Sequence[Call], url: str) -> str:
@@ -260,7 +260,7 @@ class Answers:
         with reading(f"the answer from {url}"):
             data = json.loads(body)
             for name, arguments, tag in _list(data["methodResponses"]):
-                answer = Answer(_mapping(arguments), url)
+                answer = MethodResponse(_mapping(arguments), url)
                 self._answers.setdefault(_string(tag), (_string(name), answer))
             return str(data.get("sessionState") or "")
 

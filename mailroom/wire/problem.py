@@ -21,7 +21,7 @@ _LONGEST_BODY_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class ProblemDetails:
     """``kind`` is for programs: JMAP's error type or WebDAV's precondition, each without its
     namespace; ``limit`` the session's limit that was exceeded; ``words`` are for people. Empty
     where the server does not tell."""
@@ -34,21 +34,21 @@ class Problem:
         return ", ".join(dict.fromkeys(filter(None, (self.kind, self.limit, self.words))))
 
 
-def read_problem(content_type: str, body: bytes) -> Problem:
+def read_problem_details(content_type: str, body: bytes) -> ProblemDetails:
     """What the body says, or an empty problem; never fails."""
     if len(body) > _LONGEST_BODY_BYTES:
-        return Problem()
+        return ProblemDetails()
     media_type = content_type.partition(";")[0].strip().lower() or _guessed(body)
     if media_type == "text/plain":
-        return Problem(words=quoted(body.decode("utf-8", "replace")))
+        return ProblemDetails(words=quoted(body.decode("utf-8", "replace")))
     if media_type.endswith("json"):
         return _from_json(body)
     if media_type.endswith("xml"):
         namespace_and_name = dav.read_precondition(body) or ""
-        return Problem(
+        return ProblemDetails(
             kind=quoted(namespace_and_name.rpartition("}")[2]), words=quoted(dav.read_reason(body))
         )
-    return Problem()
+    return ProblemDetails()
 
 
 def quoted(text: str, longest: int = _LONGEST_WORDS) -> str:
@@ -70,15 +70,15 @@ def _guessed(body: bytes) -> str:
     return "text/plain"
 
 
-def _from_json(body: bytes) -> Problem:
+def _from_json(body: bytes) -> ProblemDetails:
     try:
         data = json.loads(body)
     except (ValueError, RecursionError):
         is_cut = body.lstrip().startswith((b"{", b"["))
-        return Problem(words="" if is_cut else quoted(body.decode("utf-8", "replace")))
+        return ProblemDetails(words="" if is_cut else quoted(body.decode("utf-8", "replace")))
     texts = _texts(data)
     kind = texts.get("type", "")
-    return Problem(
+    return ProblemDetails(
         kind=kind.removeprefix(_JMAP_ERROR) if kind.startswith(_JMAP_ERROR) else "",
         limit=texts.get("limit", ""),
         words=next((texts[name] for name in _WORDS if texts.get(name)), ""),

@@ -10,7 +10,7 @@ from mailroom.errors import (
     TransientError,
 )
 from mailroom.rules.account.questions import Abilities, Taken
-from mailroom.rules.account.setup import Item, Kind, Status
+from mailroom.rules.account.setup import Item, ItemKind, ItemStatus
 from mailroom.rules.configuration.config import Config
 from mailroom.work.check import no_push
 from mailroom.work.clients import Clients
@@ -55,12 +55,14 @@ async def taken(loop: Loop, config: Config, clients: Clients) -> tuple[Taken, ..
     return tuple(
         Taken(item.name, item.reason, is_usable=not item.is_fault)
         for item in found
-        if item.name in movable and item.kind is Kind.MAILBOX
+        if item.name in movable and item.kind is ItemKind.MAILBOX
     )
 
 
 def _is_in_use(item: Item) -> bool:
-    return item.status is Status.CLASH or (item.status is Status.EXISTS and bool(item.reason))
+    return item.status is ItemStatus.CLASH or (
+        item.status is ItemStatus.EXISTS and bool(item.reason)
+    )
 
 
 async def _contacts(clients: Clients) -> tuple[str, MailroomError | None]:

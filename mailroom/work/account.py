@@ -25,10 +25,10 @@ from mailroom.errors import (
 )
 from mailroom.rules.configuration.config import Config
 from mailroom.rules.polling.backoff import Backoff, Jitter
-from mailroom.rules.polling.push import Push, Status
+from mailroom.rules.polling.push import Push, PushStatus
 from mailroom.rules.polling.schedule import Schedule, Timing, Trigger
 from mailroom.rules.status import events, health
-from mailroom.rules.status.health import Phase, PollView, PushStatus, Snapshot, Trouble
+from mailroom.rules.status.health import Phase, PollView, Snapshot, Trouble
 from mailroom.wire.jmap import MethodError
 from mailroom.wire.jmap_push import CONTACTS_TYPE
 from mailroom.wire.urls import origin
@@ -196,7 +196,7 @@ class Account:
         ended = history.last_poll_ended
         return health.Vitals(
             phase=self._phase(),
-            push=PushStatus(self._push.status),
+            push=self._push.status,
             poll_interval=self._config.polling.poll_interval,
             uptime_seconds=now - history.started,
             poll_count=history.totals.poll_count,
@@ -226,7 +226,7 @@ class Account:
 
     def _on_push_status(self) -> None:
         self._begin()
-        if self._push.status is Status.CONNECTED:
+        if self._push.status is PushStatus.CONNECTED:
             self._schedule.connected(self._loop.now())
         else:
             self._schedule.disconnected(self._loop.now())
@@ -285,7 +285,7 @@ class Account:
         self.reporter.counted(self._poller.door.waiting)
         self.on_change()
 
-    def _tell(self, event: events.Event) -> None:
+    def _tell(self, event: events.ServiceEvent) -> None:
         self.reporter.publish(event)
 
     def _screener(self) -> str | None:
@@ -420,7 +420,7 @@ class Account:
     def _push_view(self) -> health.PushView:
         push = self._push
         return health.PushView(
-            status=PushStatus(push.status),
+            status=push.status,
             connected_since=self._wall(push.connected_since),
             down_since=self._wall(push.down_since),
             last_event=self._wall(push.last_event_at),

@@ -12,7 +12,7 @@ from mailroom.engine.loop import Owner, Promise, Task
 from mailroom.errors import MailroomError, ProtocolError
 from mailroom.wire import jmap
 from mailroom.wire.http import Request
-from mailroom.wire.jmap import Answers, Call, Limits, Session
+from mailroom.wire.jmap import Answers, Call, Session, SessionLimits
 from mailroom.work.web import Web
 
 # A server whose answers name another session for ever costs one request more per minute.
@@ -154,7 +154,7 @@ class Api:
             self._session = None
 
 
-def _fitting(parties: Sequence[_Party], limits: Limits) -> Iterator[list[_Party]]:
+def _fitting(parties: Sequence[_Party], limits: SessionLimits) -> Iterator[list[_Party]]:
     """Cut into companies that one request has room for; who is too large alone travels alone."""
     company: list[_Party] = []
     calls, size = 0, _FRAME_BYTES

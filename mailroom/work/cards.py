@@ -13,7 +13,7 @@ from mailroom.rules.contacts.addressbook import AddressBook, Indexed
 from mailroom.rules.contacts.contact import summarise
 from mailroom.wire import dav
 from mailroom.wire.http import Request, Response
-from mailroom.wire.problem import read_problem
+from mailroom.wire.problem import read_problem_details
 from mailroom.wire.vcard import Card, UnsafeCard
 from mailroom.work.collection import GONE, Collection, etag_of
 from mailroom.work.gate import Gate
@@ -205,7 +205,7 @@ def _stored(href: str, etag: str, data: bytes) -> Stored | UnsafeCard:
 def _refusal(href: str, response: Response) -> SenderFailed:
     if response.status in GONE:
         return SenderFailed(f"the card {href} has been deleted meanwhile")
-    problem = read_problem(response.headers.get("content-type", ""), response.body)
+    problem = read_problem_details(response.headers.get("content-type", ""), response.body)
     says = f", {problem}" if str(problem) else ""
     is_ours = response.status != _FORBIDDEN or problem.kind
     advice = "" if is_ours else ": may we write to this address book?"

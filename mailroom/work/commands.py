@@ -15,7 +15,7 @@ from mailroom.errors import OrderRefused
 from mailroom.rules.configuration.config import Config
 from mailroom.rules.contacts.roster import Change, Found, Plan, category_of
 from mailroom.rules.screening.standing import Standing
-from mailroom.rules.status.health import Triage
+from mailroom.rules.status.health import TriageView
 from mailroom.rules.triage.history import before
 from mailroom.rules.triage.orders import (
     Kind,
@@ -49,7 +49,7 @@ class Commands:
         contacts: Contacts,
         poller: Poller,
         ask: Callable[[], None],
-        recent: Callable[[], tuple[Triage, ...]],
+        recent: Callable[[], tuple[TriageView, ...]],
     ) -> None:
         self._owner = owner
         self._config = config

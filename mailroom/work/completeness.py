@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from mailroom.engine.loop import Loop
-from mailroom.rules.account.setup import Status
+from mailroom.rules.account.setup import ItemStatus
 from mailroom.rules.configuration.config import Config
 from mailroom.work.clients import Clients
 from mailroom.work.routing import NoSieve, Routing
@@ -23,7 +23,7 @@ class Completeness:
 async def completeness(loop: Loop, config: Config, clients: Clients) -> Completeness:
     """Look, and write nothing."""
     items = await Setup(loop, config, clients).plan()
-    missing = tuple(item.name for item in items if item.status is Status.MISSING)
+    missing = tuple(item.name for item in items if item.status is ItemStatus.MISSING)
     faults = [item for item in items if item.is_fault]
     obstacles = tuple(f"the {item.kind} {item.name} {item.reason}" for item in faults)
     is_ready = not missing and not obstacles

@@ -20,14 +20,14 @@ from mailroom.rules.configuration.config import Config
 from mailroom.rules.screening.own import DIGEST_SENDER
 from mailroom.rules.status import digest
 from mailroom.rules.status.digest import Due, Former, News, Waiter
-from mailroom.rules.status.health import Conflict, FailingSender, Triage
+from mailroom.rules.status.health import ConflictView, FailingSender, TriageView
 from mailroom.rules.triage.drags import DIGEST
 from mailroom.rules.triage.places import Places
 from mailroom.wire.jmap import (
     Arguments,
     Call,
     MethodError,
-    Patch,
+    PatchObject,
     read_created,
     read_state,
     reading,
@@ -48,8 +48,8 @@ class Facts:
 
     places: Places | None
     started_at: float = 0.0
-    recent: tuple[Triage, ...] = ()
-    conflicts: tuple[Conflict, ...] = ()
+    recent: tuple[TriageView, ...] = ()
+    conflicts: tuple[ConflictView, ...] = ()
     failing: tuple[FailingSender, ...] = ()
 
 
@@ -198,7 +198,7 @@ class Digester:
         return True
 
 
-def _put_away(former: Former, places: Places) -> Patch:
+def _put_away(former: Former, places: Places) -> PatchObject:
     """It is no longer the newest. What the user has flagged, or put elsewhere, stays there."""
     patch: dict[str, object] = {f"keywords/{DIGEST}": None}
     if former.is_in_inbox and not former.is_flagged and places.trash:

@@ -29,7 +29,7 @@ from mailroom.rules.triage.drags import PLACED, WAITING, asked_by
 from mailroom.rules.triage.places import Places
 from mailroom.rules.triage.verdicts import sender_of
 from mailroom.wire.arrivals import Arrival, Changes
-from mailroom.wire.jmap import Mail, MethodError, Patch
+from mailroom.wire.jmap import Mail, MethodError, PatchObject
 from mailroom.work.census import Census
 from mailroom.work.contacts import Contacts
 from mailroom.work.ids import all_ids, portions
@@ -61,7 +61,7 @@ class Admission:
     arrival: Arrival
     sender: str | None
     standing: Standing
-    patch: Patch
+    patch: PatchObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +248,9 @@ class Door:
     async def count(self) -> None:
         await self._census.catch_up(self._screener)
 
-    def wrote(self, patches: Mapping[str, Patch], refused: Container[str], places: Places) -> None:
+    def wrote(
+        self, patches: Mapping[str, PatchObject], refused: Container[str], places: Places
+    ) -> None:
         """These patches were sent: the mail has left Screener, or come to it; what was ``refused``
         may be half done."""
         here = f"mailboxIds/{places.screener}"

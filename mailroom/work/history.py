@@ -18,13 +18,15 @@ class History:
     started_at: float
     started: float
     totals: Totals = field(default_factory=Totals)
-    recent: deque[health.Triage] = field(default_factory=lambda: deque(maxlen=health.KEPT_LIMIT))
+    recent: deque[health.TriageView] = field(
+        default_factory=lambda: deque(maxlen=health.KEPT_LIMIT)
+    )
     last_poll: PollView | None = None
     last_poll_ended: float | None = None
     last_active_poll: PollView | None = None
     trouble: Trouble | None = None
     last_error: Trouble | None = None
-    conflicts: tuple[health.Conflict, ...] = ()
+    conflicts: tuple[health.ConflictView, ...] = ()
     moved_at_once: int = 0
 
     def note(self, outcome: Outcome, at: float) -> None:
@@ -35,11 +37,11 @@ class History:
         self.moved_at_once = outcome.crowd
         self._note_conflicts(outcome.contested, at)
 
-    def note_triage(self, triaged: Triaged, trigger: Trigger, at: float) -> health.Triage:
+    def note_triage(self, triaged: Triaged, trigger: Trigger, at: float) -> health.TriageView:
         """A sender that a poll has triaged, as it is told of from now on."""
         category = triaged.category or "Screener"
         self.totals.triaged[category] += 1
-        done = health.Triage(
+        done = health.TriageView(
             number=self.totals.triaged.total(),
             at=at,
             sender=triaged.sender,
@@ -63,7 +65,7 @@ class History:
         """Those of the last poll, each with the instant of the poll that saw it first."""
         since = {(each.sender, each.categories): each.since for each in self.conflicts}
         self.conflicts = tuple(
-            health.Conflict(
+            health.ConflictView(
                 each.sender, each.categories, since.get((each.sender, each.categories), at)
             )
             for each in contested

@@ -13,7 +13,7 @@ from mailroom.engine.loop import DeadlinePassed, Loop, Promise, within
 from mailroom.engine.transfer import Stream
 from mailroom.errors import CredentialsRefused, MailroomError, TransientError
 from mailroom.rules.polling.pace import Pace
-from mailroom.rules.polling.push import BLOCKING, DEAF, UNTOLD, Push, Status
+from mailroom.rules.polling.push import BLOCKING, DEAF, UNTOLD, Push, PushStatus
 from mailroom.wire.http import Request, Response
 from mailroom.wire.jmap import CONTACTS
 from mailroom.wire.jmap_push import (
@@ -148,7 +148,7 @@ class Listener:
 
     def _is_open(self) -> bool:
         """False once it has been given up for what polls have found."""
-        return self._push.status is Status.CONNECTED
+        return self._push.status is PushStatus.CONNECTED
 
     def _heed(self, event: Event, account_id: str) -> None:
         interval = ping_interval(event)
@@ -166,7 +166,7 @@ class Listener:
     def _report(self) -> None:
         """Tell the log when something else is so than before; repeated failures are quiet."""
         status, error = self._push.status, self._push.error
-        if status is Status.CONNECTED:
+        if status is PushStatus.CONNECTED:
             self._log.info("eventsource_connected", reconnects=self._push.reconnect_count)
             if not self._push.is_suspect:
                 self._last_report = ""
@@ -175,7 +175,7 @@ class Listener:
         reason = error or "the server has ended the stream"
         if reason in _SUSPICIONS:
             event = _SUSPICIONS[reason]
-        elif status is Status.UNAVAILABLE:
+        elif status is PushStatus.UNAVAILABLE:
             event, report, reason = "eventsource_unavailable", self._log.info, "no push here"
         elif self._push.is_routine:
             report = self._log.info

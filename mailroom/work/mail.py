@@ -22,7 +22,7 @@ from mailroom.wire.arrivals import (
     read_changes,
 )
 from mailroom.wire.filters import Filter, by_mailbox
-from mailroom.wire.jmap import Answers, Call, Created, Mail, Mailbox, MethodError, Patch
+from mailroom.wire.jmap import Answers, Call, Created, Mail, Mailbox, MethodError, PatchObject
 from mailroom.work.api import Api
 from mailroom.work.pages import Found, Pages
 from mailroom.work.web import Web
@@ -131,7 +131,7 @@ class MailClient:
 
     async def close(
         self,
-        patches: Mapping[str, Patch],
+        patches: Mapping[str, PatchObject],
         filters: Sequence[Filter],
         since: str | None = None,
         watched: Container[str] = (),
@@ -148,7 +148,9 @@ class MailClient:
             written = _joined([written, self._written(answers, last, watched)])
         return written, replace(reading, has_written=bool(last))
 
-    async def update(self, patches: Mapping[str, Patch], watched: Container[str] = ()) -> Written:
+    async def update(
+        self, patches: Mapping[str, PatchObject], watched: Container[str] = ()
+    ) -> Written:
         """Update the mails, in as few requests as the limits allow. Those that are ``watched`` are
         read again in the same request: what somebody else has done to them meanwhile shows."""
         return await self._update_batches(await self._batches(patches, watched), watched)
@@ -345,10 +347,10 @@ class MailClient:
         return {box.id: box for box in sifted.entries}
 
     async def _batches(
-        self, patches: Mapping[str, Patch], watched: Container[str]
-    ) -> list[dict[str, Patch]]:
+        self, patches: Mapping[str, PatchObject], watched: Container[str]
+    ) -> list[dict[str, PatchObject]]:
         limits = (await self.session()).limits
-        batches: list[dict[str, Patch]] = []
+        batches: list[dict[str, PatchObject]] = []
         is_read = any(mail_id in watched for mail_id in patches)
         most = min(limits.set, limits.get) if is_read else limits.set
         if (await self.session()).is_stalwart:
@@ -360,9 +362,9 @@ class MailClient:
         return batches
 
     async def _update_batches(
-        self, batches: Sequence[Mapping[str, Patch]], watched: Container[str]
+        self, batches: Sequence[Mapping[str, PatchObject]], watched: Container[str]
     ) -> Written:
-        async def one(batch: Mapping[str, Patch]) -> Written:
+        async def one(batch: Mapping[str, PatchObject]) -> Written:
             calls = _updates(batch, watched)
             self._updates += len(batch)
             answers = await self.call(calls, gathers=len(batches) == 1)
@@ -375,7 +377,7 @@ class MailClient:
         return _joined(await together(self._loop, requests, limits.concurrent))
 
     def _written(
-        self, answers: Answers, batch: Mapping[str, Patch], watched: Container[str]
+        self, answers: Answers, batch: Mapping[str, PatchObject], watched: Container[str]
     ) -> Written:
         refused = _refusals(answers["set"], batch)
         if not any(mail_id in watched for mail_id in batch):
@@ -438,13 +440,13 @@ def _unless_gone(result: Result) -> tuple[Mail, ...] | None:
     return None
 
 
-def _escaped(patch: Patch) -> Patch:
+def _escaped(patch: PatchObject) -> PatchObject:
     """Stalwart takes an id of digits alone (its 27th mailbox has one) for a place in a list, and
     refuses the patch; behind a backslash it is an id (0.15.5, seen)."""
     return {_DIGITS.sub(r"mailboxIds/\\\1", key): value for key, value in patch.items()}
 
 
-def _updates(patches: Mapping[str, Patch], watched: Container[str]) -> list[Call]:
+def _updates(patches: Mapping[str, PatchObject], watched: Container[str]) -> list[Call]:
     calls = [Call("Email/set", {"update": patches}, "set")]
     if again := [mail_id for mail_id in patches if mail_id in watched]:
         calls.append(Call("Email/get", {"ids": again, "properties": _MAIL_PROPERTIES}, "after"))

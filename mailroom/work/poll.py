@@ -23,7 +23,7 @@ from mailroom.rules.triage.drags import asked_by, is_moved, leaving, recovered, 
 from mailroom.rules.triage.job import Job
 from mailroom.rules.triage.orders import Order
 from mailroom.rules.triage.places import Places
-from mailroom.rules.triage.verdicts import Conflict, Label, Patch, Verdicts, marked, sender_of
+from mailroom.rules.triage.verdicts import Conflict, Label, MailPatch, Verdicts, marked, sender_of
 from mailroom.rules.triage.whole import marks_of
 from mailroom.wire.jmap import Mail, MethodError
 from mailroom.work.contacts import Contacts, Failures
@@ -198,7 +198,7 @@ class Poller:
         self,
         before: Mapping[str, Mail],
         places: Places,
-        patches: Mapping[str, Patch],
+        patches: Mapping[str, MailPatch],
         written: Written,
         progress: Progress,
     ) -> None:
@@ -324,7 +324,7 @@ class Poller:
                 report("sender_failed", sender=sender, error=reason, attempts=failure.attempts)
         return passing
 
-    def _has_news(self, closing: Reading, survey: Survey, patches: Mapping[str, Patch]) -> bool:
+    def _has_news(self, closing: Reading, survey: Survey, patches: Mapping[str, MailPatch]) -> bool:
         """Whether the closing query shows a label, or a move, that this poll did not leave on
         purpose."""
         seen = closing.found[0]
@@ -397,22 +397,22 @@ class Poller:
         return triaged
 
 
-def _merged(*parts: Mapping[str, Patch]) -> dict[str, Patch]:
+def _merged(*parts: Mapping[str, MailPatch]) -> dict[str, MailPatch]:
     """All that these patches do, by mail; no two of them are about the same property."""
-    joined: dict[str, Patch] = {}
+    joined: dict[str, MailPatch] = {}
     for part in parts:
         for mail_id, patch in part.items():
             joined[mail_id] = {**joined.get(mail_id, {}), **patch}
     return joined
 
 
-def _without_swept(marks: Mapping[str, Patch], jobs: Iterable[Job]) -> dict[str, Patch]:
+def _without_swept(marks: Mapping[str, MailPatch], jobs: Iterable[Job]) -> dict[str, MailPatch]:
     """The sweep takes error labels off as well; a patch from before it would undo its filing."""
     swept = {mail.id for job in jobs for mail in job.waiting}
     return {mail_id: patch for mail_id, patch in marks.items() if mail_id not in swept}
 
 
-def _is_new(conflict: Conflict, marks: Mapping[str, Patch]) -> bool:
+def _is_new(conflict: Conflict, marks: Mapping[str, MailPatch]) -> bool:
     """Whether mail of the conflict gets its error label only now."""
     return not marks.keys().isdisjoint(conflict.mail_ids)
 

@@ -11,7 +11,7 @@ from mailroom.rules.configuration.config import Config
 from mailroom.rules.screening.standing import Standing, Who
 from mailroom.rules.triage.job import Job
 from mailroom.rules.triage.places import Places
-from mailroom.rules.triage.verdicts import Patch, Tap, marked
+from mailroom.rules.triage.verdicts import MailPatch, Tap, marked
 from mailroom.rules.triage.whole import Whole, marks_of
 from mailroom.rules.words import count
 from mailroom.wire.jmap import Mail
@@ -181,7 +181,7 @@ class _Preview:
                 else "delete the contact"
             )
 
-    def _mail_step(self, tap: Tap, patches: Sequence[Patch]) -> str:
+    def _mail_step(self, tap: Tap, patches: Sequence[MailPatch]) -> str:
         mails = count(len(patches), "mail")
         if tap.category is None:
             return f"{mails} back to {self._config.triage.screener_mailbox}"

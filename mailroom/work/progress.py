@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 
 from mailroom.errors import MailroomError, SenderFailed
 from mailroom.rules.triage.job import Job
-from mailroom.rules.triage.verdicts import Label, Patch
+from mailroom.rules.triage.verdicts import Label, MailPatch
 from mailroom.wire.jmap import MethodError
 from mailroom.work.door import Admission
 from mailroom.work.survey import Survey
 from mailroom.work.wholes import Done
 
 #: By mail: what files it, and the sender whose it is.
-Filing = dict[str, tuple[Patch, str]]
+Filing = dict[str, tuple[MailPatch, str]]
 
 
 @dataclass(slots=True)
@@ -23,7 +23,7 @@ class Progress:
     errors: dict[str, MailroomError] = field(default_factory=dict)
     filed: Counter[str] = field(default_factory=Counter)
     # What gives back to the user the moves that our patches have swallowed.
-    recovered: dict[str, Patch] = field(default_factory=dict)
+    recovered: dict[str, MailPatch] = field(default_factory=dict)
 
     def going(self, jobs: Iterable[Job]) -> list[Job]:
         """The jobs in which nothing has failed."""
@@ -43,7 +43,7 @@ class Work:
     decisions for many that were kept; ``trigger`` is why the poll runs."""
 
     survey: Survey
-    marks: Mapping[str, Patch]
+    marks: Mapping[str, MailPatch]
     trigger: str | None = None
     progress: Progress = field(default_factory=Progress)
     done: list[Job] = field(default_factory=list)
@@ -105,7 +105,7 @@ class Work:
     def decided_well(self) -> list[Done]:
         return [each for each in self.decided if each.whole.name not in self.progress.errors]
 
-    def patches(self) -> dict[str, Patch]:
+    def patches(self) -> dict[str, MailPatch]:
         return {
             **{key: each.patch for key, each in self.letting_in.items() if each.patch},
             **self.marks,

@@ -15,7 +15,7 @@ from mailroom.engine.loop import Owner, give_way
 from mailroom.errors import MailroomError
 from mailroom.rules.screening.waiting import Summary
 from mailroom.rules.status import events
-from mailroom.rules.status.events import Event
+from mailroom.rules.status.events import ServiceEvent
 from mailroom.wire.previews import MailLine, line_call, one_line, read_lines
 from mailroom.work.door import Admission
 from mailroom.work.listing import Listing, Sender, row
@@ -32,7 +32,7 @@ class Audience:
     """Who hears of it: ``publish`` gets every event; ``is_watching`` says whether anybody may see
     names and subjects, and wants to."""
 
-    publish: Callable[[Event], None]
+    publish: Callable[[ServiceEvent], None]
     is_watching: Callable[[], bool]
 
 
@@ -59,7 +59,7 @@ class Reporter:
         self._rows: Mapping[str, Sender] | None = None
         self._is_reading = self._is_outdated = self._has_missed = False
 
-    def publish(self, event: Event) -> None:
+    def publish(self, event: ServiceEvent) -> None:
         self.audience.publish(event)
 
     def watched(self) -> None:
@@ -173,7 +173,7 @@ def _short(document: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _to_nobody(_event: Event) -> None:
+def _to_nobody(_event: ServiceEvent) -> None:
     pass
 
 

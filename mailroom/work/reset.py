@@ -12,17 +12,17 @@ from mailroom.errors import MailroomError, SenderFailed, TransientError
 from mailroom.rules.account.reset import (
     ForgetDecisions,
     ForgetDoor,
-    Ground,
     LeaveGroup,
-    Phase,
     RefileMails,
     ReleaseContact,
     RemoveGroup,
     RemoveMailbox,
     RemoveRules,
+    ResetPlaces,
+    Stage,
     Step,
     Theirs,
-    find_ground,
+    find_reset_places,
     forgotten,
     kept,
     plan_contacts,
@@ -114,7 +114,7 @@ class Reset:
         self, steps: Sequence[Step], report: Callable[[Step], None]
     ) -> tuple[Fault, ...]:
         """Carry the steps out; each is reported when it is over. Returns what failed: then the
-        phases after it wait for another run. ``stays`` names what turned out to be in use, too."""
+        stages after it wait for another run. ``stays`` names what turned out to be in use, too."""
         faults: list[Fault] = []
 
         async def one(step: Step) -> None:
@@ -126,15 +126,15 @@ class Reset:
                 faults.append(Fault(step, str(error)))
             report(step)
 
-        for phase in Phase:
-            due = [step for step in steps if step.phase is phase]
+        for stage in Stage:
+            due = [step for step in steps if step.stage is stage]
             if faults:  # what comes later forgets whose the rest was
                 faults += [Fault(step, "waits for the steps before: run it again") for step in due]
                 continue
             # Portions of mail are parallel within themselves already; parents wait for children.
-            limit = 1 if phase in (Phase.MAIL, Phase.REMOVE) else _PARALLEL
+            limit = 1 if stage in (Stage.MAIL, Stage.REMOVE) else _PARALLEL
             await together(self._loop, [one(step) for step in due], limit)
-            if phase is Phase.MAIL and not faults:
+            if stage is Stage.MAIL and not faults:
                 await self._refile_the_rest(faults)
         return tuple(faults)
 
@@ -148,15 +148,15 @@ class Reset:
 
     async def _plan_mails(self) -> list[RefileMails]:
         mailboxes = (await self._mail.open(())).mailboxes
-        ground = find_ground(self._config, mailboxes, self._target)
-        mails, record = await both(self._loop, self._find(ground), self._contacts.record())
-        screened = [mail for mail in mails if ground.screener in mail.mailbox_ids]
+        places = find_reset_places(self._config, mailboxes, self._target)
+        mails, record = await both(self._loop, self._find(places), self._contacts.record())
+        screened = [mail for mail in mails if places.screener in mail.mailbox_ids]
         since = since_of(record)
         arrivals = await self._arrivals(screened) if since else {}
         senders = frozenset(address for contact in self.ours for address in contact.addresses)
         theirs = Theirs(senders, since, self.decisions)
         listed = await self._listed([mail for mail in mails if not theirs.has(mail)])
-        return list(plan_mails(mails, arrivals, ground, replace(theirs, listed=listed)))
+        return list(plan_mails(mails, arrivals, places, replace(theirs, listed=listed)))
 
     async def _listed(self, mails: Sequence[Mail]) -> frozenset[str]:
         """Those of them that are of a list that was decided about."""
@@ -165,11 +165,11 @@ class Reset:
         named = {each.id: list_id(each.list_id) for each in found if each.list_id}
         return frozenset(key for key, name in named.items() if decided.of_list(name))
 
-    async def _find(self, ground: Ground) -> tuple[Mail, ...]:
+    async def _find(self, places: ResetPlaces) -> tuple[Mail, ...]:
         """The mail in a managed mailbox, and that with a keyword of ours, wherever it is."""
         filters: list[Filter] = [{"hasKeyword": keyword} for keyword in (WAITING, PLACED, DIGEST)]
-        if ground.managed:
-            filters.append(in_any(sorted(ground.managed)))
+        if places.managed:
+            filters.append(in_any(sorted(places.managed)))
         mails: dict[str, Mail] = {}
         for found in await self._mail.search(filters):
             if isinstance(found, MethodError):

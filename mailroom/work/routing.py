@@ -16,7 +16,7 @@ from mailroom.rules.contacts.roster import Acquaintance
 from mailroom.rules.names import normal_name
 from mailroom.rules.screening.evidence import weigh
 from mailroom.rules.screening.scripts import SCRIPT_NAME, Decision, Owned, advice_to_include, decide
-from mailroom.rules.screening.sieve import GROUP_CONDITIONS, REQUIRED, Ground, script
+from mailroom.rules.screening.sieve import GROUP_CONDITIONS, REQUIRED, ScriptInput, script
 from mailroom.rules.screening.standing import Facts, Standing, standing
 from mailroom.rules.triage.places import find_places, require_groups
 from mailroom.rules.triage.verdicts import sender_of
@@ -69,8 +69,8 @@ class Routing:
         """What ``apply`` would do. Raises NoSieve; LastingTrouble where the account is not set
         up or the server refuses the script."""
         await self._require_extensions()
-        ground, scripts = await both(self._loop, self._survey(), self._scripts())
-        texts = [script(self._config, ground, condition) for condition in GROUP_CONDITIONS]
+        source, scripts = await both(self._loop, self._survey(), self._scripts())
+        texts = [script(self._config, source, condition) for condition in GROUP_CONDITIONS]
         decision = decide(scripts, texts)
         if not decision.is_written:
             return Routed(next(each.text for each in scripts if each.name == SCRIPT_NAME), decision)
@@ -188,7 +188,7 @@ class Routing:
             await self.remove()
         return is_there
 
-    async def _survey(self) -> Ground:
+    async def _survey(self) -> ScriptInput:
         """Where everything is, whose, and what was decided."""
         reading, _ = await both(self._loop, self._mail.open(()), self._contacts.refresh())
         own = await own_addresses(self._config, self._mail)
@@ -198,7 +198,7 @@ class Routing:
         uids = {normal_name(group.name): group.uid for group in reversed(groups)}
         names = (*self._config.triage.groups, self._config.triage.screened_group)
         wanted = {name: uids[name] for name in names if name in uids}
-        return Ground(places, wanted, own, self._contacts.decisions)
+        return ScriptInput(places, wanted, own, self._contacts.decisions)
 
     async def _scripts(self) -> list[Owned]:
         """All scripts with their texts. A server may advertise what it does not have (seen: Cyrus
@@ -260,17 +260,17 @@ class Routing:
         return await self._mail.call([Call(method, arguments, "0", self._capability)])
 
     async def _judge(self) -> Finding:
-        ground, record = await self._survey(), await self._contacts.record()
+        source, record = await self._survey(), await self._contacts.record()
         door = datetime.fromisoformat(record.door).timestamp() if record and record.door else 0.0
         after = max(self._loop.clock.wall() - _EVIDENCE_SECONDS, door)
         since = datetime.fromtimestamp(after, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         [found] = await self._mail.search(
-            [all_of(in_any(sorted(ground.places.scope)), {"after": since})]
+            [all_of(in_any(sorted(source.places.scope)), {"after": since})]
         )
         if isinstance(found, MethodError):
             return Finding(_WHAT, str(found), found)
-        standing_of = await self._judgement(found, ground)
-        evidence = weigh(found, standing_of, ground.places, has_door=door > 0)
+        standing_of = await self._judgement(found, source)
+        evidence = weigh(found, standing_of, source.places, has_door=door > 0)
         if faults := evidence.faults():
             return Finding(_WHAT, "\n  ".join(faults), LastingTrouble("\n  ".join(faults)))
         seen = ", ".join(f"{count} in {name}" for name, count in sorted(evidence.routed.items()))
@@ -279,7 +279,7 @@ class Routing:
         return Finding(_WHAT, f"the last 30 days' mail of triaged senders is in place ({seen})")
 
     async def _judgement(
-        self, mails: Iterable[Mail], ground: Ground
+        self, mails: Iterable[Mail], source: ScriptInput
     ) -> Callable[[str], Standing | None]:
         """The decision about a sender, as far as it needs neither Sent nor the mail."""
         senders = {sender for mail in mails if (sender := sender_of(mail))}
@@ -288,10 +288,10 @@ class Routing:
         def standing_of(sender: str) -> Standing | None:
             known = book.get(sender, Acquaintance())
             facts = Facts(
-                is_own=sender in ground.own,
+                is_own=sender in source.own,
                 groups=known.groups,
                 is_in_book=known.is_in_book,
-                by_domain=ground.decisions.of_domain(sender),
+                by_domain=source.decisions.of_domain(sender),
             )
             return standing(facts, self._config)
 

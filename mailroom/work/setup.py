@@ -13,8 +13,8 @@ from mailroom.engine.loop import Loop, both
 from mailroom.errors import MailroomError, ProtocolError, SenderFailed, TransientError
 from mailroom.rules.account.setup import (
     Item,
-    Kind,
-    Status,
+    ItemKind,
+    ItemStatus,
     plan_groups,
     plan_mailboxes,
     with_former,
@@ -52,7 +52,7 @@ class Setup:
         await both(self._loop, self._look(), self._contacts.refresh())
         groups = await self._contacts.groups()
         items = plan_groups(self._config, groups)
-        missing = [item.name for item in items if item.status is Status.MISSING]
+        missing = [item.name for item in items if item.status is ItemStatus.MISSING]
         ours = await self._contacts.ours() if missing else ()
         if self._is_strange(groups, ours):
             items = tuple(map(self._refused, items))
@@ -76,14 +76,14 @@ class Setup:
             report(item)
 
         plan = await self.plan()
-        if any(self._is_provenance(item) and item.status is Status.CLASH for item in plan):
+        if any(self._is_provenance(item) and item.status is ItemStatus.CLASH for item in plan):
             plan = tuple(map(_waiting, plan))  # nothing could be recorded
         for item in plan:
-            if item.status is not Status.MISSING:
+            if item.status is not ItemStatus.MISSING:
                 settle(item)
-        missing = [item for item in plan if item.status is Status.MISSING]
-        boxes = [item for item in missing if item.kind is not Kind.GROUP]
-        groups = [item for item in missing if item.kind is Kind.GROUP]
+        missing = [item for item in plan if item.status is ItemStatus.MISSING]
+        boxes = [item for item in missing if item.kind is not ItemKind.GROUP]
+        groups = [item for item in missing if item.kind is ItemKind.GROUP]
         first = await self._record(boxes, groups) if missing else None
         if first:
             settle(first)
@@ -104,13 +104,13 @@ class Setup:
         )
 
     def _is_provenance(self, item: Item) -> bool:
-        return item.kind is Kind.GROUP and item.name == self._config.mailroom.provenance_group
+        return item.kind is ItemKind.GROUP and item.name == self._config.mailroom.provenance_group
 
     def _refused(self, item: Item) -> Item:
         if not self._is_provenance(item):
             return item
         return item.turned(
-            Status.CLASH,
+            ItemStatus.CLASH,
             "is a group of yours with members, who would count as triaged: rename it, or name "
             "another as mailroom.provenance_group",
         )
@@ -171,7 +171,7 @@ class Setup:
             level = [item for item in items if item.name.count("/") == depth]
             orphans = [item for item in level if not self._has_parent(item.name)]
             for item in orphans:
-                settle(item.turned(Status.FAILED, "the mailbox above it could not be created"))
+                settle(item.turned(ItemStatus.FAILED, "the mailbox above it could not be created"))
             await self._create_level([item for item in level if item not in orphans], settle)
 
     async def _create_level(self, items: Sequence[Item], settle: Report) -> None:
@@ -185,12 +185,12 @@ class Setup:
         await self._look()
         for key, item in keys.items():
             if key not in errors:
-                settle(item.turned(Status.CREATED))
+                settle(item.turned(ItemStatus.CREATED))
             elif resolve(item.name, self._mailboxes):
                 # alreadyExists (RFC 8621 §2.5), invalidProperties (Cyrus), or a lost answer.
-                settle(item.turned(Status.EXISTS))
+                settle(item.turned(ItemStatus.EXISTS))
             else:
-                settle(item.turned(Status.FAILED, str(errors[key])))
+                settle(item.turned(ItemStatus.FAILED, str(errors[key])))
 
     def _has_parent(self, name: str) -> bool:
         above = name.rpartition("/")[0]
@@ -207,11 +207,11 @@ class Setup:
         try:
             is_new = await self._contacts.create_group(item.name, members, record)
         except _SINGLE as error:
-            return item.turned(Status.FAILED, str(error))
-        return item.turned(Status.CREATED if is_new else Status.EXISTS, item.reason)
+            return item.turned(ItemStatus.FAILED, str(error))
+        return item.turned(ItemStatus.CREATED if is_new else ItemStatus.EXISTS, item.reason)
 
 
 def _waiting(item: Item) -> Item:
     """The item, when nothing is made before something else has been mended."""
-    is_missing = item.status is Status.MISSING
-    return item.turned(Status.FAILED, "waits for that group") if is_missing else item
+    is_missing = item.status is ItemStatus.MISSING
+    return item.turned(ItemStatus.FAILED, "waits for that group") if is_missing else item

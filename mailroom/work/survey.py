@@ -34,7 +34,7 @@ from mailroom.rules.triage.orders import (
 )
 from mailroom.rules.triage.places import Places, find_places, require_groups
 from mailroom.rules.triage.verdicts import (
-    Patch,
+    MailPatch,
     Tap,
     Verdicts,
     by_contact,
@@ -76,11 +76,11 @@ class Survey:
     places: Places
     verdicts: Verdicts
     jobs: tuple[Job, ...]
-    newcomers: Mapping[str, Patch]
+    newcomers: Mapping[str, MailPatch]
     unsearched: frozenset[str] = frozenset()
     visit: Visit | None = None
     admissions: tuple[Admission, ...] = ()
-    keywords: Mapping[str, Patch] = field(default_factory=dict)
+    keywords: Mapping[str, MailPatch] = field(default_factory=dict)
     crowd: int = 0
     own: OwnAddresses = field(default_factory=OwnAddresses)
     wholes: tuple[Whole, ...] = ()
@@ -424,7 +424,9 @@ class Surveyor:
             for tap in taps
         ]
 
-    def _newcomers(self, reading: Reading, verdicts: Verdicts, places: Places) -> dict[str, Patch]:
+    def _newcomers(
+        self, reading: Reading, verdicts: Verdicts, places: Places
+    ) -> dict[str, MailPatch]:
         """Patches for mail that came while its sender was triaged a moment ago."""
         tapped = {tap.sender for tap in verdicts.taps}
         tapped |= {conflict.sender for conflict in verdicts.conflicts}

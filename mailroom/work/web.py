@@ -28,7 +28,7 @@ from mailroom.errors import (
 from mailroom.rules.configuration.servers import fault_of_url, is_confidential
 from mailroom.rules.status.health import Totals
 from mailroom.wire.http import Request, Response
-from mailroom.wire.problem import Problem, quoted, read_problem
+from mailroom.wire.problem import ProblemDetails, quoted, read_problem_details
 from mailroom.wire.urls import origin, without_query
 from mailroom.work.gate import Doorway, Servers
 
@@ -178,7 +178,7 @@ class Web:
     ) -> MailroomError:
         """The error that an unwelcome status stands for."""
         status = response.status
-        problem = read_problem(response.headers.get("content-type", ""), response.body)
+        problem = read_problem_details(response.headers.get("content-type", ""), response.body)
         says = f" ({problem})" if str(problem) else ""
         wait = retry_after(response.headers.get("retry-after"), self._loop.clock.wall())
         if problem.limit == _CROWD:
@@ -204,7 +204,7 @@ class Web:
         return CredentialsRefused(f"{what}: {advice}", was_accepted=self._was_accepted)
 
     def _forbidden(
-        self, request: Request, response: Response, problem: Problem, *, is_login: bool
+        self, request: Request, response: Response, problem: ProblemDetails, *, is_login: bool
     ) -> MailroomError:
         """A 403 that does not say what is wrong with the request."""
         says = f" ({problem})" if str(problem) else ""
@@ -287,7 +287,10 @@ def _is_crowded(response: Response) -> bool:
     those of CardDAV, and answers them so, too."""
     if response.status < _BAD_REQUEST:
         return False
-    return read_problem(response.headers.get("content-type", ""), response.body).limit == _CROWD
+    return (
+        read_problem_details(response.headers.get("content-type", ""), response.body).limit
+        == _CROWD
+    )
 
 
 def _is_success(status: int) -> bool:
@@ -322,7 +325,7 @@ def retry_after(value: str | None, now: float) -> float | None:
         return None
 
 
-def _is_about_credentials(problem: Problem, response: Response) -> bool:
+def _is_about_credentials(problem: ProblemDetails, response: Response) -> bool:
     """Whether a 403 says that it is about who we are."""
     words = f"{problem.kind} {problem.words}"
     return "www-authenticate" in response.headers or bool(_ABOUT_CREDENTIALS.search(words))

@@ -17,7 +17,7 @@ from mailroom.rules.screening.wide import Decisions
 from mailroom.rules.triage import queries
 from mailroom.rules.triage.drags import PLACED
 from mailroom.rules.triage.places import Places
-from mailroom.rules.triage.verdicts import Patch, sender_of
+from mailroom.rules.triage.verdicts import MailPatch, sender_of
 from mailroom.rules.triage.whole import Refusal, Whole, sort_whole
 from mailroom.wire.arrivals import Arrival
 from mailroom.wire.jmap import Mail, MethodError
@@ -37,7 +37,7 @@ class Done:
 
     whole: Whole
     previous: str | None = None
-    patches: dict[str, Patch] = field(default_factory=dict)
+    patches: dict[str, MailPatch] = field(default_factory=dict)
     mails: dict[str, Mail] = field(default_factory=dict)
     error: MailroomError | None = None
 

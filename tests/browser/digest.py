@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime
 
 from mailroom.rules.status import digest
 from mailroom.rules.status.digest import Due, News, Waiter
-from mailroom.rules.status.health import Conflict, FailingSender, Triage
+from mailroom.rules.status.health import ConflictView, FailingSender, TriageView
 from tests.browser.cockpit import Cockpit
 from tests.browser.webdriver import Browser
 
@@ -33,10 +33,10 @@ def news() -> News:
             for address, name, mails, subject, hours in waiting
         ),
         filed=tuple(
-            Triage(number, _AT - 3 * _HOUR, sender, category, previous, filed, "push", by)
+            TriageView(number, _AT - 3 * _HOUR, sender, category, previous, filed, "push", by)
             for number, (sender, category, previous, filed, by) in enumerate(triages)
         ),
-        conflicts=(Conflict("joe@northgate.example", ("Feed", "Jail"), _AT - _HOUR),),
+        conflicts=(ConflictView("joe@northgate.example", ("Feed", "Jail"), _AT - _HOUR),),
         failing=(FailingSender("mia@oldbook.example", "its contact has no UID", 3, None),),
     )
 

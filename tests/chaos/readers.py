@@ -7,7 +7,7 @@ from contextlib import suppress
 from mailroom.errors import MailroomError
 from mailroom.rules.screening.inclusion import inclusion
 from mailroom.wire import dav, jmap, jmap_push, sieve_script, sse, vcard
-from mailroom.wire.problem import read_problem
+from mailroom.wire.problem import read_problem_details
 from tests.cards import SAFE, UNSAFE
 
 _URL = "https://mail.example/jmap/"
@@ -48,7 +48,7 @@ def _read_script(data: bytes) -> None:
 
 def _read_refusal(data: bytes) -> None:
     for media_type in ("", "text/plain", "application/json", "application/xml"):
-        assert str(read_problem(media_type, data)).isprintable()
+        assert str(read_problem_details(media_type, data)).isprintable()
 
 
 def _read_multistatus(data: bytes) -> None:

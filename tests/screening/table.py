@@ -13,7 +13,7 @@ import yaml
 
 from mailroom.rules.configuration.config import Config, from_data
 from mailroom.rules.screening.own import OwnAddresses
-from mailroom.rules.screening.sieve import GROUP_CONDITIONS, Ground, script
+from mailroom.rules.screening.sieve import GROUP_CONDITIONS, ScriptInput, script
 from mailroom.rules.screening.wide import Decisions
 from mailroom.rules.triage.places import find_places
 from mailroom.wire.jmap import Mailbox
@@ -152,8 +152,8 @@ def script_of(case: Case, boxes: Sequence[Mailbox], group_uids: Mapping[str, str
     account, config = case.account, case.config
     decisions = Decisions(account.get("domains", {}), account.get("lists", {}))
     own = OwnAddresses(config.triage.own_addresses)
-    ground = Ground(find_places(config, boxes), group_uids, own, decisions)
-    return script(config, ground, GROUP_CONDITIONS[0])
+    source = ScriptInput(find_places(config, boxes), group_uids, own, decisions)
+    return script(config, source, GROUP_CONDITIONS[0])
 
 
 def _vcard(uid: str, name: str, lines: Iterable[str]) -> str:

@@ -22,7 +22,7 @@ from mailroom.rules.names import normal_name
 from mailroom.rules.screening.wide import Decisions
 from mailroom.rules.triage.drags import DIGEST, WAITING, with_keywords
 from mailroom.rules.triage.places import resolve
-from mailroom.rules.triage.verdicts import Patch, sender_of
+from mailroom.rules.triage.verdicts import MailPatch, sender_of
 from mailroom.rules.words import count
 from mailroom.wire.jmap import Mail, Mailbox
 
@@ -30,7 +30,7 @@ from mailroom.wire.jmap import Mail, Mailbox
 _MAILS_PER_STEP = 500
 
 
-class Phase(IntEnum):
+class Stage(IntEnum):
     """In this order; each begins when the one before has wholly succeeded."""
 
     RULES = 1
@@ -47,7 +47,7 @@ class Phase(IntEnum):
 class RemoveRules:
     """The routing rules that setup wrote, so that nothing files mail behind our back."""
 
-    phase: ClassVar[Phase] = Phase.RULES
+    stage: ClassVar[Stage] = Stage.RULES
 
     @property
     def text(self) -> str:
@@ -59,8 +59,8 @@ class RefileMails:
     """Mail out of Mailroom's mailboxes. ``target`` is the name of the one that it goes to; None
     where it is filed elsewhere already and just loses ours."""
 
-    phase: ClassVar[Phase] = Phase.MAIL
-    patches: Mapping[str, Patch]
+    stage: ClassVar[Stage] = Stage.MAIL
+    patches: Mapping[str, MailPatch]
     target: str | None
 
     @property
@@ -75,7 +75,7 @@ class LeaveGroup:
 
     name: str
     plan: Plan
-    phase: Phase = Phase.GROUPS
+    stage: Stage = Stage.GROUPS
 
     @property
     def text(self) -> str:
@@ -86,7 +86,7 @@ class LeaveGroup:
 class ForgetDecisions:
     """What was decided for whole domains and lists, of which the book keeps cards."""
 
-    phase: ClassVar[Phase] = Phase.GROUPS
+    stage: ClassVar[Stage] = Stage.GROUPS
 
     @property
     def text(self) -> str:
@@ -97,7 +97,7 @@ class ForgetDecisions:
 class ReleaseContact:
     """A contact that Mailroom created goes, unless the user has edited it; a note comes out."""
 
-    phase: ClassVar[Phase] = Phase.CONTACTS
+    stage: ClassVar[Stage] = Stage.CONTACTS
     change: Change
 
     @property
@@ -117,7 +117,7 @@ class ForgetDoor:
     """Since when the door decides: whoever begins again begins from that day on, and what has come
     to Inbox meanwhile stays there."""
 
-    phase: ClassVar[Phase] = Phase.DOOR
+    stage: ClassVar[Stage] = Stage.DOOR
 
     @property
     def text(self) -> str:
@@ -128,7 +128,7 @@ class ForgetDoor:
 class RemoveMailbox:
     """A mailbox that setup made, if it is empty by then."""
 
-    phase: ClassVar[Phase] = Phase.REMOVE
+    stage: ClassVar[Stage] = Stage.REMOVE
     id: str
     name: str
 
@@ -142,7 +142,7 @@ class RemoveGroup:
     """A contact group that setup made, if nobody is in it by then."""
 
     name: str
-    phase: Phase = Phase.REMOVE
+    stage: Stage = Stage.REMOVE
 
     @property
     def text(self) -> str:
@@ -162,7 +162,7 @@ Step = (
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class ResetPlaces:
     """Ids of mailboxes: those of the managed ones that are there, of which ``labels`` has error and
     warning label as well; and where mail goes."""
 
@@ -203,7 +203,9 @@ def since_of(record: Record | None) -> str | None:
     return None if record is None else record.since or ""
 
 
-def find_ground(config: Config, mailboxes: Sequence[Mailbox], target: str | None) -> Ground:
+def find_reset_places(
+    config: Config, mailboxes: Sequence[Mailbox], target: str | None
+) -> ResetPlaces:
     """What is there. ``target`` is the name of the mailbox for what was filed; None: Archive, by
     its role, or else Inbox. Raises LastingTrouble where mail would have nowhere to go, and where a
     configured name means a mailbox with a role, which is the account's own."""
@@ -231,27 +233,27 @@ def find_ground(config: Config, mailboxes: Sequence[Mailbox], target: str | None
     if filed is None:
         raise LastingTrouble(f"there is no mailbox {target}: create it, or name another with --to")
     screener = resolve(triage.screener_mailbox, mailboxes)
-    ground = Ground(
+    places = ResetPlaces(
         screener.id if screener else None, ids(triage.destinations), ids(marks), inbox, filed
     )
-    if filed.id in ground.managed:
+    if filed.id in places.managed:
         raise LastingTrouble(
             f"the mailbox {filed.name} is one that mail is taken out of: name another with --to"
         )
-    return ground
+    return places
 
 
 def plan_mails(
-    mails: Iterable[Mail], arrivals: Mapping[str, str], ground: Ground, theirs: Theirs
+    mails: Iterable[Mail], arrivals: Mapping[str, str], places: ResetPlaces, theirs: Theirs
 ) -> Iterator[RefileMails]:
     """The steps for mail in a managed mailbox, or with a keyword of ours. ``arrivals`` are the
     instants at which mail in Screener came."""
-    patches: dict[str | None, dict[str, Patch]] = {
-        ground.inbox.name: {}, ground.filed.name: {}, None: {},
+    patches: dict[str | None, dict[str, MailPatch]] = {
+        places.inbox.name: {}, places.filed.name: {}, None: {},
     }  # fmt: skip
     for mail in mails:
-        taken = _taken(mail, arrivals.get(mail.id), ground, theirs)
-        target = _target(mail, taken, ground)
+        taken = _taken(mail, arrivals.get(mail.id), places, theirs)
+        target = _target(mail, taken, places)
         kept = target.id if target else min(mail.mailbox_ids - taken)
         patch = {**(_patch(kept, taken) if taken else {}), **_without_keywords(mail)}
         if patch:
@@ -262,7 +264,7 @@ def plan_mails(
             yield RefileMails(dict(items[start : start + _MAILS_PER_STEP]), name)
 
 
-def _without_keywords(mail: Mail) -> Patch:
+def _without_keywords(mail: Mail) -> MailPatch:
     digest = {f"keywords/{DIGEST}": None} if DIGEST in mail.keywords else {}
     return {**with_keywords(mail), **digest}
 
@@ -272,8 +274,8 @@ def plan_contacts(ours: Sequence[Found], config: Config) -> Iterator[Step]:
     without which nothing tells an adopted contact from the user's others; then what Mailroom made
     of the contacts, which tell by themselves."""
     for name in (*config.triage.groups, config.triage.screened_group):
-        yield from _leaving(name, ours, Phase.GROUPS)
-    yield from _leaving(config.mailroom.provenance_group, ours, Phase.PROVENANCE)
+        yield from _leaving(name, ours, Stage.GROUPS)
+    yield from _leaving(config.mailroom.provenance_group, ours, Stage.PROVENANCE)
     for contact in ours:
         change = Change(contact.reference, contact, frozenset(), is_released=True)
         if change.releases:
@@ -299,7 +301,7 @@ def plan_removal(
             yield RemoveMailbox(mailbox.id, name)
     provenance = config.mailroom.provenance_group
     for name in sorted(record.groups & {normal_name(group.name) for group in groups}):
-        yield RemoveGroup(name, Phase.RECORD if name == provenance else Phase.REMOVE)
+        yield RemoveGroup(name, Stage.RECORD if name == provenance else Stage.REMOVE)
 
 
 def kept(
@@ -328,36 +330,36 @@ def forgotten(record: Record | None, mailboxes: Sequence[Mailbox], config: Confi
             )
 
 
-def _leaving(name: str, ours: Sequence[Found], phase: Phase) -> Iterator[LeaveGroup]:
+def _leaving(name: str, ours: Sequence[Found], stage: Stage) -> Iterator[LeaveGroup]:
     changes = tuple(
         Change(contact.reference, contact, frozenset({name}))
         for contact in ours
         if name in contact.groups
     )
     if changes:
-        yield LeaveGroup(name, Plan(changes), phase)
+        yield LeaveGroup(name, Plan(changes), stage)
 
 
-def _taken(mail: Mail, arrived: str | None, ground: Ground, theirs: Theirs) -> frozenset[str]:
+def _taken(mail: Mail, arrived: str | None, places: ResetPlaces, theirs: Theirs) -> frozenset[str]:
     """The mailboxes that the mail is taken out of."""
-    labels = mail.mailbox_ids & ground.labels
+    labels = mail.mailbox_ids & places.labels
     if theirs.has(mail):
-        return mail.mailbox_ids & ground.managed
+        return mail.mailbox_ids & places.managed
     is_since = theirs.since is not None and (arrived or "") >= theirs.since
     is_screened = is_since or WAITING in mail.keywords
-    waits = mail.mailbox_ids & {ground.screener} if is_screened else frozenset()
+    waits = mail.mailbox_ids & {places.screener} if is_screened else frozenset()
     return frozenset(each for each in labels | waits if each)
 
 
-def _target(mail: Mail, taken: frozenset[str], ground: Ground) -> Mailbox | None:
+def _target(mail: Mail, taken: frozenset[str], places: ResetPlaces) -> Mailbox | None:
     """Where the mail goes: what waits to Inbox, what was filed to where such mail belongs."""
     if mail.mailbox_ids - taken:
         return None
-    is_waiting = ground.screener in taken or not taken & ground.destinations
-    return ground.inbox if is_waiting else ground.filed
+    is_waiting = places.screener in taken or not taken & places.destinations
+    return places.inbox if is_waiting else places.filed
 
 
-def _patch(kept: str, taken: frozenset[str]) -> Patch:
+def _patch(kept: str, taken: frozenset[str]) -> MailPatch:
     """The mailbox that the mail keeps or gets is always named: a mail without any would be
     destroyed (seen on Cyrus 3.10)."""
     return {

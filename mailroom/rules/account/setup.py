@@ -21,7 +21,7 @@ _NAMED = 5
 _EMPTY: Mapping[str, int] = {}
 
 
-class Kind(StrEnum):
+class ItemKind(StrEnum):
     """What an item is to its user. To JMAP a label is a mailbox as well."""
 
     MAILBOX = "mailbox"
@@ -29,7 +29,7 @@ class Kind(StrEnum):
     GROUP = "contact group"
 
 
-class Status(StrEnum):
+class ItemStatus(StrEnum):
     """How an item is; in the words that the user reads."""
 
     EXISTS = "exists"
@@ -43,17 +43,17 @@ class Status(StrEnum):
 class Item:
     """One thing that the configuration names. ``reason`` says more where there is more to say."""
 
-    kind: Kind
+    kind: ItemKind
     name: str
     purpose: str
-    status: Status
+    status: ItemStatus
     reason: str = ""
 
     @property
     def is_fault(self) -> bool:
-        return self.status in (Status.CLASH, Status.FAILED)
+        return self.status in (ItemStatus.CLASH, ItemStatus.FAILED)
 
-    def turned(self, status: Status, reason: str = "") -> "Item":
+    def turned(self, status: ItemStatus, reason: str = "") -> "Item":
         return replace(self, status=status, reason=reason)
 
 
@@ -66,7 +66,7 @@ def plan_mailboxes(
     lookup = _Lookup(config, mailboxes, held)
     for kind, name, purpose in _wanted_mailboxes(config):
         for parent in lookup.missing_parents(name):
-            items.setdefault(parent, lookup.item(Kind.MAILBOX, parent, f"holds {name}"))
+            items.setdefault(parent, lookup.item(ItemKind.MAILBOX, parent, f"holds {name}"))
         items[name] = lookup.item(kind, name, purpose)
     return tuple(items.values())
 
@@ -82,44 +82,44 @@ def plan_groups(config: Config, groups: Sequence[Group]) -> tuple[Item, ...]:
     purposes[provenance] = "everybody whom Mailroom has triaged"
     is_first = not any(same_name(group.name, provenance) for group in groups)
     return tuple(
-        Item(Kind.GROUP, name, purpose, *_group_status(name, groups, is_first=is_first))
+        Item(ItemKind.GROUP, name, purpose, *_group_status(name, groups, is_first=is_first))
         for name, purpose in purposes.items()
     )
 
 
-def _wanted_mailboxes(config: Config) -> Iterator[tuple[Kind, str, str]]:
+def _wanted_mailboxes(config: Config) -> Iterator[tuple[ItemKind, str, str]]:
     triage, marks = config.triage, config.mailroom
-    yield Kind.MAILBOX, triage.screener_mailbox, "mail of unknown senders"
+    yield ItemKind.MAILBOX, triage.screener_mailbox, "mail of unknown senders"
     for category in triage.categories:
-        yield Kind.LABEL, category.label, f"asks for {category.name}"
-    yield Kind.LABEL, marks.label_unscreen, "takes a sender back"
-    yield Kind.LABEL, marks.label_domain, "decides for the whole domain"
-    yield Kind.LABEL, marks.label_list, "decides for the mailing list"
-    yield Kind.LABEL, marks.label_error, "Mailroom could not do it"
-    yield Kind.LABEL, marks.label_warning, "Mailroom has a doubt"
+        yield ItemKind.LABEL, category.label, f"asks for {category.name}"
+    yield ItemKind.LABEL, marks.label_unscreen, "takes a sender back"
+    yield ItemKind.LABEL, marks.label_domain, "decides for the whole domain"
+    yield ItemKind.LABEL, marks.label_list, "decides for the mailing list"
+    yield ItemKind.LABEL, marks.label_error, "Mailroom could not do it"
+    yield ItemKind.LABEL, marks.label_warning, "Mailroom has a doubt"
     for name in triage.destinations:
         owners = [each.name for each in triage.categories if each.destination_mailbox == name]
-        yield Kind.MAILBOX, name, f"mail of {' and '.join(owners)}"
+        yield ItemKind.MAILBOX, name, f"mail of {' and '.join(owners)}"
 
 
-def _group_status(name: str, groups: Sequence[Group], *, is_first: bool) -> tuple[Status, str]:
+def _group_status(name: str, groups: Sequence[Group], *, is_first: bool) -> tuple[ItemStatus, str]:
     called = [group for group in groups if same_name(group.name, name)]
     if len(called) == 1:
         members = len(called[0].members) if is_first else 0
         stay = f"has {count(members, 'member')}, who {'stays' if members == 1 else 'stay'} in it"
-        return Status.EXISTS, stay if members else ""
+        return ItemStatus.EXISTS, stay if members else ""
     if called:
-        return Status.CLASH, (
+        return ItemStatus.CLASH, (
             f"there are {len(called)} groups of this name: rename or delete the others"
         )
     folded = folded_name(name)
     return _case_clash([group.name for group in groups if folded_name(group.name) == folded])
 
 
-def _case_clash(others: Sequence[str]) -> tuple[Status, str]:
+def _case_clash(others: Sequence[str]) -> tuple[ItemStatus, str]:
     if not others:
-        return Status.MISSING, ""
-    return Status.CLASH, (
+        return ItemStatus.MISSING, ""
+    return ItemStatus.CLASH, (
         f"there is {others[0]}, which differs in upper and lower case only: rename it, or write "
         "its name in the configuration"
     )
@@ -149,7 +149,7 @@ class _Lookup:
             if "/" in name and (found := resolve(name, mailboxes))
         }
 
-    def item(self, kind: Kind, name: str, purpose: str) -> Item:
+    def item(self, kind: ItemKind, name: str, purpose: str) -> Item:
         return Item(kind, name, purpose, *self._status(name))
 
     def missing_parents(self, name: str) -> Iterator[str]:
@@ -159,28 +159,28 @@ class _Lookup:
             paths = ("/".join(parts[:depth]) for depth in range(1, len(parts)))
             yield from (path for path in paths if resolve(path, self._mailboxes) is None)
 
-    def _status(self, name: str) -> tuple[Status, str]:
+    def _status(self, name: str) -> tuple[ItemStatus, str]:
         found = resolve(name, self._mailboxes)
         if found is None or self._is_of_another(name, found):
             return _case_clash(self._alike(name))
         if found.role is not None:
-            return Status.CLASH, f"is the account's {found.role}: write another name"
+            return ItemStatus.CLASH, f"is the account's {found.role}: write another name"
         twins = [box for box in self._children(found.parent_id) if same_name(box.name, found.name)]
         if len(twins) > 1:
-            return Status.CLASH, (
+            return ItemStatus.CLASH, (
                 f"there are {len(twins)} of this name, spelled with different characters that look "
                 "the same: rename or delete the others"
             )
         held = self._held.get(name, 0)
         stays = f"holds {count(held, 'mail')}, which {'stays' if held == 1 else 'stay'} yours"
         if found.parent_id is None or "/" in name:
-            return Status.EXISTS, stays if held else ""
+            return ItemStatus.EXISTS, stays if held else ""
         paths = sorted(self._path(box) for box in self._mailboxes if same_name(box.name, name))
         if len(paths) > 1:
-            return Status.CLASH, (
+            return ItemStatus.CLASH, (
                 f"there are several ({', '.join(paths)}): write the whole path of one"
             )
-        return Status.EXISTS, f"is {paths[0]}" + (f", {stays}" if held else "")
+        return ItemStatus.EXISTS, f"is {paths[0]}" + (f", {stays}" if held else "")
 
     def _is_of_another(self, name: str, found: Mailbox) -> bool:
         """Whether a name alone has met a mailbox that the configuration names by its path: then

@@ -22,7 +22,7 @@ from mailroom.wire.vcard import Card, Line, escape_text
 _NOTE_ID = "mailroom"
 _RECORD_NOTE = "Mailroom's setup keeps here what it has made."
 
-Patch = dict[str, Any]
+CardPatch = dict[str, Any]
 
 
 def found_in(card: JsCard, memberships: Collection[tuple[str, frozenset[str]]]) -> Found:
@@ -106,11 +106,11 @@ def contact_for(filing: Filing, uid: str) -> dict[str, Any]:
     return new_card(uid, named(name, parts), **properties)
 
 
-def noting(card: JsCard, category: str, today: date) -> Patch:
+def noting(card: JsCard, category: str, today: date) -> CardPatch:
     """What tells in the note what has become of the sender; nothing where it says so already."""
     before = _as_vcard(card.notes)
     lines = _lines(note.with_section(before, category, today))
-    patch: Patch = {
+    patch: CardPatch = {
         pointer("notes", its.id, "note"): new.text
         for its, old, new in zip(card.notes, _lines(before), lines, strict=False)
         if new.value != old.value
@@ -125,9 +125,9 @@ def noting(card: JsCard, category: str, today: date) -> Patch:
     return patch
 
 
-def clearing(card: JsCard) -> Patch:
+def clearing(card: JsCard) -> CardPatch:
     """What takes out all that Mailroom wrote about itself: mark and section."""
-    patch: Patch = {}
+    patch: CardPatch = {}
     for each in card.notes:
         before = _as_vcard([each])
         after = _lines(note.without_section(before))
@@ -143,7 +143,7 @@ def clearing(card: JsCard) -> Patch:
     return patch
 
 
-def membership_patch(group: JsCard, joins: Mapping[str, str], leaves: Iterable[str]) -> Patch:
+def membership_patch(group: JsCard, joins: Mapping[str, str], leaves: Iterable[str]) -> CardPatch:
     """What makes members of a group: ``joins`` are UIDs by their bare form, as their cards spell
     them, which is what a server's rules compare; ``leaves`` bare ones. Who leaves is named in the
     spelling of the group."""
@@ -181,7 +181,7 @@ def record_of(group: JsCard) -> Record:
     return read_record(next(texts, ""))
 
 
-def record_patch(group: JsCard, record: Record) -> Patch:
+def record_patch(group: JsCard, record: Record) -> CardPatch:
     """What keeps the record on the card, in place of a former one."""
     for each in group.notes:
         if each.record is not None or each.id == _NOTE_ID:

@@ -42,7 +42,7 @@ def kept_by(card: JsCard) -> Kept | None:
     return read_kept(each.text for each in card.notes)
 
 
-def keeping(card: JsCard, kept: Kept) -> contactcard.Patch:
+def keeping(card: JsCard, kept: Kept) -> contactcard.CardPatch:
     """What has the card keep this; None as a value takes a note away that holds nothing else."""
     for each in card.notes:
         if read_kept([each.text]) is not None:

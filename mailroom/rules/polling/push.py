@@ -65,8 +65,9 @@ _NO_CONTENT = 204
 _CREDENTIALS_REFUSED = (401, 403)
 
 
-class Status(StrEnum):
-    """The state of the stream, in the words of ``/healthz``."""
+class PushStatus(StrEnum):
+    """How the stream is, in the words of ``/healthz``. ``UNAVAILABLE``: the server said that it has
+    none (HTTP 204)."""
 
     DISCONNECTED = "disconnected"
     CONNECTING = "connecting"
@@ -76,15 +77,15 @@ class Status(StrEnum):
 
 # Everything that can happen, by event: the status that it can happen in.
 _POSSIBLE = {
-    "attempt_started": (Status.DISCONNECTED, Status.UNAVAILABLE),
-    "opened": (Status.CONNECTING,),
-    "refused": (Status.CONNECTING,),
-    "heard": (Status.CONNECTED,),
-    "pinged": (Status.CONNECTED,),
-    "changed": (Status.CONNECTED,),
-    "ended": (Status.CONNECTING, Status.CONNECTED),
-    "expired": (Status.CONNECTING, Status.CONNECTED),
-    "deafened": (Status.CONNECTED,),
+    "attempt_started": (PushStatus.DISCONNECTED, PushStatus.UNAVAILABLE),
+    "opened": (PushStatus.CONNECTING,),
+    "refused": (PushStatus.CONNECTING,),
+    "heard": (PushStatus.CONNECTED,),
+    "pinged": (PushStatus.CONNECTED,),
+    "changed": (PushStatus.CONNECTED,),
+    "ended": (PushStatus.CONNECTING, PushStatus.CONNECTED),
+    "expired": (PushStatus.CONNECTING, PushStatus.CONNECTED),
+    "deafened": (PushStatus.CONNECTED,),
 }
 
 
@@ -116,7 +117,7 @@ class Push:
     """
 
     def __init__(self, now: float, jitter: Jitter) -> None:
-        self.status = Status.DISCONNECTED
+        self.status = PushStatus.DISCONNECTED
         self.next_attempt_at: float | None = now
         self.deadline: float | None = None
         self.connected_since: float | None = None
@@ -136,7 +137,7 @@ class Push:
 
     @property
     def deaf_at(self) -> float | None:
-        return self._hearing.deaf_at if self.status is Status.CONNECTED else None
+        return self._hearing.deaf_at if self.status is PushStatus.CONNECTED else None
 
     @property
     def is_suspect(self) -> bool:
@@ -152,14 +153,14 @@ class Push:
         self._check("attempt_started")
         if self.next_attempt_at is None or now < self.next_attempt_at:
             raise RuntimeError(f"push: attempt_started at {now}, due at {self.next_attempt_at}")
-        self._enter(Status.CONNECTING)
+        self._enter(PushStatus.CONNECTING)
         self.deadline = now + ANSWER_SECONDS
         self._is_aside = False
 
     def opened(self, now: float) -> None:
         """The server answered with an event stream."""
         self._check("opened")
-        self._enter(Status.CONNECTED)
+        self._enter(PushStatus.CONNECTED)
         self.connected_since = now
         self.down_since = None
         self.deadline = now + self._silence_seconds
@@ -175,13 +176,13 @@ class Push:
         # Should the id be what the server dislikes, the next attempt is free of it.
         self.last_event_id = ""
         if status == _NO_CONTENT:
-            self._wait(now, UNAVAILABLE_SECONDS, Status.UNAVAILABLE, NO_PUSH)
+            self._wait(now, UNAVAILABLE_SECONDS, PushStatus.UNAVAILABLE, NO_PUSH)
             return
         backoff = self._refusals if status in _CREDENTIALS_REFUSED else self._failures
         self._wait(
             now,
             backoff.fail(retry_after),
-            Status.DISCONNECTED,
+            PushStatus.DISCONNECTED,
             f"the server answered with HTTP {status} instead of an event stream",
         )
 
@@ -211,7 +212,7 @@ class Push:
 
     def looked(self, now: float, looks: Sequence[Look]) -> None:
         """A poll did its work: what it read first, and what it read after it had written."""
-        self._hearing.look(now, looks[0], is_open=self.status is Status.CONNECTED)
+        self._hearing.look(now, looks[0], is_open=self.status is PushStatus.CONNECTED)
         self._hearing.last = looks[-1]
 
     def deafened(self, now: float) -> None:
@@ -223,35 +224,37 @@ class Push:
         self.is_routine = False
         if self._hearing.deafened < len(PATIENCE_SECONDS):
             at_once = self._has_lived(now)
-            self._wait(now, 0.0 if at_once else self._failures.fail(), Status.DISCONNECTED, UNTOLD)
+            self._wait(
+                now, 0.0 if at_once else self._failures.fail(), PushStatus.DISCONNECTED, UNTOLD
+            )
         else:
-            self._wait(now, UNAVAILABLE_SECONDS, Status.UNAVAILABLE, DEAF)
+            self._wait(now, UNAVAILABLE_SECONDS, PushStatus.UNAVAILABLE, DEAF)
 
     def timed_out(self, now: float) -> bool:
         """The server has left a request of a poll without an answer, and with some servers an open
         stream is to blame (seen: Cyrus 3.13.5 to 3.13.7). Says whether that changes what is to be
         done: the caller closes the stream where one is open."""
-        if self.status is Status.CONNECTED:
+        if self.status is PushStatus.CONNECTED:
             self._is_aside = True
             self.is_routine = False
             error = BESIDE if self._blockades < _BLOCKADES else BLOCKING
-            self._wait(now, MAX_RETRY_SECONDS, Status.DISCONNECTED, error)
+            self._wait(now, MAX_RETRY_SECONDS, PushStatus.DISCONNECTED, error)
             return True
         if self._is_aside:  # not to blame: without it they do so as well
             self._is_aside, self._blockades = False, 0
-            self._wait(now, self._failures.fail(), Status.DISCONNECTED, self.error)
+            self._wait(now, self._failures.fail(), PushStatus.DISCONNECTED, self.error)
             return True
         return False
 
     def worked(self, now: float, began: float) -> bool:
         """A poll that ``began`` then had all its answers; like :meth:`timed_out`."""
-        if self._is_aside and self.status is Status.DISCONNECTED:
+        if self._is_aside and self.status is PushStatus.DISCONNECTED:
             self._is_aside = False
             self._blockades += 1
             if self._blockades < _BLOCKADES:
-                self._wait(now, self._failures.fail(), Status.DISCONNECTED, self.error)
+                self._wait(now, self._failures.fail(), PushStatus.DISCONNECTED, self.error)
             else:
-                self._wait(now, UNAVAILABLE_SECONDS, Status.UNAVAILABLE, BLOCKING)
+                self._wait(now, UNAVAILABLE_SECONDS, PushStatus.UNAVAILABLE, BLOCKING)
             return True
         if self.connected_since is not None and self.connected_since <= began:
             self._blockades = 0
@@ -269,14 +272,14 @@ class Push:
         if is_stable:
             self._failures.reset()
         self.is_routine = is_stable and error is None
-        self._wait(now, self._failures.fail(retry_after), Status.DISCONNECTED, error)
+        self._wait(now, self._failures.fail(retry_after), PushStatus.DISCONNECTED, error)
 
     def expired(self, now: float) -> None:
         """``deadline`` has come: the caller has cut the connection, which counts as failed."""
         self._check("expired")
         if self.deadline is None or now < self.deadline:
             raise RuntimeError(f"push: expired at {now}, but the deadline is {self.deadline}")
-        if self.status is Status.CONNECTING:
+        if self.status is PushStatus.CONNECTING:
             self.ended(now, f"no answer to the event stream for {ANSWER_SECONDS:g} s")
         else:
             self.ended(now, f"no byte on the event stream for {self._silence_seconds:g} s")
@@ -289,17 +292,17 @@ class Push:
         if self.status not in _POSSIBLE[event]:
             raise RuntimeError(f"push: {event} cannot happen while {self.status}")
 
-    def _enter(self, status: Status) -> None:
+    def _enter(self, status: PushStatus) -> None:
         self.status = status
         self.next_attempt_at = None
         self.deadline = None
         self.connected_since = None
 
-    def _wait(self, now: float, seconds: float, status: Status, error: str | None) -> None:
+    def _wait(self, now: float, seconds: float, status: PushStatus, error: str | None) -> None:
         self._enter(status)
         self.next_attempt_at = now + seconds
         self.error = error
-        if status is Status.UNAVAILABLE:
+        if status is PushStatus.UNAVAILABLE:
             self.down_since = None
         elif self.down_since is None:
             self.down_since = now

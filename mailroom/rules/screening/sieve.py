@@ -52,7 +52,7 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class ScriptInput:
     """What of an account a script names: its mailboxes, the UIDs of its contact groups by name,
     the user's addresses, and what was decided beside single senders."""
 
@@ -73,14 +73,14 @@ def rules(config: Config) -> tuple[Rule, ...]:
     return tuple(sorted(found, key=lambda rule: -len(rule.destinations)))
 
 
-def script(config: Config, ground: Ground, condition: str) -> str:
+def script(config: Config, source: ScriptInput, condition: str) -> str:
     """The script. ``condition`` is one of ``GROUP_CONDITIONS``.
 
     Mailboxes are named by their ids (RFC 9042): a name alone is not found everywhere (seen on
     Cyrus with ``altnamespace: no``), and one that is renamed stays the same.
     Raises LastingTrouble where no server would take it.
     """
-    blocks = _Blocks(config, ground, condition)
+    blocks = _Blocks(config, source, condition)
     whole = _text([*_HEAD], blocks.all())
     if len(whole.encode()) > MOST_BYTES:
         whole = _text([*_HEAD, _LEFT_OUT], blocks.all(without=frozenset({Who.LIST, Who.DOMAIN})))
@@ -105,7 +105,7 @@ class _Blocks:
     """The script's parts: a comment, a test, and what is done where it is true."""
 
     config: Config
-    ground: Ground
+    source: ScriptInput
     condition: str
 
     def all(self, without: frozenset[Who] = frozenset()) -> Iterator[str]:
@@ -126,7 +126,7 @@ class _Blocks:
                 yield from said[who]()
 
     def _own(self) -> Iterator[str]:
-        own = [each for entry in self.ground.own.entries for each in spellings(entry)]
+        own = [each for entry in self.source.own.entries for each in spellings(entry)]
         if own:
             test = f'address :matches "from" {_list(map(_pattern, own))}'
             yield _if("# You", test, self._for(Standing(Who.OWN)))
@@ -136,7 +136,7 @@ class _Blocks:
         yield _if("# What mail servers report", test, self._for(Standing(Who.BOUNCE)))
 
     def _spam(self) -> Iterator[str]:
-        junk, mark = self.ground.places.junk, self.config.screening.spam_header
+        junk, mark = self.source.places.junk, self.config.screening.spam_header
         if junk and mark:
             name, _, value = mark.partition(":")
             test = f"header :matches {string(name)} {string(_literal(value.strip()) + '*')}"
@@ -144,7 +144,7 @@ class _Blocks:
 
     def _screened(self) -> Iterator[str]:
         name = self.config.triage.screened_group
-        if name in self.ground.group_uids:
+        if name in self.source.group_uids:
             yield _if(_of_group(name), self._member(name), self._for(Standing(Who.SCREENED)))
 
     def _groups(self) -> Iterator[str]:
@@ -153,7 +153,7 @@ class _Blocks:
             yield _if(_of_group(rule.group), self._member(rule.group), actions)
 
     def _lists(self) -> Iterator[str]:
-        for category, ids in _by_category(self.config, self.ground.decisions.lists):
+        for category, ids in _by_category(self.config, self.source.decisions.lists):
             test = f'header :contains "list-id" {_list(f"<{each}>" for each in ids)}'
             yield _if(_LISTS, test, self._for(Standing(Who.LIST, category)))
 
@@ -164,7 +164,7 @@ class _Blocks:
 
     def _domains(self) -> Iterator[str]:
         """The nearest one counts, so what is further down comes first."""
-        domains = self.ground.decisions.domains
+        domains = self.source.decisions.domains
         for depth in sorted({each.count(".") for each in domains}, reverse=True):
             level = {each: name for each, name in domains.items() if each.count(".") == depth}
             for category, names in _by_category(self.config, level):
@@ -177,14 +177,14 @@ class _Blocks:
         yield "\n".join(["# Everybody else", *self._for(Standing(Who.UNKNOWN))])
 
     def _member(self, group: str) -> str:
-        return f"jmapquery {block({self.condition: self.ground.group_uids[group]})}"
+        return f"jmapquery {block({self.condition: self.source.group_uids[group]})}"
 
     def _for(self, standing: Standing) -> list[str]:
         """What is done with the mail of such a sender."""
         if standing.waits:
             name = self.config.triage.screener_mailbox
-            return [_fileinto(self.ground.places.screener, name, f":flags {string(WAITING)} ")]
-        actions = list(_filed(standing.category, self.config, self.ground.places))
+            return [_fileinto(self.source.places.screener, name, f":flags {string(WAITING)} ")]
+        actions = list(_filed(standing.category, self.config, self.source.places))
         return [*actions, "keep;"] if standing.is_for_inbox else actions
 
 

@@ -13,7 +13,7 @@ from mailroom.rules.configuration.categories import Category, Triage
 from mailroom.rules.configuration.config import Config
 from mailroom.rules.triage.drags import PLACED, WAITING
 from mailroom.rules.triage.places import Places
-from mailroom.rules.triage.verdicts import Patch, moved
+from mailroom.rules.triage.verdicts import MailPatch, moved
 from mailroom.wire.jmap import Mail
 
 # Of the user's own doing, or the server's matter (RFC 8621 §4.1.1).
@@ -128,7 +128,7 @@ def deciding(triage: Triage, among: Container[str] | None = None) -> Mapping[str
     return found
 
 
-def admitted(mail: Mail, standing: Standing, places: Places, *, may_warn: bool = True) -> Patch:
+def admitted(mail: Mail, standing: Standing, places: Places, *, may_warn: bool = True) -> MailPatch:
     """The patch that puts new mail where it belongs: empty if it is there, and for mail that is not
     at the door any more. ``may_warn`` says whether a dispute is told by the warning label."""
     if not _is_at_door(mail, places):
@@ -191,7 +191,7 @@ def _destinations(standing: Standing, places: Places) -> set[str]:
     return on or {places.screener}
 
 
-def _marked(mail: Mail, *, waits: bool) -> Patch:
+def _marked(mail: Mail, *, waits: bool) -> MailPatch:
     """The keyword put right. A patch of what is so already would make an event (Cyrus 3.10.2 and
     3.13.7, seen)."""
     if waits == (WAITING in mail.keywords):

@@ -13,7 +13,7 @@ from html import escape
 from textwrap import wrap
 from urllib.parse import quote
 
-from mailroom.rules.status.health import Conflict, FailingSender, Triage
+from mailroom.rules.status.health import ConflictView, FailingSender, TriageView
 from mailroom.rules.words import count
 
 _PREFIX = "mailroom-digest."
@@ -61,8 +61,8 @@ class News:
     since: float
     started_at: float = 0.0
     waiting: tuple[Waiter, ...] = ()
-    filed: tuple[Triage, ...] = ()
-    conflicts: tuple[Conflict, ...] = ()
+    filed: tuple[TriageView, ...] = ()
+    conflicts: tuple[ConflictView, ...] = ()
     failing: tuple[FailingSender, ...] = ()
 
     @property
@@ -218,14 +218,14 @@ def _filed_since(news: News, zone: tzinfo) -> str:
     return f"Filed since the service was started, {_when(news.started_at, zone)}"
 
 
-def _filed(each: Triage) -> _Entry:
+def _filed(each: TriageView) -> _Entry:
     mails = f", {count(each.filed, 'mail')}" if each.filed else ""
     before = f", before {each.previous}" if each.previous else ""
     by = f", by {each.by}" if each.by else ""
     return _Entry(each.sender, (f"{each.category}{mails}{before}{by}",))
 
 
-def _contested(each: Conflict) -> _Entry:
+def _contested(each: ConflictView) -> _Entry:
     labels = " and ".join(each.categories)
     advice = f"asked for {labels} at once: take one off, or move one back"
     return _Entry(each.sender, (advice,))

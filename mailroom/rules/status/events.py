@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from mailroom.rules.screening.waiting import Summary
-from mailroom.rules.status.health import PushView, Triage, Trouble, timestamp
+from mailroom.rules.status.health import PushView, TriageView, Trouble, timestamp
 
 Document = dict[str, Any]
 
@@ -21,7 +21,7 @@ Document = dict[str, Any]
 MOST_BYTES = 8192
 
 
-class Kind(StrEnum):
+class EventKind(StrEnum):
     """What happened."""
 
     POLL = "poll"
@@ -34,10 +34,10 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class ServiceEvent:
     """Something that happened; ``more`` is what the control socket says besides."""
 
-    kind: Kind
+    kind: EventKind
     document: Document
     more: Document | None = None
 
@@ -55,7 +55,7 @@ class Polled:
     error: str | None = None
 
 
-def poll(at: float, done: Polled) -> Event:
+def poll(at: float, done: Polled) -> ServiceEvent:
     document = {
         "at": timestamp(at),
         "trigger": done.trigger,
@@ -66,10 +66,10 @@ def poll(at: float, done: Polled) -> Event:
         "arrivals": done.arrivals,
         "error": done.error,
     }
-    return Event(Kind.POLL, document)
+    return ServiceEvent(EventKind.POLL, document)
 
 
-def triage(done: Triage) -> Event:
+def triage(done: TriageView) -> ServiceEvent:
     """A sender, a domain or a list is where it was to be."""
     document = {
         "at": timestamp(done.at),
@@ -80,12 +80,12 @@ def triage(done: Triage) -> Event:
         "trigger": done.trigger,
         "by": done.by,
     }
-    return Event(Kind.TRIAGE, document)
+    return ServiceEvent(EventKind.TRIAGE, document)
 
 
 def arrival(
     at: float, outcomes: Counter[str], waiting: int, mails: Iterable[Mapping[str, Any]] | None
-) -> Event:
+) -> ServiceEvent:
     """New mail, counted by what has decided about it; so many of it wait. ``mails`` has a document
     for each, where somebody watches."""
     document = {
@@ -94,19 +94,19 @@ def arrival(
         "waiting": waiting,
         "outcomes": dict(outcomes),
     }
-    return Event(
-        Kind.ARRIVAL, document, None if mails is None else {"mails": _fitting(list(mails))}
+    return ServiceEvent(
+        EventKind.ARRIVAL, document, None if mails is None else {"mails": _fitting(list(mails))}
     )
 
 
 def waiting(
     at: float, summary: Summary, changed: Sequence[Document] = (), gone: Sequence[str] = ()
-) -> Event:
+) -> ServiceEvent:
     """Who waits has changed: these are how they are now, and those wait no more."""
     return _waiting(at, summary, changed, gone, is_complete=True)
 
 
-def waiting_unknown(at: float, summary: Summary) -> Event:
+def waiting_unknown(at: float, summary: Summary) -> ServiceEvent:
     """Who waits has changed, and how nobody knows here."""
     return _waiting(at, summary, (), (), is_complete=False)
 
@@ -118,7 +118,7 @@ def _waiting(
     gone: Sequence[str],
     *,
     is_complete: bool,
-) -> Event:
+) -> ServiceEvent:
     told = _fitting(changed)
     left = _fitting(gone) if len(told) == len(changed) else []
     is_whole = len(told) == len(changed) and len(left) == len(gone)
@@ -129,15 +129,17 @@ def _waiting(
         "oldest": None if summary.oldest is None else timestamp(summary.oldest),
     }
     more = {"changed": told, "gone": left, "is_complete": is_complete and is_whole}
-    return Event(Kind.WAITING, document, more)
+    return ServiceEvent(EventKind.WAITING, document, more)
 
 
-def push(at: float, view: PushView) -> Event:
+def push(at: float, view: PushView) -> ServiceEvent:
     """The push stream is up, or down, or being opened."""
-    return Event(Kind.PUSH, {"at": timestamp(at), "status": str(view.status), "error": view.error})
+    return ServiceEvent(
+        EventKind.PUSH, {"at": timestamp(at), "status": str(view.status), "error": view.error}
+    )
 
 
-def trouble(at: float, found: Trouble | None) -> Event:
+def trouble(at: float, found: Trouble | None) -> ServiceEvent:
     """Polls fail, for another reason than before; None: they succeed again."""
     told = found and {
         "since": timestamp(found.since),
@@ -145,12 +147,12 @@ def trouble(at: float, found: Trouble | None) -> Event:
         "reason": found.reason,
         "lasting": found.is_lasting,
     }
-    return Event(Kind.TROUBLE, {"at": timestamp(at), "trouble": told})
+    return ServiceEvent(EventKind.TROUBLE, {"at": timestamp(at), "trouble": told})
 
 
-def reload(at: float, problems: Sequence[str]) -> Event:
+def reload(at: float, problems: Sequence[str]) -> ServiceEvent:
     """The configuration was read again; with ``problems`` the former one stays in effect."""
-    return Event(Kind.RELOAD, {"at": timestamp(at), "problems": list(problems)})
+    return ServiceEvent(EventKind.RELOAD, {"at": timestamp(at), "problems": list(problems)})
 
 
 def encoded(document: object) -> bytes:

@@ -7,13 +7,8 @@ own answers, and in the counts.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from mailroom.rules.status.health import (
-    PushStatus,
-    RefusedReload,
-    Vitals,
-    timestamp,
-    unhealthy_reason,
-)
+from mailroom.rules.polling.push import PushStatus
+from mailroom.rules.status.health import RefusedReload, Vitals, timestamp, unhealthy_reason
 from mailroom.rules.words import count
 
 # systemctl does not wrap its status line.

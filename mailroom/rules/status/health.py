@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from mailroom.rules.polling.push import PushStatus
 from mailroom.rules.screening.waiting import Summary
 
 # How many triages /status tells of, and how many are kept, to be undone.
@@ -30,15 +31,6 @@ class Phase(StrEnum):
     POLLING = "polling"
     BACKING_OFF = "backing-off"
     STOPPING = "stopping"
-
-
-class PushStatus(StrEnum):
-    """How the push stream is. ``UNAVAILABLE``: the server said that it has none (HTTP 204)."""
-
-    CONNECTED = "connected"
-    CONNECTING = "connecting"
-    DISCONNECTED = "disconnected"
-    UNAVAILABLE = "unavailable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +79,7 @@ class Trouble:
 
 
 @dataclass(frozen=True, slots=True)
-class Triage:
+class TriageView:
     """A sender that was triaged. ``number`` counts from 1 since the start of the process; ``by`` is
     the user who has done so by command; ``is_repeated`` where it was there before."""
 
@@ -113,7 +105,7 @@ class FailingSender:
 
 
 @dataclass(frozen=True, slots=True)
-class Conflict:
+class ConflictView:
     """A sender with labels of several categories: nothing is done until the user takes all but
     one of them off."""
 
@@ -177,9 +169,9 @@ class Snapshot:
     next_poll: NextPoll | None = None
     trouble: Trouble | None = None
     last_error: Trouble | None = None
-    recent: tuple[Triage, ...] = ()
+    recent: tuple[TriageView, ...] = ()
     failing: tuple[FailingSender, ...] = ()
-    conflicts: tuple[Conflict, ...] = ()
+    conflicts: tuple[ConflictView, ...] = ()
     refused_reload: RefusedReload | None = None
     #: None as long as nobody has counted.
     waiting: Summary | None = None
@@ -327,7 +319,7 @@ def _trouble(trouble: Trouble | None) -> dict[str, object] | None:
     }
 
 
-def _triage(triage: Triage) -> dict[str, object]:
+def _triage(triage: TriageView) -> dict[str, object]:
     return {
         "number": triage.number,
         "at": timestamp(triage.at),
@@ -349,7 +341,7 @@ def _failing(sender: FailingSender) -> dict[str, object]:
     }
 
 
-def _conflict(conflict: Conflict) -> dict[str, object]:
+def _conflict(conflict: ConflictView) -> dict[str, object]:
     return {
         "sender": conflict.sender,
         "categories": list(conflict.categories),

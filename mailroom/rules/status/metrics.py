@@ -8,7 +8,8 @@ side by side.
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from mailroom.rules.status.health import PushStatus, Snapshot, is_healthy
+from mailroom.rules.polling.push import PushStatus
+from mailroom.rules.status.health import Snapshot, is_healthy
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

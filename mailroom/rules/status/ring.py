@@ -9,7 +9,7 @@ import re
 from collections import deque
 from dataclasses import dataclass
 
-from mailroom.rules.status.events import Event, encoded
+from mailroom.rules.status.events import ServiceEvent, encoded
 
 RING_BYTES = 256 * 1024
 #: The longest id that makes sense; a reader may send anything.
@@ -55,7 +55,7 @@ class Ring:
     def size_bytes(self) -> int:
         return self._bytes
 
-    def add(self, event: Event) -> None:
+    def add(self, event: ServiceEvent) -> None:
         """One more; the oldest go where there is no room."""
         self._newest += 1
         head = f"id: {self._epoch}-{self._newest}\nevent: {event.kind}\ndata: ".encode()

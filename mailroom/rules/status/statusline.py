@@ -9,8 +9,8 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
-from mailroom.rules.polling.push import NO_PUSH
-from mailroom.rules.status.health import Phase, PushStatus, Snapshot, Trouble
+from mailroom.rules.polling.push import NO_PUSH, PushStatus
+from mailroom.rules.status.health import Phase, Snapshot, Trouble
 from mailroom.rules.words import count
 
 # systemctl does not wrap its status line: what is longer is lost at the edge of the terminal.

@@ -9,7 +9,7 @@ user has put where it is bears ``mailroom-placed``, and is never moved by the do
 from collections.abc import Iterable, Mapping
 
 from mailroom.rules.triage.places import Places
-from mailroom.wire.jmap import Mail, Patch
+from mailroom.wire.jmap import Mail, PatchObject
 
 WAITING = "mailroom-waiting"
 PLACED = "mailroom-placed"
@@ -41,7 +41,7 @@ def most_special(mailbox_ids: frozenset[str], places: Places) -> frozenset[str]:
     return mailbox_ids - covered
 
 
-def tidied(mails: Iterable[Mail], places: Places) -> dict[str, Patch]:
+def tidied(mails: Iterable[Mail], places: Places) -> dict[str, PatchObject]:
     """What the keywords of moved mail become that asks for nothing."""
     return {
         mail.id: with_keywords(mail, on={PLACED} if places.inbox in mail.mailbox_ids else set())
@@ -50,7 +50,7 @@ def tidied(mails: Iterable[Mail], places: Places) -> dict[str, Patch]:
     }
 
 
-def untapped(mails: Iterable[Mail], places: Places) -> dict[str, Patch]:
+def untapped(mails: Iterable[Mail], places: Places) -> dict[str, PatchObject]:
     """The same for moved mail of nobody who could be decided about."""
     return {
         mail.id: with_keywords(mail)
@@ -59,7 +59,7 @@ def untapped(mails: Iterable[Mail], places: Places) -> dict[str, Patch]:
     }
 
 
-def leaving(patches: Mapping[str, Patch], places: Places) -> frozenset[str]:
+def leaving(patches: Mapping[str, PatchObject], places: Places) -> frozenset[str]:
     """The mails that a patch takes out of Screener or Inbox: a move by the user may come between
     the look at them and the patch."""
     gone = {f"{_IN}{each}" for each in (places.screener, places.inbox)}
@@ -70,7 +70,7 @@ def leaving(patches: Mapping[str, Patch], places: Places) -> frozenset[str]:
     )
 
 
-def recovered(before: Mail, patch: Patch, after: Mail, places: Places) -> Patch:
+def recovered(before: Mail, patch: PatchObject, after: Mail, places: Places) -> PatchObject:
     """The patch that gives a move back to the user, which a patch of ours has swallowed: made from
     ``before``, it left the mail in our places and in the user's. Empty where there was none.
 
@@ -91,7 +91,7 @@ def recovered(before: Mail, patch: Patch, after: Mail, places: Places) -> Patch:
     }
 
 
-def placed(mails: Iterable[Mail]) -> dict[str, Patch]:
+def placed(mails: Iterable[Mail]) -> dict[str, PatchObject]:
     """The patches for mail that the user has put into Screener: it waits there, and stays."""
     return {mail.id: with_keywords(mail, on={WAITING, PLACED}) for mail in mails}
 
@@ -100,7 +100,7 @@ def placed(mails: Iterable[Mail]) -> dict[str, Patch]:
 DIGEST = "mailroom-digest"
 
 
-def with_keywords(mail: Mail, *, on: Iterable[str] = ()) -> Patch:
+def with_keywords(mail: Mail, *, on: Iterable[str] = ()) -> PatchObject:
     """The patch that leaves the mail with exactly these of our keywords. One that changes nothing
     would still make an event (Cyrus 3.10.2 and 3.13.7, seen)."""
     wanted = frozenset(on)

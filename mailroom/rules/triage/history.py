@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mailroom.rules.contacts.roster import Found, Provenance
-from mailroom.rules.status.health import Triage
+from mailroom.rules.status.health import TriageView
 from mailroom.rules.triage.orders import Kind, Subject
 
 _SCREENER = "Screener"
@@ -18,7 +18,7 @@ class Earlier:
 
 
 def before(
-    subject: Subject, contact: Found | None, current: str | None, recent: Sequence[Triage]
+    subject: Subject, contact: Found | None, current: str | None, recent: Sequence[TriageView]
 ) -> Earlier | None:
     """Where somebody was before the ``current`` category; None where nobody can tell. What was done
     last is asked first, then the note; whom Mailroom made a contact for the first time was a

@@ -8,7 +8,7 @@ from mailroom.rules.configuration.config import Config
 from mailroom.rules.contacts.roster import Change, Filing, Found, category_of, taken_back, triaged
 from mailroom.rules.names import name_mismatch
 from mailroom.rules.triage.places import Places
-from mailroom.rules.triage.verdicts import Patch, Tap, filed
+from mailroom.rules.triage.verdicts import MailPatch, Tap, filed
 from mailroom.wire.jmap import Mail
 
 
@@ -49,7 +49,7 @@ class Job:
             and any(name_mismatch(name, self.contact.name) for name in self.tap.names)
         )
 
-    def patch(self, mail: Mail, places: Places, *, may_warn: bool) -> Patch:
+    def patch(self, mail: Mail, places: Places, *, may_warn: bool) -> MailPatch:
         """What files the mail. A warning is for the mail that was tapped; one that is there stays
         for as long as the name is another."""
         is_marked = mail.id in self.tap.mail_ids or places.warning in mail.mailbox_ids

@@ -14,7 +14,7 @@ from mailroom.rules.triage.drags import WAITING, asked_by, with_keywords
 from mailroom.rules.triage.places import Places
 from mailroom.wire.jmap import Mail
 
-Patch = Mapping[str, bool | None]
+MailPatch = Mapping[str, bool | None]
 # A mail with a label on it: their ids.
 Label = tuple[str, str]
 
@@ -152,7 +152,7 @@ def by_contact(verdicts: Verdicts, found: Mapping[str, Found], places: Places) -
     return replace(verdicts, taps=tuple(joined), conflicts=tuple(conflicts.values()))
 
 
-def marked(verdicts: Verdicts, places: Places) -> dict[str, Patch]:
+def marked(verdicts: Verdicts, places: Places) -> dict[str, MailPatch]:
     """The patches for mail that is not triaged: error labels on and off, labels off."""
     error, labels = {places.error}, frozenset(places.labels)
     is_alone = not (verdicts.taps or verdicts.conflicts or verdicts.unusable)
@@ -166,7 +166,7 @@ def marked(verdicts: Verdicts, places: Places) -> dict[str, Patch]:
     return {mail_id: patch for mail_id, patch in patches.items() if patch}
 
 
-def filed(mail: Mail, tap: Tap, places: Places, *, warn: bool = False) -> Patch:
+def filed(mail: Mail, tap: Tap, places: Places, *, warn: bool = False) -> MailPatch:
     """The patch that files a sender's mail by ``tap``, or takes it back to Screener; empty if
     nothing is to change.
 
@@ -194,7 +194,7 @@ def filed(mail: Mail, tap: Tap, places: Places, *, warn: bool = False) -> Patch:
 
 def moved(
     mail: Mail, places: Places, *, on: AbstractSet[str] = frozenset(), off: AbstractSet[str]
-) -> Patch:
+) -> MailPatch:
     """The patch that puts a mail into ``on`` and takes it out of ``off``; empty if it is so.
 
     Only mailboxes that were read on this very mail are taken away, and a mailbox that the mail

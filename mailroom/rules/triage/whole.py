@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from mailroom.rules.configuration.categories import Category
 from mailroom.rules.screening.wide import domain_of, list_id, refusal, registrable_domain
 from mailroom.rules.triage.places import Places
-from mailroom.rules.triage.verdicts import Label, Patch, Tap, filed, moved, sender_of
+from mailroom.rules.triage.verdicts import Label, MailPatch, Tap, filed, moved, sender_of
 from mailroom.wire.jmap import Mail
 
 
@@ -45,7 +45,7 @@ class Whole:
         domain = domain_of(sender) if sender else ""
         return domain == self.key or domain.endswith(f".{self.key}")
 
-    def patch(self, mail: Mail, places: Places) -> Patch:
+    def patch(self, mail: Mail, places: Places) -> MailPatch:
         """What files a mail that this decides about; from labelled mail the labels come off."""
         whole = self.category and replace(self.category, add_to_inbox=self._adds_to_inbox)
         tap = Tap(self.name, whole, self.label_id, self.mails)
@@ -106,7 +106,7 @@ def sort_whole(
     return tuple(wholes), tuple(refused)
 
 
-def marks_of(refused: Iterable[Refusal], places: Places) -> dict[str, Patch]:
+def marks_of(refused: Iterable[Refusal], places: Places) -> dict[str, MailPatch]:
     """The patches that put the error label on; the other labels stay, so that taking one off is
     all that the user has to do."""
     patches = {
