@@ -1,7 +1,7 @@
 # `make` alone tells what there is. Everything happens in .venv, which packaging/venv.sh keeps.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint test-unit test-sandbox test-rules test-system test-browser test-evening test-forky chaos mutants bench day screen pictures po deb clean
+.PHONY: help demo test lint test-unit test-sandbox test-rules test-system test-browser test-cluster test-evening test-forky chaos mutants bench day screen pictures po deb clean
 
 help:
 	@echo 'make demo            the main job on a mail server of its own (STAY=1: then play with it)'
@@ -17,6 +17,8 @@ help:
 	@echo '                     (SERVERS=docs: and the table in docs/servers.md is made of it)'
 	@echo 'make test-browser    the page in Cockpit, in Chromium on a booted Debian (root), which takes'
 	@echo '                     minutes to put together at the first time; only when asked'
+	@echo 'make test-cluster    three hosts with Pacemaker, made by the commands of docs/fleet.md: one dies, one'
+	@echo '                     is drained, the network is cut (root); some ten minutes, and only when asked'
 	@echo 'make pictures        of that page, into docs/images (root)'
 	@echo 'make test-evening    first evenings and secrets on all fresh hosts (root); the first is in make test'
 	@echo 'make test-forky      the same on Debian forky with its Cyrus, which move: it reports, and never'
@@ -40,7 +42,7 @@ test:
 	@packaging/venv.sh dev
 	@.venv/bin/python -m tests.layers
 
-lint test-unit test-sandbox test-rules test-browser test-evening test-forky:
+lint test-unit test-sandbox test-rules test-browser test-cluster test-evening test-forky:
 	@packaging/venv.sh dev
 	@.venv/bin/python -m tests.layers $@
 

@@ -129,6 +129,7 @@ LAYERS: Mapping[str, Layer] = {
             (
                 *("pytest", "-m", "system and not every", "--ignore-glob=*stalwart*"),
                 *(f"--deselect={each}" for each in _LONG),
+                "--ignore=tests/system/cluster",
                 "tests/system",
             ),
             _CYRUS_RULES,
@@ -143,6 +144,12 @@ LAYERS: Mapping[str, Layer] = {
     ),
     "test-browser": Layer(
         (("pytest", "-m", "system", "tests/browser"),),
+        _system_obstacle,
+        is_extra=True,
+    ),
+    # Ten minutes of hosts that die and come back.
+    "test-cluster": Layer(
+        (("pytest", "-m", "system", "tests/system/cluster"),),
         _system_obstacle,
         is_extra=True,
     ),

@@ -1,0 +1,1 @@
+"""Three hosts with Pacemaker and a mail server: ``make test-cluster``."""
