@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from mailroom.engine.broadcast import Broadcast
 from mailroom.engine.caller import Answerer, Reply, error_answer
-from mailroom.routes import Routes, Service, user_name
+from mailroom.routes import Routes, ServedAccount, user_name
 from mailroom.rules.status.fleethealth import Fleet, accounts, healthz, status
 from mailroom.rules.status.health import Snapshot
 from mailroom.rules.status.metrics import METRICS_TYPE, metrics_of_all
@@ -25,14 +25,14 @@ _OF_ALL = ("/poll", "/events")
 _NAMED = 10
 
 
-class Owned(Service, Protocol):
+class Owned(ServedAccount, Protocol):
     """One account of several; ``owners`` may see it and decide for it."""
 
     @property
     def owners(self) -> tuple[str, ...]: ...
 
 
-class Process(Service, Protocol):
+class Process(ServedAccount, Protocol):
     """The process: an only account, or many."""
 
     @property

@@ -15,7 +15,7 @@ from http import HTTPStatus
 from typing import Any, Protocol
 
 from mailroom.engine.broadcast import READER_LIMIT, Broadcast
-from mailroom.engine.caller import Answerer, Reply, Takeover, Work, error_answer
+from mailroom.engine.caller import Answerer, LateAnswer, Reply, Takeover, error_answer
 from mailroom.engine.loop import Promise
 from mailroom.errors import MailroomError, OrderRefused
 from mailroom.rules.status.health import Snapshot, healthz, status
@@ -49,7 +49,7 @@ class Commands(Protocol):
     def undo(self, document: Mapping[str, Any], by: str) -> Answering: ...
 
 
-class Service(Protocol):
+class ServedAccount(Protocol):
     """What answers are made of."""
 
     def snapshot(self) -> Snapshot: ...
@@ -81,7 +81,7 @@ class Routes:
 
     def __init__(
         self,
-        service: Service,
+        service: ServedAccount,
         broadcast: Broadcast,
         name_of: Callable[[int], str] | None = None,
     ) -> None:
@@ -174,7 +174,7 @@ class Routes:
     def _categories(self, _asked: _Asked) -> Answer:
         return json_answer(HTTPStatus.OK, self._service.commands().categories())
 
-    def _waiting(self, asked: _Asked) -> Work:
+    def _waiting(self, asked: _Asked) -> LateAnswer:
         limit = asked.request.query.get("limit")
         if limit is not None and not _LIMIT.fullmatch(limit):
             raise _bad(f"limit must be a number, not {limit!r}")
@@ -182,24 +182,24 @@ class Routes:
             partial(self._service.commands().waiting, None if limit is None else int(limit))
         )
 
-    def _mail(self, asked: _Asked) -> Work:
+    def _mail(self, asked: _Asked) -> LateAnswer:
         mail_id = _needed(asked.request, "id")
         if not _ID.fullmatch(mail_id):
             raise _bad(f"{mail_id!r} is no id of a mail")
         return _work(partial(self._service.commands().mail, mail_id))
 
-    def _senders(self, asked: _Asked) -> Work:
+    def _senders(self, asked: _Asked) -> LateAnswer:
         return _work(partial(self._service.commands().senders, asked.request.query.get("category")))
 
-    def _sender(self, asked: _Asked) -> Work:
+    def _sender(self, asked: _Asked) -> LateAnswer:
         return _work(partial(self._service.commands().sender, _needed(asked.request, "address")))
 
-    def _plan(self, _asked: _Asked) -> Work:
+    def _plan(self, _asked: _Asked) -> LateAnswer:
         return _work(self._service.commands().plan)
 
     # Decisions
 
-    def _triage(self, asked: _Asked) -> Work:
+    def _triage(self, asked: _Asked) -> LateAnswer:
         document = _document(asked.request, _WHOM | {"category"})
         if "category" not in document:
             raise _bad("category is missing: the name of one, or null for back to Screener")
@@ -208,7 +208,7 @@ class Routes:
         triage = self._service.commands().triage
         return _work(partial(triage, document, self._name_of(asked.uid)), goes_on=True)
 
-    def _undo(self, asked: _Asked) -> Work:
+    def _undo(self, asked: _Asked) -> LateAnswer:
         document = _document(asked.request, _WHOM)
         undo = self._service.commands().undo
         return _work(partial(undo, document, self._name_of(asked.uid)), goes_on=True)
@@ -236,8 +236,8 @@ class _NotAllowed(OrderRefused):
         self.allowed = allowed
 
 
-def _work(command: Callable[[], Answering], *, goes_on: bool = False) -> Work:
-    return Work(_answer(command), goes_on)
+def _work(command: Callable[[], Answering], *, goes_on: bool = False) -> LateAnswer:
+    return LateAnswer(_answer(command), goes_on)
 
 
 async def _answer(command: Callable[[], Answering]) -> Answer:

@@ -15,9 +15,9 @@ from mailroom.engine.transfer import Stream
 from mailroom.errors import TransientError
 from mailroom.rules.account.autodiscovery import (
     Candidate,
-    Names,
+    DnsAnswer,
     Seen,
-    Service,
+    SrvTarget,
     candidates,
     domain_of,
     has_to_be_confirmed,
@@ -62,7 +62,7 @@ def test_nor_is_this_one(address: str) -> None:
         domain_of(address)
 
 
-def tried(domain: str, names: Names) -> list[str]:
+def tried(domain: str, names: DnsAnswer) -> list[str]:
     return [candidate.url for candidate in candidates(domain, names)]
 
 
@@ -72,44 +72,44 @@ AT_FASTMAIL = ("in1-smtp.messagingengine.com", "in2-smtp.messagingengine.com")
 @pytest.mark.parametrize(
     ("domain", "names", "urls"),
     [
-        ("example.org", Names(), [HERE]),
+        ("example.org", DnsAnswer(), [HERE]),
         (
             "example.org",
-            Names(services=(Service("jmap.example.org", 443), Service("b.example", 8443))),
+            DnsAnswer(services=(SrvTarget("jmap.example.org", 443), SrvTarget("b.example", 8443))),
             [
                 "https://jmap.example.org/.well-known/jmap",
                 "https://b.example:8443/.well-known/jmap",
             ],
         ),
-        ("example.org", Names(exchangers=AT_FASTMAIL), [FASTMAIL_SESSION]),
-        ("fastmail.com", Names(trouble="silent", is_silent=True), [FASTMAIL_SESSION]),
+        ("example.org", DnsAnswer(exchangers=AT_FASTMAIL), [FASTMAIL_SESSION]),
+        ("fastmail.com", DnsAnswer(trouble="silent", is_silent=True), [FASTMAIL_SESSION]),
         (
             "example.org",
-            Names(services=(Service("example.org", 443),), exchangers=AT_FASTMAIL),
+            DnsAnswer(services=(SrvTarget("example.org", 443),), exchangers=AT_FASTMAIL),
             [HERE],
         ),
-        ("example.org", Names(exchangers=("notmessagingengine.com",)), [HERE]),
-        ("example.org", Names(is_unknown=True), []),
-        ("example.org", Names(has_no_service=True), []),
-        ("example.org", Names(trouble="silent", is_silent=True), []),
-        ("example.org", Names(trouble="no library"), [HERE]),
+        ("example.org", DnsAnswer(exchangers=("notmessagingengine.com",)), [HERE]),
+        ("example.org", DnsAnswer(is_unknown=True), []),
+        ("example.org", DnsAnswer(has_no_service=True), []),
+        ("example.org", DnsAnswer(trouble="silent", is_silent=True), []),
+        ("example.org", DnsAnswer(trouble="no library"), [HERE]),
     ],
 )
-def test_what_is_tried(domain: str, names: Names, urls: list[str]) -> None:
+def test_what_is_tried(domain: str, names: DnsAnswer, urls: list[str]) -> None:
     assert tried(domain, names) == urls
 
 
 @pytest.mark.parametrize(
     ("names", "why"),
     [
-        (Names(is_unknown=True), "there is no domain example.org"),
-        (Names(has_no_service=True), "example.org says that it has no JMAP server (SRV)"),
-        (Names(trouble="it is silent", is_silent=True), "it is silent"),
-        (Names(trouble="x"), "no JMAP server was found for example.org (x)"),
-        (Names(), "no JMAP server was found for example.org"),
+        (DnsAnswer(is_unknown=True), "there is no domain example.org"),
+        (DnsAnswer(has_no_service=True), "example.org says that it has no JMAP server (SRV)"),
+        (DnsAnswer(trouble="it is silent", is_silent=True), "it is silent"),
+        (DnsAnswer(trouble="x"), "no JMAP server was found for example.org (x)"),
+        (DnsAnswer(), "no JMAP server was found for example.org"),
     ],
 )
-def test_why_there_is_none(names: Names, why: str) -> None:
+def test_why_there_is_none(names: DnsAnswer, why: str) -> None:
     assert why_none("example.org", names) == why
 
 
@@ -151,7 +151,7 @@ def test_a_url_is_written_as_people_would(url: str, written: str) -> None:
 # Name servers
 
 
-def asked(records: Records, *, is_silent: bool = False, is_broken: bool = False) -> Names:
+def asked(records: Records, *, is_silent: bool = False, is_broken: bool = False) -> DnsAnswer:
     with Zone(records, is_silent=is_silent, is_broken=is_broken) as zone:
         return ask_about("example.org", 0.5, zone.address)
 
@@ -164,11 +164,11 @@ def test_names_are_asked_for() -> None:
             "10 5 8443 Heavy.example.org.",
         ],
     })  # fmt: skip
-    assert names == Names(
+    assert names == DnsAnswer(
         services=(
-            Service("heavy.example.org", 8443),
-            Service("light.example.org", 443),
-            Service("late.example.org", 443),
+            SrvTarget("heavy.example.org", 8443),
+            SrvTarget("light.example.org", 443),
+            SrvTarget("late.example.org", 443),
         ),
         exchangers=("mx.example.org",),
     )
@@ -176,19 +176,21 @@ def test_names_are_asked_for() -> None:
 
 def test_a_domain_may_say_that_it_has_none() -> None:
     names = asked({("_jmap._tcp.example.org", "SRV"): ["0 0 0 ."]})
-    assert names == Names(has_no_service=True)
+    assert names == DnsAnswer(has_no_service=True)
 
 
 def test_a_domain_that_says_nothing_is_not_unknown() -> None:
-    assert asked({("example.org", "A"): ["192.0.2.1"]}) == Names()
-    assert asked({("example.net", "A"): ["192.0.2.1"]}) == Names(is_unknown=True)
+    assert asked({("example.org", "A"): ["192.0.2.1"]}) == DnsAnswer()
+    assert asked({("example.net", "A"): ["192.0.2.1"]}) == DnsAnswer(is_unknown=True)
 
 
 def test_a_silent_name_server_is_waited_for_once() -> None:
     began = time.monotonic()
     names = asked({}, is_silent=True)
     assert time.monotonic() - began < 2
-    assert names == Names(trouble="the name server has not answered within 0.5 s", is_silent=True)
+    assert names == DnsAnswer(
+        trouble="the name server has not answered within 0.5 s", is_silent=True
+    )
 
 
 def test_a_name_server_that_fails_is_no_unknown_domain() -> None:

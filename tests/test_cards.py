@@ -20,7 +20,7 @@ from mailroom.sandbox import Entry, Fault
 from mailroom.sandbox import Request as Asked
 from mailroom.sandbox import Response as Answer
 from mailroom.wire.vcard import Card, UnsafeCard
-from mailroom.work.cards import Stored, usable
+from mailroom.work.cards import StoredCard, usable
 from tests.virtual_clients import ORIGIN, VirtualClients
 
 BOOK = "/dav/addressbooks/user/alice/Default/"
@@ -498,7 +498,7 @@ def test_one_card_that_xml_cannot_carry_does_not_cost_the_others(clients: Virtua
     synced(clients)
     assert people(clients) == {"bob.vcf", "bad.vcf"}
     found = clients.run(clients.contacts.fetch([BOB, f"{BOOK}bad.vcf"]))
-    assert isinstance(found[BOB], Stored)
+    assert isinstance(found[BOB], StoredCard)
     assert isinstance(found[f"{BOOK}bad.vcf"], UnsafeCard)
 
 
@@ -526,7 +526,7 @@ def test_an_answer_that_cannot_be_read_leaves_the_index_as_it_was(
 # Cards
 
 
-def read(clients: VirtualClients, href: str = BOB) -> Stored:
+def read(clients: VirtualClients, href: str = BOB) -> StoredCard:
     return clients.run(clients.contacts.read(href))
 
 

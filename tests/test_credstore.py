@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mailroom.engine.credstore import Stored, remove, store, stored
+from mailroom.engine.credstore import StoredSecret, remove, store, stored
 from mailroom.engine.unit import Installation, find
 from mailroom.errors import MailroomError
 
@@ -63,7 +63,7 @@ def files(host: Path) -> dict[str, int]:
 
 def test_where_the_host_cannot_encrypt_root_alone_can_read_it(host: Path) -> None:
     done = store(system(host), "jmap-token", "secret")
-    assert done == Stored(host / "etc/credstore/mailroom.jmap-token", is_encrypted=False)
+    assert done == StoredSecret(host / "etc/credstore/mailroom.jmap-token", is_encrypted=False)
     assert files(host) == {"etc/credstore/mailroom.jmap-token": 0o600}
     assert done.path.read_text() == "secret"
     assert stat.S_IMODE(done.path.parent.stat().st_mode) == 0o700
@@ -119,7 +119,7 @@ def test_of_two_the_encrypted_one_counts(host: Path) -> None:
 def test_a_users_stands_beside_the_configuration(host: Path) -> None:
     able(host)
     done = store(user(host), "jmap-password", "secret")
-    assert done == Stored(host / ".config/mailroom/jmap-password", is_encrypted=False)
+    assert done == StoredSecret(host / ".config/mailroom/jmap-password", is_encrypted=False)
     assert files(host) == {".config/mailroom/jmap-password": 0o600}
 
 

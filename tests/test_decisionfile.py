@@ -4,10 +4,10 @@ import pytest
 
 from mailroom.errors import UsageError
 from mailroom.terminal.decisionfile import Bad, parse
-from mailroom.terminal.naming import Names
+from mailroom.terminal.naming import CategoryNames
 from mailroom.terminal.remote import Decision, Kind, Whom
 
-NAMES = Names(
+NAMES = CategoryNames(
     {
         "categories": [
             {"name": "Feed", "label": "@ToFeed", "parent": None},

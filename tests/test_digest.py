@@ -10,7 +10,7 @@ import pytest
 from mailroom.engine.journal import Level
 from mailroom.engine.loop import Loop
 from mailroom.rules.status import digest
-from mailroom.rules.status.digest import Due, Former, News, Waiter, next_due
+from mailroom.rules.status.digest import DueDigest, FormerDigest, News, Waiter, next_due
 from mailroom.rules.status.health import ConflictView, FailingSender, TriageView
 from mailroom.rules.triage.drags import DIGEST
 from mailroom.sandbox import CYRUS_3_10, FASTMAIL, JAMES, STALWART, Fault, Profile
@@ -46,7 +46,7 @@ def test_it_is_due_once_a_day_by_the_hosts_clock(
 ) -> None:
     done_day = date.fromisoformat(done) if done else None
     found = next_due(instant(now), "07:00", BERLIN, done_day)
-    assert found == Due(date.fromisoformat(day), instant(due))
+    assert found == DueDigest(date.fromisoformat(day), instant(due))
 
 
 @pytest.mark.parametrize(
@@ -59,14 +59,14 @@ def test_it_is_due_once_a_day_by_the_hosts_clock(
 def test_on_days_when_clocks_are_set_it_is_due_once(day: str, due: str) -> None:
     morning = instant(f"{day}T00:00:00Z")
     found = next_due(morning, "02:30", BERLIN, None)
-    assert found == Due(date.fromisoformat(day), instant(due))
+    assert found == DueDigest(date.fromisoformat(day), instant(due))
     after = next_due(found.at, "02:30", BERLIN, found.day)
     assert after.at - found.at in (23 * 3600, 24 * 3600, 25 * 3600)
 
 
 # What it says
 
-DUE = Due(date(2026, 11, 26), instant("2026-11-26T07:00:00Z"))
+DUE = DueDigest(date(2026, 11, 26), instant("2026-11-26T07:00:00Z"))
 SINCE = instant("2026-11-25T07:00:00Z")
 WAITER = Waiter("bob@example.org", "Bob", 3, "One & <two>", DUE.at - 60)
 FILED = TriageView(1, DUE.at - 60, "eve@example.org", "Feed", "Jail", 2, "command", "anna")
@@ -159,7 +159,7 @@ def test_a_long_list_is_cut() -> None:
     ],
 )
 def test_what_is_new_is_since_the_former_one(former: list[str], since: float) -> None:
-    found = [Former("M1", message_id, True, False) for message_id in former]
+    found = [FormerDigest("M1", message_id, True, False) for message_id in former]
     assert digest.since_when(found, DUE, "07:00", UTC) == since
 
 

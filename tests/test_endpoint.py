@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mailroom.engine.caller import Reply, Work
+from mailroom.engine.caller import LateAnswer, Reply
 from mailroom.engine.endpoint import (
     CLIENT_LIMIT,
     PATIENCE_SECONDS,
@@ -131,7 +131,7 @@ class Service:
     def answer(self, asked: ReceivedRequest, _uid: int) -> Reply:
         match asked.path:
             case "/wait":
-                return Work(_for_ever())
+                return LateAnswer(_for_ever())
             case "/healthz":
                 return json_answer(200, {"status": "ok"})
             case "/big":
@@ -513,9 +513,9 @@ def worker(service: Service) -> Worker:
     def answer(asked: ReceivedRequest, uid: int) -> Reply:
         match asked.path:
             case "/read":
-                return Work(worker.answer("reading"))
+                return LateAnswer(worker.answer("reading"))
             case "/decide":
-                return Work(worker.answer("decision"), goes_on=True)
+                return LateAnswer(worker.answer("decision"), goes_on=True)
         return others(asked, uid)
 
     service.endpoint._answer = answer

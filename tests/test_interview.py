@@ -9,7 +9,7 @@ from mailroom.rules.account import interview, questions
 from mailroom.rules.account.autodiscovery import Candidate, Seen, short
 from mailroom.rules.account.interview import Action, accept, next_move, probed, refused, tried
 from mailroom.rules.account.proposal import configuration, credentials, differences, known_from
-from mailroom.rules.account.questions import Abilities, Known, Question, Taken, Topic
+from mailroom.rules.account.questions import Abilities, Knowledge, Question, Taken, Topic
 from mailroom.rules.configuration.servers import FASTMAIL_SESSION
 from mailroom.rules.configuration.text import parse
 
@@ -41,8 +41,8 @@ class Story:
         self.told: list[str] = []
         self.asked: list[Question] = []
 
-    def run(self, known: Known | None = None) -> Known:
-        known = known or Known()
+    def run(self, known: Knowledge | None = None) -> Knowledge:
+        known = known or Knowledge()
         for _ in range(40):
             move = next_move(known)
             if move is None:
@@ -51,13 +51,13 @@ class Story:
             known = self._ask(known, move) if isinstance(move, Question) else self._do(known, move)
         raise AssertionError(f"it does not end: {self.told}")
 
-    def _ask(self, known: Known, question: Question) -> Known:
+    def _ask(self, known: Knowledge, question: Question) -> Knowledge:
         self.asked.append(question)
         given = self._answers.get(question.topic) or [question.default or ""]
         answer = given.pop(0) if len(given) > 1 else given[0]
         return accept(known, question, answer)
 
-    def _do(self, known: Known, action: Action) -> Known:
+    def _do(self, known: Knowledge, action: Action) -> Knowledge:
         match action:
             case Action.DISCOVER:
                 found = (Candidate(self._found.url, SRV), self._found) if self._found else None
@@ -210,12 +210,12 @@ def test_after_a_refusal_both_are_asked_again_and_the_other_name_is_proposed() -
 
 
 def test_a_refusal_is_told_in_words() -> None:
-    known = Known(seen=BASIC, username="anna")
+    known = Knowledge(seen=BASIC, username="anna")
     assert questions.refusal(known) == (
         "mail.example.org does not let anna in with this password: is the user name right, and "
         "does the account want an app password?"
     )
-    assert questions.refusal(Known(seen=BASIC)) == (
+    assert questions.refusal(Knowledge(seen=BASIC)) == (
         "mail.example.org does not take this token: is it whole, and has it not been revoked?"
     )
 
@@ -299,7 +299,7 @@ def test_a_mailbox_that_cannot_be_shared_needs_another_name() -> None:
 
 
 def test_names_do_not_go_in_a_circle() -> None:
-    known = Known(taken=(replace(FULL, name="News"),), mailboxes={"Feed": "News"})
+    known = Knowledge(taken=(replace(FULL, name="News"),), mailboxes={"Feed": "News"})
     question = questions.mailbox(replace(FULL, name="News"))
     with pytest.raises(ValueError, match="the name that was given up for News"):
         accept(known, question, "Feed")
@@ -343,7 +343,7 @@ def test_who_sorts_new_mail(able: Abilities, default: str, said: str) -> None:
     ],
 )
 def test_an_answer_that_makes_no_sense_is_told(topic: Topic, answer: str, fault: str) -> None:
-    known = Known(address="anna@example.org", abilities=ABLE)
+    known = Knowledge(address="anna@example.org", abilities=ABLE)
     made = {
         Topic.CATEGORIES: questions.which_categories(),
         Topic.SCREENING: questions.screening(known),
@@ -354,7 +354,7 @@ def test_an_answer_that_makes_no_sense_is_told(topic: Topic, answer: str, fault:
 
 
 def test_the_first_letters_of_a_choice_are_enough() -> None:
-    known = accept(Known(abilities=ABLE), questions.screening(Known(abilities=ABLE)), "M")
+    known = accept(Knowledge(abilities=ABLE), questions.screening(Knowledge(abilities=ABLE)), "M")
     assert known.screening == "mailroom"
 
 
@@ -439,6 +439,6 @@ def test_answers_that_say_something_else_than_the_configuration_are_told() -> No
 
 
 def test_no_secret_is_ever_shown() -> None:
-    known = Known(secret="hunter2", contacts_secret="hunter3")
+    known = Knowledge(secret="hunter2", contacts_secret="hunter3")
     assert "hunter" not in repr(known)
     assert interview.MOST_REFUSALS < 10

@@ -11,7 +11,7 @@ from mailroom.engine.journal import Log
 from mailroom.rules.triage.drags import PLACED, WAITING
 from mailroom.sandbox import CYRUS_3_10, CYRUS_3_13, SMALL_LIMITS, Fault, Profile, serve
 from mailroom.work.door import Door
-from mailroom.work.letin import Known, LetIn
+from mailroom.work.letin import LetIn, WaitingCount
 from mailroom.work.setup import Setup
 from tests.command import Shell, Site, killed_anywhere
 
@@ -35,7 +35,7 @@ def waiting(profile: Profile = CYRUS_3_10, configuration: dict[str, object] | No
     return site
 
 
-def let_in(site: Site, *, apply: bool = True) -> Known:
+def let_in(site: Site, *, apply: bool = True) -> WaitingCount:
     context = site.context()
     door = Door(
         context.loop,
@@ -61,26 +61,26 @@ PROFILES = pytest.mark.parametrize(
 @PROFILES
 def test_known_people_are_counted_and_nothing_is_moved(profile: Profile) -> None:
     site = waiting(profile)
-    assert let_in(site, apply=False) == Known(mails=4, senders=2)
+    assert let_in(site, apply=False) == WaitingCount(mails=4, senders=2)
     assert subjects(site, "Inbox") == set()
 
 
 @PROFILES
 def test_known_people_are_let_in_and_nobody_else_is(profile: Profile) -> None:
     site = waiting(profile)
-    assert let_in(site) == Known(mails=4, senders=2)
+    assert let_in(site) == WaitingCount(mails=4, senders=2)
     assert subjects(site, "Inbox") == {"ann 0", "ann 1", "ann 2", "bob"}
     assert subjects(site, "Screener") == {"eve", "placed", "labelled"}
     assert subjects(site, "Archive") == {"archived"}
     [bob] = (each for each in site.sandbox.mails_in("Inbox")
              if site.sandbox.mail(each).subject == "bob")  # fmt: skip
     assert site.sandbox.keywords_of(bob) == set()
-    assert let_in(site) == Known()
+    assert let_in(site) == WaitingCount()
 
 
 def test_who_is_to_wait_all_the_same_is_not_let_in() -> None:
     site = waiting(configuration={"screening": {"known": ["written"]}})
-    assert let_in(site) == Known(mails=1, senders=1)
+    assert let_in(site) == WaitingCount(mails=1, senders=1)
     assert subjects(site, "Inbox") == {"bob"}
 
 
@@ -88,13 +88,13 @@ def test_more_than_one_portion_is_let_in() -> None:
     site = waiting()
     for number in range(600):
         site.sandbox.deliver("Ann <ann@example.org>", f"more {number}")
-    assert let_in(site) == Known(mails=604, senders=2)
+    assert let_in(site) == WaitingCount(mails=604, senders=2)
 
 
 def test_what_the_server_refuses_is_counted() -> None:
     site = waiting()
     site.sandbox.faults.add(Fault(call="Email/set", rewrite=_refuse))
-    assert let_in(site) == Known(mails=4, senders=2, refused=4)
+    assert let_in(site) == WaitingCount(mails=4, senders=2, refused=4)
 
 
 def _refuse(response: Any) -> Any:

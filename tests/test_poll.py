@@ -21,7 +21,7 @@ from mailroom.sandbox import (
     longest_chain,
 )
 from mailroom.sandbox import Request as SandboxRequest
-from mailroom.work.outcome import Outcome, Triaged
+from mailroom.work.outcome import PollOutcome, Triaged
 from tests.world import World
 
 DELAY = 0.05
@@ -310,7 +310,7 @@ def test_mail_that_comes_within_two_minutes_of_a_triage_is_filed(
 
 
 def test_a_poll_that_did_anything_is_not_idle() -> None:
-    nothing = Outcome(0.0, {}, ())
+    nothing = PollOutcome(0.0, {}, ())
     bob = Triaged("bob@example.org", "Feed", None, 0)
     assert nothing.is_idle
     assert not dataclasses.replace(nothing, triaged=(bob,)).is_idle

@@ -12,7 +12,7 @@ from mailroom.rules.status.health import Totals
 from mailroom.sandbox import CYRUS_3_10, SMALL_LIMITS, Fault
 from mailroom.work.clients import Clients, build_clients
 from mailroom.work.door import Door
-from mailroom.work.outcome import Outcome
+from mailroom.work.outcome import PollOutcome
 from mailroom.work.poll import Poller
 from mailroom.work.preview import Row, preview
 from mailroom.work.survey import Surveyor
@@ -46,7 +46,7 @@ def rows_of(world: World, failing: dict[str, str] | None = None) -> list[Row]:
     return preview(survey, world.config, asking.result(), failing or {})
 
 
-def poll(world: World) -> Outcome:
+def poll(world: World) -> PollOutcome:
     own, log = clients(world), Log(lambda *_: True, Level.DEBUG)
     task = world.loop.spawn(
         Poller(world.loop, world.config, own.mail, own.contacts, log).poll(), "poll"
@@ -91,7 +91,9 @@ def _is_told(life: Life, places: set[str], mail: str) -> bool:
     )
 
 
-def _check_mails(rows: dict[str, Row], outcome: Outcome, before: Picture, after: Picture) -> None:
+def _check_mails(
+    rows: dict[str, Row], outcome: PollOutcome, before: Picture, after: Picture
+) -> None:
     """Of a triage the number of mails is told, of other mail the labels that go on and off."""
     triaged = {each.sender: each for each in outcome.triaged}
     as_one = {_who(each.sender): each for each in outcome.triaged}

@@ -16,9 +16,9 @@ from mailroom.rules.polling.push import (
     MAX_EVENT_ID_CHARACTERS,
     MAX_SILENCE_SECONDS,
     STABLE_SECONDS,
-    Look,
     Push,
     PushStatus,
+    ReadState,
 )
 
 
@@ -311,8 +311,8 @@ def test_nothing_comes_before_its_time() -> None:
 # What polls find of the stream
 
 
-def at(*looks: tuple[float, str]) -> list[Look]:
-    return [Look(when, state) for when, state in looks]
+def at(*looks: tuple[float, str]) -> list[ReadState]:
+    return [ReadState(when, state) for when, state in looks]
 
 
 def deaf(push: Push, now: float) -> float:
@@ -538,7 +538,9 @@ class Connections(RuleBasedStateMachine):
 
     @rule(first=st.integers(0, 3), then=st.integers(0, 3))
     def poll_works(self, first: int, then: int) -> None:
-        self.push.looked(self.now, [Look(self.now, str(first)), Look(self.now, str(then))])
+        self.push.looked(
+            self.now, [ReadState(self.now, str(first)), ReadState(self.now, str(then))]
+        )
         self.push.worked(self.now, self.now)
 
     @rule()

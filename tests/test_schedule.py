@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from mailroom.rules.polling.schedule import (
     GATHER_SECONDS,
     MAX_KNOWN_STATES,
-    Due,
+    DuePoll,
     Schedule,
     Timing,
     Trigger,
@@ -472,7 +472,7 @@ def test_nothing_is_due_before_anything_asks_for_a_poll_nor_while_one_runs() -> 
     schedule = Schedule(TIMING, no_jitter)
     assert schedule.due() is None
     schedule.started(7.0)
-    assert schedule.due() == Due(7.0, Trigger.STARTUP)
+    assert schedule.due() == DuePoll(7.0, Trigger.STARTUP)
     schedule.poll_started(7.5)
     schedule.event(7.6, email(1))
     schedule.asked(7.6)
@@ -487,10 +487,10 @@ def test_a_late_start_takes_in_what_has_come_up_meanwhile() -> None:
     schedule.poll_finished(0.0, 0.0, {})
     schedule.connected(5.0)
     schedule.asked(6.0)
-    assert schedule.due() == Due(5.0, Trigger.RECONNECT)
+    assert schedule.due() == DuePoll(5.0, Trigger.RECONNECT)
     assert schedule.poll_started(6.0) is Trigger.MANUAL
     schedule.poll_finished(6.0, 6.0, {})
-    assert schedule.due() == Due(66.0, Trigger.SCHEDULED)
+    assert schedule.due() == DuePoll(66.0, Trigger.SCHEDULED)
 
 
 def test_backing_off_lasts_from_a_failure_to_the_next_poll() -> None:
@@ -534,7 +534,7 @@ def test_the_states_known_are_the_newest_few() -> None:
         schedule.event(1.0, {"Email": state})
         assert schedule.due() == regular
     schedule.event(1.0, {"Email": states[0]})
-    assert schedule.due() == Due(1.25, Trigger.PUSH)
+    assert schedule.due() == DuePoll(1.25, Trigger.PUSH)
 
 
 def test_a_state_that_is_read_again_counts_as_new() -> None:
@@ -547,7 +547,7 @@ def test_a_state_that_is_read_again_counts_as_new() -> None:
     schedule.event(1.0, {"Email": states[0]})
     assert schedule.due() == regular
     schedule.event(1.0, {"Email": states[1]})
-    assert schedule.due() == Due(1.25, Trigger.PUSH)
+    assert schedule.due() == DuePoll(1.25, Trigger.PUSH)
 
 
 @given(
@@ -1095,7 +1095,7 @@ def interval_after(schedule: Schedule, now: float, *, fails: bool = False) -> fl
     return due_of(schedule).at - now
 
 
-def due_of(schedule: Schedule) -> Due:
+def due_of(schedule: Schedule) -> DuePoll:
     due = schedule.due()
     assert due is not None
     return due

@@ -14,7 +14,7 @@ from mailroom.rules.screening.byhand import instructions, unneeded, without_rule
 from mailroom.rules.screening.evidence import weigh
 from mailroom.rules.screening.inclusion import Inclusion, inclusion
 from mailroom.rules.screening.own import OwnAddresses
-from mailroom.rules.screening.scripts import Owned as Script
+from mailroom.rules.screening.scripts import UserScript as Script
 from mailroom.rules.screening.scripts import advice_to_include, decide
 from mailroom.rules.screening.sieve import (
     MOST_BYTES,

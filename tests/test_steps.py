@@ -4,9 +4,9 @@ import itertools
 
 import pytest
 
-from mailroom.rules.account.steps import Progress, Step, agreed, remaining
+from mailroom.rules.account.steps import Inventory, Step, agreed, remaining
 
-WHOLE = Progress(
+WHOLE = Inventory(
     has_configuration=True,
     has_secret=True,
     is_enabled=True,
@@ -14,7 +14,7 @@ WHOLE = Progress(
     missing=(),
     has_rules=True,
 )
-NOTHING = Progress(has_configuration=False, has_secret=False, is_enabled=False, is_active=False)
+NOTHING = Inventory(has_configuration=False, has_secret=False, is_enabled=False, is_active=False)
 
 
 def test_a_whole_installation_has_nothing_left() -> None:
@@ -28,7 +28,7 @@ def test_of_nothing_all_is_left_in_this_order() -> None:
 @pytest.mark.parametrize("there", list(itertools.product([False, True], repeat=6)))
 def test_what_is_left_is_what_is_not_there(there: tuple[bool, ...]) -> None:
     configuration, secret, missing, rules, enabled, active = there
-    progress = Progress(
+    progress = Inventory(
         has_configuration=configuration,
         has_secret=secret,
         is_enabled=enabled,
@@ -54,7 +54,7 @@ def test_rules_are_the_servers() -> None:
 
 
 def test_what_stands_in_the_way_is_left_as_well() -> None:
-    blocked = Progress(
+    blocked = Inventory(
         has_configuration=True,
         has_secret=True,
         is_enabled=True,

@@ -32,7 +32,7 @@ _UCRED = struct.Struct("iII")  # unix(7), SO_PEERCRED: process, user, group
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class LateAnswer:
     """An answer that takes time. The coroutine is begun, or closed where there is no room for it.
 
     ``goes_on``: also when the client has hung up; else it is cancelled then.
@@ -49,11 +49,11 @@ class Takeover:
     adopt: Callable[[socket.socket], None]
 
 
-Reply = Answer | Work | Takeover
+Reply = Answer | LateAnswer | Takeover
 # Called with a request and the user id of who asks.
 Answerer = Callable[[ReceivedRequest, int], Reply]
 # Begins the work; an Answer says why not.
-Beginner = Callable[[Work], Task[Answer] | Answer]
+Beginner = Callable[[LateAnswer], Task[Answer] | Answer]
 
 
 class Caller:
@@ -150,7 +150,7 @@ class Caller:
         if isinstance(reply, Takeover):
             self.takeover = reply
             return
-        if isinstance(reply, Work):
+        if isinstance(reply, LateAnswer):
             self._goes_on = reply.goes_on
             begun = self._begin(reply)
             if isinstance(begun, Task):

@@ -36,7 +36,7 @@ class NotAllowed(MailroomError):
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ServiceRequest:
     """A request; ``body`` is JSON."""
 
     method: str
@@ -53,12 +53,12 @@ def ask(
     """
     connection = _UnixConnection(path, timeout_seconds)
     with contextlib.closing(connection), _explained(path, timeout_seconds):
-        connection.send_question(Question(method, target, body))
+        connection.send_question(ServiceRequest(method, target, body))
         return connection.take_answer()
 
 
 def ask_all(
-    path: Path, questions: Iterable[tuple[K, Question]], at_once: int, timeout_seconds: float
+    path: Path, questions: Iterable[tuple[K, ServiceRequest]], at_once: int, timeout_seconds: float
 ) -> Iterator[tuple[K, int, bytes]]:
     """Ask every question, so many at once on as many connections: the answers as they come, each
     with what its question came with.
@@ -127,7 +127,7 @@ class _UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: Path, timeout_seconds: float) -> None:
         super().__init__("mailroom", timeout=timeout_seconds)
         self._path = path
-        self._question = Question("", "")
+        self._question = ServiceRequest("", "")
         self._is_used = False
 
     def connect(self) -> None:
@@ -136,7 +136,7 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(os.fspath(self._path))
         self._is_used = False
 
-    def send_question(self, question: Question) -> None:
+    def send_question(self, question: ServiceRequest) -> None:
         self._question = question
         try:
             self._send()

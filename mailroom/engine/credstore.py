@@ -30,14 +30,14 @@ _MOST_BYTES = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredSecret:
     """Where a secret is now."""
 
     path: Path
     is_encrypted: bool
 
 
-def store(installation: Installation, name: str, secret: str) -> Stored:
+def store(installation: Installation, name: str, secret: str) -> StoredSecret:
     """Keep ``secret`` as the credential ``name`` (``jmap-token``), in place of the one before. Of
     one of many accounts it is a line among those of all.
 
@@ -76,9 +76,9 @@ def stored(installation: Installation) -> dict[str, str]:
     return {name: secret for name, secret in found.items() if secret is not None}
 
 
-def _keep(installation: Installation, name: str, secret: str) -> Stored:
-    plain = Stored(installation.secret_file(name), is_encrypted=False)
-    sealed = Stored(installation.encrypted_file(name), is_encrypted=True)
+def _keep(installation: Installation, name: str, secret: str) -> StoredSecret:
+    plain = StoredSecret(installation.secret_file(name), is_encrypted=False)
+    sealed = StoredSecret(installation.encrypted_file(name), is_encrypted=True)
     content = secret.encode()
     encrypted = _encrypted(content, installation, name) if installation.is_system else None
     chosen, other = (plain, sealed) if encrypted is None else (sealed, plain)
@@ -94,7 +94,7 @@ def _lines(installation: Installation) -> dict[str, str]:
     return parse(text or "", str(installation.secret_file(ACCOUNT_SECRETS)))
 
 
-def _keep_lines(installation: Installation, lines: Mapping[str, str]) -> Stored:
+def _keep_lines(installation: Installation, lines: Mapping[str, str]) -> StoredSecret:
     text = written(lines)
     if len(text.encode()) > _MOST_BYTES:
         raise MailroomError(

@@ -15,7 +15,7 @@ import socket
 import time
 from http import HTTPStatus
 
-from mailroom.engine.caller import Answerer, Caller, Work, error_answer
+from mailroom.engine.caller import Answerer, Caller, LateAnswer, error_answer
 from mailroom.engine.loop import Loop, Owner, Task
 from mailroom.wire.http1 import Answer
 
@@ -124,7 +124,7 @@ class Endpoint:
         else:
             self._loop.unwatch(client.fd)
 
-    def _begin(self, work: Work) -> Task[Answer] | Answer:
+    def _begin(self, work: LateAnswer) -> Task[Answer] | Answer:
         self._tasks = [task for task in self._tasks if not task.done]
         if len(self._tasks) < WAITING_LIMIT:
             task = self._owner.spawn(work.answer, "answer")

@@ -8,7 +8,7 @@ one domain together have :data:`PATIENCE_SECONDS`, whatever the name servers do.
 import time
 from typing import TYPE_CHECKING
 
-from mailroom.rules.account.autodiscovery import Names, Service
+from mailroom.rules.account.autodiscovery import DnsAnswer, SrvTarget
 
 if TYPE_CHECKING:
     from dns.rdatatype import RdataType
@@ -22,7 +22,7 @@ def ask_about(
     domain: str,
     patience_seconds: float = PATIENCE_SECONDS,
     name_server: tuple[str, int] | None = None,
-) -> Names:
+) -> DnsAnswer:
     """What is said about ``domain`` (in ASCII) by the machine's name servers, or the one given.
     Never raises: that nothing could be learned is an answer, too, with its reason in ``trouble``.
     """
@@ -30,7 +30,7 @@ def ask_about(
         import dns.exception  # noqa: PLC0415 - only this needs it, and it may be missing
         import dns.resolver  # noqa: PLC0415
     except ImportError:
-        return Names(trouble="python3-dnspython, which asks name servers, is not installed")
+        return DnsAnswer(trouble="python3-dnspython, which asks name servers, is not installed")
     try:
         return _Asking(domain, time.monotonic() + patience_seconds, name_server).names()
     except dns.exception.Timeout:
@@ -39,7 +39,7 @@ def ask_about(
         trouble = "this machine knows no name server (/etc/resolv.conf)"
     except (dns.exception.DNSException, OSError, ValueError) as error:
         trouble = f"the name server is of no help ({type(error).__name__})"
-    return Names(trouble=trouble, is_silent=True)
+    return DnsAnswer(trouble=trouble, is_silent=True)
 
 
 class _Asking:
@@ -55,19 +55,19 @@ class _Asking:
             address, self._resolver.port = name_server
             self._resolver.nameservers = [address]
 
-    def names(self) -> Names:
+    def names(self) -> DnsAnswer:
         """Mail exchangers first: they tell whether there is such a domain at all."""
         import dns.rdatatype  # noqa: PLC0415 - see ask_about
 
         exchangers = self._ask(self._domain, dns.rdatatype.MX)
         if exchangers is None:
-            return Names(is_unknown=True)
+            return DnsAnswer(is_unknown=True)
         found = self._ask(f"{_SERVICE}.{self._domain}", dns.rdatatype.SRV)
         # RFC 2782 has the lighter of one priority chosen more rarely; of a single person's choices
         # the heaviest is as good.
         in_order = sorted(found or (), key=lambda each: (each.priority, -each.weight))
-        services = [Service(_host(each.target), each.port) for each in in_order]
-        return Names(
+        services = [SrvTarget(_host(each.target), each.port) for each in in_order]
+        return DnsAnswer(
             services=tuple(each for each in services if each.host),
             # A target of "." (RFC 2782): decidedly not available here.
             has_no_service=bool(services) and not any(each.host for each in services),

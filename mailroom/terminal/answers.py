@@ -6,55 +6,55 @@ The shapes are those of ``mailroom/schema``; a command shows what it is told and
 from typing import Any, NotRequired, TypedDict
 
 
-class Category(TypedDict):
+class CategoryDocument(TypedDict):
     name: str
     label: str
     parent: str | None
 
 
-class Categories(TypedDict):
+class CategoriesDocument(TypedDict):
     """``screener`` is the mailbox where mail of unknown senders waits."""
 
-    categories: list[Category]
+    categories: list[CategoryDocument]
     screener: str
 
 
-class Newest(TypedDict):
+class NewestDocument(TypedDict):
     id: str
     subject: str
     received_at: str
 
 
-class Waiter(TypedDict):
+class WaiterDocument(TypedDict):
     """Somebody whose mail waits; an empty address is that of mail without a usable sender."""
 
     address: str
     name: str
     mails: int
-    newest: Newest
+    newest: NewestDocument
     since: str
 
 
-class Waiting(TypedDict):
+class WaitingDocument(TypedDict):
     """Who waits, the newest mail first; ``senders`` and ``mails`` count all of them."""
 
     senders: int
     mails: int
     oldest: str | None
-    waiting: list[Waiter]
+    waiting: list[WaiterDocument]
 
 
-class Person(TypedDict):
+class PersonDocument(TypedDict):
     name: str
     email: str
 
 
-Mail = TypedDict(
-    "Mail",
+MailDocument = TypedDict(
+    "MailDocument",
     {
         "id": str,
-        "from": list[Person],
-        "to": list[Person],
+        "from": list[PersonDocument],
+        "to": list[PersonDocument],
         "subject": str,
         "received_at": str,
         "text": str,
@@ -64,7 +64,7 @@ Mail = TypedDict(
 )
 
 
-class Decided(TypedDict):
+class DecidedDocument(TypedDict):
     """What was done; exactly one of ``address``, ``domain`` and ``list`` is there."""
 
     address: NotRequired[str]
@@ -76,7 +76,7 @@ class Decided(TypedDict):
     by: str
 
 
-class Triaged(TypedDict):
+class TriagedDocument(TypedDict):
     """A sender in a category."""
 
     address: str
@@ -87,32 +87,32 @@ class Triaged(TypedDict):
     is_ours: bool
 
 
-class WholeDomain(TypedDict):
+class WholeDomainDocument(TypedDict):
     domain: str
     category: str
     since: str | None
 
 
-class WholeList(TypedDict):
+class WholeListDocument(TypedDict):
     list: str
     category: str
     since: str | None
 
 
-class Senders(TypedDict):
-    senders: list[Triaged]
-    domains: list[WholeDomain]
-    lists: list[WholeList]
+class SendersDocument(TypedDict):
+    senders: list[TriagedDocument]
+    domains: list[WholeDomainDocument]
+    lists: list[WholeListDocument]
 
 
-class Step(TypedDict):
+class StepDocument(TypedDict):
     """A line of a contact's note."""
 
     category: str | None
     on: str
 
 
-class Next(TypedDict):
+class NextDocument(TypedDict):
     """Where the next mail would go, and what decides."""
 
     outcome: str
@@ -120,17 +120,17 @@ class Next(TypedDict):
     mailbox: str
 
 
-class Sender(TypedDict):
+class SenderDocument(TypedDict):
     address: str
     addresses: list[str]
     name: str
     category: str | None
-    history: list[Step]
+    history: list[StepDocument]
     waiting: int
-    next: Next | None
+    next: NextDocument | None
 
 
-class Row(TypedDict):
+class RowDocument(TypedDict):
     mail: str
     sender: str
     labels: list[str]
@@ -138,11 +138,11 @@ class Row(TypedDict):
     reason: str
 
 
-class Planned(TypedDict):
+class PlannedDocument(TypedDict):
     """What the next poll would do; ``moved_at_once`` senders were moved, too many to do it."""
 
-    rows: list[Row]
+    rows: list[RowDocument]
     moved_at_once: int
 
 
-Status = dict[str, Any]
+StatusDocument = dict[str, Any]

@@ -8,21 +8,21 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mailroom.rules.words import count
-from mailroom.terminal.answers import Decided
+from mailroom.terminal.answers import DecidedDocument
 from mailroom.terminal.harmless import harmless
 from mailroom.terminal.lists import write_json
-from mailroom.terminal.naming import Names
+from mailroom.terminal.naming import CategoryNames
 from mailroom.terminal.past import Past
 from mailroom.terminal.remote import Decision, Refused, Remote, Whom
 
 _SCREENER = "Screener"
 
-Outcome = tuple[Whom, Decided | Refused]
+Outcome = tuple[Whom, DecidedDocument | Refused]
 
 
 def decide(remote: Remote, who: Sequence[Whom], typed: str, *, as_json: bool) -> int:
     """Triage them to the category that was typed."""
-    category = Names(remote.categories()).find(typed)
+    category = CategoryNames(remote.categories()).find(typed)
     decisions = [Decision(whom, category) for whom in who]
     answers = remote.triage_all(decisions)
     return _tell(((decision.whom, answer) for decision, answer in answers), as_json=as_json)
@@ -33,7 +33,7 @@ def take_back(remote: Remote, who: Sequence[Whom], past: Past, *, as_json: bool)
     return _tell(((whom, _undone(remote, whom, past)) for whom in who), as_json=as_json)
 
 
-def _undone(remote: Remote, whom: Whom, past: Past) -> Decided | Refused:
+def _undone(remote: Remote, whom: Whom, past: Past) -> DecidedDocument | Refused:
     try:
         return remote.undo(whom)
     except Refused as refused:
@@ -69,14 +69,14 @@ def _tell(outcomes: Iterable[Outcome], *, as_json: bool) -> int:
     return 1 if failed else 0
 
 
-def line(whom: Whom, done: Decided) -> str:
+def line(whom: Whom, done: DecidedDocument) -> str:
     """What was done, for people."""
     was = f" (was {done['previous']})" if done["previous"] else ""
     filed = f", {count(done['filed'], 'mail')}" if done["filed"] else ""
     return harmless(f"{whom} → {done['category'] or _SCREENER}{was}{filed}")
 
 
-def _document(whom: Whom, answer: Decided | Refused) -> dict[str, Any]:
+def _document(whom: Whom, answer: DecidedDocument | Refused) -> dict[str, Any]:
     if isinstance(answer, Refused):
         return {whom.kind: whom.name, **answer.document, "status": answer.status}
     return dict(answer)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mailroom.errors import UsageError
-from mailroom.terminal.naming import Names, whom
+from mailroom.terminal.naming import CategoryNames, whom
 from mailroom.terminal.remote import Decision, Kind, Whom
 
 # What columns of categories are called; without case.
@@ -30,7 +30,7 @@ class Bad:
 Parsed = Decision | Bad
 
 
-def parse(text: str, names: Names, category: str | None) -> list[Parsed]:
+def parse(text: str, names: CategoryNames, category: str | None) -> list[Parsed]:
     """Every decision of the file, each once; ``category`` is for lines that name none. Raises
     :class:`UsageError` where it is no such file."""
     text = text.removeprefix("\ufeff")  # as spreadsheets begin their files
@@ -51,7 +51,7 @@ def parse(text: str, names: Names, category: str | None) -> list[Parsed]:
     return parsed
 
 
-def _decision(line: _Line, otherwise: str | None, names: Names) -> Parsed:
+def _decision(line: _Line, otherwise: str | None, names: CategoryNames) -> Parsed:
     number, who, category = line
     typed = category or otherwise
     if not typed:
@@ -88,12 +88,12 @@ def _json_line(number: int, document: object) -> _Line | Bad:
         case str():
             return number, who, category
         case None:
-            return number, who, Names.SCREENER
+            return number, who, CategoryNames.SCREENER
         case _:
             return Bad(number, f"the category of {who} is no text")
 
 
-def _csv_lines(text: str, names: Names) -> Iterator[_Line | Bad]:
+def _csv_lines(text: str, names: CategoryNames) -> Iterator[_Line | Bad]:
     first = text.lstrip().partition("\n")[0]
     reader = csv.reader(io.StringIO(text), delimiter=max(_DELIMITERS, key=first.count))
     rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
@@ -122,7 +122,7 @@ def _column_of_addresses(rows: Sequence[Sequence[str]]) -> int:
 
 
 def _column_of_categories(
-    heads: Sequence[str], rows: Sequence[Sequence[str]], names: Names, addresses: int
+    heads: Sequence[str], rows: Sequence[Sequence[str]], names: CategoryNames, addresses: int
 ) -> int | None:
     """The one that is called so; without heads, one in which all are categories."""
     for head in _CATEGORY:

@@ -17,8 +17,8 @@ from mailroom.engine.manager import Manager
 from mailroom.engine.unit import Installation
 from mailroom.errors import ConfigurationError, CredentialsRefused, LastingTrouble, MailroomError
 from mailroom.rules.account import proposal, questions
-from mailroom.rules.account.questions import Known
-from mailroom.rules.account.steps import Progress, Step, agreed, remaining
+from mailroom.rules.account.questions import Knowledge
+from mailroom.rules.account.steps import Inventory, Step, agreed, remaining
 from mailroom.rules.configuration.config import Config
 from mailroom.terminal.asking import Asking
 from mailroom.terminal.context import context_for
@@ -56,7 +56,7 @@ def show_init(
 class _There:
     """What is on this machine and in the account."""
 
-    progress: Progress
+    progress: Inventory
     config: Config | None
     secrets: Mapping[str, str]
 
@@ -112,7 +112,7 @@ class _Evening:
         if config:
             self._tell_differences(config)
         secrets = stored(self._installation)
-        progress = Progress(
+        progress = Inventory(
             has_configuration=is_there,
             has_secret=False,
             is_enabled=self.manager.is_enabled,
@@ -163,21 +163,21 @@ class _Evening:
 
     # The interview
 
-    def _interview(self, there: _There) -> Known:
+    def _interview(self, there: _There) -> Knowledge:
         is_system = self._installation.is_system
         interview = Interview(
             self._console, self._asking, there.config, there.secrets, is_system=is_system
         )
         return interview.hold(self._beginning(there.config))
 
-    def _beginning(self, config: Config | None) -> Known:
+    def _beginning(self, config: Config | None) -> Knowledge:
         """What need not be asked."""
         login = self._asking.login
         if config is None:
-            return Known(address_guess=self._environ.get("EMAIL"), login=login)
+            return Knowledge(address_guess=self._environ.get("EMAIL"), login=login)
         return proposal.known_from(config, login)
 
-    def _is_agreed(self, left: Sequence[Step], known: Known | None) -> bool:
+    def _is_agreed(self, left: Sequence[Step], known: Knowledge | None) -> bool:
         """Say what will be done, and ask whether to."""
         self.tell("", "This will be done now:")
         for step in left:
@@ -200,7 +200,7 @@ class _Evening:
 
     # The steps
 
-    def _keep(self, left: Sequence[Step], known: Known) -> Mapping[str, str]:
+    def _keep(self, left: Sequence[Step], known: Knowledge) -> Mapping[str, str]:
         """The configuration, then the secrets, the one for the mail server last: where that is
         there, all are."""
         if Step.CONFIGURATION in left:

@@ -20,7 +20,7 @@ from mailroom.rules.account import interview, questions
 from mailroom.rules.account.autodiscovery import candidates, why_none
 from mailroom.rules.account.interview import MOST_REFUSALS, Action, next_move
 from mailroom.rules.account.proposal import configuration, credentials
-from mailroom.rules.account.questions import Abilities, Known, Question, Topic
+from mailroom.rules.account.questions import Abilities, Knowledge, Question, Topic
 from mailroom.rules.configuration.config import Config
 from mailroom.rules.configuration.servers import session_url
 from mailroom.rules.configuration.text import parse
@@ -53,14 +53,14 @@ class Interview:
         self._console = console
         self._asking = asking
         self._config = config
-        self._actions: dict[Action, Callable[[Known], Known]] = {
+        self._actions: dict[Action, Callable[[Knowledge], Knowledge]] = {
             Action.DISCOVER: self._discover,
             Action.PROBE: self._probe,
             Action.TRY: self._try,
             Action.LOOK: self._look,
         }
 
-    def hold(self, known: Known) -> Known:
+    def hold(self, known: Knowledge) -> Knowledge:
         """Ask and look until everything is known. Raises UsageError where an answer is missing that
         nobody can be asked for, and every error that no other answer would mend."""
         if self._asking.has(Topic.CA_FILE) and not known.is_configured:
@@ -72,7 +72,7 @@ class Interview:
                 known = self._actions[move](known)
         return known
 
-    def _ask(self, known: Known, question: Question) -> Known:
+    def _ask(self, known: Knowledge, question: Question) -> Knowledge:
         while True:
             answer = self._asking.answer(question)
             try:
@@ -97,7 +97,7 @@ class Interview:
             raise error
         self._console.print(f"[red]✗[/] {plain(told)}")
 
-    def _discover(self, known: Known) -> Known:
+    def _discover(self, known: Knowledge) -> Knowledge:
         if self._asking.has(Topic.SERVER):
             return replace(known, is_discovered=True)
         domain = known.domain
@@ -112,7 +112,7 @@ class Interview:
         none_found = "" if found else why_none(domain, names)
         return replace(known, is_discovered=True, found=found, none_found=none_found)
 
-    def _probe(self, known: Known) -> Known:
+    def _probe(self, known: Knowledge) -> Knowledge:
         assert known.server is not None
         with _web(known) as (loop, http):
             seen = _run(loop, look_at(loop, http, session_url(known.server)))
@@ -121,7 +121,7 @@ class Interview:
             self._mend(LastingTrouble(f"{told} (--server)"), told)
         return interview.probed(known, seen)
 
-    def _try(self, known: Known) -> Known:
+    def _try(self, known: Knowledge) -> Knowledge:
         self._console.print("\nLogging in, and looking at what the account can do …")
         try:
             with self._desk(known) as context:
@@ -139,14 +139,14 @@ class Interview:
             raise LastingTrouble(able.no_contacts)
         return known
 
-    def _look(self, known: Known) -> Known:
+    def _look(self, known: Knowledge) -> Knowledge:
         with self._desk(known) as context:
             return replace(
                 known, taken=context.run(taken(context.loop, context.config, context.clients))
             )
 
     @contextmanager
-    def _desk(self, known: Known) -> Iterator[Context]:
+    def _desk(self, known: Knowledge) -> Iterator[Context]:
         """The account as it would be configured now. Raises ConfigurationError for a secret that
         cannot be one."""
         config = self._config or parse(configuration(known), "the configuration")
@@ -178,7 +178,7 @@ def findings(able: Abilities) -> Iterator[Finding]:
 
 
 @contextmanager
-def _web(known: Known) -> Iterator[tuple[Loop, Http]]:
+def _web(known: Knowledge) -> Iterator[tuple[Loop, Http]]:
     """HTTP without credentials."""
     loop = Loop(BoottimeClock())
     transfer = Transfer(loop, USER_AGENT, known.ca_file)

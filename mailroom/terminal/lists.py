@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from mailroom.rules.words import count
-from mailroom.terminal.answers import Next, Sender, Senders
+from mailroom.terminal.answers import NextDocument, SenderDocument, SendersDocument
 from mailroom.terminal.columns import Time, show
 from mailroom.terminal.harmless import harmless
-from mailroom.terminal.naming import Names
+from mailroom.terminal.naming import CategoryNames
 from mailroom.terminal.remote import Remote
 
 # What decides where the next mail goes: rules/screening/standing.Who, in words.
@@ -60,7 +60,7 @@ def show_categories(remote: Remote, *, as_json: bool) -> int:
 
 def show_senders(remote: Remote, category: str | None, *, as_json: bool, counts: bool) -> int:
     """Who is in a category, or in any."""
-    name = Names(remote.categories()).find(category) if category else None
+    name = CategoryNames(remote.categories()).find(category) if category else None
     if category and name is None:
         return show_waiting(remote, as_json=as_json, counts=counts)
     document = remote.senders(name)
@@ -74,7 +74,7 @@ def show_senders(remote: Remote, category: str | None, *, as_json: bool, counts:
     return 0
 
 
-def _places(document: Senders) -> Iterator[tuple[str, str, str, str]]:
+def _places(document: SendersDocument) -> Iterator[tuple[str, str, str, str]]:
     """Who is where, since when; first as a command can be told it."""
     for each in document["senders"]:
         others = len(each["addresses"]) - 1
@@ -99,7 +99,7 @@ def show_sender(remote: Remote, address: str, *, as_json: bool) -> int:
     return 0
 
 
-def _about(sender: Sender) -> Iterator[tuple[str, str]]:
+def _about(sender: SenderDocument) -> Iterator[tuple[str, str]]:
     yield "sender", f"{sender['address']}  {sender['name']}".rstrip()
     others = [each for each in sender["addresses"] if each != sender["address"]]
     if others:
@@ -112,7 +112,7 @@ def _about(sender: Sender) -> Iterator[tuple[str, str]]:
     yield "next mail", _next(sender["next"])
 
 
-def _next(upcoming: Next | None) -> str:
+def _next(upcoming: NextDocument | None) -> str:
     if upcoming is None:
         return "is not Mailroom's matter (screening.by: off)"
     reason = _REASONS.get(upcoming["outcome"], upcoming["outcome"])

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from mailroom.errors import MailroomError
-from mailroom.terminal.answers import Senders
+from mailroom.terminal.answers import SendersDocument
 from mailroom.terminal.decisionfile import Bad, Parsed, parse
 from mailroom.terminal.harmless import harmless
 from mailroom.terminal.lists import write_json
-from mailroom.terminal.naming import Names, canonical_key
+from mailroom.terminal.naming import CategoryNames, canonical_key
 from mailroom.terminal.remote import Decision, Kind, Refused, Remote, Whom
 
 _STDIN = "-"
@@ -37,7 +37,7 @@ def bring_in(
     remote: Remote, file: str, category: str | None, *, applies: bool, as_json: bool
 ) -> int:
     """Make the decisions of a file (``-``: stdin), or tell what there is to make."""
-    parsed = parse(_text(file), Names(remote.categories()), category)
+    parsed = parse(_text(file), CategoryNames(remote.categories()), category)
     there = {_canonical(whom): now for whom, now, _ in decided(remote.senders())}
     plan = Import(parsed, there)
     if applies:
@@ -127,7 +127,7 @@ class Import:
         return self._there.get(_canonical(decision.whom))
 
 
-def decided(senders: Senders) -> Iterator[tuple[Whom, str, str | None]]:
+def decided(senders: SendersDocument) -> Iterator[tuple[Whom, str, str | None]]:
     """Every decision that the service knows of, by each address, with its day."""
     for each in senders["senders"]:
         for address in dict.fromkeys((each["address"], *each["addresses"])):

@@ -6,18 +6,18 @@ from difflib import get_close_matches
 
 from mailroom.errors import UsageError
 from mailroom.rules.addresses import canonical
-from mailroom.terminal.answers import Categories
+from mailroom.terminal.answers import CategoriesDocument
 from mailroom.terminal.remote import Kind, Whom
 
 _STDIN = "-"
 
 
-class Names:
+class CategoryNames:
     """The categories of a service by what people type: in any case, with or without spaces."""
 
     SCREENER = "screener"
 
-    def __init__(self, categories: Categories) -> None:
+    def __init__(self, categories: CategoriesDocument) -> None:
         self._names = [each["name"] for each in categories["categories"]]
         self._by_key: dict[str, str | None] = {
             self.SCREENER: None,

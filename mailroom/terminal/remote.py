@@ -18,19 +18,19 @@ from pathlib import Path
 from typing import Any, Self, cast
 from urllib.parse import quote, urlencode
 
-from mailroom.engine.client import NobodyAnswers, NotAllowed, Question, ask, ask_all, follow
+from mailroom.engine.client import NobodyAnswers, NotAllowed, ServiceRequest, ask, ask_all, follow
 from mailroom.engine.unit import Installation
 from mailroom.errors import MailroomError, UsageError
 from mailroom.rules.words import count
 from mailroom.terminal.answers import (
-    Categories,
-    Decided,
-    Mail,
-    Planned,
-    Sender,
-    Senders,
-    Status,
-    Waiting,
+    CategoriesDocument,
+    DecidedDocument,
+    MailDocument,
+    PlannedDocument,
+    SenderDocument,
+    SendersDocument,
+    StatusDocument,
+    WaitingDocument,
 )
 from mailroom.terminal.harmless import harmless
 from mailroom.wire.sse import Event, Parser
@@ -109,9 +109,9 @@ class Remote:
 
     # How it is
 
-    def status(self) -> Status:
+    def status(self) -> StatusDocument:
         """Of a service with many accounts of which none is asked about, their sum."""
-        return cast("Status", self._look("GET", "/status"))
+        return cast("StatusDocument", self._look("GET", "/status"))
 
     def poll(self) -> None:
         """Have it poll now."""
@@ -144,52 +144,58 @@ class Remote:
 
     # What there is to see
 
-    def categories(self) -> Categories:
-        return cast("Categories", self._ask("GET", "/categories", _READING_SECONDS))
+    def categories(self) -> CategoriesDocument:
+        return cast("CategoriesDocument", self._ask("GET", "/categories", _READING_SECONDS))
 
-    def waiting(self, limit: int | None = None) -> Waiting:
+    def waiting(self, limit: int | None = None) -> WaitingDocument:
         """Who waits; at most ``limit`` of them are listed."""
         query = {} if limit is None else {"limit": limit}
-        return cast("Waiting", self._ask("GET", _target("/waiting", query), _READING_SECONDS))
+        return cast(
+            "WaitingDocument", self._ask("GET", _target("/waiting", query), _READING_SECONDS)
+        )
 
-    def mail(self, mail_id: str) -> Mail:
+    def mail(self, mail_id: str) -> MailDocument:
         """The text of a mail that waits."""
-        return cast("Mail", self._ask("GET", _target("/mail", {"id": mail_id}), _READING_SECONDS))
+        return cast(
+            "MailDocument", self._ask("GET", _target("/mail", {"id": mail_id}), _READING_SECONDS)
+        )
 
-    def senders(self, category: str | None = None) -> Senders:
+    def senders(self, category: str | None = None) -> SendersDocument:
         query = {} if category is None else {"category": category}
-        return cast("Senders", self._ask("GET", _target("/senders", query), _READING_SECONDS))
+        return cast(
+            "SendersDocument", self._ask("GET", _target("/senders", query), _READING_SECONDS)
+        )
 
-    def sender(self, address: str) -> Sender:
+    def sender(self, address: str) -> SenderDocument:
         target = _target("/sender", {"address": address})
-        return cast("Sender", self._ask("GET", target, _READING_SECONDS))
+        return cast("SenderDocument", self._ask("GET", target, _READING_SECONDS))
 
-    def plan(self) -> Planned:
+    def plan(self) -> PlannedDocument:
         """What the next poll would do."""
-        return cast("Planned", self._ask("GET", "/plan", _READING_SECONDS))
+        return cast("PlannedDocument", self._ask("GET", "/plan", _READING_SECONDS))
 
     # Decisions
 
-    def triage(self, decision: Decision) -> Decided:
+    def triage(self, decision: Decision) -> DecidedDocument:
         """Comes back when it is done."""
         question = _triage(decision)
         answer = self._ask(question.method, question.target, _DECIDING_SECONDS, question.body)
-        return cast("Decided", answer)
+        return cast("DecidedDocument", answer)
 
-    def undo(self, whom: Whom) -> Decided:
+    def undo(self, whom: Whom) -> DecidedDocument:
         """Back to the category before; :attr:`Refused.is_unknown` where nothing tells which."""
         body = json.dumps({whom.kind: whom.name}).encode()
-        return cast("Decided", self._ask("POST", "/undo", _DECIDING_SECONDS, body))
+        return cast("DecidedDocument", self._ask("POST", "/undo", _DECIDING_SECONDS, body))
 
     def triage_all(
         self, decisions: Iterable[Decision], at_once: int = AT_ONCE
-    ) -> Iterator[tuple[Decision, Decided | Refused]]:
+    ) -> Iterator[tuple[Decision, DecidedDocument | Refused]]:
         """Many decisions, so many on their way at once: what became of each, as it is done."""
         questions = ((decision, self._about(_triage(decision))) for decision in decisions)
         answers = ask_all(self._deciding, questions, at_once, _DECIDING_SECONDS)
         for decision, code, body in answers:
             try:
-                yield decision, cast("Decided", self._read(self._deciding, code, body))
+                yield decision, cast("DecidedDocument", self._read(self._deciding, code, body))
             except Refused as refused:
                 yield decision, refused
 
@@ -226,7 +232,7 @@ class Remote:
             raise which_account(self._account, document["accounts"], document["account_count"])
         raise Refused(code, document)
 
-    def _about(self, question: Question) -> Question:
+    def _about(self, question: ServiceRequest) -> ServiceRequest:
         return replace(question, target=prefix(self._account) + question.target)
 
     @property
@@ -256,9 +262,9 @@ def is_about(event: Event, account: str | None) -> bool:
         return True  # whoever reads it says what is wrong with it
 
 
-def _triage(decision: Decision) -> Question:
+def _triage(decision: Decision) -> ServiceRequest:
     document = {decision.whom.kind: decision.whom.name, "category": decision.category}
-    return Question("POST", "/triage", json.dumps(document).encode())
+    return ServiceRequest("POST", "/triage", json.dumps(document).encode())
 
 
 def _target(path: str, query: Mapping[str, object]) -> str:

@@ -12,7 +12,7 @@ from mailroom.engine.journal import Log
 from mailroom.engine.unit import Installation
 from mailroom.rules.account.setup import Item, ItemStatus
 from mailroom.rules.screening.byhand import instructions, unneeded, without_rules
-from mailroom.rules.screening.scripts import SCRIPT_NAME, Decision, advice_to_include
+from mailroom.rules.screening.scripts import SCRIPT_NAME, ScriptPlan, advice_to_include
 from mailroom.rules.words import count
 from mailroom.terminal.context import Context, open_context, quietly
 from mailroom.terminal.screen import plain, table
@@ -100,7 +100,7 @@ def _show_rules(console: Console, context: Context, *, apply: bool) -> int:
     return int(decision.beside is not None)
 
 
-def _rules_lines(decision: Decision, *, apply: bool) -> Iterator[str]:
+def _rules_lines(decision: ScriptPlan, *, apply: bool) -> Iterator[str]:
     script = f"routing rules: the script {SCRIPT_NAME}"
     done = ("[green]written[/]", "active") if apply else ("[yellow]will write[/]", "will be active")
     if decision.is_written:

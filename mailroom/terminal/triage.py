@@ -12,7 +12,7 @@ from rich.table import Table
 
 from mailroom.engine.journal import Log
 from mailroom.engine.unit import Installation
-from mailroom.terminal.answers import Planned
+from mailroom.terminal.answers import PlannedDocument
 from mailroom.terminal.context import open_context, quietly
 from mailroom.terminal.lists import write_json
 from mailroom.terminal.screen import plain, table
@@ -32,10 +32,10 @@ def show_triage(asked: Installation, environ: Mapping[str, str], *, as_json: boo
     survey = context.run(surveyor.survey())
     obstacles = context.run(context.clients.contacts.obstacles(survey.plan))
     plan = as_document(preview(survey, context.config, obstacles, {}), survey.crowd)
-    return show_plan(cast("Planned", plan), as_json=as_json)
+    return show_plan(cast("PlannedDocument", plan), as_json=as_json)
 
 
-def show_plan(plan: Planned, *, as_json: bool) -> int:
+def show_plan(plan: PlannedDocument, *, as_json: bool) -> int:
     """Print what the next poll would do."""
     if as_json:
         write_json(plan)
@@ -53,7 +53,7 @@ def show_plan(plan: Planned, *, as_json: bool) -> int:
     return 0
 
 
-def _as_table(plan: Planned) -> Table:
+def _as_table(plan: PlannedDocument) -> Table:
     shown = table("From", "Label", "The next poll would", "because")
     for row in plan["rows"]:
         cells = (row["sender"], " ".join(row["labels"]), row["action"], row["reason"])

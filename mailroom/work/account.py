@@ -34,11 +34,11 @@ from mailroom.wire.jmap_push import CONTACTS_TYPE
 from mailroom.wire.urls import origin
 from mailroom.work.clients import build_clients
 from mailroom.work.commands import Commands
-from mailroom.work.digest import Digester, Facts
+from mailroom.work.digest import Digester, DigestFacts
 from mailroom.work.gate import Servers
 from mailroom.work.history import History
 from mailroom.work.listener import Listener
-from mailroom.work.outcome import Outcome
+from mailroom.work.outcome import PollOutcome
 from mailroom.work.poll import Poller
 from mailroom.work.reporter import Reporter
 
@@ -292,13 +292,13 @@ class Account:
         places = self._poller.surveyor.places
         return places.screener if places else None
 
-    def _digest_facts(self) -> Facts:
+    def _digest_facts(self) -> DigestFacts:
         snapshot = self.snapshot()
         places, recent = self._poller.surveyor.places, tuple(self._history.recent)
         conflicts, failing = snapshot.conflicts, snapshot.failing
-        return Facts(places, snapshot.started_at, recent, conflicts, failing)
+        return DigestFacts(places, snapshot.started_at, recent, conflicts, failing)
 
-    def _poll_succeeded(self, outcome: Outcome, trigger: Trigger, began: float) -> None:
+    def _poll_succeeded(self, outcome: PollOutcome, trigger: Trigger, began: float) -> None:
         history, now = self._history, self._loop.now()
         self._digester.polled()
         self._schedule.poll_finished(
@@ -317,7 +317,7 @@ class Account:
             history.trouble = None
             self._tell(events.trouble(self._loop.clock.wall(), None))
 
-    def _judge_push(self, outcome: Outcome, began: float) -> None:
+    def _judge_push(self, outcome: PollOutcome, began: float) -> None:
         """What a poll has found may show that the stream tells nothing, or that it is innocent of
         what failed before."""
         now = self._loop.now()
@@ -334,7 +334,7 @@ class Account:
             self._listener.reconsider()
 
     def _note_outcome(
-        self, outcome: Outcome, trigger: Trigger, began: float, requests: int
+        self, outcome: PollOutcome, trigger: Trigger, began: float, requests: int
     ) -> None:
         """Count what was done, and tell the log; what only happens every minute at DEBUG."""
         history, now = self._history, self._loop.clock.wall()
@@ -374,7 +374,7 @@ class Account:
         self._note_trouble(error, kind, trigger)
 
     def _tell_poll(
-        self, trigger: Trigger, began: float, outcome: Outcome | None = None, error: str = ""
+        self, trigger: Trigger, began: float, outcome: PollOutcome | None = None, error: str = ""
     ) -> None:
         done = events.Polled(
             trigger,

@@ -32,7 +32,7 @@ class Calling(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class CardReading:
     """Cards, each once, as they were in this state or later; and the answers to other calls."""
 
     state: str
@@ -41,7 +41,7 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class CardWrite:
     """One thing to be set: ``verb`` is ``create``, ``update`` or ``destroy``; ``key`` is an id, for
     what is created a word of the caller's."""
 
@@ -51,7 +51,7 @@ class Order:
 
 
 @dataclass(slots=True)
-class Outcome:
+class CardsWritten:
     """What came of orders: new ids, and why others were refused, by key. ``is_stale``: the rest
     was not done, because somebody else has changed something."""
 
@@ -80,7 +80,7 @@ class CardBook:
         properties: Properties = None,
         group_ids: Iterable[str] = (),
         others: Sequence[Call] = (),
-    ) -> Look:
+    ) -> CardReading:
         """The cards that the filters match, and those of these ids, as far as they are there: in
         one request, as long as one page is enough. Of groups there is nothing but who is in them.
         """
@@ -103,9 +103,9 @@ class CardBook:
             states.append(page.state)
             cards |= {card.id: card for card in await self._whole(page, query, limit, properties)}
         self.states += states
-        return Look(states[0] if states else "", tuple(cards.values()), answers)
+        return CardReading(states[0] if states else "", tuple(cards.values()), answers)
 
-    async def set(self, orders: Sequence[Order], state: str | None = None) -> Outcome:
+    async def set(self, orders: Sequence[CardWrite], state: str | None = None) -> CardsWritten:
         """Carry out the orders; with a ``state`` only if nobody else has changed a card since
         then. That is one call per request: a call that depends on another's state is carried out
         all the same where Stalwart 0.15.5 has refused the other (seen)."""
@@ -113,7 +113,7 @@ class CardBook:
         most_bytes = limits.request_bytes // 4  # so that others have room in the same request
         batches = [self._placed(part) for part in _batches(orders, limits.set, most_bytes)]
         most_calls = limits.calls if state is None else 1
-        outcome, newest = Outcome(), state or ""
+        outcome, newest = CardsWritten(), state or ""
         for start in range(0, len(batches), most_calls):
             some = batches[start : start + most_calls]
             calls = [_set_call(batch, state and newest, n) for n, batch in enumerate(some)]
@@ -136,7 +136,7 @@ class CardBook:
         query = Call(_QUERY, {"limit": 1, "calculateTotal": True}, "query", CONTACTS)
         return jmap.read_page((await self._call([query]))[query.tag]).total
 
-    def _placed(self, batch: Sequence[Order]) -> list[Order]:
+    def _placed(self, batch: Sequence[CardWrite]) -> list[CardWrite]:
         if self.default_id is None:
             return list(batch)
         place = {"addressBookIds": {self.default_id: True}}
@@ -200,8 +200,8 @@ def _is_last(page: CardPage, limit: int, seen: int) -> bool:
     return not page.ids or (len(page.ids) < limit and (is_all_told or is_below_limit))
 
 
-def _batches(orders: Sequence[Order], most: int, most_bytes: int) -> Iterator[list[Order]]:
-    batch: list[Order] = []
+def _batches(orders: Sequence[CardWrite], most: int, most_bytes: int) -> Iterator[list[CardWrite]]:
+    batch: list[CardWrite] = []
     used = 0
     for order in orders:
         size = len(order.key) + len(json.dumps(order.value))
@@ -214,7 +214,7 @@ def _batches(orders: Sequence[Order], most: int, most_bytes: int) -> Iterator[li
         yield batch
 
 
-def _set_call(batch: Sequence[Order], state: str | None, number: int) -> Call:
+def _set_call(batch: Sequence[CardWrite], state: str | None, number: int) -> Call:
     arguments: dict[str, Any] = {} if state is None else {"ifInState": state}
     for verb in ("create", "update"):
         if parts := {order.key: order.value for order in batch if order.verb == verb}:
@@ -224,7 +224,7 @@ def _set_call(batch: Sequence[Order], state: str | None, number: int) -> Call:
     return Call(_SET, arguments, f"cards{number}", CONTACTS)
 
 
-def _note(batch: Sequence[Order], answer: Arguments, outcome: Outcome) -> None:
+def _note(batch: Sequence[CardWrite], answer: Arguments, outcome: CardsWritten) -> None:
     created = [order.key for order in batch if order.verb == "create"]
     updated = [order.key for order in batch if order.verb == "update"]
     made = jmap.read_created(answer, _SET, created)

@@ -50,7 +50,7 @@ from mailroom.rules.screening.wide import Decisions
 from mailroom.rules.words import count
 from mailroom.wire.jmap import CONTACTS, Session
 from mailroom.wire.vcard import Card, UnsafeCard
-from mailroom.work.cards import CardDavClient, Stored, usable
+from mailroom.work.cards import CardDavClient, StoredCard, usable
 from mailroom.work.contacts import Beside, Failures, Intention, local_day
 from mailroom.work.dav_kept import DavKept
 
@@ -84,7 +84,7 @@ class CardDavContacts:
         self._is_asked_always = config.screening.by != "off"
         self._refreshed_at = loop.now()
         # Cards that were read for what is going to be done; another ETag makes them worthless.
-        self._read: dict[str, Stored | UnsafeCard] = {}
+        self._read: dict[str, StoredCard | UnsafeCard] = {}
 
     async def refresh(self) -> None:
         self._refreshed_at = self._loop.now()
@@ -109,7 +109,7 @@ class CardDavContacts:
         kinds = (
             card.card.first("X-ADDRESSBOOKSERVER-KIND")
             for card in cards
-            if isinstance(card, Stored)
+            if isinstance(card, StoredCard)
         )
         return any(kind is not None and kind.value.strip() != "GROUP" for kind in kinds)
 
@@ -265,7 +265,7 @@ class CardDavContacts:
 
     def _contact(self, card: Indexed, groups: Iterable[tuple[str, Entry]]) -> Found:
         entry, read = card.entry, self._read.get(card.href)
-        whole = read if isinstance(read, Stored) and self._is_current(card.href) else None
+        whole = read if isinstance(read, StoredCard) and self._is_current(card.href) else None
         told = read_section(whole.card).history if whole else ()
         return Found(
             reference=card.href,
@@ -321,7 +321,7 @@ class CardDavContacts:
             return error
         return None
 
-    def _usable(self, href: str) -> Stored:
+    def _usable(self, href: str) -> StoredCard:
         return usable(self._read.get(href), href)
 
     def _group_href(self, name: str) -> str:
@@ -346,7 +346,7 @@ class CardDavContacts:
             entry = Indexed(stored.href, stored.etag, summarise(stored.card))
             contacts[change.sender] = self._contact(entry, self.cards.book.memberships())
 
-    async def _created(self, sender: str, filing: Filing) -> Stored:
+    async def _created(self, sender: str, filing: Filing) -> StoredCard:
         """Create the contact under a UID that is always the same, so that a lost answer cannot
         make a second one. Where the user has made that card somebody else's, the next UID."""
         account_id = (await self._session()).account_id

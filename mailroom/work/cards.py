@@ -32,7 +32,7 @@ _THE_CARD = tuple(status for status in range(400, 500) if status not in _NOT_THE
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredCard:
     """A whole card as it stands on the server; the base of a write."""
 
     href: str
@@ -63,10 +63,10 @@ class CardDavClient:
         """Bring the index up to date; the first time that is every card."""
         await self.index.sync()
 
-    async def fetch(self, hrefs: Iterable[str]) -> dict[str, Stored | UnsafeCard]:
+    async def fetch(self, hrefs: Iterable[str]) -> dict[str, StoredCard | UnsafeCard]:
         """The whole cards at ``hrefs``, those that are there; UnsafeCard for one not to touch. What
         the server denies is not in the index any more."""
-        found: dict[str, Stored | UnsafeCard] = {}
+        found: dict[str, StoredCard | UnsafeCard] = {}
 
         def keep(resource: dav.Resource, card: bytes) -> None:
             found[resource.href] = _stored(resource.href, etag_of(resource), card)
@@ -83,7 +83,7 @@ class CardDavClient:
         """Where a card that we create stands."""
         return await self._collection.href(f"{uid}.vcf")
 
-    async def create(self, href: str, card: Card) -> Stored | None:
+    async def create(self, href: str, card: Card) -> StoredCard | None:
         """Put a new card; None where another has its place or its UID. The server may store it
         elsewhere than at ``href``. Raises SenderFailed where it will not have it."""
         response = await self._put(href, card, "If-None-Match", "*")
@@ -97,7 +97,7 @@ class CardDavClient:
             return None
         raise self._refused(href, response)
 
-    async def edit(self, stored: Stored, change: Callable[[Card], Card]) -> Stored:
+    async def edit(self, stored: StoredCard, change: Callable[[Card], Card]) -> StoredCard:
         """Make ``change`` to the card, as often as somebody else changes it meanwhile. Raises
         SenderFailed where the server will not have it, and what ``change`` raises."""
         for _ in range(_TRIES):
@@ -117,7 +117,7 @@ class CardDavClient:
             stored = fresh
         raise SenderFailed(f"the card {stored.href} was changed by somebody else {_TRIES} times")
 
-    async def read(self, href: str) -> Stored:
+    async def read(self, href: str) -> StoredCard:
         """The card at ``href``. Raises SenderFailed where there is none, or none to work with."""
         stored = usable((await self.fetch([href])).get(href), href)
         if not stored.etag:
@@ -126,7 +126,7 @@ class CardDavClient:
             )
         return stored
 
-    async def delete(self, stored: Stored) -> bool:
+    async def delete(self, stored: StoredCard) -> bool:
         """Delete the card as it was read; False where that cannot be said, and it is to be read
         again."""
         if not stored.etag:
@@ -139,7 +139,7 @@ class CardDavClient:
         self.book.remove(stored.href)
         return True
 
-    async def _replace(self, stored: Stored, card: Card | None) -> Response:
+    async def _replace(self, stored: StoredCard, card: Card | None) -> Response:
         """Put the card, or delete it, where it is still the one that was read.
 
         The server gets its own spelling of the ETag: one without quotes refuses one with them
@@ -180,13 +180,13 @@ class CardDavClient:
             self.index.deny(href)
         return _refusal(href, response)
 
-    def _remember(self, href: str, card: Card, response: Response) -> Stored:
+    def _remember(self, href: str, card: Card, response: Response) -> StoredCard:
         etag = response.headers.get("etag", "").strip()
         self.book.put(Indexed(href, etag, summarise(card)))
-        return Stored(href, etag, card)
+        return StoredCard(href, etag, card)
 
 
-def usable(stored: Stored | UnsafeCard | None, href: str) -> Stored:
+def usable(stored: StoredCard | UnsafeCard | None, href: str) -> StoredCard:
     """The card, or the reason why this sender cannot be worked on."""
     if stored is None:
         raise SenderFailed(f"the card {href} has been deleted meanwhile")
@@ -195,9 +195,9 @@ def usable(stored: Stored | UnsafeCard | None, href: str) -> Stored:
     return stored
 
 
-def _stored(href: str, etag: str, data: bytes) -> Stored | UnsafeCard:
+def _stored(href: str, etag: str, data: bytes) -> StoredCard | UnsafeCard:
     try:
-        return Stored(href, etag, Card.parse(data))
+        return StoredCard(href, etag, Card.parse(data))
     except UnsafeCard as error:
         return error
 

@@ -19,7 +19,7 @@ from mailroom.errors import MailroomError
 from mailroom.rules.configuration.config import Config
 from mailroom.rules.screening.own import DIGEST_SENDER
 from mailroom.rules.status import digest
-from mailroom.rules.status.digest import Due, Former, News, Waiter
+from mailroom.rules.status.digest import DueDigest, FormerDigest, News, Waiter
 from mailroom.rules.status.health import ConflictView, FailingSender, TriageView
 from mailroom.rules.triage.drags import DIGEST
 from mailroom.rules.triage.places import Places
@@ -32,7 +32,7 @@ from mailroom.wire.jmap import (
     read_state,
     reading,
 )
-from mailroom.work.listing import Listing, Sender
+from mailroom.work.listing import Listing, WaitingSender
 from mailroom.work.mail import MailClient
 
 # In an account where much goes on its state may change between our question and our writing.
@@ -42,7 +42,7 @@ _FLAGGED = "$flagged"
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class DigestFacts:
     """What the account knows; ``places`` is None before the first poll has succeeded, ``recent``
     goes back to ``started_at``."""
 
@@ -63,7 +63,7 @@ class Digester:
         mail: MailClient,
         listing: Listing,
         log: Log,
-        facts: Callable[[], Facts],
+        facts: Callable[[], DigestFacts],
     ) -> None:
         self._owner = owner
         self._loop = owner.loop
@@ -89,7 +89,7 @@ class Digester:
             self._is_busy = True
             self._owner.spawn(self._make(due), "digest")
 
-    async def _make(self, due: Due) -> None:
+    async def _make(self, due: DueDigest) -> None:
         try:
             told = await self._try(due)
         except MailroomError as error:
@@ -104,7 +104,7 @@ class Digester:
                 self._log.info("digest_made", day=due.day.isoformat(), subject=told)
         self._is_busy = False
 
-    async def _try(self, due: Due) -> str:
+    async def _try(self, due: DueDigest) -> str:
         """Make it, unless it is there or nothing is new; its subject, if it was made."""
         message_id = digest.message_id((await self._mail.session()).account_id, due.day)
         for _ in range(_TRIES):
@@ -124,7 +124,7 @@ class Digester:
                 return digest.subject(news)
         raise MailroomError("the mail changed each time that the digest was to be made")
 
-    async def _look_for_former(self, inbox: str) -> tuple[str, list[Former]]:
+    async def _look_for_former(self, inbox: str) -> tuple[str, list[FormerDigest]]:
         """The state of the mail, and the digests that there were in it, or in a later one."""
         query = Call("Email/query", {"filter": {"hasKeyword": DIGEST}}, "query")
         wanted = ["id", "messageId", "mailboxIds", "keywords"]
@@ -135,7 +135,7 @@ class Digester:
             former = [_former(each, inbox) for each in answers["digests"]["list"]]
         return read_state(answers["state"]), former
 
-    async def _news(self, due: Due, former: list[Former], places: Places) -> News:
+    async def _news(self, due: DueDigest, former: list[FormerDigest], places: Places) -> News:
         assert self._at is not None
         since = digest.since_when(former, due, self._at, self._zone())
         facts = self._facts()
@@ -150,7 +150,7 @@ class Digester:
             facts.failing,
         )
 
-    async def _leave_one(self, message_id: str, former: list[Former], places: Places) -> bool:
+    async def _leave_one(self, message_id: str, former: list[FormerDigest], places: Places) -> bool:
         """Whether there is one of this Message-ID. Of several all but one go to Trash: whoever
         sees them leaves the same."""
         there = sorted(each for each in former if each.message_id == message_id)
@@ -178,7 +178,7 @@ class Digester:
         }
 
     async def _create(
-        self, mail: Arguments, former: list[Former], places: Places, state: str
+        self, mail: Arguments, former: list[FormerDigest], places: Places, state: str
     ) -> bool:
         """Create it and put the former ones away; False where the state is another by now."""
         arguments = {
@@ -198,7 +198,7 @@ class Digester:
         return True
 
 
-def _put_away(former: Former, places: Places) -> PatchObject:
+def _put_away(former: FormerDigest, places: Places) -> PatchObject:
     """It is no longer the newest. What the user has flagged, or put elsewhere, stays there."""
     patch: dict[str, object] = {f"keywords/{DIGEST}": None}
     if former.is_in_inbox and not former.is_flagged and places.trash:
@@ -206,9 +206,9 @@ def _put_away(former: Former, places: Places) -> PatchObject:
     return patch
 
 
-def _former(mail: Arguments, inbox: str) -> Former:
+def _former(mail: Arguments, inbox: str) -> FormerDigest:
     message_ids = mail.get("messageId") or [""]
-    return Former(
+    return FormerDigest(
         id=str(mail["id"]),
         message_id=str(message_ids[0]),
         is_in_inbox=inbox in mail["mailboxIds"],
@@ -216,7 +216,7 @@ def _former(mail: Arguments, inbox: str) -> Former:
     )
 
 
-def _waiter(sender: Sender) -> Waiter:
+def _waiter(sender: WaitingSender) -> Waiter:
     newest = sender.newest
     received = datetime.fromisoformat(newest.received_at).astimezone(UTC)
     return Waiter(sender.address, sender.name, sender.mails, newest.subject, received.timestamp())

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from mailroom.rules.polling.schedule import Trigger
 from mailroom.rules.status import health
 from mailroom.rules.status.health import PollView, Totals, Trouble
-from mailroom.work.outcome import Contested, Outcome, Triaged
+from mailroom.work.outcome import Contested, PollOutcome, Triaged
 
 
 @dataclass(slots=True)
@@ -29,7 +29,7 @@ class History:
     conflicts: tuple[health.ConflictView, ...] = ()
     moved_at_once: int = 0
 
-    def note(self, outcome: Outcome, at: float) -> None:
+    def note(self, outcome: PollOutcome, at: float) -> None:
         """What a poll has done, but for whom it has triaged."""
         self.totals.mails_filed += outcome.filed
         self.totals.conflicts += outcome.conflicts

@@ -34,7 +34,7 @@ from mailroom.rules.contacts.roster import (
 from mailroom.rules.screening.wide import Decisions
 from mailroom.wire.jmap import CONTACTS, Call, MethodError
 from mailroom.wire.jscontact import read_default_book
-from mailroom.work.cardbook import GROUP_PROPERTIES, CardBook, Filter, Order, any_of
+from mailroom.work.cardbook import GROUP_PROPERTIES, CardBook, CardWrite, Filter, any_of
 from mailroom.work.contacts import Beside, Failures, Intention, local_day
 from mailroom.work.jmap_kept import JmapKept
 from mailroom.work.jmap_plan import MOST_UIDS, TRIES, PlanWriter, missing, restless
@@ -190,7 +190,7 @@ class JmapContacts:
                 return False
             uid = group_uid(account_id, name, counter)
             card = contactcard.new_group(uid, name, members, record)
-            outcome = await self._book.set([Order("create", name, card)])
+            outcome = await self._book.set([CardWrite("create", name, card)])
             if outcome.created:
                 await self.refresh()
                 return True
@@ -206,7 +206,7 @@ class JmapContacts:
             group = self._cards.group(name)
             if group is None or group.members:
                 return False
-            if await self._set_judged(Order("destroy", group.id), name):
+            if await self._set_judged(CardWrite("destroy", group.id), name):
                 await self.refresh()
                 return True
         raise restless()
@@ -226,7 +226,7 @@ class JmapContacts:
             record = contactcard.record_of(group)
             if (amended := amend(record)) == record:
                 return
-            order = Order("update", group.id, contactcard.record_patch(group, amended))
+            order = CardWrite("update", group.id, contactcard.record_patch(group, amended))
             if await self._set_judged(order, name):
                 return
         raise restless()
@@ -241,7 +241,7 @@ class JmapContacts:
         if self._cards.groups is None:
             await self.refresh()
 
-    async def _set_judged(self, order: Order, name: str) -> bool:
+    async def _set_judged(self, order: CardWrite, name: str) -> bool:
         """Whether the order was carried out, on a group as it was last read."""
         outcome = await self._book.set([order], self._cards.groups_state)
         if error := outcome.refused.get(order.key):

@@ -9,7 +9,7 @@ from mailroom.rules.contacts.kept import Kept, Scope, kept_uid
 from mailroom.rules.contacts.keptcard import contact_to_keep, keeping, kept_by, would_be_bare
 from mailroom.rules.names import same_name
 from mailroom.wire.jscontact import JsCard
-from mailroom.work.cardbook import CardBook, Filter, Order, any_of
+from mailroom.work.cardbook import CardBook, CardWrite, Filter, any_of
 from mailroom.work.jmap_plan import MOST_UIDS, TRIES, restless
 
 # The card of a category, and the next one where the user has made that something else.
@@ -53,7 +53,7 @@ class JmapKept:
             if category is not None and not any(_is_of(card, category) for card in cards):
                 uid = await self._free_uid(category, taken)
                 card = contact_to_keep(uid, Kept(category, {scope: day}))
-                orders.insert(0, Order("create", uid, card))
+                orders.insert(0, CardWrite("create", uid, card))
             if await self._is_done(orders, state, taken):
                 return
         raise restless()
@@ -79,7 +79,7 @@ class JmapKept:
 
     def _orders(
         self, cards: Iterable[JsCard], scope: Scope, category: str | None, day: str
-    ) -> Iterator[Order]:
+    ) -> Iterator[CardWrite]:
         for card in cards:
             kept = kept_by(card)
             assert kept is not None
@@ -96,7 +96,7 @@ class JmapKept:
                 return uid
         raise SenderFailed(f"{MOST_UIDS} other cards stand where that of {category} would")
 
-    async def _is_done(self, orders: list[Order], state: str, taken: set[str]) -> bool:
+    async def _is_done(self, orders: list[CardWrite], state: str, taken: set[str]) -> bool:
         """Carry the orders out. False where they are to be made again: somebody has changed
         something, or another card has the UID of one that was to be created."""
         outcome = await self._book.set(orders, state or None) if orders else None
@@ -123,10 +123,10 @@ def _is_of(card: JsCard, category: str) -> bool:
     return kept is not None and same_name(kept.category, category)
 
 
-def _order(card: JsCard, kept: Kept | None, wanted: Kept) -> Order | None:
+def _order(card: JsCard, kept: Kept | None, wanted: Kept) -> CardWrite | None:
     if kept is None or kept.days == wanted.days != {}:
         return None
     if not wanted.days and would_be_bare(card):
-        return Order("destroy", card.id)
+        return CardWrite("destroy", card.id)
     patch = keeping(card, wanted)
-    return Order("update", card.id, patch) if patch else None
+    return CardWrite("update", card.id, patch) if patch else None

@@ -18,7 +18,7 @@ from mailroom.rules.names import normal_name
 from mailroom.wire.jmap import MethodError
 from mailroom.wire.jscontact import JsCard
 from mailroom.wire.vcard import UnsafeCard
-from mailroom.work.cardbook import CardBook, Order, Outcome, any_of
+from mailroom.work.cardbook import CardBook, CardsWritten, CardWrite, any_of
 
 TRIES = 5
 MOST_UIDS = 20
@@ -66,7 +66,7 @@ class PlanWriter:
             self._cards.set_contacts(look.cards, look.state)
         account_id = (await self._book.session()).account_id
         uids: dict[str, str] = {}
-        first: list[Order] = []
+        first: list[CardWrite] = []
         for change in plan.changes:
             try:
                 first += self._contact_orders(change, account_id, uids, work)
@@ -82,7 +82,7 @@ class PlanWriter:
 
     def _contact_orders(
         self, change: Change, account_id: str, uids: dict[str, str], work: _Work
-    ) -> Iterator[Order]:
+    ) -> Iterator[CardWrite]:
         """What becomes of the contact itself; under which UID it goes is noted."""
         if change.creates:
             assert change.filing is not None
@@ -90,7 +90,7 @@ class PlanWriter:
             card = contactcard.contact_for(change.filing, uid)
             work.tried.setdefault(change.sender, []).append(uid)
             uids[change.sender] = uid
-            yield Order("create", change.sender, card)
+            yield CardWrite("create", change.sender, card)
         elif change.contact:
             card_now = self._cards.contacts.get(change.contact.reference)
             uids[change.sender] = card_now.uid if card_now else change.contact.uid
@@ -99,7 +99,7 @@ class PlanWriter:
                     raise _deleted(change)
                 name, today = change.filing.category.name, change.filing.today
                 if patch := contactcard.noting(card_now, name, today):
-                    yield Order("update", card_now.id, patch)
+                    yield CardWrite("update", card_now.id, patch)
 
     def _free_uid(self, account_id: str, sender: str, work: _Work) -> str:
         """Always the same, so that a lost answer cannot make a second contact. Where the user has
@@ -118,10 +118,10 @@ class PlanWriter:
 
     def _group_orders(
         self, plan: Plan, uids: Mapping[str, str], work: _Work
-    ) -> tuple[list[Order], dict[str, dict[str, str]]]:
+    ) -> tuple[list[CardWrite], dict[str, dict[str, str]]]:
         """A patch for each group that changes; and for each creation what it would leave behind in
         them: group ids and members."""
-        orders: list[Order] = []
+        orders: list[CardWrite] = []
         new: dict[str, dict[str, str]] = {}
         creations = {each.sender for each in plan.changes if each.creates}
         memberships = self._with_remains(plan, uids).memberships
@@ -137,7 +137,7 @@ class PlanWriter:
                 group, {bare_uid(uids[sender]): uids[sender] for sender in joins}, gone
             )
             if patch:
-                orders.append(Order("update", group.id, patch))
+                orders.append(CardWrite("update", group.id, patch))
             there = bare_members(group)
             for sender in joins & creations:
                 if uids[sender] not in there:
@@ -159,7 +159,7 @@ class PlanWriter:
                 changes.append(change)
         return Plan(tuple(changes))
 
-    def _release(self, change: Change) -> Order | None:
+    def _release(self, change: Change) -> CardWrite | None:
         """Delete or clean, whichever is right for the card as it was read. A card of the user's
         with an earlier version's note is left as it is: by JMAP it would be written anew."""
         assert change.contact is not None
@@ -167,11 +167,15 @@ class PlanWriter:
         if card is None or contactcard.provenance(card) is not Provenance.CREATED:
             return None
         if contactcard.is_unedited(card):
-            return Order("destroy", card.id)
-        return Order("update", card.id, contactcard.clearing(card))
+            return CardWrite("destroy", card.id)
+        return CardWrite("update", card.id, contactcard.clearing(card))
 
     def _settle(
-        self, plan: Plan, outcome: Outcome, strays: Mapping[str, Mapping[str, str]], work: _Work
+        self,
+        plan: Plan,
+        outcome: CardsWritten,
+        strays: Mapping[str, Mapping[str, str]],
+        work: _Work,
     ) -> Plan:
         """Note who has failed; returns what has to be looked at again."""
         ids = {each.contact.reference: each.sender for each in plan.changes if each.contact}

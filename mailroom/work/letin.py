@@ -21,7 +21,7 @@ _PORTION = 250
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class WaitingCount:
     """How many mails wait, and of how many addresses; of these, how many could not be let in."""
 
     mails: int = 0
@@ -39,7 +39,7 @@ class LetIn:
         self._contacts = clients.contacts
         self._door = door
 
-    async def known(self, *, apply: bool) -> Known:
+    async def known(self, *, apply: bool) -> WaitingCount:
         """What waits of people who are known; with ``apply`` it is in Inbox afterwards.
 
         Portion by portion, each moved as soon as it was read: what is broken off goes on with the
@@ -57,7 +57,7 @@ class LetIn:
             if apply and admissions:
                 patches = {each.arrival.id: each.patch for each in admissions}
                 refused += len((await self._mail.update(patches)).refused)
-        return Known(mails, len(senders), refused)
+        return WaitingCount(mails, len(senders), refused)
 
     async def _admissions(
         self, mail_ids: Sequence[str], places: Places, own: OwnAddresses

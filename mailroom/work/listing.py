@@ -35,7 +35,7 @@ _KEPT_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
-class Sender:
+class WaitingSender:
     """Somebody whose mail waits: ``address`` is canonical, empty for mail of nobody who could be
     decided about; ``name`` is that of the newest mail. ``since`` is when the oldest came."""
 
@@ -58,7 +58,7 @@ class Listing:
         self._forgetting: Timer | None = None
         self._turn = Gate()
 
-    async def senders(self, screener_id: str) -> list[Sender]:
+    async def senders(self, screener_id: str) -> list[WaitingSender]:
         """Who waits, the newest mail first."""
         await self._turn.enter(1)
         try:
@@ -138,10 +138,10 @@ class Listing:
         self.lines, self._state = {}, None
 
 
-def _sender(address: str, lines: list[MailLine]) -> Sender:
+def _sender(address: str, lines: list[MailLine]) -> WaitingSender:
     ordered = sorted(lines, key=lambda line: line.received_at, reverse=True)
     names = (one_line(line.sender.name) for line in ordered if line.sender)
-    return Sender(
+    return WaitingSender(
         address=address,
         name=next(filter(None, names), ""),
         mails=len(lines),
@@ -150,7 +150,7 @@ def _sender(address: str, lines: list[MailLine]) -> Sender:
     )
 
 
-def row(sender: Sender) -> dict[str, Any]:
+def row(sender: WaitingSender) -> dict[str, Any]:
     """Somebody who waits, as a document."""
     newest = sender.newest
     return {

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from mailroom.errors import TransientError
-from mailroom.rules.polling.push import Look
+from mailroom.rules.polling.push import ReadState
 from mailroom.rules.triage.places import Places
 from mailroom.rules.triage.verdicts import Conflict
 from mailroom.work.door import Admission
@@ -35,7 +35,7 @@ class Contested:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class PollOutcome:
     """What a poll did, and what the schedule has to know: when it last read the labels, with
     which states, whether a label has appeared meanwhile, and with which states the stream will tell
     of what was written last (``echo``). ``looks`` are the Email states that it has read.
@@ -47,7 +47,7 @@ class Outcome:
 
     read_at: float
     known: Mapping[str, frozenset[str]]
-    looks: tuple[Look, ...]
+    looks: tuple[ReadState, ...]
     again: bool = False
     echo: Mapping[str, str] | None = None
     triaged: tuple[Triaged, ...] = ()
@@ -95,8 +95,8 @@ def known(survey: Survey, closing: Reading | None = None) -> dict[str, frozenset
     return known
 
 
-def looks(*readings: Reading) -> tuple[Look, ...]:
-    return tuple(Look(reading.sent_at, reading.states["Email"]) for reading in readings)
+def looks(*readings: Reading) -> tuple[ReadState, ...]:
+    return tuple(ReadState(reading.sent_at, reading.states["Email"]) for reading in readings)
 
 
 def categories(conflict: Conflict, places: Places) -> tuple[str, ...]:

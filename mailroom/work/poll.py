@@ -30,11 +30,11 @@ from mailroom.work.contacts import Contacts, Failures
 from mailroom.work.door import Admission, Door
 from mailroom.work.mail import MailClient, Reading, Written
 from mailroom.work.orders import Orders, labelled
-from mailroom.work.outcome import Outcome, Triaged, categories, contested, known, looks
+from mailroom.work.outcome import PollOutcome, Triaged, categories, contested, known, looks
 from mailroom.work.progress import Filing, Progress, Work
 from mailroom.work.subjects import subjects_of
 from mailroom.work.survey import Survey, Surveyor, with_mail
-from mailroom.work.wholes import Done
+from mailroom.work.wholes import WholeOutcome
 
 _LOUD_ATTEMPTS = 3
 
@@ -55,7 +55,7 @@ class Poller:
         self._log = log
         self._told: set[str] = set()
 
-    async def poll(self, trigger: Trigger | None = None) -> Outcome:
+    async def poll(self, trigger: Trigger | None = None) -> PollOutcome:
         """``trigger`` is why. Raises TransientError, CredentialsRefused, ProtocolError,
         MethodError, LastingTrouble; whatever was not done by then, the next poll does, but for
         orders of which there is no mail."""
@@ -68,7 +68,7 @@ class Poller:
         self.orders.end()
         return outcome
 
-    async def _poll(self, orders: Sequence[Order], trigger: Trigger | None) -> Outcome:
+    async def _poll(self, orders: Sequence[Order], trigger: Trigger | None) -> PollOutcome:
         is_regular = trigger in (Trigger.SCHEDULED, Trigger.FALLBACK)
         survey = await self.surveyor.survey(orders, is_regular=is_regular)
         self.orders.refuse(survey.orders_refused)
@@ -130,7 +130,7 @@ class Poller:
 
     async def _conclude(
         self, work: Work, refused: Mapping[str, MethodError], closing: Reading
-    ) -> Outcome:
+    ) -> PollOutcome:
         """What came of it, told to the log and to the next poll."""
         survey, progress = work.survey, work.progress
         verdicts, places = survey.verdicts, survey.places
@@ -152,7 +152,7 @@ class Poller:
         await self._report_admissions(admitted)
         is_again = has_arrivals or bool(progress.recovered) or work.has_postponed
         newcomers = len(survey.newcomers.keys() - refused.keys())
-        return Outcome(
+        return PollOutcome(
             read_at=closing.sent_at,
             known=known(survey, closing),
             looks=looks(survey.reading, closing),
@@ -168,13 +168,13 @@ class Poller:
             crowd=survey.crowd,
         )
 
-    def _untouched(self, survey: Survey) -> Outcome:
+    def _untouched(self, survey: Survey) -> PollOutcome:
         """The outcome of a poll that has nothing to write."""
         has_more = False
         if survey.visit:
             self.door.finished(survey.visit, {each.arrival.id for each in survey.admissions})
             has_more = survey.visit.is_cut
-        return Outcome(
+        return PollOutcome(
             survey.reading.sent_at,
             known(survey),
             looks(survey.reading),
@@ -380,7 +380,7 @@ class Poller:
         self.orders.done(job.addresses, triaged)
         return triaged
 
-    def _report_whole(self, done: Done, work: Work) -> Triaged:
+    def _report_whole(self, done: WholeOutcome, work: Work) -> Triaged:
         whole, filed = done.whole, work.progress.filed[done.whole.name]
         by = self.orders.by([whole.name])
         name = whole.category.name if whole.category else None

@@ -10,7 +10,7 @@ from mailroom.rules.triage.verdicts import Label, MailPatch
 from mailroom.wire.jmap import MethodError
 from mailroom.work.door import Admission
 from mailroom.work.survey import Survey
-from mailroom.work.wholes import Done
+from mailroom.work.wholes import WholeOutcome
 
 #: By mail: what files it, and the sender whose it is.
 Filing = dict[str, tuple[MailPatch, str]]
@@ -48,7 +48,7 @@ class Work:
     progress: Progress = field(default_factory=Progress)
     done: list[Job] = field(default_factory=list)
     filing: Filing = field(default_factory=dict)
-    decided: list[Done] = field(default_factory=list)
+    decided: list[WholeOutcome] = field(default_factory=list)
 
     @property
     def is_quiet(self) -> bool:
@@ -102,7 +102,7 @@ class Work:
         return [*jobs, *put_off, *((each.name, each.labels) for each in self.survey.wholes)]
 
     @property
-    def decided_well(self) -> list[Done]:
+    def decided_well(self) -> list[WholeOutcome]:
         return [each for each in self.decided if each.whole.name not in self.progress.errors]
 
     def patches(self) -> dict[str, MailPatch]:

@@ -18,9 +18,9 @@ from mailroom.rules.status import events
 from mailroom.rules.status.events import ServiceEvent
 from mailroom.wire.previews import MailLine, line_call, one_line, read_lines
 from mailroom.work.door import Admission
-from mailroom.work.listing import Listing, Sender, row
+from mailroom.work.listing import Listing, WaitingSender, row
 from mailroom.work.mail import MailClient
-from mailroom.work.outcome import Outcome
+from mailroom.work.outcome import PollOutcome
 
 # Of more new mail at once nobody reads the subjects, and an event could not hold them.
 _MOST_ARRIVALS = 50
@@ -56,7 +56,7 @@ class Reporter:
         self._screener = screener
         self._told: Summary | None = None
         # Who waits, as those who watch know it; None where they do not.
-        self._rows: Mapping[str, Sender] | None = None
+        self._rows: Mapping[str, WaitingSender] | None = None
         self._is_reading = self._is_outdated = self._has_missed = False
 
     def publish(self, event: ServiceEvent) -> None:
@@ -67,7 +67,7 @@ class Reporter:
         self._rows = None
         self._read_soon()
 
-    def polled(self, outcome: Outcome) -> None:
+    def polled(self, outcome: PollOutcome) -> None:
         """New mail that a poll has dealt with, and what it means for who waits."""
         if outcome.admissions:
             self._owner.spawn(self._tell_arrivals(outcome.admissions), "arrivals")
@@ -84,7 +84,7 @@ class Reporter:
 
     async def _tell_arrivals(self, admissions: Sequence[Admission]) -> None:
         at, waiting = self._clock.wall(), sum(each.standing.waits for each in admissions)
-        outcomes = Outcome.count(admissions)
+        outcomes = PollOutcome.count(admissions)
         mails = None
         if self.audience.is_watching():
             some = admissions[:_MOST_ARRIVALS]
@@ -140,7 +140,7 @@ class Reporter:
             self.publish(events.waiting(self._clock.wall(), self._told, rows, gone))
 
 
-def _summary(found: Sequence[Sender]) -> Summary:
+def _summary(found: Sequence[WaitingSender]) -> Summary:
     oldest = min((each.since for each in found), default=None)
     return Summary(
         senders=sum(bool(each.address) for each in found),

@@ -15,7 +15,13 @@ from mailroom.rules.configuration.config import Config
 from mailroom.rules.contacts.roster import Acquaintance
 from mailroom.rules.names import normal_name
 from mailroom.rules.screening.evidence import weigh
-from mailroom.rules.screening.scripts import SCRIPT_NAME, Decision, Owned, advice_to_include, decide
+from mailroom.rules.screening.scripts import (
+    SCRIPT_NAME,
+    ScriptPlan,
+    UserScript,
+    advice_to_include,
+    decide,
+)
 from mailroom.rules.screening.sieve import GROUP_CONDITIONS, REQUIRED, ScriptInput, script
 from mailroom.rules.screening.standing import Facts, Standing, standing
 from mailroom.rules.triage.places import find_places, require_groups
@@ -52,7 +58,7 @@ class Routed:
     """The script and what is, or would be, done about it."""
 
     text: str
-    decision: Decision
+    decision: ScriptPlan
 
 
 class Routing:
@@ -161,7 +167,7 @@ class Routing:
             return Finding(_WHAT, "none of Mailroom's (screening.by: off)")
         return await self._judge()
 
-    def _told(self, decision: Decision) -> Finding:
+    def _told(self, decision: ScriptPlan) -> Finding:
         advice = f"run {self._config.command('setup --apply --rules')}"
         name = f"the script {SCRIPT_NAME}"
         if decision.beside:
@@ -200,7 +206,7 @@ class Routing:
         wanted = {name: uids[name] for name in names if name in uids}
         return ScriptInput(places, wanted, own, self._contacts.decisions)
 
-    async def _scripts(self) -> list[Owned]:
+    async def _scripts(self) -> list[UserScript]:
         """All scripts with their texts. A server may advertise what it does not have (seen: Cyrus
         without the methods, and without a directory for scripts)."""
         session = await self._mail.session()
@@ -214,9 +220,9 @@ class Routing:
         except MethodError as error:
             raise NoSieve(f"the server offers Sieve scripts by JMAP, but {error}") from error
 
-        async def owned(found: sieve.Script) -> Owned:
+        async def owned(found: sieve.Script) -> UserScript:
             text = await self._mail.download(found.blob_id, sieve.MEDIA_TYPE)
-            return Owned(found.id, found.name, text.decode(errors="replace"), found.is_active)
+            return UserScript(found.id, found.name, text.decode(errors="replace"), found.is_active)
 
         return await together(self._loop, [owned(found) for found in scripts])
 
@@ -233,7 +239,7 @@ class Routing:
             faults.append(fault)
         raise NoSieve(f"the server's Sieve cannot look at contact groups ({faults[0]})")
 
-    async def _write(self, text: str, decision: Decision) -> None:
+    async def _write(self, text: str, decision: ScriptPlan) -> None:
         """Create or replace the script; activated in the same call, so that it is never at work
         half-written."""
         changes: dict[str, object] = {}

@@ -20,7 +20,7 @@ from mailroom.rules.account.setup import (
     with_former,
 )
 from mailroom.rules.configuration.config import Config
-from mailroom.rules.contacts.rebuild import Former, former_members
+from mailroom.rules.contacts.rebuild import FormerMember, former_members
 from mailroom.rules.contacts.record import Record
 from mailroom.rules.contacts.roster import Found, Group, Provenance
 from mailroom.rules.names import same_name
@@ -44,7 +44,7 @@ class Setup:
         self._mail = clients.mail
         self._contacts = clients.contacts
         self._mailboxes: tuple[Mailbox, ...] = ()
-        self._former: Mapping[str, tuple[Former, ...]] = {}
+        self._former: Mapping[str, tuple[FormerMember, ...]] = {}
         self._is_first = False
 
     async def plan(self) -> tuple[Item, ...]:
@@ -128,7 +128,7 @@ class Setup:
 
     async def _former_members(
         self, missing: Sequence[str], ours: Sequence[Found]
-    ) -> Mapping[str, tuple[Former, ...]]:
+    ) -> Mapping[str, tuple[FormerMember, ...]]:
         found = (resolve(name, self._mailboxes) for name in self._config.triage.destinations)
         ids = sorted({box.id for box in found if box})
         mails: tuple[Mail, ...] = ()

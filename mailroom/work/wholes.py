@@ -32,7 +32,7 @@ _OPEN = frozenset({Who.LIST, Who.DOMAIN, Who.UNKNOWN})
 
 
 @dataclass(slots=True)
-class Done:
+class WholeOutcome:
     """What came of one decision: its mail as it was read, and the patches; or why it failed."""
 
     whole: Whole
@@ -63,13 +63,13 @@ class Wholes:
         list_ids = {each.id: each.list_id or "" for each in arrivals}
         return sort_whole(mails, places, list_ids, self._config.screening.providers)
 
-    async def prepare(self, whole: Whole, places: Places, own: OwnAddresses) -> Done:
+    async def prepare(self, whole: Whole, places: Places, own: OwnAddresses) -> WholeOutcome:
         """Work out where the mail goes that the decision is about; nothing is kept yet. Where no
         mail has the labels, since it is an order, one that waits gets them first: then whatever
         breaks off, the next poll finds it."""
         decided = self._contacts.decisions
         known = decided.lists if whole.is_list else decided.domains
-        done = Done(whole, previous=known.get(whole.key))
+        done = WholeOutcome(whole, previous=known.get(whole.key))
         try:
             theirs = await self._theirs(done, places)
             if not whole.mails:
@@ -79,7 +79,7 @@ class Wholes:
             done.error = SenderFailed(str(error))
         return done
 
-    async def keep(self, done: Done) -> None:
+    async def keep(self, done: WholeOutcome) -> None:
         """The decision, from now on; its mail is where it belongs but for the labelled one."""
         whole = done.whole
         category = whole.category.name if whole.category else None
@@ -88,7 +88,7 @@ class Wholes:
         except (SenderFailed, MethodError) as error:
             done.error = SenderFailed(str(error))
 
-    async def _theirs(self, done: Done, places: Places) -> list[Arrival]:
+    async def _theirs(self, done: WholeOutcome, places: Places) -> list[Arrival]:
         """All of their mail that waits, or is where the former decision has put it; but for what
         the user has put there."""
         whole = done.whole
@@ -118,7 +118,7 @@ class Wholes:
         return replace(whole, mails=(replace(mail, mailbox_ids=boxes),))
 
     async def _find_places(
-        self, done: Done, theirs: Iterable[Arrival], places: Places, own: OwnAddresses
+        self, done: WholeOutcome, theirs: Iterable[Arrival], places: Places, own: OwnAddresses
     ) -> None:
         """The labelled mail, and what the decision is about of theirs."""
         whole = done.whole

@@ -3,7 +3,7 @@
 from datetime import UTC, date, datetime
 
 from mailroom.rules.status import digest
-from mailroom.rules.status.digest import Due, News, Waiter
+from mailroom.rules.status.digest import DueDigest, News, Waiter
 from mailroom.rules.status.health import ConflictView, FailingSender, TriageView
 from tests.browser.cockpit import Cockpit
 from tests.browser.webdriver import Browser
@@ -26,7 +26,7 @@ def news() -> News:
         ("offers@harbour.example", "Billboard", None, 2, None),
     )
     return News(
-        Due(date(2026, 11, 27), _AT),
+        DueDigest(date(2026, 11, 27), _AT),
         _AT - 24 * _HOUR,
         waiting=tuple(
             Waiter(address, name, mails, subject, _AT - hours * _HOUR)

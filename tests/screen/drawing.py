@@ -6,7 +6,7 @@ from pathlib import Path
 from mailroom.terminal.screening.keyboard import Keyboard
 from mailroom.terminal.screening.keys import keys_of
 from mailroom.terminal.screening.picture import Scene, draw
-from mailroom.terminal.screening.values import Category, Preview, Sender
+from mailroom.terminal.screening.values import Choice, Preview, Sender
 from mailroom.terminal.screening.window import Window
 from tests.screen.people import NOON, board
 from tests.screen.service import CATEGORIES
@@ -38,7 +38,7 @@ def picture() -> str:
         at = NOON - timedelta(minutes=minutes)
         senders.append(Sender(address, name, mails, address, subject, at, at))
     room = board(*senders)
-    named = tuple(Category(name, key) for name, key in keys_of(CATEGORIES).items())
+    named = tuple(Choice(name, key) for name, key in keys_of(CATEGORIES).items())
     keyboard = Keyboard(room)
     keyboard.learn(named)
     keyboard.press("down")

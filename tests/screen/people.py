@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from mailroom.terminal.screening.board import Board
-from mailroom.terminal.screening.values import Move, Outcome, Sender, Waiting
+from mailroom.terminal.screening.values import DecisionResult, Move, Sender, WaitingList
 
 NOON = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)
 
@@ -14,9 +14,9 @@ def sender(address: str, name: str = "", subject: str = "Hello", hours: float = 
     return Sender(address, name, 1, f"mail of {address}", subject, at, at)
 
 
-def waiting(*senders: Sender | str) -> Waiting:
+def waiting(*senders: Sender | str) -> WaitingList:
     made = tuple(sender(each) if isinstance(each, str) else each for each in senders)
-    return Waiting(made)
+    return WaitingList(made)
 
 
 def board(*senders: Sender | str) -> Board:
@@ -28,4 +28,4 @@ def board(*senders: Sender | str) -> Board:
 
 def done(board: Board, move: Move, filed: int = 1, previous: str | None = None) -> None:
     """The service carries it out."""
-    board.done(move, Outcome(move.category, previous, filed))
+    board.done(move, DecisionResult(move.category, previous, filed))

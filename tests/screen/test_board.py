@@ -5,7 +5,7 @@ import time
 import pytest
 
 from mailroom.terminal.screening.board import NOBODY, Board, Pane
-from mailroom.terminal.screening.values import Change, Outcome
+from mailroom.terminal.screening.values import DecisionResult, WaitingChange
 from tests.screen.people import board, done, sender, waiting
 
 
@@ -76,7 +76,7 @@ def test_what_is_told_of_who_waits_changes_the_list_without_a_question() -> None
     room.cursor.move(1)
     room.choose_all()
     again = sender("joe@a", subject="Once more", hours=0)
-    assert room.change(Change((again, sender("new@a", hours=1.5)), ("bob@a", "nobody@a")))
+    assert room.change(WaitingChange((again, sender("new@a", hours=1.5)), ("bob@a", "nobody@a")))
     assert rows(room) == ["joe@a", "new@a", "eve@a"]
     assert (room.cursor.row, room.senders["joe@a"].subject) == ("eve@a", "Once more")
     assert room.chosen == {"eve@a", "joe@a"}
@@ -86,16 +86,16 @@ def test_what_is_told_of_somebody_just_decided_about_is_asked_for() -> None:
     room = board("bob@a", "eve@a")
     [move] = room.decide("Feed")
     done(room, move)
-    told = Change((sender("bob@a", hours=0),), ())
+    told = WaitingChange((sender("bob@a", hours=0),), ())
     assert not room.change(told)
     assert rows(room) == ["eve@a"]
-    room.change(Change((), ("bob@a",)))  # now it is known there: what follows is newer
+    room.change(WaitingChange((), ("bob@a",)))  # now it is known there: what follows is newer
     assert room.change(told)
     assert rows(room) == ["bob@a", "eve@a"]
 
 
 def test_before_the_first_answer_nothing_can_change() -> None:
-    assert not Board().change(Change((sender("bob@a"),), ()))
+    assert not Board().change(WaitingChange((sender("bob@a"),), ()))
 
 
 def test_the_cursor_stays_on_its_sender_while_mail_arrives() -> None:
@@ -236,6 +236,6 @@ def test_five_thousand_answers_take_no_longer_than_they_should() -> None:
     for move in room.decide("Feed"):
         done(room, move)
     for move in room.undo():
-        room.done(move, Outcome(None, "Feed", 1))
+        room.done(move, DecisionResult(None, "Feed", 1))
     assert room.message == "5000 senders → Screener"
     assert time.process_time() - began < 2

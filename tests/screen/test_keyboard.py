@@ -6,15 +6,15 @@ import pytest
 
 from mailroom.terminal.screening.board import Board, Pane
 from mailroom.terminal.screening.keyboard import Keyboard, Mode, Wish
-from mailroom.terminal.screening.values import Category, Move
+from mailroom.terminal.screening.values import Choice, Move
 from tests.screen.people import board, done
 
-FEED, JAIL = Category("Feed", "f"), Category("Jail", "j")
+FEED, JAIL = Choice("Feed", "f"), Choice("Jail", "j")
 
 
 def keyboard(room: Board) -> Keyboard:
     made = Keyboard(room)
-    made.learn([FEED, JAIL, Category("No key left", "")])
+    made.learn([FEED, JAIL, Choice("No key left", "")])
     return made
 
 

@@ -14,13 +14,13 @@ from mailroom.terminal.screening.keyboard import Keyboard
 from mailroom.terminal.screening.keys import keys_of
 from mailroom.terminal.screening.lines import width
 from mailroom.terminal.screening.picture import Scene, age, draw
-from mailroom.terminal.screening.values import Category, Preview
+from mailroom.terminal.screening.values import Choice, Preview
 from mailroom.terminal.screening.window import Window
 from tests.screen.drawing import DOCUMENT, drawn
 from tests.screen.people import NOON, board, done, sender, waiting
 from tests.screen.service import CATEGORIES
 
-NAMED = tuple(Category(name, key) for name, key in keys_of(CATEGORIES).items())
+NAMED = tuple(Choice(name, key) for name, key in keys_of(CATEGORIES).items())
 PREVIEW = Preview("Bob", "Hello", NOON, ("Dear all,", "", "some text"))
 SIZES = [(60, 24), (80, 24), (200, 50), (100, 12), (40, 10), (20, 5), (1, 1)]
 

@@ -21,7 +21,7 @@ _FASTMAIL_EXCHANGERS = "messagingengine.com"
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class SrvTarget:
     """Where a service is (RFC 2782), host in lower case and without the last dot."""
 
     host: str
@@ -29,12 +29,12 @@ class Service:
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
+class DnsAnswer:
     """What the name system says of a domain. ``services`` in the order to be tried;
     ``has_no_service``: it says that there is none. ``trouble``: why nothing could be learned, and
     ``is_silent``: nor can anything be, of any name."""
 
-    services: tuple[Service, ...] = ()
+    services: tuple[SrvTarget, ...] = ()
     exchangers: tuple[str, ...] = ()
     is_unknown: bool = False
     has_no_service: bool = False
@@ -75,7 +75,7 @@ def domain_of(address: str) -> str:
     return domain.rstrip(".")
 
 
-def candidates(domain: str, names: Names) -> Iterator[Candidate]:
+def candidates(domain: str, names: DnsAnswer) -> Iterator[Candidate]:
     """What is worth a try, best first."""
     if _is_at_fastmail(domain, names):
         whose = "" if domain in _FASTMAIL_DOMAINS else f", where {domain} has its mail (MX)"
@@ -91,7 +91,7 @@ def candidates(domain: str, names: Names) -> Iterator[Candidate]:
         yield Candidate(session_url(f"https://{domain}"), f"at {domain} itself")
 
 
-def why_none(domain: str, names: Names) -> str:
+def why_none(domain: str, names: DnsAnswer) -> str:
     """Why no server was found, in words."""
     if names.is_silent:
         return names.trouble
@@ -123,7 +123,7 @@ def has_to_be_confirmed(url: str, domain: str, named: str | None) -> bool:
     return not (is_named or is_fastmails or is_within(url, domain))
 
 
-def _is_at_fastmail(domain: str, names: Names) -> bool:
+def _is_at_fastmail(domain: str, names: DnsAnswer) -> bool:
     exchangers = names.exchangers
     is_there = any(f".{host}".endswith(f".{_FASTMAIL_EXCHANGERS}") for host in exchangers)
     return domain in _FASTMAIL_DOMAINS or (is_there and not names.services)

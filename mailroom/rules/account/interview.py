@@ -16,7 +16,7 @@ from mailroom.rules.account.questions import (
     FEWER,
     NO_CA_FILE,
     Abilities,
-    Known,
+    Knowledge,
     Login,
     Question,
     Topic,
@@ -41,13 +41,13 @@ class Action(StrEnum):
 Move = Question | Action | None
 
 
-def next_move(known: Known) -> Move:
+def next_move(known: Knowledge) -> Move:
     """What is to be asked or found out next; None where everything is known."""
     stages = (_about_server, _about_login, _about_contacts, _about_mailroom)
     return next((move for stage in stages if (move := stage(known))), None)
 
 
-def accept(known: Known, question: Question, answer: str) -> Known:
+def accept(known: Knowledge, question: Question, answer: str) -> Knowledge:
     """What is known with the answer. Raises ValueError, with what is wrong, where it makes none."""
     answer = answer if question.is_secret else answer.strip()
     if not answer:
@@ -57,7 +57,7 @@ def accept(known: Known, question: Question, answer: str) -> Known:
     return _TAKING[question.topic](known, question, answer)
 
 
-def refused(known: Known) -> Known:
+def refused(known: Knowledge) -> Knowledge:
     """What is left to go by when the server does not take user and secret."""
     return replace(
         known,
@@ -68,7 +68,7 @@ def refused(known: Known) -> Known:
     )
 
 
-def probed(known: Known, seen: Seen) -> Known:
+def probed(known: Knowledge, seen: Seen) -> Knowledge:
     """With what is at the server that the user has named. Where that is no JMAP server, another is
     to be named."""
     if seen.is_untrusted:
@@ -79,7 +79,7 @@ def probed(known: Known, seen: Seen) -> Known:
     return replace(known, seen=seen, is_trusted=not is_strange)
 
 
-def tried(known: Known, abilities: Abilities) -> Known:
+def tried(known: Knowledge, abilities: Abilities) -> Knowledge:
     """With what the account can do. Where contacts were not found as the user said, that is to be
     said anew."""
     known = replace(known, abilities=abilities)
@@ -98,7 +98,7 @@ def tried(known: Known, abilities: Abilities) -> Known:
 # The stages
 
 
-def _about_server(known: Known) -> Move:
+def _about_server(known: Knowledge) -> Move:
     if known.address is None:
         return questions.which_address(known)
     if known.server is None:
@@ -110,7 +110,7 @@ def _about_server(known: Known) -> Move:
     return None if known.is_trusted else questions.trust(known, known.seen.url, "it leads there")
 
 
-def _about_login(known: Known) -> Move:
+def _about_login(known: Knowledge) -> Move:
     login = _login(known)
     if login is None:
         return questions.which_login()
@@ -121,7 +121,7 @@ def _about_login(known: Known) -> Move:
     return Action.TRY if known.abilities is None else None
 
 
-def _login(known: Known) -> Login | None:
+def _login(known: Knowledge) -> Login | None:
     """How to log in, where that is no question."""
     if known.login is not None:
         return known.login
@@ -132,7 +132,7 @@ def _login(known: Known) -> Login | None:
     return "password" if schemes and "bearer" not in schemes else None
 
 
-def _about_contacts(known: Known) -> Move:
+def _about_contacts(known: Knowledge) -> Move:
     assert known.abilities is not None
     if known.abilities.contacts:
         return None
@@ -143,7 +143,7 @@ def _about_contacts(known: Known) -> Move:
     return questions.contacts_password() if known.contacts_secret is None else Action.TRY
 
 
-def _about_mailroom(known: Known) -> Move:
+def _about_mailroom(known: Knowledge) -> Move:
     if known.categories is None:
         return questions.which_categories()
     if known.taken is None:
@@ -165,12 +165,12 @@ def _chosen(answer: str, choices: tuple[str, ...]) -> str:
     return meant[0]
 
 
-def _with_address(known: Known, _question: Question, answer: str) -> Known:
+def _with_address(known: Knowledge, _question: Question, answer: str) -> Knowledge:
     domain_of(answer)
     return replace(known, address=answer)
 
 
-def _with_trust(known: Known, _question: Question, answer: str) -> Known:
+def _with_trust(known: Knowledge, _question: Question, answer: str) -> Knowledge:
     if answer != "yes":
         return replace(known, found=None, none_found="", server=None, seen=None)
     if known.server is None and known.found is not None:
@@ -185,13 +185,13 @@ def _looked_at(seen: Seen) -> dict[str, Any]:
     return {"seen": None if seen.is_untrusted else seen, "is_trusted": True}
 
 
-def _with_ca_file(known: Known, _question: Question, answer: str) -> Known:
+def _with_ca_file(known: Knowledge, _question: Question, answer: str) -> Knowledge:
     if answer == NO_CA_FILE:
         return replace(known, found=None, none_found="", server=None, is_untrusted=False)
     return replace(known, ca_file=answer, is_untrusted=False)
 
 
-def _with_server(known: Known, _question: Question, answer: str) -> Known:
+def _with_server(known: Knowledge, _question: Question, answer: str) -> Knowledge:
     """A server that the user names is trusted, and so is one that was found and agreed to."""
     if fault := fault_of_url(answer):
         raise ValueError(f"{answer!r} {fault}")
@@ -200,22 +200,22 @@ def _with_server(known: Known, _question: Question, answer: str) -> Known:
     return replace(known, server=answer, seen=None, is_trusted=False)
 
 
-def _with_login(known: Known, _question: Question, answer: str) -> Known:
+def _with_login(known: Knowledge, _question: Question, answer: str) -> Knowledge:
     return replace(known, login="token" if answer == "token" else "password")
 
 
-def _with_contacts_server(known: Known, _question: Question, answer: str) -> Known:
+def _with_contacts_server(known: Knowledge, _question: Question, answer: str) -> Knowledge:
     if fault := fault_of_url(answer):
         raise ValueError(f"{answer!r} {fault}")
     return replace(known, contacts_server=answer)
 
 
-def _with_categories(known: Known, _question: Question, answer: str) -> Known:
+def _with_categories(known: Knowledge, _question: Question, answer: str) -> Knowledge:
     every = tuple(each.name for each in DEFAULT_CATEGORIES)
     return replace(known, categories=FEWER if answer == "fewer" else every)
 
 
-def _with_mailbox(known: Known, question: Question, answer: str) -> Known:
+def _with_mailbox(known: Knowledge, question: Question, answer: str) -> Knowledge:
     name, answer = question.subject, normal_name(answer)
     taken = next((each for each in known.taken or () if each.name == name), None)
     if answer == name and taken and not taken.is_usable:
@@ -227,7 +227,7 @@ def _with_mailbox(known: Known, question: Question, answer: str) -> Known:
     return replace(known, mailboxes={**known.mailboxes, name: answer}, taken=looked_at)
 
 
-_TAKING: Mapping[Topic, Callable[[Known, Question, str], Known]] = {
+_TAKING: Mapping[Topic, Callable[[Knowledge, Question, str], Knowledge]] = {
     Topic.ADDRESS: _with_address,
     Topic.SERVER: _with_server,
     Topic.TRUST: _with_trust,

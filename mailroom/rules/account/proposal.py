@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mailroom.rules.account.autodiscovery import Seen, short
-from mailroom.rules.account.questions import FEWER, Known, Login, Topic
+from mailroom.rules.account.questions import FEWER, Knowledge, Login, Topic
 from mailroom.rules.configuration.categories import DEFAULT_CATEGORIES, Category, Triage
 from mailroom.rules.configuration.config import Config, Screening
 from mailroom.rules.configuration.servers import FASTMAIL_SESSION, session_url
@@ -24,13 +24,13 @@ _BARE = re.compile(r"[A-Za-z](?:[\w.@-]*\w)?", re.ASCII)
 _NOT_TEXT = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
 
 
-def configuration(known: Known) -> str:
+def configuration(known: Knowledge) -> str:
     """The text of mailroom.yaml for what is known. Questions that have not been answered yet count
     as answered by the default."""
     return _HEAD + "".join(f"{line}\n" for line in _lines(known))
 
 
-def credentials(known: Known) -> dict[str, str]:
+def credentials(known: Knowledge) -> dict[str, str]:
     """The secrets by the names of their credentials (docs/configuration.md)."""
     name = "jmap-password" if known.username else "jmap-token"
     found = {name: known.secret, "carddav-password": known.contacts_secret}
@@ -59,7 +59,7 @@ def differences(config: Config, given: Mapping[Topic, str]) -> Iterator[str]:
         yield f"--address {address} is not among the configuration's own_addresses"
 
 
-def _lines(known: Known) -> Iterator[str]:
+def _lines(known: Knowledge) -> Iterator[str]:
     assert known.seen is not None
     if known.seen.url != FASTMAIL_SESSION:
         yield from ("", "jmap:", f"  url: {_text(short(known.seen.url))}")
@@ -76,7 +76,7 @@ def _lines(known: Known) -> Iterator[str]:
         yield from ("", "screening:", f"  by: {_text(known.screening)}  # who sorts new mail")
 
 
-def _triage(known: Known) -> Iterator[str]:
+def _triage(known: Knowledge) -> Iterator[str]:
     default = Triage()
     screener = known.mailbox(default.screener_mailbox)
     if screener != default.screener_mailbox:
@@ -113,11 +113,11 @@ def _text(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def known_from(config: Config, login: Login | None) -> Known:
+def known_from(config: Config, login: Login | None) -> Knowledge:
     """What need not be asked where there is a configuration already: all but the secrets."""
     username = config.jmap.username
     own = next((each for each in config.triage.own_addresses if "*" not in each), None)
-    return Known(
+    return Knowledge(
         is_configured=True,
         address=own or username or "",
         is_discovered=True,

@@ -112,7 +112,7 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class Knowledge:
     """All that is known about the account so far. ``found`` is where discovery has led to, None
     where it has found nothing, because of ``none_found``; ``server`` is what the user has named or
     agreed to, ``seen`` what is there. ``is_untrusted``: the certificate there is signed by nobody
@@ -155,7 +155,7 @@ class Known:
         return name
 
 
-def which_address(known: Known) -> Question:
+def which_address(known: Knowledge) -> Question:
     return Question(
         Topic.ADDRESS,
         "Mail address",
@@ -167,7 +167,7 @@ def which_address(known: Known) -> Question:
     )
 
 
-def which_server(known: Known) -> Question:
+def which_server(known: Knowledge) -> Question:
     if known.found is None:
         why = (f"There is none that can be found: {known.none_found}.",) if known.none_found else ()
         hint = "Where is its JMAP server? A host is enough; a URL is as good. Ask whoever runs it."
@@ -183,7 +183,7 @@ def which_server(known: Known) -> Question:
     )
 
 
-def trust(known: Known, url: str, source: str) -> Question:
+def trust(known: Knowledge, url: str, source: str) -> Question:
     return Question(
         Topic.TRUST,
         "Is that your mail server",
@@ -197,7 +197,7 @@ def trust(known: Known, url: str, source: str) -> Question:
     )
 
 
-def which_ca_file(known: Known) -> Question:
+def which_ca_file(known: Knowledge) -> Question:
     where = short(session_url(known.server)) if known.server else "the server"
     also = f", nor by one in {known.ca_file}" if known.ca_file else ""
     return Question(
@@ -222,7 +222,7 @@ def which_login() -> Question:
     )
 
 
-def username(known: Known) -> Question:
+def username(known: Knowledge) -> Question:
     """Servers know users by the address, or by what stands before the @."""
     assert known.address is not None
     local_part = known.address.rpartition("@")[0]
@@ -231,7 +231,7 @@ def username(known: Known) -> Question:
     return Question(Topic.USERNAME, "User name", (why,), default)
 
 
-def secret(known: Known, login: Login | None) -> Question:
+def secret(known: Knowledge, login: Login | None) -> Question:
     assert known.seen is not None
     stored = "It is tried first, and stored where only the service can read it. Nothing is shown."
     if login == "password":
@@ -244,7 +244,7 @@ def secret(known: Known, login: Login | None) -> Question:
     return Question(Topic.TOKEN, "API token", (why, stored))
 
 
-def which_contacts_server(known: Known, no_contacts: str) -> Question:
+def which_contacts_server(known: Knowledge, no_contacts: str) -> Question:
     is_fastmail = known.seen is not None and known.seen.url == FASTMAIL_SESSION
     return Question(
         Topic.CONTACTS_SERVER,
@@ -257,7 +257,7 @@ def which_contacts_server(known: Known, no_contacts: str) -> Question:
     )
 
 
-def contacts_username(known: Known) -> Question:
+def contacts_username(known: Knowledge) -> Question:
     why = "What that server knows you by."
     default = known.username or known.address
     return Question(Topic.CONTACTS_USERNAME, "User name there", (why,), default)
@@ -298,7 +298,7 @@ def mailbox(taken: Taken) -> Question:
     return Question(Topic.MAILBOX, f"Mailbox for {taken.name}", why, default, subject=taken.name)
 
 
-def screening(known: Known) -> Question:
+def screening(known: Knowledge) -> Question:
     abilities = known.abilities
     assert abilities is not None
     return Question(
@@ -325,7 +325,7 @@ def _choices(abilities: Abilities) -> Iterator[str]:
     yield "off: nobody is screened."
 
 
-def refusal(known: Known) -> str:
+def refusal(known: Knowledge) -> str:
     """What is said when the server does not take user and secret."""
     where = short(known.seen.url) if known.seen else "the server"
     if known.username:

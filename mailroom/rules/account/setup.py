@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from mailroom.rules.configuration.config import Config
-from mailroom.rules.contacts.rebuild import Former
+from mailroom.rules.contacts.rebuild import FormerMember
 from mailroom.rules.contacts.roster import Group
 from mailroom.rules.names import folded_name, same_name
 from mailroom.rules.triage.places import resolve
@@ -125,7 +125,7 @@ def _case_clash(others: Sequence[str]) -> tuple[ItemStatus, str]:
     )
 
 
-def with_former(item: Item, former: Sequence[Former]) -> Item:
+def with_former(item: Item, former: Sequence[FormerMember]) -> Item:
     """The item of a deleted group, and who will be in it again."""
     if not former:
         return item

@@ -20,7 +20,7 @@ class Step(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class Inventory:
     """What is there. Of an account that cannot be looked at yet, nothing is known: None.
 
     ``missing`` are the mailboxes, labels and groups that setup would create; ``obstacles`` what it
@@ -36,7 +36,7 @@ class Progress:
     has_rules: bool | None = None
 
 
-def remaining(progress: Progress) -> tuple[Step, ...]:
+def remaining(progress: Inventory) -> tuple[Step, ...]:
     """The steps that are left, in their order; none where the installation is whole."""
     return tuple(_remaining(progress))
 
@@ -47,7 +47,7 @@ def agreed(left: Sequence[Step], screening: str | None) -> tuple[Step, ...]:
     return tuple(step for step in left if needs_rules or step is not Step.RULES)
 
 
-def _remaining(progress: Progress) -> Iterator[Step]:
+def _remaining(progress: Inventory) -> Iterator[Step]:
     if not progress.has_configuration:
         yield Step.CONFIGURATION
     if not progress.has_secret:

@@ -17,7 +17,7 @@ from mailroom.wire.jmap import Mail, Mailbox
 
 
 @dataclass(frozen=True, slots=True)
-class Former:
+class FormerMember:
     """Somebody who was a member, and why that is thought."""
 
     uid: str
@@ -31,18 +31,18 @@ def former_members(
     ours: Sequence[Found],
     mails: Iterable[Mail],
     mailboxes: Sequence[Mailbox],
-) -> Mapping[str, tuple[Former, ...]]:
+) -> Mapping[str, tuple[FormerMember, ...]]:
     """By the names of the ``missing`` groups. ``ours`` are the contacts of triaged senders,
     ``mails`` what lies in the destinations."""
     chains = _destinations(config, mailboxes)
     places = _places_by_sender(mails)
-    found: dict[str, list[Former]] = {name: [] for name in missing}
+    found: dict[str, list[FormerMember]] = {name: [] for name in missing}
     for contact in ours:
         category, reason = _category(contact, config, chains, places)
         chain = config.triage.chain(category) if category else ()
         names = {*(each.contact_group for each in chain), config.mailroom.provenance_group}
         for name in names & found.keys():
-            found[name].append(Former(contact.uid, contact.name or contact.uid, reason))
+            found[name].append(FormerMember(contact.uid, contact.name or contact.uid, reason))
     return {name: tuple(members) for name, members in found.items()}
 
 

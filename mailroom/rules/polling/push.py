@@ -90,7 +90,7 @@ _POSSIBLE = {
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ReadState:
     """The Email state that a poll has read, and when it asked."""
 
     at: float
@@ -210,7 +210,7 @@ class Push:
         self.last_event_at = now
         self._hearing.tell(now, states)
 
-    def looked(self, now: float, looks: Sequence[Look]) -> None:
+    def looked(self, now: float, looks: Sequence[ReadState]) -> None:
         """A poll did its work: what it read first, and what it read after it had written."""
         self._hearing.look(now, looks[0], is_open=self.status is PushStatus.CONNECTED)
         self._hearing.last = looks[-1]
@@ -318,7 +318,7 @@ class _Hearing:
     """
 
     def __init__(self) -> None:
-        self.last: Look | None = None
+        self.last: ReadState | None = None
         self.deafened = 0  # connections in a row
         self._opened_at = inf
         self._told_at = -inf
@@ -354,7 +354,7 @@ class _Hearing:
             return
         self.deafened = 0
 
-    def look(self, now: float, look: Look, *, is_open: bool) -> None:
+    def look(self, now: float, look: ReadState, *, is_open: bool) -> None:
         last = self.last
         tells_of_mail = not self._types or "Email" in self._types
         if not is_open or last is None or look.state == last.state or not tells_of_mail:

@@ -84,7 +84,7 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class DuePoll:
     """The next poll. An ``at`` that has passed means now."""
 
     at: float
@@ -128,13 +128,13 @@ class Schedule:
         """Whether the last poll failed and none is running."""
         return self.failures > 0 and not self.polling
 
-    def due(self) -> Due | None:
+    def due(self) -> DuePoll | None:
         """The next poll; None while one is running and before anything asked for one."""
         wishes = self._wishes()
         if self.polling or not wishes:
             return None
         at = min(wishes.values())
-        return Due(at, self._name_poll(wishes, at))
+        return DuePoll(at, self._name_poll(wishes, at))
 
     def started(self, now: float) -> None:
         """The service can poll from now on."""

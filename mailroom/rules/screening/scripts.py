@@ -14,7 +14,7 @@ SCRIPT_NAME = "mailroom"
 
 
 @dataclass(frozen=True, slots=True)
-class Owned:
+class UserScript:
     """One of the user's scripts with its text."""
 
     id: str
@@ -24,7 +24,7 @@ class Owned:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class ScriptPlan:
     """What to do so that ``SCRIPT_NAME`` has the wanted text and is at work.
 
     ``replaces`` is its id where there is one. ``beside`` is the user's own active script that
@@ -43,7 +43,7 @@ class Decision:
     is_old: bool = False
 
 
-def decide(scripts: Sequence[Owned], wanted: Sequence[str]) -> Decision:
+def decide(scripts: Sequence[UserScript], wanted: Sequence[str]) -> ScriptPlan:
     """``wanted`` are the texts that would do, the best first."""
     ours = next((each for each in scripts if each.name == SCRIPT_NAME), None)
     active = next((each for each in scripts if each.is_active and each is not ours), None)
@@ -52,7 +52,7 @@ def decide(scripts: Sequence[Owned], wanted: Sequence[str]) -> Decision:
     included = inclusion(active.text, SCRIPT_NAME, texts) if active else Inclusion.ALWAYS
     is_at_work = active is not None or (ours is not None and ours.is_active)
     alike = {without_decisions(text) for text in wanted}
-    return Decision(
+    return ScriptPlan(
         is_written=not is_current,
         is_activated=not is_at_work,
         replaces=ours.id if ours else None,

@@ -23,7 +23,7 @@ _MOST = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class DueDigest:
     """The digest of a day, and the instant that it is for."""
 
     day: date
@@ -31,7 +31,7 @@ class Due:
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Former:
+class FormerDigest:
     """A digest that is there already. They have an order, which is the same for everybody."""
 
     id: str
@@ -57,7 +57,7 @@ class News:
     former digest's instant; ``started_at`` is when the service was started, which knows of nothing
     that was filed before."""
 
-    due: Due
+    due: DueDigest
     since: float
     started_at: float = 0.0
     waiting: tuple[Waiter, ...] = ()
@@ -73,7 +73,7 @@ class News:
         return arrived or contested or bool(self.filed)
 
 
-def next_due(wall: float, at: str, zone: tzinfo, done: date | None) -> Due:
+def next_due(wall: float, at: str, zone: tzinfo, done: date | None) -> DueDigest:
     """The digest to make next. An instant that has passed means now: today's is still to be made.
     ``done`` is the day whose digest needs no more."""
     today = datetime.fromtimestamp(wall, zone).date()
@@ -88,7 +88,7 @@ def message_id(account_id: str, day: date) -> str:
     return f"{_PREFIX}{day:%Y%m%d}.{quote(account_id, safe='')}@digest.invalid"
 
 
-def since_when(former: Sequence[Former], due: Due, at: str, zone: tzinfo) -> float:
+def since_when(former: Sequence[FormerDigest], due: DueDigest, at: str, zone: tzinfo) -> float:
     """Where the newest of the former digests ended; without one, a day before."""
     days = [day for each in former if (day := _day_of(each.message_id)) and day < due.day]
     return _due(max(days), at, zone).at if days else due.at - _DAY_SECONDS
@@ -240,10 +240,10 @@ def _when(instant: float, zone: tzinfo) -> str:
     return f"{local:%a} {local.day} {local:%b}, {local:%H:%M}"
 
 
-def _due(day: date, at: str, zone: tzinfo) -> Due:
+def _due(day: date, at: str, zone: tzinfo) -> DueDigest:
     hour, minute = map(int, at.split(":"))
     local = datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone)
-    return Due(day, local.astimezone(UTC).timestamp())
+    return DueDigest(day, local.astimezone(UTC).timestamp())
 
 
 def _day_of(given: str) -> date | None:

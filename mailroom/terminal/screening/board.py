@@ -13,7 +13,14 @@ from enum import Enum
 from mailroom.rules.words import count
 from mailroom.terminal.harmless import harmless
 from mailroom.terminal.screening.cursor import Cursor
-from mailroom.terminal.screening.values import Change, Done, Move, Outcome, Sender, Waiting
+from mailroom.terminal.screening.values import (
+    DecisionResult,
+    DoneDecision,
+    Move,
+    Sender,
+    WaitingChange,
+    WaitingList,
+)
 
 NOBODY = "this mail names no sender to decide about: file it in your mail program"
 
@@ -30,16 +37,16 @@ class Board:
 
     def __init__(self) -> None:
         self.senders: dict[str, Sender] = {}
-        self.waiting: Waiting | None = None
+        self.waiting: WaitingList | None = None
         self.chosen: set[str] = set()
         self.under_way: dict[str, Move] = {}
         self.refused: dict[str, str] = {}
-        self.history: dict[Done, None] = {}  # oldest first
+        self.history: dict[DoneDecision, None] = {}  # oldest first
         self.pane = Pane.WAITING
         self.search = ""
         self.message = ""
         self.away = ""
-        self._decided: Mapping[str, Done] = {}
+        self._decided: Mapping[str, DoneDecision] = {}
         self._cursors = {pane: Cursor() for pane in Pane}
         self._is_renewed = True
         self._readings = 0
@@ -56,7 +63,7 @@ class Board:
         return self._cursors[self.pane]
 
     @property
-    def decided(self) -> Mapping[str, Done]:
+    def decided(self) -> Mapping[str, DoneDecision]:
         """The newest decision about each address."""
         self._settle()
         return self._decided
@@ -74,7 +81,7 @@ class Board:
         self._readings += 1
         return self._readings
 
-    def read(self, number: int, waiting: Waiting) -> None:
+    def read(self, number: int, waiting: WaitingList) -> None:
         """The answer to the question of this number."""
         self.away = ""
         self._gone = {who: last for who, last in self._gone.items() if last >= number}
@@ -85,7 +92,7 @@ class Board:
         self.chosen &= self.senders.keys()
         self._is_renewed = False
 
-    def change(self, change: Change) -> bool:
+    def change(self, change: WaitingChange) -> bool:
         """What is told of who waits, while no question is on its way. False where it cannot be
         believed, and a question is due: it may tell of somebody as it was before a decision."""
         if self.waiting is None or any(each.address in self._gone for each in change.changed):
@@ -102,11 +109,13 @@ class Board:
         self._is_renewed = False
         return True
 
-    def done(self, move: Move, outcome: Outcome) -> None:
+    def done(self, move: Move, outcome: DecisionResult) -> None:
         """The service has carried it out."""
         if move.undoes is None:
             name, category = move.name, outcome.category
-            done = Done(move.address, name, category, outcome.previous, outcome.filed, move.step)
+            done = DoneDecision(
+                move.address, name, category, outcome.previous, outcome.filed, move.step
+            )
             self.history[done] = None
         else:
             self.history.pop(move.undoes, None)
@@ -210,7 +219,7 @@ class Board:
         done = self.decided.get(address)
         return done.name if done else ""
 
-    def _told(self, move: Move, outcome: Outcome | None = None) -> str:
+    def _told(self, move: Move, outcome: DecisionResult | None = None) -> str:
         """How it stands with what was decided together."""
         place = place_of(move.category)
         left, done, refused = (

@@ -22,7 +22,7 @@ def show_screen(asked: Installation, environ: Mapping[str, str]) -> int:
     try:
         from mailroom.terminal.screening.display import has_colours  # noqa: PLC0415
         from mailroom.terminal.screening.program import Program  # noqa: PLC0415
-        from mailroom.terminal.screening.service import Service  # noqa: PLC0415
+        from mailroom.terminal.screening.service import ServiceClient  # noqa: PLC0415
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "urwid":
             raise
@@ -35,7 +35,7 @@ def show_screen(asked: Installation, environ: Mapping[str, str]) -> int:
     loop = Loop(BoottimeClock())
     transfer = Transfer(loop, _USER_AGENT)
     socket = deciding_socket(asked.status_socket, asked.control_socket, asked.member)
-    service = Service(transfer, socket, asked.member)
+    service = ServiceClient(transfer, socket, asked.member)
     program = Program(loop, service, in_colour=has_colours(environ))
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         loop.on_signal(number, program.leave)

@@ -9,7 +9,7 @@ from enum import Enum, auto
 from mailroom.rules.words import count
 from mailroom.terminal.screening import keys
 from mailroom.terminal.screening.board import Board, Pane
-from mailroom.terminal.screening.values import Category, Move
+from mailroom.terminal.screening.values import Choice, Move
 
 # Of more senders at once a second press is asked for.
 _MANY = 10
@@ -46,10 +46,10 @@ class Keyboard:
         self.page = 10
         self.top = 0
         self._board = board
-        self._categories: dict[str, Category] = {}
+        self._categories: dict[str, Choice] = {}
         self._to_confirm = ""
 
-    def learn(self, categories: Sequence[Category]) -> None:
+    def learn(self, categories: Sequence[Choice]) -> None:
         self._categories = {each.key: each for each in categories if each.key}
 
     def press(self, key: str) -> Wish | Sequence[Move]:

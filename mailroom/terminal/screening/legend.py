@@ -6,7 +6,7 @@ from mailroom.terminal.harmless import harmless
 from mailroom.terminal.screening.board import Board, Pane
 from mailroom.terminal.screening.keys import QUIT, TAKE_BACK, UNDO
 from mailroom.terminal.screening.lines import Line, fit, flow
-from mailroom.terminal.screening.values import Category
+from mailroom.terminal.screening.values import Choice
 
 _WAITING = (
     ("space", "choose"),
@@ -46,7 +46,7 @@ _KEY_COLUMNS = 15
 _INTRODUCTION = "The sender, with all mail that waits, goes to"
 
 
-def key_lines(board: Board, categories: Sequence[Category], columns: int) -> list[Line]:
+def key_lines(board: Board, categories: Sequence[Choice], columns: int) -> list[Line]:
     """What can be pressed now."""
     chosen = _keys([each for each in categories if each.key])
     others = _WAITING if board.pane is Pane.WAITING else _DECIDED
@@ -58,7 +58,7 @@ def key_lines(board: Board, categories: Sequence[Category], columns: int) -> lis
     ]
 
 
-def help_lines(categories: Sequence[Category], columns: int) -> list[Line]:
+def help_lines(categories: Sequence[Choice], columns: int) -> list[Line]:
     """All keys; any key leaves the page."""
     return [
         [],
@@ -71,7 +71,7 @@ def help_lines(categories: Sequence[Category], columns: int) -> list[Line]:
     ]
 
 
-def _keys(categories: Sequence[Category]) -> list[Line]:
+def _keys(categories: Sequence[Choice]) -> list[Line]:
     return [[("key", each.key or "-"), ("", f" {harmless(each.name)}")] for each in categories]
 
 

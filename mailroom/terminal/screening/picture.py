@@ -14,7 +14,7 @@ from mailroom.terminal.screening.board import Board, Pane, place_of
 from mailroom.terminal.screening.keyboard import Keyboard, Mode
 from mailroom.terminal.screening.legend import help_lines, key_lines
 from mailroom.terminal.screening.lines import Line, Piece, clip, cut, fit, restyled, width, wrap
-from mailroom.terminal.screening.values import Category, Done, Preview, Sender
+from mailroom.terminal.screening.values import Choice, DoneDecision, Preview, Sender
 from mailroom.terminal.screening.window import Window
 
 # From here on the mail has its place beside the list, else below it.
@@ -43,7 +43,7 @@ class Scene:
     board: Board
     keyboard: Keyboard
     window: Window
-    categories: Sequence[Category]
+    categories: Sequence[Choice]
     preview: Preview | str | None
     now: datetime
     zone: tzinfo | None = None
@@ -257,7 +257,7 @@ def _head(scene: Scene, sender: Sender, columns: int) -> Iterator[Line]:
         yield from _text(refused, columns, "wrong")
 
 
-def _about(done: Done, columns: int) -> Iterator[Line]:
+def _about(done: DoneDecision, columns: int) -> Iterator[Line]:
     if done.name:
         yield [("name", done.name)]
     yield [("dim", harmless(done.address))]

@@ -19,8 +19,8 @@ from mailroom.terminal.screening.display import Display
 from mailroom.terminal.screening.keyboard import Keyboard, Wish
 from mailroom.terminal.screening.keys import keys_of
 from mailroom.terminal.screening.picture import Scene, draw
-from mailroom.terminal.screening.service import Away, Service
-from mailroom.terminal.screening.values import Category, Change, Move, Preview
+from mailroom.terminal.screening.service import Away, ServiceClient
+from mailroom.terminal.screening.values import Choice, Move, Preview, WaitingChange
 from mailroom.terminal.screening.window import Window
 
 # So many decisions are on their way at once: a poll carries out all that have come.
@@ -43,14 +43,14 @@ _BROKEN_OFF = "the service went away before it answered; the list tells what was
 class Program:
     """Runs until the user leaves."""
 
-    def __init__(self, loop: Loop, service: Service, *, in_colour: bool) -> None:
+    def __init__(self, loop: Loop, service: ServiceClient, *, in_colour: bool) -> None:
         self.board = Board()
         self._loop = loop
         self._service = service
         self._keyboard = Keyboard(self.board)
         self._window = Window()
         self._display = Display(loop, self._on_keys, self.leave, in_colour=in_colour)
-        self._categories: tuple[Category, ...] = ()
+        self._categories: tuple[Choice, ...] = ()
         self._previews: OrderedDict[str, Preview | str] = OrderedDict()
         self._asked_for = ""
         self._to_send: deque[Move] = deque()
@@ -154,7 +154,7 @@ class Program:
 
     def _learn(self, names: Sequence[str]) -> None:
         keys = keys_of(names)
-        self._categories = tuple(Category(name, keys.get(name, "")) for name in names)
+        self._categories = tuple(Choice(name, keys.get(name, "")) for name in names)
         self._keyboard.learn(self._categories)
         # What could not be shown may be shown by now.
         for mail in [mail for mail, shown in self._previews.items() if isinstance(shown, str)]:
@@ -182,7 +182,7 @@ class Program:
             self._look_again()
             await self._loop.sleep_until(self._loop.now() + pause)
 
-    def _heard(self, kind: str, change: Change | None) -> None:
+    def _heard(self, kind: str, change: WaitingChange | None) -> None:
         self._has_events = True
         if kind == "reload":
             self._categories = ()

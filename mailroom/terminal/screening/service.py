@@ -14,7 +14,13 @@ from mailroom.errors import MailroomError, TransientError
 from mailroom.terminal import answers
 from mailroom.terminal.harmless import harmless, harmless_lines
 from mailroom.terminal.remote import Refused, is_about, prefix
-from mailroom.terminal.screening.values import Change, Outcome, Preview, Sender, Waiting
+from mailroom.terminal.screening.values import (
+    DecisionResult,
+    Preview,
+    Sender,
+    WaitingChange,
+    WaitingList,
+)
 from mailroom.wire.http import Request, Response
 from mailroom.wire.sse import Event, Parser
 
@@ -30,7 +36,7 @@ class Away(MailroomError):
     """Nobody answers at the socket, or not to the end."""
 
 
-class Service:
+class ServiceClient:
     """The service that listens at ``socket``; one ``account`` of many."""
 
     def __init__(self, http: Http, socket: Path, account: str | None = None) -> None:
@@ -40,16 +46,16 @@ class Service:
 
     async def categories(self) -> tuple[str, ...]:
         """The names of the categories, in the configuration's order."""
-        answer: answers.Categories = await self._ask("GET", "/categories")
+        answer: answers.CategoriesDocument = await self._ask("GET", "/categories")
         return tuple(each["name"] for each in answer["categories"])
 
-    async def waiting(self) -> Waiting:
-        answer: answers.Waiting = await self._ask("GET", "/waiting")
-        return Waiting(tuple(map(_sender, answer["waiting"])))
+    async def waiting(self) -> WaitingList:
+        answer: answers.WaitingDocument = await self._ask("GET", "/waiting")
+        return WaitingList(tuple(map(_sender, answer["waiting"])))
 
     async def mail(self, mail: str) -> Preview:
         """A mail that waits."""
-        answer: answers.Mail = await self._ask("GET", f"/mail?{urlencode({'id': mail})}")
+        answer: answers.MailDocument = await self._ask("GET", f"/mail?{urlencode({'id': mail})}")
         return Preview(
             sender=", ".join(map(_named, answer["from"])),
             subject=_line(answer["subject"]),
@@ -59,13 +65,15 @@ class Service:
             is_truncated=answer["is_truncated"],
         )
 
-    async def triage(self, address: str, category: str | None) -> Outcome:
+    async def triage(self, address: str, category: str | None) -> DecisionResult:
         """Decide about a sender; comes back when it is done."""
         body = json.dumps({"address": address, "category": category}).encode()
-        answer: answers.Decided = await self._ask("POST", "/triage", body, _DECIDING_SECONDS)
-        return Outcome(answer["category"], answer["previous"], answer["filed"])
+        answer: answers.DecidedDocument = await self._ask(
+            "POST", "/triage", body, _DECIDING_SECONDS
+        )
+        return DecisionResult(answer["category"], answer["previous"], answer["filed"])
 
-    async def follow(self, on_event: Callable[[str, Change | None], None]) -> None:
+    async def follow(self, on_event: Callable[[str, WaitingChange | None], None]) -> None:
         """Call ``on_event`` with the kind of whatever happens, until the stream ends: first with
         ``open``; with ``waiting`` comes what has changed, unless it was too much to be told. Raises
         :class:`Refused` where the service has no such stream."""
@@ -132,16 +140,16 @@ def _read(answer: Response) -> Any:
     return document
 
 
-def _change(event: Event) -> Change | None:
+def _change(event: Event) -> WaitingChange | None:
     if event.type != "waiting":
         return None
     document = json.loads(event.data)
     if not document.get("is_complete"):
         return None
-    return Change(tuple(map(_sender, document["changed"])), tuple(document["gone"]))
+    return WaitingChange(tuple(map(_sender, document["changed"])), tuple(document["gone"]))
 
 
-def _sender(each: answers.Waiter) -> Sender:
+def _sender(each: answers.WaiterDocument) -> Sender:
     newest = each["newest"]
     return Sender(
         address=each["address"],
@@ -154,7 +162,7 @@ def _sender(each: answers.Waiter) -> Sender:
     )
 
 
-def _named(person: answers.Person) -> str:
+def _named(person: answers.PersonDocument) -> str:
     return _line(f"{person['name']} <{person['email']}>")
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
-class Category:
+class Choice:
     """What a sender can be decided to. ``key`` is empty where there were too many."""
 
     name: str
@@ -28,14 +28,14 @@ class Sender:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class WaitingList:
     """Who waits, newest mail first."""
 
     senders: tuple[Sender, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class WaitingChange:
     """Senders who are new or have other mail than before, and addresses that wait no more."""
 
     changed: tuple[Sender, ...]
@@ -55,7 +55,7 @@ class Preview:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class DecisionResult:
     """What the service has done about a decision. Category None: back to Screener."""
 
     category: str | None
@@ -64,7 +64,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class DoneDecision:
     """A decision that has been carried out, and can be undone."""
 
     address: str
@@ -83,4 +83,4 @@ class Move:
     name: str
     category: str | None
     step: int
-    undoes: Done | None = None
+    undoes: DoneDecision | None = None
