@@ -3,9 +3,10 @@
 import pytest
 
 from mailroom.errors import UsageError
+from mailroom.rules.triage.subject import SubjectKind
 from mailroom.terminal.decisionfile import Bad, parse
 from mailroom.terminal.naming import CategoryNames
-from mailroom.terminal.remote import Decision, Kind, Whom
+from mailroom.terminal.remote import Decision, Whom
 
 NAMES = CategoryNames(
     {
@@ -74,4 +75,4 @@ def test_back_to_screener_by_either_name() -> None:
 
 
 def test_decisions_are_values() -> None:
-    assert parse("b@x", NAMES, "feed") == [Decision(Whom(Kind.ADDRESS, "b@x"), "Feed")]
+    assert parse("b@x", NAMES, "feed") == [Decision(Whom(SubjectKind.ADDRESS, "b@x"), "Feed")]

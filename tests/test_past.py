@@ -11,14 +11,15 @@ from typing import Any
 import pytest
 
 from mailroom.engine.journalctl import Journal
+from mailroom.rules.triage.subject import Earlier, SubjectKind
 from mailroom.terminal.deciding import take_back
-from mailroom.terminal.past import Earlier, Past, show_log
-from mailroom.terminal.remote import Kind, Remote, Whom
+from mailroom.terminal.past import Past, show_log
+from mailroom.terminal.remote import Remote, Whom
 from tests.schemas import validate
 from tests.scripted import Scripted
 from tests.users import somebody_else
 
-BOB = Whom(Kind.ADDRESS, "bob@x.example")
+BOB = Whom(SubjectKind.ADDRESS, "bob@x.example")
 SECOND = 1_000_000
 NOON = 1_763_726_400  # 2025-11-21T12:00:00Z
 
@@ -200,7 +201,7 @@ def test_the_log_needs_no_service_where_there_is_a_journal(
 ) -> None:
     host.logged(triaged("Feed"))
     alone = Past(Remote(tmp_path / "nobody", tmp_path / "nobody"), host.past.journal)
-    assert show_log(alone, Whom(Kind.ADDRESS, "Bob@X.example"), None, as_json=False) == 0
+    assert show_log(alone, Whom(SubjectKind.ADDRESS, "Bob@X.example"), None, as_json=False) == 0
     assert "→ Feed" in capsys.readouterr().out
     assert "MAILROOM_SENDER=bob@x.example" in host.asked
 
@@ -285,7 +286,7 @@ def test_where_somebody_was_before(
 def test_where_a_whole_domain_was_before(host: Host) -> None:
     told: dict[str, Any] = {"domain": "shop.example", "category": "Jail"}
     host.logged(entry("domain_triaged", previous="Feed", **told))
-    assert host.past.before(Whom(Kind.DOMAIN, "Shop.example")) == Earlier("Feed")
+    assert host.past.before(Whom(SubjectKind.DOMAIN, "Shop.example")) == Earlier("Feed")
     assert "MAILROOM_DOMAIN=shop.example" in host.asked
 
 

@@ -11,12 +11,13 @@ import pytest
 
 from mailroom.engine.client import NobodyAnswers, NotAllowed
 from mailroom.errors import MailroomError, UsageError
-from mailroom.terminal.remote import Decision, Kind, Refused, Remote, Whom, is_about
+from mailroom.rules.triage.subject import SubjectKind
+from mailroom.terminal.remote import Decision, Refused, Remote, Whom, is_about
 from mailroom.wire.sse import Event
 from tests.scripted import HangUp, Scripted
 from tests.users import somebody_else
 
-BOB = Whom(Kind.ADDRESS, "bob+x@example.org")
+BOB = Whom(SubjectKind.ADDRESS, "bob+x@example.org")
 DONE = {"address": "bob@example.org", "category": "Feed", "previous": None, "filed": 3, "by": "a"}
 
 
@@ -66,8 +67,8 @@ def test_every_request_is_said_as_the_service_understands_it(
     remote.sender("bob+x@example.org")
     remote.plan()
     remote.triage(Decision(BOB, "Feed"))
-    remote.triage(Decision(Whom(Kind.LIST, "l.example.org"), None))
-    remote.undo(Whom(Kind.DOMAIN, "example.org"))
+    remote.triage(Decision(Whom(SubjectKind.LIST, "l.example.org"), None))
+    remote.undo(Whom(SubjectKind.DOMAIN, "example.org"))
     assert service.asked == [
         ("GET /categories", None),
         ("GET /waiting", None),
@@ -173,7 +174,7 @@ def one_by_one(_target: str, document: Any) -> tuple[int, Any]:
 
 @pytest.mark.parametrize("service", [{"POST /triage": one_by_one}], indirect=True)
 def test_many_decisions_go_on_few_connections(service: Scripted, remote: Remote) -> None:
-    decisions = [Decision(Whom(Kind.ADDRESS, f"{n}@x.example"), "Feed") for n in range(100)]
+    decisions = [Decision(Whom(SubjectKind.ADDRESS, f"{n}@x.example"), "Feed") for n in range(100)]
     answers = dict(remote.triage_all(iter(decisions), at_once=8))
     assert answers.keys() == set(decisions)
     assert service.connections == 8
@@ -188,7 +189,7 @@ def test_no_more_is_asked_at_once_than_there_is_room_for(service: Scripted, remo
     def decisions() -> Iterator[Decision]:
         for number in range(20):
             taken.append(number)
-            yield Decision(Whom(Kind.ADDRESS, f"{number}@x.example"), "Feed")
+            yield Decision(Whom(SubjectKind.ADDRESS, f"{number}@x.example"), "Feed")
 
     for done, _ in enumerate(remote.triage_all(decisions(), at_once=4), 1):
         assert len(taken) <= done + 4
@@ -196,7 +197,7 @@ def test_no_more_is_asked_at_once_than_there_is_room_for(service: Scripted, remo
 
 @pytest.mark.parametrize("service", [{"POST /triage": hang_up}], indirect=True)
 def test_a_service_that_ends_among_many_is_told_once(service: Scripted, remote: Remote) -> None:
-    decisions = [Decision(Whom(Kind.ADDRESS, f"{n}@x.example"), "Feed") for n in range(20)]
+    decisions = [Decision(Whom(SubjectKind.ADDRESS, f"{n}@x.example"), "Feed") for n in range(20)]
     with pytest.raises(MailroomError, match="ended without an answer"):
         list(remote.triage_all(decisions, at_once=4))
 
@@ -213,7 +214,7 @@ def test_a_connection_that_was_closed_while_it_was_kept_is_opened_anew(
         answered.add(threading.current_thread())
         return one_by_one("", document)
 
-    decisions = [Decision(Whom(Kind.ADDRESS, f"{n}@x.example"), "Feed") for n in range(6)]
+    decisions = [Decision(Whom(SubjectKind.ADDRESS, f"{n}@x.example"), "Feed") for n in range(6)]
     with Scripted(control, {"POST /triage": once_each}) as service:
         answers = dict(remote.triage_all(decisions, at_once=2))
     assert answers.keys() == set(decisions)

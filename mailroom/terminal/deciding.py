@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from mailroom.rules.triage.subject import SCREENER
 from mailroom.rules.words import count
 from mailroom.terminal.answers import DecidedDocument
 from mailroom.terminal.harmless import harmless
@@ -14,8 +15,6 @@ from mailroom.terminal.lists import write_json
 from mailroom.terminal.naming import CategoryNames
 from mailroom.terminal.past import Past
 from mailroom.terminal.remote import Decision, Refused, Remote, Whom
-
-_SCREENER = "Screener"
 
 Outcome = tuple[Whom, DecidedDocument | Refused]
 
@@ -73,7 +72,7 @@ def line(whom: Whom, done: DecidedDocument) -> str:
     """What was done, for people."""
     was = f" (was {done['previous']})" if done["previous"] else ""
     filed = f", {count(done['filed'], 'mail')}" if done["filed"] else ""
-    return harmless(f"{whom} → {done['category'] or _SCREENER}{was}{filed}")
+    return harmless(f"{whom} → {done['category'] or SCREENER}{was}{filed}")
 
 
 def _document(whom: Whom, answer: DecidedDocument | Refused) -> dict[str, Any]:

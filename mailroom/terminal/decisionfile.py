@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mailroom.errors import UsageError
+from mailroom.rules.triage.subject import SubjectKind
 from mailroom.terminal.naming import CategoryNames, whom
-from mailroom.terminal.remote import Decision, Kind, Whom
+from mailroom.terminal.remote import Decision, Whom
 
 # What columns of categories are called; without case.
 _CATEGORY = ("category", "group", "label", "folder", "mailbox", "destination", "box")
@@ -76,11 +77,11 @@ def _json_lines(text: str) -> Iterator[_Line | Bad]:
 def _json_line(number: int, document: object) -> _Line | Bad:
     match document:
         case {"address": str(name)}:
-            who = Whom(Kind.ADDRESS, name)
+            who = Whom(SubjectKind.ADDRESS, name)
         case {"domain": str(name)}:
-            who = Whom(Kind.DOMAIN, name)
+            who = Whom(SubjectKind.DOMAIN, name)
         case {"list": str(name)}:
-            who = Whom(Kind.LIST, name)
+            who = Whom(SubjectKind.LIST, name)
         case _:
             return Bad(number, "no address, domain or list")
     category = document.get("category", "") if isinstance(document, dict) else ""

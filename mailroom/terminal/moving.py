@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from mailroom.errors import MailroomError
+from mailroom.rules.triage.subject import SCREENER, SubjectKind
 from mailroom.terminal.answers import SendersDocument
 from mailroom.terminal.decisionfile import Bad, Parsed, parse
 from mailroom.terminal.harmless import harmless
 from mailroom.terminal.lists import write_json
 from mailroom.terminal.naming import CategoryNames, canonical_key
-from mailroom.terminal.remote import Decision, Kind, Refused, Remote, Whom
+from mailroom.terminal.remote import Decision, Refused, Remote, Whom
 
 _STDIN = "-"
-_SCREENER = "Screener"
 # A service that is restarted says so to all that it works on; they are asked again.
 _TRIES = 3
 
@@ -87,7 +87,7 @@ class Import:
                 sys.stderr.write(f"mailroom: {harmless(decision.whom)}: {error}\n")
             else:
                 now = f" (now {now})" if (now := self._now(decision)) else ""
-                target = decision.category or _SCREENER
+                target = decision.category or SCREENER
                 sys.stdout.write(harmless(f"{decision.whom} → {target}{now}") + "\n")
         counts = self._counts(is_applied=is_applied)
         told = ", ".join(f"{number} {what}" for what, number in counts.items() if number)
@@ -131,11 +131,11 @@ def decided(senders: SendersDocument) -> Iterator[tuple[Whom, str, str | None]]:
     """Every decision that the service knows of, by each address, with its day."""
     for each in senders["senders"]:
         for address in dict.fromkeys((each["address"], *each["addresses"])):
-            yield Whom(Kind.ADDRESS, address), each["category"], each["since"]
+            yield Whom(SubjectKind.ADDRESS, address), each["category"], each["since"]
     for domain in senders["domains"]:
-        yield Whom(Kind.DOMAIN, domain["domain"]), domain["category"], domain["since"]
+        yield Whom(SubjectKind.DOMAIN, domain["domain"]), domain["category"], domain["since"]
     for listed in senders["lists"]:
-        yield Whom(Kind.LIST, listed["list"]), listed["category"], listed["since"]
+        yield Whom(SubjectKind.LIST, listed["list"]), listed["category"], listed["since"]
 
 
 def _canonical(whom: Whom) -> Whom:

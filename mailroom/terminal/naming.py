@@ -6,8 +6,9 @@ from difflib import get_close_matches
 
 from mailroom.errors import UsageError
 from mailroom.rules.addresses import canonical
+from mailroom.rules.triage.subject import SubjectKind
 from mailroom.terminal.answers import CategoriesDocument
-from mailroom.terminal.remote import Kind, Whom
+from mailroom.terminal.remote import Whom
 
 _STDIN = "-"
 
@@ -41,28 +42,28 @@ class CategoryNames:
         )
 
 
-def whoever(typed: Sequence[str], kind: str = Kind.ADDRESS) -> list[Whom]:
+def whoever(typed: Sequence[str], kind: str = SubjectKind.ADDRESS) -> list[Whom]:
     """Who is meant, each once: ``-`` stands for the lines of stdin, ``@x.example`` for a domain, as
     lists of ours have it, and ``<id>`` for a mailing list."""
     names = (name for word in typed for name in (_lines() if word == _STDIN else [word]))
-    return list(dict.fromkeys(whom(name.strip(), Kind(kind)) for name in names))
+    return list(dict.fromkeys(whom(name.strip(), SubjectKind(kind)) for name in names))
 
 
-def whom(name: str, kind: Kind = Kind.ADDRESS) -> Whom:
+def whom(name: str, kind: SubjectKind = SubjectKind.ADDRESS) -> Whom:
     """Who is meant by one word, or by one cell of a list."""
     before, bracket, inside = name.partition("<")
     if bracket and inside.endswith(">"):  # Bob <bob@x.example>
         name = inside[:-1]
-        if kind is Kind.ADDRESS and not before and "@" not in name:
-            return Whom(Kind.LIST, name)
-    if kind is Kind.ADDRESS and name.startswith("@"):
-        return Whom(Kind.DOMAIN, name[1:])
+        if kind is SubjectKind.ADDRESS and not before and "@" not in name:
+            return Whom(SubjectKind.LIST, name)
+    if kind is SubjectKind.ADDRESS and name.startswith("@"):
+        return Whom(SubjectKind.DOMAIN, name[1:])
     return Whom(kind, name)
 
 
 def canonical_key(whom: Whom) -> str:
     """The form in which the service compares it."""
-    if whom.kind is Kind.DOMAIN:
+    if whom.kind is SubjectKind.DOMAIN:
         return canonical(f"@{whom.name}")[1:]
     return canonical(whom.name)
 

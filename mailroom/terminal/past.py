@@ -13,12 +13,13 @@ from typing import Any
 
 from mailroom.engine.journalctl import Entry, Journal, NoJournal
 from mailroom.errors import MailroomError
+from mailroom.rules.triage.subject import SCREENER, Earlier, SubjectKind
 from mailroom.rules.words import count
 from mailroom.terminal.columns import Time, show
 from mailroom.terminal.lists import write_json
 from mailroom.terminal.moving import decided
 from mailroom.terminal.naming import canonical_key
-from mailroom.terminal.remote import Kind, Remote, Whom
+from mailroom.terminal.remote import Remote, Whom
 
 _DECISIONS = (
     *("sender_triaged", "sender_retriaged", "sender_unscreened"),
@@ -30,21 +31,13 @@ _TROUBLES = {
     "sender_failed": "MAILROOM_ERROR",
 }
 _FIELDS = {
-    Kind.ADDRESS: "MAILROOM_SENDER",
-    Kind.DOMAIN: "MAILROOM_DOMAIN",
-    Kind.LIST: "MAILROOM_LIST",
+    SubjectKind.ADDRESS: "MAILROOM_SENDER",
+    SubjectKind.DOMAIN: "MAILROOM_DOMAIN",
+    SubjectKind.LIST: "MAILROOM_LIST",
 }
 _ACCOUNT = "MAILROOM_ACCOUNT"
-_SCREENER = "Screener"
 
 Event = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Earlier:
-    """Where somebody was: in a category, or (None) in Screener."""
-
-    category: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +72,9 @@ class Past:
 
     def noted(self, whom: Whom | None, since: float | None) -> Iterator[Event]:
         """What notes tell, the oldest first."""
-        if whom is not None and whom.kind is Kind.ADDRESS:
+        if whom is not None and whom.kind is SubjectKind.ADDRESS:
             sender = self.remote.sender(whom.name)
-            named = Whom(Kind.ADDRESS, sender["address"])
+            named = Whom(SubjectKind.ADDRESS, sender["address"])
             steps = [(named, step["category"], step["on"]) for step in sender["history"]]
         else:
             told = decided(self.remote.senders())
@@ -94,7 +87,7 @@ class Past:
                 yield _event(day, who, "noted", category=category)
 
     def _current(self, whom: Whom) -> str | None:
-        if whom.kind is Kind.ADDRESS:
+        if whom.kind is SubjectKind.ADDRESS:
             return self.remote.sender(whom.name)["category"]
         there = {who: category for who, category, _ in decided(self.remote.senders())}
         return there.get(Whom(whom.kind, canonical_key(whom)))
@@ -141,7 +134,7 @@ def _and_other_addresses(remote: Remote, whom: Whom | None) -> list[Whom]:
     if whom is None:
         return []
     addresses = [canonical_key(whom)]
-    if whom.kind is Kind.ADDRESS:
+    if whom.kind is SubjectKind.ADDRESS:
         with contextlib.suppress(MailroomError):  # the journal knows the one without a service
             addresses += remote.sender(whom.name)["addresses"]
     return [Whom(whom.kind, address) for address in dict.fromkeys(addresses)]
@@ -156,7 +149,7 @@ def _read(entry: Entry) -> Event:
         at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         Whom(kind, entry[_FIELDS[kind]]),
         name,
-        category=None if category == _SCREENER else category,
+        category=None if category == SCREENER else category,
         previous=entry.get("MAILROOM_PREVIOUS"),
         filed=int(entry["MAILROOM_FILED"]) if "MAILROOM_FILED" in entry else None,
         by=entry.get("MAILROOM_BY"),
@@ -172,8 +165,10 @@ def _event(at: str, whom: Whom, name: str, **told: object) -> Event:
 
 
 def _row(event: Event, *, has_names: bool) -> tuple[object, ...]:
-    kind = next(kind for kind in Kind if kind in event)
-    who = {Kind.ADDRESS: "{}", Kind.DOMAIN: "@{}", Kind.LIST: "<{}>"}[kind].format(event[kind])
+    kind = next(kind for kind in SubjectKind if kind in event)
+    who = {SubjectKind.ADDRESS: "{}", SubjectKind.DOMAIN: "@{}", SubjectKind.LIST: "<{}>"}[
+        kind
+    ].format(event[kind])
     at = Time(event["at"]) if event["trigger"] or event["reason"] else event["at"]
     filed = "" if event["filed"] is None else count(event["filed"], "mail")
     whose = (event.get("account", ""),) if has_names else ()
@@ -190,4 +185,4 @@ def _done(event: Event) -> str:
             return f"refused: {event['reason']}"
         case _:
             was = f" (was {event['previous']})" if event["previous"] else ""
-            return f"→ {event['category'] or _SCREENER}{was}"
+            return f"→ {event['category'] or SCREENER}{was}"

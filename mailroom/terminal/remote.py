@@ -12,7 +12,6 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Self, cast
@@ -21,6 +20,7 @@ from urllib.parse import quote, urlencode
 from mailroom.engine.client import NobodyAnswers, NotAllowed, ServiceRequest, ask, ask_all, follow
 from mailroom.engine.unit import Installation
 from mailroom.errors import MailroomError, UsageError
+from mailroom.rules.triage.subject import SubjectKind
 from mailroom.rules.words import count
 from mailroom.terminal.answers import (
     CategoriesDocument,
@@ -48,19 +48,11 @@ AT_ONCE = 128
 _NAMED = 5
 
 
-class Kind(StrEnum):
-    """What a decision is about."""
-
-    ADDRESS = "address"
-    DOMAIN = "domain"
-    LIST = "list"
-
-
 @dataclass(frozen=True, slots=True)
 class Whom:
     """An address, a domain or a mailing list, as it was typed."""
 
-    kind: Kind
+    kind: SubjectKind
     name: str
 
     def __str__(self) -> str:

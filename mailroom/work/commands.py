@@ -17,15 +17,9 @@ from mailroom.rules.contacts.roster import Change, Found, Plan, category_of
 from mailroom.rules.screening.standing import Standing
 from mailroom.rules.status.health import TriageView
 from mailroom.rules.triage.history import before
-from mailroom.rules.triage.orders import (
-    Kind,
-    Order,
-    Subject,
-    read_address,
-    read_category,
-    read_subject,
-)
+from mailroom.rules.triage.orders import Order, read_address, read_category, read_subject
 from mailroom.rules.triage.places import Places
+from mailroom.rules.triage.subject import Subject, SubjectKind
 from mailroom.work.contacts import Contacts
 from mailroom.work.door import Door
 from mailroom.work.listing import Listing, row
@@ -74,7 +68,7 @@ class Commands:
         """Go back to the category before: by the note of the contact that Mailroom made, else by
         what this process remembers."""
         subject = read_subject(document, self._config)
-        found = await self._with_note(subject) if subject.kind is Kind.ADDRESS else None
+        found = await self._with_note(subject) if subject.kind is SubjectKind.ADDRESS else None
         current = category_of(found.groups, self._config) if found else None
         now = current.name if current else None
         earlier = before(subject, found, now, self._recent())
@@ -160,7 +154,7 @@ class Commands:
         places, own = self._places(), await self._poller.surveyor.own_addresses()
         found, expected = await both(
             self._owner.loop,
-            self._with_note(Subject(Kind.ADDRESS, address)),
+            self._with_note(Subject(SubjectKind.ADDRESS, address)),
             self._poller.door.expected([address], places, own),
         )
         waiting = await self.listing.senders(places.screener)

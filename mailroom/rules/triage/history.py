@@ -1,20 +1,10 @@
 """Where a sender was before: what the note of a contact tells, and what a process remembers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from mailroom.rules.contacts.roster import Found, Provenance
 from mailroom.rules.status.health import TriageView
-from mailroom.rules.triage.orders import Kind, Subject
-
-_SCREENER = "Screener"
-
-
-@dataclass(frozen=True, slots=True)
-class Earlier:
-    """Where somebody was: in a category, or (None) in Screener, as strangers are."""
-
-    category: str | None
+from mailroom.rules.triage.subject import SCREENER, Earlier, Subject, SubjectKind
 
 
 def before(
@@ -26,9 +16,9 @@ def before(
     addresses = {subject.name, *(contact.addresses if contact else ())}
     changes = (each for each in reversed(recent) if not each.is_repeated)
     told = next((each for each in changes if each.sender in addresses), None)
-    if subject.kind is not Kind.ADDRESS:
+    if subject.kind is not SubjectKind.ADDRESS:
         return Earlier(told.previous) if told else None
-    if told is not None and told.category == (current or _SCREENER) and told.previous:
+    if told is not None and told.category == (current or SCREENER) and told.previous:
         return Earlier(told.previous)
     if contact is None or contact.provenance is not Provenance.CREATED:
         return None

@@ -7,7 +7,6 @@ are carried out.
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from http import HTTPStatus
 from typing import Any
 
@@ -19,37 +18,9 @@ from mailroom.rules.contacts.roster import Found
 from mailroom.rules.names import normal_name
 from mailroom.rules.screening.wide import list_id, refusal
 from mailroom.rules.triage.places import Places
+from mailroom.rules.triage.subject import SCREENER, Subject, SubjectKind
 from mailroom.rules.triage.verdicts import Tap, Verdicts, sender_of
 from mailroom.rules.triage.whole import Whole
-
-_SCREENER = "Screener"
-
-
-class Kind(StrEnum):
-    """What a decision is about."""
-
-    ADDRESS = "address"
-    DOMAIN = "domain"
-    LIST = "list"
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """Whom a decision is about: the canonical address, domain or list id ``key``."""
-
-    kind: Kind
-    key: str
-
-    @property
-    def name(self) -> str:
-        """What it is called among senders."""
-        match self.kind:
-            case Kind.ADDRESS:
-                return self.key
-            case Kind.DOMAIN:
-                return f"@{self.key}"
-            case Kind.LIST:
-                return f"<{self.key}>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +38,7 @@ class Order:
     @property
     def wish(self) -> str:
         """What it asks for, by name."""
-        return self.category.name if self.category else _SCREENER
+        return self.category.name if self.category else SCREENER
 
 
 #: The orders that come to nothing, by name, and why.
@@ -76,21 +47,21 @@ Refused = Mapping[str, OrderRefused]
 
 def read_subject(document: Mapping[str, Any], config: Config) -> Subject:
     """Whom a request is about. Raises OrderRefused."""
-    named = [kind for kind in Kind if kind in document]
+    named = [kind for kind in SubjectKind if kind in document]
     if len(named) != 1:
         raise _bad("exactly one of address, domain and list is needed")
     kind, text = named[0], document[named[0]]
     if not isinstance(text, str):
         raise _bad(f"{kind} must be text")
     match kind:
-        case Kind.ADDRESS:
+        case SubjectKind.ADDRESS:
             return Subject(kind, read_address(text))
-        case Kind.DOMAIN:
+        case SubjectKind.DOMAIN:
             domain = canonical(f"@{text.strip().removeprefix('@')}")[1:]
             if reason := refusal(domain, config.screening.providers):
                 raise _bad(reason)
             return Subject(kind, domain)
-        case Kind.LIST:
+        case SubjectKind.LIST:
             key = list_id(text)
             if key is None:
                 raise _bad(f"{text!r} is no list id (RFC 2919): it is like news.example.org")
@@ -127,7 +98,7 @@ def with_taps(
     refused: dict[str, OrderRefused] = {}
     for order in orders:
         sender = order.subject.key
-        if order.subject.kind is not Kind.ADDRESS:
+        if order.subject.kind is not SubjectKind.ADDRESS:
             continue
         if sender in own:
             refused[order.name] = _bad(f"{sender} is your own address: your mail is not triaged")
@@ -186,11 +157,11 @@ def with_wholes(
     refused: dict[str, OrderRefused] = {}
     for order in orders:
         kind, key = order.subject.kind, order.subject.key
-        if kind is Kind.ADDRESS:
+        if kind is SubjectKind.ADDRESS:
             continue
         if order.name not in there:
             label_id = next(key for key, each in places.labels.items() if each == order.category)
-            is_list = kind is Kind.LIST
+            is_list = kind is SubjectKind.LIST
             there[order.name] = Whole(key, is_list, order.category, label_id, ())
         elif there[order.name].category != order.category:
             refused[order.name] = conflict_of(order, {there[order.name].category})
@@ -199,7 +170,7 @@ def with_wholes(
 
 def conflict_of(order: Order, wishes: Iterable[Category | None]) -> OrderRefused:
     """The order wants one thing, and somebody else, at the same time, another."""
-    names = sorted({each.name if each else _SCREENER for each in wishes} | {order.wish})
+    names = sorted({each.name if each else SCREENER for each in wishes} | {order.wish})
     others = " and ".join(name for name in names if name != order.wish)
     return OrderRefused(
         HTTPStatus.CONFLICT,

@@ -1,0 +1,41 @@
+"""Whom a decision is about, and where they were before it."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+# What is said instead of a category, where there is none.
+SCREENER = "Screener"
+
+
+class SubjectKind(StrEnum):
+    """What a decision is about."""
+
+    ADDRESS = "address"
+    DOMAIN = "domain"
+    LIST = "list"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Whom a decision is about: the canonical address, domain or list id ``key``."""
+
+    kind: SubjectKind
+    key: str
+
+    @property
+    def name(self) -> str:
+        """What it is called among senders."""
+        match self.kind:
+            case SubjectKind.ADDRESS:
+                return self.key
+            case SubjectKind.DOMAIN:
+                return f"@{self.key}"
+            case SubjectKind.LIST:
+                return f"<{self.key}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """Where somebody was: in a category, or (None) in Screener, as strangers are."""
+
+    category: str | None
