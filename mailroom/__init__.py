@@ -1,3 +1,3 @@
 """Mailroom: a mail screener as a small Unix service."""
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
