@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from mailroom.engine.journal import Level
-from mailroom.rules.polling.push import BESIDE, BLOCKING, DEAF, UNTOLD
+from mailroom.rules.polling.push import BLOCKING, DEAF, STALLED, UNTOLD
 from mailroom.rules.status.statusline import status_line
 from mailroom.sandbox import CYRUS_3_10, CYRUS_3_13_BLOCKING, FASTMAIL, LATE_PUSH, STALWART, Profile
 from tests.world import World
@@ -120,7 +120,7 @@ def test_a_stream_that_blocks_all_else_is_left_closed_and_said_so() -> None:
     assert eventsource(world) == ("unavailable", BLOCKING)
     assert BLOCKING in status_line(world.account.snapshot())
     assert world.healthz[1]["status"] == "ok"
-    assert warnings(world, "eventsource_disconnected") == [BESIDE]
+    assert warnings(world, "eventsource_disconnected") == [STALLED]
     assert warnings(world, "eventsource_blocking") == [BLOCKING]
     tap_every(world, 61.0, 1)
     assert len(world.sandbox.mails_in("Feed")) == 1

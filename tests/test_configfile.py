@@ -145,11 +145,11 @@ def test_the_loop_turns_meanwhile_and_a_reading_that_is_given_up_ends_its_child(
     loop.turn()
     before = os.listdir("/proc/self/fd")
     reading = loop.spawn(PendingConfig(str(file), {}).result(loop), "reading")
-    beside: list[bool] = []
-    loop.call_at(loop.now() + 0.001, lambda: beside.append(reading.done))
-    while not beside:
+    done_then: list[bool] = []
+    loop.call_at(loop.now() + 0.001, lambda: done_then.append(reading.done))
+    while not done_then:
         loop.turn()
-    assert beside == [False]
+    assert done_then == [False]
     spent = _processor_seconds_of_children()
     reading.cancel()
     assert _processor_seconds_of_children() - spent < 1.0  # of seconds of work

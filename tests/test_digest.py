@@ -184,7 +184,7 @@ class Morning(World):
         self.sandbox.before(lambda *_: self._hooks[0]())
         self.sandbox.after(lambda *_: self._hooks[1]())
 
-    def beside(self) -> "Morning":
+    def second(self) -> "Morning":
         """Another process for the same account, on a machine of its own."""
         other = object.__new__(Morning)
         other.clock = self.clock
@@ -335,7 +335,7 @@ def test_whatever_is_killed_there_is_one(is_handled: bool) -> None:
 def meanwhile(world: Morning, number: int) -> bool:
     """Live through the moment of the digest, while another process lives through all of it just
     before the request of that number; False where there are not so many."""
-    other, asked = world.beside(), 0
+    other, asked = world.second(), 0
 
     def before() -> None:
         nonlocal asked

@@ -45,7 +45,7 @@ def world() -> World:
     return by_jmap().start()
 
 
-def settled(world: World) -> int:
+def after_first_poll(world: World) -> int:
     world.settle()
     world.sandbox.controls.delay_seconds = DELAY
     return world.request_count
@@ -92,7 +92,7 @@ def test_a_new_sender_takes_four_requests_one_after_the_other(profile: Profile) 
     world = by_jmap(profile)
     mails = world.deliver(BOB, count=20)
     world.start()
-    number = settled(world)
+    number = after_first_poll(world)
     world.tap(mails[7], "@ToTruck")
     world.run_until(lambda: bool(world.named("sender_triaged")))
     entries = world.requests_since(number)
@@ -110,7 +110,7 @@ def test_fifty_new_senders_take_four_requests_as_well(profile: Profile) -> None:
     senders = [f"Sender {n} <s{n}@x{n % 9}.example>" for n in range(50)]
     mails = [mail for sender in senders for mail in world.deliver(sender, count=2)]
     world.start()
-    number = settled(world)
+    number = after_first_poll(world)
     for mail in mails[::2]:
         world.tap(mail, "@ToBillboard")
     world.run_until(lambda: len(world.named("sender_triaged")) == 50)
@@ -127,7 +127,7 @@ def test_a_slow_machine_takes_no_more_requests() -> None:
     senders = [f"Sender {n} <s{n}@x{n % 9}.example>" for n in range(50)]
     mails = [mail for sender in senders for mail in world.deliver(sender, count=2)]
     world.start()
-    number = settled(world)
+    number = after_first_poll(world)
     world.clock.seconds_a_look = 0.006
     for mail in mails[::2]:
         world.tap(mail, "@ToFeed")
@@ -142,7 +142,7 @@ def test_further_addresses_of_a_contact_cost_nothing_more() -> None:
     world.sandbox.put_card(vcard("carol", "EMAIL:bob@example.org", "EMAIL:rob@example.net"))
     one, two = world.deliver(BOB)[0], world.deliver("Rob <rob@example.net>")[0]
     world.start()
-    number = settled(world)
+    number = after_first_poll(world)
     world.tap(one, "@ToFeed")
     world.run_until(lambda: bool(world.named("sender_triaged")))
     entries = world.requests_since(number)
@@ -155,7 +155,7 @@ def test_changing_ones_mind_costs_no_more_and_taking_back_one_to_ask_sent() -> N
     mails = world.deliver(BOB, count=3)
     world.start()
     for label, requests in (("@ToFeed", 4), ("@ToJail", 4), ("@ToScreener", 5)):
-        number = settled(world)
+        number = after_first_poll(world)
         world.tap(mails[0], label)
         world.run_for(2.0)
         assert len(world.requests_since(number)) == requests, label
@@ -169,7 +169,7 @@ def test_a_poll_that_finds_nothing_is_one_request_also_after_our_own_writes(
 ) -> None:
     world = by_jmap(profile).start()
     tap(world, "@ToFeed")
-    number, polls = settled(world), world.polls
+    number, polls = after_first_poll(world), world.polls
     world.run_for(600.0)
     assert len(world.requests_since(number)) == world.polls - polls
 
@@ -385,7 +385,7 @@ def test_a_card_that_is_somebody_elses_by_now_is_seen_before_anything_is_written
     world: World,
 ) -> None:
     world.sandbox.put_card(vcard(UID, "EMAIL:carol@example.org"))
-    number = settled(world)
+    number = after_first_poll(world)
     tap(world, "@ToFeed")
     sets = [entry for entry in world.requests_since(number) if "ContactCard/set" in entry.calls]
     assert len(sets) == 1

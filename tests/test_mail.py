@@ -121,11 +121,11 @@ def test_the_session_is_fetched_again_when_it_has_changed() -> None:
     clients = VirtualClients()
     first = clients.run(clients.mail.session())
     clients.sandbox.renew_session()
-    clients.run(clients.mail.open(()))
+    clients.run(clients.mail.take_reading(()))
     assert clients.run(clients.mail.session()).state != first.state
     fetched = clients.requests.count("GET /jmap")
-    clients.run(clients.mail.open(()))
-    clients.run(clients.mail.open(()))
+    clients.run(clients.mail.take_reading(()))
+    clients.run(clients.mail.take_reading(()))
     assert clients.requests.count("GET /jmap") == fetched
 
 
@@ -144,7 +144,7 @@ def test_answers_that_name_another_session_for_ever_are_not_heeded_for_ever(
     states = iter(course.split())
     clients.sandbox.faults.add(rewriting(lambda content: content.update(sessionState=next(states))))
     for _ in course.split():
-        clients.run(clients.mail.open(()))
+        clients.run(clients.mail.take_reading(()))
     assert clients.requests.count("GET /jmap") == most
 
 
@@ -152,7 +152,7 @@ def test_after_a_minute_a_new_session_state_is_heeded_again() -> None:
     clients = VirtualClients()
     for _ in range(3):
         clients.sandbox.renew_session()
-        clients.run(clients.mail.open(()))
+        clients.run(clients.mail.take_reading(()))
         clients.run(clients.mail.session())
         clients.clock.advance(60.0)
     assert clients.requests.count("GET /jmap") == 3
@@ -160,10 +160,10 @@ def test_after_a_minute_a_new_session_state_is_heeded_again() -> None:
 
 def test_a_failed_request_asks_for_the_session_again() -> None:
     clients = VirtualClients()
-    clients.run(clients.mail.open(()))
+    clients.run(clients.mail.take_reading(()))
     clients.sandbox.faults.add(Fault(path=API, breaks="before", times=1))
-    clients.fails(TransientError, clients.mail.open(()))
-    clients.run(clients.mail.open(()))
+    clients.fails(TransientError, clients.mail.take_reading(()))
+    clients.run(clients.mail.take_reading(()))
     assert clients.requests.count("GET /jmap") == 2
 
 
@@ -197,7 +197,7 @@ def test_an_api_on_another_host_that_the_session_names_gets_the_credentials() ->
 
     clients.sandbox.faults.add(Fault(method="GET", path="/jmap", rewrite=move))
     assert clients.run(clients.mail.session()).api_url == api
-    assert clients.run(clients.mail.open(())).mailboxes
+    assert clients.run(clients.mail.take_reading(())).mailboxes
 
 
 def test_an_api_without_tls_does_not_get_them() -> None:
@@ -221,7 +221,9 @@ def test_one_request_reads_names_states_and_labelled_mail() -> None:
     clients.sandbox.deliver(BOB)
     clients.run(clients.mail.session())
     before = len(clients.requests)
-    reading = clients.run(clients.mail.open([named(clients, "@ToFeed"), named(clients, "Feed")]))
+    reading = clients.run(
+        clients.mail.take_reading([named(clients, "@ToFeed"), named(clients, "Feed")])
+    )
     assert len(clients.requests) == before + 1
     assert [ids(found) for found in reading.found] == [[one], []]
     assert reading.states["Email"] == clients.sandbox.states()["Email"]
@@ -232,7 +234,7 @@ def test_a_mailbox_that_is_no_more_is_told_apart_from_an_empty_one() -> None:
     clients = VirtualClients()
     gone = named(clients, "@ToFeed")
     clients.sandbox.destroy_mailbox("@ToFeed")
-    reading = clients.run(clients.mail.open([gone, named(clients, "Feed")]))
+    reading = clients.run(clients.mail.take_reading([gone, named(clients, "Feed")]))
     assert reading.found == (None, ())
 
 
@@ -242,10 +244,14 @@ def test_no_request_has_more_calls_than_allowed(calls: int) -> None:
         replace(CYRUS_3_10, limits=replace(CYRUS_3_10.limits, max_calls_in_request=calls))
     )
     one = clients.sandbox.deliver(BOB, mailbox=["Screener", "@ToFeed"])
-    reading = clients.run(clients.mail.open([named(clients, "@ToFeed"), named(clients, "Feed")]))
+    reading = clients.run(
+        clients.mail.take_reading([named(clients, "@ToFeed"), named(clients, "Feed")])
+    )
     assert ids(reading.found[0]) == [one]
     patch = {f"mailboxIds/{clients.sandbox.mailbox_id('Feed')}": True}
-    written, closing = clients.run(clients.mail.close({one: patch}, [named(clients, "Feed")]))
+    written, closing = clients.run(
+        clients.mail.update_and_read({one: patch}, [named(clients, "Feed")])
+    )
     assert (written, ids(closing.found[0])) == (Written({}), [one])
     assert all(len(entry.calls) <= calls for entry in clients.sandbox.log.entries)
 
@@ -286,7 +292,7 @@ def test_no_request_is_larger_than_allowed() -> None:
     mails = [clients.sandbox.deliver(BOB) for _ in range(200)]
     feed = clients.sandbox.mailbox_id("Feed")
     patches = {each: {f"mailboxIds/{feed}": True} for each in mails}
-    written, _ = clients.run(clients.mail.close(patches, [named(clients, "@ToFeed")]))
+    written, _ = clients.run(clients.mail.update_and_read(patches, [named(clients, "@ToFeed")]))
     assert written == Written({})
     long = [any_of({"from": f"{'x' * 250}{n}@example.org"} for n in range(7)) for _ in range(3)]
     assert clients.run(clients.mail.search(long)) == [(), (), ()]
@@ -300,7 +306,7 @@ def test_too_many_requests_at_once_are_passing_trouble() -> None:
     clients.answers(
         Answer(400, {"Content-Type": "application/problem+json"}, body), path=API, times=None
     )
-    clients.fails(Crowded, clients.mail.open(()))
+    clients.fails(Crowded, clients.mail.take_reading(()))
 
 
 def test_a_request_that_is_refused_says_why() -> None:
@@ -308,7 +314,7 @@ def test_a_request_that_is_refused_says_why() -> None:
     clients.run(clients.mail.session())
     body = b'{"type":"urn:ietf:params:jmap:error:unknownCapability","detail":"no mail for you"}'
     clients.answers(Answer(400, {"Content-Type": "application/json"}, body), path=API)
-    said = clients.fails(ProtocolError, clients.mail.open(()))
+    said = clients.fails(ProtocolError, clients.mail.take_reading(()))
     assert said == (
         f"POST {ORIGIN}/jmap/: the server answered 400 (unknownCapability, no mail for you)"
     )
@@ -333,7 +339,7 @@ def test_an_answer_of_the_wrong_shape_is_an_error_of_the_protocol_that_names_the
     clients = VirtualClients()
     clients.sandbox.faults.add(rewriting(change, method="POST"))
     assert f"{ORIGIN}/jmap/" in clients.fails(
-        ProtocolError, clients.mail.open([named(clients, "@ToFeed")])
+        ProtocolError, clients.mail.take_reading([named(clients, "@ToFeed")])
     )
 
 
@@ -381,8 +387,8 @@ def test_a_search_finds_more_than_one_page() -> None:
 def test_labelled_mail_may_be_more_than_one_page_in_the_first_and_in_the_last_request() -> None:
     clients, mails = many()
     query = named(clients, "Screener")
-    assert ids(clients.run(clients.mail.open([query])).found[0]) == mails
-    _, closing = clients.run(clients.mail.close({}, [query]))
+    assert ids(clients.run(clients.mail.take_reading([query])).found[0]) == mails
+    _, closing = clients.run(clients.mail.update_and_read({}, [query]))
     assert ids(closing.found[0]) == mails
 
 
@@ -518,7 +524,7 @@ def test_the_last_update_reads_states_and_labels_afterwards_in_the_same_request(
     query = named(clients, "@ToFeed")
     clients.run(clients.mail.session())
     before = len(clients.requests)
-    written, closing = clients.run(clients.mail.close(feeding(clients, one), [query]))
+    written, closing = clients.run(clients.mail.update_and_read(feeding(clients, one), [query]))
     assert written == Written({})
     assert len(clients.requests) == before + 1
     assert ids(closing.found[0]) == [one]
@@ -550,7 +556,9 @@ def test_mail_that_the_server_says_nothing_of_counts_as_refused() -> None:
     one = clients.sandbox.deliver(BOB)
     silent = every("Email/set", lambda answer: answer.update(updated=None))
     clients.sandbox.faults.add(rewriting(silent, call="Email/set"))
-    written, _ = clients.run(clients.mail.close(feeding(clients, one), [named(clients, "@ToFeed")]))
+    written, _ = clients.run(
+        clients.mail.update_and_read(feeding(clients, one), [named(clients, "@ToFeed")])
+    )
     assert set(written.refused) == {one}
 
 
@@ -598,7 +606,7 @@ def test_mailboxes_beyond_the_limit_of_a_get_are_listed_page_by_page() -> None:
     clients = VirtualClients(SMALL_LIMITS)
     for number in range(100):
         clients.sandbox.create_mailbox(f"Folder {number}")
-    reading = clients.run(clients.mail.open([named(clients, "Screener")]))
+    reading = clients.run(clients.mail.take_reading([named(clients, "Screener")]))
     names = [box.name for box in reading.mailboxes]
     assert len(names) == len(set(names)) == 126
     assert {"Screener", "Folder 0", "Folder 99"} <= set(names)
@@ -607,19 +615,19 @@ def test_mailboxes_beyond_the_limit_of_a_get_are_listed_page_by_page() -> None:
 
 def test_they_are_listed_anew_only_when_they_have_changed() -> None:
     clients = VirtualClients(SMALL_LIMITS)
-    clients.run(clients.mail.open(()))
+    clients.run(clients.mail.take_reading(()))
     number = len(clients.requests)
-    clients.run(clients.mail.open(()))
+    clients.run(clients.mail.take_reading(()))
     assert clients.requests[number:] == ["POST /jmap/"]
     clients.sandbox.rename_mailbox("Feed", "News")
-    reading = clients.run(clients.mail.open(()))
+    reading = clients.run(clients.mail.take_reading(()))
     assert {"Feed", "News"} & {box.name for box in reading.mailboxes} == {"News"}
 
 
 def test_a_list_of_mailboxes_that_stays_too_large_is_an_error() -> None:
     clients = VirtualClients()
     clients.sandbox.faults.add(Fault(call="Mailbox/get", method_error="requestTooLarge"))
-    assert "requestTooLarge" in clients.fails(MethodError, clients.mail.open(()))
+    assert "requestTooLarge" in clients.fails(MethodError, clients.mail.take_reading(()))
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ DELAY = 0.05
 BOB = "Bob <bob@example.org>"
 
 
-def settled(world: World) -> int:
+def after_first_poll(world: World) -> int:
     """Wait for the rest of what came before; the number of the last request."""
     world.settle()
     world.sandbox.controls.delay_seconds = DELAY
@@ -55,7 +55,7 @@ def test_a_poll_that_finds_nothing_labelled_is_one_request() -> None:
     world = World()
     world.deliver(BOB, count=3)
     world.start()
-    number = settled(world)
+    number = after_first_poll(world)
     polls = world.polls
     world.account.poll_now()
     world.settle()
@@ -67,7 +67,7 @@ def test_a_poll_that_finds_nothing_labelled_is_one_request() -> None:
 
 def test_an_hour_without_mail_costs_a_request_a_minute() -> None:
     world = World().start()
-    number = settled(world)
+    number = after_first_poll(world)
     world.run_for(3600.0)
     assert 59 <= len(by_jmap(world, number)) <= 61
     # By CardDAV nobody tells of changes: the book is asked for them every five minutes.
@@ -78,7 +78,7 @@ def test_a_new_sender_takes_five_dependent_round_trips_from_label_to_done() -> N
     world = World()
     mails = world.deliver(BOB, count=20)
     world.start()
-    number = settled(world)
+    number = after_first_poll(world)
     tapped_at = world.clock.now()
     world.tap(mails[7], "@ToFeed")
     world.run_until(lambda: bool(world.named("sender_triaged")))
@@ -95,7 +95,7 @@ def test_a_change_of_mind_takes_five_dependent_round_trips() -> None:
     mails = world.deliver(BOB, count=20)
     world.start()
     world.tap(mails[0], "@ToFeed")
-    number = settled(world)
+    number = after_first_poll(world)
     world.tap(mails[1], "@ToJail")
     world.settle()
     entries = world.requests_since(number)
@@ -111,7 +111,7 @@ def test_taking_a_sender_back_takes_six_dependent_round_trips() -> None:
     mails = world.deliver(BOB, count=20)
     world.start()
     world.tap(mails[0], "@ToFeed")
-    number = settled(world)
+    number = after_first_poll(world)
     world.tap(mails[1], "@ToScreener")
     world.settle()
     assert len(longest_chain(world.requests_since(number))) == 6
@@ -126,7 +126,7 @@ def test_fifty_senders_cost_the_same_five_beside_their_contacts() -> None:
         for mail in world.deliver(f"Sender {n} <s{n}@x{n % 9}.example>", count=2)
     ]
     world.start()
-    number = settled(world)
+    number = after_first_poll(world)
     tapped_at = world.clock.now()
     for mail in mails[::2]:
         world.tap(mail, "@ToBillboard")
@@ -276,7 +276,7 @@ def test_two_addresses_of_one_contact_that_fails_wait_together(tapped: tuple[int
     )
     mails = [*world.deliver("bob@example.org"), *world.deliver("bob@home.example")]
     world.start()
-    settled(world)
+    after_first_poll(world)
     refusal = Response(403, {"Content-Type": "text/plain"}, b"no")
     world.sandbox.faults.add(Fault(method="PUT", answer=refusal))
     for index in tapped:
@@ -383,7 +383,7 @@ def test_senders_are_searched_in_as_few_requests_as_the_limits_allow() -> None:
     world = World(SMALL_LIMITS, {"screening": {"by": "off"}})
     mails = [world.deliver(f"Sender {n} <s{n}@example.org>", count=2)[0] for n in range(7)]
     world.start()
-    number = settled(world)
+    number = after_first_poll(world)
     for mail in mails:
         world.tap(mail, "@ToFeed")
     world.settle()
@@ -455,7 +455,7 @@ def test_a_mail_without_a_usable_sender_is_told_by_its_subject() -> None:
     lost = world.sandbox.deliver(None, subject="Your parcel\r\nis here")
     bare = world.sandbox.deliver(None, subject="")
     world.start()
-    number = settled(world)
+    number = after_first_poll(world)
     world.tap(lost, "@ToFeed")
     world.tap(bare, "@ToFeed")
     world.settle()
@@ -469,7 +469,7 @@ def test_a_subject_that_cannot_be_read_holds_nothing_up() -> None:
     world = World()
     lost = world.sandbox.deliver(None, subject="Your parcel")
     world.start()
-    number = settled(world)
+    number = after_first_poll(world)
     world.sandbox.faults.add(Fault(call="Email/get", nth=2, answer=Response(500, {})))
     world.tap(lost, "@ToFeed")
     world.settle()
@@ -506,7 +506,7 @@ def test_an_idle_minute_costs_a_request_a_minute_whatever_numbers_are_told(
     world.tap(two, "@ToJail")  # a conflict: the label query finds two mails from now on
     telling(world, **told)
     world.start()
-    number = settled(world)
+    number = after_first_poll(world)
     world.run_for(1800.0)
     assert 29 <= len(by_jmap(world, number)) <= 31
     assert world.sandbox.mailboxes_of(one) == {"Screener", "@ToFeed", "@MailroomError"}
@@ -539,7 +539,7 @@ def test_one_mail_that_the_server_describes_badly_keeps_nobody_else_waiting() ->
 def test_on_a_server_that_refuses_nested_mailboxes_each_is_asked_for_on_its_own() -> None:
     """Found out once, and remembered: an idle poll is one request."""
     world = World(JAMES).start()
-    number = settled(world)
+    number = after_first_poll(world)
     world.run_for(1800.0)
     entries = by_jmap(world, number)
     assert 29 <= len(entries) <= 31
@@ -554,7 +554,7 @@ def test_on_a_server_that_refuses_nested_mailboxes_each_is_asked_for_on_its_own(
 
 def test_a_new_session_is_asked_again_whether_it_takes_them() -> None:
     world = World(JAMES).start()
-    number = settled(world)
+    number = after_first_poll(world)
     world.run_for(180.0)
     assert not [
         each for each in world.requests_since(number) if each.calls.count("Email/query") <= 2

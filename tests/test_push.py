@@ -10,12 +10,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from mailroom.rules.polling.push import (
     ANSWER_SECONDS,
-    BESIDE,
     BLOCKING,
     DEAF,
     MAX_EVENT_ID_CHARACTERS,
     MAX_SILENCE_SECONDS,
     STABLE_SECONDS,
+    STALLED,
     Push,
     PushStatus,
     ReadState,
@@ -441,7 +441,7 @@ def test_a_server_that_never_tells_of_mail_is_not_held_to_it() -> None:
 def test_a_stream_beside_which_polls_time_out_twice_is_left_closed() -> None:
     push = connected()
     assert push.timed_out(30.0)
-    assert (push.status, push.error) == (PushStatus.DISCONNECTED, BESIDE)
+    assert (push.status, push.error) == (PushStatus.DISCONNECTED, STALLED)
     push.worked(32.0, 31.0)
     assert push.next_attempt_at == 33.0
     connected(33.0, push)

@@ -224,7 +224,7 @@ def test_stopped_while_a_server_is_away(tmp_path: Path) -> None:
 
 def test_stopped_while_it_starts(url: str, tmp_path: Path) -> None:
     with Process(tmp_path, _endless(configuration(tmp_path, url))) as service:
-        service.until(lambda: _heeds_signals(service))
+        service.until(lambda: _handles_signals(service))
         _stops_at_once(service, "starting")
         assert "READY=1" not in service.messages
 
@@ -257,7 +257,7 @@ def test_a_storm_of_signals_costs_two_reloads_and_hides_no_other(url: str, tmp_p
 
 def test_a_reload_that_is_asked_for_while_it_starts_is_done(url: str, tmp_path: Path) -> None:
     with Process(tmp_path, configuration(tmp_path, url)) as service:
-        service.until(lambda: _heeds_signals(service))
+        service.until(lambda: _handles_signals(service))
         service.send(signal.SIGUSR1)
         service.send(signal.SIGHUP)
         service.until_told("READY=1", 2)
@@ -271,7 +271,7 @@ def _endless(config: Path) -> Path:
     return config
 
 
-def _heeds_signals(service: Process) -> bool:
+def _handles_signals(service: Process) -> bool:
     status = Path(f"/proc/{service.child.pid}/status").read_text()
     [caught] = re.findall(r"SigCgt:\s*(\w+)", status)
     return bool(int(caught, 16) >> (signal.SIGUSR1 - 1) & 1)  # the last to be

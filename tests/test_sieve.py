@@ -260,7 +260,7 @@ DECISIONS = {
 def test_what_is_done_about_the_scripts_that_are_there(case: str) -> None:
     scripts, expected = DECISIONS[case]
     found = decide(scripts, ["wanted", "also wanted"])
-    assert (found.is_written, found.is_activated, found.replaces, found.beside) == expected
+    assert (found.is_written, found.is_activated, found.replaces, found.users_active) == expected
 
 
 def test_a_script_that_differs_in_what_was_decided_is_behind() -> None:
@@ -289,7 +289,7 @@ def test_what_is_advised_includes_ours() -> None:
 def test_a_script_that_includes_ours_for_some_mail_is_named() -> None:
     text = 'if not header "X-Spam" "yes" { include "mailroom"; }'
     found = decide([OURS, Script("2", "mine", text, True)], ["wanted"])
-    assert (found.beside, found.under) == (None, "mine")
+    assert (found.users_active, found.under) == (None, "mine")
     assert decide([OURS, INCLUDING], ["wanted"]).under is None
 
 
@@ -489,7 +489,7 @@ def test_the_users_active_script_stays_as_it_is_and_the_user_is_told() -> None:
     site = ready()
     site.sandbox.put_script("mine", "keep;", is_active=True)  # type: ignore[attr-defined]
     routed = apply(site)
-    assert routed.decision.beside == "mine"
+    assert routed.decision.users_active == "mine"
     assert scripts(site) == {"mine": ("keep;", True), "mailroom": (routed.text, False)}
     found = check(site)
     assert found.error is not None
@@ -497,7 +497,7 @@ def test_the_users_active_script_stays_as_it_is_and_the_user_is_told() -> None:
     text = 'require "include";\nkeep;\ninclude :personal "mailroom";\n'
     site.sandbox.script("mine").text = text  # type: ignore[attr-defined]
     assert check(site).error is None
-    assert apply(site).decision.beside is None
+    assert apply(site).decision.users_active is None
     assert scripts(site)["mine"] == (text, True)
 
 

@@ -189,7 +189,7 @@ def sorted_out(*described: str) -> dict[str, str]:
     kinds: dict[str, tuple[Mail, ...]] = {
         "unusable": verdicts.unusable,
         "own": verdicts.own,
-        "settled": verdicts.settled,
+        "resolved": verdicts.resolved,
     }
     kinds |= {f"tap {each.label_id}": each.mails for each in verdicts.taps}
     kinds |= {f"conflict of {each.sender}": each.mails for each in verdicts.conflicts}
@@ -214,9 +214,9 @@ CONFLICT = "conflict of bob@example.org"
         (["Bob in @ToFeed", "Bob in @ToScreener"], {"1": CONFLICT, "2": CONFLICT}),
         (
             ["Bob in @ToFeed, @MailroomError", "Bob in Screener, @MailroomError"],
-            {"1": "tap @ToFeed", "2": "settled"},
+            {"1": "tap @ToFeed", "2": "resolved"},
         ),
-        (["Bob in Feed, @MailroomError"], {"1": "settled"}),
+        (["Bob in Feed, @MailroomError"], {"1": "resolved"}),
         (["Nobody in Screener, @ToFeed"], {"1": "unusable"}),
         (["Nobody in Screener, @MailroomError"], {}),
         (["Nobody in @ToFeed", "Nobody in @ToJail"], {"1": "unusable", "2": "unusable"}),

@@ -95,9 +95,9 @@ def _show_rules(console: Console, context: Context, *, apply: bool) -> int:
             console.print(plain(line))
     for line in _rules_lines(decision, apply=apply):
         console.print(line)
-    for line in advice_to_include(decision.beside) if decision.beside else ():
+    for line in advice_to_include(decision.users_active) if decision.users_active else ():
         console.print(plain(line))
-    return int(decision.beside is not None)
+    return int(decision.users_active is not None)
 
 
 def _rules_lines(decision: ScriptPlan, *, apply: bool) -> Iterator[str]:

@@ -46,8 +46,8 @@ class Api:
         self._session_url = session_url
         self._session: Session | None = None
         self._fetching: Task[Session] | None = None
-        self._heeded_state = ""
-        self._heed_again_at = owner.loop.now()
+        self._noted_state = ""
+        self._note_again_at = owner.loop.now()
         self._waiting: list[_Party] = []
         web.trust(session_url)
 
@@ -142,15 +142,15 @@ class Api:
         except MailroomError:
             self._session = None
             raise
-        self._heed_session_state(answers.add(response.body, calls, session.api_url), session)
+        self._note_session_state(answers.add(response.body, calls, session.api_url), session)
 
-    def _heed_session_state(self, state: str, session: Session) -> None:
-        """Fetch the session anew when it has changed; a state that stays another one is heeded
+    def _note_session_state(self, state: str, session: Session) -> None:
+        """Fetch the session anew when it has changed; a state that stays another one is noted
         once, and one that is another each time now and then."""
         now = self._loop.now()
-        is_news = state not in ("", session.state, self._heeded_state)
-        if is_news and now >= self._heed_again_at:
-            self._heeded_state, self._heed_again_at = state, now + _SESSION_SECONDS
+        is_news = state not in ("", session.state, self._noted_state)
+        if is_news and now >= self._note_again_at:
+            self._noted_state, self._note_again_at = state, now + _SESSION_SECONDS
             self._session = None
 
 

@@ -51,7 +51,7 @@ from mailroom.rules.words import count
 from mailroom.wire.jmap import CONTACTS, Session
 from mailroom.wire.vcard import Card, UnsafeCard
 from mailroom.work.cards import CardDavClient, StoredCard, usable
-from mailroom.work.contacts import Beside, Failures, Intention, local_day
+from mailroom.work.contacts import Failures, Intention, Meanwhile, local_day
 from mailroom.work.dav_kept import DavKept
 
 # What one sender's write can meet without stopping the work on the others.
@@ -186,7 +186,7 @@ class CardDavContacts:
             if (error := self._obstacle(change)) is not None
         }
 
-    async def apply(self, plan: Plan, beside: Beside | None = None) -> Failures:
+    async def apply(self, plan: Plan, meanwhile: Meanwhile | None = None) -> Failures:
         failed: dict[str, MailroomError] = dict(await self.obstacles(plan))
         plan = plan.without(failed)
         contacts: dict[str, Found] = {}
@@ -201,7 +201,9 @@ class CardDavContacts:
                 for change in plan.without(failed).changes
             )
         )
-        await both(self._loop, self._write_groups(plan, failed), (beside or _nothing)(dict(failed)))
+        await both(
+            self._loop, self._write_groups(plan, failed), (meanwhile or _nothing)(dict(failed))
+        )
         releases = [
             self._release(each, failed) for each in plan.without(failed).changes if each.releases
         ]

@@ -60,7 +60,7 @@ class Check:
     def __init__(self, loop: Loop, config: Config, clients: Clients) -> None:
         self._loop = loop
         self._config = config
-        self._talks = clients
+        self._clients = clients
 
     async def run(self, report: Callable[[Finding], None]) -> list[Finding]:
         """Report every step; those that depend on a failed one are left out."""
@@ -95,7 +95,7 @@ class Check:
         return origin(self._config.jmap.url) == origin(self._config.carddav.url)
 
     async def _session(self) -> str:
-        session = await self._talks.mail.session()
+        session = await self._clients.mail.session()
         limits = session.limits
         return (
             f"{session.api_url}, account {session.account_id} "
@@ -104,7 +104,7 @@ class Check:
         )
 
     async def _mailboxes(self) -> str:
-        reading = await self._talks.mail.open(())
+        reading = await self._clients.mail.take_reading(())
         find_places(self._config, reading.mailboxes)
         names = self._config.managed_mailboxes
         lacking = [name for name in names if not resolve(name, reading.mailboxes)]
@@ -115,14 +115,14 @@ class Check:
 
     async def _searches(self) -> str:
         """What every poll and every triage asks: a server may refuse any of it."""
-        mail, now = self._talks.mail, self._loop.clock.wall()
+        mail, now = self._clients.mail, self._loop.clock.wall()
         is_dated = (await mail.session()).is_cyrus
-        places = find_places(self._config, (await mail.open(())).mailboxes)
+        places = find_places(self._config, (await mail.take_reading(())).mailboxes)
         if self._config.screening.by == "off":
             labelled = queries.labelled(places)
-            await mail.open([labelled])
-            await mail.open([labelled, queries.newcomers(places, now, is_dated=is_dated)])
-            await mail.close({}, [labelled])
+            await mail.take_reading([labelled])
+            await mail.take_reading([labelled, queries.newcomers(places, now, is_dated=is_dated)])
+            await mail.update_and_read({}, [labelled])
         else:
             await self._door(places, now)
         results: list[object] = [*await mail.search(queries.sweeps(places, [_NOBODY], now))]
@@ -141,17 +141,17 @@ class Check:
 
     async def _door(self, places: Places, now: float) -> None:
         """What the door asks: new mail, what was moved, and whom the user has written to."""
-        mail = self._talks.mail
+        mail = self._clients.mail
         labelled, filters = [queries.labelled(places)], [queries.asking(places)]
         try:
-            await mail.open(filters)
+            await mail.take_reading(filters)
         except MethodError:
             if not await mail.is_split():
                 raise
             filters = labelled
-        state = (await mail.open(labelled)).states["Email"]
-        await mail.open(filters, state)
-        await mail.close({}, filters, state)
+        state = (await mail.take_reading(labelled)).states["Email"]
+        await mail.take_reading(filters, state)
+        await mail.update_and_read({}, filters, state)
         session, by = await mail.session(), self._config.screening.by
         unseen = queries.unseen(places, now, by=by, is_dated=session.is_cyrus)
         await all_ids(self._loop, mail, [*unseen, queries.waiting(places.screener)])
@@ -160,13 +160,13 @@ class Check:
 
     async def _unindexed(self, places: Places) -> MethodError | None:
         try:
-            await unindexed(self._loop, self._talks.mail, queries.everything(places))
+            await unindexed(self._loop, self._clients.mail, queries.everything(places))
         except MethodError as error:
             return error
         return None
 
     async def _own_addresses(self) -> str:
-        own = await own_addresses(self._config, self._talks.mail)
+        own = await own_addresses(self._config, self._clients.mail)
         if not own:
             raise Doubt(
                 "none is known, so your own mail would be triaged like anybody's: name yours as "
@@ -175,16 +175,16 @@ class Check:
         return str(own)
 
     async def _push(self) -> str:
-        if trouble := await no_push(self._loop, self._talks):
+        if trouble := await no_push(self._loop, self._clients):
             interval = f"{self._config.polling.poll_interval:g} s"
             return f"{trouble}: mailroom polls every {interval}"
         return "the event stream opens"
 
     async def _address_book(self) -> str:
-        return await self._talks.contacts.describe()
+        return await self._clients.contacts.describe()
 
     async def _groups(self) -> str:
-        groups = await self._talks.contacts.groups()
+        groups = await self._clients.contacts.groups()
         require_groups(self._config, groups)
         screened = self._config.triage.screened_group
         if not any(same_name(group.name, screened) for group in groups):
@@ -196,7 +196,7 @@ class Check:
         """Who decides about new mail, since when, and by what."""
         if self._config.screening.by == "off":
             return "nobody decides about it (screening.by: off)"
-        record = await self._talks.contacts.record()
+        record = await self._clients.contacts.record()
         since = f"since {record.door}" if record and record.door else "from its first start on"
         told = f"{_BY[self._config.screening.by]}, {since}; {_known(self._config)}"
         doubts = [*await self._about_sent(), *_about_moving(self._config)]
@@ -208,8 +208,8 @@ class Check:
         """Why it is not known whom the user has written to, where that counts."""
         if not {"written", "conversations"} & set(self._config.screening.known):
             return []
-        mail = self._talks.mail
-        by_role = {box.role: box.id for box in (await mail.open(())).mailboxes}
+        mail = self._clients.mail
+        by_role = {box.role: box.id for box in (await mail.take_reading(())).mailboxes}
         if "sent" not in by_role:
             return ["the account has no mailbox for sent mail, so nobody counts as written to"]
         try:
@@ -221,7 +221,7 @@ class Check:
     async def _patterns(self) -> str:
         """Earlier versions made contacts of senders with a ``*`` in their address; what the user
         has written is the user's own doing."""
-        ours = await self._talks.contacts.ours()
+        ours = await self._clients.contacts.ours()
         patterns = [each for each in ours if each.patterns]
         made = [each for each in patterns if each.provenance is Provenance.CREATED]
         named = ", ".join(f"{each.name} ({', '.join(each.patterns)})" for each in made or patterns)

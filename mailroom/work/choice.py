@@ -21,7 +21,7 @@ from mailroom.rules.screening.wide import Decisions
 from mailroom.wire.jmap import CONTACTS, MethodError, Session
 from mailroom.wire.urls import origin
 from mailroom.work.carddav import CardDavContacts
-from mailroom.work.contacts import Beside, Contacts, Failures, Intention
+from mailroom.work.contacts import Contacts, Failures, Intention, Meanwhile
 from mailroom.work.discovery import NAME_ANOTHER
 from mailroom.work.jmap_contacts import JmapContacts
 
@@ -102,8 +102,8 @@ class ChosenContacts:
     async def obstacles(self, plan: Plan) -> Failures:
         return await (await self._contacts()).obstacles(plan)
 
-    async def apply(self, plan: Plan, beside: Beside | None = None) -> Failures:
-        return await (await self._contacts()).apply(plan, beside)
+    async def apply(self, plan: Plan, meanwhile: Meanwhile | None = None) -> Failures:
+        return await (await self._contacts()).apply(plan, meanwhile)
 
     async def create_group(
         self, name: str, members: Collection[str] = (), record: Record | None = None

@@ -19,7 +19,7 @@ Failures = Mapping[str, MailroomError]
 #: What is to be done with those that were found.
 Intention = Callable[[Mapping[str, Found]], Plan]
 #: Work for the time when the contacts are there; told whose are not.
-Beside = Callable[[Failures], Coroutine[Any, Any, None]]
+Meanwhile = Callable[[Failures], Coroutine[Any, Any, None]]
 
 
 class Contacts(Protocol):
@@ -84,11 +84,11 @@ class Contacts(Protocol):
     async def obstacles(self, plan: Plan) -> Failures:
         """What can be seen to stand in the plan's way, found without writing anything."""
 
-    async def apply(self, plan: Plan, beside: Beside | None = None) -> Failures:
+    async def apply(self, plan: Plan, meanwhile: Meanwhile | None = None) -> Failures:
         """Carry the plan out: contacts, then memberships, then releases. Senders with obstacles
         are left alone altogether.
 
-        ``beside`` runs as soon as the contacts are there, or are asked for, at the same time as
+        ``meanwhile`` runs as soon as the contacts are there, or are asked for, at the same time as
         the rest; it is told which senders have failed by then.
         """
 

@@ -35,7 +35,7 @@ from mailroom.rules.screening.wide import Decisions
 from mailroom.wire.jmap import CONTACTS, Call, MethodError
 from mailroom.wire.jscontact import read_default_book
 from mailroom.work.cardbook import GROUP_PROPERTIES, CardBook, CardWrite, Filter, any_of
-from mailroom.work.contacts import Beside, Failures, Intention, local_day
+from mailroom.work.contacts import Failures, Intention, Meanwhile, local_day
 from mailroom.work.jmap_kept import JmapKept
 from mailroom.work.jmap_plan import MOST_UIDS, TRIES, PlanWriter, missing, restless
 
@@ -173,11 +173,13 @@ class JmapContacts:
             if (error := self._obstacle(change)) is not None
         }
 
-    async def apply(self, plan: Plan, beside: Beside | None = None) -> Failures:
+    async def apply(self, plan: Plan, meanwhile: Meanwhile | None = None) -> Failures:
         failed: dict[str, MailroomError] = dict(await self.obstacles(plan))
         plan = plan.without(failed)
         # In this order: the contacts are asked for before anything that follows from them.
-        await both(self._loop, self._writer.write(plan, failed), (beside or _nothing)(dict(failed)))
+        await both(
+            self._loop, self._writer.write(plan, failed), (meanwhile or _nothing)(dict(failed))
+        )
         return failed
 
     async def create_group(

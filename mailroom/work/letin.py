@@ -45,7 +45,7 @@ class LetIn:
         Portion by portion, each moved as soon as it was read: what is broken off goes on with the
         next run. Raises MethodError where the server cannot tell what waits.
         """
-        reading, _ = await both(self._loop, self._mail.open(()), self._contacts.refresh())
+        reading, _ = await both(self._loop, self._mail.take_reading(()), self._contacts.refresh())
         places = find_places(self._config, reading.mailboxes)
         own = await own_addresses(self._config, self._mail)
         [waiting] = await all_ids(self._loop, self._mail, [{"inMailbox": places.screener}])

@@ -142,7 +142,7 @@ class Listener:
             events = parser.feed(chunk)
             self._push.heard(self._loop.now(), parser.last_event_id, parser.retry_seconds)
             for event in events:
-                self._heed(event, account_id)
+                self._handle(event, account_id)
         if self._is_open():
             self._push.ended(self._loop.now(), None)
 
@@ -150,7 +150,7 @@ class Listener:
         """False once it has been given up for what polls have found."""
         return self._push.status is PushStatus.CONNECTED
 
-    def _heed(self, event: Event, account_id: str) -> None:
+    def _handle(self, event: Event, account_id: str) -> None:
         interval = ping_interval(event)
         if interval is not None:
             self._push.pinged(self._loop.now(), interval)

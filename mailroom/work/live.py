@@ -97,7 +97,7 @@ class Live:
     async def _test(self, within_seconds: float | None, tell: Report) -> None:
         before = await self._at_work()
         tell(self._service(before))
-        places = find_places(self._config, (await self._mail.open(())).mailboxes)
+        places = find_places(self._config, (await self._mail.take_reading(())).mailboxes)
         category = _category(self._config)
         mail_id = await self._make_mail(places)
         tell(Finding("test mail", f"of {self.sender}, in {self._config.triage.screener_mailbox}"))

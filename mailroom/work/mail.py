@@ -110,7 +110,7 @@ class MailClient:
         except (MethodError, CredentialsRefused, Forbidden, ProtocolError):
             return frozenset()
 
-    async def open(self, filters: Sequence[Filter], since: str | None = None) -> Reading:
+    async def take_reading(self, filters: Sequence[Filter], since: str | None = None) -> Reading:
         """Names of the mailboxes, states, what has changed ``since`` a state, then the mail that
         the filters match."""
         is_listed = self._listed is not None
@@ -122,21 +122,22 @@ class MailClient:
             if error.type != "requestTooLarge" or is_listed:
                 raise
             self._listed = ("", ())
-            return await self.open(filters, since)
+            return await self.take_reading(filters, since)
         if is_listed:
             mailboxes = await self._all_mailboxes(reading.states["Mailbox"])
         else:
             mailboxes = tuple(self._boxes(answers).values())
         return replace(reading, mailboxes=mailboxes)
 
-    async def close(
+    async def update_and_read(
         self,
         patches: Mapping[str, PatchObject],
         filters: Sequence[Filter],
         since: str | None = None,
         watched: Container[str] = (),
     ) -> tuple[Written, Reading]:
-        """Update the mails; in the last request, afterwards, read what :meth:`open` does."""
+        """Update the mails; the last request also reads, afterwards, what :meth:`take_reading`
+        does."""
         *others, last = await self._batches(patches, watched) or [{}]
         written = await self._update_batches(others, watched)
         calls = [*_updates(last, watched)] if last else []

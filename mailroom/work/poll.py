@@ -91,7 +91,7 @@ class Poller:
         work.filing |= self._filing(going, survey, work.progress)
         subjects = await subjects_of(self._mail, survey.verdicts.unusable)
         patches = work.patches()
-        written, closing = await self._mail.close(
+        written, closing = await self._mail.update_and_read(
             patches,
             await self.surveyor.filters(survey.places),
             survey.visit.state if survey.visit else None,

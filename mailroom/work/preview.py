@@ -88,7 +88,7 @@ class _Preview:
             yield from self._marked(conflict.mails, reason)
         yield from self._marked(verdicts.unusable, "From has no address that a contact could carry")
         yield from self._marked(verdicts.own, "your own mail is not triaged")
-        yield from self._marked(verdicts.settled, "the reason for the error label is gone")
+        yield from self._marked(verdicts.resolved, "the reason for the error label is gone")
         for whole in self._survey.wholes:
             yield from self._rows(whole.mails, *self._for_many(whole))
         for refusal in self._survey.refused:

@@ -100,7 +100,7 @@ class Reset:
         forgets = [ForgetDecisions()] if self._contacts.keeps_decisions else []
         contacts = plan_contacts(self.ours, self._config)
         steps = [*rules, *await self._plan_mails(), *forgets, *contacts]
-        mailboxes = (await self._mail.open(())).mailboxes
+        mailboxes = (await self._mail.take_reading(())).mailboxes
         record = await self._contacts.record()
         steps += plan_door(record)
         self.stays = list(forgotten(record, mailboxes, self._config))
@@ -147,7 +147,7 @@ class Reset:
             return []
 
     async def _plan_mails(self) -> list[RefileMails]:
-        mailboxes = (await self._mail.open(())).mailboxes
+        mailboxes = (await self._mail.take_reading(())).mailboxes
         places = find_reset_places(self._config, mailboxes, self._target)
         mails, record = await both(self._loop, self._find(places), self._contacts.record())
         screened = [mail for mail in mails if places.screener in mail.mailbox_ids]

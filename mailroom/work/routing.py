@@ -116,7 +116,7 @@ class Routing:
         scripts = await self._scripts()
         decision = decide(scripts, ())
         active = next((each.name for each in scripts if each.is_active), SCRIPT_NAME)
-        if active not in (SCRIPT_NAME, decision.beside) and decision.replaces:
+        if active not in (SCRIPT_NAME, decision.users_active) and decision.replaces:
             raise LastingTrouble(
                 f"your script {active!r} includes {SCRIPT_NAME!r}: take the include out of it first"
             )
@@ -170,8 +170,8 @@ class Routing:
     def _told(self, decision: ScriptPlan) -> Finding:
         advice = f"run {self._config.command('setup --apply --rules')}"
         name = f"the script {SCRIPT_NAME}"
-        if decision.beside:
-            fault = "\n  ".join(advice_to_include(decision.beside))
+        if decision.users_active:
+            fault = "\n  ".join(advice_to_include(decision.users_active))
         elif decision.is_old:
             fault = f"{name} is of an earlier version, by which people you know wait: {advice}"
         elif decision.is_activated or (decision.is_written and not decision.is_behind):
@@ -196,7 +196,7 @@ class Routing:
 
     async def _survey(self) -> ScriptInput:
         """Where everything is, whose, and what was decided."""
-        reading, _ = await both(self._loop, self._mail.open(()), self._contacts.refresh())
+        reading, _ = await both(self._loop, self._mail.take_reading(()), self._contacts.refresh())
         own = await own_addresses(self._config, self._mail)
         places = find_places(self._config, reading.mailboxes)
         groups = await self._contacts.groups()

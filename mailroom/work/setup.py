@@ -65,14 +65,14 @@ class Setup:
         return (*mailboxes, *(with_former(item, self._former.get(item.name, ())) for item in items))
 
     async def apply(self, report: Report) -> tuple[Item, ...]:
-        """Create what is missing; each item is reported when it is settled, and returned.
+        """Create what is missing; each item is reported when it is done, and returned.
 
         First of all it is recorded, with the provenance group, which holds the record.
         """
-        settled: list[Item] = []
+        done: list[Item] = []
 
-        def settle(item: Item) -> None:
-            settled.append(item)
+        def tell(item: Item) -> None:
+            done.append(item)
             report(item)
 
         plan = await self.plan()
@@ -80,18 +80,18 @@ class Setup:
             plan = tuple(map(_waiting, plan))  # nothing could be recorded
         for item in plan:
             if item.status is not ItemStatus.MISSING:
-                settle(item)
+                tell(item)
         missing = [item for item in plan if item.status is ItemStatus.MISSING]
         boxes = [item for item in missing if item.kind is not ItemKind.GROUP]
         groups = [item for item in missing if item.kind is ItemKind.GROUP]
         first = await self._record(boxes, groups) if missing else None
         if first:
-            settle(first)
-        await self._create_mailboxes(boxes, settle)
+            tell(first)
+        await self._create_mailboxes(boxes, tell)
         for item in groups:
             if not first or item.name != first.name:
-                settle(await self._create_group(item))
-        return tuple(settled)
+                tell(await self._create_group(item))
+        return tuple(done)
 
     def _is_strange(self, groups: Sequence[Group], ours: Sequence[Found]) -> bool:
         """Whether a group of the user's has the name of the provenance group: the account has no
@@ -163,18 +163,18 @@ class Setup:
         return now.strftime("%Y-%m-%dT%H:%M:%SZ")
 
     async def _look(self) -> None:
-        self._mailboxes = (await self._mail.open(())).mailboxes
+        self._mailboxes = (await self._mail.take_reading(())).mailboxes
 
-    async def _create_mailboxes(self, items: Sequence[Item], settle: Report) -> None:
+    async def _create_mailboxes(self, items: Sequence[Item], tell: Report) -> None:
         """Parents before children: a request per depth."""
         for depth in sorted({item.name.count("/") for item in items}):
             level = [item for item in items if item.name.count("/") == depth]
             orphans = [item for item in level if not self._has_parent(item.name)]
             for item in orphans:
-                settle(item.turned(ItemStatus.FAILED, "the mailbox above it could not be created"))
-            await self._create_level([item for item in level if item not in orphans], settle)
+                tell(item.turned(ItemStatus.FAILED, "the mailbox above it could not be created"))
+            await self._create_level([item for item in level if item not in orphans], tell)
 
-    async def _create_level(self, items: Sequence[Item], settle: Report) -> None:
+    async def _create_level(self, items: Sequence[Item], tell: Report) -> None:
         keys = {f"box{number}": item for number, item in enumerate(items)}
         errors: dict[str, MailroomError] = {}
         try:
@@ -185,12 +185,12 @@ class Setup:
         await self._look()
         for key, item in keys.items():
             if key not in errors:
-                settle(item.turned(ItemStatus.CREATED))
+                tell(item.turned(ItemStatus.CREATED))
             elif resolve(item.name, self._mailboxes):
                 # alreadyExists (RFC 8621 §2.5), invalidProperties (Cyrus), or a lost answer.
-                settle(item.turned(ItemStatus.EXISTS))
+                tell(item.turned(ItemStatus.EXISTS))
             else:
-                settle(item.turned(ItemStatus.FAILED, str(errors[key])))
+                tell(item.turned(ItemStatus.FAILED, str(errors[key])))
 
     def _has_parent(self, name: str) -> bool:
         above = name.rpartition("/")[0]

@@ -296,7 +296,7 @@ class Surveyor:
         places = self.places
         if self._empty_at is None or places is None:
             return None
-        reading = await self._mail.open([queries.labelled(places)])
+        reading = await self._mail.take_reading([queries.labelled(places)])
         if reading.states != self._empty_at or reading.found != ((),):
             return None
         if self._contacts.has_news:
@@ -334,11 +334,13 @@ class Surveyor:
     async def _look(self) -> tuple[Reading, Places]:
         """States and labelled mail; once more when the mailboxes turn out to be others."""
         known = self._known
-        places = known[1] if known else self._resolve((await self._mail.open(())).mailboxes)
+        places = known[1] if known else self._resolve((await self._mail.take_reading(())).mailboxes)
         for _ in range(_LOOKS):
             was_split = await self._mail.is_split()
             try:
-                reading = await self._mail.open(await self.filters(places), self._door.state)
+                reading = await self._mail.take_reading(
+                    await self.filters(places), self._door.state
+                )
             except MethodError:
                 if was_split or not await self._mail.is_split():
                     raise

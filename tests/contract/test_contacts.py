@@ -572,12 +572,12 @@ def test_a_missing_group_is_an_obstacle_and_nothing_is_written(side: Side) -> No
 def test_what_goes_on_beside_is_told_who_has_failed(side: Side) -> None:
     address, told = an_address(), list[set[str]]()
 
-    async def beside(failed: Failures) -> None:
+    async def meanwhile(failed: Failures) -> None:
         told.append(set(failed))
 
     wanted = frozenset({unique("none")})
     lost = Change("lost@example.org", None, frozenset(), wanted, side.filing("lost@example.org"))
-    side.run(side.contacts.apply(Plan((side.change(address), lost)), beside))
+    side.run(side.contacts.apply(Plan((side.change(address), lost)), meanwhile))
     assert told == [{"lost@example.org"}]
 
 

@@ -104,10 +104,10 @@ def test_where_new_mail_goes(case: Case, came_to: str) -> None:
     assert found.who == case.who
     is_marked = came_to == "Screener"
     mail = mail_in(came_to, keywords=frozenset({WAITING}) if is_marked else frozenset())
-    settled = after(mail, admitted(mail, found, places))
+    result = after(mail, admitted(mail, found, places))
     expected = case.goes or {came_to, "@MailroomWarning"}
-    assert settled.mailbox_ids == expected
-    assert (WAITING in settled.keywords) is ("Screener" in expected)
+    assert result.mailbox_ids == expected
+    assert (WAITING in result.keywords) is ("Screener" in expected)
 
 
 def test_sent_is_asked_only_about_whom_nothing_else_decides() -> None:
@@ -216,11 +216,11 @@ def test_no_patch_loses_a_mail_and_none_is_made_twice(
 ) -> None:
     mail, places = Mail("M1", (), boxes, keywords), places_of(Config(), without)
     patch = admitted(mail, who, places)
-    settled = after(mail, patch)
-    assert settled.mailbox_ids
+    result = after(mail, patch)
+    assert result.mailbox_ids
     gone = {key for key, value in patch.items() if value is None}
     assert {key.partition("/")[2] for key in gone} <= boxes | keywords
     is_taken = any(key.startswith("mailboxIds/") for key in gone)
     assert not is_taken or any(patch[key] for key in patch if key.startswith("mailboxIds/"))
-    assert (settled != mail) is bool(patch)
-    assert admitted(settled, who, places) == {}
+    assert (result != mail) is bool(patch)
+    assert admitted(result, who, places) == {}

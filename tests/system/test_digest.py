@@ -99,7 +99,7 @@ class Morning(CyrusWorld):
     def _after(self, request: Request) -> None:
         self._hooks[1](request)
 
-    def beside(self) -> "Morning":
+    def second(self) -> "Morning":
         """Another process for the same account, on a machine of its own."""
         other = object.__new__(Morning)
         other.clock, other.loop = self.clock, Loop(self.clock)
@@ -354,7 +354,7 @@ def meanwhile(world: Morning, number: int) -> bool:
         nonlocal asked
         asked += 1
         if asked == number:
-            with contextlib.closing(world.beside()) as other:
+            with contextlib.closing(world.second()) as other:
                 other.start()
                 other.run_for(0)
 

@@ -193,8 +193,8 @@ class _Lookup:
         parent = resolve(above, self._mailboxes) if above else None
         if above and parent is None:
             return []
-        beside = self._children(parent.id if parent else None)
-        return [self._path(box) for box in beside if folded_name(box.name) == folded_name(own)]
+        siblings = self._children(parent.id if parent else None)
+        return [self._path(box) for box in siblings if folded_name(box.name) == folded_name(own)]
 
     def _children(self, parent_id: str | None) -> list[Mailbox]:
         return [box for box in self._mailboxes if box.parent_id == parent_id]

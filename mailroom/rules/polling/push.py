@@ -59,7 +59,7 @@ BLOCKING = "requests time out while the event stream is open, and work when it i
 
 # Why it is opened anew.
 UNTOLD = "the event stream tells nothing of a change that a poll has found"
-BESIDE = "requests time out beside the event stream"
+STALLED = "requests time out beside the event stream"
 
 _NO_CONTENT = 204
 _CREDENTIALS_REFUSED = (401, 403)
@@ -237,7 +237,7 @@ class Push:
         if self.status is PushStatus.CONNECTED:
             self._is_aside = True
             self.is_routine = False
-            error = BESIDE if self._blockades < _BLOCKADES else BLOCKING
+            error = STALLED if self._blockades < _BLOCKADES else BLOCKING
             self._wait(now, MAX_RETRY_SECONDS, PushStatus.DISCONNECTED, error)
             return True
         if self._is_aside:  # not to blame: without it they do so as well

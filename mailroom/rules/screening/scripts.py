@@ -27,7 +27,7 @@ class UserScript:
 class ScriptPlan:
     """What to do so that ``SCRIPT_NAME`` has the wanted text and is at work.
 
-    ``replaces`` is its id where there is one. ``beside`` is the user's own active script that
+    ``replaces`` is its id where there is one. ``users_active`` is the user's own active script that
     does not include ours: it is not ours to change. ``under`` is the one that includes ours under
     a condition: whether that is meant so, only the user knows. Of a script that is to be written
     anew: ``is_behind`` that it differs in decisions about domains and lists alone, ``is_old`` that
@@ -37,7 +37,7 @@ class ScriptPlan:
     is_written: bool
     is_activated: bool
     replaces: str | None = None
-    beside: str | None = None
+    users_active: str | None = None
     under: str | None = None
     is_behind: bool = False
     is_old: bool = False
@@ -56,7 +56,7 @@ def decide(scripts: Sequence[UserScript], wanted: Sequence[str]) -> ScriptPlan:
         is_written=not is_current,
         is_activated=not is_at_work,
         replaces=ours.id if ours else None,
-        beside=active.name if active and included is Inclusion.NEVER else None,
+        users_active=active.name if active and included is Inclusion.NEVER else None,
         under=active.name if active and included is Inclusion.SOMETIMES else None,
         is_behind=ours is not None and not is_current and without_decisions(ours.text) in alike,
         is_old=ours is not None and not is_current and WAITING not in ours.text,

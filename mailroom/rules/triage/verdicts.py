@@ -72,14 +72,14 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True)
 class Verdicts:
-    """What the mail asks for that bears a label or was moved. ``settled`` carries an error label
+    """What the mail asks for that bears a label or was moved. ``resolved`` carries an error label
     without a reason."""
 
     taps: tuple[Tap, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
     unusable: tuple[Mail, ...] = ()
     own: tuple[Mail, ...] = ()
-    settled: tuple[Mail, ...] = ()
+    resolved: tuple[Mail, ...] = ()
 
 
 def sender_of(mail: Mail) -> str | None:
@@ -93,7 +93,7 @@ def sort_out(mails: Iterable[Mail], places: Places, own: Container[str]) -> Verd
     by_sender: dict[str, list[tuple[Mail, frozenset[str]]]] = {}
     unusable: list[Mail] = []
     own_mail: list[Mail] = []
-    settled: list[Mail] = []
+    resolved: list[Mail] = []
     for mail in mails:
         sender = sender_of(mail)
         if sender is None or sender in own:
@@ -103,7 +103,7 @@ def sort_out(mails: Iterable[Mail], places: Places, own: Container[str]) -> Verd
         elif asked := asked_by(mail, places):
             by_sender.setdefault(sender, []).append((mail, asked))
         elif places.error in mail.mailbox_ids:
-            settled.append(mail)
+            resolved.append(mail)
     taps, conflicts = [], []
     for sender, asking in by_sender.items():
         label_ids = frozenset().union(*(asked for _, asked in asking))
@@ -113,7 +113,9 @@ def sort_out(mails: Iterable[Mail], places: Places, own: Container[str]) -> Verd
         else:
             label_id = _main(label_ids, places)
             taps.append(Tap(sender, places.asks[label_id], label_id, mails_asking))
-    return Verdicts(tuple(taps), tuple(conflicts), tuple(unusable), tuple(own_mail), tuple(settled))
+    return Verdicts(
+        tuple(taps), tuple(conflicts), tuple(unusable), tuple(own_mail), tuple(resolved)
+    )
 
 
 def _is_contested(label_ids: AbstractSet[str], places: Places) -> bool:
@@ -138,10 +140,10 @@ def by_contact(verdicts: Verdicts, found: Mapping[str, Found], places: Places) -
         label_ids = frozenset(tap.label_id for tap in together)
         mails = tuple(mail for tap in together for mail in tap.mails)
         addresses = found[together[0].sender].addresses if together[0].sender in found else ()
-        beside = next((conflicts[each] for each in addresses if each in conflicts), None)
-        if beside is not None:
-            conflicts[beside.sender] = replace(
-                beside, label_ids=beside.label_ids | label_ids, mails=(*beside.mails, *mails)
+        earlier = next((conflicts[each] for each in addresses if each in conflicts), None)
+        if earlier is not None:
+            conflicts[earlier.sender] = replace(
+                earlier, label_ids=earlier.label_ids | label_ids, mails=(*earlier.mails, *mails)
             )
         elif _is_contested(label_ids, places):
             sender = together[0].sender
@@ -159,7 +161,7 @@ def marked(verdicts: Verdicts, places: Places) -> dict[str, MailPatch]:
     patches = {mail.id: moved(mail, places, on=error, off=labels) for mail in verdicts.unusable}
     for mail in verdicts.own:
         patches[mail.id] = moved(mail, places, on=error if is_alone else set(), off=labels)
-    for mail in verdicts.settled:
+    for mail in verdicts.resolved:
         patches[mail.id] = moved(mail, places, off=error)
     for conflict in verdicts.conflicts:
         patches |= {mail.id: moved(mail, places, on=error, off=set()) for mail in conflict.mails}

@@ -82,8 +82,8 @@ def _side_by_side(scene: Scene, columns: int, room: int) -> list[Line]:
     for number in range(room):
         line = names[number] if number < len(names) else []
         used = sum(width(text) for _, text in line)
-        beside = mail[number] if number < len(mail) else []
-        lines.append([*line, ("", " " * (left - used)), ("rule", " │ "), *beside])
+        panel = mail[number] if number < len(mail) else []
+        lines.append([*line, ("", " " * (left - used)), ("rule", " │ "), *panel])
     return lines
 
 
@@ -172,8 +172,8 @@ def _waiting_row(scene: Scene, address: str, columns: int) -> Line:
     mails = str(sender.mails) if sender.mails > 1 else ""
     ends = (mails, age(scene.now, sender.since))
     who = sender.name or harmless(address) or _NO_SENDER
-    beside = harmless(address) if sender.name else ""
-    return _row(f"{mark} ", who, beside, middle, ends, columns - 1)
+    shown_address = harmless(address) if sender.name else ""
+    return _row(f"{mark} ", who, shown_address, middle, ends, columns - 1)
 
 
 def _decided_row(scene: Scene, address: str, columns: int) -> Line:
@@ -184,14 +184,14 @@ def _decided_row(scene: Scene, address: str, columns: int) -> Line:
         middle = ("way", f"→ {place_of(move.category)} …")
     elif reason := board.refused.get(address):
         mark, middle = "!", ("wrong", reason)
-    beside = harmless(address) if done.name else ""
+    shown_address = harmless(address) if done.name else ""
     filed = str(done.filed) if done.filed else ""
     who = done.name or harmless(address)
-    return _row(f"{mark} ", who, beside, middle, (filed, ""), columns - 1)
+    return _row(f"{mark} ", who, shown_address, middle, (filed, ""), columns - 1)
 
 
 def _row(
-    mark: str, who: str, beside: str, middle: Piece, ends: Sequence[str], columns: int
+    mark: str, who: str, shown_address: str, middle: Piece, ends: Sequence[str], columns: int
 ) -> Line:
     """Mark, who (the address beside the name, as far as there is room), what, two numbers."""
     mails, waits = ends
@@ -200,8 +200,12 @@ def _row(
     right = max(0, rest - left - 2)
     name = cut(who, left - 1) + "…" if width(who) > left else who
     room = left - width(name) - 2
-    address = fit(beside, room) if beside and room >= _LEAST_ADDRESS_COLUMNS else " " * max(0, room)
-    gap = " " * (left - width(name) - len(address) if not beside else 2)
+    address = (
+        fit(shown_address, room)
+        if shown_address and room >= _LEAST_ADDRESS_COLUMNS
+        else " " * max(0, room)
+    )
+    gap = " " * (left - width(name) - len(address) if not shown_address else 2)
     pieces = [("", mark), ("name", name), ("", gap), ("dim", address)]
     short = left - sum(width(text) for _, text in pieces[1:])
     style, what = middle
