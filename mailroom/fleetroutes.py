@@ -11,14 +11,12 @@ from urllib.parse import unquote
 from mailroom.engine.broadcast import Broadcast
 from mailroom.engine.caller import Answerer, Reply, error_answer
 from mailroom.routes import Routes, ServedAccount, user_name
-from mailroom.rules.status.fleethealth import Fleet, accounts, healthz, status
+from mailroom.rules.status.fleethealth import Fleet, Sum, accounts, healthz, status
 from mailroom.rules.status.health import Snapshot
 from mailroom.rules.status.metrics import METRICS_TYPE, metrics_of_all
 from mailroom.rules.words import count
 from mailroom.wire.http1 import Answer, ReceivedRequest, json_answer
 
-# Where each account is told of, as it is now.
-_OF_EACH = ("/accounts", "/status")
 _PREFIX = "/accounts/"
 _OF_ALL = ("/poll", "/events")
 # So many accounts an error names; all are at /accounts.
@@ -37,7 +35,9 @@ class Process(ServedAccount, Protocol):
 
     @property
     def is_fleet(self) -> bool: ...
-    def fleet(self, *, is_sum: bool = False) -> Fleet: ...
+    def fleet(self) -> Fleet: ...
+    def sum(self) -> Sum: ...
+    def names(self) -> list[str]: ...
     def snapshots(self) -> Mapping[str, Snapshot]: ...
     def account(self, name: str) -> Owned | None: ...
 
@@ -74,7 +74,7 @@ class FleetRoutes:
         name = unquote(quoted)
         account = self._process.account(name)
         if account is None:
-            return _which(self._process.fleet(is_sum=True), f"there is no account {name}")
+            return _which(self._process.names(), f"there is no account {name}")
         if rest == "events":
             told = "events are told of all accounts together: /events, each with its account"
             return error_answer(HTTPStatus.NOT_FOUND, told)
@@ -86,25 +86,24 @@ class FleetRoutes:
         if request.method not in ("GET", "HEAD"):
             allowed = ("Allow", "GET, HEAD")
             return error_answer(HTTPStatus.METHOD_NOT_ALLOWED, "only GET, HEAD", allowed)
-        fleet = self._process.fleet(is_sum=request.path not in _OF_EACH)
         match request.path:
             case "/healthz":
-                return json_answer(*healthz(fleet))
+                return json_answer(*healthz(self._process.sum()))
             case "/status":
-                return json_answer(HTTPStatus.OK, status(fleet))
+                return json_answer(HTTPStatus.OK, status(self._process.fleet()))
             case "/accounts":
-                return json_answer(HTTPStatus.OK, accounts(fleet.members))
+                return json_answer(HTTPStatus.OK, accounts(self._process.fleet().members))
             case "/metrics":
                 text = metrics_of_all(self._process.snapshots())
                 return Answer(HTTPStatus.OK, text.encode(), METRICS_TYPE)
             case _:
-                several = f"there are {count(len(fleet.members), 'account')} here"
+                names = self._process.names()
+                several = f"there are {count(len(names), 'account')} here"
                 told = f"{several}, and {request.path} is /accounts/NAME{request.path}"
-                return _which(fleet, told)
+                return _which(names, told)
 
 
-def _which(fleet: Fleet, told: str) -> Answer:
+def _which(names: list[str], told: str) -> Answer:
     """None was named, or one that is not there: which there are, the first few."""
-    names = [each.name for each in fleet.members[:_NAMED]]
-    document = {"error": told, "accounts": names, "account_count": len(fleet.members)}
+    document = {"error": told, "accounts": names[:_NAMED], "account_count": len(names)}
     return json_answer(HTTPStatus.NOT_FOUND, document)

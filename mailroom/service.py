@@ -6,7 +6,6 @@ answer and ends.
 """
 
 import contextlib
-import gc
 import os
 import signal
 import socket
@@ -23,6 +22,7 @@ from mailroom.engine.broadcast import Broadcast
 from mailroom.engine.clock import BoottimeClock
 from mailroom.engine.configfile import PendingConfig
 from mailroom.engine.endpoint import Endpoint
+from mailroom.engine.garbage import GarbageCollection
 from mailroom.engine.journal import Level, Log, choose_sink
 from mailroom.engine.loop import Loop
 from mailroom.engine.notify import Notify, Watchdog, watchdog_interval
@@ -44,7 +44,7 @@ from mailroom.rules.configuration.fleet import SINGLE
 from mailroom.rules.configuration.shard import Shard
 from mailroom.rules.status import fleethealth
 from mailroom.rules.status.events import ServiceEvent, reload
-from mailroom.rules.status.fleethealth import Fleet
+from mailroom.rules.status.fleethealth import Fleet, Sum
 from mailroom.rules.status.health import RefusedReload, Snapshot
 from mailroom.rules.status.ring import Ring
 from mailroom.rules.status.statusline import status_line
@@ -53,10 +53,6 @@ from mailroom.work.account import Common
 from mailroom.work.reporter import Audience
 
 USER_AGENT = f"Mailroom/{__version__}"
-
-# How often Python looks for garbage that holds itself: an error and who waits for it, a request and
-# libcurl's handle. By default (2000, 10, 10) an hour's worth lies about, a megabyte (seen).
-_COLLECTION_THRESHOLDS = (700, 5, 2)
 
 # Of many accounts there is always something new.
 _TELLING_SECONDS = 1.0
@@ -106,7 +102,9 @@ class Service:
         self._is_fleet = self._will_tell = self._is_ready = self._is_listening = False
         self._refused: RefusedReload | None = None
         self._is_outdated = False
+        self._garbage = GarbageCollection()
         self._at_end = contextlib.ExitStack()
+        self._at_end.callback(self._garbage.stop)
 
     def run(self) -> int:
         """Serve until a signal says stop; returns the exit code."""
@@ -135,8 +133,7 @@ class Service:
         interval = watchdog_interval(self._environ, os.getpid())
         if interval is not None:
             Watchdog(self._loop, self._notify, interval)
-        gc.freeze()  # what is there now stays, and need not be looked at again
-        gc.set_threshold(*_COLLECTION_THRESHOLDS)
+        self._garbage.leave_alone()
         self._be_ready()
         if self._is_outdated:
             await self._reload()
@@ -287,6 +284,7 @@ class Service:
                     self._log.error("config_refused", problem=problem, kept="the old configuration")
             else:
                 self._refused = None
+                self._garbage.look_at_all()
                 self._log.info("config_reloaded")
                 self._broadcast.publish(reload(self._loop.clock.wall(), ()))
         self._notify.ready()
@@ -314,15 +312,22 @@ class Service:
         """Whether there are many accounts, which have names."""
         return self._is_fleet
 
-    def fleet(self, *, is_sum: bool = False) -> Fleet:
-        """How all accounts are; ``is_sum``: for who counts them, and looks at none."""
-        members = [e.member_of_sum() if is_sum else e.member() for e in self._tenants]
+    def sum(self) -> Sum:
+        """How all accounts are together."""
+        return self._tenants.sum()
+
+    def names(self) -> list[str]:
+        """Of all accounts."""
+        return [each.name for each in self._tenants]
+
+    def fleet(self) -> Fleet:
+        """How all accounts are, each."""
         return Fleet(
             version=__version__,
             pid=os.getpid(),
             started_at=self._started_at,
             uptime_seconds=self._loop.now() - self._started,
-            members=members,
+            members=[each.member() for each in self._tenants],
             refused_reload=self._refused,
         )
 
@@ -349,7 +354,7 @@ class Service:
     def _tell_systemd(self) -> None:
         self._will_tell = False
         if self._is_fleet:
-            self._notify.status(fleethealth.status_line(self.fleet(is_sum=True)))
+            self._notify.status(fleethealth.status_line(self.sum(), self._refused))
         elif self._tenants.get(SINGLE):
             self._notify.status(status_line(self.snapshot(), _local_clock_face))
 

@@ -6,6 +6,7 @@ begun again; credentials that are refused end it until they may have changed. On
 but one account, which has no name, is its end the process's.
 """
 
+import heapq
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,7 +22,7 @@ from mailroom.errors import ConfigurationError, CredentialsRefused, OrderRefused
 from mailroom.rules.configuration.config import Config, Limits
 from mailroom.rules.configuration.fleet import SINGLE
 from mailroom.rules.polling.backoff import Backoff
-from mailroom.rules.status.fleethealth import Member
+from mailroom.rules.status.fleethealth import Member, Sum
 from mailroom.rules.status.health import Phase, Snapshot, Trouble, Vitals, unchanged_seconds
 from mailroom.wire.urls import without_query
 from mailroom.work.account import Account, Common
@@ -52,7 +53,7 @@ class Tenant:
     """One account, while the process has it. ``problems`` are why the file or the secrets of a
     further reading were refused; ``account`` is None where there was never a good one."""
 
-    def __init__(self, name: str, shared: Shared) -> None:
+    def __init__(self, name: str, shared: Shared, note_change: Callable[[str], None]) -> None:
         self.name = name
         self.account: Account | None = None
         self.problems: tuple[str, ...] = ()
@@ -67,13 +68,13 @@ class Tenant:
         self._is_ended = False
         self._run = 0  # which account of this name is at work; an error of a former one is no end
         self._opened_at = 0.0
-        self._known: tuple[Member, float] | None = None
+        self._note_change = partial(note_change, name)
 
     def put_to_work(self, config: Config, who: Logins, transfer: Transfer) -> bool:
         """Run it so from now on; says whether that is anything new. Where only the log differs,
         connections and address book stay as they are."""
         self.problems = ()
-        self._known = None
+        self._note_change()
         before, self._at_work = self._at_work, (config, who)
         is_same = before == (replace(config, logging=before[0].logging), who) if before else False
         if is_same and not self._is_ended and transfer is self._transfer:
@@ -90,7 +91,7 @@ class Tenant:
     def refuse(self, problems: tuple[str, ...]) -> None:
         """A further reading of its file is not taken; it stays as it is."""
         self.problems = problems
-        self._known = None
+        self._note_change()
         for problem in problems:
             kept = "the old configuration" if self.account else None
             self._log.error("config_refused", problem=problem, kept=kept)
@@ -110,16 +111,6 @@ class Tenant:
     def member(self) -> Member:
         """How it is, among others."""
         return Member(self.name, self._vitals(), self.problems)
-
-    def member_of_sum(self) -> Member:
-        """The same as of its last change: good for counts, and for whether it is well, not for what
-        it is doing. Of a thousand, few have changed from one sum to the next."""
-        now = self._shared.loop.now()
-        if self._known is None or now >= self._known[1]:
-            member = self.member()
-            left = unchanged_seconds(member.vitals) if member.vitals else inf
-            self._known = member, now + left
-        return self._known[0]
 
     def _vitals(self) -> Vitals | None:
         if self.account is None:
@@ -161,7 +152,8 @@ class Tenant:
         assert self._at_work is not None
         config, who = self._at_work
         self.close()
-        self._is_ended, self._known = False, None
+        self._is_ended = False
+        self._note_change()
         self._opened_at = self._shared.loop.now()
         on_error = None if self.name == SINGLE else partial(self._failed, self._run)
         owner = Owner(self._shared.loop, on_error)
@@ -207,7 +199,7 @@ class Tenant:
         self._changed()
 
     def _changed(self) -> None:
-        self._known = None
+        self._note_change()
         self._shared.on_change()
 
 
@@ -222,6 +214,11 @@ class Tenants:
         self._transfer: Transfer | None = None
         self._former: Transfer | None = None
         self._ca_file: str | None = None
+        self._sum = Sum()
+        self._changed: set[str] = set()  # since they were put into the sum
+        self._good_until: dict[str, float] = {}  # how long an account that nothing happens to
+        self._look_at: dict[str, float] = {}  # when that is to be looked at
+        self._aging: list[tuple[float, str]] = []  # the heap of these
 
     def __iter__(self) -> Iterator[Tenant]:
         return iter(self._all.values())
@@ -231,6 +228,36 @@ class Tenants:
 
     def get(self, name: str) -> Tenant | None:
         return self._all.get(name)
+
+    def sum(self) -> Sum:
+        """How all are together. It costs what has changed since it was asked for last."""
+        now = self._shared.loop.now()
+        while self._aging and self._aging[0][0] <= now:
+            when, name = heapq.heappop(self._aging)
+            if self._look_at.get(name) == when:
+                del self._look_at[name]
+                self._expect(name, self._good_until[name])
+                if self._good_until[name] <= now:
+                    self._changed.add(name)
+        changed, self._changed = self._changed, set()
+        for name in changed:
+            if tenant := self._all.get(name):
+                member = tenant.member()
+                self._sum.put(member)
+                if member.vitals:
+                    self._expect(name, now + unchanged_seconds(member.vitals))
+            else:
+                self._sum.drop(name)
+                self._good_until.pop(name, None)
+                self._look_at.pop(name, None)
+        return self._sum
+
+    def _expect(self, name: str, due: float) -> None:
+        """Until then it is as it is now while nothing happens."""
+        self._good_until[name] = due
+        if self._shared.loop.now() < due < self._look_at.get(name, inf):
+            self._look_at[name] = due
+            heapq.heappush(self._aging, (due, name))
 
     def check_secrets(self) -> None:
         """Raises ConfigurationError where those of many accounts cannot be read at all."""
@@ -256,13 +283,12 @@ class Tenants:
         its secrets are missing or malformed."""
         assert self._transfer is not None  # whom to trust is told first
         who = logins(config, self._secrets(name, config, defaults))
-        tenant = self._all.get(name) or Tenant(name, self._shared)
-        self._all[name] = tenant
+        tenant = self._all.get(name) or self._tenant(name)
         return tenant.put_to_work(config, who, self._transfer)
 
     def refuse(self, name: str, problems: tuple[str, ...]) -> None:
         """The account's file is wrong: it stays as it was, or does not run."""
-        self._all.setdefault(name, Tenant(name, self._shared)).refuse(problems)
+        (self._all.get(name) or self._tenant(name)).refuse(problems)
 
     def keep_only(self, names: set[str]) -> list[str]:
         """These are all that there are: close the others, and return which. Those whose new file
@@ -270,6 +296,7 @@ class Tenants:
         gone = sorted(self._all.keys() - names)
         for name in gone:
             self._all.pop(name).close()
+            self._changed.add(name)
         if self._former and self._transfer:
             for tenant in self:
                 tenant.go_by(self._transfer)
@@ -280,6 +307,12 @@ class Tenants:
     def close(self) -> None:
         for tenant in self:
             tenant.close()
+
+    def _tenant(self, name: str) -> Tenant:
+        return self._all.setdefault(name, Tenant(name, self._shared, self._changed_by))
+
+    def _changed_by(self, name: str) -> None:
+        self._changed.add(name)
 
     def _secrets(self, name: str, config: Config, defaults: Config) -> Credentials:
         """Read once: no reload reads a secret, however the process was started."""

@@ -143,6 +143,24 @@ def test_callbacks_that_breed_leave_room_for_sockets_and_deadlines(
     assert came == ["deadline", "socket"]
 
 
+def test_callbacks_that_take_long_leave_room_for_sockets(
+    loop: Loop, clock: VirtualClock, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    came: list[object] = []
+
+    def compute(number: int) -> None:
+        came.append(number)
+        clock.advance(0.003)
+
+    for number in range(6):
+        loop.call_soon(partial(compute, number))
+    pair[1].send(b"x")
+    loop.turn()  # what was there before is not heard of sooner
+    loop.watch(pair[0].fileno(), READ, lambda _: came.append("socket"))
+    loop.turn()
+    assert came.index("socket") <= 3
+
+
 def test_a_failing_callback_loses_none_of_the_others_that_were_due(loop: Loop) -> None:
     came: list[str] = []
     loop.call_at(1001, lambda: came.append("before"))

@@ -63,25 +63,24 @@ def test_of_a_thousand_accounts_the_one_that_has_changed_is_touched(tenants: Ten
     assert [each.name for each in tenants if each.account is not before[each.name]] == ["a500"]
 
 
-def test_what_is_told_of_an_account_in_a_sum_is_kept_until_it_changes_or_grows_old(
+def test_a_sum_follows_what_changes_what_goes_and_what_grows_old(
     tenants: Tenants, clock: VirtualClock
 ) -> None:
     defaults = from_data(DEFAULTS)
+    for name in ("anna", "zoe"):
+        tenants.put_to_work(name, from_data(merged(DEFAULTS, {}, name)), defaults)
+    found = tenants.sum()
+    assert (len(found), found.well, found.reasons) == (2, 2, {})
+    tenants.refuse("anna", ("anna.yaml:1: no",))
+    assert (tenants.sum().well, tenants.sum().reasons) == (2, {"anna": "anna.yaml:1: no"})
     tenants.put_to_work("anna", from_data(merged(DEFAULTS, {}, "anna")), defaults)
-    [anna] = tenants
-    first = anna.member_of_sum()
-    assert (first.reason, anna.member_of_sum()) == (None, first)
-    assert anna.member_of_sum() is first
-    anna.refuse(("anna.yaml:1: no",))
-    assert anna.member_of_sum().reason == "anna.yaml:1: no"
-    tenants.put_to_work("anna", from_data(merged(DEFAULTS, {}, "anna")), defaults)
-    known = anna.member_of_sum()
-    assert anna.account is not None
-    anna.account.on_change()
-    assert anna.member_of_sum() is not known
+    assert tenants.sum().reasons == {}
     # Nothing happens, and twice the interval goes by.
     clock.advance(125.0)
-    assert "no successful poll since the start" in str(anna.member_of_sum().reason)
+    assert tenants.sum().well == 0
+    assert "no successful poll since the start" in tenants.sum().reasons["zoe"]
+    tenants.keep_only({"zoe"})
+    assert (len(tenants.sum()), [*tenants.sum().reasons]) == (1, ["zoe"])
 
 
 class Bug(Exception):

@@ -83,8 +83,9 @@ class Caller:
         self._answer = answer
         self._begin = begin
         self._wall = wall
-        self._wake: Callable[[], None] = partial(wake, self)
+        self._wake = wake
         self._task: Task[Answer] | None = None  # that it waits for
+        self._on_done: Callable[[], None] | None = None  # what the task calls then
         self._goes_on = False  # the task, without it
         self._reader = RequestReader()
         self._with_body = True
@@ -155,7 +156,8 @@ class Caller:
             begun = self._begin(reply)
             if isinstance(begun, Task):
                 self._task = begun
-                begun.on_done(self._wake)
+                self._on_done = partial(self._wake, self)
+                begun.on_done(self._on_done)
                 return
             reply = begun
         self._start_sending(reply)
@@ -173,8 +175,9 @@ class Caller:
     def _let_go(self) -> Task[Answer] | None:
         """Of the work; what nobody takes is its owner's (:class:`Task`)."""
         task, self._task = self._task, None
-        if task is not None:
-            task.forget(self._wake)
+        on_done, self._on_done = self._on_done, None  # it holds us: no cycle is to be left
+        if task is not None and on_done is not None:
+            task.forget(on_done)
         return task
 
     def _is_still_there(self) -> bool:

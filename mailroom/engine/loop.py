@@ -263,10 +263,14 @@ class Loop:
             self._soon.append(heapq.heappop(self._deadlines)[2])
 
     def _run_soon(self) -> None:
+        """In their order, one at least, until the sockets have waited long enough."""
+        enough_at = self.turn_began + _LONG_TURN_SECONDS
         for _ in range(_FAIR_SHARE):
             if not self._soon or self._failures:
                 return
             self._soon.popleft().fire()
+            if self.now() > enough_at:
+                return
 
     def _open_self_pipe(self) -> None:
         reader, writer = socket.socketpair()

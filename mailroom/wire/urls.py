@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from urllib.parse import quote, urlsplit, urlunsplit
 
 _VARIABLE = re.compile(r"\{(\w+)\}")
 
 
+@lru_cache(maxsize=256)  # it is asked of each request, and of the same few URLs
 def origin(url: str) -> str:
     """Return scheme, host and port of an absolute URL, in one spelling per origin (RFC 6454)."""
     parts = urlsplit(url)

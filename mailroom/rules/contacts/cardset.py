@@ -20,11 +20,13 @@ class Cards:
         self.groups_state = ""
         self.contacts: dict[str, JsCard] = {}
         self.state = ""
+        self._names: dict[str, str] = {}  # normal names of the groups, by id
         self._managed = sorted(managed)
         self._required = [name for name in self._managed if name not in optional]
 
     def set_groups(self, cards: Iterable[JsCard], state: str) -> None:
         self.groups = {card.id: card for card in in_order(cards) if card.is_group}
+        self._names = {key: normal_name(group.name) for key, group in self.groups.items()}
         self.groups_state = state
 
     def set_contacts(self, cards: Iterable[JsCard], state: str) -> None:
@@ -53,13 +55,13 @@ class Cards:
 
     def group(self, name: str) -> JsCard | None:
         """Of equal names the one spelled just so, else the first."""
-        groups = (self.groups or {}).values()
-        called = [group for group in groups if normal_name(group.name) == normal_name(name)]
+        wanted, groups = normal_name(name), (self.groups or {}).values()
+        called = [group for group in groups if self._names[group.id] == wanted]
         return min(called, key=lambda group: group.name != name, default=None)
 
     def memberships(self) -> list[tuple[str, frozenset[str]]]:
         """Normal names of the groups, and the UIDs in each, as it spells them."""
-        names = {normal_name(group.name) for group in (self.groups or {}).values()}
+        names = {self._names[key] for key in self.groups or {}}
         groups = ((name, self.group(name)) for name in names)
         return [(name, group.members or frozenset()) for name, group in groups if group]
 

@@ -49,18 +49,56 @@ class Fleet:
     refused_reload: RefusedReload | None = None
 
 
-def healthz(fleet: Fleet) -> tuple[int, dict[str, object]]:
+class Sum:
+    """Counts over all accounts, kept as these change: of a thousand, few have changed from one
+    question to the next. An account counts as when it was put in."""
+
+    def __init__(self, members: Iterable[Member] = ()) -> None:
+        self.well = self.running = self.connected = self.polls = self.waiting_senders = 0
+        #: Why an account is not well, or its file not in effect, by name.
+        self.reasons: dict[str, str] = {}
+        self._members: dict[str, Member] = {}
+        for member in members:
+            self.put(member)
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def put(self, member: Member) -> None:
+        """A further account, or one as it is now."""
+        self.drop(member.name)
+        self._members[member.name] = member
+        self._count(member, 1)
+        if reason := member.reason:
+            self.reasons[member.name] = reason
+
+    def drop(self, name: str) -> None:
+        """The account has gone; it may be unknown."""
+        if member := self._members.pop(name, None):
+            self._count(member, -1)
+            self.reasons.pop(name, None)
+
+    def _count(self, member: Member, times: int) -> None:
+        self.well += times * member.is_healthy
+        if found := member.vitals:
+            self.running += times
+            self.connected += times * (found.push is PushStatus.CONNECTED)
+            self.polls += times * found.poll_count
+            self.waiting_senders += times * (found.waiting.senders if found.waiting else 0)
+
+
+def healthz(found: Sum) -> tuple[int, dict[str, object]]:
     """The answer to ``GET /healthz`` of the process."""
-    well = sum(each.is_healthy for each in fleet.members)
-    reason = None if well or not fleet.members else _worst(fleet.members)
-    running = [each.vitals for each in fleet.members if each.vitals]
-    connected = sum(each.push is PushStatus.CONNECTED for each in running)
+    reason = None
+    if len(found) and not found.well:
+        name, why = next(iter(found.reasons.items()))
+        reason = f"no account is well; {name}: {why}"
     return (503 if reason else 200), {
         "status": "unhealthy" if reason else "ok",
         "reason": reason,
-        "accounts": {"ok": well, "unhealthy": len(fleet.members) - well},
-        "poll_count": sum(each.poll_count for each in running),
-        "eventsource": {"connected": connected, "accounts": len(running)},
+        "accounts": {"ok": found.well, "unhealthy": len(found) - found.well},
+        "poll_count": found.polls,
+        "eventsource": {"connected": found.connected, "accounts": found.running},
     }
 
 
@@ -73,7 +111,7 @@ def status(fleet: Fleet) -> dict[str, object]:
     """The answer to ``GET /status`` of the process."""
     refused = fleet.refused_reload
     return {
-        **healthz(fleet)[1],
+        **healthz(Sum(fleet.members))[1],
         "version": fleet.version,
         "pid": fleet.pid,
         "started_at": timestamp(fleet.started_at),
@@ -84,19 +122,16 @@ def status(fleet: Fleet) -> dict[str, object]:
     }
 
 
-def status_line(fleet: Fleet) -> str:
+def status_line(found: Sum, refused: RefusedReload | None) -> str:
     """What ``systemctl status`` shows: counts, trouble first."""
-    ill = [each for each in fleet.members if each.reason]
-    running = [each.vitals for each in fleet.members if each.vitals]
-    connected = sum(each.push is PushStatus.CONNECTED for each in running)
-    waiting = sum(each.waiting.senders for each in running if each.waiting)
     parts = []
-    if fleet.refused_reload:
-        parts.append(f"reload refused: {fleet.refused_reload.problems[0]}")
-    if ill:
-        parts.append(f"{count(len(ill), 'account')} not well ({ill[0].name}: {ill[0].reason})")
-    parts.append(f"{count(len(fleet.members), 'account')}, {connected} with push")
-    parts.append(f"{count(waiting, 'sender')} waiting")
+    if refused:
+        parts.append(f"reload refused: {refused.problems[0]}")
+    if found.reasons:
+        name, reason = next(iter(found.reasons.items()))
+        parts.append(f"{count(len(found.reasons), 'account')} not well ({name}: {reason})")
+    parts.append(f"{count(len(found), 'account')}, {found.connected} with push")
+    parts.append(f"{count(found.waiting_senders, 'sender')} waiting")
     line = "; ".join(parts).encode("ascii", "replace").decode()
     return line if len(line) <= _LINE_LIMIT else f"{line[: _LINE_LIMIT - 3]}..."
 
@@ -112,7 +147,3 @@ def _row(member: Member) -> dict[str, object]:
         "waiting_senders": found.waiting.senders if found and found.waiting else None,
         "last_poll_at": timestamp(found.last_poll.at) if found and found.last_poll else None,
     }
-
-
-def _worst(members: Iterable[Member]) -> str:
-    return next(f"no account is well; {each.name}: {each.reason}" for each in members)

@@ -1,0 +1,92 @@
+"""What holds itself and waits for Python to look for it: nothing that the service does all day
+leaves any, and to look does not hold the accounts up."""
+
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from mailroom.engine.garbage import GarbageCollection
+from tests.peer import always, answer
+from tests.test_door import house
+from tests.test_endpoint import GET, Client, Service
+from tests.test_transfer import Wire
+
+
+@contextmanager
+def finding() -> Iterator[Callable[[], set[str]]]:
+    """What of ours has been left to the collector since; it does not look before that."""
+    gc.freeze()  # what other tests have left is not ours
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+
+    def found() -> set[str]:
+        gc.collect()
+        names = {f"{type(each).__module__}.{type(each).__qualname__}" for each in gc.garbage}
+        return {
+            name
+            for name in names
+            if name.startswith("mailroom.") and not name.startswith("mailroom.sandbox.")
+        }
+
+    try:
+        yield found
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+        gc.unfreeze()
+
+
+def test_arrivals_and_taps_leave_no_garbage() -> None:
+    world = house("mailroom")
+    with finding() as found:
+        mail = world.sandbox.deliver("Bob <bob@example.org>", mailbox="Inbox")
+        world.run_for(10)
+        world.sandbox.label(mail, "@ToFeed")
+        world.run_for(130)  # two polls that find nothing, too
+        assert world.sandbox.mails_in("Feed") == {mail}
+        assert found() == set()
+
+
+def test_answers_leave_no_garbage(tmp_path: Path) -> None:
+    with finding() as found:
+        service = Service(tmp_path / "socket")
+        client = Client(service)
+        client.send(GET)
+        assert client.answer()[0] == 200
+        client.hang_up()
+        service.loop.turn()
+        assert service.client_count == 0
+        assert found() == set()
+    service.endpoint.drain(0)
+    service.loop.close()
+
+
+def test_requests_leave_no_garbage() -> None:
+    wire = Wire()
+    with finding() as found:
+        assert wire.ask(always(answer(b"hello"))).body == b"hello"
+        wire.settle()
+        assert found() == set()
+    wire.close()
+
+
+@pytest.fixture
+def collection() -> Iterator[GarbageCollection]:
+    thresholds = gc.get_threshold()
+    collection = GarbageCollection()
+    yield collection
+    collection.stop()
+    gc.unfreeze()
+    gc.set_threshold(*thresholds)
+
+
+def test_what_takes_long_to_look_at_is_looked_at_once(collection: GarbageCollection) -> None:
+    many: list[list[int]] = [[] for _ in range(500_000)]
+    gc.collect()
+    assert gc.get_freeze_count() > len(many) // 2
+    collection.look_at_all()
+    assert gc.get_freeze_count() == 0
