@@ -65,8 +65,16 @@ class SentUnsearched(TransientError):
     """The server cannot tell now whom the user has written to."""
 
 
-class NoAnswer(TransientError):
+class TimedOut(TransientError):
+    """Nothing came in the time that a request has."""
+
+
+class NoAnswer(TimedOut):
     """The server has taken the request and is silent."""
+
+
+class Silent(TransientError):
+    """The server answers nobody, so that nothing more is asked for now."""
 
 
 class ProtocolError(MailroomError):

@@ -3,8 +3,12 @@
 import pytest
 
 from mailroom.engine.loop import Loop, Promise
-from mailroom.work.gate import Doorway, Gate, Servers
+from mailroom.errors import Silent
+from mailroom.wire.http import SILENCE_SECONDS
+from mailroom.wire.urls import origin
+from mailroom.work.gate import Doorway, Gate, Servers, Turn
 from tests.virtual import NothingToWaitFor, VirtualClock
+from tests.world import World
 
 
 class Crowd:
@@ -74,8 +78,8 @@ class Visit:
 
     def inside_of(self, *origins: str, is_carddav: bool = False) -> list[str]:
         """Who has come in, when these have come too."""
-        for origin in origins:
-            self.loop.spawn(self._stay(origin, is_carddav=is_carddav), "visitor")
+        for where in origins:
+            self.loop.spawn(self._stay(where, is_carddav=is_carddav), "visitor")
         self.loop.turn()
         return self.inside
 
@@ -130,3 +134,84 @@ def test_who_is_cancelled_in_line_at_the_server_leaves_its_own_line_too() -> Non
     servers.gate(MAIL).leave()
     visit.loop.turn()
     assert visit.inside == [MAIL]
+
+
+def settle(visit: Visit) -> None:
+    with pytest.raises(NothingToWaitFor):
+        visit.loop.run()
+
+
+class Asked:
+    """The outcome of a request that is never sent: whether it came in, or why not."""
+
+    def __init__(self, doorway: Doorway, visit: Visit) -> None:
+        self.turns: list[Turn] = []
+        self.refused: list[str] = []
+        visit.loop.spawn(self._enter(doorway), "request")
+        settle(visit)
+
+    async def _enter(self, doorway: Doorway) -> None:
+        try:
+            self.turns.append(await doorway.enter(MAIL, is_carddav=False))
+        except Silent as error:
+            self.refused.append(str(error))
+
+
+def test_nobody_waits_in_line_for_a_server_that_answers_nobody() -> None:
+    servers = Servers(most_at_once=1)
+    visit = Visit(Doorway(servers))
+    one = Asked(Doorway(servers), visit)
+    waiting = [Asked(Doorway(servers), visit) for _ in range(3)]
+    one.turns[0].timed_out(5.0)
+    settle(visit)
+    assert [each.refused != [] for each in waiting] == [True] * 3
+    assert Asked(Doorway(servers), visit).refused  # whoever comes while one is inside
+    one.turns[0].leave()
+    probe = Asked(Doorway(servers), visit)  # and it is asked as before, by those who find room
+    probe.turns[0].answered(20.0)
+    later = Asked(Doorway(servers), visit)
+    assert (later.turns, later.refused) == ([], [])
+    probe.turns[0].leave()
+    settle(visit)
+    assert later.turns
+
+
+def test_who_is_slow_with_one_request_is_waited_for() -> None:
+    servers = Servers(most_at_once=2)
+    visit = Visit(Doorway(servers))
+    slow, quick = (Asked(Doorway(servers), visit) for _ in range(2))
+    waiting = Asked(Doorway(servers), visit)
+    quick.turns[0].answered(6.0)
+    slow.turns[0].timed_out(5.0)
+    settle(visit)
+    assert (waiting.turns, waiting.refused) == ([], [])
+    slow.turns[0].leave()
+    settle(visit)
+    assert waiting.turns
+
+
+def test_who_is_refused_leaves_its_own_line_too() -> None:
+    servers = Servers(most_at_once=1)
+    doorway, visit = Doorway(servers), Visit(Doorway(servers))
+    doorway.allow(MAIL, 1, counts_carddav=True)
+    inside = Asked(Doorway(servers), visit)
+    refused = Asked(doorway, visit)
+    inside.turns[0].timed_out(5.0)
+    settle(visit)
+    assert refused.refused
+    inside.turns[0].leave()
+    assert Asked(doorway, visit).turns
+
+
+def test_what_becomes_of_polls_tells_whether_the_server_is_silent() -> None:
+    world = World().start()
+    world.settle()
+    silence = world.servers.silence(origin(world.config.jmap.url))
+    world.sandbox.controls.delay_seconds = 2 * SILENCE_SECONDS
+    world.account.poll_now()
+    told = []
+    for seconds in (SILENCE_SECONDS - 0.1, 0.2, 5.0):
+        world.run_for(seconds)
+        told.append(silence.is_on)
+        world.sandbox.controls.delay_seconds = 0.0
+    assert told == [False, True, False]

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailroom.rules.polling.pace import Pace
+from mailroom.sandbox import Fault
 from mailroom.wire.urls import origin
 from tests.world import World
 
@@ -47,3 +48,17 @@ def test_an_account_starts_and_connects_again_when_its_turn_comes() -> None:
     assert world.healthz[1]["eventsource"]["status"] == "disconnected"
     world.run_for(5.0)
     assert world.healthz[1]["eventsource"]["status"] == "connected"
+
+
+def test_a_poll_that_has_failed_is_tried_again_when_its_turn_comes() -> None:
+    world = World().start()
+    world.servers.limit(16, 0.1)
+    world.settle()
+    world.sandbox.faults.add(Fault(path="/jmap/", method="POST", times=1, breaks="before"))
+    world.run_until(lambda: world.status["phase"] == "backing-off", 3_000)
+    pace, polls = world.servers.pace(origin(world.config.jmap.url)), world.polls
+    pace.turn(world.clock.now())  # somebody else's; the backoff is a second
+    world.run_for(9.9)
+    assert world.polls == polls
+    world.run_for(0.2)
+    assert world.polls == polls + 1

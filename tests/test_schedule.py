@@ -1109,3 +1109,56 @@ def test_accounts_that_began_at_one_instant_do_not_poll_at_one_for_ever() -> Non
     assert interval_after(schedule, due_of(schedule).at) == 60.0
     assert interval_after(schedule, due_of(schedule).at, fails=True) == pytest.approx(33.0)
     assert interval_after(schedule, due_of(schedule).at) == 60.0
+
+
+def failed_at(now: float) -> Schedule:
+    """A schedule whose first poll has failed then; the next is due a second later."""
+    schedule = Schedule(TIMING, no_jitter)
+    schedule.started(now)
+    schedule.poll_started(now)
+    assert not schedule.needs_turn(now)
+    schedule.poll_failed(now)
+    return schedule
+
+
+def test_a_poll_after_a_failure_waits_for_its_turn_at_the_server_once() -> None:
+    schedule = failed_at(0.0)
+    assert schedule.needs_turn(1.0)
+    schedule.turn_given(9.0)
+    assert not schedule.needs_turn(1.0)
+    assert due_of(schedule) == DuePoll(9.0, Trigger.STARTUP)
+    schedule.event(2.0, email(1))
+    assert due_of(schedule).at == 9.0
+    schedule.poll_started(9.0)
+    schedule.poll_failed(9.5)
+    assert due_of(schedule).at == 11.5
+    assert schedule.needs_turn(11.5)
+    schedule.turn_given(11.5)
+    schedule.poll_started(11.5)
+    schedule.poll_finished(12.0, 12.0, {})
+    assert not schedule.needs_turn(12.0)
+
+
+def test_a_stream_that_was_opened_has_had_its_turn_for_the_poll_as_well() -> None:
+    schedule = failed_at(0.0)
+    schedule.connected(0.5)
+    assert not schedule.needs_turn(1.0)
+    assert due_of(schedule).at == 1.0
+
+
+def test_a_stream_does_not_hurry_a_poll_that_has_been_given_a_later_turn() -> None:
+    schedule = failed_at(0.0)
+    schedule.turn_given(9.0)
+    schedule.connected(2.0)
+    assert due_of(schedule).at == 9.0
+
+
+@pytest.mark.parametrize("trigger", [Trigger.MANUAL, Trigger.COMMAND])
+def test_nobody_waits_for_a_turn_with_what_a_person_asks_for(trigger: Trigger) -> None:
+    schedule = failed_at(0.0)
+    schedule.asked(0.5, trigger)
+    assert not schedule.needs_turn(0.5)
+    schedule = failed_at(0.0)
+    schedule.turn_given(9.0)
+    schedule.asked(2.0, trigger)
+    assert due_of(schedule).at <= 2.0 + GATHER_SECONDS

@@ -20,7 +20,7 @@ import pycurl
 from mailroom.engine.authorities import Authorities
 from mailroom.engine.exchange import Exchange, StreamExchange
 from mailroom.engine.loop import Loop, Promise, Timer
-from mailroom.errors import NoAnswer, ProtocolError, TransientError
+from mailroom.errors import NoAnswer, ProtocolError, TimedOut, TransientError
 from mailroom.wire.http import Request, Response
 
 # libcurl asks for a call now and then even when no socket stirs (libcurl-multi(3)).
@@ -111,7 +111,7 @@ class Transfer:
             if trouble is None:
                 self._watch_over(exchange)
             else:
-                kind = NoAnswer if exchange.is_connected() else TransientError
+                kind = NoAnswer if exchange.is_connected() else TimedOut
                 exchange.fail(kind(f"{exchange.request}: {trouble}"))
                 self._abandon(exchange)
 

@@ -245,6 +245,10 @@ class Account:
     def _start_poll(self) -> None:
         # The schedule hears of it now: when a laptop wakes up, much else is due in this very turn.
         began = self._loop.now()
+        if self._schedule.needs_turn(began):
+            self._schedule.turn_given(self._pace.turn(began))
+            self._arm()
+            return
         trigger = self._schedule.poll_started(began)
         self._owner.spawn(self._poll(trigger, began), "poll")
 

@@ -4,7 +4,9 @@ import math
 from collections import defaultdict, deque
 
 from mailroom.engine.loop import Promise
+from mailroom.errors import Silent
 from mailroom.rules.polling.pace import Pace
+from mailroom.rules.polling.silence import Silence
 
 # Before the servers have said what they allow: as many as Stalwart does, which has the least
 # (0.15.5: for an account, whatever the requests are about).
@@ -18,9 +20,12 @@ class Gate:
         self._inside = 0
         self._line: deque[Promise[None]] | None = None  # half a KiB that most never need
 
+    def is_full(self, most: float) -> bool:
+        return self._inside >= most
+
     async def enter(self, most: float) -> None:
         """Wait until fewer than ``most`` are inside. Whoever comes in must :meth:`leave`."""
-        while self._inside >= most:
+        while self.is_full(most):
             turn: Promise[None] = Promise()
             self._line = self._line if self._line is not None else deque()
             self._line.append(turn)
@@ -35,6 +40,12 @@ class Gate:
         self._inside -= 1
         self._let_next()
 
+    def refuse_line(self, error: Exception) -> None:
+        """Whoever waits has this error instead of coming in."""
+        line, self._line = self._line, None
+        for turn in line or ():
+            turn.reject(error)
+
     def _let_next(self) -> None:
         if self._line:
             self._line.popleft().resolve(None)
@@ -42,8 +53,7 @@ class Gate:
     def _leave_line(self, turn: Promise[None]) -> None:
         if turn.done:  # it was the next one's already, who will not come
             self._let_next()
-        else:
-            assert self._line is not None
+        elif self._line:
             self._line.remove(turn)
 
 
@@ -56,6 +66,7 @@ class Servers:
         self.most_at_once = most_at_once
         self._starts_per_second = starts_per_second
         self._gates: defaultdict[str, Gate] = defaultdict(Gate)
+        self._silences: defaultdict[str, Silence] = defaultdict(Silence)
         self._paces: dict[str, Pace] = {}
 
     def limit(self, most_at_once: float, starts_per_second: float) -> None:
@@ -67,19 +78,31 @@ class Servers:
     def gate(self, origin: str) -> Gate:
         return self._gates[origin]
 
+    def silence(self, origin: str) -> Silence:
+        return self._silences[origin]
+
     def pace(self, origin: str) -> Pace:
         return self._paces.setdefault(origin, Pace(self._starts_per_second))
 
 
 class Turn:
-    """One request is under way. Whoever has it must :meth:`leave`."""
+    """One request is under way. Whoever has it tells what came of it, and must :meth:`leave`."""
 
-    def __init__(self, *gates: Gate) -> None:
-        self._gates = gates
+    def __init__(self, own: Gate, shared: Gate, silence: Silence) -> None:
+        self._own, self._shared, self._silence = own, shared, silence
+
+    def answered(self, now: float) -> None:
+        self._silence.answered(now)
+
+    def timed_out(self, sent_at: float) -> None:
+        """Those who wait would fare no better, and would all be there when the server is back."""
+        self._silence.timed_out(sent_at)
+        if self._silence.is_on:
+            self._shared.refuse_line(_silent())
 
     def leave(self) -> None:
-        for gate in self._gates:
-            gate.leave()
+        self._own.leave()
+        self._shared.leave()
 
 
 class Doorway:
@@ -96,16 +119,23 @@ class Doorway:
         self._limits[origin] = most, counts_carddav
 
     async def enter(self, origin: str, *, is_carddav: bool) -> Turn:
-        """Wait for one's turn, first among the account's own requests."""
+        """Wait for one's turn, first among the account's own requests. Raises Silent where one
+        would wait for a server that answers nobody."""
         elsewhere = math.inf if self._limits else _FEW, True
         most, counts_carddav = self._limits.get(origin, elsewhere)
         is_free = is_carddav and not counts_carddav
         gate = self._gates[origin, is_free]
         await gate.enter(math.inf if is_free else most)
-        shared = self._servers.gate(origin)
+        shared, silence = self._servers.gate(origin), self._servers.silence(origin)
         try:
+            if silence.is_on and shared.is_full(self._servers.most_at_once):
+                raise _silent()
             await shared.enter(self._servers.most_at_once)
-        except GeneratorExit:  # whoever waits has been cancelled
+        except (GeneratorExit, Silent):  # GeneratorExit: whoever waits has been cancelled
             gate.leave()
             raise
-        return Turn(gate, shared)
+        return Turn(gate, shared, silence)
+
+
+def _silent() -> Silent:
+    return Silent("nothing more is asked of the server, which answers nobody for now")

@@ -23,6 +23,7 @@ from mailroom.errors import (
     LastingTrouble,
     MailroomError,
     ProtocolError,
+    TimedOut,
     TransientError,
 )
 from mailroom.rules.configuration.servers import fault_of_url, is_confidential
@@ -147,9 +148,14 @@ class Web:
 
     async def _send_in_turn(self, request: Request) -> Response:
         turn = await self._doorway.enter(_origin(request.url), is_carddav=self._is_carddav)
+        sent_at = self._loop.now()
         try:
             self._totals.requests += 1
             response = await self._http.send(request)
+            turn.answered(self._loop.now())
+        except TimedOut:
+            turn.timed_out(sent_at)
+            raise
         finally:
             turn.leave()
         self._totals.bytes_sent += response.sent_bytes

@@ -123,7 +123,8 @@ class Limits:
     """Section ``limits``: what all accounts of the process ask of one server (an origin) together.
 
     ``connections_per_server``: requests under way at once, streams not counted;
-    ``starts_per_second``: accounts that start there, or open their stream anew.
+    ``starts_per_second``: accounts that start there, open their stream anew, or poll again after a
+    failure.
     """
 
     connections_per_server: int = 16

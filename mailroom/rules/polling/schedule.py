@@ -20,8 +20,9 @@ then the first of Trigger names it; none is due while one is running):
                             up to nine tenths of that sooner, as chance has it); PUSH for events
                             since the closing request that are not known, or at once where it showed
                             a further label
-    poll_failed             that of the poll again, when the backoff is over; no other is due before
-                            but MANUAL and COMMAND
+    poll_failed             that of the poll again, when the backoff is over and it is the account's
+                            turn at the server; no other is due before but MANUAL and COMMAND
+    turn_given, connected   as before: this is the turn (connected: the stream has had one)
 
 A state is known when it was read before a label query that was acted on: what an event of it tells,
 that query has seen. The states that our writing leaves on its way are of two kinds. An answer names
@@ -71,6 +72,7 @@ class Trigger(StrEnum):
     FALLBACK = "fallback"
 
 
+_IN_ORDER = tuple(Trigger)
 _BY_HAND = (Trigger.MANUAL, Trigger.COMMAND)
 
 
@@ -111,6 +113,8 @@ class Schedule:
         self._reasons: dict[Trigger, float] = {}
         # The end of the last poll, or of the backoff that followed it.
         self._not_before = -inf
+        # When it is this account's turn at the server; None: it has to ask for one.
+        self._turn: float | None = -inf
         self._trigger = Trigger.STARTUP
         self._poll_started_at = -inf
         self._ended_at = -inf
@@ -136,6 +140,17 @@ class Schedule:
         at = min(wishes.values())
         return DuePoll(at, self._name_poll(wishes, at))
 
+    def needs_turn(self, now: float) -> bool:
+        """Whether the poll that is due has to have a turn at the server first: after a failure,
+        so that a server that comes back is not asked by everybody at once. Nobody keeps a person
+        waiting for that."""
+        by_hand = (self._reasons.get(trigger, inf) for trigger in _BY_HAND)
+        return self._turn is None and min(by_hand) > now
+
+    def turn_given(self, at: float) -> None:
+        """The next poll may begin then, as far as the server's other accounts are concerned."""
+        self._turn = at
+
     def started(self, now: float) -> None:
         """The service can poll from now on."""
         self._reasons[Trigger.STARTUP] = now
@@ -147,6 +162,8 @@ class Schedule:
     def connected(self, now: float) -> None:
         """The stream was opened. What happened before it did has to be looked for."""
         self._connected = True
+        if self._turn is None:  # the stream has had one just now
+            self._turn = now
         self._reasons[Trigger.RECONNECT] = now
 
     def disconnected(self, now: float) -> None:
@@ -197,7 +214,7 @@ class Schedule:
         if self._trigger is Trigger.STARTUP or self.failures:
             wait *= 1 - _FIRST_SPREAD * self._jitter()
         self._backoff.reset()
-        self._not_before = now
+        self._not_before, self._turn = now, -inf
         self._known.remember(known)
         self._news.drop_before(read_at)
         if echo:
@@ -226,6 +243,7 @@ class Schedule:
         )
         pause = min(spared_until - now, _LONGEST_PAUSE_SECONDS)
         self._not_before = now + max(self._backoff.fail(retry_after), pause)
+        self._turn = None
         trigger = Trigger.SCHEDULED if self._trigger is Trigger.FALLBACK else self._trigger
         self._reasons.setdefault(trigger, self._not_before)
 
@@ -241,21 +259,20 @@ class Schedule:
             self._news.clear()
 
     def _wishes(self) -> dict[Trigger, float]:
+        not_before = max(self._not_before, -inf if self._turn is None else self._turn)
         wishes = {
-            trigger: at if trigger in _BY_HAND else max(at, self._not_before)
+            trigger: at if trigger in _BY_HAND else max(at, not_before)
             for trigger, at in self._reasons.items()
         }
         if (asked_at := wishes.get(Trigger.COMMAND)) is not None:
             wishes[Trigger.COMMAND] = max(asked_at, self._ended_at) + GATHER_SECONDS
         burst_at = self._news.due_at(self._timing)
         if burst_at is not None:
-            wishes[Trigger.PUSH] = min(
-                wishes.get(Trigger.PUSH, inf), max(burst_at, self._not_before)
-            )
+            wishes[Trigger.PUSH] = min(wishes.get(Trigger.PUSH, inf), max(burst_at, not_before))
         return wishes
 
     def _name_poll(self, wishes: Mapping[Trigger, float], at: float) -> Trigger:
-        trigger = next(trigger for trigger in Trigger if wishes.get(trigger, inf) <= at)
+        trigger = next(trigger for trigger in _IN_ORDER if wishes.get(trigger, inf) <= at)
         if trigger is Trigger.SCHEDULED and not self._connected:
             return Trigger.FALLBACK
         return trigger
