@@ -30,6 +30,8 @@ from tests.bench import (
     growth,
     idling,
     importing,
+    model,
+    paper,
     polls,
     readers,
     startup,
@@ -66,6 +68,7 @@ GROUPS: Mapping[str, Group] = {
     "vcards": vcards.edits,
     "fleet": fleet.many,
     "fleet-far": fleet.far,
+    "paper": paper.herds,
 }
 RESULTS = Path(__file__).parent / "results.json"
 
@@ -90,6 +93,8 @@ def main() -> int:
         _write(_document(figures))
     elif options.record:
         _write(_joined(json.loads(RESULTS.read_text()), figures))
+    if is_full or options.record:
+        model.draw()
     if is_full or "growth" in options.groups:
         growth.draw()
     return 0
