@@ -13,7 +13,9 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from mailroom import __version__
-from mailroom.engine.unit import Installation, account_file, account_names, find, usual_sockets
+from mailroom.engine.accountfolder import account_file, account_names
+from mailroom.engine.shards import EVERY_SHARD, is_elsewhere, placed, services_here
+from mailroom.engine.unit import Installation, find, usual_sockets
 from mailroom.errors import UsageError
 
 Command = Callable[[SimpleNamespace], int]
@@ -21,6 +23,7 @@ Command = Callable[[SimpleNamespace], int]
 if TYPE_CHECKING:
     from mailroom.terminal.past import Past
     from mailroom.terminal.remote import Remote
+    from mailroom.terminal.several import Several
 
 # What was done lately: of everybody a week is shown, unless it is said otherwise.
 _LOG_SECONDS = 7 * 86400.0
@@ -100,6 +103,8 @@ def config(options: SimpleNamespace) -> int:
 
 
 def status(options: SimpleNamespace) -> int:
+    if several := _several(options):
+        return _status_of_shards(several, options)
     remote = _remote(options)
     document = remote.status()
     if options.json:
@@ -115,6 +120,17 @@ def status(options: SimpleNamespace) -> int:
     if options.watch:
         watch(remote, document)
     return 0 if healthy else 1
+
+
+def _status_of_shards(several: "Several", options: SimpleNamespace) -> int:
+    from mailroom.terminal.lists import write_json  # noqa: PLC0415
+    from mailroom.terminal.manystatus import show_shards  # noqa: PLC0415
+
+    answers = several.status()
+    if options.json:
+        write_json({"shards": answers})
+        return 0
+    return 0 if show_shards(answers, shows_all=options.all) else 1
 
 
 def _status_of_many(remote: "Remote", document: Mapping[str, Any], options: SimpleNamespace) -> int:
@@ -140,11 +156,11 @@ def metrics(options: SimpleNamespace) -> int:
 
     if options.into is not None:
         return write_metrics(options.into)
-    return print_metrics(_remote(options))
+    return print_metrics(_several(options) or _remote(options))
 
 
 def poll(options: SimpleNamespace) -> int:
-    _remote(options).poll()
+    (_several(options) or _remote(options)).poll()
     return 0
 
 
@@ -242,7 +258,7 @@ def bring_in(options: SimpleNamespace) -> int:
 def screen(options: SimpleNamespace) -> int:
     from mailroom.terminal.screening.command import show_screen  # noqa: PLC0415 - brings urwid
 
-    return show_screen(_installation(options), os.environ)
+    return show_screen(_here(options), os.environ)
 
 
 def setup(options: SimpleNamespace) -> int:
@@ -327,21 +343,57 @@ def _installation(options: SimpleNamespace) -> Installation:
         config=named.get("config"),
         socket=named.get("socket"),
     )
+    if named.get("socket") is None:
+        found = placed(found)
     if options.handed and found.is_config_elsewhere:
         return replace(found, content=options.handed.read("config"))
     return found
 
 
+def _here(options: SimpleNamespace) -> Installation:
+    """The same, for a command that asks its service. Raises NobodyAnswers where an account is named
+    whose shard is elsewhere, and UsageError where there are several, and none is named."""
+    from mailroom.engine.client import NobodyAnswers  # noqa: PLC0415
+
+    asked = _installation(options)
+    if is_elsewhere(asked):
+        raise NobodyAnswers(
+            f"{asked.member} is an account of shard {asked.shard}, which does not run on this host:"
+            " look for it on another (crm_mon -1 says where, if Pacemaker places the shards)"
+        )
+    if several := _several(options):
+        raise several.which_account()
+    return asked
+
+
+def _several(options: SimpleNamespace) -> "Several | None":
+    """The shards of this host, where there are more than one and none of their accounts is named:
+    then they are meant together."""
+    asked = _installation(options)
+    if asked.shard is None or asked.member is not None or options.socket is not None:
+        return None
+    services = services_here()
+    if len(services) == 1:
+        return None
+    from mailroom.terminal.several import Several  # noqa: PLC0415
+
+    return Several(services)
+
+
 def _remote(options: SimpleNamespace) -> "Remote":
     from mailroom.terminal.remote import Remote  # noqa: PLC0415
 
-    return Remote.of(_installation(options))
+    return Remote.of(_here(options))
 
 
 def _past(options: SimpleNamespace) -> "Past":
     from mailroom.engine.journalctl import Journal  # noqa: PLC0415
     from mailroom.terminal.past import Past  # noqa: PLC0415
+    from mailroom.terminal.remote import Remote  # noqa: PLC0415
 
     asked = _installation(options)
-    journal = Journal(asked.unit, is_system=asked.is_system) if asked.unit else None
-    return Past(_remote(options), journal, asked.member)
+    remote = Remote.of(asked) if _several(options) else _remote(options)
+    # Accounts move from one shard to another, and shards from host to host.
+    unit = EVERY_SHARD if asked.shard else asked.unit
+    journal = Journal(unit, is_system=asked.is_system) if unit else None
+    return Past(remote, journal, asked.member)

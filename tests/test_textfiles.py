@@ -1,6 +1,7 @@
 """The files for node_exporter: one for each service, whole or not there."""
 
 import contextlib
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -31,7 +32,8 @@ def root(tmp_path: Path) -> Path:
 @contextlib.contextmanager
 def service(root: Path, name: str = "", answer: str = METRICS) -> Iterator[None]:
     """One that answers as often as it is asked."""
-    path = root / "run/mailroom" / name / "status.sock"
+    folder = "run/mailroom-shard" if re.fullmatch(r"\d+-\d+", name) else "run/mailroom"
+    path = root / folder / name / "status.sock"
     path.parent.mkdir(parents=True, exist_ok=True)
     listener = listen(path)
     body = answer.encode()
@@ -68,10 +70,12 @@ def files(root: Path) -> dict[str, str]:
 
 
 def test_every_service_of_the_host_has_a_file(root: Path) -> None:
-    with service(root), service(root, "office"):
+    with service(root), service(root, "office"), service(root, "2-6", "\n"):
         write_metrics(root / "textfiles", root)
     written = files(root)
-    assert set(written) == {"mailroom.prom", "mailroom@office.prom"}
+    shard = "mailroom-shard@2-6"
+    assert set(written) == {"mailroom.prom", "mailroom@office.prom", f"{shard}.prom"}
+    assert f'mailroom_up{{unit="{shard}"}} 1\n' in written[f"{shard}.prom"]  # without accounts
     assert 'mailroom_up{unit="mailroom"} 1\n' in written["mailroom.prom"]
     assert (
         'mailroom_healthy{unit="mailroom@office",account="a"} 1\n'
@@ -94,7 +98,13 @@ def test_a_service_that_does_not_answer_is_down_and_says_nothing_else(root: Path
 
 
 def test_the_file_of_a_service_that_is_gone_goes_and_no_other(root: Path) -> None:
-    for name in ("mailroom@gone.prom", "mailroom.prom", "apt.prom", "mailrooms.prom"):
+    for name in (
+        "mailroom@gone.prom",
+        "mailroom-shard@2-6.prom",
+        "mailroom.prom",
+        "apt.prom",
+        "mailrooms.prom",
+    ):
         (root / "textfiles" / name).write_text("old")
     with service(root):
         write_metrics(root / "textfiles", root)

@@ -5,15 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from mailroom.engine.unit import (
-    Installation,
-    account_names,
-    behind,
-    checked_account,
-    find,
-    option,
-    usual_sockets,
-)
+from mailroom.engine.accountfolder import account_names
+from mailroom.engine.unit import Installation, behind, checked_account, find, option, usual_sockets
 from mailroom.errors import ConfigurationError, MailroomError
 
 SYSTEM_FILE = "etc/mailroom/mailroom.yaml"

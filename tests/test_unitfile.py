@@ -90,6 +90,11 @@ def test_a_setting_that_came_back_to_its_first_value_is_said_once() -> None:
     assert properties(settings, OFFICE, {"ProtectHome": "yes"}) == ["ProtectHome=yes"]
 
 
+def test_an_instance_is_told_as_it_is_and_as_a_path() -> None:
+    means = specifiers("mailroom-shard@2-6")
+    assert (means["i"], means["I"]) == ("2-6", "2/6")
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [
@@ -109,14 +114,18 @@ def test_the_program_is_the_units(line: str, words: list[str] | None) -> None:
     assert program(settings, OFFICE) == words
 
 
-@pytest.mark.parametrize("name", ["mailroom.service", "mailroom@.service"])
+@pytest.mark.parametrize(
+    "name", ["mailroom.service", "mailroom@.service", "mailroom-shard@.service"]
+)
 def test_every_wall_and_every_secret_of_our_units_is_kept(name: str) -> None:
     settings = service_settings((UNITS / name).read_text())
     kept = properties(settings, specifiers("mailroom@office"), {})
     lines = {f"{each.key}={each.value}".replace("%i", "office"): each.key for each in settings}
     assert {key for line, key in lines.items() if line not in kept} == {
-        *("Type", "ExecStart", "ExecReload", "ExecStopPost", "WatchdogSec", "TimeoutStopSec"),
+        *("Type", "ExecStart", "ExecReload", "WatchdogSec", "TimeoutStopSec"),
         *("Restart", "RestartSec", "RestartPreventExitStatus"),
+        # Its sockets are the shard's own, and go with the folder.
+        "RuntimeDirectory" if "shard" in name else "ExecStopPost",
     }
     assert len(kept) > 40
     assert program(settings, OFFICE) == ["/usr/bin/mailroom"]

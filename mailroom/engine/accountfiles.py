@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from mailroom.engine.accountfolder import account_file, accounts_folder, listed_accounts
 from mailroom.engine.configfile import read, reader
 from mailroom.engine.loop import Loop, Promise, give_way
-from mailroom.engine.unit import account_file, accounts_folder, listed_accounts
 from mailroom.errors import ConfigurationError
 from mailroom.rules.configuration.config import Config, from_data, to_data
 from mailroom.rules.configuration.fleet import is_name, sharing

@@ -175,6 +175,11 @@ def _explained(path: Path, timeout_seconds: float) -> Iterator[None]:
     try:
         yield
     except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError) as error:
+        if asked.shard:
+            raise NobodyAnswers(
+                f"nobody answers at {path}: shard {asked.shard} does not run on this host, look for"
+                f" it on another ({asked.look_up()} says what it did here)"
+            ) from error
         start = f"; {asked.start_command()} starts it" if asked.unit else ""
         raise NobodyAnswers(
             f"nobody answers at {path}: is the service running ({asked.look_up()}{start}), "

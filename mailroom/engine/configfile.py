@@ -14,9 +14,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from mailroom.engine.accountfolder import account_file
 from mailroom.engine.forked import Forked
 from mailroom.engine.loop import Loop, Promise
-from mailroom.engine.unit import Installation, account_file, find, option
+from mailroom.engine.unit import Installation, find, option
 from mailroom.errors import ConfigurationError
 from mailroom.rules.configuration.config import Config, from_data, to_data
 

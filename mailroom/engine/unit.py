@@ -13,18 +13,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from shlex import quote
 
+from mailroom.engine.accountfolder import DEFAULTS, account_file, account_names
 from mailroom.errors import ConfigurationError, MailroomError, UsageError
+from mailroom.rules.configuration.shard import Shard
 
 # User=mailroom-%i has to be a user's name, and those have at most 31 characters (systemd.exec(5)).
 _ACCOUNT = re.compile(r"[A-Za-z0-9_-]{1,22}")
 # The groups mailroom-status and mailroom-control: systemd makes no dynamic user of such a name.
 _TAKEN = ("status", "control")
-_FILE = "mailroom.yaml"
-# Many accounts of one process: a file for each.
-_ACCOUNTS = "accounts.d"
-_SUFFIX = ".yaml"
 # What runs as the unit would be run is told by this word, which is no command of the user's.
 AS_UNIT = "as-unit"
+# Below /run, or the user's folder like it: a folder for each shard.
+SHARDS = "mailroom-shard"
 _STATUS = "status.sock"
 _CONTROL = "control.sock"
 
@@ -33,10 +33,10 @@ _CONTROL = "control.sock"
 class Installation:
     """One Mailroom of a host. ``unit`` is its unit's name without the suffix, None where it was
     started by hand; ``account`` the instance's, None for the only one; ``member`` is the one of its
-    many accounts that a command is about; ``secrets`` the folder with a file for each. Nothing of
-    it has to be there. ``looked_at``: the configuration files that were looked for in vain, where
-    none was named. ``is_config_elsewhere``: another file is to be tried with it; ``content`` is
-    what it says, where the caller has read it.
+    many accounts that a command is about, and ``shard`` all that it has of them; ``secrets`` the
+    folder with a file for each. Nothing of it has to be there. ``looked_at``: the configuration
+    files that were looked for in vain, where none was named. ``is_config_elsewhere``: another file
+    is to be tried with it; ``content`` is what it says, where the caller has read it.
     """
 
     is_system: bool
@@ -50,6 +50,7 @@ class Installation:
     is_config_elsewhere: bool = False
     content: str | None = None
     member: str | None = None
+    shard: Shard | None = None
 
     @property
     def file(self) -> Path:
@@ -103,7 +104,7 @@ class Installation:
         """How to stop the service and keep it down."""
         if self.unit is None:
             return "Ctrl+C where it runs"
-        if self.is_system:
+        if self.is_system and self.shard is None:
             return f"systemctl stop {self.unit}.socket {self.unit}.service"
         return self._systemctl("stop")
 
@@ -179,45 +180,22 @@ def to_set_up(
     return named
 
 
-def account_file(config: Path, name: str) -> Path:
-    """The file of one of the many accounts that ``config`` gives the defaults of. With a dot before
-    its name it is switched off: the service has no such account, and commands can still be told."""
-    file = config.with_name(_ACCOUNTS) / f"{name}{_SUFFIX}"
-    switched_off = file.with_name(f".{file.name}")
-    return switched_off if _is_there(switched_off) and not _is_there(file) else file
-
-
-def account_names(config: Path) -> list[str]:
-    """Their names in order, those included that no account can have. There are none where the file
-    is an instance's or the only account's, or where the folder may not be read."""
-    try:
-        return listed_accounts(config)
-    except OSError:
-        return []
-
-
-def listed_accounts(config: Path) -> list[str]:
-    """The same; raises OSError where there is a folder and it cannot be read."""
-    folder = accounts_folder(config)
-    if folder is None:
-        return []
-    try:
-        files = os.listdir(folder)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    found = (file.removesuffix(_SUFFIX) for file in files if file.endswith(_SUFFIX))
-    return sorted(name for name in found if not name.startswith("."))
-
-
-def accounts_folder(config: Path) -> Path | None:
-    """Where the files of many accounts would be that this one gives the defaults of; None where it
-    is an instance's."""
-    return config.with_name(_ACCOUNTS) if config.name == _FILE else None
-
-
 def behind(socket: Path) -> Installation:
     """The installation whose status socket this is."""
     return find({}, socket=socket)
+
+
+def as_shard(system: Installation, shard: Shard, root: Path = Path("/")) -> Installation:
+    """The same, of whose accounts it has but this shard: a unit of its own, with sockets of its
+    own."""
+    folder = root / "run" / SHARDS / shard.instance
+    return replace(
+        system,
+        shard=shard,
+        unit=f"mailroom-shard@{shard.instance}",
+        status_socket=folder / _STATUS,
+        control_socket=folder / _CONTROL,
+    )
 
 
 def of_this_host(root: Path = Path("/")) -> list[Installation]:
@@ -277,6 +255,7 @@ class _Places:
     def __init__(self, environ: Mapping[str, str], euid: int, root: Path) -> None:
         self._environ = environ
         self._euid = euid
+        self._root = root
         self._etc = root / "etc/mailroom"
         self._run = root / "run"
         self._credstore = root / "etc/credstore"
@@ -296,7 +275,7 @@ class _Places:
         having = [
             each
             for each, config in zip(candidates, configs, strict=True)
-            if config.name == _FILE and _is_there(account_file(config, account))
+            if config.name == DEFAULTS and _is_there(account_file(config, account))
         ]
         instance = self.system(account)
         if not having and not (_ACCOUNT.fullmatch(account) and _is_there(instance.config)):
@@ -318,6 +297,8 @@ class _Places:
                 return self.system(account)
             case ("user", _, "mailroom", _):
                 return self.user()
+            case ("mailroom-shard", instance, _) if shard := Shard.of_instance(instance):
+                return as_shard(self.system(), shard, self._root)
             case _:
                 return None
 
@@ -328,14 +309,14 @@ class _Places:
             return self.user()
         if path.parent != self._etc or path.suffix != ".yaml":
             return None
-        if path.name == _FILE:
+        if path.name == DEFAULTS:
             return self.system()
         return self.system(path.stem) if _ACCOUNT.fullmatch(path.stem) else None
 
     def whoever_is_there(self) -> Installation:
         """Nothing is named: the first that has a configuration, and the first socket there is."""
         files = self._user_files()
-        looked_at = (*files, self._etc / _FILE)
+        looked_at = (*files, self._etc / DEFAULTS)
         system, user = self.system(), self.user()
         is_system = not any(map(_is_there, files)) and (
             _is_there(system.config) or self._euid == 0 or not files
@@ -351,7 +332,7 @@ class _Places:
             is_system=True,
             account=account,
             unit=f"mailroom@{account}" if account else "mailroom",
-            config=self._etc / (f"{account}.yaml" if account else _FILE),
+            config=self._etc / (f"{account}.yaml" if account else DEFAULTS),
             status_socket=folder / _STATUS,
             control_socket=folder / _CONTROL,
             secrets=self._credstore,
@@ -359,7 +340,7 @@ class _Places:
 
     def user(self) -> Installation:
         runtime = _runtime_folder(self._environ) or self._run / f"user/{self._euid}"
-        config = next(iter(self._user_files()), self._etc / _FILE)
+        config = next(iter(self._user_files()), self._etc / DEFAULTS)
         return Installation(
             is_system=False,
             account=None,
@@ -376,7 +357,7 @@ class _Places:
         if not base.startswith("/"):  # relative ones are to be ignored, says the specification
             home = self._environ.get("HOME", "")
             base = f"{home}/.config" if home.startswith("/") else ""
-        return [Path(base, "mailroom", _FILE)] if base else []
+        return [Path(base, "mailroom", DEFAULTS)] if base else []
 
 
 def _is_there(path: Path) -> bool:

@@ -16,13 +16,15 @@ from types import SimpleNamespace
 
 from rich.console import Console
 
+from mailroom.engine.accountfolder import account_names
 from mailroom.engine.configfile import load_of
 from mailroom.engine.confined import is_unit, run_confined
 from mailroom.engine.credentials import checked, load_credentials, logins, variables
 from mailroom.engine.credstore import remove, store, stored
 from mailroom.engine.handover import Taker
 from mailroom.engine.manager import Manager
-from mailroom.engine.unit import Installation, account_names
+from mailroom.engine.shards import services_here
+from mailroom.engine.unit import Installation
 from mailroom.errors import ConfigurationError, CredentialsRefused, MailroomError
 from mailroom.rules.configuration.config import Config, ContactsWay
 from mailroom.rules.configuration.fleet import may_have_shared_secret
@@ -179,10 +181,23 @@ def _keep(console: Console, asked: Installation, name: str, secret: str) -> None
 
 
 def _start_anew(console: Console, asked: Installation) -> None:
-    if asked.unit is None:
+    if asked.shard:
+        _start_shards_anew(console, asked)
+    elif asked.unit is None:
         return
-    if Manager(asked, os.environ).renew():
+    elif Manager(asked, os.environ).renew():
         tick(console, Finding("service", f"{asked.unit} was started anew and uses it"))
     else:
         how = f"{' '.join(asked.systemctl)} start {asked.unit}"
         tick(console, Finding("service", f"it does not run: {how}", is_doubtful=True))
+
+
+def _start_shards_anew(console: Console, asked: Installation) -> None:
+    """Those that run here and use the secret. To start any other is for whoever places them."""
+    for service in services_here():
+        if service.shard == asked.shard or asked.member is None:
+            Manager(service, os.environ).renew()
+            tick(console, Finding("service", f"{service.unit} was started anew and uses it"))
+    which = f"shard {asked.shard}" if asked.member else "a shard"
+    told = f"it is on this host alone: repeat this on each other that may run {which}"
+    tick(console, Finding("hosts", told, is_doubtful=True))

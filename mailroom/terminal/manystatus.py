@@ -1,4 +1,5 @@
-"""``mailroom status`` of a service with many accounts: the worst first, as many as fit."""
+"""``mailroom status`` of many accounts, of one service or of all shards of a host: the worst first,
+as many as fit."""
 
 import os
 import sys
@@ -22,14 +23,33 @@ _HEADS = ("account", "health", "push", "waiting", "last poll", "")
 
 def show_accounts(document: Document, *, shows_all: bool = False) -> bool:
     """Print how the service and its accounts are; returns whether it is healthy."""
-    members = sorted(document["members"], key=_rank)
-    shown = members if shows_all else _chosen(members)
-    for what, text in _rows(document):
+    _print(_rows(document))
+    _print_members(document["members"], shows_all=shows_all)
+    return bool(document["status"] == "ok")
+
+
+def show_shards(answers: Mapping[str, Document], *, shows_all: bool = False) -> bool:
+    """The same of several services, by their shards; one that did not answer has its ``error``."""
+    told = {shard: document for shard, document in answers.items() if "error" not in document}
+    for shard, document in answers.items():
+        _print(_shard_rows(shard, document))
+    members = [member for document in told.values() for member in document["members"]]
+    _print([_waiting(members)])
+    _print_members(members, shows_all=shows_all)
+    return len(told) == len(answers) and all(each["status"] == "ok" for each in told.values())
+
+
+def _print(rows: Iterable[tuple[str, str]]) -> None:
+    for what, text in rows:
         sys.stdout.write(f"{what:<9} {text}\n")
+
+
+def _print_members(found: Iterable[Document], *, shows_all: bool) -> None:
+    members = sorted(found, key=_rank)
+    shown = members if shows_all else _chosen(members)
     table = aligned([_HEADS, *map(_row, shown)], _width())
     sys.stdout.writelines(f"{line}\n" for line in ["", *table])
     sys.stdout.writelines(f"{line}\n" for line in _rest(members[len(shown) :]))
-    return bool(document["status"] == "ok")
 
 
 def _rank(member: Document) -> tuple[int, str]:
@@ -48,19 +68,46 @@ def _chosen(members: Sequence[Document]) -> Sequence[Document]:
 
 
 def _rows(document: Document) -> Iterator[tuple[str, str]]:
-    up = span(document["uptime_seconds"])
-    yield "mailroom", f"{document['version']}, pid {document['pid']}, up {up}"
-    well = document["accounts"]
-    ill = f", {well['unhealthy']} unhealthy" if well["unhealthy"] else ""
-    yield "accounts", f"{well['ok'] + well['unhealthy']}: {well['ok']} ok{ill}"
+    yield "mailroom", _process(document)
+    yield "accounts", _counts(document)
     if document["reason"]:
         yield "health", f"unhealthy: {harmless(document['reason'])}"
     yield "push", f"{document['eventsource']['connected']} connected"
-    waiting = [each["waiting_senders"] for each in document["members"] if each["waiting_senders"]]
-    yield "waiting", f"{count(sum(waiting), 'sender')} in {count(len(waiting), 'account')}"
+    yield _waiting(document["members"])
     if refused := document["refused_reload"]:
-        problems = f"\n{'':<9} ".join(map(harmless, refused["problems"]))
-        yield "refused", f"the reload of {clock_face(refused['at'])}: {problems}"
+        yield "refused", _refusal(refused)
+
+
+def _shard_rows(shard: str, document: Document) -> Iterator[tuple[str, str]]:
+    if "error" in document:
+        yield "shard", f"{shard}: {harmless(document['error'])}"
+        return
+    push = f"{document['eventsource']['connected']} with push"
+    yield "shard", f"{shard}: {_process(document)}; accounts {_counts(document)}, {push}"
+    if document["reason"]:
+        yield "health", f"{shard} unhealthy: {harmless(document['reason'])}"
+    if refused := document["refused_reload"]:
+        yield "refused", f"{shard}, {_refusal(refused)}"
+
+
+def _process(document: Document) -> str:
+    return f"{document['version']}, pid {document['pid']}, up {span(document['uptime_seconds'])}"
+
+
+def _counts(document: Document) -> str:
+    well = document["accounts"]
+    ill = f", {well['unhealthy']} unhealthy" if well["unhealthy"] else ""
+    return f"{well['ok'] + well['unhealthy']}: {well['ok']} ok{ill}"
+
+
+def _waiting(members: Iterable[Document]) -> tuple[str, str]:
+    waiting = [each["waiting_senders"] for each in members if each["waiting_senders"]]
+    return "waiting", f"{count(sum(waiting), 'sender')} in {count(len(waiting), 'account')}"
+
+
+def _refusal(refused: Document) -> str:
+    problems = f"\n{'':<9} ".join(map(harmless, refused["problems"]))
+    return f"the reload of {clock_face(refused['at'])}: {problems}"
 
 
 def _row(member: Document) -> tuple[str, ...]:

@@ -12,8 +12,10 @@ from typing import TextIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from mailroom.engine.accountfolder import account_file
 from mailroom.engine.client import ask
-from mailroom.engine.unit import Installation, account_file, behind
+from mailroom.engine.shards import is_elsewhere
+from mailroom.engine.unit import Installation, behind
 from mailroom.errors import MailroomError
 from mailroom.rules.account.reset import RefileMails, Step
 from mailroom.rules.configuration.config import Config
@@ -132,6 +134,11 @@ def _refuse_beside_a_service(
 ) -> None:
     """A service would triage what is being undone. One that cannot be asked may be one, too."""
     account = config.account
+    if is_elsewhere(installation) and not installation.file.name.startswith("."):
+        raise MailroomError(
+            f"shard {installation.shard} may serve {account} on another host: switch it off there "
+            f"and here ({_switching_off(installation, installation.member, installation.unit)})"
+        )
     for path in sockets:
         try:
             status, body = ask(path, "GET", "/status")
@@ -141,13 +148,19 @@ def _refuse_beside_a_service(
             raise
         document = json.loads(body) if status == _OK else {"account": account}
         for name in _serving(path, document, account):
-            stop = behind(path).stop_command()
+            service = behind(path)
+            stop = service.stop_command()
             if name is not None:
-                file = account_file(installation.config, name)
-                stop = f"mv {file} {file.with_name(f'.{file.name}')} && systemctl reload mailroom"
+                stop = _switching_off(installation, name, service.unit)
             raise MailroomError(
                 f"a service answers for {account} at {path}: stop it first ({stop})"
             )
+
+
+def _switching_off(installation: Installation, name: str | None, unit: str | None) -> str:
+    """The command that takes one of many accounts from its service."""
+    file = account_file(installation.config, name or "")
+    return f"mv {file} {file.with_name(f'.{file.name}')} && systemctl reload {unit or 'mailroom'}"
 
 
 def _serving(path: Path, document: Document, account: str) -> Iterator[str | None]:

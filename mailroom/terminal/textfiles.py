@@ -12,19 +12,21 @@ import sys
 import tempfile
 from pathlib import Path
 
+from mailroom.engine.shards import services_here
 from mailroom.engine.unit import Installation, of_this_host
 from mailroom.errors import LastingTrouble, MailroomError
 from mailroom.terminal.remote import Remote
+from mailroom.terminal.several import Several
 
 _UP = "mailroom_up"
 # A sample's name, and its labels if it has any; what begins with # is no sample.
 _SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})?(?= \S+$)", re.MULTILINE)
-_OURS = re.compile(r"mailroom(?:@[A-Za-z0-9_-]+)?\.prom")
+_OURS = re.compile(r"mailroom(?:@[A-Za-z0-9_-]+|-shard@[0-9]+-[0-9]+)?\.prom")
 _READABLE = 0o644
 
 
-def print_metrics(remote: Remote) -> int:
-    """Print what the service says, as it is."""
+def print_metrics(remote: Remote | Several) -> int:
+    """Print what the service says, as it is; of several shards all together."""
     sys.stdout.write(remote.metrics())
     return 0
 
@@ -34,7 +36,8 @@ def write_metrics(folder: Path, root: Path = Path("/")) -> int:
 
     Raises LastingTrouble where the folder cannot be written to.
     """
-    texts = {f"{service.unit}.prom": _text(service) for service in of_this_host(root)}
+    services = [*of_this_host(root), *services_here(root)]
+    texts = {f"{service.unit}.prom": _text(service) for service in services}
     try:
         for name, text in texts.items():
             _write(folder / name, text)

@@ -49,6 +49,11 @@ class Shards:
         answer: dict[str, Any] = json.loads(asked.stdout)
         return answer
 
+    def run(self, command: str, stdin: str = "") -> tuple[int, str]:
+        """The exit code, and all that is said."""
+        done = self.host.run("sh", "-c", f"{command} 2>&1", check=False, stdin=stdin)
+        return done.returncode, done.stdout
+
     def accounts(self, shard: str) -> set[str]:
         return {each["account"] for each in self.ask(shard, "/accounts")["accounts"]}
 
@@ -186,3 +191,88 @@ def test_a_namespace_without_the_groups_keeps_the_sockets_from_them(shards: Shar
     shards.host.run("rm", "-r", folder)
     shards.host.run("systemctl", "daemon-reload")
     assert not set(told.split()) & set(GROUPS.values())
+
+
+# Commands
+
+
+@pytest.fixture
+def both(shards: Shards) -> Shards:
+    shards.systemctl("start", "1-2", "2-2")
+    return shards
+
+
+# The first account of each shard of two.
+FIRST, SECOND = (min(having(number, 2)) for number in (1, 2))
+
+
+def test_all_accounts_of_the_host_are_one_table(both: Shards) -> None:
+    code, told = both.run("mailroom status")
+    assert code == 0, told
+    lines = told.splitlines()
+    assert [line.split()[1] for line in lines if line.startswith("shard")] == ["1/2:", "2/2:"]
+    assert sorted(line.split()[0] for line in lines[-len(NAMES) :]) == sorted(NAMES)
+    code, told = both.run("mailroom status --json")
+    assert {shard: len(each["members"]) for shard, each in json.loads(told)["shards"].items()} == {
+        "1/2": len(having(1, 2)),
+        "2/2": len(having(2, 2)),
+    }
+
+
+def test_a_command_about_an_account_goes_to_its_shard(both: Shards) -> None:
+    for name in NAMES:
+        code, told = both.run(f"mailroom status --account {name}")
+        assert (code, "http://127.0.0.1:9" in told) == (0, True), told
+    code, told = both.run("mailroom waiting")
+    assert (code, told.count("\n")) == (2, 1)
+    assert f"there are 4 accounts here: name one by --account: {', '.join(sorted(NAMES))}" in told
+    code, told = both.run("mailroom waiting --account eve")
+    assert (code, "there is no account eve: there are " in told) == (2, True), told
+
+
+def test_what_is_about_all_is_about_all_shards(both: Shards) -> None:
+    assert both.run("mailroom poll") == (0, "")
+    code, told = both.run("mailroom metrics")
+    assert (code, told.count("# HELP mailroom_healthy ")) == (0, 1)
+    assert all(f'mailroom_healthy{{account="{name}"}}' in told for name in NAMES)
+    code, told = both.run("mkdir -p /tmp/prom && mailroom metrics --into /tmp/prom && ls /tmp/prom")
+    assert (code, told) == (0, "mailroom-shard@1-2.prom\nmailroom-shard@2-2.prom\n")
+
+
+def test_an_account_on_another_host_is_said_to_be_there(both: Shards) -> None:
+    both.systemctl("stop", "2-2")
+    code, told = both.run(f"mailroom waiting --account {SECOND}")
+    assert (code, told.count("\n")) == (1, 1)
+    assert f"{SECOND} is an account of shard 2/2, which does not run on this host: look for" in told
+    code, told = both.run(f"mailroom status --socket {at('2-2', 'status')[1]}")
+    assert (code, "shard 2/2 does not run on this host" in told) == (1, True), told
+    code, told = both.run("mailroom status")
+    assert (code, SECOND in told, FIRST in told) == (0, False, True)
+
+
+def test_root_has_the_secrets_of_a_shard_wherever_it_runs(both: Shards) -> None:
+    both.systemctl("stop", "2-2")
+    for name in (FIRST, SECOND):
+        code, told = both.run(f"mailroom config --account {name}")
+        assert (code, "jmap_password: set (from the credentials directory)" in told) == (0, True), (
+            told
+        )
+        code, told = both.run(f"mailroom check --account {name}")
+        assert (code, "nobody answers there" in told) == (1, True), told
+    # The command was run as the shard is, and left its sockets where they are.
+    assert both.accounts("1-2") == having(1, 2)
+
+
+def test_plain_service_or_not_it_is_the_shards_that_are_asked(both: Shards) -> None:
+    both.unit.systemctl("start")
+    code, told = both.run("mailroom status")
+    both.host.run("systemctl", "stop", "mailroom.socket", "mailroom.service")
+    assert (code, told.count("shard ")) == (0, 2), told
+
+
+def test_who_may_not_ask_is_told_which_group_it_takes(both: Shards) -> None:
+    become = "setpriv --reuid=nobody --regid={} --clear-groups"
+    code, told = both.run(f"{become.format('nogroup')} mailroom status")
+    assert (code, "join the group mailroom-status" in told) == (1, True), told
+    code, told = both.run(f"{become.format('mailroom-status')} mailroom waiting --account {FIRST}")
+    assert (code, "join the group mailroom-control" in told) == (1, True), told

@@ -14,6 +14,8 @@ _OF_ITS_LIFE = re.compile(
     r"|RemainAfterExit|GuessMainPID|Sockets|FileDescriptorStore\w*|OpenFile|NonBlocking"
     r"|ReloadSignal|OOMPolicy|Standard(Input|Output|Error)\w*|TTY\w+|USB\w+|RootDirectoryStartOnly"
     r"|PermissionsStartOnly"
+    # It has the service's sockets, and is taken away when the command ends.
+    r"|RuntimeDirectory\w*"
 )
 _SECRETS = re.compile(r"(Load|Import|Set)Credential\w*")
 # systemd.service(5): what may stand before the program.
@@ -46,7 +48,7 @@ def specifiers(unit: str) -> dict[str, str]:
     prefix, _, instance = unit.partition("@")
     return {
         "i": instance,
-        "I": instance,
+        "I": instance.replace("-", "/"),
         "n": f"{unit}.service",
         "N": unit,
         "p": prefix,

@@ -1,0 +1,54 @@
+"""The shards of this host, asked as if they were one service that has all their accounts."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from mailroom.engine.unit import Installation
+from mailroom.errors import MailroomError, UsageError
+from mailroom.terminal.remote import Remote, which_account
+
+_HEAD = ("# HELP ", "# TYPE ")
+
+
+class Several:
+    """Those that run here, each a service of its own; at least one."""
+
+    def __init__(self, services: Sequence[Installation]) -> None:
+        self._remotes = {str(each.shard): Remote.of(each) for each in services}
+
+    def status(self) -> dict[str, dict[str, Any]]:
+        """How each is, by its shard; of one that does not answer, the ``error``."""
+        found: dict[str, dict[str, Any]] = {}
+        for shard, remote in self._remotes.items():
+            try:
+                found[shard] = dict(remote.status())
+            except MailroomError as error:
+                found[shard] = {"error": str(error)}
+        return found
+
+    def poll(self) -> None:
+        """Have all poll now."""
+        for remote in self._remotes.values():
+            remote.poll()
+
+    def metrics(self) -> str:
+        """The numbers of all: of each metric one head, as Prometheus wants it, and all samples."""
+        heads: dict[str, list[str]] = {}
+        samples: dict[str, list[str]] = {}
+        for remote in self._remotes.values():
+            name = ""
+            for line in filter(None, remote.metrics().splitlines()):
+                if line.startswith(_HEAD):
+                    name = line.split(" ")[2]
+                    head = heads.setdefault(name, [])
+                    head += [line] if line not in head else []
+                else:
+                    samples.setdefault(name, []).append(line)
+        lines = (line for name, head in heads.items() for line in [*head, *samples.get(name, [])])
+        return "".join(f"{line}\n" for line in lines)
+
+    def which_account(self) -> UsageError:
+        """What to say where one of their accounts is to be named."""
+        documents = [remote.status() for remote in self._remotes.values()]
+        names = sorted(str(m["account"]) for each in documents for m in dict(each)["members"])
+        return which_account(None, names, len(names))
