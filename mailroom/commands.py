@@ -130,7 +130,10 @@ def _status_of_shards(several: "Several", options: SimpleNamespace) -> int:
     if options.json:
         write_json({"shards": answers})
         return 0
-    return 0 if show_shards(answers, shows_all=options.all) else 1
+    are_healthy = show_shards(answers, shows_all=options.all)
+    if options.watch:
+        several.watch()
+    return 0 if are_healthy else 1
 
 
 def _status_of_many(remote: "Remote", document: Mapping[str, Any], options: SimpleNamespace) -> int:
@@ -146,6 +149,8 @@ def _status_of_many(remote: "Remote", document: Mapping[str, Any], options: Simp
 def watch(options: SimpleNamespace) -> int:
     from mailroom.terminal.following import show_events  # noqa: PLC0415
 
+    if several := _several(options):
+        several.watch(as_json=options.json, command=options.run)
     names = options.account is None
     show_events(_remote(options), as_json=options.json, command=options.run, names=names)
     return 0
@@ -367,17 +372,14 @@ def _here(options: SimpleNamespace) -> Installation:
 
 
 def _several(options: SimpleNamespace) -> "Several | None":
-    """The shards of this host, where there are more than one and none of their accounts is named:
-    then they are meant together."""
+    """The shards of this host, where there are any and none of their accounts is named: they are
+    meant together."""
     asked = _installation(options)
     if asked.shard is None or asked.member is not None or options.socket is not None:
         return None
-    services = services_here()
-    if len(services) == 1:
-        return None
     from mailroom.terminal.several import Several  # noqa: PLC0415
 
-    return Several(services)
+    return Several(services_here())
 
 
 def _remote(options: SimpleNamespace) -> "Remote":

@@ -1,20 +1,28 @@
 """The shards of a host: which are here, whom a command is about, and what all together say."""
 
-from collections.abc import Iterator
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mailroom.engine.client import NobodyAnswers, ask
+from mailroom.engine.loop import Loop
 from mailroom.engine.shards import is_elsewhere, placed, services_here, shards_here
+from mailroom.engine.transfer import Transfer
 from mailroom.engine.unit import Installation, find
 from mailroom.rules.configuration.shard import Shard
+from mailroom.terminal.followall import Following
 from mailroom.terminal.manystatus import show_shards
+from mailroom.terminal.remote import which_account
 from mailroom.terminal.several import Several
 from tests.scripted import Scripted
 from tests.test_manystatus import document, member
+from tests.virtual import VirtualClock
 
 # Of six shards the 1st has zoe, the 2nd anna, the 6th otto.
 
@@ -155,7 +163,12 @@ def test_how_all_are_is_one_table_and_who_does_not_answer_is_told(
     assert told[1].startswith("shard     3/6: nobody answers at ")
     assert told[2].startswith("shard     6/6: 1.2.3")
     assert told[3] == "waiting   2 senders in 1 account"
-    assert [line.split()[0] for line in told[5:]] == ["account", "ben", "anna", "otto"]
+    assert [line.split()[:2] for line in told[5:]] == [
+        ["account", "shard"],
+        ["ben", "2/6"],
+        ["anna", "2/6"],
+        ["otto", "6/6"],
+    ]
 
 
 def test_all_are_well_where_each_is(
@@ -196,3 +209,88 @@ def test_a_metric_of_all_has_one_head(place: Place) -> None:
         'mailroom_errors_total{account="anna",kind="a"} 2',
         'mailroom_errors_total{account="otto",kind="a"} 2',
     ]
+
+
+def test_where_there_is_no_account_none_is_to_be_named() -> None:
+    assert str(which_account(None, [], 0)) == "there is no account here"
+    assert str(which_account("eve", [], 0)) == "there is no account eve, nor any other here"
+
+
+# What happens
+
+
+class Telling:
+    """A service that tells what it is told to tell."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        self._path = folder / "status.sock"
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(self._path))
+        self._listener.listen()
+        self._listener.setblocking(False)
+        self._connection: socket.socket | None = None
+        self.asked = ""
+
+    def is_asked(self) -> bool:
+        """Whether somebody listens by now."""
+        with contextlib.suppress(BlockingIOError):
+            if self._connection is None:
+                self._connection, _ = self._listener.accept()
+                self._connection.setblocking(False)
+            self.asked = self._connection.recv(65536).decode()
+            self._connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+            return True
+        return False
+
+    def tell(self, event_id: str) -> None:
+        assert self._connection
+        self._connection.sendall(f"event: poll\nid: {event_id}\ndata: {{}}\n\n".encode())
+
+    def hang_up(self) -> None:
+        if self._connection:
+            self._connection.close()
+        self._connection = None
+
+    def close(self) -> None:
+        self.hang_up()
+        self._listener.close()
+        self._path.unlink()
+
+
+def test_shards_are_heard_as_they_come_and_from_where_they_were(tmp_path: Path) -> None:
+    told: list[str] = []
+    complaints: list[str] = []
+    loop = Loop(VirtualClock())
+    transfer = Transfer(loop, "test")
+
+    def until(reached: Callable[[], object]) -> None:
+        for _ in range(10_000):
+            if reached():
+                return
+            loop.turn()
+        raise AssertionError(f"{told} {complaints}")
+
+    def here() -> list[Installation]:
+        return services_here(tmp_path)
+
+    Following(loop, transfer, here, lambda event: told.append(event.id), complaints.append).look()
+    folder = tmp_path / "run/mailroom-shard"
+    first, second = Telling(folder / "1-2"), Telling(folder / "2-2")
+    until(first.is_asked)
+    until(second.is_asked)
+    for service, event_id in (first, "a-1"), (second, "b-1"), (first, "a-2"):
+        service.tell(event_id)
+        until(partial(told.__contains__, event_id))
+    assert (told, complaints) == (["a-1", "b-1", "a-2"], [])
+    second.hang_up()
+    until(second.is_asked)
+    assert "Last-Event-ID: b-1\r\n" in second.asked
+    assert complaints == ["mailroom-shard@2-2: it has hung up; it is waited for"]
+    first.close()
+    until(lambda: len(complaints) == 2)
+    second.tell("b-2")
+    until(lambda: told[-1] == "b-2")
+    second.close()
+    transfer.close()
+    loop.close()

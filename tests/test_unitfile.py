@@ -8,9 +8,9 @@ from mailroom.rules.account.unitfile import (
     Setting,
     program,
     properties,
-    repeated,
     service_settings,
     specifiers,
+    unclear,
 )
 
 UNITS = Path(__file__).parent.parent / "systemd"
@@ -78,7 +78,7 @@ def test_what_runs_is_as_the_unit_in_all_but_its_life(taken: str) -> None:
 
 
 def test_which_settings_systemd_has_to_be_asked_about() -> None:
-    assert repeated(service_settings(SHOWN)) == [
+    assert unclear(service_settings(SHOWN)) == [
         "LoadCredential",
         "PrivateUsers",
         "SystemCallFilter",
@@ -88,6 +88,14 @@ def test_which_settings_systemd_has_to_be_asked_about() -> None:
 def test_a_setting_that_came_back_to_its_first_value_is_said_once() -> None:
     settings = [Setting("ProtectHome", value) for value in ("yes", "no", "yes")]
     assert properties(settings, OFFICE, {"ProtectHome": "yes"}) == ["ProtectHome=yes"]
+
+
+@pytest.mark.parametrize("systemd", ["yes", "no"])  # 257, 252
+def test_what_systemd_run_has_no_word_for_is_said_as_it_is_in_effect(systemd: str) -> None:
+    settings = [Setting("PrivateUsers", "identity"), Setting("ProtectHome", "yes")]
+    assert unclear(settings) == ["PrivateUsers"]
+    said = properties(settings, OFFICE, {"PrivateUsers": systemd})
+    assert said == [f"PrivateUsers={systemd}", "ProtectHome=yes"]
 
 
 def test_an_instance_is_told_as_it_is_and_as_a_path() -> None:

@@ -96,8 +96,8 @@ def _shown(unit: str) -> str:
 
 
 def _in_effect(unit: str, settings: Sequence[unitfile.Setting]) -> dict[str, str]:
-    """What systemd has made of the settings that stand there more than once."""
-    keys = ",".join(unitfile.repeated(settings))
+    """What systemd has made of the settings that do not tell it by themselves."""
+    keys = ",".join(unitfile.unclear(settings))
     told = _output("systemctl", "show", f"--property={keys}", f"{unit}.service")
     return dict(line.split("=", 1) for line in told.splitlines() if "=" in line)
 

@@ -30,23 +30,37 @@ _AGAIN_SECONDS = 1.0
 def show_events(
     remote: Remote, *, as_json: bool = False, command: str | None = None, names: bool = True
 ) -> None:
-    """Tell every event until somebody ends it. With a ``command`` that is run for each, one at a
-    time, the event as JSON on its stdin; and nothing is printed but with ``as_json``. ``names``:
-    of many accounts it is said whose event it is."""
+    """Tell every event until somebody ends it; how: :func:`teller`."""
+    tell = teller(as_json=as_json, command=command, names=names)
     for events in following(remote, complain, with_names=True):
         for event in events:
-            document = as_document(event)
-            if as_json:
-                _print(json.dumps(document, ensure_ascii=False))
-            elif command is None:
-                at = f"{clock_face(document['at'])}  " if "at" in document else ""
-                whose = (
-                    f"{harmless(document['account'])}: " if names and "account" in document else ""
-                )
-                for line in lines(document):
-                    _print(f"{at}{whose}{line}")
-            if command is not None:
-                run(command, document, COMMAND_SECONDS)
+            tell(event)
+
+
+def teller(
+    *, as_json: bool = False, command: str | None = None, names: bool = True
+) -> Callable[[Event], None]:
+    """What tells an event. With a ``command`` that is run for each, one at a time, the event as
+    JSON on its stdin; and nothing is printed but with ``as_json``. ``names``: of many accounts it
+    is said whose event it is."""
+
+    def tell(event: Event) -> None:
+        document = as_document(event)
+        if as_json:
+            _print(json.dumps(document, ensure_ascii=False))
+        elif command is None:
+            _print_words(document, names=names)
+        if command is not None:
+            run(command, document, COMMAND_SECONDS)
+
+    return tell
+
+
+def _print_words(document: Document, *, names: bool) -> None:
+    at = f"{clock_face(document['at'])}  " if "at" in document else ""
+    whose = f"{harmless(document['account'])}: " if names and "account" in document else ""
+    for line in lines(document):
+        _print(f"{at}{whose}{line}")
 
 
 def following(

@@ -18,7 +18,7 @@ _SHORT = 20
 # A server that is away is the trouble of all: then these are enough to see it.
 _MOST_TROUBLES = 40
 _NO_TERMINAL_CELLS = 1000
-_HEADS = ("account", "health", "push", "waiting", "last poll", "")
+_HEADS = ("health", "push", "waiting", "last poll", "")
 
 
 def show_accounts(document: Document, *, shows_all: bool = False) -> bool:
@@ -33,7 +33,7 @@ def show_shards(answers: Mapping[str, Document], *, shows_all: bool = False) -> 
     told = {shard: document for shard, document in answers.items() if "error" not in document}
     for shard, document in answers.items():
         _print(_shard_rows(shard, document))
-    members = [member for document in told.values() for member in document["members"]]
+    members = [{**each, "shard": shard} for shard in told for each in told[shard]["members"]]
     _print([_waiting(members)])
     _print_members(members, shows_all=shows_all)
     return len(told) == len(answers) and all(each["status"] == "ok" for each in told.values())
@@ -47,7 +47,8 @@ def _print(rows: Iterable[tuple[str, str]]) -> None:
 def _print_members(found: Iterable[Document], *, shows_all: bool) -> None:
     members = sorted(found, key=_rank)
     shown = members if shows_all else _chosen(members)
-    table = aligned([_HEADS, *map(_row, shown)], _width())
+    heads = ("account", *(["shard"] if "shard" in next(iter(shown), {}) else []), *_HEADS)
+    table = aligned([heads, *map(_row, shown)], _width())
     sys.stdout.writelines(f"{line}\n" for line in ["", *table])
     sys.stdout.writelines(f"{line}\n" for line in _rest(members[len(shown) :]))
 
@@ -114,6 +115,7 @@ def _row(member: Document) -> tuple[str, ...]:
     waiting, last = member["waiting_senders"], member["last_poll_at"]
     return (
         harmless(member["account"]),
+        *([member["shard"]] if "shard" in member else []),
         member["status"],
         member["push"] or "-",
         "-" if waiting is None else str(waiting),

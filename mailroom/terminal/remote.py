@@ -277,6 +277,9 @@ def which_account(account: str | None, names: Sequence[str], number: int) -> Usa
     shown = ", ".join(map(harmless, names[:_NAMED]))
     left = number - min(len(names), _NAMED)
     which = shown + (f" and {left} more: mailroom status --all shows them" if left else "")
+    if not number:
+        named = f" {harmless(account)}, nor any other" if account else ""
+        return UsageError(f"there is no account{named} here")
     if account is None:
         return UsageError(
             f"there are {count(number, 'account')} here: name one by --account: {which}"

@@ -1,10 +1,12 @@
 """The shards of this host, asked as if they were one service that has all their accounts."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
+from mailroom.engine.shards import services_here
 from mailroom.engine.unit import Installation
 from mailroom.errors import MailroomError, UsageError
+from mailroom.terminal.following import complain, teller
 from mailroom.terminal.remote import Remote, which_account
 
 _HEAD = ("# HELP ", "# TYPE ")
@@ -25,6 +27,15 @@ class Several:
             except MailroomError as error:
                 found[shard] = {"error": str(error)}
         return found
+
+    def watch(self, *, as_json: bool = False, command: str | None = None) -> NoReturn:
+        """Tell what happens, also of shards that come; see :func:`following.teller`. Raises
+        MailroomError where none may be asked."""
+        from mailroom.terminal.followall import follow_all  # noqa: PLC0415 - brings pycurl
+
+        for remote in self._remotes.values():
+            remote.status()
+        follow_all(services_here, teller(as_json=as_json, command=command), complain)
 
     def poll(self) -> None:
         """Have all poll now."""

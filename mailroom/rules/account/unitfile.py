@@ -17,6 +17,8 @@ _OF_ITS_LIFE = re.compile(
     # It has the service's sockets, and is taken away when the command ends.
     r"|RuntimeDirectory\w*"
 )
+# Of these systemd-run takes yes and no alone (seen: 252.39, 257.13), whatever a unit may say.
+_YES_OR_NO = ("PrivateUsers",)
 _SECRETS = re.compile(r"(Load|Import|Set)Credential\w*")
 # systemd.service(5): what may stand before the program.
 _PREFIXES = "@-:+!|"
@@ -72,7 +74,8 @@ def properties(
     """What systemd-run is to be given as ``--property``, so that it runs something as the unit is.
 
     Of a setting that stands there more than once systemd has taken the last that it understands:
-    ``in_effect`` tells which, for those that are no lists. Without ``has_secrets`` it gets none.
+    ``in_effect`` tells which, for those that are no lists; and what has become of those that it has
+    another word for (:func:`unclear`). Without ``has_secrets`` it gets none.
     """
     kept = [each for each in settings if not _OF_ITS_LIFE.fullmatch(each.key)]
     if not has_secrets:
@@ -83,16 +86,17 @@ def properties(
     taken = {
         key: in_effect[key]
         for key, values in said.items()
-        if len(values) > 1 and in_effect.get(key, "") in values
+        if key in in_effect
+        and (key in _YES_OR_NO or (len(values) > 1 and in_effect[key] in values))
     }
     lines = (f"{each.key}={taken.get(each.key, each.value)}" for each in kept)
     return [_expanded(line, means) for line in dict.fromkeys(lines)]
 
 
-def repeated(settings: Sequence[Setting]) -> list[str]:
-    """The settings that stand there more than once."""
+def unclear(settings: Sequence[Setting]) -> list[str]:
+    """The settings of which the files alone do not tell what is in effect."""
     keys = [each.key for each in settings]
-    return sorted({key for key in keys if keys.count(key) > 1})
+    return sorted({key for key in keys if keys.count(key) > 1 or key in _YES_OR_NO})
 
 
 def program(settings: Sequence[Setting], means: Mapping[str, str]) -> list[str] | None:
