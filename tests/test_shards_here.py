@@ -50,8 +50,14 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path)
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose path leaves room for those of sockets."""
+    return tmp_path_factory.mktemp("h")
+
+
+@pytest.fixture
+def place(root: Path) -> Place:
+    return Place(root)
 
 
 def test_those_are_here_whose_sockets_are(place: Place) -> None:
@@ -258,7 +264,7 @@ class Telling:
         self._path.unlink()
 
 
-def test_shards_are_heard_as_they_come_and_from_where_they_were(tmp_path: Path) -> None:
+def test_shards_are_heard_as_they_come_and_from_where_they_were(root: Path) -> None:
     told: list[str] = []
     complaints: list[str] = []
     loop = Loop(VirtualClock())
@@ -272,10 +278,10 @@ def test_shards_are_heard_as_they_come_and_from_where_they_were(tmp_path: Path) 
         raise AssertionError(f"{told} {complaints}")
 
     def here() -> list[Installation]:
-        return services_here(tmp_path)
+        return services_here(root)
 
     Following(loop, transfer, here, lambda event: told.append(event.id), complaints.append).look()
-    folder = tmp_path / "run/mailroom-shard"
+    folder = root / "run/mailroom-shard"
     first, second = Telling(folder / "1-2"), Telling(folder / "2-2")
     until(first.is_asked)
     until(second.is_asked)
