@@ -23,10 +23,11 @@ mailroom_errors_total{account="a",kind="a \\"b\\" {c} 1"} 2
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """A host with the folder of the collector."""
-    (tmp_path / "textfiles").mkdir()
-    return tmp_path
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A host with the folder of the collector, whose path leaves room for those of sockets."""
+    folder = tmp_path_factory.mktemp("h")
+    (folder / "textfiles").mkdir()
+    return folder
 
 
 @contextlib.contextmanager
