@@ -305,8 +305,12 @@ class Tenants:
         return gone
 
     def close(self) -> None:
+        """End all accounts, and let go of every connection."""
         for tenant in self:
             tenant.close()
+        for transfer in (self._former, self._transfer):
+            if transfer:
+                transfer.close()
 
     def _tenant(self, name: str) -> Tenant:
         return self._all.setdefault(name, Tenant(name, self._shared, self._changed_by))

@@ -70,11 +70,13 @@ MAIL, DAV = "https://mail.example", "https://dav.example"
 
 
 class Visit:
-    """So many requests of each kind that never end."""
+    """So many requests of each kind, of one account, that never end by themselves."""
 
-    def __init__(self, doorway: Doorway) -> None:
-        self.loop, self.doorway = Loop(VirtualClock()), doorway
+    def __init__(self, servers: Servers | None = None, loop: Loop | None = None) -> None:
+        self.loop = loop or Loop(VirtualClock())
+        self.doorway = Doorway(self.loop, servers or Servers())
         self.inside: list[str] = []
+        self.turns: list[Turn] = []
 
     def inside_of(self, *origins: str, is_carddav: bool = False) -> list[str]:
         """Who has come in, when these have come too."""
@@ -84,70 +86,70 @@ class Visit:
         return self.inside
 
     async def _stay(self, origin: str, *, is_carddav: bool) -> None:
-        await self.doorway.enter(origin, is_carddav=is_carddav)
+        self.turns.append(await self.doorway.enter(origin, is_carddav=is_carddav))
         self.inside.append(origin)
         await Promise[None]()
 
 
 def test_before_a_server_has_said_what_it_allows_that_is_few() -> None:
-    assert Visit(Doorway(Servers())).inside_of(*[DAV] * 9, is_carddav=True) == [DAV] * 4
+    assert Visit().inside_of(*[DAV] * 9, is_carddav=True) == [DAV] * 4
 
 
 @pytest.mark.parametrize("counts_carddav", [True, False])
 def test_mail_and_contacts_share_what_their_server_allows(counts_carddav: bool) -> None:
-    doorway = Doorway(Servers())
-    doorway.allow(MAIL, 3, counts_carddav=counts_carddav)
-    visit = Visit(doorway)
+    visit = Visit()
+    visit.doorway.allow(MAIL, 3, counts_carddav=counts_carddav)
     visit.inside_of(MAIL, MAIL)
     found = visit.inside_of(MAIL, MAIL, MAIL, is_carddav=True)
     assert found == [MAIL] * (3 if counts_carddav else 5)
 
 
 def test_a_server_elsewhere_does_not_count() -> None:
-    doorway = Doorway(Servers())
-    doorway.allow(MAIL, 1, counts_carddav=True)
-    assert Visit(doorway).inside_of(MAIL, MAIL, *[DAV] * 9).count(DAV) == 9
+    visit = Visit()
+    visit.doorway.allow(MAIL, 1, counts_carddav=True)
+    assert visit.inside_of(MAIL, MAIL, *[DAV] * 9).count(DAV) == 9
 
 
 def test_all_accounts_together_ask_no_more_of_a_server_than_the_process_may() -> None:
     servers = Servers(most_at_once=5)
-    one, other = Visit(Doorway(servers)), Visit(Doorway(servers))
+    one, other = Visit(servers), Visit(servers)
     assert one.inside_of(*[MAIL] * 9) == [MAIL] * 4  # an account's own
     assert other.inside_of(*[MAIL] * 9) == [MAIL]
     assert other.inside_of(DAV) == [MAIL, DAV]
 
 
 def test_who_is_cancelled_in_line_at_the_server_leaves_its_own_line_too() -> None:
-    servers, loop = Servers(most_at_once=1), Loop(VirtualClock())
-    doorway = Doorway(servers)
-    doorway.allow(MAIL, 1, counts_carddav=True)
-    Visit(Doorway(servers)).inside_of(MAIL)
+    servers = Servers(most_at_once=1)
+    first, visit = Visit(servers), Visit(servers)
+    visit.doorway.allow(MAIL, 1, counts_carddav=True)
+    first.inside_of(MAIL)
 
     async def enter() -> None:
-        await doorway.enter(MAIL, is_carddav=False)
+        await visit.doorway.enter(MAIL, is_carddav=False)
 
-    waits = loop.spawn(enter(), "visitor")
-    loop.turn()
+    waits = visit.loop.spawn(enter(), "visitor")
+    visit.loop.turn()
     waits.cancel()
-    visit = Visit(doorway)
     visit.inside_of(MAIL)
-    servers.gate(MAIL).leave()
+    first.turns[0].leave()
     visit.loop.turn()
     assert visit.inside == [MAIL]
 
 
 def settle(visit: Visit) -> None:
-    with pytest.raises(NothingToWaitFor):
-        visit.loop.run()
+    """What is due now, and takes no time."""
+    for _ in range(3):
+        visit.loop.call_soon(lambda: None)
+        visit.loop.turn()
 
 
 class Asked:
     """The outcome of a request that is never sent: whether it came in, or why not."""
 
-    def __init__(self, doorway: Doorway, visit: Visit) -> None:
+    def __init__(self, servers: Servers, visit: Visit, doorway: Doorway | None = None) -> None:
         self.turns: list[Turn] = []
         self.refused: list[str] = []
-        visit.loop.spawn(self._enter(doorway), "request")
+        visit.loop.spawn(self._enter(doorway or Doorway(visit.loop, servers)), "request")
         settle(visit)
 
     async def _enter(self, doorway: Doorway) -> None:
@@ -159,17 +161,17 @@ class Asked:
 
 def test_nobody_waits_in_line_for_a_server_that_answers_nobody() -> None:
     servers = Servers(most_at_once=1)
-    visit = Visit(Doorway(servers))
-    one = Asked(Doorway(servers), visit)
-    waiting = [Asked(Doorway(servers), visit) for _ in range(3)]
+    visit = Visit(servers)
+    one = Asked(servers, visit)
+    waiting = [Asked(servers, visit) for _ in range(3)]
     one.turns[0].timed_out(5.0)
     settle(visit)
     assert [each.refused != [] for each in waiting] == [True] * 3
-    assert Asked(Doorway(servers), visit).refused  # whoever comes while one is inside
+    assert Asked(servers, visit).refused  # whoever comes while one is inside
     one.turns[0].leave()
-    probe = Asked(Doorway(servers), visit)  # and it is asked as before, by those who find room
+    probe = Asked(servers, visit)  # and it is asked as before, by those who find room
     probe.turns[0].answered(20.0)
-    later = Asked(Doorway(servers), visit)
+    later = Asked(servers, visit)
     assert (later.turns, later.refused) == ([], [])
     probe.turns[0].leave()
     settle(visit)
@@ -178,9 +180,9 @@ def test_nobody_waits_in_line_for_a_server_that_answers_nobody() -> None:
 
 def test_who_is_slow_with_one_request_is_waited_for() -> None:
     servers = Servers(most_at_once=2)
-    visit = Visit(Doorway(servers))
-    slow, quick = (Asked(Doorway(servers), visit) for _ in range(2))
-    waiting = Asked(Doorway(servers), visit)
+    visit = Visit(servers)
+    slow, quick = (Asked(servers, visit) for _ in range(2))
+    waiting = Asked(servers, visit)
     quick.turns[0].answered(6.0)
     slow.turns[0].timed_out(5.0)
     settle(visit)
@@ -192,15 +194,16 @@ def test_who_is_slow_with_one_request_is_waited_for() -> None:
 
 def test_who_is_refused_leaves_its_own_line_too() -> None:
     servers = Servers(most_at_once=1)
-    doorway, visit = Doorway(servers), Visit(Doorway(servers))
+    visit = Visit(servers)
+    doorway = Doorway(visit.loop, servers)
     doorway.allow(MAIL, 1, counts_carddav=True)
-    inside = Asked(Doorway(servers), visit)
-    refused = Asked(doorway, visit)
+    inside = Asked(servers, visit)
+    refused = Asked(servers, visit, doorway)
     inside.turns[0].timed_out(5.0)
     settle(visit)
     assert refused.refused
     inside.turns[0].leave()
-    assert Asked(doorway, visit).turns
+    assert Asked(servers, visit, doorway).turns
 
 
 def test_what_becomes_of_polls_tells_whether_the_server_is_silent() -> None:
@@ -215,3 +218,54 @@ def test_what_becomes_of_polls_tells_whether_the_server_is_silent() -> None:
         told.append(silence.is_on)
         world.sandbox.controls.delay_seconds = 0.0
     assert told == [False, True, False]
+
+
+class Crossing:
+    """Accounts of one process at one server that lets in two at a time."""
+
+    def __init__(self) -> None:
+        self.servers, self.loop = Servers(most_at_once=2), Loop(VirtualClock())
+
+    def visit(self) -> Visit:
+        return Visit(self.servers, self.loop)
+
+    def wait(self, seconds: float) -> None:
+        self.loop.spawn(self._wait(self.loop.now() + seconds), "wait")
+        with pytest.raises(NothingToWaitFor):
+            self.loop.run()
+
+    async def _wait(self, until: float) -> None:
+        await self.loop.sleep_until(until)
+
+
+def test_who_is_left_waiting_gives_its_place_to_the_next() -> None:
+    crossing = Crossing()
+    left, other = crossing.visit(), crossing.visit()
+    assert left.inside_of(MAIL, MAIL) == [MAIL, MAIL]
+    assert other.inside_of(MAIL) == []
+    crossing.wait(1.0)
+    assert other.inside == [MAIL]
+
+
+def test_no_more_than_as_many_again_are_left_waiting() -> None:
+    crossing = Crossing()
+    visits = [crossing.visit() for _ in range(9)]
+    for each in visits:
+        each.inside_of(MAIL)
+    crossing.wait(60.0)
+    assert sum(len(each.inside) for each in visits) == 4
+
+
+def test_who_was_left_waiting_takes_no_place_of_others_until_it_is_answered_in_time() -> None:
+    crossing = Crossing()
+    left, others = crossing.visit(), [crossing.visit() for _ in range(3)]
+    left.inside_of(MAIL)
+    crossing.wait(1.0)
+    assert left.inside_of(MAIL) == [MAIL, MAIL]
+    assert [each.inside_of(MAIL) for each in others] == [[MAIL], [MAIL], []]
+    for turn in (left.turns[1], *(each.turns[0] for each in others[:2])):  # answered in time
+        turn.leave()
+    crossing.loop.turn()
+    assert others[2].inside == [MAIL]
+    assert left.inside_of(MAIL) == [MAIL] * 3
+    assert crossing.visit().inside_of(MAIL) == []

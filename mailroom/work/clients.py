@@ -51,7 +51,7 @@ def build_clients(
 
     is_token = isinstance(logins.jmap, Bearer)
     secret = "the credential jmap-token" if is_token else _secret("jmap-password")
-    doorway = Doorway(servers or Servers())
+    doorway = Doorway(loop, servers or Servers())
     web = Web(loop, http, jmap_login, secret, totals, doorway)
     mark = config.screening.spam_mark
     mail = MailClient(owner, web, config.jmap.url, [mark[0]] if mark else [])

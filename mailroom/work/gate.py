@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict, deque
 
-from mailroom.engine.loop import Promise
+from mailroom.engine.loop import Loop, Promise
 from mailroom.errors import Silent
 from mailroom.rules.polling.pace import Pace
 from mailroom.rules.polling.silence import Silence
@@ -11,6 +11,8 @@ from mailroom.rules.polling.silence import Silence
 # Before the servers have said what they allow: as many as Stalwart does, which has the least
 # (0.15.5: for an account, whatever the requests are about).
 _FEW = 4
+# A server at work answers within some ten milliseconds, but for the first sync of a large book.
+_LATE_SECONDS = 1.0
 
 
 class Gate:
@@ -36,6 +38,13 @@ class Gate:
                 raise
         self._inside += 1
 
+    def take(self, most: float) -> bool:
+        """Come in if that is at once; says whether it was."""
+        if self.is_full(most):
+            return False
+        self._inside += 1
+        return True
+
     def leave(self) -> None:
         self._inside -= 1
         self._let_next()
@@ -57,16 +66,33 @@ class Gate:
             self._line.remove(turn)
 
 
+class Lanes:
+    """The places at one server. A request that has gone unanswered for a second gives its place
+    to the next in line, as long as fewer than ``most`` have done so; and whoever has been left so
+    asks in the slow lane from then on, until an answer comes in time. So a server that answers
+    some accounts late, or never, answers the others as ever."""
+
+    def __init__(self) -> None:
+        self.quick = Gate()
+        self.slow = Gate()
+        self.silence = Silence()
+
+    def refuse(self) -> None:
+        """Nobody waits in line any more."""
+        for gate in (self.quick, self.slow):
+            gate.refuse_line(_silent())
+
+
 class Servers:
     """What all accounts of the process ask of each server together: so many requests are under way
-    at once, and so often a second an account begins to speak with it. Servers are told apart by
-    their origins, here and below; the limits may be changed."""
+    at once, and as many again that the server leaves waiting; and so often a second an account
+    begins to speak with it. Servers are told apart by their origins, here and below; the limits may
+    be changed."""
 
     def __init__(self, most_at_once: float = math.inf, starts_per_second: float = math.inf) -> None:
         self.most_at_once = most_at_once
         self._starts_per_second = starts_per_second
-        self._gates: defaultdict[str, Gate] = defaultdict(Gate)
-        self._silences: defaultdict[str, Silence] = defaultdict(Silence)
+        self._lanes: defaultdict[str, Lanes] = defaultdict(Lanes)
         self._paces: dict[str, Pace] = {}
 
     def limit(self, most_at_once: float, starts_per_second: float) -> None:
@@ -75,11 +101,11 @@ class Servers:
         for pace in self._paces.values():
             pace.per_second = starts_per_second
 
-    def gate(self, origin: str) -> Gate:
-        return self._gates[origin]
+    def lanes(self, origin: str) -> Lanes:
+        return self._lanes[origin]
 
     def silence(self, origin: str) -> Silence:
-        return self._silences[origin]
+        return self._lanes[origin].silence
 
     def pace(self, origin: str) -> Pace:
         return self._paces.setdefault(origin, Pace(self._starts_per_second))
@@ -88,29 +114,47 @@ class Servers:
 class Turn:
     """One request is under way. Whoever has it tells what came of it, and must :meth:`leave`."""
 
-    def __init__(self, own: Gate, shared: Gate, silence: Silence) -> None:
-        self._own, self._shared, self._silence = own, shared, silence
+    def __init__(self, doorway: "Doorway", origin: str, own: Gate, shared: Gate) -> None:
+        self._doorway, self._origin = doorway, origin
+        self._own, self._shared = own, shared
+        self._lanes = doorway.servers.lanes(origin)
+        self._is_late = False
+        self._timer = doorway.loop.call_at(doorway.loop.now() + _LATE_SECONDS, self._make_way)
 
     def answered(self, now: float) -> None:
-        self._silence.answered(now)
+        self._lanes.silence.answered(now)
 
     def timed_out(self, sent_at: float) -> None:
         """Those who wait would fare no better, and would all be there when the server is back."""
-        self._silence.timed_out(sent_at)
-        if self._silence.is_on:
-            self._shared.refuse_line(_silent())
+        self._lanes.silence.timed_out(sent_at)
+        if self._lanes.silence.is_on:
+            self._lanes.refuse()
 
     def leave(self) -> None:
+        self._timer.cancel()
+        if not self._is_late:
+            self._doorway.slow -= {self._origin}
         self._own.leave()
         self._shared.leave()
+
+    def _make_way(self) -> None:
+        self._is_late = True
+        self._doorway.slow |= {self._origin}
+        is_quick, slow = self._shared is self._lanes.quick, self._lanes.slow
+        if is_quick and slow.take(self._doorway.servers.most_at_once):
+            self._shared.leave()
+            self._shared = slow
 
 
 class Doorway:
     """For all requests of one account, to whichever servers: mail and contacts that are on one
-    server share what it allows at once, and all accounts what we allow ourselves."""
+    server share what it allows at once, and all accounts what we allow ourselves. ``slow`` are the
+    servers that leave the account waiting."""
 
-    def __init__(self, servers: Servers) -> None:
-        self._servers = servers
+    def __init__(self, loop: Loop, servers: Servers) -> None:
+        self.loop = loop
+        self.servers = servers
+        self.slow: frozenset[str] = frozenset()
         self._gates: defaultdict[tuple[str, bool], Gate] = defaultdict(Gate)
         self._limits: dict[str, tuple[int, bool]] = {}
 
@@ -124,17 +168,18 @@ class Doorway:
         elsewhere = math.inf if self._limits else _FEW, True
         most, counts_carddav = self._limits.get(origin, elsewhere)
         is_free = is_carddav and not counts_carddav
-        gate = self._gates[origin, is_free]
-        await gate.enter(math.inf if is_free else most)
-        shared, silence = self._servers.gate(origin), self._servers.silence(origin)
+        own = self._gates[origin, is_free]
+        await own.enter(math.inf if is_free else most)
+        lanes = self.servers.lanes(origin)
+        shared = lanes.slow if origin in self.slow else lanes.quick
         try:
-            if silence.is_on and shared.is_full(self._servers.most_at_once):
+            if lanes.silence.is_on and shared.is_full(self.servers.most_at_once):
                 raise _silent()
-            await shared.enter(self._servers.most_at_once)
+            await shared.enter(self.servers.most_at_once)
         except (GeneratorExit, Silent):  # GeneratorExit: whoever waits has been cancelled
-            gate.leave()
+            own.leave()
             raise
-        return Turn(gate, shared, silence)
+        return Turn(self, origin, own, shared)
 
 
 def _silent() -> Silent:

@@ -86,7 +86,7 @@ class Web:
         self._login = login
         self._secret = secret
         self._totals = totals
-        self._doorway = doorway or Doorway(Servers())
+        self._doorway = doorway or Doorway(loop, Servers())
         self._is_carddav = is_carddav
         self._origins: set[str] = set()
         self._digest_origins: set[str] = set()

@@ -122,7 +122,8 @@ class Daily:
 class Limits:
     """Section ``limits``: what all accounts of the process ask of one server (an origin) together.
 
-    ``connections_per_server``: requests under way at once, streams not counted;
+    ``connections_per_server``: requests under way at once, streams not counted, nor as many that
+    the server leaves waiting;
     ``starts_per_second``: accounts that start there, open their stream anew, or poll again after a
     failure.
     """
