@@ -6,6 +6,7 @@ import socket
 import ssl
 import subprocess
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 NAME = "mail.example"
@@ -77,16 +78,24 @@ class Door:
                 threading.Thread(target=self._lead, args=[accepted], daemon=True).start()
 
     def _lead(self, accepted: socket.socket) -> None:
-        self._inside.add(accepted)
         with (
             contextlib.suppress(OSError),  # the client may not like what it sees
-            accepted,
+            self._listed(accepted),
             self._context.wrap_socket(accepted, server_side=True) as client,
+            self._listed(client),
             socket.create_connection((_HOST, self._port)) as server,
         ):
-            self._inside.add(client)
             self._carry(client, server)
-        self._inside -= {accepted, client}
+
+    @contextlib.contextmanager
+    def _listed(self, connection: socket.socket) -> Iterator[None]:
+        """Inside for as long as the context lasts; then it is closed."""
+        self._inside.add(connection)
+        try:
+            with connection:
+                yield
+        finally:
+            self._inside.discard(connection)
 
     def _carry(self, client: ssl.SSLSocket, server: socket.socket) -> None:
         """Both ways, until one of them ends."""

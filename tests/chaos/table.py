@@ -141,7 +141,7 @@ def _try(row: Row, case: Case, began: float) -> Tried:
     try:
         found = case.run()
     except Exception:  # noqa: BLE001 - whatever it is, the row has failed, and the others go on
-        failure = traceback.format_exc(limit=-4)
+        failure = traceback.format_exc(limit=-8)
     else:
         measured = found if isinstance(found, Measured) else Measured(found, {})
         value, counts = measured.value, Counter(measured.counts)

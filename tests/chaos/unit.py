@@ -25,7 +25,7 @@ from tests.chaos.relay import Relay
 from tests.chaos.table import Case
 from tests.system.cyrus import User, mail
 from tests.system.scene import CATEGORIES, Scene, furnish, value
-from tests.system.unit import SERVICE
+from tests.system.unit import SERVICE, SOCKETS
 
 # Only push and a start make it poll.
 POLL_SECONDS = 3600
@@ -157,8 +157,16 @@ class Play:
         return self._relay.count, person.state()
 
     def killed(self, scenario: Scenario, number: int, moment: Moment, expected: State) -> float:
-        """Killed once, there; whatever is other than undisturbed raises."""
+        """Killed once, there; whatever is other than undisturbed raises, with what the host says."""
+        try:
+            return self._killed(scenario, number, moment, expected)
+        except Exception as error:
+            units = [f"--unit={unit}" for unit in (SERVICE, *SOCKETS)]
+            said = self._unit.host.run("journalctl", "--no-pager", "--lines=40", *units).stdout
+            error.add_note(said)
+            raise
 
+    def _killed(self, scenario: Scenario, number: int, moment: Moment, expected: State) -> float:
         def strike(at: int, when: Moment) -> bool:
             if (at, when) != (number, moment):
                 return False
