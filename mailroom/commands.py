@@ -341,17 +341,21 @@ COMMANDS: Mapping[str, Command] = {
 
 def _installation(options: SimpleNamespace) -> Installation:
     """Which one the command is about."""
-    named = vars(options)
+    named, handed = vars(options), options.handed
+    account, has_own = named.get("account"), handed is not None and "account" in handed.files
     found = find(
-        {} if options.handed else os.environ,
-        account=named.get("account"),
+        {} if handed else os.environ,
+        # Whose file is handed over is one of many, of a folder that is not to be seen from here.
+        account=None if has_own else account,
         config=named.get("config"),
         socket=named.get("socket"),
     )
     if named.get("socket") is None:
         found = placed(found)
-    if options.handed and found.is_config_elsewhere:
-        return replace(found, content=options.handed.read("config"))
+    if handed and found.is_config_elsewhere:
+        found = replace(found, content=handed.read("config"))
+    if has_own:
+        return replace(found, member=account, member_content=handed.read("account"))
     return found
 
 

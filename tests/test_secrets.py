@@ -1,11 +1,15 @@
 """How a command comes by the secrets: which way is taken, and who says what where none is."""
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from mailroom import commands
 from mailroom.engine.unit import find
-from mailroom.terminal.secrets import Way, choose
+from mailroom.terminal.secrets import Way, choose, files_for
 
 USER_FILE = "home/.config/mailroom/mailroom.yaml"
 
@@ -46,3 +50,35 @@ def test_an_instance_goes_by_its_own_unit(tmp_path: Path, units: list[str]) -> N
 def test_what_was_started_by_hand_has_its_secrets_by_hand(tmp_path: Path) -> None:
     asked = find({}, socket=Path("/tmp/x.sock"), euid=0, root=tmp_path)
     assert choose(asked, {}, 0, lambda _unit: True) is Way.AS_IT_IS
+
+
+class Handed:
+    """What has been handed over: these files, and nothing else is to be seen."""
+
+    def __init__(self, texts: Mapping[str, str]) -> None:
+        self.files = list(texts)
+        self.read = texts.__getitem__
+
+
+@pytest.mark.parametrize("name", ["anna", "zoe@example.org"])
+def test_one_of_many_accounts_is_tried_with_other_files(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both files go with the command: what runs as the service is run sees neither."""
+    own = tmp_path / "accounts.d" / f"{name}.yaml"
+    own.parent.mkdir()
+    own.write_text("polling: {poll_interval: 7}\n")
+    config = tmp_path / "mailroom.yaml"
+    config.write_text('jmap: {url: "https://mail.example.org", username: "{account}%master"}\n')
+    asked = find({}, account=name, config=config, euid=0)
+    texts = {}
+    for kind, opening in files_for(SimpleNamespace(), asked).items():
+        with os.fdopen(opening()) as file:
+            texts[kind] = file.read()
+    config.unlink()
+    own.unlink()
+    options = SimpleNamespace(account=name, config=str(config), handed=Handed(texts))
+    assert commands.config(options) == 0
+    shown = capsys.readouterr().out
+    assert f"username: {name}%master" in shown
+    assert "poll_interval: 7" in shown

@@ -117,12 +117,12 @@ def secrets_of(
     installation: Installation, config: Config, environ: Mapping[str, str]
 ) -> Credentials:
     """The secrets that a command about this installation, whose ``config`` that is, works with."""
-    from mailroom.engine.configfile import load  # noqa: PLC0415 - a circle otherwise
+    from mailroom.engine.configfile import load_of  # noqa: PLC0415 - a circle otherwise
 
     if installation.member is None:
         return load_credentials(environ)
     own = AccountSecrets(environ).of(installation.member)
-    defaults = load(installation.config)
+    defaults = load_of(replace(installation, member=None))
     return with_shared(own, lambda: load_credentials(environ), config, defaults)
 
 

@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from mailroom.engine.accountfolder import account_file
 from mailroom.engine.forked import Forked
 from mailroom.engine.loop import Loop, Promise
 from mailroom.engine.unit import Installation, find, option
@@ -35,24 +34,18 @@ def load(path: Path) -> Config:
 
 def load_of(installation: Installation) -> Config:
     """As :func:`load`, for the installation that a command is about."""
-    path = installation.existing_config()
-    if installation.member is not None:
-        return load_account(path, installation.member)
+    path, name = installation.existing_config(), installation.member
     text = read(path) if installation.content is None else installation.content
-    with contextlib.closing(_Child(path, partial(_parse, text, str(path)))) as child:
-        return child.config()
-
-
-def load_account(path: Path, name: str) -> Config:
-    """As :func:`load`, for one of the many accounts that ``path`` gives the defaults of."""
-    file = account_file(path, name)
-    texts = read(path), read(file)
+    if name is None:
+        with contextlib.closing(_Child(path, partial(_parse, text, str(path)))) as child:
+            return child.config()
+    file, own = installation.file, installation.member_content
+    own = read(file) if own is None else own
 
     def parse() -> Config:
         from mailroom.rules.configuration.text import parse_account, parse_data  # noqa: PLC0415
 
-        defaults, own = texts
-        return parse_account(own, str(file), name, parse_data(defaults, str(path)))
+        return parse_account(own, str(file), name, parse_data(text, str(path)))
 
     with contextlib.closing(_Child(path, parse)) as child:
         config = child.config()

@@ -36,7 +36,8 @@ class Installation:
     many accounts that a command is about, and ``shard`` all that it has of them; ``secrets`` the
     folder with a file for each. Nothing of it has to be there. ``looked_at``: the configuration
     files that were looked for in vain, where none was named. ``is_config_elsewhere``: another file
-    is to be tried with it; ``content`` is what it says, where the caller has read it.
+    is to be tried with it; ``content`` is what it says, and ``member_content`` what the account's
+    own file says, where the caller has read them.
     """
 
     is_system: bool
@@ -51,6 +52,7 @@ class Installation:
     content: str | None = None
     member: str | None = None
     shard: Shard | None = None
+    member_content: str | None = None
 
     @property
     def file(self) -> Path:

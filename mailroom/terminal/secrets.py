@@ -15,9 +15,9 @@ from mailroom.engine.confined import is_unit, run_confined
 from mailroom.engine.credentials import are_given
 from mailroom.engine.handover import Opening
 from mailroom.engine.unit import Installation
-from mailroom.errors import ConfigurationError, UsageError
+from mailroom.errors import ConfigurationError
 
-CONFIG, EXPORT = "config", "export"
+CONFIG, ACCOUNT, EXPORT = "config", "account", "export"
 
 
 class Way(Enum):
@@ -51,11 +51,6 @@ def run_with_secrets(
     match choose(asked, os.environ, os.geteuid(), is_unit):
         case Way.AS_THE_UNIT:
             asked.existing_config()
-            if asked.member and asked.is_config_elsewhere:
-                raise UsageError(
-                    f"{asked.config} cannot be tried for one of many accounts as the service runs: "
-                    f"{asked.unit} has the accounts that are beside its own mailroom.yaml"
-                )
             given = (_arguments(options, asked), files_for(options, asked))
             return run_confined(asked.unit or "", *given, os.environ)
         case Way.AS_ROOT if options.name != "config":  # what the file says is no secret
@@ -80,6 +75,8 @@ def files_for(options: SimpleNamespace, asked: Installation) -> dict[str, Openin
     files: dict[str, Opening] = {}
     if asked.is_config_elsewhere:
         files[CONFIG] = partial(holding, read(asked.config))
+        if asked.member is not None:
+            files[ACCOUNT] = partial(holding, read(asked.file))
     if export := vars(options).get("export"):
         files[EXPORT] = partial(os.open, export, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     return files

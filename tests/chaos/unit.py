@@ -157,7 +157,7 @@ class Play:
         return self._relay.count, person.state()
 
     def killed(self, scenario: Scenario, number: int, moment: Moment, expected: State) -> float:
-        """Killed once, there; whatever is other than undisturbed raises, with what the host says."""
+        """Killed once, there; what is other than undisturbed raises, with what the host says."""
         try:
             return self._killed(scenario, number, moment, expected)
         except Exception as error:

@@ -127,6 +127,20 @@ def test_roots_commands_have_the_accounts_secret(household: Household, command: 
     assert code == 0, told
 
 
+def test_root_tries_other_files_of_an_account_with_its_secret(household: Household) -> None:
+    """Before they are put to work; the service could not read them."""
+    host, there = household.host, "/root/new"
+    host.write(f"{there}/mailroom.yaml", f"jmap: {{url: '{household.cyrus.url}'}}\n", mode=0o600)
+    host.write(f"{there}/accounts.d/otto.yaml", "jmap: {username: otto}\n", mode=0o600)
+    host.run("chmod", "700", there)
+    named = f"--config {there}/mailroom.yaml --account otto"
+    code, told = household.run(f"mailroom check {named}")
+    assert (code, f"configuration: {there}/accounts.d/otto.yaml" in told) == (0, True), told
+    host.write(f"{there}/accounts.d/otto.yaml", "jmap: {username: oto}\n", mode=0o600)
+    code, told = household.run(f"mailroom check {named}")
+    assert code == 77, told
+
+
 def test_an_owner_decides_where_the_service_sees_who_asks(
     household: Household, claims: Claims
 ) -> None:
