@@ -8,7 +8,7 @@ from functools import partial
 from math import inf
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -881,6 +881,7 @@ class _Requests:
         self._new: set[int] = set()
         self._found: set[int] = set()
         self._has_further = False
+        self._sent_at = account.now
         # When the closing request was sent, and the state that it read.
         self._closing: tuple[float, int] | None = None
 
@@ -942,7 +943,7 @@ class _Requests:
 
     def _finish(self) -> None:
         account = self._account
-        sent_at, echo = account.now, None
+        sent_at, echo = self._sent_at, None
         if self._closing is not None:
             sent_at, echo = self._closing[0], email(self._closing[1])
         states = {"Email": [str(state) for state in self._known]}
@@ -971,6 +972,11 @@ class _Requests:
         min_size=1,
         max_size=6,
     ),
+)
+@example(  # an event that comes in the middle of a poll that has nothing to write
+    pace=Pace(look=0.0, phase=0.0, transit=0.0, lag=0.0, step=0.001, steps=1),
+    by="server",
+    done=[(0.0, "stranger"), (0.251953125, "friend")],
 )
 @settings(max_examples=500)
 def test_no_echo_costs_a_poll_and_nothing_foreign_is_taken_for_one(
