@@ -20,10 +20,10 @@ RECORD = "mailroom.example:record"
 #: The kinds of a name's parts, in the order of N (RFC 6350 §6.2.2, RFC 9554 §2.2).
 NAME_KINDS = ("surname", "given", "given2", "title", "credential", "surname2", "generation")
 
-# Identity, and what servers write by themselves.
-_NOT_VALUES = frozenset(
-    {"id", "@type", "version", "uid", "kind", "prodId", "created", "updated", "language"}
-    | {"addressBookIds", "members"}
+# What has a field of its own, identity, and what servers write by themselves.
+_NOT_OTHERS = frozenset(
+    {"name", "emails", "organizations", "notes", "addressBookIds", "members"}
+    | {"id", "@type", "version", "uid", "kind", "prodId", "created", "updated", "language"}
 )
 
 
@@ -141,6 +141,8 @@ def pointer(*steps: str) -> str:
 def _name_parts(name: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """By kind, in the order of N; what merely stands between parts is none."""
     components = name.get("components")
+    if not components:  # as of every group
+        return
     shown = [_mapping(each) for each in (components if isinstance(components, list) else ())]
     for kind in NAME_KINDS:
         values = [_text(each.get("value")) for each in shown if each.get("kind") == kind]
@@ -167,9 +169,8 @@ def _notes(card: Mapping[str, Any]) -> Iterator[Note]:
 def _others(card: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What has no field of its own; vendors' properties at the top are the servers' (Cyrus has a
     ``cyrusimap.org:size``)."""
-    known = {"name", "emails", "organizations", "notes"}
     for name, value in card.items():
-        if name not in known | _NOT_VALUES and ":" not in name and value not in (None, {}, []):
+        if name not in _NOT_OTHERS and ":" not in name and value not in (None, {}, []):
             yield name, json.dumps(value, sort_keys=True)
 
 
