@@ -37,7 +37,7 @@ __all__ = [
 T = TypeVar("T")
 U = TypeVar("U")
 
-# How many callbacks may run before the sockets are looked at again.
+# How many callbacks may run before the sockets, and the deadlines, are looked at again.
 _FAIR_SHARE = 100
 # How many deadlines may come due in one turn: that of a poll takes a millisecond or more.
 _DUE_AT_ONCE = 16
@@ -129,6 +129,7 @@ class Loop:
         self.turn_began = self.now()
         self._selector = selectors.DefaultSelector()
         self._soon: deque[Timer] = deque()
+        self._run_since_due = 0  # so many callbacks, since the deadlines were looked at
         self._deadlines: list[tuple[float, int, Timer]] = []
         self._many_deadlines = _FEW_DEADLINES
         self._order = itertools.count()
@@ -213,8 +214,9 @@ class Loop:
             if self._selector.get_map().get(key.fd) is key:
                 key.data(events)
         self._run_soon()  # what has come is heard before a deadline judges by what was heard
-        self._queue_due()
-        self._run_soon()
+        if not self._soon or self._run_since_due >= _FAIR_SHARE:
+            self._queue_due()
+            self._run_soon()
         self._raise_failures()
 
     def close(self) -> None:
@@ -256,6 +258,7 @@ class Loop:
 
         Nor can the polls of many accounts that are due at the same instant.
         """
+        self._run_since_due = 0
         now = self.now()
         for _ in range(_DUE_AT_ONCE):
             if not self._deadlines or self._deadlines[0][0] > now:
@@ -263,12 +266,15 @@ class Loop:
             self._soon.append(heapq.heappop(self._deadlines)[2])
 
     def _run_soon(self) -> None:
-        """In their order, one at least, until the sockets have waited long enough."""
+        """In their order, one at least, until the sockets have waited long enough. What these
+        breed comes before the deadlines, which some take for the end of all that is under way, but
+        for no longer than a fair share."""
         enough_at = self.turn_began + _LONG_TURN_SECONDS
         for _ in range(_FAIR_SHARE):
             if not self._soon or self._failures:
                 return
             self._soon.popleft().fire()
+            self._run_since_due += 1
             if self.now() > enough_at:
                 return
 
