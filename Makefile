@@ -36,7 +36,7 @@ help:
 
 demo:
 	@packaging/venv.sh sandbox
-	@.venv/bin/python -m mailroom demo $(if $(STAY),--stay)
+	@.venv/bin/python -m tests.demo $(if $(STAY),--stay)
 
 test:
 	@packaging/venv.sh dev

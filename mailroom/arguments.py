@@ -75,8 +75,6 @@ def parser() -> ArgumentParser:
     _log(add("log", "show what was done, when, by whom"))
     _about(add("export", "write all decisions, as JSON lines"), "socket")
     _import(add("import", "make decisions of a file, or show which there are to make"))
-    demo = add("demo", "show the service at work on a mail server of its own")
-    demo.add_argument("--stay", action="store_true", help="go on running, to play with")
     add("version", "print the version")
     return made
 

@@ -4,7 +4,7 @@ import errno
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import NoReturn
 
@@ -17,10 +17,14 @@ _UNWRITTEN = (errno.EPIPE, errno.ENOSPC, errno.EIO)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code (0; 1; 2 usage; 70, 77, 78 as documented)."""
+    return guarded(lambda: _carry_out(_options(sys.argv[1:] if arguments is None else arguments)))
+
+
+def guarded(work: Callable[[], int]) -> int:
+    """Its exit code; what a user can cause is told in a line."""
     _open_standard_streams()
     try:
-        options = _options(sys.argv[1:] if arguments is None else arguments)
-        code = _carry_out(options)
+        code = work()
         sys.stdout.flush()
         return code
     except MailroomError as error:

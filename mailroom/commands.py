@@ -169,12 +169,6 @@ def poll(options: SimpleNamespace) -> int:
     return 0
 
 
-def demo(options: SimpleNamespace) -> int:
-    from mailroom.demo import demo  # noqa: PLC0415 - the sandbox needs Radicale
-
-    return demo(stay=options.stay)
-
-
 def triage(options: SimpleNamespace) -> int:
     if options.dry_run:
         return _preview(options)
@@ -317,7 +311,6 @@ COMMANDS: Mapping[str, Command] = {
     "categories": categories,
     "check": _with_secrets(check),
     "config": _with_secrets(config),
-    "demo": demo,
     "export": export,
     "import": bring_in,
     "init": init,

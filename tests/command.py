@@ -15,11 +15,11 @@ from mailroom.engine.credentials import Basic, Bearer, Logins
 from mailroom.engine.loop import Loop
 from mailroom.rules.configuration.config import from_data
 from mailroom.rules.status.health import Totals
-from mailroom.sandbox import CYRUS_3_10, Profile, Sandbox
-from mailroom.sandbox.account import ROLES
 from mailroom.terminal.context import Context
 from mailroom.work.clients import build_clients
 from tests.direct import DirectHttp
+from tests.sandbox import CYRUS_3_10, Profile, Sandbox
+from tests.sandbox.account import ROLES
 from tests.virtual import VirtualClock
 
 URL = "http://127.0.0.1"

@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 from mailroom.engine.loop import Loop, Promise
 from mailroom.engine.transfer import Stream
 from mailroom.errors import NoAnswer, TooLarge, TransientError
-from mailroom.sandbox import ConnectionBroken, Delivery, Feed, Sandbox
-from mailroom.sandbox import Request as SandboxRequest
-from mailroom.sandbox import Response as SandboxResponse
-from mailroom.sandbox.digest import answer
 from mailroom.wire.http import Request, Response
+from tests.sandbox import ConnectionBroken, Delivery, Feed, Sandbox
+from tests.sandbox import Request as SandboxRequest
+from tests.sandbox import Response as SandboxResponse
+from tests.sandbox.digest import answer
 
 _UNAUTHORIZED = 401
 

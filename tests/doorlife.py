@@ -7,7 +7,7 @@ those who are tapped and dragged. Of the mail of the first each move is the door
 import random
 from collections.abc import Callable, Mapping
 
-from mailroom.sandbox import CYRUS_3_10, CYRUS_3_13, Entry
+from tests.sandbox import CYRUS_3_10, CYRUS_3_13, Entry
 from tests.world import World
 
 FRIEND, BOB = "Anna <anna@friends.example>", "Bob <bob@example.org>"

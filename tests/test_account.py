@@ -12,7 +12,8 @@ import pytest
 from mailroom.engine.journal import Level
 from mailroom.errors import CredentialsRefused
 from mailroom.rules.contacts.contact import summarise
-from mailroom.sandbox import (
+from mailroom.wire.vcard import Card
+from tests.sandbox import (
     CYRUS_3_6,
     CYRUS_WITHOUT_PUSH,
     Delivery,
@@ -20,7 +21,6 @@ from mailroom.sandbox import (
     Profile,
     Response,
 )
-from mailroom.wire.vcard import Card
 from tests.virtual import NothingToWaitFor
 from tests.world import World, failure_of
 

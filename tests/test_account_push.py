@@ -7,7 +7,7 @@ import pytest
 from mailroom.engine.journal import Level
 from mailroom.rules.polling.push import BLOCKING, DEAF, STALLED, UNTOLD
 from mailroom.rules.status.statusline import status_line
-from mailroom.sandbox import CYRUS_3_10, CYRUS_3_13_BLOCKING, FASTMAIL, LATE_PUSH, STALWART, Profile
+from tests.sandbox import CYRUS_3_10, CYRUS_3_13_BLOCKING, FASTMAIL, LATE_PUSH, STALWART, Profile
 from tests.world import World
 
 BOB = "Bob <bob@example.org>"

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from mailroom.sandbox import Fault, Response, json_response
+from tests.sandbox import Fault, Response, json_response
 from tests.test_door import ANNA, EVE, comes, house
 from tests.world import World
 

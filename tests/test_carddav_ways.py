@@ -17,7 +17,10 @@ from mailroom.errors import (
 from mailroom.rules.contacts.addressbook import Indexed
 from mailroom.rules.contacts.contact import summarise
 from mailroom.rules.status.statusline import status_line
-from mailroom.sandbox import (
+from mailroom.wire.vcard import Card, UnsafeCard
+from mailroom.work.cards import usable
+from tests.command import Site
+from tests.sandbox import (
     CYRUS_3_10,
     CYRUS_3_13,
     PLAIN_CARDDAV,
@@ -28,10 +31,7 @@ from mailroom.sandbox import (
     Fault,
     Profile,
 )
-from mailroom.sandbox import Response as Answer
-from mailroom.wire.vcard import Card, UnsafeCard
-from mailroom.work.cards import usable
-from tests.command import Site
+from tests.sandbox import Response as Answer
 from tests.virtual_clients import ORIGIN, VirtualClients
 from tests.world import World
 

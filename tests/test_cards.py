@@ -16,11 +16,11 @@ from mailroom.errors import (
     SenderFailed,
     TransientError,
 )
-from mailroom.sandbox import Entry, Fault
-from mailroom.sandbox import Request as Asked
-from mailroom.sandbox import Response as Answer
 from mailroom.wire.vcard import Card, UnsafeCard
 from mailroom.work.cards import StoredCard, usable
+from tests.sandbox import Entry, Fault
+from tests.sandbox import Request as Asked
+from tests.sandbox import Response as Answer
 from tests.virtual_clients import ORIGIN, VirtualClients
 
 BOOK = "/dav/addressbooks/user/alice/Default/"

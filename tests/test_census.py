@@ -6,7 +6,8 @@ import pytest
 
 from mailroom.engine.journal import Fields, Level, Log
 from mailroom.rules.screening.waiting import Summary, WaitingMail
-from mailroom.sandbox import (
+from mailroom.work.census import Census
+from tests.sandbox import (
     CYRUS_3_10,
     FASTMAIL,
     SHORT_PAGES,
@@ -17,7 +18,6 @@ from mailroom.sandbox import (
     Profile,
     Request,
 )
-from mailroom.work.census import Census
 from tests.virtual_clients import VirtualClients
 
 BOB, EVE = "Bob <bob@example.org>", "eve@example.org"

@@ -8,7 +8,10 @@ import pytest
 from mailroom.errors import LastingTrouble
 from mailroom.rules.configuration.config import from_data
 from mailroom.rules.contacts.roster import Change, Plan, managed_groups
-from mailroom.sandbox import (
+from mailroom.work.check import Check, Finding, worst
+from mailroom.work.setup import Setup
+from tests.command import Site
+from tests.sandbox import (
     CYRUS_3_10,
     FASTMAIL,
     NO_SEARCH,
@@ -19,9 +22,6 @@ from mailroom.sandbox import (
     Request,
     Sandbox,
 )
-from mailroom.work.check import Check, Finding, worst
-from mailroom.work.setup import Setup
-from tests.command import Site
 from tests.world import World
 
 

@@ -10,9 +10,9 @@ from mailroom.engine.credentials import Basic, Bearer, Logins
 from mailroom.errors import LastingTrouble, MailroomError, NoAddressBooks
 from mailroom.rules.status.health import Totals
 from mailroom.rules.status.statusline import status_line
-from mailroom.sandbox import CYRUS_3_10, CYRUS_3_13, FASTMAIL, JAMES, Fault, Profile, Response
 from mailroom.wire.urls import origin
 from mailroom.work.clients import build_clients
+from tests.sandbox import CYRUS_3_10, CYRUS_3_13, FASTMAIL, JAMES, Fault, Profile, Response
 from tests.world import World
 
 T = TypeVar("T")

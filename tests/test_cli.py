@@ -16,12 +16,12 @@ import jsonschema
 import pytest
 
 from mailroom.cli import main
-from mailroom.sandbox import Sandbox, serve
 from mailroom.terminal.status import news
 from tests.process import SECRET, Process, configuration, environment, mailroom
+from tests.sandbox import Sandbox, serve
 from tests.world import World
 
-COMMANDS = ("run", "check", "status", "poll", "config", "triage", "setup", "reset", "demo",
+COMMANDS = ("run", "check", "status", "poll", "config", "triage", "setup", "reset",
             "version")  # fmt: skip
 
 

@@ -8,9 +8,9 @@ from mailroom.engine.credentials import Basic, Logins
 from mailroom.engine.loop import Loop
 from mailroom.rules.configuration.config import from_data
 from mailroom.rules.status.health import Totals
-from mailroom.sandbox import Sandbox
 from mailroom.work.clients import build_clients
 from tests.direct import DirectHttp
+from tests.sandbox import Sandbox
 from tests.virtual import VirtualClock
 
 URL = "http://127.0.0.1"

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mailroom.sandbox import Entry, Request, Sandbox, serve
 from tests.process import SECRET, Process, configuration, mailroom
+from tests.sandbox import Entry, Request, Sandbox, serve
 
 pytestmark = pytest.mark.sandbox
 

@@ -20,11 +20,11 @@ from mailroom.rules.contacts.contactcard import (
 )
 from mailroom.rules.contacts.contactcard import values_of as values_of_card
 from mailroom.rules.contacts.roster import Filing, Provenance
-from mailroom.sandbox.contactcards import patched
-from mailroom.sandbox.jscontact import card_of, vcard_of
-from mailroom.sandbox.standard import read_patch
 from mailroom.wire.jscontact import JsCard, Note, read_card
 from mailroom.wire.vcard import Card, UnsafeCard
+from tests.sandbox.contactcards import patched
+from tests.sandbox.jscontact import card_of, vcard_of
+from tests.sandbox.standard import read_patch
 
 TODAY, LATER = date(2026, 11, 21), date(2026, 12, 2)
 NAMES = ["Bob", "Example, Inc.; a: b\\c", "Ann Mary Ark Jr.", "Ålesund «Ö»", ""]

@@ -13,17 +13,6 @@ import pytest
 pytestmark = pytest.mark.sandbox
 
 _ROOT = Path(__file__).parents[1]
-_WITH_RADICALE = """
-import sys
-from importlib import metadata
-from mailroom.cli import main
-
-def version(name):
-    raise metadata.PackageNotFoundError(name)
-
-metadata.version = (lambda name: sys.argv[1]) if sys.argv[1:] else version
-sys.exit(main(["demo"]))
-"""
 
 
 class Demo:
@@ -33,7 +22,7 @@ class Demo:
         self._folder = folder
         self.printed = ""
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "mailroom", "demo", *arguments],
+            [sys.executable, "-m", "tests.demo", *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -187,18 +176,3 @@ def test_stay_ends_in_good_order_on_ctrl_c(folder: Path) -> None:
         assert demo.end() == 0, demo.printed
     assert "service_stopped" in demo.printed
     assert demo.leftovers() == []
-
-
-@pytest.mark.parametrize("version", [(), ("3.1.8",), ("3.5.0.dev1",)])
-def test_without_a_new_radicale_one_line_says_what_to_install(version: tuple[str, ...]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", _WITH_RADICALE, *version],
-        cwd=_ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert done.stdout == ""
-    [line] = done.stderr.splitlines()
-    assert "pip install 'Radicale>=3.9'" in line

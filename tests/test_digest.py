@@ -13,8 +13,8 @@ from mailroom.rules.status import digest
 from mailroom.rules.status.digest import DueDigest, FormerDigest, News, Waiter, next_due
 from mailroom.rules.status.health import ConflictView, FailingSender, TriageView
 from mailroom.rules.triage.drags import DIGEST
-from mailroom.sandbox import CYRUS_3_10, FASTMAIL, JAMES, STALWART, Fault, Profile
 from tests.command import Killed
+from tests.sandbox import CYRUS_3_10, FASTMAIL, JAMES, STALWART, Fault, Profile
 from tests.world import World
 
 BERLIN = ZoneInfo("Europe/Berlin")

@@ -14,10 +14,10 @@ from mailroom.engine.clock import BoottimeClock
 from mailroom.engine.loop import Loop, Promise
 from mailroom.engine.transfer import Http, Stream, Transfer
 from mailroom.errors import MailroomError
-from mailroom.sandbox import CYRUS_3_6, CYRUS_3_10, Delivery, Fault, Profile, Sandbox, serve
-from mailroom.sandbox import Response as SandboxResponse
 from mailroom.wire.http import Request, Response
 from tests.direct import DirectHttp
+from tests.sandbox import CYRUS_3_6, CYRUS_3_10, Delivery, Fault, Profile, Sandbox, serve
+from tests.sandbox import Response as SandboxResponse
 from tests.virtual import VirtualClock
 
 pytestmark = pytest.mark.sandbox

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mailroom.engine.journal import Level
-from mailroom.sandbox import (
+from tests.sandbox import (
     CYRUS_3_10,
     CYRUS_3_13,
     CYRUS_WITHOUT_PUSH,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mailroom.sandbox import CYRUS_3_10, LATE_PUSH, Profile
+from tests.sandbox import CYRUS_3_10, LATE_PUSH, Profile
 from tests.test_door import ANNA, BOTH, EVE, PLACED, WAITING, at, comes, gate, house
 from tests.world import World
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import pytest
 
 from mailroom.rules.contacts.contact import contact_uid
-from mailroom.sandbox import Entry, Fault
-from mailroom.sandbox import Request as Asked
-from mailroom.sandbox import Response as Answer
+from tests.sandbox import Entry, Fault
+from tests.sandbox import Request as Asked
+from tests.sandbox import Response as Answer
 from tests.world import World
 
 BOOK = "/dav/addressbooks/user/alice/Default/"

@@ -16,9 +16,9 @@ import pytest
 
 from mailroom.engine.client import ask, follow
 from mailroom.engine.sockets import control_path
-from mailroom.sandbox import Entry, Request, Sandbox, serve
 from mailroom.wire.sse import Parser
 from tests.process import Process, mailroom
+from tests.sandbox import Entry, Request, Sandbox, serve
 from tests.schemas import validate
 
 pytestmark = pytest.mark.sandbox

@@ -17,7 +17,6 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "mailroom"
 FLOORS = {"errors": 0, "schema": 0, "wire": 0, "rules": 0, "engine": 1, "work": 2, "terminal": 3}
 TOP = 3  # as the service and the commands
-OUTSIDE = ("sandbox", "demo")  # for the demo and the tests
 
 # What the kernel, time, chance and the environment are reached by.
 IMPURE = {
@@ -35,7 +34,7 @@ NOT_OURS = {"asyncio", "concurrent", "multiprocessing", "queue", "threading", "_
 # Loaded only in a child that ends, or for a person at a terminal (docs/performance.md).
 HEAVY = (
     *("rich", "jsonschema", "yaml", "nameparser", "publicsuffix2", "asyncio", "dns"),
-    "mailroom.sandbox",
+    "tests",
     *("argparse", "hashlib", "lzma", "shutil"),
 )
 
@@ -47,8 +46,7 @@ def modules() -> Iterator[tuple[str, ast.Module]]:
 
 
 MODULES = dict(modules())
-SERVICE = [name for name in MODULES if name.split(".")[1:2] not in [[out] for out in OUTSIDE]]
-GROUND = [name for name in SERVICE if FLOORS.get(name.partition(".")[2].split(".")[0]) == 0]
+GROUND = [name for name in MODULES if FLOORS.get(name.partition(".")[2].split(".")[0]) == 0]
 
 
 @functools.cache
@@ -75,13 +73,13 @@ def rooted(module: str, roots: set[str]) -> bool:
     return any(module == root or module.startswith(f"{root}.") for root in roots)
 
 
-@pytest.mark.parametrize("name", SERVICE)
+@pytest.mark.parametrize("name", MODULES)
 def test_a_module_imports_from_its_own_floor_or_lower_ones(name: str) -> None:
     inside = {module for module in imports(name) if rooted(module, {"mailroom"})}
     assert {module: floor(module) for module in inside if floor(module) > floor(name)} == {}
 
 
-@pytest.mark.parametrize("name", SERVICE)
+@pytest.mark.parametrize("name", MODULES)
 def test_formats_know_nothing_of_decisions(name: str) -> None:
     if name.startswith("mailroom.wire"):
         assert not any(rooted(module, {"mailroom.rules"}) for module in imports(name))
@@ -96,17 +94,17 @@ def test_the_ground_floor_touches_neither_kernel_nor_clock(name: str) -> None:
     assert called.isdisjoint({"open", "print", "input"})
 
 
-@pytest.mark.parametrize("name", SERVICE)
-def test_only_the_demo_knows_the_sandbox(name: str) -> None:
-    assert not any(rooted(module, {"mailroom.sandbox"}) for module in imports(name))
+@pytest.mark.parametrize("name", MODULES)
+def test_nothing_of_the_service_knows_the_tests(name: str) -> None:
+    assert not any(rooted(module, {"tests"}) for module in imports(name))
 
 
-@pytest.mark.parametrize("name", SERVICE)
+@pytest.mark.parametrize("name", MODULES)
 def test_the_service_has_no_thread_and_no_second_loop(name: str) -> None:
     assert {module for module in imports(name) if rooted(module, NOT_OURS)} == set()
 
 
-@pytest.mark.parametrize("name", SERVICE)
+@pytest.mark.parametrize("name", MODULES)
 def test_no_two_modules_import_each_other(name: str) -> None:
     reached: set[str] = set()
     waiting = [name]
@@ -137,4 +135,4 @@ def test_the_running_service_loads_nothing_heavy() -> None:
 def test_every_room_has_a_floor() -> None:
     """So that a new folder is given one on purpose."""
     rooms = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name[0] != "_"}
-    assert rooms <= FLOORS.keys() | set(OUTSIDE)
+    assert rooms <= FLOORS.keys()

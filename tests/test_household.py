@@ -3,10 +3,10 @@
 import pytest
 
 from mailroom.rules.triage.drags import WAITING
-from mailroom.sandbox import CYRUS_3_10, CYRUS_3_13, FASTMAIL, STALWART, Profile
 from tests.household.day import EVENING, MORNING, NEWS, Day, Letter, differences
 from tests.household.drawing import DOCUMENT, drawn
 from tests.household.home import ADDRESS, Home
+from tests.sandbox import CYRUS_3_10, CYRUS_3_13, FASTMAIL, STALWART, Profile
 
 HOMES = pytest.mark.parametrize(
     ("profile", "by", "contacts"),

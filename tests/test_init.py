@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from mailroom.rules.configuration.text import parse
-from mailroom.sandbox import (
+from tests.authority import Front, issue
+from tests.process import ROOT
+from tests.sandbox import (
     CYRUS_3_6,
     CYRUS_3_10,
     Fault,
@@ -23,9 +25,7 @@ from mailroom.sandbox import (
     Sandbox,
     serve,
 )
-from mailroom.sandbox.account import ROLES
-from tests.authority import Front, issue
-from tests.process import ROOT
+from tests.sandbox.account import ROLES
 from tests.terminal import Terminal
 
 pytestmark = pytest.mark.sandbox

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailroom.errors import LastingTrouble, MailroomError, ProtocolError
-from mailroom.sandbox import Request, Sandbox
 from mailroom.wire.jmap import (
     CORE,
     MAIL,
@@ -30,6 +29,7 @@ from mailroom.wire.jmap import (
     read_session,
     read_state,
 )
+from tests.sandbox import Request, Sandbox
 
 URL = "https://mail.example.org/jmap"
 SANDBOX = Sandbox()

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from mailroom.rules.account.setup import ItemStatus
-from mailroom.sandbox import CYRUS_3_13, FASTMAIL, STALWART, Profile
 from tests.command import Site, killed_anywhere
+from tests.sandbox import CYRUS_3_13, FASTMAIL, STALWART, Profile
 from tests.test_live import STEPS, everything, live, run
 from tests.test_reset import plan, reset, triage
 from tests.test_setup import apply, is_ready, paths

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from mailroom.rules.contacts.contact import contact_uid
-from mailroom.sandbox import (
+from tests.sandbox import (
     CYRUS_3_13,
     FASTMAIL,
     STALWART,
@@ -19,7 +19,7 @@ from mailroom.sandbox import (
     Response,
     longest_chain,
 )
-from mailroom.sandbox import Request as Asked
+from tests.sandbox import Request as Asked
 from tests.world import World
 
 BOB = "Bob <bob@example.org>"

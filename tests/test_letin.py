@@ -9,11 +9,11 @@ import pytest
 
 from mailroom.engine.journal import Log
 from mailroom.rules.triage.drags import PLACED, WAITING
-from mailroom.sandbox import CYRUS_3_10, CYRUS_3_13, SMALL_LIMITS, Fault, Profile, serve
 from mailroom.work.door import Door
 from mailroom.work.letin import LetIn, WaitingCount
 from mailroom.work.setup import Setup
 from tests.command import Shell, Site, killed_anywhere
+from tests.sandbox import CYRUS_3_10, CYRUS_3_13, SMALL_LIMITS, Fault, Profile, serve
 
 ANN = "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:ann\r\nFN:Ann\r\nEMAIL:ann@example.org\r\nEND:VCARD\r\n"
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from mailroom.engine.journal import Level
-from mailroom.sandbox import CYRUS_3_10, Entry, Fault, Feed, Request, Response
+from tests.sandbox import CYRUS_3_10, Entry, Fault, Feed, Request, Response
 from tests.world import World
 
 STREAM = "/jmap/eventsource"

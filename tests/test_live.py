@@ -8,11 +8,11 @@ import pytest
 from mailroom.engine.credentials import Basic, Logins
 from mailroom.rules.status.health import Totals
 from mailroom.rules.triage.drags import PLACED, WAITING
-from mailroom.sandbox import CYRUS_3_6, CYRUS_3_10, LATE_PUSH, Entry, Fault, Profile, Response
 from mailroom.work.check import Finding
 from mailroom.work.clients import build_clients
 from mailroom.work.live import Live
 from tests.direct import DirectHttp
+from tests.sandbox import CYRUS_3_6, CYRUS_3_10, LATE_PUSH, Entry, Fault, Profile, Response
 from tests.world import World
 
 STEPS = ["service", "test mail", "label", "triage", "mail", "contact", "traces"]

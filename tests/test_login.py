@@ -12,10 +12,10 @@ import pytest
 from mailroom.engine.configfile import load
 from mailroom.rules.configuration.config import Config
 from mailroom.rules.configuration.text import parse
-from mailroom.sandbox import CYRUS_3_10, FASTMAIL, Profile, Sandbox, serve
-from mailroom.sandbox.account import ROLES
 from mailroom.terminal.login import CARDDAV, PASSWORD, TOKEN, Secret, try_out, usual
 from tests.process import ROOT
+from tests.sandbox import CYRUS_3_10, FASTMAIL, Profile, Sandbox, serve
+from tests.sandbox.account import ROLES
 from tests.terminal import Terminal
 
 SESAME = "hunter2-sesame"

@@ -16,7 +16,13 @@ from mailroom.errors import (
     ProtocolError,
     TransientError,
 )
-from mailroom.sandbox import (
+from mailroom.wire.filters import all_of, any_of, in_any
+from mailroom.wire.http import Request, Response
+from mailroom.wire.jmap import Call, Mail, MethodError
+from mailroom.work.mail import MailClient, Written
+from mailroom.work.web import Web
+from tests.direct import DirectHttp
+from tests.sandbox import (
     CYRUS_3_10,
     SMALL_LIMITS,
     STALWART,
@@ -25,15 +31,9 @@ from mailroom.sandbox import (
     Profile,
     json_response,
 )
-from mailroom.sandbox import Request as Asked
-from mailroom.sandbox import Response as Answer
-from mailroom.sandbox import Sandbox as Server
-from mailroom.wire.filters import all_of, any_of, in_any
-from mailroom.wire.http import Request, Response
-from mailroom.wire.jmap import Call, Mail, MethodError
-from mailroom.work.mail import MailClient, Written
-from mailroom.work.web import Web
-from tests.direct import DirectHttp
+from tests.sandbox import Request as Asked
+from tests.sandbox import Response as Answer
+from tests.sandbox import Sandbox as Server
 from tests.virtual_clients import ORIGIN, VirtualClients
 
 BOB = "Bob <bob@example.org>"

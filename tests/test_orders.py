@@ -7,8 +7,8 @@ import pytest
 
 from mailroom.engine.loop import Task
 from mailroom.errors import MailroomError, OrderRefused
-from mailroom.sandbox import CYRUS_3_10, CYRUS_3_13, FASTMAIL, Fault, Profile, Response
 from mailroom.wire.vcard import CardView
+from tests.sandbox import CYRUS_3_10, CYRUS_3_13, FASTMAIL, Fault, Profile, Response
 from tests.world import World
 
 BOB = "Bob <bob@example.org>"

@@ -429,6 +429,12 @@ def test_every_folder_of_the_program_is_installed() -> None:
     assert set(setuptools["packages"]) == packages
 
 
+def test_only_the_service_is_installed() -> None:
+    """Neither the sandbox nor the demo, which are for whoever has the source."""
+    names = {path.stem for path in (PROJECT / "mailroom").rglob("*")}
+    assert names.isdisjoint({"sandbox", "demo", "tests"})
+
+
 PAGES = ("README.md", "docs/*.md", "packaging/man/*", "packaging/mailroom.yaml")
 
 

@@ -6,7 +6,8 @@ from collections import Counter
 
 import pytest
 
-from mailroom.sandbox import (
+from mailroom.work.outcome import PollOutcome, Triaged
+from tests.sandbox import (
     CYRUS_3_6,
     CYRUS_3_10,
     JAMES,
@@ -20,8 +21,7 @@ from mailroom.sandbox import (
     json_response,
     longest_chain,
 )
-from mailroom.sandbox import Request as SandboxRequest
-from mailroom.work.outcome import PollOutcome, Triaged
+from tests.sandbox import Request as SandboxRequest
 from tests.world import World
 
 DELAY = 0.05

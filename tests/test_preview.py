@@ -9,7 +9,6 @@ import pytest
 from mailroom.engine.credentials import Basic, Logins
 from mailroom.engine.journal import Level, Log
 from mailroom.rules.status.health import Totals
-from mailroom.sandbox import CYRUS_3_10, SMALL_LIMITS, Fault
 from mailroom.work.clients import Clients, build_clients
 from mailroom.work.door import Door
 from mailroom.work.outcome import PollOutcome
@@ -17,6 +16,7 @@ from mailroom.work.poll import Poller
 from mailroom.work.preview import Row, preview
 from mailroom.work.survey import Surveyor
 from tests.rules.life import GROUPS, LABELS, Life, Step, address_of, at_random
+from tests.sandbox import CYRUS_3_10, SMALL_LIMITS, Fault
 from tests.world import World
 
 BOB = "Bob <bob@example.org>"

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from mailroom.rules.status.events import EventKind, ServiceEvent, encoded
-from mailroom.sandbox import Fault, Response
 from mailroom.work.reporter import Audience
+from tests.sandbox import Fault, Response
 from tests.schemas import validate
 from tests.world import World
 

@@ -32,7 +32,15 @@ from mailroom.rules.configuration.config import from_data
 from mailroom.rules.contacts.record import Record
 from mailroom.rules.contacts.roster import Group
 from mailroom.rules.triage.drags import PLACED, WAITING
-from mailroom.sandbox import (
+from mailroom.terminal.reset import progress_bars
+from mailroom.wire.jmap import Mailbox
+from mailroom.work.poll import Poller
+from mailroom.work.reset import Fault as Failed
+from mailroom.work.reset import Reset
+from mailroom.work.routing import Routing
+from mailroom.work.setup import Setup
+from tests.command import Answering, Shell, Site, killed_anywhere
+from tests.sandbox import (
     CYRUS_3_10,
     CYRUS_3_13,
     PROFILES,
@@ -43,15 +51,7 @@ from mailroom.sandbox import (
     json_response,
     serve,
 )
-from mailroom.sandbox.sieve import SieveSandbox
-from mailroom.terminal.reset import progress_bars
-from mailroom.wire.jmap import Mailbox
-from mailroom.work.poll import Poller
-from mailroom.work.reset import Fault as Failed
-from mailroom.work.reset import Reset
-from mailroom.work.routing import Routing
-from mailroom.work.setup import Setup
-from tests.command import Answering, Shell, Site, killed_anywhere
+from tests.sandbox.sieve import SieveSandbox
 from tests.world import BOOK
 
 ALICE = (

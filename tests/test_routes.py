@@ -19,7 +19,7 @@ from mailroom.errors import OrderRefused, TransientError
 from mailroom.routes import UNKNOWN, Commands, Routes, user_name
 from mailroom.rules.status.health import Snapshot
 from mailroom.rules.status.ring import Ring
-from mailroom.sandbox import CYRUS_3_10
+from tests.sandbox import CYRUS_3_10
 from tests.schemas import is_valid, schema, validate
 from tests.test_health import SNAPSHOTS
 from tests.virtual import VirtualClock

@@ -4,7 +4,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from mailroom.sandbox import DEFAULT_CATEGORIES, Request, Response, Sandbox
+from tests.sandbox import DEFAULT_CATEGORIES, Request, Response, Sandbox
 from tests.test_sandbox_server import make
 
 GROUP_4 = (

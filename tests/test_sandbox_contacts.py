@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mailroom.sandbox import (
+from tests.sandbox import (
     CYRUS_3_10,
     CYRUS_3_13,
     CYRUS_3_13_BLOCKING,
@@ -19,8 +19,8 @@ from mailroom.sandbox import (
     Request,
     Sandbox,
 )
-from mailroom.sandbox.jscontact import card_of, vcard_of
-from mailroom.sandbox.requests import CONTACTS, CORE
+from tests.sandbox.jscontact import card_of, vcard_of
+from tests.sandbox.requests import CONTACTS, CORE
 from tests.test_sandbox_server import api, make
 
 BOOK = "/dav/addressbooks/user/alice/Default/"

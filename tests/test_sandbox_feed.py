@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from mailroom.sandbox import CYRUS_3_6, CYRUS_3_10, CYRUS_WITHOUT_PUSH, Profile, Request, Sandbox
+from tests.sandbox import CYRUS_3_6, CYRUS_3_10, CYRUS_WITHOUT_PUSH, Profile, Request, Sandbox
 from tests.test_sandbox_server import Clock, api
 
 PING = b'event: ping\ndata: {"interval":30}\n\n'

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from mailroom.sandbox import FASTMAIL, Delivery, Fault, Sandbox, longest_chain, serve, serve_users
+from tests.sandbox import FASTMAIL, Delivery, Fault, Sandbox, longest_chain, serve, serve_users
 
 pytestmark = pytest.mark.sandbox
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mailroom.sandbox import CYRUS_3_10, FASTMAIL, NO_SEARCH, STALWART, Profile, Sandbox
+from tests.sandbox import CYRUS_3_10, FASTMAIL, NO_SEARCH, STALWART, Profile, Sandbox
 from tests.test_sandbox_server import make, run
 
 LIST_ID = '"News" <news.example.org>'

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mailroom.sandbox import CYRUS_3_10, PROFILES, SMALL_LIMITS, Limits, Request, Sandbox
+from tests.sandbox import CYRUS_3_10, PROFILES, SMALL_LIMITS, Limits, Request, Sandbox
 from tests.test_sandbox_server import CORE, MAIL, api, make, run
 
 BOB = "Bob <bob@example.org>"

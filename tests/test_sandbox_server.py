@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mailroom.sandbox import (
+from tests.sandbox import (
     CYRUS_3_10,
     ConnectionBroken,
     Delivery,

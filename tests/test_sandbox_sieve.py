@@ -5,9 +5,9 @@ What Cyrus does is in ``tests/contract/test_sieve.py``, which runs on both.
 
 import pytest
 
-from mailroom.sandbox import CYRUS_3_10, CYRUS_3_13, FASTMAIL, STALWART, Profile, Sandbox
-from mailroom.sandbox.sieve import SieveSandbox
-from mailroom.sandbox.sieve_check import fault_of
+from tests.sandbox import CYRUS_3_10, CYRUS_3_13, FASTMAIL, STALWART, Profile, Sandbox
+from tests.sandbox.sieve import SieveSandbox
+from tests.sandbox.sieve_check import fault_of
 from tests.test_sandbox_mail import fates, get, state
 from tests.test_sandbox_server import Clock, run
 

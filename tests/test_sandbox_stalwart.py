@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from mailroom.sandbox import STALWART, Request, Response, Sandbox
-from mailroom.sandbox.sieve import SieveSandbox
+from tests.sandbox import STALWART, Request, Response, Sandbox
+from tests.sandbox.sieve import SieveSandbox
 from tests.test_sandbox_contacts import BOOK, a_card, ask, id_of, vcard
 from tests.test_sandbox_server import api, make, run
 

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from mailroom.sandbox import (
+from tests.sandbox import (
     CYRUS_3_10,
     FASTMAIL,
     LATE_PUSH,

@@ -8,7 +8,10 @@ from dataclasses import replace
 import pytest
 
 from mailroom.engine.loop import both
-from mailroom.sandbox import (
+from mailroom.wire.filters import in_any
+from mailroom.wire.jmap import MethodError
+from mailroom.work.sent import Answered, Sent
+from tests.sandbox import (
     CYRUS_3_10,
     FASTMAIL,
     JAMES,
@@ -20,9 +23,6 @@ from mailroom.sandbox import (
     Fault,
     Profile,
 )
-from mailroom.wire.filters import in_any
-from mailroom.wire.jmap import MethodError
-from mailroom.work.sent import Answered, Sent
 from tests.virtual_clients import VirtualClients
 
 BOB = "bob@example.org"

@@ -17,8 +17,8 @@ import pytest
 
 from mailroom.engine.client import ask
 from mailroom.engine.sockets import control_path
-from mailroom.sandbox import Delivery, Entry, Fault, Request, Sandbox, serve
 from tests.process import ROOT, SECRET, Process, configuration, environment, mailroom
+from tests.sandbox import Delivery, Entry, Fault, Request, Sandbox, serve
 
 pytestmark = pytest.mark.sandbox
 

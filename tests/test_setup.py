@@ -10,12 +10,12 @@ import pytest
 from mailroom.engine.journal import Level, Log
 from mailroom.rules.account.setup import Item, ItemKind, ItemStatus, plan_mailboxes
 from mailroom.rules.configuration.config import Config, from_data
-from mailroom.sandbox import CYRUS_3_10, SMALL_LIMITS, Fault, Profile, Sandbox, serve
 from mailroom.wire.jmap import Mailbox
 from mailroom.work.check import Check
 from mailroom.work.poll import Poller
 from mailroom.work.setup import Setup
 from tests.command import Shell, Site, killed_anywhere
+from tests.sandbox import CYRUS_3_10, SMALL_LIMITS, Fault, Profile, Sandbox, serve
 
 CHILDREN = {
     "triage": {

@@ -28,9 +28,6 @@ from mailroom.rules.screening.standing import Standing, Who
 from mailroom.rules.screening.wide import Decisions
 from mailroom.rules.triage.drags import PLACED
 from mailroom.rules.triage.places import find_places
-from mailroom.sandbox import CYRUS_3_10, STALWART, Fault, Profile, Sandbox, serve
-from mailroom.sandbox.sieve import SieveSandbox
-from mailroom.sandbox.sieve_check import fault_of
 from mailroom.wire.jmap import Address, Mail, Mailbox
 from mailroom.wire.sieve import string
 from mailroom.wire.sieve_script import read_script
@@ -39,6 +36,9 @@ from mailroom.work.reset import Reset
 from mailroom.work.routing import NoSieve, Routed, Routing, Unroutable
 from mailroom.work.setup import Setup
 from tests.command import Shell, Site, killed_anywhere
+from tests.sandbox import CYRUS_3_10, STALWART, Fault, Profile, Sandbox, serve
+from tests.sandbox.sieve import SieveSandbox
+from tests.sandbox.sieve_check import fault_of
 
 CHAIN: dict[str, dict[str, Any]] = {
     "triage": {

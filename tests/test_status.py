@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from mailroom.sandbox import Fault, Response
 from mailroom.terminal.status import show_status
+from tests.sandbox import Fault, Response
 from tests.world import World
 
 BOB = "Bob <bob@example.org>"

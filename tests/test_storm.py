@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mailroom.sandbox import Fault
+from tests.sandbox import Fault
 from tests.test_door import BOB, WAITING, at, house
 from tests.world import World
 

@@ -32,10 +32,10 @@ from mailroom.errors import (
     TransientError,
     Untrusted,
 )
-from mailroom.sandbox.digest import Digest
 from mailroom.wire.http import Request, Response
 from tests.authority import issue, presenting
 from tests.peer import Asked, End, Peer, Script, Step, Wait, always, answer, chunk, head
+from tests.sandbox.digest import Digest
 from tests.virtual import VirtualClock
 
 SECRET = "Basic YWxpY2U6c2VjcmV0"

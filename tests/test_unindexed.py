@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from mailroom.sandbox import JAMES, STALWART, Fault, Profile
 from mailroom.wire.filters import in_any
 from mailroom.wire.jmap import MethodError
 from mailroom.work.unindexed import unindexed
+from tests.sandbox import JAMES, STALWART, Fault, Profile
 from tests.virtual_clients import VirtualClients
 
 LAG = STALWART.search_lag_seconds

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from mailroom.sandbox import Sandbox, serve
 from tests.process import SECRET, Process, configuration, environment
+from tests.sandbox import Sandbox, serve
 from tests.schemas import validate
 
 pytestmark = pytest.mark.sandbox

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from mailroom.sandbox import Fault
 from mailroom.terminal.status import news
+from tests.sandbox import Fault
 from tests.world import World
 
 

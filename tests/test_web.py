@@ -16,10 +16,10 @@ from mailroom.errors import (
     TransientError,
 )
 from mailroom.rules.configuration.servers import fault_of_url
-from mailroom.sandbox import Fault
-from mailroom.sandbox import Response as Answer
 from mailroom.wire.http import Request
 from mailroom.work.web import retry_after
+from tests.sandbox import Fault
+from tests.sandbox import Response as Answer
 from tests.virtual_clients import ORIGIN, VirtualClients
 
 URL = f"{ORIGIN}/jmap/"

@@ -11,12 +11,12 @@ from mailroom.errors import MailroomError
 from mailroom.rules.configuration.categories import category_from
 from mailroom.rules.configuration.config import Config, from_data
 from mailroom.rules.status.health import healthz, status
-from mailroom.sandbox import CYRUS_3_10, Entry, Profile, Sandbox
-from mailroom.sandbox.account import DEFAULT_CATEGORIES
 from mailroom.work.account import Account, Common
 from mailroom.work.gate import Servers
 from mailroom.work.history import History
 from tests.direct import DirectHttp
+from tests.sandbox import CYRUS_3_10, Entry, Profile, Sandbox
+from tests.sandbox.account import DEFAULT_CATEGORIES
 from tests.virtual import VirtualClock
 
 T = TypeVar("T")

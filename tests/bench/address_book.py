@@ -13,12 +13,12 @@ from pathlib import Path
 
 from mailroom.rules.contacts.addressbook import AddressBook, Indexed
 from mailroom.rules.contacts.contact import summarise
-from mailroom.sandbox import CYRUS_3_13, Sandbox, serve
 from mailroom.wire.vcard import CardView
 from tests.bench.effort import Effort
 from tests.bench.figures import Figure, tail, typical, worst
 from tests.bench.stage import Memory, Stage, asking
 from tests.process import SECRET, Process, configuration
+from tests.sandbox import CYRUS_3_13, Sandbox, serve
 
 SIZES = (10, 1_000, 5_000, 20_000)
 _PHOTO = base64.b64encode(bytes(range(256)) * 20).decode()

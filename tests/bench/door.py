@@ -11,13 +11,13 @@ from mailroom.rules.configuration.config import from_data
 from mailroom.rules.screening.standing import Facts, admitted, standing
 from mailroom.rules.triage.drags import WAITING
 from mailroom.rules.triage.places import find_places
-from mailroom.sandbox import CYRUS_3_10, CYRUS_3_13, Entry, Profile, Sandbox, longest_chain, serve
 from mailroom.wire.jmap import Address, Mail, Mailbox
 from tests.bench.address_book import card
 from tests.bench.effort import Effort
 from tests.bench.figures import Figure, tail, typical, worst
 from tests.bench.stage import DELAY, QUIET, Memory, Stage, Work, asking, most_at_once
 from tests.process import SECRET, Process, configuration
+from tests.sandbox import CYRUS_3_10, CYRUS_3_13, Entry, Profile, Sandbox, longest_chain, serve
 
 _DECISIONS = 20_000
 _BURST = 500

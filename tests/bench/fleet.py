@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mailroom.sandbox import Entry, Request, Response, Sandbox
 from tests.bench import growth
 from tests.bench.effort import Effort
 from tests.bench.figures import Figure, percentile, tail, worst
 from tests.bench.fleet_stage import CARDS, FleetStage
 from tests.bench.growth import Plot
 from tests.bench.stage import asking
+from tests.sandbox import Entry, Request, Response, Sandbox
 
 SIZES = 1, 10, 100, 1_000
 # The sandbox has four descriptors for each stream; a process of 20,000 has room for these.

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from mailroom.sandbox import CYRUS_3_10, CYRUS_3_13, Sandbox, serve_users
 from tests.bench.address_book import card
 from tests.bench.stage import Memory, numbers
 from tests.process import ROOT, SECRET, Process
+from tests.sandbox import CYRUS_3_10, CYRUS_3_13, Sandbox, serve_users
 from tests.system import root
 
 CARDS = 300

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mailroom.sandbox import longest_chain
 from tests.bench.address_book import card
 from tests.bench.stage import DELAY
+from tests.sandbox import longest_chain
 from tests.world import World
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "performance.md"

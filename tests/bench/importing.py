@@ -5,10 +5,10 @@ import sys
 import time
 from collections.abc import Iterator
 
-from mailroom.sandbox import CYRUS_3_10, CYRUS_3_13
 from tests.bench.effort import Effort
 from tests.bench.figures import Figure, worst
 from tests.bench.stage import DELAY, Stage
+from tests.sandbox import CYRUS_3_10, CYRUS_3_13
 
 _LINES = 10_000
 _CATEGORIES = ("Feed", "Jail", "Paper Trail")

@@ -3,10 +3,10 @@
 import time
 from collections.abc import Iterator
 
-from mailroom.sandbox import CYRUS_3_10, CYRUS_3_13, Entry, Profile, longest_chain
 from tests.bench.effort import Effort
 from tests.bench.figures import Figure, typical, worst
 from tests.bench.stage import DELAY, QUIET, Stage, Work, most_at_once
+from tests.sandbox import CYRUS_3_10, CYRUS_3_13, Entry, Profile, longest_chain
 
 _SENDERS = 50
 _TAPS, _TAPPING_SECONDS = 100, 5.0

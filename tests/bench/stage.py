@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from mailroom.sandbox import CYRUS_3_10, Entry, Profile, Sandbox, serve
 from tests.process import ROOT, SECRET, Process, configuration
+from tests.sandbox import CYRUS_3_10, Entry, Profile, Sandbox, serve
 
 DELAY = 0.05
 QUIET = 0.25

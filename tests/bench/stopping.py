@@ -7,11 +7,11 @@ import threading
 import time
 from collections.abc import Iterator
 
-from mailroom.sandbox import Entry, Request
 from tests.bench import trixie
 from tests.bench.effort import Effort
 from tests.bench.figures import Figure, worst
 from tests.bench.stage import DELAY, Stage
+from tests.sandbox import Entry, Request
 from tests.system.names import name_server
 from tests.system.unit import Unit
 

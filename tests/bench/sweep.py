@@ -4,10 +4,10 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 
-from mailroom.sandbox import CYRUS_3_10
 from tests.bench.effort import Effort
 from tests.bench.figures import Figure, tail, worst
 from tests.bench.stage import Memory, Stage, asking
+from tests.sandbox import CYRUS_3_10
 
 MAILS = 10_000
 LIMIT = 500

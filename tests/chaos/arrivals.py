@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mailroom.sandbox import CYRUS_3_10, CYRUS_3_13, Profile
 from tests.chaos.crash import BOB, BOBS_CARD, Service, populate, watch
+from tests.sandbox import CYRUS_3_10, CYRUS_3_13, Profile
 from tests.world import BOOK, World
 
 EVE = "Eve <eve@strangers.example>"

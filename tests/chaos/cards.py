@@ -16,13 +16,13 @@ from mailroom.rules.contacts.contact import addresses, provenance, without_secti
 from mailroom.rules.contacts.groups import bare_uid
 from mailroom.rules.contacts.roster import Provenance, managed_groups
 from mailroom.rules.status.health import Totals
-from mailroom.sandbox import CYRUS_3_10
-from mailroom.sandbox.jscontact import card_of
 from mailroom.wire.vcard import Card, CardView
 from mailroom.work.clients import build_clients
 from mailroom.work.reset import Reset
 from tests.cards import SAFE, UNSAFE
 from tests.chaos.table import Case
+from tests.sandbox import CYRUS_3_10
+from tests.sandbox.jscontact import card_of
 from tests.world import BOOK, World
 
 # Cards stay as they were put, so that every difference is ours.

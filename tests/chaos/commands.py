@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from mailroom.engine.loop import Loop
-from mailroom.sandbox import CYRUS_3_13, SMALL_LIMITS, STALWART, Sandbox
 from tests.chaos.crash import Job, without_stamps
 from tests.command import Site
+from tests.sandbox import CYRUS_3_13, SMALL_LIMITS, STALWART, Sandbox
 from tests.test_reset import everything_happened, mails, owner, reset
 from tests.test_setup import CHILDREN, apply, paths
 

@@ -13,7 +13,8 @@ from typing import Any, NoReturn, Protocol
 
 from mailroom.engine.loop import Loop
 from mailroom.rules.triage.drags import PLACED, WAITING
-from mailroom.sandbox import (
+from tests.chaos.table import Case
+from tests.sandbox import (
     CYRUS_3_10,
     CYRUS_3_13,
     SMALL_LIMITS,
@@ -23,7 +24,6 @@ from mailroom.sandbox import (
     Profile,
     Sandbox,
 )
-from tests.chaos.table import Case
 from tests.world import BOOK, World
 
 BOB = "Bob <bob@example.org>"

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from mailroom.sandbox.jscontact import forget_cards
 from tests.chaos.clients import open_files
 from tests.chaos.table import Case
 from tests.chaos.wire import WireWorld
 from tests.peer import End
+from tests.sandbox.jscontact import forget_cards
 
 MIB = 1 << 20
 _HOUR_SECONDS = 3600.0

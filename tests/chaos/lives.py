@@ -5,10 +5,10 @@ import random
 from collections.abc import Iterator
 from functools import partial
 
-from mailroom.sandbox import PROFILES
 from tests.chaos.table import Case
 from tests.doorlife import DoorLife
 from tests.rules.life import Life, at_random
+from tests.sandbox import PROFILES
 
 _LIVES = 600
 _LIVES_AT_DOOR = 400

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from functools import partial
 
 from mailroom.engine.journal import json_line, text_line
-from mailroom.sandbox import CYRUS_3_10, CYRUS_3_13
 from mailroom.wire.vcard import Card
 from tests.chaos.table import Case
+from tests.sandbox import CYRUS_3_10, CYRUS_3_13
 from tests.world import BOOK, World
 
 _LINES = {"BEGIN", "VERSION", "PRODID", "UID", "FN", "ORG", "N", "EMAIL", "NOTE", "END"}

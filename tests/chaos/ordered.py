@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mailroom.engine.loop import Loop
-from mailroom.sandbox import CYRUS_3_10, CYRUS_3_13, Profile, Sandbox
 from tests.chaos.crash import (
     BOBS_CARD,
     Act,
@@ -23,6 +22,7 @@ from tests.chaos.crash import (
     then,
     watch,
 )
+from tests.sandbox import CYRUS_3_10, CYRUS_3_13, Profile, Sandbox
 from tests.world import BOOK, World
 
 Document = Mapping[str, Any]

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mailroom.sandbox import CYRUS_3_10, CYRUS_3_13, Sandbox, serve
 from tests.chaos.door import NAME, Door, certify
 from tests.chaos.faults import most_in_a_minute
 from tests.process import SECRET, Process, configuration
+from tests.sandbox import CYRUS_3_10, CYRUS_3_13, Sandbox, serve
 from tests.silent_names import bring_loopback_up, use_name_server_of_ours
 from tests.system.names import NameServer, udp_socket
 

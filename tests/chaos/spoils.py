@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from email.utils import formatdate
 from typing import Any
 
-from mailroom.sandbox import Response
 from tests.chaos.wire import Meeting, Spoil, rendered
 from tests.peer import Asked, End, Step, Wait
+from tests.sandbox import Response
 
 _API = "/jmap/"
 _DRIP_BYTES, _DRIP_SECONDS = 256, 5.0

@@ -9,8 +9,8 @@ from http import HTTPStatus
 from types import TracebackType
 
 from mailroom.engine.transfer import Http, Transfer
-from mailroom.sandbox import CYRUS_3_10, CYRUS_3_13, Feed, Request, Response, Sandbox
 from tests.peer import Asked, Connection, End, Peer, Step
+from tests.sandbox import CYRUS_3_10, CYRUS_3_13, Feed, Request, Response, Sandbox
 from tests.world import World
 
 

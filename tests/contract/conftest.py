@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from mailroom.sandbox import PROFILES
 from tests.contract.folder import CyrusFolder
 from tests.contract.peers import Client, CyrusServer, EventStream, SandboxServer, Server
 from tests.contract.stalwart import StalwartProgram
+from tests.sandbox import PROFILES
 from tests.servers import SERVER
 
 #: Variables that name a real server's place → the server, which lives as long as the session.

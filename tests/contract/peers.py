@@ -16,8 +16,8 @@ from urllib.parse import urljoin, urlsplit
 import pytest
 from _pytest.mark.structures import ParameterSet
 
-from mailroom.sandbox import Profile, serve
-from mailroom.sandbox.sieve import SieveSandbox
+from tests.sandbox import Profile, serve
+from tests.sandbox.sieve import SieveSandbox
 
 CORE = "urn:ietf:params:jmap:core"
 MAIL = "urn:ietf:params:jmap:mail"

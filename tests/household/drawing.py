@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from mailroom.sandbox import CYRUS_3_10
 from tests.household.day import Day, table
 from tests.household.home import ADDRESS, Home
+from tests.sandbox import CYRUS_3_10
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "behaviour.md"
 _BEGIN, _END = "<!-- a day: made by make day -->\n", "<!-- end of the day -->\n"

@@ -3,11 +3,11 @@
 from typing import Any
 
 from mailroom.engine.loop import Loop
-from mailroom.sandbox import Profile, Sandbox
-from mailroom.sandbox.sieve import SieveSandbox
 from mailroom.work.routing import Routing
 from mailroom.work.setup import Setup
 from tests.command import Site
+from tests.sandbox import Profile, Sandbox
+from tests.sandbox.sieve import SieveSandbox
 from tests.world import World
 
 ADDRESS = "alice@example.org"

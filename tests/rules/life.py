@@ -12,7 +12,7 @@ from typing import Literal, TypeVar
 
 from mailroom.engine.journal import Level
 from mailroom.rules.contacts.roster import category_of
-from mailroom.sandbox import CYRUS_3_10, Entry, Fault, Profile
+from tests.sandbox import CYRUS_3_10, Entry, Fault, Profile
 from tests.world import BOOK, World
 
 T = TypeVar("T")

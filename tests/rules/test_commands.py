@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import pytest
 from _pytest.mark import ParameterSet
 
-from mailroom.sandbox import CYRUS_3_10, PROFILES, Profile
 from tests.rules.table import Case, Trial, cases
 from tests.rules.user import Commander
+from tests.sandbox import CYRUS_3_10, PROFILES, Profile
 from tests.world import BOOK, World
 
 

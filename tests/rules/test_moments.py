@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from mailroom.sandbox import CYRUS_3_6, CYRUS_3_10, Entry, Profile
+from tests.sandbox import CYRUS_3_6, CYRUS_3_10, Entry, Profile
 from tests.world import BOOK, World
 
 BOB = "Bob <bob@example.org>"

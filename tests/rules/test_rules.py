@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 from _pytest.mark import ParameterSet
 
-from mailroom.sandbox import CYRUS_3_10, PROFILES, Profile
 from tests.rules.table import Case, Trial, cases
+from tests.sandbox import CYRUS_3_10, PROFILES, Profile
 from tests.world import BOOK, World
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mailroom.sandbox import CYRUS_3_10, SMALL_LIMITS, Limits, Profile
+from tests.sandbox import CYRUS_3_10, SMALL_LIMITS, Limits, Profile
 from tests.world import World
 
 BOB = "Bob <bob@example.org>"

@@ -10,8 +10,8 @@ import pytest
 
 from mailroom.engine.clock import BoottimeClock
 from mailroom.engine.loop import Loop
-from mailroom.sandbox import Sandbox, serve
 from tests.process import SECRET, Process, configuration
+from tests.sandbox import Sandbox, serve
 from tests.screen.terminal import Terminal
 
 pytestmark = pytest.mark.sandbox

@@ -4,9 +4,9 @@ what no rule can know. ``tests/system/test_screening.py`` asks a real Cyrus."""
 import pytest
 
 from mailroom.rules.triage.drags import WAITING
-from mailroom.sandbox import CYRUS_3_10
-from mailroom.sandbox.sieve import SieveSandbox
 from mailroom.wire.jmap import Mailbox
+from tests.sandbox import CYRUS_3_10
+from tests.sandbox.sieve import SieveSandbox
 from tests.screening.table import Case, address_book, cases, script_of
 
 ROLES = ("Inbox", "Archive", "Sent", "Junk", "Trash", "Drafts")

@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from mailroom.sandbox import CYRUS_3_13
 from tests.contract.folder import CyrusFolder
 from tests.rules.table import Case, Trial, cases
+from tests.sandbox import CYRUS_3_13
 from tests.servers import SERVER
 from tests.system.cyrus import READY_SECONDS, CyrusError, User, authorization
 from tests.system.test_rules import CyrusAccount, CyrusWorld

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from mailroom.sandbox import STALWART
 from tests.contract.stalwart import StalwartProgram
 from tests.rules.table import Case, Trial, cases
+from tests.sandbox import STALWART
 from tests.servers import SERVER
 from tests.system.cyrus import CyrusError
 from tests.system.stalwart import StalwartUser
