@@ -25,11 +25,7 @@ def finding() -> Iterator[Callable[[], set[str]]]:
     def found() -> set[str]:
         gc.collect()
         names = {f"{type(each).__module__}.{type(each).__qualname__}" for each in gc.garbage}
-        return {
-            name
-            for name in names
-            if name.startswith("mailroom.") and not name.startswith("mailroom.sandbox.")
-        }
+        return {name for name in names if name.startswith("mailroom.")}
 
     try:
         yield found

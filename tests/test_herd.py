@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import pytest
 
-from mailroom.sandbox import CYRUS_3_13
 from tests.bench.herd import (
     ARRIVAL,
     FIRST_POLL,
@@ -18,6 +17,7 @@ from tests.bench.herd import (
     count,
 )
 from tests.bench.paper import MOST_TIMES
+from tests.sandbox import CYRUS_3_13
 from tests.world import World
 
 REFUSING, SILENT = Outage(500, 530), Outage(900, 1_300, is_silent=True)

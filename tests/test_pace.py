@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailroom.rules.polling.pace import Pace
-from mailroom.sandbox import Fault
 from mailroom.wire.urls import origin
+from tests.sandbox import Fault
 from tests.world import World
 
 

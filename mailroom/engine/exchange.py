@@ -7,6 +7,7 @@ set, because they would block the process while a name is being resolved.
 import io
 import re
 import socket
+from http import HTTPStatus
 from urllib.parse import urlsplit
 
 import pycurl
@@ -17,8 +18,6 @@ from mailroom.wire.http import Request, Response
 
 CONNECT_SECONDS = 10.0  # including the name look-up
 
-_FINAL_STATUS = 200  # below, another head follows (RFC 9110 §15.2)
-_UNAUTHORIZED = 401
 _STATUS_LINE = re.compile(r"HTTP/[0-9.]+ +([0-9]{3})")
 _LINE_BREAK = re.compile(r"[\r\n\0]")
 
@@ -197,7 +196,8 @@ class Exchange:
             name, value = name.lower(), value.strip()
             known = self._headers.get(name)
             self._headers[name] = value if known is None else f"{known}, {value}"
-        elif self._status >= _FINAL_STATUS and line.endswith(b"\n"):  # no lone CR, cut off there
+        # Below, another head follows (RFC 9110 §15.2).
+        elif self._status >= HTTPStatus.OK and line.endswith(b"\n"):  # no lone CR, cut off there
             self._has_head = True
             self.on_head()
 
@@ -268,7 +268,7 @@ class StreamExchange(Exchange):
 
     def _tell_head(self, *, is_last: bool = False) -> None:
         is_news = self._has_head and not self._has_ended and not self.head.done
-        if self.request.digest and self._status == _UNAUTHORIZED and not is_last:
+        if self.request.digest and self._status == HTTPStatus.UNAUTHORIZED and not is_last:
             return  # libcurl will answer this challenge
         if is_news and self.curl.getinfo(pycurl.RESPONSE_CODE):  # 0: it was only the proxy's
             self.head.resolve(Response(self._status, self._headers, url=self.request.url))

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import TextIO
 
@@ -27,7 +28,6 @@ from mailroom.terminal.screen import Document, plain
 from mailroom.work.reset import Fault, Reset
 
 _NOBODY = (FileNotFoundError, ConnectionRefusedError)
-_OK = 200
 
 
 def _create(path: Path) -> TextIO:
@@ -146,7 +146,7 @@ def _refuse_beside_a_service(
             if isinstance(error.__cause__, _NOBODY):
                 continue
             raise
-        document = json.loads(body) if status == _OK else {"account": account}
+        document = json.loads(body) if status == HTTPStatus.OK else {"account": account}
         for name in _serving(path, document, account):
             service = behind(path)
             stop = service.stop_command()

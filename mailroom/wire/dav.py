@@ -9,6 +9,7 @@ import codecs
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from urllib.parse import quote, unquote_to_bytes, urljoin, urlsplit
 from xml.etree import ElementTree as ET
 
@@ -131,7 +132,7 @@ class Multistatus:
     def _resource(self, element: ET.Element) -> Resource:
         properties: dict[str, ET.Element] = {}
         for propstat in element.iterfind(f"{DAV}propstat"):
-            if _status(propstat) == 200:  # noqa: PLR2004 - properties that the server has
+            if _status(propstat) == HTTPStatus.OK:  # properties that the server has
                 properties |= {child.tag: child for child in propstat.iterfind(f"{DAV}prop/*")}
         href = path = (element.findtext(f"{DAV}href") or "").strip()
         if not _CANONICAL.fullmatch(href):
@@ -140,7 +141,7 @@ class Multistatus:
                 href = canonical_href(path)
             except ValueError as error:
                 raise self._error("has an href that is no URL") from error
-        return Resource(href, path, _status(element) or 200, properties)
+        return Resource(href, path, _status(element) or HTTPStatus.OK, properties)
 
     def _error(self, what: str) -> ProtocolError:
         return ProtocolError(f"the answer from {self._url} {what}")

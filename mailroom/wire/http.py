@@ -2,11 +2,22 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
 from mailroom.wire.urls import without_query
 
 SILENCE_SECONDS = 30.0  # without a byte in either direction
 MAX_BODY_BYTES = 64 * 1024 * 1024
+
+# Those that name another place for the same request.
+REDIRECTS = (
+    HTTPStatus.MOVED_PERMANENTLY,
+    HTTPStatus.FOUND,
+    HTTPStatus.SEE_OTHER,
+    HTTPStatus.TEMPORARY_REDIRECT,
+    HTTPStatus.PERMANENT_REDIRECT,
+)
+MAX_REDIRECTS = 5
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ the end of the loop's turn, and travel with those that others have made in it.
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 
 from mailroom.engine.loop import Owner, Promise, Task
 from mailroom.errors import MailroomError, ProtocolError
@@ -107,7 +108,7 @@ class Api:
         url = jmap.blob_url(session.upload_template, session)
         self._web.trust(url)
         request = Request("POST", url, {"Content-Type": media_type}, data)
-        response = await self._web.send(request, accept=(200, 201))
+        response = await self._web.send(request, accept=(HTTPStatus.OK, HTTPStatus.CREATED))
         return jmap.read_blob_id(response.body, url)
 
     async def download(self, blob_id: str, media_type: str) -> bytes:

@@ -7,6 +7,7 @@ whether the place where they end may have a secret is for the user to say.
 
 import json
 from collections.abc import Iterable
+from http import HTTPStatus
 from urllib.parse import urljoin, urlsplit
 
 from mailroom.engine.loop import DeadlinePassed, Loop, within
@@ -14,21 +15,18 @@ from mailroom.engine.transfer import Http
 from mailroom.errors import MailroomError, Untrusted
 from mailroom.rules.account.autodiscovery import Candidate, Seen
 from mailroom.rules.configuration.servers import fault_of_url
-from mailroom.wire.http import Request, Response
+from mailroom.wire.http import MAX_REDIRECTS, REDIRECTS, Request, Response
 from mailroom.wire.urls import origin, without_query
 from mailroom.work.web import schemes_of
 
 _PATIENCE_SECONDS = 10.0
-_MAX_REDIRECTS = 5
-_REDIRECTS = (301, 302, 303, 307, 308)
-_OK, _UNAUTHORIZED = 200, 401
 _LIMIT_BYTES = 1024 * 1024
 
 
 async def look_at(loop: Loop, http: Http, url: str) -> Seen:
     """What there is; a place that cannot be reached has that as its fault."""
     end, start = loop.now() + _PATIENCE_SECONDS, url
-    for _ in range(_MAX_REDIRECTS + 1):
+    for _ in range(MAX_REDIRECTS + 1):
         if fault := fault_of_url(url):
             return Seen(url, fault=f"{without_query(url)} {fault}")
         headers = {"Accept": "application/json"}
@@ -40,7 +38,7 @@ async def look_at(loop: Loop, http: Http, url: str) -> Seen:
         except MailroomError as error:
             return Seen(url, fault=str(error), is_untrusted=isinstance(error, Untrusted))
         location = response.headers.get("location")
-        if response.status not in _REDIRECTS or not location:
+        if response.status not in REDIRECTS or not location:
             # Paths may change: where discovery starts at the same origin stays right.
             return _judged(start if origin(start) == origin(url) else url, response)
         try:
@@ -48,7 +46,7 @@ async def look_at(loop: Loop, http: Http, url: str) -> Seen:
             urlsplit(url)
         except ValueError:
             return Seen(url, fault=f"{request}: redirected to what is no URL")
-    return Seen(url, fault=f"{without_query(url)}: more than {_MAX_REDIRECTS} redirects")
+    return Seen(url, fault=f"{without_query(url)}: more than {MAX_REDIRECTS} redirects")
 
 
 async def first_of(
@@ -67,12 +65,12 @@ async def first_of(
 
 
 def _judged(url: str, response: Response) -> Seen:
-    if response.status == _UNAUTHORIZED:
+    if response.status == HTTPStatus.UNAUTHORIZED:
         challenges = response.headers.get("www-authenticate", "")
         return Seen(url, frozenset(schemes_of(challenges)))
-    if response.status == _OK and _is_session(response.body):
+    if response.status == HTTPStatus.OK and _is_session(response.body):
         return Seen(url)
-    said = "no JMAP session" if response.status == _OK else str(response.status)
+    said = "no JMAP session" if response.status == HTTPStatus.OK else str(response.status)
     return Seen(url, fault=f"{without_query(url)}: the answer is {said}")
 
 

@@ -6,6 +6,7 @@ any other. When somebody else was faster the card is read again and the change m
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from mailroom.engine.loop import Loop
 from mailroom.errors import SenderFailed, TransientError
@@ -24,10 +25,14 @@ _TRIES = 5
 _PARALLEL = 8
 # How many writes go on at once, and then how many, where the server has locked the book for one.
 _AT_ONCE = (_PARALLEL, 1, 1)
-_DONE = (200, 201, 204)
-_BAD_REQUEST, _FORBIDDEN, _PRECONDITION_FAILED, _LOCKED = 400, 403, 412, 423
+_DONE = (HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.NO_CONTENT)
 # Of the client errors these are not about the card: who we are, and what passes.
-_NOT_THE_CARD = (401, 408, 425, 429)
+_NOT_THE_CARD = (
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.REQUEST_TIMEOUT,
+    HTTPStatus.TOO_EARLY,
+    HTTPStatus.TOO_MANY_REQUESTS,
+)
 _THE_CARD = tuple(status for status in range(400, 500) if status not in _NOT_THE_CARD)
 
 
@@ -93,7 +98,7 @@ class CardDavClient:
         if dav.read_precondition(response.body) == dav.NO_UID_CONFLICT:
             return None
         # Some servers say 412 when they mean that they will not have the card.
-        if response.status == _PRECONDITION_FAILED and href in await self.fetch([href]):
+        if response.status == HTTPStatus.PRECONDITION_FAILED and href in await self.fetch([href]):
             return None
         raise self._refused(href, response)
 
@@ -109,7 +114,7 @@ class CardDavClient:
                 response = await self._replace(stored, card)
                 if response.status in _DONE:
                     return self._remember(stored.href, card, response)
-                if response.status != _PRECONDITION_FAILED:
+                if response.status != HTTPStatus.PRECONDITION_FAILED:
                     raise self._refused(stored.href, response)
             fresh = await self.read(stored.href)
             if response and fresh.etag == stored.etag:
@@ -132,7 +137,7 @@ class CardDavClient:
         if not stored.etag:
             return False
         response = await self._replace(stored, None)
-        if response.status == _PRECONDITION_FAILED:
+        if response.status == HTTPStatus.PRECONDITION_FAILED:
             return False
         if response.status not in (*_DONE, *GONE):
             raise self._refused(stored.href, response)
@@ -148,7 +153,10 @@ class CardDavClient:
         """
         etag = stored.etag.removeprefix("W/")
         response = await self._put(stored.href, card, "If-Match", etag)
-        if response.status in (_BAD_REQUEST, _PRECONDITION_FAILED) and not etag.startswith('"'):
+        if response.status in (
+            HTTPStatus.BAD_REQUEST,
+            HTTPStatus.PRECONDITION_FAILED,
+        ) and not etag.startswith('"'):
             return await self._put(stored.href, card, "If-Match", f'"{etag}"')
         return response
 
@@ -169,7 +177,7 @@ class CardDavClient:
                 response = await self._web.send(request, accept=(*_DONE, *_THE_CARD))
             finally:
                 self._writes.leave()
-            if response.status != _LOCKED:
+            if response.status != HTTPStatus.LOCKED:
                 return response
         raise TransientError(f"{request}: the card is locked by somebody else (423)")
 
@@ -207,6 +215,6 @@ def _refusal(href: str, response: Response) -> SenderFailed:
         return SenderFailed(f"the card {href} has been deleted meanwhile")
     problem = read_problem_details(response.headers.get("content-type", ""), response.body)
     says = f", {problem}" if str(problem) else ""
-    is_ours = response.status != _FORBIDDEN or problem.kind
+    is_ours = response.status != HTTPStatus.FORBIDDEN or problem.kind
     advice = "" if is_ours else ": may we write to this address book?"
     return SenderFailed(f"the server refuses the card {href} ({response.status}{says}){advice}")

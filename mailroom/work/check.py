@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from mailroom.engine.loop import DeadlinePassed, Loop
@@ -24,7 +25,6 @@ from mailroom.work.sent import Sent
 from mailroom.work.unindexed import unindexed
 
 _PUSH_SECONDS = 10.0
-_OK = 200
 # Failures of a server, or of the log-in there, whatever is asked of it.
 _OF_THE_SERVER = (CredentialsRefused, TransientError)
 _BY = {
@@ -267,7 +267,7 @@ async def no_push(loop: Loop, clients: Clients) -> str:
     except DeadlinePassed:
         return f"no answer within {_PUSH_SECONDS:.0f} s"
     stream.close()
-    return "" if head.status == _OK else f"not offered here ({head.status})"
+    return "" if head.status == HTTPStatus.OK else f"not offered here ({head.status})"
 
 
 async def own_addresses(config: Config, mail: MailClient) -> OwnAddresses:

@@ -7,6 +7,7 @@ cards are read in portions that are bounded in bytes: some weigh a megabyte, for
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from http import HTTPStatus
 from urllib.parse import quote, urljoin, urlsplit
 
 from mailroom.engine.loop import Loop, give_way, together
@@ -17,8 +18,7 @@ from mailroom.wire.urls import without_query
 from mailroom.work.discovery import find_book, xml_request
 from mailroom.work.web import Web
 
-_MULTISTATUS, _OK, _TRUNCATED = 207, 200, 507
-GONE = (404, 410)
+GONE = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
 _ADVICE = "check carddav.url"
 
 _MOST_CARDS = 50
@@ -79,7 +79,7 @@ class Collection:
         is_inside = stored.startswith(self._folder) and not stored.endswith("/")
         if not location or not is_inside:
             return href
-        self.learn(dav.Resource(stored, path, _OK, {}))
+        self.learn(dav.Resource(stored, path, HTTPStatus.OK, {}))
         return stored
 
     def address(self, href: str) -> str:
@@ -97,7 +97,7 @@ class Collection:
         found: dict[str, str] = {}
         for resource in dav.Multistatus(response.body, without_query(url)):
             await give_way(self._loop)
-            if resource.status == _TRUNCATED:
+            if resource.status == HTTPStatus.INSUFFICIENT_STORAGE:
                 raise LastingTrouble(
                     f"{request}: the server shows {len(found)} cards and says that there are "
                     "more: the address book is too large for it"
@@ -119,7 +119,7 @@ class Collection:
     async def send(self, request: Request, accept: Iterable[int] = ()) -> Response:
         """The answer to a request to the book, a multistatus or of another status to ``accept``.
         Where the book itself is gone, it is looked for again next time."""
-        response = await self._web.send(request, (_MULTISTATUS, *GONE, *accept), _ADVICE)
+        response = await self._web.send(request, (HTTPStatus.MULTI_STATUS, *GONE, *accept), _ADVICE)
         if response.status in GONE:
             self._book_url = None
             raise self._web.refusal(request, response, _ADVICE)
@@ -163,7 +163,7 @@ class Collection:
                 missing.pop(resource.href, None)
                 self.learn(resource)
                 use(resource, card)
-            elif resource.status not in (_OK, *GONE) and resource.href in missing:
+            elif resource.status not in (HTTPStatus.OK, *GONE) and resource.href in missing:
                 missing[resource.href] = f"the server does not show it ({resource.status})"
         self._weigh(len(response.body), len(hrefs))
         return missing

@@ -1,5 +1,6 @@
 """From the configured URL to the address book: principal, home, book (RFC 6352 §7, RFC 6764 §6)."""
 
+from http import HTTPStatus
 from urllib.parse import unquote, urljoin
 
 from mailroom.errors import LastingTrouble, MailroomError, NoAddressBooks, ProtocolError
@@ -9,12 +10,20 @@ from mailroom.wire.http import Request, Response
 from mailroom.wire.urls import origin, without_query
 from mailroom.work.web import Web
 
-_MULTISTATUS = 207
 _WELL_KNOWN = "/.well-known/carddav"
 # What web servers say where nobody has thought of it: they have no such page, they do not know the
 # method, a filter of theirs (mod_security) does not like it, or everybody gets the home page.
-_NO_SUCH_PLACE = (404, 405, 410)
-_NOTHING = (*_NO_SUCH_PLACE, 200, 400, 403, 406, 415, 500, 501)
+_NO_SUCH_PLACE = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.GONE)
+_NOTHING = (
+    *_NO_SUCH_PLACE,
+    HTTPStatus.OK,
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.FORBIDDEN,
+    HTTPStatus.NOT_ACCEPTABLE,
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    HTTPStatus.INTERNAL_SERVER_ERROR,
+    HTTPStatus.NOT_IMPLEMENTED,
+)
 _ADVICE = "check carddav.url"
 NAME_ANOTHER = "name the server that has your contacts as carddav.url"
 
@@ -83,10 +92,10 @@ async def _propfind(
     request = xml_request("PROPFIND", url, dav.propfind(properties), depth)
     is_first = url.endswith(_WELL_KNOWN)
     accept = _NOTHING if is_first else _NO_SUCH_PLACE if before else ()
-    response = await web.send(request, (_MULTISTATUS, *accept), _ADVICE)
-    if response.status != _MULTISTATUS and before:
+    response = await web.send(request, (HTTPStatus.MULTI_STATUS, *accept), _ADVICE)
+    if response.status != HTTPStatus.MULTI_STATUS and before:
         raise _absence(url, before, response)
-    if response.status != _MULTISTATUS:
+    if response.status != HTTPStatus.MULTI_STATUS:
         try:
             # RFC 6764 §6: then the server's root is where to begin.
             return await _propfind(web, urljoin(url, "/"), properties, depth, response)

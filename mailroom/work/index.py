@@ -11,6 +11,7 @@ portions.
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from http import HTTPStatus
 
 from mailroom.engine.loop import Loop, give_way
 from mailroom.errors import MailroomError, TooLarge, TransientError
@@ -25,10 +26,19 @@ from mailroom.work.collection import GONE, Collection, etag_of
 from mailroom.work.discovery import xml_request
 from mailroom.work.gate import Gate
 
-_MULTISTATUS, _TRUNCATED = 207, 507
 # What a server may have against a sync token (RFC 6578 §3.2 says 403, others exist), or against the
 # report: not knowing it is 403 by RFC 3253 §3.6, and elsewhere 400, 405, 415, 422, 501, 507.
-_NO_SYNC = (400, 403, 405, 409, 412, 415, 422, 501, 507)
+_NO_SYNC = (
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.FORBIDDEN,
+    HTTPStatus.METHOD_NOT_ALLOWED,
+    HTTPStatus.CONFLICT,
+    HTTPStatus.PRECONDITION_FAILED,
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+    HTTPStatus.NOT_IMPLEMENTED,
+    HTTPStatus.INSUFFICIENT_STORAGE,
+)
 
 # Where Cyrus has its address books, and what its sync tokens are: UIDVALIDITY and MODSEQ (3.6.1 and
 # 3.10.2, seen). Its Server header is in no answer to a REPORT, and configurable.
@@ -171,7 +181,7 @@ class IndexKeeper:
                 raise
             self._is_cyrus = False
             return await self._page()
-        if response.status != _MULTISTATUS:
+        if response.status != HTTPStatus.MULTI_STATUS:
             return None
         return await self._apply(dav.Multistatus(response.body, without_query(url)))
 
@@ -186,7 +196,7 @@ class IndexKeeper:
         is_truncated, told = False, 0
         for resource in answer:
             await give_way(self._loop)
-            is_truncated |= resource.status == _TRUNCATED
+            is_truncated |= resource.status == HTTPStatus.INSUFFICIENT_STORAGE
             if not self._collection.is_card(resource):
                 continue
             if resource.status in GONE:

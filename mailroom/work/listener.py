@@ -6,6 +6,7 @@ done.
 
 import contextlib
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import TypeVar
 
 from mailroom.engine.journal import Log
@@ -35,7 +36,6 @@ _SUSPICIONS = {
     DEAF: "eventsource_deaf",
     BLOCKING: "eventsource_blocking",
 }
-_OK, _NO_CONTENT, _UNAUTHORIZED = 200, 204, 401
 
 
 class Listener:
@@ -84,7 +84,7 @@ class Listener:
                 if push.deadline is not None:
                     push.expired(self._loop.now())
             except CredentialsRefused:
-                push.refused(self._loop.now(), _UNAUTHORIZED)
+                push.refused(self._loop.now(), HTTPStatus.UNAUTHORIZED)
             except MailroomError as error:
                 wait = error.retry_after if isinstance(error, TransientError) else None
                 if push.deadline is not None:  # else a poll has given it up at the same instant
@@ -111,7 +111,7 @@ class Listener:
     async def _one_connection(self) -> None:
         session = await self._mail.session()
         if session.event_source_template is None:
-            self._push.refused(self._loop.now(), _NO_CONTENT)
+            self._push.refused(self._loop.now(), HTTPStatus.NO_CONTENT)
             return
         types = (*TYPES, CONTACTS_TYPE) if CONTACTS in session.account_capabilities else TYPES
         self.url = event_source_url(session.event_source_template, session.url, types)
@@ -186,4 +186,4 @@ class Listener:
 
 def _is_event_stream(head: Response) -> bool:
     kind = head.headers.get("content-type", "").partition(";")[0].strip().lower()
-    return head.status == _OK and kind == "text/event-stream"
+    return head.status == HTTPStatus.OK and kind == "text/event-stream"

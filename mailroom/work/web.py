@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Coroutine, Iterable
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -28,22 +29,18 @@ from mailroom.errors import (
 )
 from mailroom.rules.configuration.servers import fault_of_url, is_confidential
 from mailroom.rules.status.health import Totals
-from mailroom.wire.http import Request, Response
+from mailroom.wire.http import MAX_REDIRECTS, REDIRECTS, Request, Response
 from mailroom.wire.problem import ProblemDetails, quoted, read_problem_details
 from mailroom.wire.urls import origin, without_query
 from mailroom.work.gate import Doorway, Servers
 
 Login = Callable[[], Coroutine[Any, None, Basic | Bearer]]
 
-_REDIRECTS = (301, 302, 303, 307, 308)
-_MAX_REDIRECTS = 5
-_OK, _UNAUTHORIZED, _PAYMENT_REQUIRED, _FORBIDDEN = 200, 401, 402, 403
-# Request Timeout, Too Early, Too Many Requests: the same request may do later.
-_PASSING = (408, 425, 429)
-_BAD_REQUEST, _SERVER_ERROR = 400, 500
+# The same request may do later.
+_PASSING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
 _CROWD = "maxConcurrentRequests"
-# Not Implemented, HTTP Version Not Supported: the same request will do no better later.
-_FINAL_SERVER_ERRORS = (501, 505)
+# The same request will do no better later.
+_FINAL_SERVER_ERRORS = (HTTPStatus.NOT_IMPLEMENTED, HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
 # How long to wait after each "too much at once" (RFC 8620 §3.6.1, without a Retry-After): it may be
 # the user's other programs, which are done in a moment.
 _CROWDED_SECONDS = (0.1, 0.2, 0.4, 0.8, 1.6)
@@ -111,7 +108,7 @@ class Web:
     async def send(
         self,
         request: Request,
-        accept: Collection[int] = (200,),
+        accept: Collection[int] = (HTTPStatus.OK,),
         advice: str = "",
         *,
         is_login: bool = False,
@@ -122,7 +119,7 @@ class Web:
         secret is known to be answered 403. Raises CredentialsRefused, Forbidden, TransientError,
         ProtocolError.
         """
-        for _ in range(_MAX_REDIRECTS + 1):
+        for _ in range(MAX_REDIRECTS + 1):
             authorized = await self._authorized(request)
             response = await self._exchange(authorized)
             if self._is_to_be_asked_by_digest(request, response):
@@ -130,10 +127,10 @@ class Web:
             if response.status in accept and not _is_crowded(response):
                 self._was_accepted |= _is_success(response.status)
                 return response
-            if response.status not in _REDIRECTS:
+            if response.status not in REDIRECTS:
                 raise self.refusal(request, response, advice, is_login=is_login)
             request = self._redirected(request, response)
-        raise ProtocolError(f"{request}: more than {_MAX_REDIRECTS} redirects")
+        raise ProtocolError(f"{request}: more than {MAX_REDIRECTS} redirects")
 
     async def _exchange(self, request: Request) -> Response:
         """Send it when its turn comes, and again where too much was going on at the server: it has
@@ -165,19 +162,19 @@ class Web:
     async def stream(self, request: Request, deadline: float) -> tuple[Stream, Response]:
         """Open a stream with the account's credentials; it and the head of its answer. Raises
         DeadlinePassed where there is none by that instant, and what :meth:`send` does."""
-        for _ in range(_MAX_REDIRECTS + 1):
+        for _ in range(MAX_REDIRECTS + 1):
             with ExitStack() as otherwise:
                 stream = self._http.stream(await self._authorized(request))
                 otherwise.callback(stream.close)
                 head = await within(self._loop, stream.head, deadline)
                 if self._is_to_be_asked_by_digest(request, head):
                     continue
-                if head.status not in _REDIRECTS:
+                if head.status not in REDIRECTS:
                     self._was_accepted |= _is_success(head.status)
                     otherwise.pop_all()
                     return stream, head
                 request = self._redirected(request, head)
-        raise ProtocolError(f"{request}: more than {_MAX_REDIRECTS} redirects")
+        raise ProtocolError(f"{request}: more than {MAX_REDIRECTS} redirects")
 
     def refusal(
         self, request: Request, response: Response, advice: str = "", *, is_login: bool = False
@@ -191,14 +188,14 @@ class Web:
             return Crowded(f"{request}: the server answered {status}{says}", wait)
         if _is_passing(status) or wait is not None:
             return TransientError(f"{request}: the server answered {status}{says}", wait)
-        if status == _UNAUTHORIZED:
+        if status == HTTPStatus.UNAUTHORIZED:
             return self._refused(f"{request}: the server refuses the credentials with 401{says}")
-        if status == _PAYMENT_REQUIRED:
+        if status == HTTPStatus.PAYMENT_REQUIRED:
             return self._refused(
                 f"{request}: the server answered 402{says}, which Stalwart does where an account "
                 "has a second factor: make an app password and use that"
             )
-        if status == _FORBIDDEN and problem.kind in _ABOUT_NOTHING_ASKED:
+        if status == HTTPStatus.FORBIDDEN and problem.kind in _ABOUT_NOTHING_ASKED:
             return self._forbidden(request, response, problem, is_login=is_login)
         reason = says or ", which makes no sense here"
         return ProtocolError(
@@ -230,7 +227,7 @@ class Web:
         """Whether the server wants the password by Digest (RFC 7616) and by nothing that we have
         tried; it is remembered, and libcurl does it."""
         where = _origin(request.url)
-        if response.status != _UNAUTHORIZED or where in self._digest_origins:
+        if response.status != HTTPStatus.UNAUTHORIZED or where in self._digest_origins:
             return False
         schemes = schemes_of(response.headers.get("www-authenticate", ""))
         if "digest" not in schemes or "basic" in schemes:
@@ -284,14 +281,16 @@ def _advice_to_configure(url: str) -> str:
 
 def _is_passing(status: int) -> bool:
     """Whether the same request may do later (429, 5xx)."""
-    is_server_error = status >= _SERVER_ERROR and status not in _FINAL_SERVER_ERRORS
+    is_server_error = (
+        status >= HTTPStatus.INTERNAL_SERVER_ERROR and status not in _FINAL_SERVER_ERRORS
+    )
     return status in _PASSING or is_server_error
 
 
 def _is_crowded(response: Response) -> bool:
     """Whether too many requests are under way, whatever they are about: Stalwart 0.15.5 counts
     those of CardDAV, and answers them so, too."""
-    if response.status < _BAD_REQUEST:
+    if response.status < HTTPStatus.BAD_REQUEST:
         return False
     return (
         read_problem_details(response.headers.get("content-type", ""), response.body).limit
@@ -300,7 +299,7 @@ def _is_crowded(response: Response) -> bool:
 
 
 def _is_success(status: int) -> bool:
-    return _OK <= status < _REDIRECTS[0]
+    return HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
 
 
 def schemes_of(challenges: str) -> set[str]:

@@ -24,6 +24,7 @@ Whatever is told besides cannot happen: RuntimeError.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from http import HTTPStatus
 from math import inf
 
 from mailroom.rules.polling.backoff import Backoff, Jitter
@@ -61,8 +62,7 @@ BLOCKING = "requests time out while the event stream is open, and work when it i
 UNTOLD = "the event stream tells nothing of a change that a poll has found"
 STALLED = "requests time out beside the event stream"
 
-_NO_CONTENT = 204
-_CREDENTIALS_REFUSED = (401, 403)
+_CREDENTIALS_REFUSED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
 
 class PushStatus(StrEnum):
@@ -175,7 +175,7 @@ class Push:
         self.is_routine = False
         # Should the id be what the server dislikes, the next attempt is free of it.
         self.last_event_id = ""
-        if status == _NO_CONTENT:
+        if status == HTTPStatus.NO_CONTENT:
             self._wait(now, UNAVAILABLE_SECONDS, PushStatus.UNAVAILABLE, NO_PUSH)
             return
         backoff = self._refusals if status in _CREDENTIALS_REFUSED else self._failures

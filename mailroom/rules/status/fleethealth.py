@@ -6,6 +6,7 @@ own answers, and in the counts.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from mailroom.rules.polling.push import PushStatus
 from mailroom.rules.status.health import RefusedReload, Vitals, timestamp, unhealthy_reason
@@ -93,7 +94,7 @@ def healthz(found: Sum) -> tuple[int, dict[str, object]]:
     if len(found) and not found.well:
         name, why = next(iter(found.reasons.items()))
         reason = f"no account is well; {name}: {why}"
-    return (503 if reason else 200), {
+    return (HTTPStatus.SERVICE_UNAVAILABLE if reason else HTTPStatus.OK), {
         "status": "unhealthy" if reason else "ok",
         "reason": reason,
         "accounts": {"ok": found.well, "unhealthy": len(found) - found.well},

@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from http import HTTPStatus
 
 from mailroom.rules.polling.push import PushStatus
 from mailroom.rules.screening.waiting import Summary
@@ -255,7 +256,7 @@ def healthz(snapshot: Snapshot) -> tuple[int, dict[str, object]]:
             "error": push.error,
         },
     }
-    return (200 if reason is None else 503), document
+    return (HTTPStatus.OK if reason is None else HTTPStatus.SERVICE_UNAVAILABLE), document
 
 
 def status(snapshot: Snapshot) -> dict[str, object]:
