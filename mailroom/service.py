@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from mailroom import __version__
-from mailroom.engine.accountfiles import AccountFile, AccountFiles, names_beside
+from mailroom.engine.accountfiles import AccountFile, AccountFiles, account_names
 from mailroom.engine.broadcast import Broadcast
 from mailroom.engine.clock import BoottimeClock
 from mailroom.engine.configfile import PendingConfig
@@ -183,7 +183,7 @@ class Service:
         self._log.sink = choose_sink(self._environ, config.logging.format)
         self._tenants.limit(config.limits)
         self._tenants.trust(config.tls.ca_file)
-        names, shard = names_beside(reading.path, self._options.shard), self._options.shard
+        names, shard = account_names(reading.path, self._options.shard), self._options.shard
         if names or shard:
             self._tenants.check_secrets()
             self._is_fleet = True  # also while they are read

@@ -46,7 +46,7 @@ def modules() -> Iterator[tuple[str, ast.Module]]:
 
 
 MODULES = dict(modules())
-GROUND = [name for name in MODULES if FLOORS.get(name.partition(".")[2].split(".")[0]) == 0]
+FLOOR_0 = [name for name in MODULES if FLOORS.get(name.partition(".")[2].split(".")[0]) == 0]
 
 
 @functools.cache
@@ -85,7 +85,7 @@ def test_formats_know_nothing_of_decisions(name: str) -> None:
         assert not any(rooted(module, {"mailroom.rules"}) for module in imports(name))
 
 
-@pytest.mark.parametrize("name", GROUND)
+@pytest.mark.parametrize("name", FLOOR_0)
 def test_the_ground_floor_touches_neither_kernel_nor_clock(name: str) -> None:
     assert {module for module in imports(name) if rooted(module, IMPURE)} == set()
     calls = [node.func for node in ast.walk(MODULES[name]) if isinstance(node, ast.Call)]

@@ -405,7 +405,7 @@ def test_what_the_units_say_is_understood_without_argparse(unit: str) -> None:
     assert told == "False\nTrue\n"
 
 
-def test_the_user_unit_has_all_walls_that_take_no_root() -> None:
+def test_the_user_unit_has_all_sandboxing_that_takes_no_root() -> None:
     without_root = re.compile(
         r"UMask|LimitCORE|NoNewPriv|RestrictSUID|RestrictNamesp|RestrictReal|LockPers|RestrictAddr"
         r"|MemoryDeny|SystemCall"

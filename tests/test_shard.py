@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mailroom.engine.accountfiles import names_beside
+from mailroom.engine.accountfiles import account_names
 from mailroom.engine.shards import shard_socket
 from mailroom.errors import ConfigurationError, UsageError
 from mailroom.rules.configuration.shard import Shard
@@ -61,9 +61,9 @@ def test_each_shard_has_a_folder_of_its_own_for_its_sockets() -> None:
 def test_a_folder_of_accounts_may_be_empty_but_not_missing(tmp_path: Path) -> None:
     config = tmp_path / "mailroom.yaml"
     with pytest.raises(ConfigurationError, match="shard 2/6 has no accounts to take: there is no"):
-        names_beside(config, Shard(6, 2))
-    assert names_beside(config) == []
+        account_names(config, Shard(6, 2))
+    assert account_names(config) == []
     (tmp_path / "accounts.d").mkdir()
-    assert names_beside(config, Shard(6, 2)) == []
+    assert account_names(config, Shard(6, 2)) == []
     with pytest.raises(ConfigurationError, match="shard 2/6 has no accounts to take"):
-        names_beside(tmp_path / "office.yaml", Shard(6, 2))
+        account_names(tmp_path / "office.yaml", Shard(6, 2))

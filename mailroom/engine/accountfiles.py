@@ -33,7 +33,7 @@ class AccountFile:
     problems: tuple[str, ...] = ()
 
 
-def names_beside(config: Path, shard: Shard | None = None) -> list[str]:
+def account_names(config: Path, shard: Shard | None = None) -> list[str]:
     """Of the accounts that the file gives the defaults of; none where it is the only one's. Raises
     ConfigurationError where nobody can say: that there are none any more would close them all; and
     where a shard of them is wanted, and they have no folder."""

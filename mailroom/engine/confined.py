@@ -1,5 +1,5 @@
 """Running a command as a unit of the system is run: by ``systemd-run``, with the unit's own secrets
-and behind its walls, the administrator's drop-ins included.
+and in its sandbox, the administrator's drop-ins included.
 
 The terminal is handed over as it is, so that width, colours and questions are the caller's; what
 the terminal would send as a signal is passed on. The exit code comes back.

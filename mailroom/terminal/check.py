@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from rich.console import Console
 
-from mailroom.engine.accountfiles import AccountFile, AccountFiles, names_beside
+from mailroom.engine.accountfiles import AccountFile, AccountFiles, account_names
 from mailroom.engine.accountsecrets import secrets_of
 from mailroom.engine.clock import BoottimeClock
 from mailroom.engine.configfile import load_of
@@ -53,7 +53,7 @@ def show_files(installation: Installation) -> int:
     loop = Loop(BoottimeClock())
     try:
         path = installation.config
-        files = AccountFiles(path, names_beside(path), load_of(installation))
+        files = AccountFiles(path, account_names(path), load_of(installation))
         task = loop.spawn(files.each(loop, read.append), "files")
         while not task.done:
             loop.turn()

@@ -124,7 +124,7 @@ class Interview:
     def _try(self, known: Knowledge) -> Knowledge:
         self._console.print("\nLogging in, and looking at what the account can do …")
         try:
-            with self._desk(known) as context:
+            with self._context(known) as context:
                 able = context.run(abilities(context.loop, context.config, context.clients))
         except CredentialsRefused as error:
             told = questions.refusal(known)
@@ -140,13 +140,13 @@ class Interview:
         return known
 
     def _look(self, known: Knowledge) -> Knowledge:
-        with self._desk(known) as context:
+        with self._context(known) as context:
             return replace(
                 known, taken=context.run(taken(context.loop, context.config, context.clients))
             )
 
     @contextmanager
-    def _desk(self, known: Knowledge) -> Iterator[Context]:
+    def _context(self, known: Knowledge) -> Iterator[Context]:
         """The account as it would be configured now. Raises ConfigurationError for a secret that
         cannot be one."""
         config = self._config or parse(configuration(known), "the configuration")

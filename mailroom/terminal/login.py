@@ -1,6 +1,6 @@
 """``mailroom login``: a new secret, tried before it is stored; then what uses it is started anew.
 
-As root the trial runs as the service runs, behind its walls and by its way out of the network, and
+As root the trial runs as the service runs, in its sandbox and by its way out of the network, and
 is handed the secret as it is handed a file. It is in no argument and no environment.
 """
 

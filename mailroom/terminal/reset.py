@@ -62,7 +62,7 @@ def show_reset(
     console = Console(highlight=False, soft_wrap=True)
     context = open_context(installation, environ)
     if wishes.applies:
-        _refuse_beside_a_service(installation, sockets, context.config)
+        _refuse_while_served(installation, sockets, context.config)
     reset = Reset(
         context.loop, context.config, context.clients, target=wishes.target, removes=wishes.removes
     )
@@ -129,7 +129,7 @@ def _export(
     console.print(plain(f"{count(len(lines), 'decision')} written to {path}"))
 
 
-def _refuse_beside_a_service(
+def _refuse_while_served(
     installation: Installation, sockets: Iterable[Path], config: Config
 ) -> None:
     """A service would triage what is being undone. One that cannot be asked may be one, too."""

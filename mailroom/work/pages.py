@@ -34,7 +34,7 @@ class _Look:
     pages: int = 1
 
     @property
-    def is_settled(self) -> bool:
+    def is_consistent(self) -> bool:
         """Whether all pages are of one result. When a mail leaves it between two pages, another
         slips from one to the other and is on neither."""
         return self.pages == 1 or (len(self.states) == 1 and "" not in self.states)
@@ -52,21 +52,23 @@ class Pages:
         self, first: Found, query: Filter, limit: int, concurrent: int
     ) -> tuple[Mail, ...]:
         """All that the query finds; ``first`` is its first page, of at most ``limit`` ids."""
-        look = await self._settled(first, query, limit, concurrent)
+        look = await self._consistent(first, query, limit, concurrent)
         return tuple(look.mails.values())
 
     async def ids(self, first: Found, query: Filter, limit: int, concurrent: int) -> set[str]:
         """The ids of it, for an ``ask`` that reads no mails."""
-        return (await self._settled(first, query, limit, concurrent)).ids
+        return (await self._consistent(first, query, limit, concurrent)).ids
 
-    async def _settled(self, first: Found, query: Filter, limit: int, concurrent: int) -> "_Look":
+    async def _consistent(
+        self, first: Found, query: Filter, limit: int, concurrent: int
+    ) -> "_Look":
         """In mailboxes that never hold still, what several looks have seen is all there is to
         have."""
         seen = _Look(set(), {}, set())
         before: _Look | None = None
         for _ in range(_LOOKS):
             look = await self._look(first, query, limit, concurrent)
-            if look.is_settled or (before and before.ids == look.ids):
+            if look.is_consistent or (before and before.ids == look.ids):
                 self._remember(query, first[0], look)
                 return look
             seen.ids |= look.ids

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.browser.cockpit import WITH_BROWSER, Cockpit
-from tests.browser.scene import AtDesk
+from tests.browser.scene import Visitor
 from tests.system import root
 from tests.system.conftest import bootable, claims, pytest_terminal_summary
 from tests.system.host import Host
@@ -21,7 +21,7 @@ def cockpit(bootable: None) -> Iterator[Cockpit]:
 
 
 @pytest.fixture(scope="module")
-def at_desk(bootable: None) -> Iterator[AtDesk]:
+def visitor(bootable: None) -> Iterator[Visitor]:
     """The same with the real service on a real mail server, and Anna, who may decide."""
     with Host.boot(root.ensure(WITH_BROWSER)) as host:
-        yield AtDesk.on(host)
+        yield Visitor.on(host)

@@ -21,7 +21,7 @@ fileinto :flags "mailroom-waiting" :mailboxid "{screener}" "Screener";
 
 
 @dataclass(frozen=True, slots=True)
-class AtDesk:
+class Visitor:
     """The host with everything, and who has logged in."""
 
     scene: Scene

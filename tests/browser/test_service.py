@@ -9,7 +9,7 @@ import pytest
 
 from tests.browser import seeds
 from tests.browser.cockpit import MAY_LOOK, NARROW
-from tests.browser.scene import AtDesk, row
+from tests.browser.scene import Visitor, row
 from tests.browser.webdriver import Browser
 from tests.system.claims import Claims
 
@@ -27,12 +27,12 @@ def is_gone(browser: Browser, address: str) -> bool:
     return not browser.exists(f'{row(address)} [data-part="Feed"]')
 
 
-def test_mail_is_on_the_page_within_a_second(at_desk: AtDesk, claims: Claims) -> None:
+def test_mail_is_on_the_page_within_a_second(visitor: Visitor, claims: Claims) -> None:
     taken = []
-    with at_desk.page() as browser:
+    with visitor.page() as browser:
         for number in range(7):
             sender = f"quick{number}@example.net"
-            at_desk.receive(sender)
+            visitor.receive(sender)
             begun = time.monotonic()
             browser.find(row(sender))
             taken.append(time.monotonic() - begun)
@@ -41,34 +41,34 @@ def test_mail_is_on_the_page_within_a_second(at_desk: AtDesk, claims: Claims) ->
     )
 
 
-def test_undo_brings_the_mail_back(at_desk: AtDesk) -> None:
-    at_desk.receive("Cleo <cleo@example.net>", subject="Cleo's")
-    with at_desk.page() as browser:
+def test_undo_brings_the_mail_back(visitor: Visitor) -> None:
+    visitor.receive("Cleo <cleo@example.net>", subject="Cleo's")
+    with visitor.page() as browser:
         decide(browser, "cleo@example.net", "Jail")
         browser.find(f"{row('cleo@example.net')}.done", "is in Jail now")
-        at_desk.await_in("Jail", "Cleo's")
+        visitor.await_in("Jail", "Cleo's")
         browser.find(f'{row("cleo@example.net")} [data-part="undo"]').click()
         browser.find(f'{row("cleo@example.net")} [data-part="Feed"]')
-        at_desk.await_in("Screener", "Cleo's")
+        visitor.await_in("Screener", "Cleo's")
 
 
-def test_undo_goes_back_to_the_category_before(at_desk: AtDesk) -> None:
-    at_desk.receive("dora@example.net", subject="Dora's")
-    with at_desk.page() as browser:
+def test_undo_goes_back_to_the_category_before(visitor: Visitor) -> None:
+    visitor.receive("dora@example.net", subject="Dora's")
+    with visitor.page() as browser:
         decide(browser, "dora@example.net", "Feed")
         browser.find(f"{row('dora@example.net')}.done")
-        at_desk.await_in("Feed", "Dora's")
+        visitor.await_in("Feed", "Dora's")
         browser.find("#top a", "Senders").click()
         browser.find(f'{row("address:dora@example.net")} [data-part="change"]').click()
         browser.find("dialog [data-part=Truck]").click()
         browser.find(".alert.success", "is in Truck now")
-        at_desk.await_in("Paper Trail", "Dora's")
+        visitor.await_in("Paper Trail", "Dora's")
         browser.find(f"{row('address:dora@example.net')} .badge", "Truck")
 
 
-def test_two_browsers_see_the_same(at_desk: AtDesk) -> None:
-    at_desk.receive("Emil <emil@example.net>", subject="Emil's")
-    with at_desk.page() as one, at_desk.page() as other:
+def test_two_browsers_see_the_same(visitor: Visitor) -> None:
+    visitor.receive("Emil <emil@example.net>", subject="Emil's")
+    with visitor.page() as one, visitor.page() as other:
         one.find(row("emil@example.net"))
         other.find(row("emil@example.net"))
         decide(one, "emil@example.net", "Feed")
@@ -78,46 +78,46 @@ def test_two_browsers_see_the_same(at_desk: AtDesk) -> None:
         other.find(f'{row("emil@example.net")} [data-part="Feed"]')
 
 
-def test_a_refused_decision_comes_back_with_the_reason(at_desk: AtDesk) -> None:
+def test_a_refused_decision_comes_back_with_the_reason(visitor: Visitor) -> None:
     """Somebody else has put a label on at that moment."""
-    at_desk.receive("fay@example.net", "fay@example.net", subject="Fay's")
-    scene = at_desk.scene
-    with at_desk.page() as browser:
+    visitor.receive("fay@example.net", "fay@example.net", subject="Fay's")
+    scene = visitor.scene
+    with visitor.page() as browser:
         browser.find(row("fay@example.net"), "2 mails")
-        at_desk.cockpit.host.run("systemctl", "kill", "--signal=STOP", "mailroom.service")
+        visitor.cockpit.host.run("systemctl", "kill", "--signal=STOP", "mailroom.service")
         scene.put_on("@ToJail", "Screener", "fay@example.net")
         decide(browser, "fay@example.net", "Feed")
         browser.find(f"{row('fay@example.net')}.sending")
-        at_desk.cockpit.host.run("systemctl", "kill", "--signal=CONT", "mailroom.service")
+        visitor.cockpit.host.run("systemctl", "kill", "--signal=CONT", "mailroom.service")
         reason = browser.find(f"{row('fay@example.net')} .refused").text
         assert "Feed" in reason
         assert "Jail" in reason
     # The label is carried out, as without the page.
-    at_desk.await_in("Jail", "Fay's")
+    visitor.await_in("Jail", "Fay's")
 
 
-def test_a_restart_under_the_open_page_is_got_over(at_desk: AtDesk) -> None:
-    at_desk.receive("gus@example.net", subject="Gus's")
-    with at_desk.page() as browser:
+def test_a_restart_under_the_open_page_is_got_over(visitor: Visitor) -> None:
+    visitor.receive("gus@example.net", subject="Gus's")
+    with visitor.page() as browser:
         browser.find(row("gus@example.net"))
-        at_desk.scene.unit.systemctl("restart")
-        at_desk.receive("hal@example.net", subject="Hal's")
+        visitor.scene.unit.systemctl("restart")
+        visitor.receive("hal@example.net", subject="Hal's")
         browser.find(row("hal@example.net"))
         decide(browser, "gus@example.net", "Feed")
         browser.find(f"{row('gus@example.net')}.done")
-        at_desk.await_in("Feed", "Gus's")
+        visitor.await_in("Feed", "Gus's")
         assert not browser.exists(".notice .alert")
 
 
-def test_what_strangers_send_harms_nothing(at_desk: AtDesk) -> None:
+def test_what_strangers_send_harms_nothing(visitor: Visitor) -> None:
     for number, text in enumerate((seeds.SCRIPT, seeds.BIDI, "A" * 10_000)):
         message = EmailMessage()
         message["From"] = f"x{number}@example.net"
         message["To"] = "alice@example.org"
         message["Subject"] = text
         message.set_content(f"{text}\n")
-        at_desk.receive_raw(message)
-    with at_desk.page() as browser:
+        visitor.receive_raw(message)
+    with visitor.page() as browser:
         for number in range(3):
             browser.find(row(f"x{number}@example.net"))
         browser.find(f"{row('x0@example.net')} .subject").click()
@@ -131,10 +131,10 @@ def test_what_strangers_send_harms_nothing(at_desk: AtDesk) -> None:
         assert not [each for each in browser.console() if each["level"] == "SEVERE"]
 
 
-def test_whoever_is_not_in_the_group_sees_numbers_alone(at_desk: AtDesk) -> None:
-    at_desk.receive("ida@example.net", subject="Not for everybody")
-    bob = at_desk.cockpit.log_in("bob", *MAY_LOOK)
-    with at_desk.cockpit.browser(bob) as browser:
+def test_whoever_is_not_in_the_group_sees_numbers_alone(visitor: Visitor) -> None:
+    visitor.receive("ida@example.net", subject="Not for everybody")
+    bob = visitor.cockpit.log_in("bob", *MAY_LOOK)
+    with visitor.cockpit.browser(bob) as browser:
         browser.find(".empty", "usermod --append --groups mailroom-control bob")
         assert not browser.exists("button.category")
         assert "ida@example.net" not in browser.run("return document.documentElement.outerHTML")

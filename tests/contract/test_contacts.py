@@ -82,15 +82,15 @@ class Side:
         self.config = config or _config(server)
         login = Basic(server.user, server.password)
         by = from_data({"contacts": {"by": way}}).contacts
-        self._desk = context_for(replace(self.config, contacts=by), Logins(login, login))
-        self.contacts: Contacts = self._desk.clients.contacts
+        self._context = context_for(replace(self.config, contacts=by), Logins(login, login))
+        self.contacts: Contacts = self._context.clients.contacts
         self.account_id: str = self.run(self._account_id())
 
     async def _account_id(self) -> str:
-        return (await self._desk.clients.mail.session()).account_id
+        return (await self._context.clients.mail.session()).account_id
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        return self._desk.run(coroutine)
+        return self._context.run(coroutine)
 
     def other(self, way: str) -> "Side":
         """The same account by another process, which knows nothing."""

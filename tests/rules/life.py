@@ -92,7 +92,7 @@ class Life:
         world.run_for(200.0)
         self._check()
         if {step.verb for step in steps} <= _UNDISTURBED:
-            self._check_settled()
+            self._check_outcome()
         minutes = (world.clock.now() - began) / 60
         assert world.polls - polls <= 2 * minutes + 4 * len(steps) + 10
         self._check_last_labels(labels)
@@ -320,7 +320,7 @@ class Life:
         sets = {"Email/set", "ContactCard/set"}
         assert not [entry for entry in requests if sets.intersection(entry.calls)]
 
-    def _check_settled(self) -> None:
+    def _check_outcome(self) -> None:
         """Nobody but the service has changed a thing: who has no label any more is in the groups
         of one chain, as the note of a created contact says, and so is the mail."""
         triage = self.world.config.triage

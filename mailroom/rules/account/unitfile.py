@@ -1,5 +1,5 @@
 """What a service's unit says, as ``systemctl cat`` shows it with its drop-ins, and how something
-else is run in the same way: with the same secrets, behind the same walls (systemd.syntax(7)).
+else is run in the same way: with the same secrets, in the same sandbox (systemd.syntax(7)).
 """
 
 import re
