@@ -1,6 +1,7 @@
 """Three hosts that the commands of docs/fleet.md make a cluster, and a mail server beside them."""
 
 import contextlib
+import json
 import os
 import shlex
 import signal
@@ -57,6 +58,7 @@ class Cluster:
         self.network = Network(self.mail)
         self.cyrus = _mail_server(self.mail)
         self.hosts: dict[str, Host] = {}
+        self.followed: set[str] = set()
 
     def add(self, name: str) -> None:
         """A fresh host, on the network, where root may log in from the others."""
@@ -94,6 +96,7 @@ class Cluster:
         """Type what that section of the guide says, where it says so."""
         for step in steps(section):
             self.type(step)
+        self.followed.add(section)
 
     def type(self, step: Step) -> str:
         """Type commands of the guide; returns what they print."""
@@ -117,6 +120,16 @@ class Cluster:
             for line in host.run(*shown).stdout.splitlines():
                 unit = line.split()[0]
                 found.setdefault(unit.partition("@")[2].removesuffix(".service"), []).append(name)
+        return found
+
+    def members(self) -> dict[str, set[str]]:
+        """Instance of a shard -> the accounts that it says it has."""
+        found: dict[str, set[str]] = {}
+        for instance, names in self.running().items():
+            socket = f"/run/mailroom-shard/{instance}/status.sock"
+            ask = ("curl", "--silent", "--show-error", "--unix-socket", socket)
+            told = self.hosts[names[0]].run(*ask, "http://mailroom/status").stdout
+            found[instance] = {member["account"] for member in json.loads(told)["members"]}
         return found
 
     def placed(self, seen_by: str = "n1") -> dict[str, list[str]]:

@@ -1,17 +1,22 @@
 """People who tap without a pause, and what has become of each tap."""
 
 import contextlib
+import itertools
 import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Self
 
 from tests.system.cyrus import Cyrus, User, mail
 from tests.system.scene import CATEGORIES, furnish, value
+
+# Somebody taps, and then somebody else: everybody within half a minute.
+PACE_SECONDS = 0.4
 
 # What is tapped in turn, and the group that every contact of ours is in besides.
 _TAPPED = CATEGORIES[1:4]
@@ -29,12 +34,6 @@ class Tap:
     done: float | None = None
 
     @property
-    def seconds(self) -> float:
-        """From one to the other."""
-        assert self.done is not None
-        return self.done - self.begun
-
-    @property
     def label(self) -> str:
         """The mailbox that is the label."""
         return f"@To{self.category.replace(' ', '')}"
@@ -42,7 +41,7 @@ class Tap:
 
 @dataclass(slots=True)
 class Person:
-    """Somebody with an account, who taps again as soon as the tap before is done."""
+    """Somebody with an account, and what they have tapped."""
 
     user: User
     boxes: dict[str, str]
@@ -54,17 +53,19 @@ class Person:
         user = cyrus.user(name)
         return cls(user, furnish(user))
 
-    def go_on(self, *, may_tap: bool) -> None:
-        """See whether the tap is done; if so, and if they may, tap again."""
-        if self.taps and self.taps[-1].done is None:
-            last = self.taps[-1]
-            if self.user.mails(self.boxes[last.label]):
-                return
-            last.done = time.monotonic()
-        if may_tap:
-            self._tap()
+    @property
+    def waits(self) -> bool:
+        """Whether their tap is not known to be done."""
+        return bool(self.taps) and self.taps[-1].done is None
 
-    def _tap(self) -> None:
+    def look(self) -> None:
+        """See whether the tap is done."""
+        last = self.taps[-1]
+        if not self.user.mails(self.boxes[last.label]):
+            last.done = time.monotonic()
+
+    def tap(self) -> None:
+        """Have a stranger's mail come, and say what it is."""
         number = len(self.taps)
         sender = f"s{number}@{self.user.name}.example"
         self.user.receive(mail(sender, f"from {sender}", self.user.address))
@@ -76,47 +77,73 @@ class Person:
 
 
 class Tapping:
-    """All these people, tapping meanwhile."""
+    """All these people, one after the other tapping meanwhile."""
 
     def __init__(self, people: Sequence[Person]) -> None:
         self.people = people
         self._is_over = threading.Event()
+        self._is_given_up = threading.Event()
+        self._runner: Future[None] = Future()
 
     @contextlib.contextmanager
     def going_on(self) -> Iterator[Self]:
-        """Until the end of the context; what goes wrong with it is raised there."""
+        """Until the end of the context, or until they are to finish."""
         with ThreadPoolExecutor(1) as pool:
-            runner = pool.submit(self._run)
+            self._runner = pool.submit(self._run)
             try:
                 yield self
             finally:
                 self._is_over.set()
-            runner.result()
-
-    def _run(self) -> None:
-        while not self._is_over.is_set():
-            for person in self.people:
-                person.go_on(may_tap=not self._is_over.is_set())
+                self._is_given_up.set()
 
     def finish(self, seconds: float) -> None:
-        """Wait until the last taps are done."""
-        deadline = time.monotonic() + seconds
-        while pending := [person for person in self.people if not _is_at_rest(person)]:
-            names = [person.user.name for person in pending]
-            assert time.monotonic() < deadline, f"not done after {seconds} s: {names}"
-            for person in pending:
-                person.go_on(may_tap=False)
+        """Have nobody tap again, and wait until the last taps are done."""
+        self._is_over.set()
+        self._runner.result(seconds)
+
+    def _run(self) -> None:
+        turns = itertools.cycle(self.people)
+        while not self._is_over.wait(self._look()):
+            # Whoever waits is passed over; where all do, nobody taps.
+            for person in islice(turns, len(self.people)):
+                if not person.waits:
+                    person.tap()
+                    break
+        while self._are_waiting and not self._is_given_up.wait(self._look()):
+            pass
+
+    @property
+    def _are_waiting(self) -> bool:
+        return any(person.waits for person in self.people)
+
+    def _look(self) -> float:
+        """Look after all taps; returns for how long to do nothing, so that the pace is kept."""
+        begun = time.monotonic()
+        for person in self.people:
+            if person.waits:
+                person.look()
+        return max(0.0, PACE_SECONDS - (time.monotonic() - begun))
+
+    def longest(self, accounts: Collection[str], since: float) -> float:
+        """Seconds of the longest tap of these people that was not done at that instant, or made
+        later; of one that is not done yet, up to now."""
+        now = time.monotonic()
+        return max(
+            (tap.done or now) - tap.begun
+            for person in self.people
+            if person.user.name in accounts
+            for tap in person.taps
+            if tap.done is None or tap.done > since
+        )
 
     def has_everybody_tapped_since(self, instant: float) -> bool:
         """Whether each has a tap that was begun after that and is done."""
+        if self._runner.done():
+            self._runner.result()
         return all(
             any(tap.begun > instant and tap.done is not None for tap in person.taps[-3:])
             for person in self.people
         )
-
-
-def _is_at_rest(person: Person) -> bool:
-    return not person.taps or person.taps[-1].done is not None
 
 
 def faults(person: Person) -> list[str]:
