@@ -2,9 +2,9 @@
 results.
 
 A full run writes ``results.json``, for its figures belong together, and draws the plots
-(``growth``, which can also be asked for). Figures of single groups get there by ``--record``, each
-with its own date. Nothing here is a test; a target that is missed is printed as a miss, and the
-exit code is 0.
+(``growth``) and the table of docs/fleet.md (``model``), which can also be asked for. Figures of
+single groups get there by ``--record``, each with its own date. Nothing here is a test; a target
+that is missed is printed as a miss, and the exit code is 0.
 """
 
 import argparse
@@ -70,21 +70,23 @@ GROUPS: Mapping[str, Group] = {
     "fleet-far": fleet.far,
     "paper": paper.herds,
 }
+# What is not measured but drawn, and can be asked for like a group.
+DRAWN = "growth", "model"
 RESULTS = Path(__file__).parent / "results.json"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench")
-    parser.add_argument("groups", nargs="*", metavar="GROUP", help=", ".join([*GROUPS, "growth"]))
+    parser.add_argument("groups", nargs="*", metavar="GROUP", help=", ".join([*GROUPS, *DRAWN]))
     parser.add_argument("--short", action="store_true", help="a tenth of the repetitions")
     parser.add_argument("--record", action="store_true", help="put the groups into results.json")
     options = parser.parse_args()
-    if unknown := set(options.groups) - {*GROUPS, "growth"}:
+    if unknown := set(options.groups) - {*GROUPS, *DRAWN}:
         parser.error(f"no such group: {', '.join(sorted(unknown))}")
     effort = Effort(options.short)
     figures: list[Figure] = []
     for name in options.groups or GROUPS:
-        if name != "growth":
+        if name not in DRAWN:
             figures += _measured(name, GROUPS[name], effort)
     if figures:
         _say("", *table(figures), "", _summary(figures))
@@ -93,10 +95,10 @@ def main() -> int:
         _write(_document(figures))
     elif options.record:
         _write(_joined(json.loads(RESULTS.read_text()), figures))
-    if is_full or options.record:
-        model.draw()
     if is_full or "growth" in options.groups:
         growth.draw()
+    if is_full or options.record or "model" in options.groups:
+        model.draw()
     return 0
 
 
