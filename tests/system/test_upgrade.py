@@ -89,7 +89,8 @@ class Household:
         self.host = host
         self.configuration = CONFIGURATION.format(url=cyrus.url)
         self.user = cyrus.user("anna")
-        self.user.make_mailboxes("Archive", "Sent")
+        create = {name: {"name": name, "role": name.lower()} for name in ("Archive", "Sent")}
+        assert not self.user.call("Mailbox/set", create=create)["notCreated"]
 
     def use_former(self, packages: Path, is_encrypted: bool) -> None:
         """Install 0.1.0 and live with it; all by its documents."""
