@@ -9,7 +9,9 @@ import pytest
 
 from mailroom.rules.configuration.shard import Shard
 from tests.system.claims import Claims
+from tests.system.cyrus import PASSWORD, Cyrus, mail
 from tests.system.host import Host
+from tests.system.scene import furnish
 from tests.system.unit import Unit
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
@@ -151,9 +153,13 @@ def test_one_without_accounts_is_up_and_takes_what_comes_with_a_reload(shards: S
     assert shards.accounts(f"{empty}-6") == set()
     new = next(f"new{n}" for n in range(99) if Shard(6, empty).has(f"new{n}"))
     shards.write(new)
-    shards.systemctl("reload", f"{empty}-6")
+    shards.systemctl("reload", f"{empty}-6")  # which 252 does not wait for
+    for _ in range(200):
+        if shards.accounts(f"{empty}-6") == {new}:
+            break
+    else:
+        raise AssertionError(f"{new} was not taken")
     shards.host.run("rm", f"/etc/mailroom/accounts.d/{new}.yaml")
-    assert shards.accounts(f"{empty}-6") == {new}
 
 
 @pytest.mark.parametrize("broken", ["mailroom.yaml", "accounts.d"])
@@ -239,6 +245,33 @@ def test_what_is_about_all_is_about_all_shards(both: Shards) -> None:
     assert (code, told) == (0, "mailroom-shard@1-2.prom\nmailroom-shard@2-2.prom\n")
 
 
+def test_the_timer_for_prometheus_may_ask_them(both: Shards) -> None:
+    folder = "/var/lib/prometheus/node-exporter"
+    both.host.run("mkdir", "--parents", folder)
+    both.unit.add("mailroom-textfile.service")
+    both.host.run("systemctl", "start", "mailroom-textfile")
+    for instance in ("1-2", "2-2"):
+        told = both.host.read(f"{folder}/mailroom-shard@{instance}.prom")
+        assert f'mailroom_up{{unit="mailroom-shard@{instance}"}} 1\n' in told
+
+
+def test_watch_hears_all_shards_and_those_that_come(both: Shards) -> None:
+    both.systemctl("stop", "2-2")
+    background = "mailroom watch --json >/tmp/told 2>&1 & echo $!"
+    pid = both.host.run("sh", "-c", background).stdout.strip()
+    for new in (FIRST, SECOND):
+        if new == SECOND:
+            both.systemctl("start", "2-2")
+        for _ in range(100):
+            both.host.run("mailroom", "poll")
+            told = both.host.read("/tmp/told")
+            if f'"account": "{new}"' in told:
+                break
+        else:
+            raise AssertionError(told)
+    both.host.run("kill", pid)
+
+
 def test_an_account_on_another_host_is_said_to_be_there(both: Shards) -> None:
     both.systemctl("stop", "2-2")
     code, told = both.run(f"mailroom waiting --account {SECOND}")
@@ -254,13 +287,23 @@ def test_root_has_the_secrets_of_a_shard_wherever_it_runs(both: Shards) -> None:
     both.systemctl("stop", "2-2")
     for name in (FIRST, SECOND):
         code, told = both.run(f"mailroom config --account {name}")
-        assert (code, "jmap_password: set (from the credentials directory)" in told) == (0, True), (
-            told
-        )
+        assert (code, "jmap-password: set (from the cred" in told) == (0, True), told
         code, told = both.run(f"mailroom check --account {name}")
         assert (code, "nobody answers there" in told) == (1, True), told
     # The command was run as the shard is, and left its sockets where they are.
     assert both.accounts("1-2") == having(1, 2)
+
+
+def test_an_owner_decides_by_the_status_socket_of_a_shard(both: Shards) -> None:
+    """On 252 as well, where the service sees who asks."""
+    both.write(FIRST, f"owners: [{FIRST}]\n")
+    both.systemctl("reload", "1-2")
+    both.host.run("useradd", "--groups", "mailroom-status", FIRST)
+    waiting = f"runuser -u {FIRST} -- mailroom waiting --count --account"
+    code, told = both.run(f"{waiting} {FIRST}")
+    assert "mailroom-control" not in told  # it is let in, and there is no mail server
+    code, told = both.run(f"{waiting} {SECOND}")
+    assert (code, "group mailroom-control" in told) == (1, True), told
 
 
 def test_plain_service_or_not_it_is_the_shards_that_are_asked(both: Shards) -> None:
@@ -276,3 +319,77 @@ def test_who_may_not_ask_is_told_which_group_it_takes(both: Shards) -> None:
     assert (code, "join the group mailroom-status" in told) == (1, True), told
     code, told = both.run(f"{become.format('mailroom-status')} mailroom waiting --account {FIRST}")
     assert (code, "group mailroom-control" in told) == (1, True), told
+
+
+# With a mail server
+
+
+class Household:
+    """Two shards on a host that has a mail server, one account in each."""
+
+    def __init__(self, host: Host) -> None:
+        self.shards = Shards(host)
+        self.cyrus = Cyrus.start(host)
+        host.run("sh", "-c", "rm /etc/credstore/* /etc/mailroom/accounts.d/*")
+        self.shards.unit.configure(
+            f"screening: {{by: mailroom}}\njmap: {{url: '{self.cyrus.url}'}}\n"
+        )
+        self.users = {name: self.cyrus.user(name) for name in (FIRST, SECOND)}
+        for name, user in self.users.items():
+            furnish(user)
+            self.shards.write(name, f"jmap: {{username: {name}}}\n")
+            code, told = self.shards.run(f"mailroom login --account {name}", PASSWORD)
+            assert code == 0, told
+        self.shards.systemctl("start", "1-2", "2-2")
+
+
+@pytest.fixture(scope="module")
+def household(tree: Path) -> Iterator[Household]:
+    with Host.boot(tree) as host:
+        yield Household(host)
+
+
+def test_a_decision_is_made_by_the_shard_that_has_the_account(household: Household) -> None:
+    shards = household.shards
+    for name, user in household.users.items():
+        user.receive(mail("bob@example.net", "hello"))
+        code, told = shards.run(f"mailroom triage --account {name} bob@example.net feed")
+        assert code == 0, told
+        [found] = user.mails(user.mailboxes()["Feed"])
+        assert found["subject"] == "hello"
+        code, told = shards.run(f"mailroom log --account {name}")
+        assert (code, told.count("bob@example.net")) == (0, 1), told
+    code, told = shards.run("mailroom log")
+    assert (code, told.count("bob@example.net")) == (0, 2), told
+    code, told = shards.run(f"mailroom setup --account {SECOND} --apply")
+    assert code == 0, told
+
+
+def test_login_starts_the_shard_anew_and_names_the_other_hosts(household: Household) -> None:
+    shards = household.shards
+    before = {each: shards.show(each, "MainPID") for each in ("1-2", "2-2")}
+    code, told = shards.run(f"mailroom login --account {FIRST}", PASSWORD)
+    assert (code, "mailroom-shard@1-2 was started anew and uses it" in told) == (0, True), told
+    assert "on this host alone: repeat this on each other that may run shard 1/2" in told
+    after = {each: shards.show(each, "MainPID") for each in ("1-2", "2-2")}
+    assert (after["1-2"] == before["1-2"], after["2-2"] == before["2-2"]) == (False, True)
+    shards.systemctl("stop", "2-2")
+    code, told = shards.run(f"mailroom login --account {SECOND}", PASSWORD)
+    assert (code, "started anew" in told) == (0, False), told
+    assert shards.show("2-2", "ActiveState") == "inactive"
+
+
+def test_reset_is_refused_while_a_shard_may_serve_the_account(household: Household) -> None:
+    shards = household.shards
+    shards.systemctl("start", "2-2")
+    shards.systemctl("stop", "1-2")
+    reset = "mailroom reset --apply --yes --account"
+    code, told = shards.run(f"{reset} {FIRST}")
+    assert (code, "shard 1/2 may serve" in told) == (1, True), told
+    code, told = shards.run(f"{reset} {SECOND}")
+    file = "/etc/mailroom/accounts.d/{}" + f"{SECOND}.yaml"
+    switch = f"mv {file.format('')} {file.format('.')} && systemctl reload mailroom-shard@2-2"
+    assert (code, f"stop it first ({switch})" in told) == (1, True), told
+    shards.host.run("sh", "-c", switch)
+    code, told = shards.run(f"{reset} {SECOND}")
+    assert code == 0, told
