@@ -155,7 +155,7 @@ class Commands:
         found, expected = await both(
             self._owner.loop,
             self._with_note(Subject(SubjectKind.ADDRESS, address)),
-            self._poller.door.expected([address], places, own),
+            self._poller.door.judge.expected([address], places, own),
         )
         waiting = await self.listing.senders(places.screener)
         addresses = {address, *(found.addresses if found else ())}

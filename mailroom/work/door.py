@@ -1,29 +1,23 @@
 """The door: what becomes of new mail (docs/behaviour.md, "The door").
 
-It hears of new mail by ``Email/changes``, finds what decides about each sender, and says where the
-mail goes; a poll writes that together with everything else. What it has not seen, after a start or
+It hears of new mail by ``Email/changes``, and asks :mod:`mailroom.work.judge` where it goes; a poll
+writes that together with everything else. What it has not seen, after a start or
 where the server cannot tell what has changed, it looks for, portion by portion.
 
 Nothing is counted as seen before the poll has done its work: whatever is broken off is told again.
 """
 
-import contextlib
 from collections import deque
-from collections.abc import Collection, Container, Iterable, Mapping, Set
+from collections.abc import Container, Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
 
 from mailroom.engine.journal import Log
-from mailroom.engine.loop import Loop, both, give_way
-from mailroom.errors import SenderFailed, SentUnsearched, TransientError
-from mailroom.rules.addresses import canonical
+from mailroom.engine.loop import Loop
+from mailroom.errors import SenderFailed
 from mailroom.rules.configuration.config import Config
-from mailroom.rules.contacts.roster import Acquaintance
-from mailroom.rules.screening.own import OwnAddresses
-from mailroom.rules.screening.standing import Facts, Standing, Who, admitted, standing
 from mailroom.rules.screening.waiting import Summary, WaitingMail
-from mailroom.rules.screening.wide import Decisions, list_id
 from mailroom.rules.triage import queries
 from mailroom.rules.triage.drags import PLACED, WAITING, asked_by
 from mailroom.rules.triage.places import Places
@@ -33,8 +27,8 @@ from mailroom.wire.jmap import Mail, MethodError, PatchObject
 from mailroom.work.census import Census
 from mailroom.work.contacts import Contacts
 from mailroom.work.ids import all_ids, portions
+from mailroom.work.judge import Judge
 from mailroom.work.mail import MailClient, Reading
-from mailroom.work.sent import Answered, Sent
 
 # What one poll takes on; the next one is due at once where there is more.
 _MOST_PAGES = 10
@@ -50,18 +44,6 @@ _TOUCHED = frozenset({"$seen", "$answered", "$flagged"})
 # On mail that Cyrus has put into Inbox because the script has failed (3.10.2, seen).
 _FAILED = "$sievefailed"
 _UNSCREENED = frozenset({"$draft", "$junk", PLACED})
-_STRANGER = Acquaintance()
-_NOBODY = Answered(frozenset(), frozenset())
-
-
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """What becomes of one arrival: whose it is, why, and the patch, which may be empty."""
-
-    arrival: Arrival
-    sender: str | None
-    standing: Standing
-    patch: PatchObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,15 +98,12 @@ class Door:
         self._contacts = contacts
         self._log = log
         self._may_write = may_write
-        self._sent = Sent(loop, mail)
+        self.judge = Judge(loop, config, mail, contacts, log)
         self._census = Census(loop, mail, log)
         self._screener = ""
         # When the server's rules have failed with a mail; None again once they have worked.
         self.rules_failed_at: float | None = None
         self._taken: dict[str, Arrival] = {}
-        self._asks_sent = bool({"written", "conversations"} & set(config.screening.known))
-        # Whether Sent could not be searched when it was asked last; that is told once.
-        self._is_sent_mute = False
         # The arrivals that the last poll has dealt with.
         self._done: frozenset[str] = frozenset()
         # Mails to look at that no change will tell of again, and how often they were tried.
@@ -187,7 +166,7 @@ class Door:
                 pages[-1].has_more,
                 updated=frozenset().union(*(page.updated for page in pages)),
             )
-            self._note_sent(visit.arrivals, places)
+            self.judge.note_sent(visit.arrivals, places)
             self._note_rules(visit.arrivals)
         self._screener = places.screener
         if pages is None:
@@ -203,37 +182,6 @@ class Door:
         self._taken = told
         has_backlog = len(self._backlog) > _PORTION * _PORTIONS
         return replace(visit, arrivals=tuple(told.values()), has_backlog=has_backlog)
-
-    async def decide(
-        self, arrivals: Iterable[Arrival], places: Places, own: OwnAddresses
-    ) -> list[Admission]:
-        """Where each of them goes; those about whom Sent could not be asked are left out, and come
-        again with the next poll."""
-        may_warn = self._config.mailroom.warnings_enabled
-        admissions = []
-        for arrival, found in await self.judge(arrivals, places, own):
-            await give_way(self._loop)
-            patch = admitted(arrival.mail, found, places, may_warn=may_warn)
-            admissions.append(Admission(arrival, sender_of(arrival.mail), found, patch))
-        return admissions
-
-    async def judge(
-        self,
-        arrivals: Iterable[Arrival],
-        places: Places,
-        own: OwnAddresses,
-        decisions: Decisions | None = None,
-    ) -> list[tuple[Arrival, Standing]]:
-        """What decides about each of these mails, where that can be told; with ``decisions``, if
-        those were the ones for domains and lists."""
-        senders = {each: sender_of(each.mail) for each in arrivals}
-        facts = await self._facts(senders, places, own, decisions) if senders else {}
-        judged = []
-        for arrival, known in facts.items():
-            await give_way(self._loop)
-            if (found := standing(known, self._config)) is not None:
-                judged.append((arrival, found))
-        return judged
 
     @property
     def waiting(self) -> Summary | None:
@@ -308,7 +256,7 @@ class Door:
         arrivals = [each for page in pages for each in page.arrivals]
         updated = frozenset().union(*(page.updated for page in pages))
         looked_at = {mail.id for mail in closing.found[0] or ()}
-        self._note_sent(arrivals, places)
+        self.judge.note_sent(arrivals, places)
         self._recount(pages, places)
         is_news = (
             pages[-1].has_more
@@ -386,11 +334,6 @@ class Door:
         is_ours = is_missed and WAITING not in mail.keywords
         return is_ours and mail.mailbox_ids == {places.inbox} and not mail.keywords & _TOUCHED
 
-    def _note_sent(self, arrivals: Iterable[Arrival], places: Places) -> None:
-        for each in arrivals:
-            if places.sent in each.mail.mailbox_ids:
-                self._sent.note(map(canonical, each.recipients), each.thread_id)
-
     def _note_rules(self, arrivals: Iterable[Arrival]) -> None:
         for each in arrivals:
             if _FAILED in each.mail.keywords:
@@ -399,187 +342,6 @@ class Door:
                 self.rules_failed_at = each.received_at
             elif WAITING in each.mail.keywords:
                 self.rules_failed_at = None
-
-    async def _facts(
-        self,
-        senders: Mapping[Arrival, str | None],
-        places: Places,
-        own: OwnAddresses,
-        decisions: Decisions | None = None,
-    ) -> dict[Arrival, Facts]:
-        """What decides about each; Sent is asked of those about whom nothing else does. Contacts
-        that have no index are asked for at the same time; an index is brought up to date then, for
-        a contact may have been made a moment ago."""
-        addresses = {sender for sender in senders.values() if sender}
-        answered: Answered | None = None
-        if self._contacts.is_indexed:
-            book = await self._contacts.acquainted(addresses)
-        else:
-            book, answered = await both(
-                self._loop, self._contacts.acquainted(addresses), self._ask_about(senders, places)
-            )
-        facts: dict[Arrival, Facts] = {}
-        strangers: dict[Arrival, str | None] = {}
-        decided = decisions or self._contacts.decisions
-        for arrival, sender in senders.items():
-            await give_way(self._loop)
-            known = self._known(arrival, sender, book, decided, own, places)
-            facts[arrival] = known
-            if self._is_stranger(known):
-                strangers[arrival] = sender
-        if strangers and self._contacts.is_indexed:
-            _, answered = await both(
-                self._loop, self._catch_up(), self._ask_about(strangers, places)
-            )
-            book = await self._contacts.acquainted(addresses)
-            decided = decisions or self._contacts.decisions
-            for arrival, sender in strangers.items():
-                await give_way(self._loop)
-                facts[arrival] = self._known(arrival, sender, book, decided, own, places)
-        if answered is None:
-            return facts
-        for arrival, sender in senders.items():
-            await give_way(self._loop)
-            facts[arrival] = _with_sent(facts[arrival], arrival, sender, answered)
-        return facts
-
-    def _is_stranger(self, facts: Facts) -> bool:
-        """Whether nothing decides about the mail, as far as is known."""
-        found = standing(facts, self._config)
-        return found is None or found.who is Who.UNKNOWN
-
-    async def _catch_up(self) -> None:
-        """Take in what has become of the contacts. What is known will do where that fails: the next
-        poll that looks at them tells of it."""
-        with contextlib.suppress(TransientError):
-            await self._contacts.refresh()
-
-    async def _ask_about(
-        self, senders: Mapping[Arrival, str | None], places: Places
-    ) -> Answered | None:
-        addresses = {sender for sender in senders.values() if sender}
-        threads = {each.thread_id for each in senders if each.thread_id}
-        return await self._ask(addresses, threads, places)
-
-    async def _ask(
-        self, addresses: Collection[str], threads: Collection[str], places: Places
-    ) -> Answered | None:
-        """What Sent says of them; None where it cannot be asked now."""
-        if places.sent is None or not self._asks_sent:
-            return _NOBODY
-        try:
-            answered = await self._sent.ask(places.sent, addresses, threads)
-        except MethodError as error:
-            report = self._log.debug if self._is_sent_mute else self._log.warning
-            report("sent_not_searched", error=str(error))
-            self._is_sent_mute = True
-            return None
-        self._is_sent_mute = False
-        return answered
-
-    async def acquainted(
-        self, mails: Iterable[Mail], places: Places, own: OwnAddresses
-    ) -> frozenset[str]:
-        """The senders of these mails who would not wait, were they only out of all groups: known,
-        or of a domain or a list that was decided about. Raises SentUnsearched where Sent cannot be
-        asked: then they stay what they are until it can."""
-        mail_ids = [mail.id for mail in mails]
-        if not mail_ids:
-            return frozenset()
-        arrivals = await self._mail.arrivals(mail_ids)
-        senders = {each: sender_of(each.mail) for each in arrivals}
-        addresses = {sender for sender in senders.values() if sender}
-        book, answered = await both(
-            self._loop, self._contacts.acquainted(addresses), self._ask_about(senders, places)
-        )
-        if answered is None:
-            raise _sent_is_needed()
-        admitted_otherwise = set()
-        decisions = self._contacts.decisions
-        for arrival, sender in senders.items():
-            known = self._known(arrival, sender, book, decisions, own, places)
-            facts = replace(_with_sent(known, arrival, sender, answered), groups=frozenset())
-            found = standing(facts, self._config)
-            if sender and found and (found.is_known or found.category):
-                admitted_otherwise.add(sender)
-        return frozenset(admitted_otherwise)
-
-    async def expected(
-        self,
-        addresses: Collection[str],
-        places: Places,
-        own: OwnAddresses,
-        *,
-        apart_from_groups: bool = False,
-    ) -> Mapping[str, Standing]:
-        """What would decide about the next mail of each of these (canonical) addresses, as far as
-        that does not depend on the mail. Raises SentUnsearched where Sent cannot be asked."""
-        if not addresses:
-            return {}
-        book, answered = await both(
-            self._loop, self._contacts.acquainted(addresses), self._ask(addresses, (), places)
-        )
-        if answered is None:
-            raise _sent_is_needed()
-        found = {}
-        for address in addresses:
-            known = book.get(address, _STRANGER)
-            facts = Facts(
-                is_own=address in own,
-                groups=frozenset() if apart_from_groups else known.groups,
-                is_in_book=known.is_in_book,
-                by_domain=self._contacts.decisions.of_domain(address),
-                is_written=address in answered.written,
-                is_conversation=False,
-            )
-            if (decided := standing(facts, self._config)) is not None:
-                found[address] = decided
-        return found
-
-    def _known(
-        self,
-        arrival: Arrival,
-        sender: str | None,
-        book: Mapping[str, Acquaintance],
-        decisions: Decisions,
-        own: OwnAddresses,
-        places: Places,
-    ) -> Facts:
-        """What is known without asking Sent."""
-        known = book.get(sender or "", _STRANGER)
-        named = list_id(arrival.list_id) if arrival.list_id else None
-        return Facts(
-            is_bounce=arrival.is_bounce,
-            is_own=sender is not None and sender in own,
-            groups=known.groups,
-            is_in_book=known.is_in_book,
-            by_list=decisions.of_list(named) if named else None,
-            by_domain=decisions.of_domain(sender) if sender else None,
-            is_spam=places.junk is not None and self._is_marked(arrival),
-        )
-
-    def _is_marked(self, arrival: Arrival) -> bool:
-        """Whether the server has marked it as spam."""
-        mark = self._config.screening.spam_mark
-        if mark is None:
-            return False
-        name, beginning = mark[0].lower(), mark[1].lower()
-        return any(
-            header == name and value.lower().startswith(beginning)
-            for header, value in arrival.marks
-        )
-
-
-def _with_sent(known: Facts, arrival: Arrival, sender: str | None, answered: Answered) -> Facts:
-    return replace(
-        known,
-        is_written=sender in answered.written,
-        is_conversation=arrival.thread_id in answered.conversations,
-    )
-
-
-def _sent_is_needed() -> SentUnsearched:
-    return SentUnsearched("Sent cannot be asked whether the user has written to a sender")
 
 
 def _waiting(arrival: Arrival) -> WaitingMail:

@@ -14,8 +14,9 @@ from mailroom.rules.screening.own import OwnAddresses
 from mailroom.rules.triage.places import Places, find_places
 from mailroom.work.check import own_addresses
 from mailroom.work.clients import Clients
-from mailroom.work.door import Admission, Door
+from mailroom.work.door import Door
 from mailroom.work.ids import all_ids, portions
+from mailroom.work.judge import Admission
 
 _PORTION = 250
 
@@ -64,5 +65,5 @@ class LetIn:
     ) -> list[Admission]:
         """Those of them that are to be let in."""
         arrivals = await self._mail.arrivals(mail_ids)
-        decided = await self._door.decide(arrivals, places, own)
+        decided = await self._door.judge.decide(arrivals, places, own)
         return [each for each in decided if each.standing.is_known and each.patch]

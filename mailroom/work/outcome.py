@@ -8,7 +8,7 @@ from mailroom.errors import TransientError
 from mailroom.rules.polling.push import ReadState
 from mailroom.rules.triage.places import Places
 from mailroom.rules.triage.verdicts import Conflict
-from mailroom.work.door import Admission
+from mailroom.work.judge import Admission
 from mailroom.work.mail import Reading
 from mailroom.work.survey import Survey
 

@@ -27,7 +27,8 @@ from mailroom.rules.triage.verdicts import Conflict, Label, MailPatch, Verdicts,
 from mailroom.rules.triage.whole import marks_of
 from mailroom.wire.jmap import Mail, MethodError
 from mailroom.work.contacts import Contacts, Failures
-from mailroom.work.door import Admission, Door
+from mailroom.work.door import Door
+from mailroom.work.judge import Admission
 from mailroom.work.mail import MailClient, Reading, Written
 from mailroom.work.orders import Orders, labelled
 from mailroom.work.outcome import PollOutcome, Triaged, categories, contested, known, looks

@@ -16,7 +16,7 @@ from mailroom.rules.triage.whole import Whole, marks_of
 from mailroom.rules.words import count
 from mailroom.wire.jmap import Mail
 from mailroom.work.contacts import Failures
-from mailroom.work.door import Admission
+from mailroom.work.judge import Admission
 from mailroom.work.survey import Survey
 
 

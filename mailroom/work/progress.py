@@ -8,7 +8,7 @@ from mailroom.errors import MailroomError, SenderFailed
 from mailroom.rules.triage.job import Job
 from mailroom.rules.triage.verdicts import Label, MailPatch
 from mailroom.wire.jmap import MethodError
-from mailroom.work.door import Admission
+from mailroom.work.judge import Admission
 from mailroom.work.survey import Survey
 from mailroom.work.wholes import WholeOutcome
 

@@ -17,7 +17,7 @@ from mailroom.rules.screening.waiting import Summary
 from mailroom.rules.status import events
 from mailroom.rules.status.events import ServiceEvent
 from mailroom.wire.previews import MailLine, line_call, one_line, read_lines
-from mailroom.work.door import Admission
+from mailroom.work.judge import Admission
 from mailroom.work.listing import Listing, WaitingSender, row
 from mailroom.work.mail import MailClient
 from mailroom.work.outcome import PollOutcome

@@ -46,7 +46,8 @@ from mailroom.rules.triage.whole import Refusal, Whole, parted
 from mailroom.wire.filters import Filter
 from mailroom.wire.jmap import Mail, Mailbox, MethodError
 from mailroom.work.contacts import Contacts
-from mailroom.work.door import Admission, Door, Visit
+from mailroom.work.door import Door, Visit
+from mailroom.work.judge import Admission
 from mailroom.work.mail import MailClient, Reading, States
 from mailroom.work.unindexed import unindexed
 from mailroom.work.wholes import Wholes
@@ -244,7 +245,7 @@ class Surveyor:
         by_hand, admissions = await both(
             self._loop,
             self._door.put_by_hand(visit.updated - looked_at, places),
-            self._door.decide(visit.arrivals, places, own),
+            self._door.judge.decide(visit.arrivals, places, own),
         )
         nobodys = [mail for mail in asking if (who := sender_of(mail)) is None or who in own]
         keywords = {
@@ -404,8 +405,8 @@ class Surveyor:
         try:
             by_mail, by_address = await both(
                 self._loop,
-                self._door.acquainted(mails, places, own),
-                self._door.expected(ordered, places, own, apart_from_groups=True),
+                self._door.judge.acquainted(mails, places, own),
+                self._door.judge.expected(ordered, places, own, apart_from_groups=True),
             )
         except SentUnsearched as error:
             self._unacquainted = error

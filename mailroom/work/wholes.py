@@ -128,7 +128,7 @@ class Wholes:
         decisions = _with(whole, self._contacts.decisions)
         for start in range(0, len(others), _PORTION):
             portion = others[start : start + _PORTION]
-            for each, standing in await self._door.judge(portion, places, own, decisions):
+            for each, standing in await self._door.judge.standings(portion, places, own, decisions):
                 await give_way(self._loop)
                 if self._decides(whole, standing) and (patch := whole.patch(each.mail, places)):
                     done.mails[each.id], done.patches[each.id] = each.mail, patch
