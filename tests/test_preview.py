@@ -14,7 +14,7 @@ from mailroom.work.door import Door
 from mailroom.work.outcome import PollOutcome
 from mailroom.work.poll import Poller
 from mailroom.work.preview import Row, preview
-from mailroom.work.survey import Surveyor
+from mailroom.work.surveyor import Surveyor
 from tests.rules.life import GROUPS, LABELS, Life, Step, address_of, at_random
 from tests.sandbox import CYRUS_3_10, SMALL_LIMITS, Fault
 from tests.world import World

@@ -18,7 +18,7 @@ from mailroom.terminal.lists import write_json
 from mailroom.terminal.screen import plain, table
 from mailroom.work.door import Door
 from mailroom.work.preview import as_document, preview
-from mailroom.work.survey import Surveyor
+from mailroom.work.surveyor import Surveyor
 
 
 def show_triage(asked: Installation, environ: Mapping[str, str], *, as_json: bool) -> int:

@@ -26,7 +26,7 @@ from mailroom.work.listing import Listing, row
 from mailroom.work.mail import MailClient
 from mailroom.work.poll import Poller
 from mailroom.work.preview import as_document, preview
-from mailroom.work.survey import Surveyor
+from mailroom.work.surveyor import Surveyor
 
 Document = dict[str, Any]
 

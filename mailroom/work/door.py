@@ -28,7 +28,8 @@ from mailroom.work.census import Census
 from mailroom.work.contacts import Contacts
 from mailroom.work.ids import all_ids, portions
 from mailroom.work.judge import Judge
-from mailroom.work.mail import MailClient, Reading
+from mailroom.work.mail import MailClient
+from mailroom.work.reading import Reading
 
 # What one poll takes on; the next one is due at once where there is more.
 _MOST_PAGES = 10

@@ -5,9 +5,8 @@ back-reference; a server that refuses mailboxes inside of an OR is asked mailbox
 """
 
 import json
-import re
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 from mailroom.engine.loop import Owner, give_way, together
@@ -23,50 +22,24 @@ from mailroom.wire.arrivals import (
 )
 from mailroom.wire.filters import Filter, by_mailbox
 from mailroom.wire.jmap import Answers, Call, Created, Mail, Mailbox, MethodError, PatchObject
+from mailroom.wire.mailcalls import (
+    MAIL_PROPERTIES,
+    escaped,
+    probe_calls,
+    read_update_refusals,
+    search_calls,
+    update_calls,
+)
 from mailroom.work.api import Api
 from mailroom.work.pages import Found, Pages
+from mailroom.work.reading import Reading, Written
 from mailroom.work.web import Web
 
 T = TypeVar("T")
 
-States = Mapping[str, str]
 Result = tuple[Mail, ...] | MethodError
 
-_MAIL_PROPERTIES = ("id", "from", "mailboxIds", "keywords")
-_DIGITS = re.compile(r"^mailboxIds/(\d+)$", re.ASCII)
 _MAILBOX_PROPERTIES = ("id", "name", "parentId", "role")
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What one request saw: the states first, then the labelled mail.
-
-    ``sent_at`` is the instant of the request. ``found`` is in the order of the filters asked for;
-    None where the query was refused because a mailbox is no more. ``earlier`` are the Email states
-    that updates have left since the reading before, all answered before this request was sent;
-    ``has_written`` says that it updated mail itself; ``tells_by_email`` that the stream tells a
-    change of mail as one of Mailbox as well, by Email's state, which is not the one that was read.
-    ``changes`` is what has changed since the state that was asked for; None where nothing was
-    asked, and where the server cannot tell.
-    """
-
-    sent_at: float
-    states: States
-    found: tuple[tuple[Mail, ...] | None, ...]
-    mailboxes: tuple[Mailbox, ...] = ()
-    earlier: frozenset[str] = frozenset()
-    has_written: bool = False
-    tells_by_email: bool = False
-    changes: Changes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """What came of an update: the mails ``refused``, and as they were right ``after`` it those that
-    were to be looked at again."""
-
-    refused: Mapping[str, MethodError]
-    after: tuple[Mail, ...] = ()
 
 
 class MailClient:
@@ -140,7 +113,7 @@ class MailClient:
         does."""
         *others, last = await self._batches(patches, watched) or [{}]
         written = await self._update_batches(others, watched)
-        calls = [*_updates(last, watched)] if last else []
+        calls = [*update_calls(last, watched)] if last else []
         self._updates += len(last)
         reading, answers = await self._read(
             [*calls, Call("Mailbox/get", {"ids": []}, "boxes")], filters, since
@@ -201,7 +174,7 @@ class MailClient:
         limits = (await self.session()).limits
         found: list[Mail] = []
         for portion in _portions(mail_ids, limits.get, limits.request_bytes // 2):
-            get = Call("Email/get", {"ids": portion, "properties": _MAIL_PROPERTIES}, "mails")
+            get = Call("Email/get", {"ids": portion, "properties": MAIL_PROPERTIES}, "mails")
             sifted = jmap.read_mails((await self.call([get]))["mails"])
             self._unreadable |= sifted.unreadable
             found += sifted.entries
@@ -230,7 +203,7 @@ class MailClient:
         found: dict[int, Result] = {}
 
         async def one(pairs: Sequence[tuple[int, Filter]]) -> None:
-            calls = _calls(pairs, limits.get, is_sorted=is_sorted)
+            calls = search_calls(pairs, limits.get, is_sorted=is_sorted)
             answers = await self.call(calls, gathers=len(portions) == 1)
             for number, query in pairs:
                 found[number] = await self._result(answers, number, query)
@@ -275,7 +248,11 @@ class MailClient:
         changed = changes_calls(since, limits.get, self._updates, self._headers) if since else ()
         is_split = await self.is_split()
         pairs, is_sorted = list(enumerate(filters)), await self._is_sorted()
-        queries = _probes(filters) if is_split else _calls(pairs, limits.get, is_sorted=is_sorted)
+        queries = (
+            probe_calls(filters)
+            if is_split
+            else search_calls(pairs, limits.get, is_sorted=is_sorted)
+        )
         sent_at, earlier = self._loop.now(), frozenset(self._left)
         self._left.clear()
         answers = await self.call([*before, email_state, *changed, *queries])
@@ -315,7 +292,7 @@ class MailClient:
         results: list[list[Result]] = [[] for _ in filters]
         filled: list[tuple[int, Filter]] = []
         parts = [(number, part) for number, each in enumerate(filters) for part in by_mailbox(each)]
-        for call, (number, part) in zip(_probes(filters), parts, strict=True):
+        for call, (number, part) in zip(probe_calls(filters), parts, strict=True):
             try:
                 if jmap.read_page(answers[call.tag]).ids:
                     filled.append((number, part))
@@ -328,7 +305,7 @@ class MailClient:
 
     async def _page(self, query: Filter, limit: int, position: int) -> Found:
         is_sorted = await self._is_sorted()
-        calls = _calls([(0, query)], limit, position, is_sorted=is_sorted)
+        calls = search_calls([(0, query)], limit, position, is_sorted=is_sorted)
         return self._first_page(await self.call(calls), 0)
 
     async def _is_sorted(self) -> bool:
@@ -355,7 +332,7 @@ class MailClient:
         is_read = any(mail_id in watched for mail_id in patches)
         most = min(limits.set, limits.get) if is_read else limits.set
         if (await self.session()).is_stalwart:
-            patches = {mail_id: _escaped(patch) for mail_id, patch in patches.items()}
+            patches = {mail_id: escaped(patch) for mail_id, patch in patches.items()}
         for portion in _portions(patches.items(), most, limits.request_bytes // 2):
             if batches:  # one alone travels with what others ask for in this turn of the loop
                 await give_way(self._loop)
@@ -366,7 +343,7 @@ class MailClient:
         self, batches: Sequence[Mapping[str, PatchObject]], watched: Container[str]
     ) -> Written:
         async def one(batch: Mapping[str, PatchObject]) -> Written:
-            calls = _updates(batch, watched)
+            calls = update_calls(batch, watched)
             self._updates += len(batch)
             answers = await self.call(calls, gathers=len(batches) == 1)
             if state := jmap.read_new_state(answers["set"]):
@@ -380,41 +357,12 @@ class MailClient:
     def _written(
         self, answers: Answers, batch: Mapping[str, PatchObject], watched: Container[str]
     ) -> Written:
-        refused = _refusals(answers["set"], batch)
+        refused = read_update_refusals(answers["set"], batch)
         if not any(mail_id in watched for mail_id in batch):
             return Written(refused)
         sifted = jmap.read_mails(answers["after"])
         self._unreadable |= sifted.unreadable
         return Written(refused, sifted.entries)
-
-
-def _calls(
-    pairs: Sequence[tuple[int, Filter]], limit: int, position: int = 0, *, is_sorted: bool
-) -> list[Call]:
-    sort = {"sort": [{"property": "receivedAt", "isAscending": True}]} if is_sorted else {}
-    calls = []
-    for number, query in pairs:
-        search = Call(
-            "Email/query",
-            {
-                "filter": query,
-                **sort,
-                "position": position,
-                "limit": limit,
-                "calculateTotal": True,
-            },
-            f"query{number}",
-        )
-        get = {"#ids": search.ref("/ids"), "properties": _MAIL_PROPERTIES}
-        calls += [search, Call("Email/get", get, f"get{number}")]
-    return calls
-
-
-def _probes(filters: Sequence[Filter]) -> list[Call]:
-    """Whether there is anything, asked mailbox by mailbox."""
-    parts = [part for query in filters for part in by_mailbox(query)]
-    arguments = ({"filter": part, "limit": 1} for part in parts)
-    return [Call("Email/query", each, f"probe{number}") for number, each in enumerate(arguments)]
 
 
 def _united(results: Sequence[Result]) -> Result:
@@ -441,19 +389,6 @@ def _unless_gone(result: Result) -> tuple[Mail, ...] | None:
     return None
 
 
-def _escaped(patch: PatchObject) -> PatchObject:
-    """Stalwart takes an id of digits alone (its 27th mailbox has one) for a place in a list, and
-    refuses the patch; behind a backslash it is an id (0.15.5, seen)."""
-    return {_DIGITS.sub(r"mailboxIds/\\\1", key): value for key, value in patch.items()}
-
-
-def _updates(patches: Mapping[str, PatchObject], watched: Container[str]) -> list[Call]:
-    calls = [Call("Email/set", {"update": patches}, "set")]
-    if again := [mail_id for mail_id in patches if mail_id in watched]:
-        calls.append(Call("Email/get", {"ids": again, "properties": _MAIL_PROPERTIES}, "after"))
-    return calls
-
-
 def _joined(parts: Iterable[Written]) -> Written:
     refused: dict[str, MethodError] = {}
     after: list[Mail] = []
@@ -461,12 +396,6 @@ def _joined(parts: Iterable[Written]) -> Written:
         refused |= part.refused
         after += part.after
     return Written(refused, tuple(after))
-
-
-def _refusals(answer: jmap.Arguments, mail_ids: Iterable[str]) -> dict[str, MethodError]:
-    """Mails not updated. A mail that is gone needs no filing any more."""
-    refused = jmap.read_refusals(answer, mail_ids)
-    return {mail_id: error for mail_id, error in refused.items() if error.type != "notFound"}
 
 
 def _portions(items: Iterable[T], most: int, most_bytes: int) -> Iterator[list[T]]:

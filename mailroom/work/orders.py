@@ -18,7 +18,8 @@ from mailroom.rules.triage.orders import Order, conflict_of
 from mailroom.wire.jmap import Mail
 from mailroom.work.mail import MailClient
 from mailroom.work.outcome import Triaged
-from mailroom.work.survey import Survey, Surveyor
+from mailroom.work.survey import Survey
+from mailroom.work.surveyor import Surveyor
 
 Answer = dict[str, Any]
 

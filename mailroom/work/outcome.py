@@ -9,7 +9,7 @@ from mailroom.rules.polling.push import ReadState
 from mailroom.rules.triage.places import Places
 from mailroom.rules.triage.verdicts import Conflict
 from mailroom.work.judge import Admission
-from mailroom.work.mail import Reading
+from mailroom.work.reading import Reading
 from mailroom.work.survey import Survey
 
 

@@ -20,7 +20,7 @@ from mailroom.errors import Crowded, MailroomError, SenderFailed, TransientError
 from mailroom.rules.configuration.config import Config
 from mailroom.rules.polling.schedule import Trigger
 from mailroom.rules.triage.drags import asked_by, is_moved, leaving, recovered, tidied
-from mailroom.rules.triage.job import Job
+from mailroom.rules.triage.job import Job, with_mail
 from mailroom.rules.triage.orders import Order
 from mailroom.rules.triage.places import Places
 from mailroom.rules.triage.verdicts import Conflict, Label, MailPatch, Verdicts, marked, sender_of
@@ -29,12 +29,14 @@ from mailroom.wire.jmap import Mail, MethodError
 from mailroom.work.contacts import Contacts, Failures
 from mailroom.work.door import Door
 from mailroom.work.judge import Admission
-from mailroom.work.mail import MailClient, Reading, Written
+from mailroom.work.mail import MailClient
 from mailroom.work.orders import Orders, labelled
 from mailroom.work.outcome import PollOutcome, Triaged, categories, contested, known, looks
 from mailroom.work.progress import Filing, Progress, Work
+from mailroom.work.reading import Reading, Written
 from mailroom.work.subjects import subjects_of
-from mailroom.work.survey import Survey, Surveyor, with_mail
+from mailroom.work.survey import Survey
+from mailroom.work.surveyor import Surveyor
 from mailroom.work.wholes import WholeOutcome
 
 _LOUD_ATTEMPTS = 3

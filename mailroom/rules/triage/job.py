@@ -1,6 +1,7 @@
 """One sender's triage: what was found, and what has to be done about it. Values only."""
 
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 
 from mailroom.rules.configuration.categories import Category
@@ -70,3 +71,16 @@ def job_for(
     else:
         change = triaged(config, tap.sender, contact, filing)
     return Job(tap, change, previous=previous)
+
+
+def with_mail(job: Job, mails: Mapping[str, Sequence[Mail]], apart: Collection[str] = ()) -> Job:
+    """The job with the waiting mail of its addresses, by address, added; but for those mails
+    ``apart`` that ask for something else."""
+    known = {mail.id for mail in (*job.tap.mails, *job.waiting)} | set(apart)
+    further = [
+        mail
+        for address in sorted(job.addresses)
+        for mail in mails.get(address, ())
+        if mail.id not in known
+    ]
+    return replace(job, waiting=(*job.waiting, *further))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from mailroom.rules.addresses import canonical, is_usable, without_spaces
 from mailroom.rules.configuration.categories import Category
 from mailroom.rules.contacts.roster import Found
-from mailroom.rules.triage.drags import WAITING, asked_by, with_keywords
+from mailroom.rules.triage.drags import MOST_DRAGGED, WAITING, asked_by, with_keywords
 from mailroom.rules.triage.places import Places
 from mailroom.wire.jmap import Mail
 
@@ -229,3 +229,16 @@ def _is_new(mail: Mail, tap: Tap, places: Places) -> bool:
         or mail.mailbox_ids - marks == {tap.label_id}
         or (tap.label_id in places.drops and mail.id in tap.mail_ids)
     )
+
+
+def without_crowd(verdicts: Verdicts, places: Places) -> tuple[Verdicts, int]:
+    """The verdicts without the taps by moving, where they are too many to be decisions; how many
+    they were then. Moves of one sender's mail to different places count as well."""
+    moved = [tap for tap in verdicts.taps if tap.label_id in places.drops]
+    contested = [each for each in verdicts.conflicts if each.label_ids <= places.drops.keys()]
+    number = len(moved) + len(contested)
+    if number <= MOST_DRAGGED:
+        return verdicts, 0
+    taps = tuple(tap for tap in verdicts.taps if tap not in moved)
+    conflicts = tuple(each for each in verdicts.conflicts if each not in contested)
+    return replace(verdicts, taps=taps, conflicts=conflicts), number

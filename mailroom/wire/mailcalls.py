@@ -1,0 +1,60 @@
+"""The calls about mail: what is searched, and what is changed (RFC 8621 §4)."""
+
+import re
+from collections.abc import Container, Iterable, Mapping, Sequence
+
+from mailroom.wire.filters import Filter, by_mailbox
+from mailroom.wire.jmap import Arguments, Call, MethodError, PatchObject, read_refusals
+
+MAIL_PROPERTIES = ("id", "from", "mailboxIds", "keywords")
+_DIGITS = re.compile(r"^mailboxIds/(\d+)$", re.ASCII)
+
+
+def search_calls(
+    pairs: Sequence[tuple[int, Filter]], limit: int, position: int = 0, *, is_sorted: bool
+) -> list[Call]:
+    """Each query, and the mail that it finds, by back-reference."""
+    sort = {"sort": [{"property": "receivedAt", "isAscending": True}]} if is_sorted else {}
+    calls = []
+    for number, query in pairs:
+        search = Call(
+            "Email/query",
+            {
+                "filter": query,
+                **sort,
+                "position": position,
+                "limit": limit,
+                "calculateTotal": True,
+            },
+            f"query{number}",
+        )
+        get = {"#ids": search.ref("/ids"), "properties": MAIL_PROPERTIES}
+        calls += [search, Call("Email/get", get, f"get{number}")]
+    return calls
+
+
+def probe_calls(filters: Sequence[Filter]) -> list[Call]:
+    """Whether there is anything, asked mailbox by mailbox."""
+    parts = [part for query in filters for part in by_mailbox(query)]
+    arguments = ({"filter": part, "limit": 1} for part in parts)
+    return [Call("Email/query", each, f"probe{number}") for number, each in enumerate(arguments)]
+
+
+def escaped(patch: PatchObject) -> PatchObject:
+    """Stalwart takes an id of digits alone (its 27th mailbox has one) for a place in a list, and
+    refuses the patch; behind a backslash it is an id (0.15.5, seen)."""
+    return {_DIGITS.sub(r"mailboxIds/\\\1", key): value for key, value in patch.items()}
+
+
+def update_calls(patches: Mapping[str, PatchObject], watched: Container[str]) -> list[Call]:
+    """The update, and those that are watched as they are after it."""
+    calls = [Call("Email/set", {"update": patches}, "set")]
+    if again := [mail_id for mail_id in patches if mail_id in watched]:
+        calls.append(Call("Email/get", {"ids": again, "properties": MAIL_PROPERTIES}, "after"))
+    return calls
+
+
+def read_update_refusals(answer: Arguments, mail_ids: Iterable[str]) -> dict[str, MethodError]:
+    """Mails not updated. A mail that is gone needs no filing any more."""
+    refused = read_refusals(answer, mail_ids)
+    return {mail_id: error for mail_id, error in refused.items() if error.type != "notFound"}
