@@ -1,28 +1,21 @@
-"""Contacts by CardDAV: a plan becomes cards, PUT and DELETEd (RFC 6352).
+"""Contacts by CardDAV (RFC 6352): what the index of the address book knows of them.
 
-Finding costs nothing but the sync: the index knows addresses, names and groups. However many
-senders a plan has, each group that changes is written once. Cards that the user made are not
-written, groups aside, and so need not be fit to be edited.
+Finding costs nothing but the sync: the index knows addresses, names and groups. A plan is carried
+out by :mod:`mailroom.work.dav_plan`.
 """
 
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
-from functools import partial
 from typing import Any
 
-from mailroom.engine.loop import Loop, both, together
-from mailroom.errors import MailroomError, SenderFailed, TransientError
+from mailroom.engine.loop import Loop, both
+from mailroom.errors import SenderFailed
 from mailroom.rules.addresses import is_pattern
 from mailroom.rules.configuration.config import Config
 from mailroom.rules.contacts.addressbook import Indexed
 from mailroom.rules.contacts.contact import (
     Entry,
-    addresses,
-    contact_uid,
     is_unedited,
-    new_contact,
-    noted,
     summarise,
-    without_section,
 )
 from mailroom.rules.contacts.groups import (
     Version,
@@ -37,11 +30,8 @@ from mailroom.rules.contacts.note import read_section
 from mailroom.rules.contacts.record import Amendment, Record
 from mailroom.rules.contacts.roster import (
     Acquaintance,
-    Change,
-    Filing,
     Found,
     Group,
-    Membership,
     Plan,
     Provenance,
     managed_groups,
@@ -49,18 +39,13 @@ from mailroom.rules.contacts.roster import (
 from mailroom.rules.screening.wide import Decisions
 from mailroom.rules.words import count
 from mailroom.wire.jmap import CONTACTS, Session
-from mailroom.wire.vcard import Card, UnsafeCard
-from mailroom.work.cards import CardDavClient, StoredCard, usable
+from mailroom.work.cards import CardDavClient, StoredCard
 from mailroom.work.contacts import Failures, Intention, Meanwhile, local_day
 from mailroom.work.dav_kept import DavKept
+from mailroom.work.dav_plan import MOST_UIDS, TRIES, DavPlanWriter
 
-# What one sender's write can meet without stopping the work on the others.
-_PER_SENDER = (SenderFailed, UnsafeCard, TransientError)
-_PARALLEL = 8
-_MOST_UIDS = 20
 # How old what the door knows of the book may be.
 _NEWS_SECONDS = 300.0
-_TRIES = 5
 
 
 class CardDavContacts:
@@ -83,8 +68,7 @@ class CardDavContacts:
         self._kept = DavKept(cards, session)
         self._is_asked_always = config.screening.by != "off"
         self._refreshed_at = loop.now()
-        # Cards that were read for what is going to be done; another ETag makes them worthless.
-        self._read: dict[str, StoredCard | UnsafeCard] = {}
+        self._plans = DavPlanWriter(loop, config, cards, session, self._contact)
 
     async def refresh(self) -> None:
         self._refreshed_at = self._loop.now()
@@ -137,13 +121,13 @@ class CardDavContacts:
     ) -> Mapping[str, Found]:
         """The cards that the plan will need travel at the same time as the sync, as far as the
         index is right about which they are."""
-        self._read.clear()
+        self._plans.begin()
         if self.cards.is_synced:
-            needed = self._needed(intend(self._found(addresses)))
-            await both(self._loop, self._fetch(needed), self.cards.sync())
+            plan = intend(self._found(addresses))
+            await both(self._loop, self._plans.fetch_for(plan), self.cards.sync())
         else:
             await self.cards.sync()
-        await self._fetch(self._needed(intend(self._found(addresses))))
+        await self._plans.fetch_for(intend(self._found(addresses)))
         return self._found(addresses)
 
     @property
@@ -174,47 +158,21 @@ class CardDavContacts:
             )
         ]
         told = (each for each in ours if each.entry.provenance is not Provenance.NONE)
-        await self._fetch([card.href for card in told])
+        await self._plans.fetch([card.href for card in told])
         memberships = self.cards.book.memberships()
         return tuple(self._contact(card, memberships) for card in ours)
 
     async def obstacles(self, plan: Plan) -> Failures:
-        await self._fetch(self._needed(plan))
-        return {
-            change.sender: error
-            for change in plan.changes
-            if (error := self._obstacle(change)) is not None
-        }
+        return await self._plans.obstacles(plan)
 
     async def apply(self, plan: Plan, meanwhile: Meanwhile | None = None) -> Failures:
-        failed: dict[str, MailroomError] = dict(await self.obstacles(plan))
-        plan = plan.without(failed)
-        contacts: dict[str, Found] = {}
-        creations = [
-            self._create(change, contacts, failed) for change in plan.changes if change.creates
-        ]
-        notes = [self._note(change, failed) for change in plan.changes if change.notes]
-        await together(self._loop, [*creations, *notes], _PARALLEL)
-        plan = Plan(
-            tuple(
-                change.with_contact(contacts.get(change.sender, change.contact))
-                for change in plan.without(failed).changes
-            )
-        )
-        await both(
-            self._loop, self._write_groups(plan, failed), (meanwhile or _nothing)(dict(failed))
-        )
-        releases = [
-            self._release(each, failed) for each in plan.without(failed).changes if each.releases
-        ]
-        await together(self._loop, releases, _PARALLEL)
-        return failed
+        return await self._plans.apply(plan, meanwhile)
 
     async def create_group(
         self, name: str, members: Collection[str] = (), record: Record | None = None
     ) -> bool:
         account_id = (await self._session()).account_id
-        for counter in range(_MOST_UIDS):
+        for counter in range(MOST_UIDS):
             if self.cards.book.group(name):
                 return False
             uid = group_uid(account_id, name, counter)
@@ -224,7 +182,7 @@ class CardDavContacts:
             if await self.cards.create(await self.cards.href_of(uid), card):
                 return True
             await self.cards.sync()
-        raise SenderFailed(f"{_MOST_UIDS} other cards stand where the group {name} would")
+        raise SenderFailed(f"{MOST_UIDS} other cards stand where the group {name} would")
 
     async def _group_version(self) -> Version:
         """To contacts by JMAP on Stalwart only groups of vCard 4 are groups (0.15.5, seen). Cyrus
@@ -234,7 +192,7 @@ class CardDavContacts:
         return "4.0" if is_seen_by_jmap and not session.is_cyrus else "3.0"
 
     async def remove_group(self, name: str) -> bool:
-        for _ in range(_TRIES):
+        for _ in range(TRIES):
             await self.cards.sync()
             group = self.cards.book.group(name)
             if group is None or group.entry.members:
@@ -242,7 +200,7 @@ class CardDavContacts:
             stored = await self.cards.read(group.href)
             if not summarise(stored.card).members and await self.cards.delete(stored):
                 return True
-        raise SenderFailed(f"the group {name} was changed {_TRIES} times as it was deleted")
+        raise SenderFailed(f"the group {name} was changed {TRIES} times as it was deleted")
 
     async def record(self) -> Record | None:
         await self.cards.sync()
@@ -250,7 +208,7 @@ class CardDavContacts:
         return record_in((await self.cards.read(group.href)).card) if group else None
 
     async def amend_record(self, amend: Amendment) -> None:
-        stored = await self.cards.read(self._group_href(self._provenance_group))
+        stored = await self.cards.read(self._plans.group_href(self._provenance_group))
         await self.cards.edit(stored, lambda card: with_record(card, amend(record_in(card))))
 
     async def describe(self) -> str:
@@ -266,8 +224,7 @@ class CardDavContacts:
         return {address: self._contact(card, memberships) for address, card in found if card}
 
     def _contact(self, card: Indexed, groups: Iterable[tuple[str, Entry]]) -> Found:
-        entry, read = card.entry, self._read.get(card.href)
-        whole = read if isinstance(read, StoredCard) and self._is_current(card.href) else None
+        entry, whole = card.entry, self._plans.whole(card.href)
         told = read_section(whole.card).history if whole else ()
         return Found(
             reference=card.href,
@@ -284,151 +241,6 @@ class CardDavContacts:
             misspelled=frozenset(name for name, group in groups if group.misspells(entry)),
         )
 
-    def _needed(self, plan: Plan) -> set[str]:
-        """The cards that the plan changes, as far as they are there."""
-        book = self.cards.book
-        groups = {group.href for name in plan.memberships if (group := book.group(name))}
-        contacts = {
-            each.contact.reference
-            for each in plan.changes
-            if each.contact and (each.notes or each.releases)
-        }
-        return groups | contacts
-
-    async def _fetch(self, hrefs: Iterable[str]) -> None:
-        """Read the cards that have not been read yet as they are now."""
-        stale = {href for href in hrefs if not self._is_current(href)}
-        if stale:
-            self._read |= await self.cards.fetch(stale)
-
-    def _is_current(self, href: str) -> bool:
-        card, indexed = self._read.get(href), self.cards.book.get(href)
-        return card is not None and (
-            isinstance(card, UnsafeCard) or indexed is None or indexed.etag == card.etag
-        )
-
-    def _obstacle(self, change: Change) -> MailroomError | None:
-        contact = change.contact
-        if contact and not contact.uid and (change.joins or change.leaves):
-            return SenderFailed(
-                f"the contact {contact.name or contact.reference} has no UID, so no group can name "
-                "it: change and save it in an address book program, which gives it one"
-            )
-        try:
-            for name in change.joins | change.leaves:
-                self._usable(self._group_href(name))
-            if contact and (change.notes or change.releases):
-                self._usable(contact.reference)
-        except SenderFailed as error:
-            return error
-        return None
-
-    def _usable(self, href: str) -> StoredCard:
-        return usable(self._read.get(href), href)
-
-    def _group_href(self, name: str) -> str:
-        group = self.cards.book.group(name)
-        if group is None:
-            raise SenderFailed(
-                f"the contact group {name} is missing: run {self._config.command('setup --apply')}"
-            )
-        return group.href
-
-    # Writing
-
-    async def _create(
-        self, change: Change, contacts: dict[str, Found], failed: dict[str, MailroomError]
-    ) -> None:
-        assert change.filing is not None
-        try:
-            stored = await self._created(change.sender, change.filing)
-        except _PER_SENDER as error:
-            failed[change.sender] = error
-        else:
-            entry = Indexed(stored.href, stored.etag, summarise(stored.card))
-            contacts[change.sender] = self._contact(entry, self.cards.book.memberships())
-
-    async def _created(self, sender: str, filing: Filing) -> StoredCard:
-        """Create the contact under a UID that is always the same, so that a lost answer cannot
-        make a second one. Where the user has made that card somebody else's, the next UID."""
-        account_id = (await self._session()).account_id
-        for counter in range(_MOST_UIDS):
-            uid = contact_uid(account_id, sender, counter)
-            href = await self.cards.href_of(uid)
-            created = await self.cards.create(href, new_contact(filing, uid))
-            if created is not None:
-                return created
-            there = (await self.cards.fetch([href])).get(href)
-            if there is None:
-                continue  # a card elsewhere has the UID
-            there = usable(there, href)
-            if sender in addresses(there.card):
-                return await self.cards.edit(there, _noting(filing))
-        raise SenderFailed(f"{_MOST_UIDS} cards of other people stand where the contact would")
-
-    async def _note(self, change: Change, failed: dict[str, MailroomError]) -> None:
-        assert change.contact is not None
-        assert change.filing is not None
-        try:
-            stored = self._usable(change.contact.reference)
-            await self.cards.edit(stored, _noting(change.filing))
-        except _PER_SENDER as error:
-            failed[change.sender] = error
-
-    async def _write_groups(self, plan: Plan, failed: dict[str, MailroomError]) -> None:
-        uids = {each.sender: each.contact.uid for each in plan.changes if each.contact}
-        writes = [
-            self._write_group(name, membership, uids, failed)
-            for name, membership in plan.memberships.items()
-        ]
-        await together(self._loop, writes, _PARALLEL)
-
-    async def _write_group(
-        self,
-        name: str,
-        membership: Membership,
-        uids: Mapping[str, str],
-        failed: dict[str, MailroomError],
-    ) -> None:
-        edit = partial(
-            with_members,
-            add=[uids[sender] for sender in membership.joins],
-            remove=[uids[sender] for sender in membership.leaves],
-        )
-        try:
-            href = self._group_href(name)
-            # Not read yet: a contact was found to be there when it should have been created.
-            card = self._read.get(href) or await self.cards.read(href)
-            await self.cards.edit(usable(card, href), edit)
-        except _PER_SENDER as error:
-            failed.update(dict.fromkeys(membership.joins | membership.leaves, error))
-
-    async def _release(self, change: Change, failed: dict[str, MailroomError]) -> None:
-        """Delete or clean, whichever is right for the card as it stands then."""
-        assert change.contact is not None
-        href = change.contact.reference
-        try:
-            stored = self._usable(href)
-            for _ in range(_TRIES):
-                if not is_unedited(stored.card):
-                    await self.cards.edit(stored, without_section)
-                    return
-                if await self.cards.delete(stored):
-                    return
-                stored = await self.cards.read(href)
-            raise SenderFailed(f"the card {href} was changed {_TRIES} times as it was deleted")
-        except _PER_SENDER as error:
-            failed[change.sender] = error
-
 
 def _group(card: Indexed) -> Group:
     return Group(card.href, card.entry.uid, card.entry.fn, card.entry.members)
-
-
-def _noting(filing: Filing) -> Callable[[Card], Card]:
-    name = filing.category.name if filing.category else None
-    return partial(noted, category=name, today=filing.today)
-
-
-async def _nothing(_failed: Failures) -> None:
-    pass
