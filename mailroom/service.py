@@ -182,7 +182,7 @@ class Service:
         self._log.threshold = Level[config.logging.level.upper()]
         self._log.sink = choose_sink(self._environ, config.logging.format)
         self._tenants.limit(config.limits)
-        self._tenants.trust(config.tls.ca_file)
+        self._tenants.trust(config.tls)
         names, shard = account_names(reading.path, self._options.shard), self._options.shard
         if names or shard:
             self._tenants.check_secrets()

@@ -19,7 +19,7 @@ from mailroom.engine.journal import AccountLog, Log
 from mailroom.engine.loop import Loop, Owner, Timer
 from mailroom.engine.transfer import Transfer
 from mailroom.errors import ConfigurationError, CredentialsRefused, OrderRefused
-from mailroom.rules.configuration.config import Config, Limits
+from mailroom.rules.configuration.config import Config, Limits, Tls
 from mailroom.rules.configuration.fleet import SINGLE
 from mailroom.rules.polling.backoff import Backoff
 from mailroom.rules.status.fleethealth import Member, Sum
@@ -213,7 +213,7 @@ class Tenants:
         self._account_secrets = AccountSecrets(shared.environ)
         self._transfer: Transfer | None = None
         self._former: Transfer | None = None
-        self._ca_file: str | None = None
+        self._tls: Tls | None = None
         self._sum = Sum()
         self._changed: set[str] = set()  # since they were put into the sum
         self._good_until: dict[str, float] = {}  # how long an account that nothing happens to
@@ -267,16 +267,16 @@ class Tenants:
         """What all accounts together ask of one server."""
         self._shared.common.servers.limit(limits.connections_per_server, limits.starts_per_second)
 
-    def trust(self, ca_file: str | None) -> None:
+    def trust(self, tls: Tls) -> None:
         """Whom TLS trusts, for all accounts that are put to work from now on."""
-        if self._transfer and ca_file == self._ca_file:
+        if self._transfer and tls == self._tls:
             return
         if self._former and self._transfer:
             self._transfer.close()  # of a reading that was broken off
         else:
             self._former = self._transfer
-        self._ca_file = ca_file
-        self._transfer = Transfer(self._shared.loop, self._shared.user_agent, ca_file)
+        self._tls = tls
+        self._transfer = Transfer(self._shared.loop, self._shared.user_agent, tls)
 
     def put_to_work(self, name: str, config: Config, defaults: Config) -> bool:
         """Run the account so; says whether that is anything new. Raises ConfigurationError where

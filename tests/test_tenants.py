@@ -8,7 +8,7 @@ import pytest
 
 from mailroom.engine.journal import Log
 from mailroom.engine.loop import Loop
-from mailroom.rules.configuration.config import Config, from_data
+from mailroom.rules.configuration.config import Config, Tls, from_data
 from mailroom.rules.configuration.fleet import merged, sharing
 from mailroom.tenants import Shared, Tenants
 from mailroom.work.account import Common
@@ -43,7 +43,7 @@ def tenants(tmp_path: Path, clock: VirtualClock) -> Iterator[Tenants]:
         lambda: None,
     )
     made = Tenants(shared)
-    made.trust(None)
+    made.trust(Tls())
     yield made
     made.close()
     loop.close()
@@ -56,7 +56,7 @@ def test_of_a_thousand_accounts_the_one_that_has_changed_is_touched(tenants: Ten
     before = {each.name: each.account for each in tenants}
     second = reading(defaults)
     second["a500"] = replace(second["a500"], owners=("anna",))
-    tenants.trust(None)
+    tenants.trust(Tls())
     touched = [name for name in NAMES if tenants.put_to_work(name, second[name], defaults)]
     assert tenants.keep_only(set(NAMES)) == []
     assert touched == ["a500"]

@@ -32,6 +32,7 @@ from mailroom.errors import (
     TransientError,
     Untrusted,
 )
+from mailroom.rules.configuration.config import Tls
 from mailroom.wire.http import Request, Response
 from tests.authority import issue, presenting
 from tests.peer import Asked, End, Peer, Script, Step, Wait, always, answer, chunk, head
@@ -892,11 +893,13 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def ask_over_tls(folder: Path, certificate: str, ca_file: str | None) -> Any:
+def ask_over_tls(
+    folder: Path, certificate: str, ca_file: str | None, *, system_authorities: bool = True
+) -> Any:
     """What comes of one request to a server with that certificate."""
     context = presenting(folder, certificate)
     loop = Loop(clock := BoottimeClock())
-    transfer = Transfer(loop, "Mailroom/test", ca_file)
+    transfer = Transfer(loop, "Mailroom/test", Tls(ca_file, system_authorities))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = threading.Thread(target=_serve_tls, args=(listener, context))
         server.start()
@@ -928,6 +931,13 @@ def test_an_authority_of_the_users_own_is_trusted(authority: Path) -> None:
     assert ask_over_tls(authority, "here", str(authority / "ca.pem")).body == b"confidential"
 
 
+def test_the_users_authority_may_be_the_only_one(authority: Path) -> None:
+    found = ask_over_tls(authority, "here", str(authority / "ca.pem"), system_authorities=False)
+    assert found.body == b"confidential"
+    error = ask_over_tls(authority, "here", str(authority / "else.pem"), system_authorities=False)
+    assert isinstance(error, Untrusted)
+
+
 def test_an_unknown_authority_is_refused_with_advice(authority: Path) -> None:
     error = ask_over_tls(authority, "here", None)
     assert isinstance(error, Untrusted)
@@ -956,15 +966,16 @@ def test_a_ca_file_that_cannot_be_used_is_told_and_nothing_trusted(
 def test_the_users_authority_is_trusted_besides_the_systems(authority: Path) -> None:
     """In one file: with a folder of certificates each connection costs 3.9 MiB on Debian."""
     system, own = authority / "else.pem", authority / "ca.pem"
-    together = Authorities(str(own), system)
+    together = Authorities(Tls(str(own)), system)
     context = ssl.create_default_context(cafile=together.path)
     names = [dict(entry[0] for entry in ca["subject"])["commonName"] for ca in _cas(context)]
     assert sorted(names) == ["Test Authority", "else"]
     together.close()
     together.close()
-    assert Authorities(None, system).path == str(system)
-    assert Authorities(str(own), authority / "none").path == str(own)
-    assert Authorities(None, authority / "none").path == ""
+    assert Authorities(Tls(), system).path == str(system)
+    assert Authorities(Tls(str(own)), authority / "none").path == str(own)
+    assert Authorities(Tls(str(own), system_authorities=False), system).path == str(own)
+    assert Authorities(Tls(), authority / "none").path == ""
 
 
 def _cas(context: ssl.SSLContext) -> list[Any]:

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from mailroom.rules.configuration.config import Tls
+
 # PyPI's wheels carry an OpenSSL that knows no CA path of the system.
 _SYSTEM_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 
@@ -10,15 +12,17 @@ _SYSTEM_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 class Authorities:
     """``path`` is for libcurl's CAINFO; empty: let it look where it was built to look.
 
-    ``ca_file`` (PEM) is trusted besides the system's. One that cannot be used is handed on alone,
+    The user's file (PEM) is trusted besides the system's, or alone: then the 140 of the system,
+    which GnuTLS would keep parsed, take no memory. A file that cannot be used is handed on alone,
     so that libcurl says so of every connection and nothing is trusted in its stead.
     """
 
-    def __init__(self, ca_file: str | None = None, system: Path = _SYSTEM_BUNDLE) -> None:
+    def __init__(self, tls: Tls, system: Path = _SYSTEM_BUNDLE) -> None:
         self._memory: int | None = None
         self.path = str(system) if system.exists() else ""
-        if ca_file is not None:
-            self.path = self._with_own(ca_file, system) or ca_file
+        if tls.ca_file is not None:
+            joined = self._with_own(tls.ca_file, system) if tls.system_authorities else None
+            self.path = joined or tls.ca_file
 
     def close(self) -> None:
         if self._memory is not None:

@@ -21,10 +21,12 @@ from mailroom.engine.authorities import Authorities
 from mailroom.engine.exchange import Exchange, StreamExchange
 from mailroom.engine.loop import Loop, Promise, Timer
 from mailroom.errors import NoAnswer, ProtocolError, TimedOut, TransientError
+from mailroom.rules.configuration.config import Tls
 from mailroom.wire.http import Request, Response
 
 # libcurl asks for a call now and then even when no socket stirs (libcurl-multi(3)).
 _HOUSEKEEPING_SECONDS = 60.0
+_TLS = Tls()
 
 
 class Stream(Protocol):
@@ -48,12 +50,12 @@ class Http(Protocol):
 
 
 class Transfer:
-    """All HTTP of the process. ``ca_file`` is trusted besides the system's authorities."""
+    """All HTTP of the process. ``tls`` says whom to trust."""
 
-    def __init__(self, loop: Loop, user_agent: str, ca_file: str | None = None) -> None:
+    def __init__(self, loop: Loop, user_agent: str, tls: Tls = _TLS) -> None:
         self._loop = loop
         self._user_agent = user_agent
-        self._authorities = Authorities(ca_file)
+        self._authorities = Authorities(tls)
         self._exchanges: dict[pycurl.Curl, Exchange] = {}
         self._not_begun: list[Exchange] = []
         self._timer: Timer | None = None

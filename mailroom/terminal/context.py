@@ -45,7 +45,7 @@ def open_context(installation: Installation, environ: Mapping[str, str]) -> Cont
 def context_for(config: Config, who: Logins) -> Context:
     """A context for a configuration that has been read; nothing is sent yet."""
     loop = Loop(BoottimeClock())
-    transfer = Transfer(loop, USER_AGENT, config.tls.ca_file)
+    transfer = Transfer(loop, USER_AGENT, config.tls)
     return Context(loop, config, build_clients(loop.root, transfer, config, who, Totals()))
 
 

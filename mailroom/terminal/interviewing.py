@@ -21,7 +21,7 @@ from mailroom.rules.account.autodiscovery import candidates, why_none
 from mailroom.rules.account.interview import MOST_REFUSALS, Action, next_move
 from mailroom.rules.account.proposal import configuration, credentials
 from mailroom.rules.account.questions import Abilities, Knowledge, Question, Topic
-from mailroom.rules.configuration.config import Config
+from mailroom.rules.configuration.config import Config, Tls
 from mailroom.rules.configuration.servers import session_url
 from mailroom.rules.configuration.text import parse
 from mailroom.service import USER_AGENT
@@ -181,7 +181,7 @@ def findings(able: Abilities) -> Iterator[Finding]:
 def _web(known: Knowledge) -> Iterator[tuple[Loop, Http]]:
     """HTTP without credentials."""
     loop = Loop(BoottimeClock())
-    transfer = Transfer(loop, USER_AGENT, known.ca_file)
+    transfer = Transfer(loop, USER_AGENT, Tls(known.ca_file))
     try:
         yield loop, transfer
     finally:

@@ -58,6 +58,13 @@ class _Use:
 def rule_problems(document: Document) -> Iterator[Problem]:
     """Yield what is wrong with the document's values and with how they go together."""
     yield from _text_problems(document)
+    tls = _section(document, "tls")
+    if tls.get("system_authorities") is False and tls.get("ca_file") is None:
+        message = (
+            "without the system's authorities no server is trusted; name the file of yours as "
+            "tls.ca_file"
+        )
+        yield document.problem(("tls", "system_authorities"), message)
     yield from _timing_problems(document)
     first: dict[str, _Placed] = {}
     for placed in _placed_categories(document):

@@ -59,9 +59,11 @@ class ContactsWay:
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """Section ``tls``. ``ca_file`` is a PEM file of CAs trusted beside the system's."""
+    """Section ``tls``: who is trusted. ``ca_file`` is a PEM file of authorities; without
+    ``system_authorities`` they are the only ones."""
 
     ca_file: str | None = None
+    system_authorities: bool = True
 
 
 @dataclass(frozen=True, slots=True)
