@@ -4,7 +4,6 @@ import json
 import math
 import re
 from collections import Counter
-from importlib.resources import files
 from typing import Any
 
 import jsonschema
@@ -38,6 +37,7 @@ from mailroom.rules.status.health import (
 )
 from mailroom.rules.status.metrics import metrics
 from mailroom.rules.status.statusline import status_line
+from tests.schemas import schema
 
 NOON = 1_795_262_400.0  # 2026-11-21T12:00:00Z
 
@@ -118,12 +118,6 @@ SNAPSHOTS = {
     "nobody waits": snapshot(waiting=Summary()),
     "backing off": snapshot(phase=Phase.BACKING_OFF, last_poll_age_seconds=130, trouble=OFFLINE),
 }
-
-
-def schema(name: str) -> dict[str, Any]:
-    text = files("mailroom.schema").joinpath(f"{name}.schema.json").read_text()
-    document: dict[str, Any] = json.loads(text)
-    return document
 
 
 @pytest.mark.parametrize("name", SNAPSHOTS)

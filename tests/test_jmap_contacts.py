@@ -122,7 +122,7 @@ def test_fifty_new_senders_take_four_requests_as_well(profile: Profile) -> None:
 
 def test_a_slow_machine_takes_no_more_requests() -> None:
     """What is written together is worked out before any of it is asked for: long computing lets
-    others have their turn, and whoever gives way misses the company."""
+    others have their turn, and whoever gives way misses the batch."""
     world = by_jmap()
     senders = [f"Sender {n} <s{n}@x{n % 9}.example>" for n in range(50)]
     mails = [mail for sender in senders for mail in world.deliver(sender, count=2)]

@@ -22,6 +22,7 @@ from tests.sandbox import (
     longest_chain,
 )
 from tests.sandbox import Request as SandboxRequest
+from tests.sandbox.log import most_at_once
 from tests.world import World
 
 DELAY = 0.05
@@ -38,17 +39,6 @@ def after_first_poll(world: World) -> int:
 def by_jmap(world: World, number: int) -> list[Entry]:
     """The requests after number that are none of CardDAV's."""
     return [entry for entry in world.requests_since(number) if entry.calls]
-
-
-def most_at_once(entries: list[Entry]) -> int:
-    """How many of the requests were under way at the same instant."""
-    starts = [(entry.started, 1) for entry in entries]
-    ends = [(entry.ended, -1) for entry in entries if entry.ended is not None]
-    running = most = 0
-    for _, step in sorted(starts + ends):
-        running += step
-        most = max(most, running)
-    return most
 
 
 def test_a_poll_that_finds_nothing_labelled_is_one_request() -> None:

@@ -25,7 +25,7 @@ _FRAME_BYTES = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class _Party:
+class _Asked:
     """Calls of one client that are to travel with others'."""
 
     calls: Sequence[Call]
@@ -49,7 +49,7 @@ class Api:
         self._fetching: Task[Session] | None = None
         self._noted_state = ""
         self._note_again_at = owner.loop.now()
-        self._waiting: list[_Party] = []
+        self._waiting: list[_Asked] = []
         web.trust(session_url)
 
     async def session(self) -> Session:
@@ -70,37 +70,37 @@ class Api:
         gathered in it, in the order of the asking: none of another's overtakes them.
         """
         if gathers:
-            party = _Party(calls)
-            self._waiting.append(party)
+            asked = _Asked(calls)
+            self._waiting.append(asked)
             if len(self._waiting) == 1:
-                self._owner.call_at(self._loop.now(), self._depart)
-            return await party.answers
+                self._owner.call_at(self._loop.now(), self._send_gathered)
+            return await asked.answers
         answers = Answers()
         most = (await self.session()).limits.calls
         for portion in _portions(calls, most):
             await self._request(portion, answers)
         return answers
 
-    def _depart(self) -> None:
-        parties, self._waiting = self._waiting, []
-        self._owner.spawn(self._travel(parties), "gathered calls")
+    def _send_gathered(self) -> None:
+        every_asked, self._waiting = self._waiting, []
+        self._owner.spawn(self._send_together(every_asked), "gathered calls")
 
-    async def _travel(self, parties: Sequence[_Party]) -> None:
+    async def _send_together(self, every_asked: Sequence[_Asked]) -> None:
         """Send what fits into one request in one; what follows a failure is not sent."""
         try:
-            for together in _fitting(parties, (await self.session()).limits):
+            for together in _fitting(every_asked, (await self.session()).limits):
                 renamed = [
-                    [_renamed(call, number) for call in party.calls]
-                    for number, party in enumerate(together)
+                    [_renamed(call, number) for call in asked.calls]
+                    for number, asked in enumerate(together)
                 ]
                 answers = await self.call([call for calls in renamed for call in calls])
-                for party, calls in zip(together, renamed, strict=True):
-                    tags = zip(party.calls, calls, strict=True)
-                    party.answers.resolve(answers.part({own.tag: call.tag for own, call in tags}))
+                for asked, calls in zip(together, renamed, strict=True):
+                    tags = zip(asked.calls, calls, strict=True)
+                    asked.answers.resolve(answers.part({own.tag: call.tag for own, call in tags}))
         except MailroomError as error:
-            for party in parties:
-                if not party.answers.done:
-                    party.answers.reject(error)
+            for asked in every_asked:
+                if not asked.answers.done:
+                    asked.answers.reject(error)
 
     async def upload(self, data: bytes, media_type: str) -> str:
         """Give the server a file (RFC 8620 §6.1); returns its blob id."""
@@ -155,24 +155,24 @@ class Api:
             self._session = None
 
 
-def _fitting(parties: Sequence[_Party], limits: SessionLimits) -> Iterator[list[_Party]]:
-    """Cut into companies that one request has room for; who is too large alone travels alone."""
-    company: list[_Party] = []
+def _fitting(every_asked: Sequence[_Asked], limits: SessionLimits) -> Iterator[list[_Asked]]:
+    """Cut into batches that one request has room for; what is too large for one goes alone."""
+    batch: list[_Asked] = []
     calls, size = 0, _FRAME_BYTES
-    for party in parties:
-        its_size = party.size if len(parties) > 1 else 0
-        is_full = calls + len(party.calls) > limits.calls or size + its_size > limits.request_bytes
-        if company and is_full:
-            yield company
-            company, calls, size = [], 0, _FRAME_BYTES
-        company.append(party)
-        calls += len(party.calls)
+    for asked in every_asked:
+        its_size = asked.size if len(every_asked) > 1 else 0
+        is_full = calls + len(asked.calls) > limits.calls or size + its_size > limits.request_bytes
+        if batch and is_full:
+            yield batch
+            batch, calls, size = [], 0, _FRAME_BYTES
+        batch.append(asked)
+        calls += len(asked.calls)
         size += its_size
-    yield company
+    yield batch
 
 
 def _renamed(call: Call, number: int) -> Call:
-    """The call under a tag that no other party's has; the first one's stay as they are."""
+    """The call under a tag that no other has; the first one's stay as they are."""
     if not number:
         return call
     arguments = {

@@ -163,12 +163,6 @@ class CardBook:
         return cards
 
 
-def any_of(conditions: Iterable[Filter]) -> Filter:
-    """At least one of the conditions."""
-    found = list(conditions)
-    return found[0] if len(found) == 1 else {"operator": "OR", "conditions": found}
-
-
 def _gets(ids: Iterable[str], properties: Properties, most: int, tag: str) -> list[Call]:
     wanted = list(ids)
     return [

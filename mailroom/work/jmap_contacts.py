@@ -32,9 +32,10 @@ from mailroom.rules.contacts.roster import (
     managed_groups,
 )
 from mailroom.rules.screening.wide import Decisions
+from mailroom.wire.filters import any_of
 from mailroom.wire.jmap import CONTACTS, Call, MethodError
 from mailroom.wire.jscontact import read_default_book
-from mailroom.work.cardbook import GROUP_PROPERTIES, CardBook, CardWrite, Filter, any_of
+from mailroom.work.cardbook import GROUP_PROPERTIES, CardBook, CardWrite, Filter
 from mailroom.work.contacts import Failures, Intention, Meanwhile, local_day
 from mailroom.work.jmap_kept import JmapKept
 from mailroom.work.jmap_plan import MOST_UIDS, TRIES, PlanWriter, missing, restless

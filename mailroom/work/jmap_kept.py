@@ -8,8 +8,9 @@ from mailroom.rules.contacts.groups import bare_uid
 from mailroom.rules.contacts.kept import Kept, Scope, kept_uid
 from mailroom.rules.contacts.keptcard import contact_to_keep, keeping, kept_by, would_be_bare
 from mailroom.rules.names import same_name
+from mailroom.wire.filters import any_of
 from mailroom.wire.jscontact import JsCard
-from mailroom.work.cardbook import CardBook, CardWrite, Filter, any_of
+from mailroom.work.cardbook import CardBook, CardWrite, Filter
 from mailroom.work.jmap_plan import MOST_UIDS, TRIES, restless
 
 # The card of a category, and the next one where the user has made that something else.

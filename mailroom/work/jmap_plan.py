@@ -15,10 +15,11 @@ from mailroom.rules.contacts.contact import contact_uid
 from mailroom.rules.contacts.groups import bare_uid
 from mailroom.rules.contacts.roster import Change, Found, Membership, Plan, Provenance
 from mailroom.rules.names import normal_name
+from mailroom.wire.filters import any_of
 from mailroom.wire.jmap import MethodError
 from mailroom.wire.jscontact import JsCard
 from mailroom.wire.vcard import UnsafeCard
-from mailroom.work.cardbook import CardBook, CardsWritten, CardWrite, any_of
+from mailroom.work.cardbook import CardBook, CardsWritten, CardWrite
 
 TRIES = 5
 MOST_UIDS = 20

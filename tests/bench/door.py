@@ -15,9 +15,10 @@ from mailroom.wire.jmap import Address, Mail, Mailbox
 from tests.bench.address_book import card
 from tests.bench.effort import Effort
 from tests.bench.figures import Figure, tail, typical, worst
-from tests.bench.stage import DELAY, QUIET, Memory, Stage, Work, asking, most_at_once
+from tests.bench.stage import DELAY, QUIET, Memory, Stage, Work, asking
 from tests.process import SECRET, Process, configuration
 from tests.sandbox import CYRUS_3_10, CYRUS_3_13, Entry, Profile, Sandbox, longest_chain, serve
+from tests.sandbox.log import most_at_once
 
 _DECISIONS = 20_000
 _BURST = 500

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 
 from tests.bench.effort import Effort
 from tests.bench.figures import Figure, typical, worst
-from tests.bench.stage import DELAY, QUIET, Stage, Work, most_at_once
+from tests.bench.stage import DELAY, QUIET, Stage, Work
 from tests.sandbox import CYRUS_3_10, CYRUS_3_13, Entry, Profile, longest_chain
+from tests.sandbox.log import most_at_once
 
 _SENDERS = 50
 _TAPS, _TAPPING_SECONDS = 100, 5.0

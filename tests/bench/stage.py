@@ -157,14 +157,3 @@ def asking(path: Path) -> subprocess.Popen[bytes]:
     """Somebody who asks /healthz all the time: see :mod:`tests.bench.asker`."""
     command = [sys.executable, "-m", "tests.bench.asker", str(path)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT)
-
-
-def most_at_once(entries: list[Entry]) -> int:
-    """How many of the requests were under way at the same instant."""
-    starts = [(entry.started, 1) for entry in entries]
-    ends = [(entry.ended, -1) for entry in entries if entry.ended is not None]
-    running = most = 0
-    for _, step in sorted(starts + ends):
-        running += step
-        most = max(most, running)
-    return most

@@ -51,3 +51,15 @@ def longest_chain(entries: Iterable[Entry]) -> list[Entry]:
             chain.append(entry)
             now = entry.ended
     return chain
+
+
+def most_at_once(entries: Iterable[Entry]) -> int:
+    """How many of the requests were under way at the same instant."""
+    entries = list(entries)
+    starts = [(entry.started, 1) for entry in entries]
+    ends = [(entry.ended, -1) for entry in entries if entry.ended is not None]
+    running = most = 0
+    for _, step in sorted(starts + ends):
+        running += step
+        most = max(most, running)
+    return most

@@ -9,6 +9,7 @@ import pytest
 
 from tests.system import prepare, root
 from tests.system.claims import Claims
+from tests.system.cyrus import Cyrus
 from tests.system.host import Host
 from tests.system.unit import PROJECT
 
@@ -41,6 +42,13 @@ def host(tree: Path) -> Iterator[Host]:
     """A freshly booted host, shared by the tests of one module."""
     with Host.boot(tree) as booted:
         yield booted
+
+
+@pytest.fixture(scope="module")
+def cyrus(tree: Path) -> Iterator[Cyrus]:
+    """Cyrus on a host of its own, shared by the tests of one module."""
+    with Host.boot(tree) as host, host.network():
+        yield Cyrus.start(host)
 
 
 @pytest.fixture(scope="session")

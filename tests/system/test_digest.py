@@ -25,7 +25,6 @@ from tests.contract.folder import CyrusFolder
 from tests.contract.stalwart import StalwartProgram
 from tests.servers import SERVER
 from tests.system.cyrus import Cyrus, User
-from tests.system.host import Host
 from tests.system.stalwart import StalwartUser
 from tests.system.test_rules import CyrusAccount, CyrusWorld, SkippingClock
 from tests.system.test_rules_cyrus313 import FolderAccount, FolderUser
@@ -170,12 +169,6 @@ def servers() -> list[ParameterSet]:
         for name in _PLACES
         if name == "cyrus" or name in os.environ
     ]
-
-
-@pytest.fixture(scope="module")
-def cyrus(tree: Path) -> Iterator[Cyrus]:
-    with Host.boot(tree) as host, host.network():
-        yield Cyrus.start(host)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from email.message import EmailMessage
 from email.policy import SMTP
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +21,6 @@ from mailroom.work.setup import Setup
 from tests.household.day import Day, differences
 from tests.servers import SERVER
 from tests.system.cyrus import IMAP_PORT, LOOPBACK, PASSWORD, READY_SECONDS, Cyrus, User
-from tests.system.host import Host
 from tests.system.test_rules import CyrusAccount, CyrusWorld
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
@@ -124,12 +122,6 @@ class Home(CyrusWorld):
 
     def settle(self) -> None:
         self.run_for(1.0)
-
-
-@pytest.fixture(scope="module")
-def cyrus(tree: Path) -> Iterator[Cyrus]:
-    with Host.boot(tree) as host, host.network():
-        yield Cyrus.start(host)
 
 
 @pytest.mark.parametrize("by", ["server", "mailroom"])

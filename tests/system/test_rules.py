@@ -8,10 +8,9 @@ import http.client
 import json
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,7 +30,6 @@ from mailroom.work.account import Account, Common
 from tests.rules.table import Case, Trial, cases
 from tests.servers import SERVER
 from tests.system.cyrus import PASSWORD, Cyrus, CyrusError, User
-from tests.system.host import Host
 from tests.world import World
 
 pytestmark = [pytest.mark.system, pytest.mark.every, pytest.mark.timeout(300)]
@@ -252,12 +250,6 @@ class CyrusWorld(World):
         snapshot = self.account.snapshot()
         due = snapshot.next_poll
         return snapshot.phase is Phase.POLLING or (due is not None and due.in_seconds < 1.0)
-
-
-@pytest.fixture(scope="module")
-def cyrus(tree: Path) -> Iterator[Cyrus]:
-    with Host.boot(tree) as host, host.network():
-        yield Cyrus.start(host)
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in cases()])

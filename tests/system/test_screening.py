@@ -4,10 +4,9 @@ with the service at work."""
 import contextlib
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from email.message import EmailMessage
 from email.policy import SMTP
-from pathlib import Path
 
 import pytest
 
@@ -16,7 +15,6 @@ from mailroom.wire.jmap import Mailbox
 from tests.screening.table import Case, address_book, cases, script_of
 from tests.servers import SERVER
 from tests.system.cyrus import Cyrus, User
-from tests.system.host import Host
 from tests.system.test_rules import CyrusAccount, CyrusWorld
 
 pytestmark = [pytest.mark.system, pytest.mark.every, pytest.mark.timeout(300)]
@@ -99,12 +97,6 @@ class Household(CyrusWorld):
     """Such an account, its service in this process, in real time."""
 
     account_of = Furnished
-
-
-@pytest.fixture(scope="module")
-def cyrus(tree: Path) -> Iterator[Cyrus]:
-    with Host.boot(tree) as host, host.network():
-        yield Cyrus.start(host)
 
 
 def user_of(cyrus: Cyrus, prefix: str, case: Case) -> User:

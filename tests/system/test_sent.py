@@ -2,9 +2,8 @@
 
 import contextlib
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from email.message import EmailMessage
-from pathlib import Path
 
 import pytest
 
@@ -18,16 +17,9 @@ from mailroom.work.sent import Answered, Sent
 from mailroom.work.web import Web
 from tests.servers import SERVER
 from tests.system.cyrus import PASSWORD, Cyrus, User, mail
-from tests.system.host import Host
 from tests.system.test_cyrus import deadline
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
-
-
-@pytest.fixture(scope="module")
-def cyrus(tree: Path) -> Iterator[Cyrus]:
-    with Host.boot(tree) as host, host.network():
-        yield Cyrus.start(host)
 
 
 class SentClients:

@@ -1,8 +1,8 @@
 """What a sender can be triaged to: categories, and the chains they form.
 
 A category names three things on the server: the label that asks for it, the contact group that
-its senders join and the mailbox where their mail is filed. Chains are additive: a child inherits
-nothing, but its senders join the groups, and their mail the destinations, of its ancestors too.
+its senders join and the mailbox where their mail is filed. A child adds the groups and destinations
+of its ancestors to its own.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,6 +12,9 @@ from typing import Any, Literal
 from mailroom.rules.names import with_normal_names
 
 ContactType = Literal["company", "person"]
+
+# Of the mailboxes that have a role (RFC 8621 §2) those that are never the categories'.
+ROLES = frozenset({"inbox", "archive", "trash", "junk", "sent", "drafts"})
 
 
 @dataclass(frozen=True, slots=True)

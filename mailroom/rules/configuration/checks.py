@@ -13,6 +13,7 @@ from typing import Any
 
 from mailroom.rules.configuration.categories import (
     DEFAULT_CATEGORIES,
+    ROLES,
     Category,
     Triage,
     category_from,
@@ -23,7 +24,6 @@ from mailroom.rules.configuration.servers import fault_of_url
 from mailroom.rules.names import folded_name
 from mailroom.rules.screening.own import is_meaning
 
-_ROLES = frozenset({"inbox", "archive", "trash", "junk", "sent", "drafts"})
 _HEADER = re.compile(r"[!-9;-~]+:\s*\S.*")  # RFC 5322, section 2.2
 _DOMAIN = re.compile(r"[^\s@*.]+(\.[^\s@*.]+)+")
 _TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
@@ -260,7 +260,7 @@ def _fault_of_mailbox(name: str) -> str | None:
     parts = name.split("/")
     if any(not part or part != part.strip() for part in parts):
         return f"{shown(name)} has an empty part or a space beside '/'; A/B means B under A"
-    if name.casefold() in _ROLES:
+    if name.casefold() in ROLES:
         return f"{shown(name)} has a role of its own on the server; choose another mailbox"
     return None
 

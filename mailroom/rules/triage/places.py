@@ -9,13 +9,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mailroom.errors import LastingTrouble, Missing
-from mailroom.rules.configuration.categories import Category
+from mailroom.rules.configuration.categories import ROLES, Category
 from mailroom.rules.configuration.config import Config
 from mailroom.rules.contacts.roster import Group
 from mailroom.rules.names import normal_name
 from mailroom.wire.jmap import Mailbox
-
-_REFUSED_ROLES = frozenset({"inbox", "archive", "trash", "junk", "sent", "drafts"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +189,7 @@ def _refuse_roles(managed: Iterable[Mailbox]) -> None:
     """A destination among them would swallow what is filed there already; of a label among them
     every mail would be labelled."""
     for mailbox in managed:
-        if mailbox.role in _REFUSED_ROLES:
+        if mailbox.role in ROLES:
             raise LastingTrouble(
                 f"the mailbox {mailbox.name} is the account's {mailbox.role} and cannot be a "
                 "label or a destination: name another in the configuration"
