@@ -880,3 +880,25 @@ def test_five_hundred_mails_of_known_people_at_once_cost_a_few_requests(
     world.settle()
     assert len(world.sandbox.mails_in("Inbox")) == 500
     assert len(world.requests_since(number)) <= most
+
+
+@BOTH
+@WAYS
+def test_what_a_domains_decision_has_moved_is_no_decision_of_its_own_where_it_then_fails(
+    by: str, profile: Profile, contacts: str
+) -> None:
+    """New mail of the domain has come in the same moment; the decision cannot be kept at first."""
+    world = house(by, profile, contacts)
+    shop, orders = comes(world, "shop@shop.example"), "orders@mail.shop.example"
+    failing = Fault(method="PUT", times=1, answer=Response(409))
+    if contacts == "jmap":
+        failing = Fault(call="ContactCard/set", times=1, method_error="serverFail")
+    world.sandbox.faults.add(failing)
+    with world.sandbox.lock:
+        world.sandbox.label(shop, "@ToFeed")
+        world.sandbox.label(shop, "@WholeDomain")
+        new = world.sandbox.deliver(orders, mailbox=gate(world))
+    world.run_for(300.0)
+    assert at(world, new) == ({"Feed"}, set())
+    assert at(world, shop) == ({"Feed"}, set())
+    assert orders not in "".join(world.sandbox.cards().values())

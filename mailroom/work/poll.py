@@ -251,6 +251,7 @@ class Poller:
         if owners:
             patches = {mail_id: sweep[mail_id][0] for mail_id in owners}
             written = await self._mail.update(patches, leaving(patches, places))
+            progress.moved |= patches.keys() - written.refused.keys()
             progress.note_refusals(written.refused, owners)
             self.door.wrote(patches, written.refused, places)
             self._recover(mails, places, patches, written, progress)

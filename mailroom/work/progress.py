@@ -24,6 +24,8 @@ class Progress:
     filed: Counter[str] = field(default_factory=Counter)
     # What gives back to the user the moves that our patches have swallowed.
     recovered: dict[str, MailPatch] = field(default_factory=dict)
+    # Mail that was moved to where its sender belongs, whatever has failed since.
+    moved: set[str] = field(default_factory=set)
 
     def going(self, jobs: Iterable[Job]) -> list[Job]:
         """The jobs in which nothing has failed."""
@@ -62,7 +64,7 @@ class Work:
         """The mails that go where their senders belong."""
         mails = (mail for job in self.done for mail in (*job.tap.mails, *job.waiting))
         of_many = (key for each in self.decided for key in each.patches)
-        return {*(mail.id for mail in mails), *of_many, *self.filing}
+        return {*(mail.id for mail in mails), *of_many, *self.filing, *self.progress.moved}
 
     @property
     def letting_in(self) -> Mapping[str, Admission]:
