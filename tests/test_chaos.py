@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos import clients, crash, endurance, streams
+from tests.chaos import clients, crash, endurance, fleet, streams
 from tests.chaos.__main__ import exit_code, main
 from tests.chaos.kept import BusyError, Kept, fingerprint
 from tests.chaos.rows import ROWS
 from tests.chaos.table import Case, Result, Row, Tried, run, told
+from tests.chaos.troubles import EVERYTHING
 
 # A process that is killed tells nobody what it was about to do; a test's process lives on.
 pytestmark = [
@@ -51,6 +52,18 @@ def test_kills_in_small_scenarios_change_nothing() -> None:
     begins = [(name, crash.SCENARIOS[name].begin) for name in _SMALL]
     cases = random.Random(_SEED).sample(list(crash.cases(begins)), 6)
     assert tried(ROWS["kill"], cases).failures == []
+
+
+def test_of_many_accounts_those_without_trouble_are_served_as_if_alone() -> None:
+    assert fleet.in_all_ways(_SEED, 8) <= ROWS["many-fault"].limit
+
+
+def test_of_many_accounts_none_loses_anything_by_a_kill() -> None:
+    assert fleet.killed(_SEED, 6) == 0.0
+
+
+def test_many_accounts_are_done_soon_after_their_server_is_back() -> None:
+    assert fleet.outage(EVERYTHING, _SEED, 5) <= ROWS["many-outage"].limit
 
 
 @pytest.mark.parametrize("name", ["10 MiB of one id", "retry: 0, and closes", "says nothing"])

@@ -1,7 +1,7 @@
 """A whole account in a bottle: the service's parts, a sandbox, and time that passes for free."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from mailroom.engine.credentials import Basic, Bearer, Logins
 from mailroom.engine.journal import Fields, Level, Log
@@ -24,6 +24,22 @@ T = TypeVar("T")
 URL = "http://127.0.0.1"
 # For those who start hundreds of worlds: the discovery takes longer than a triage.
 BOOK = {"carddav": {"url": f"{URL}/dav/addressbooks/user/alice/Default/"}}
+
+
+class Place(Protocol):
+    """One account, its server, and the loop of its process; see :class:`World`."""
+
+    mails: list[str]
+    sandbox: Sandbox
+    clock: VirtualClock
+
+    @property
+    def loop(self) -> Loop: ...
+
+    @property
+    def config(self) -> Config: ...
+
+    def deliver(self, sender: str, mailbox: str = "Screener", count: int = 1) -> list[str]: ...
 
 
 class World:

@@ -24,7 +24,7 @@ from tests.sandbox import (
     Profile,
     Sandbox,
 )
-from tests.world import BOOK, World
+from tests.world import BOOK, Place, World
 
 BOB = "Bob <bob@example.org>"
 BOBS_CARD = (
@@ -308,7 +308,7 @@ def populate(world: Stage, cards: Iterable[str] = FOREIGN) -> None:
         world.sandbox.put_card(text, f"foreign{number}.vcf")
 
 
-def watch(world: World) -> None:
+def watch(world: Place) -> None:
     """Before and after every request of the service: no mail is nowhere (KeyError when one has
     been destroyed), no contact is doubled, and nothing of others has changed."""
     others = world.mails[: len(CAROLS_PLACES)]
@@ -330,7 +330,7 @@ def watch(world: World) -> None:
     world.sandbox.after(check)
 
 
-def state(world: World) -> tuple[Any, ...]:
+def state(world: Place) -> tuple[Any, ...]:
     """Where every mail is, its keywords of ours, every card but the groups, and who is in which
     group."""
     mails = {mail_id: world.sandbox.mailboxes_of(mail_id) for mail_id in world.mails}

@@ -1,6 +1,6 @@
 """An evening at the door while a server fails: mail comes in, one is moved, a domain is decided."""
 
-from tests.world import World
+from tests.world import Place
 
 _FRIEND, _WRITTEN = "Dora <dora@friends.example>", "Gus <gus@written.example>"
 _EVE, _HAL = "Eve <eve@strangers.example>", "Hal <hal@strangers.example>"
@@ -21,7 +21,7 @@ class Evening:
     ``prepare`` is while all goes well; ``begin`` when it is not to go well any more.
     """
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: Place) -> None:
         self._world = world
         self._is_over = False
         self._gate = "Inbox" if world.config.screening.by == "mailroom" else "Screener"

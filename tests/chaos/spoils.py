@@ -94,9 +94,10 @@ def _cut_body(how: End) -> Spoil:
 
 def _drip(meeting: Meeting) -> Iterator[Step]:
     whole = rendered(meeting.handled())
-    for start in range(0, len(whole), _DRIP_BYTES):
-        yield whole[start : start + _DRIP_BYTES]
+    yield whole[:_DRIP_BYTES]
+    for start in range(_DRIP_BYTES, len(whole), _DRIP_BYTES):
         yield Wait(_DRIP_SECONDS)
+        yield whole[start : start + _DRIP_BYTES]
 
 
 def _lie_about_length(difference: int) -> Spoil:

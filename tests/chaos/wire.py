@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from types import TracebackType
 
+from mailroom.engine.loop import Loop
 from mailroom.engine.transfer import Http, Transfer
 from tests.peer import Asked, Connection, End, Peer, Step
 from tests.sandbox import CYRUS_3_10, CYRUS_3_13, Feed, Request, Response, Sandbox
@@ -84,28 +85,28 @@ class WireWorld(World):
         if response.feed is None:
             return [rendered(response)]
         assert self.peer.asking is not None
-        return self._stream(response.feed, self.peer.asking)
+        return streamed(response.feed, self.loop, self.peer.asking)
 
-    def _stream(self, feed: Feed, connection: Connection) -> Iterable[Step]:
-        """The head now, and the feed's bytes as they come."""
 
-        def carry() -> None:
-            if connection.is_closed_by_client:
-                feed.close()
-                return
-            connection.do(feed.take(), *([End.CLOSE] if feed.closed else []))
+def streamed(feed: Feed, loop: Loop, connection: Connection) -> Iterable[Step]:
+    """The head now, and the feed's bytes as they come."""
 
-        def tick() -> None:
-            if not feed.closed and not connection.is_closed_by_client:
-                feed.tick()
-                if feed.deadline is not None:
-                    wait = max(0.0, feed.deadline - self.clock.wall())
-                    self.loop.call_at(self.loop.now() + wait, tick)
+    def carry() -> None:
+        if connection.is_closed_by_client:
+            feed.close()
+            return
+        connection.do(feed.take(), *([End.CLOSE] if feed.closed else []))
 
-        loop = self.loop
-        loop.call_soon(lambda: feed.on_data(lambda: _ignore(loop.call_soon(carry))))
-        tick()
-        return [b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"]
+    def tick() -> None:
+        if not feed.closed and not connection.is_closed_by_client:
+            feed.tick()
+            if feed.deadline is not None:
+                wait = max(0.0, feed.deadline - loop.clock.wall())
+                loop.call_at(loop.now() + wait, tick)
+
+    loop.call_soon(lambda: feed.on_data(lambda: _ignore(loop.call_soon(carry))))
+    tick()
+    return [b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"]
 
 
 def rendered(response: Response, length: int | None = None) -> bytes:
