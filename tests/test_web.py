@@ -337,6 +337,17 @@ def test_an_origin_that_would_not_keep_a_secret_is_not_trusted(
     assert str(raised.value).isprintable()
 
 
+def test_where_no_further_origin_is_trusted_none_gets_the_credentials(
+    clients: VirtualClients,
+) -> None:
+    clients.web.confine()
+    with pytest.raises(LastingTrouble, match="may not have the password of all accounts"):
+        clients.web.trust("https://elsewhere.example/")
+    clients.fails(ProtocolError, clients.web.send(Request("GET", "https://elsewhere.example/")))
+    assert clients.requests == []
+    clients.web.trust(URL)
+
+
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8008/x", "http://localhost/", "http://[::1]:1/"])
 def test_this_machine_is_trusted_without_tls(clients: VirtualClients, url: str) -> None:
     clients.web.trust(url)

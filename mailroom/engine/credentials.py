@@ -33,13 +33,15 @@ _NOT_SET = "not set"
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What was found. ``sources`` tells for each secret whether it is set and where it is from."""
+    """What was found. ``sources`` tells for each secret whether it is set and where it is from,
+    ``is_shared`` whether the password is the one of all accounts."""
 
     jmap_token: str | None = field(default=None, repr=False)
     jmap_password: str | None = field(default=None, repr=False)
     carddav_username: str | None = field(default=None, repr=False)
     carddav_password: str | None = field(default=None, repr=False)
     sources: Mapping[str, str] = field(default_factory=dict)
+    is_shared: bool = False
 
     def or_shared(self, shared: "Credentials") -> "Credentials":
         """The same, with the passwords of all where there is no secret of one's own."""
@@ -51,6 +53,7 @@ class Credentials:
             jmap_password=shared.jmap_password,
             carddav_password=self.carddav_password or shared.carddav_password,
             sources={**shared.sources, "jmap-token": _NOT_SET, **own},
+            is_shared=True,
         )
 
 
@@ -75,11 +78,13 @@ class Basic:
 @dataclass(frozen=True, slots=True)
 class Logins:
     """How to log in at either server. ``carddav`` is None without a secret for it: contacts go by
-    JMAP then. ``carddav_secret``: the credential that it uses."""
+    JMAP then. ``carddav_secret``: the credential that it uses. ``is_shared``: the password is that
+    of all accounts, for the configured server alone, whichever others that names."""
 
     jmap: Bearer | Basic
     carddav: Basic | None
     carddav_secret: str = "carddav-password"
+    is_shared: bool = False
 
 
 def are_given(environ: Mapping[str, str]) -> bool:
@@ -163,6 +168,7 @@ def logins(config: Config, credentials: Credentials) -> Logins:
         if carddav_password
         else None,
         carddav_secret="carddav-password" if credentials.carddav_password else "jmap-password",
+        is_shared=credentials.is_shared,
     )
 
 

@@ -55,6 +55,8 @@ def build_clients(
     web = Web(loop, http, jmap_login, secret, totals, doorway)
     mark = config.screening.spam_mark
     mail = MailClient(owner, web, config.jmap.url, [mark[0]] if mark else [])
+    if logins.is_shared:
+        web.confine()
     carddav, index = None, None
     if logins.carddav is not None:
         dav_secret = _secret(logins.carddav_secret)

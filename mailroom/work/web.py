@@ -57,6 +57,10 @@ _ABOUT_NOTHING_ASKED = ("", "need-privileges")
 _TELL_SERVER = (
     "have the server name https (behind a proxy it has to be told that its clients use https)"
 )
+_TELL_ITS_ADDRESS = (
+    "have the server name its own address, or give the account a secret of its own (mailroom login "
+    "--account NAME)"
+)
 _URL_CHARACTERS = re.compile(r"[!-~]+")
 
 
@@ -85,18 +89,28 @@ class Web:
         self._totals = totals
         self._doorway = doorway or Doorway(loop, Servers())
         self._is_carddav = is_carddav
+        self._is_confined = False
         self._origins: set[str] = set()
         self._digest_origins: set[str] = set()
         self._was_accepted = False
 
+    def confine(self) -> None:
+        """From now on no further origin is trusted, whatever the server names."""
+        self._is_confined = True
+
     def trust(self, url: str) -> None:
         """The credentials may be sent to the origin of ``url``. Raises ProtocolError where that
-        is no URL, LastingTrouble where they would not be safe on the way."""
+        is no URL, LastingTrouble where they would not be safe on the way, or are not for that."""
         where = _origin(url)
         if not is_confidential(url):
             raise LastingTrouble(
                 f"the server names {without_query(url)}, which would send the credentials in the "
                 f"clear: {_TELL_SERVER}"
+            )
+        if self._is_confined and where not in self._origins:
+            raise LastingTrouble(
+                f"the server names {without_query(url)}, which may not have the password of all "
+                f"accounts: that is for {min(self._origins)} alone; {_TELL_ITS_ADDRESS}"
             )
         self._origins.add(where)
 
