@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from mailroom import __version__
 from mailroom.engine.accountfolder import account_file, account_names
-from mailroom.engine.shards import EVERY_SHARD, is_elsewhere, placed, services_here
+from mailroom.engine.shards import EVERY_SHARD, is_drained, is_elsewhere, placed, services_here
 from mailroom.engine.unit import Installation, find, usual_sockets
 from mailroom.errors import UsageError
 
@@ -354,10 +354,16 @@ def _installation(options: SimpleNamespace) -> Installation:
 
 def _here(options: SimpleNamespace) -> Installation:
     """The same, for a command that asks its service. Raises NobodyAnswers where an account is named
-    whose shard is elsewhere, and UsageError where there are several, and none is named."""
+    whose shard is elsewhere, or all are, and UsageError where there are several, and none is
+    named."""
     from mailroom.engine.client import NobodyAnswers  # noqa: PLC0415
 
     asked = _installation(options)
+    if options.socket is None and is_drained(asked):
+        raise NobodyAnswers(
+            "no shard runs on this host any more: look for their accounts on another (crm_mon -1 "
+            "says where, if Pacemaker places the shards)"
+        )
     if is_elsewhere(asked):
         raise NobodyAnswers(
             f"{asked.member} is an account of shard {asked.shard}, which does not run on this host:"

@@ -1,6 +1,7 @@
 """The shards of a host: which are here, whom a command is about, and what all together say."""
 
 import contextlib
+import shutil
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -12,7 +13,7 @@ import pytest
 
 from mailroom.engine.client import NobodyAnswers, ask
 from mailroom.engine.loop import Loop
-from mailroom.engine.shards import is_elsewhere, placed, services_here, shards_here
+from mailroom.engine.shards import is_drained, is_elsewhere, placed, services_here, shards_here
 from mailroom.engine.transfer import Transfer
 from mailroom.engine.unit import Installation, find
 from mailroom.rules.configuration.shard import Shard
@@ -111,6 +112,19 @@ def test_shards_come_before_the_service_that_has_no_business_beside_them(place: 
     (place.root / "run/mailroom").mkdir()
     (place.root / "run/mailroom/status.sock").touch()
     assert place.asked(account="anna").unit == "mailroom-shard@2-6"
+
+
+def test_a_host_that_has_had_shards_knows_that_all_are_elsewhere(place: Place) -> None:
+    assert not is_drained(place.asked(account="anna"), place.root)
+    place.run("2-6")
+    assert not is_drained(place.asked(account="anna"), place.root)
+    shutil.rmtree(place.root / "run/mailroom-shard/2-6")  # as systemd does it
+    assert is_drained(place.asked(account="anna"), place.root)
+    assert is_drained(place.asked(), place.root)
+    assert not is_drained(place.asked(account="office"), place.root)
+    (place.root / "run/mailroom").mkdir()
+    (place.root / "run/mailroom/status.sock").touch()
+    assert not is_drained(place.asked(account="anna"), place.root)
 
 
 def test_the_socket_of_a_shard_tells_its_unit_and_that_it_may_be_elsewhere(place: Place) -> None:

@@ -58,3 +58,11 @@ def is_elsewhere(asked: Installation) -> bool:
     """Whether the account that a command is about is one of a shard that is not here."""
     is_one = asked.shard is not None and asked.member is not None
     return is_one and not os.path.exists(asked.status_socket)
+
+
+def is_drained(asked: Installation, root: Path = _ROOT) -> bool:
+    """Whether this host has run shards of these accounts since it was booted, and has none now, nor
+    ``mailroom.service``: then they are all on others."""
+    is_theirs = asked.shard is None and asked.status_socket.parent == root / "run/mailroom"
+    has_had_some = (root / "run" / SHARDS).is_dir() and not shards_here(root)
+    return is_theirs and has_had_some and not os.path.exists(asked.status_socket)

@@ -23,7 +23,7 @@ from mailroom.engine.credentials import checked, load_credentials, logins, varia
 from mailroom.engine.credstore import remove, store, stored
 from mailroom.engine.handover import Taker
 from mailroom.engine.manager import Manager
-from mailroom.engine.shards import services_here
+from mailroom.engine.shards import is_drained, services_here
 from mailroom.engine.unit import Installation
 from mailroom.errors import ConfigurationError, CredentialsRefused, MailroomError
 from mailroom.rules.configuration.config import Config, ContactsWay
@@ -181,7 +181,7 @@ def _keep(console: Console, asked: Installation, name: str, secret: str) -> None
 
 
 def _start_anew(console: Console, asked: Installation) -> None:
-    if asked.shard:
+    if asked.shard or is_drained(asked):
         _start_shards_anew(console, asked)
     elif asked.unit is None:
         return
@@ -195,9 +195,10 @@ def _start_anew(console: Console, asked: Installation) -> None:
 def _start_shards_anew(console: Console, asked: Installation) -> None:
     """Those that run here and use the secret. To start any other is for whoever places them."""
     for service in services_here():
-        if service.shard == asked.shard or asked.member is None:
+        if asked.member is None or (service.shard and service.shard.has(asked.member)):
             Manager(service, os.environ).renew()
             tick(console, Finding("service", f"{service.unit} was started anew and uses it"))
-    which = f"shard {asked.shard}" if asked.member else "a shard"
+    of_one = f"shard {asked.shard}" if asked.shard else "its shard"
+    which = of_one if asked.member else "a shard"
     told = f"it is on this host alone: repeat this on each other that may run {which}"
     tick(console, Finding("hosts", told, is_doubtful=True))

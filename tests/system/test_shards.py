@@ -281,6 +281,11 @@ def test_an_account_on_another_host_is_said_to_be_there(both: Shards) -> None:
     assert (code, "shard 2/2 does not run on this host" in told) == (1, True), told
     code, told = both.run("mailroom status")
     assert (code, SECOND in told, FIRST in told) == (0, False, True)
+    both.systemctl("stop", "1-2")
+    for command in ("status", f"waiting --account {FIRST}", "poll", "watch"):
+        code, told = both.run(f"mailroom {command}")
+        assert (code, told.count("\n")) == (1, 1)
+        assert told.startswith("mailroom: no shard runs on this host any more: look for")
 
 
 def test_root_has_the_secrets_of_a_shard_wherever_it_runs(both: Shards) -> None:
