@@ -20,15 +20,14 @@ from mailroom.wire.jmap import (
     Mailbox,
     MethodError,
     Page,
-    SessionLimits,
     encode_request,
     read_mailboxes,
     read_mails,
     read_page,
     read_refusals,
-    read_session,
     read_state,
 )
+from mailroom.wire.jmap_session import SessionLimits, read_session
 from tests.sandbox import Request, Sandbox
 
 URL = "https://mail.example.org/jmap"

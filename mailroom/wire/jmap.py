@@ -1,4 +1,4 @@
-"""JMAP as values: the session, requests and their answers (RFC 8620), mail (RFC 8621).
+"""JMAP as values: requests and their answers (RFC 8620), mail (RFC 8621).
 
 Whatever the server sends is checked here, so that nobody above meets a wrong shape: a broken
 answer is a :class:`ProtocolError`, a method that failed a :class:`MethodError`.
@@ -9,11 +9,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
-from urllib.parse import urljoin, urlsplit
 
-from mailroom.errors import LastingTrouble, MailroomError, ProtocolError
+from mailroom.errors import MailroomError, ProtocolError
 from mailroom.wire.problem import quoted
-from mailroom.wire.urls import expand
 
 CORE = "urn:ietf:params:jmap:core"
 MAIL = "urn:ietf:params:jmap:mail"
@@ -27,10 +25,6 @@ T = TypeVar("T")
 _DISAPPOINTMENTS = (
     *(LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError),
 )
-# Capabilities of Cyrus and of Fastmail begin so.
-_CYRUS_EXTENSIONS = ("https://cyrusimap.org/", "https://www.fastmail.com/")
-_STALWARTS_TEMPLATE = "/jmap/download/{accountId}/{blobId}/{name}?accept={type}"
-
 Arguments = Mapping[str, Any]
 PatchObject = Mapping[str, Any]
 
@@ -45,44 +39,6 @@ class MethodError(MailroomError):
         )
         self.type = error_type
         self.description = description
-
-
-@dataclass(frozen=True, slots=True)
-class SessionLimits:
-    """What one request may hold (RFC 8620 §2); sizes in bytes."""
-
-    calls: int
-    get: int
-    set: int
-    request_bytes: int
-    concurrent: int
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """The parts of the session resource (RFC 8620 §2) that Mailroom lives by.
-
-    ``url`` is where it was found; ``api_url`` is absolute, the templates as the server wrote them.
-    """
-
-    url: str
-    api_url: str
-    event_source_template: str | None
-    account_id: str
-    username: str
-    state: str
-    limits: SessionLimits
-    capabilities: frozenset[str]
-    upload_template: str | None = None
-    download_template: str | None = None
-    account_capabilities: frozenset[str] = frozenset()
-    is_cyrus: bool = False
-    sieve_extensions: frozenset[str] | None = None
-
-    @property
-    def is_stalwart(self) -> bool:
-        """By its template for files (0.15.5), which is Cyrus' but for what comes before it."""
-        return not self.is_cyrus and (self.download_template or "").endswith(_STALWARTS_TEMPLATE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,80 +108,6 @@ def _detail(error: Exception) -> str:
     return quoted(f"{type(error).__name__}: {error}".removesuffix(": "))
 
 
-def read_session(body: bytes, url: str) -> Session:
-    """The session from its JSON. ``url`` is where it was found: its URLs may be relative to it.
-
-    Raises LastingTrouble where the account cannot be worked with.
-    """
-    with reading(f"the session at {url}"):
-        data = json.loads(body)
-        core = data["capabilities"].get(CORE, {})
-        account_id = (data.get("primaryAccounts") or {}).get(MAIL)
-        account = data["accounts"][account_id] if account_id is not None else {}
-        _refuse_unworkable(account, url)
-        return Session(
-            url=url,
-            api_url=urljoin(url, _string(data["apiUrl"])),
-            event_source_template=_string(data.get("eventSourceUrl") or "") or None,
-            account_id=_string(account_id),
-            username=str(data.get("username") or ""),
-            state=str(data.get("state") or ""),
-            limits=SessionLimits(
-                calls=_limit(core, "maxCallsInRequest", 16, most=64),
-                get=_limit(core, "maxObjectsInGet", 500, most=4096),
-                set=_limit(core, "maxObjectsInSet", 500, most=4096),
-                request_bytes=_limit(core, "maxSizeRequest", 10_000_000, most=10_485_760),
-                concurrent=_limit(core, "maxConcurrentRequests", 4, most=16),
-            ),
-            capabilities=frozenset(data["capabilities"]),
-            upload_template=_string(data.get("uploadUrl") or "") or None,
-            download_template=_string(data.get("downloadUrl") or "") or None,
-            account_capabilities=frozenset(account.get("accountCapabilities") or ()),
-            is_cyrus=_is_cyrus(data),
-            sieve_extensions=_sieve_extensions(account.get("accountCapabilities") or {}),
-        )
-
-
-def _sieve_extensions(capabilities: Mapping[str, Any]) -> frozenset[str] | None:
-    """What scripts of this account may require (RFC 9661 §1.3); None where the server says
-    nothing of it."""
-    told = (capabilities.get(SIEVE) or {}).get("sieveExtensions")
-    return None if told is None else frozenset(map(_string, _list(told)))
-
-
-def _is_cyrus(data: Mapping[str, Any]) -> bool:
-    """Whether the server is one of Cyrus, or Fastmail, which is. Cyrus has relative URLs (3.6.1,
-    3.10.2 and 3.13.7, seen), and may name extensions of its own; a proxy may make them absolute."""
-    host = urlsplit(_string(data["apiUrl"])).hostname or ""
-    is_extended = any(name.startswith(_CYRUS_EXTENSIONS) for name in data["capabilities"])
-    return not host or is_extended or f".{host}".endswith(".fastmail.com")
-
-
-def _refuse_unworkable(account: Mapping[str, Any], url: str) -> None:
-    capability = (account.get("accountCapabilities") or {}).get(MAIL)
-    if capability is None:
-        raise LastingTrouble(
-            f"the session at {url} offers no mail ({MAIL}): give the credentials access to mail"
-        )
-    if account.get("isReadOnly"):
-        raise LastingTrouble(
-            f"the account at {url} is read-only: give the credentials write access"
-        )
-    if capability.get("maxMailboxesPerEmail") == 1:
-        raise LastingTrouble(
-            f"the server at {url} keeps a mail in one folder only (maxMailboxesPerEmail is 1): "
-            "Mailroom needs mailboxes that work as labels"
-        )
-
-
-def _limit(core: Mapping[str, Any], name: str, default: int, *, most: int) -> int:
-    """A limit of the server; RFC 8620 §2 suggests the least that a server should allow. A number
-    that makes no sense is none, and ``most`` is what a careful client asks of any server: as much
-    as Cyrus 3.10 allows, where that is much."""
-    told = core.get(name)
-    return min(told, most) if isinstance(told, int) and told > 0 else default
-
-
 def encode_request(calls: Sequence[Call], account_id: str) -> bytes:
     """The request body (RFC 8620 §3.3); the account is added to every call."""
     return json.dumps(
@@ -240,13 +122,6 @@ def encode_request(calls: Sequence[Call], account_id: str) -> bytes:
     ).encode()
 
 
-def blob_url(template: str | None, session: Session, **values: str) -> str:
-    """Where a blob goes or comes from (RFC 8620 §6): a URI template of level 1, filled in."""
-    if template is None:
-        raise ProtocolError(f"the session at {session.url} names no place for files")
-    return urljoin(session.url, expand(template, {**values, "accountId": session.account_id}))
-
-
 class Answers:
     """The answers to calls that went out in one request, or in several."""
 
@@ -259,9 +134,9 @@ class Answers:
         self._awaited |= {call.tag: (call.method, url) for call in calls}
         with reading(f"the answer from {url}"):
             data = json.loads(body)
-            for name, arguments, tag in _list(data["methodResponses"]):
+            for name, arguments, tag in as_list(data["methodResponses"]):
                 answer = MethodResponse(_mapping(arguments), url)
-                self._answers.setdefault(_string(tag), (_string(name), answer))
+                self._answers.setdefault(as_text(tag), (as_text(name), answer))
             return str(data.get("sessionState") or "")
 
     def part(self, tags: Mapping[str, str]) -> "Answers":
@@ -290,13 +165,13 @@ class Answers:
 def read_blob_id(body: bytes, url: str) -> str:
     """The id that an uploaded file has got (RFC 8620 §6.1)."""
     with reading(f"the answer from {url}"):
-        return _string(json.loads(body)["blobId"])
+        return as_text(json.loads(body)["blobId"])
 
 
 def read_state(answer: Arguments) -> str:
     """The state of a type, from any ``/get``."""
     with reading("a state", answer):
-        return _string(answer["state"])
+        return as_text(answer["state"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,10 +189,10 @@ def read_mailboxes(answer: Arguments) -> Sifted[Mailbox]:
 
 def _mailbox(box: Mapping[str, Any]) -> Mailbox:
     return Mailbox(
-        id=_string(box["id"]),
-        name=_string(box["name"]),
-        parent_id=_string(box.get("parentId") or "") or None,
-        role=_string(box.get("role") or "") or None,
+        id=as_text(box["id"]),
+        name=as_text(box["name"]),
+        parent_id=as_text(box.get("parentId") or "") or None,
+        role=as_text(box.get("role") or "") or None,
     )
 
 
@@ -326,7 +201,7 @@ def sifted(answer: Arguments, kind: str, read: Callable[[Any], T]) -> Sifted[T]:
     entries: list[T] = []
     unreadable: dict[str, str] = {}
     with reading(f"a list of {kind} objects", answer):
-        for entry in _list(answer["list"]):
+        for entry in as_list(answer["list"]):
             try:
                 entries.append(read(entry))
             except _DISAPPOINTMENTS as error:
@@ -339,13 +214,15 @@ def sifted(answer: Arguments, kind: str, read: Callable[[Any], T]) -> Sifted[T]:
 def read_counts(answer: Arguments) -> dict[str, int]:
     """How many mails there are, by mailbox, from a ``Mailbox/get`` of totalEmails."""
     with reading("a list of mailboxes", answer):
-        return {_string(box["id"]): int(box["totalEmails"]) for box in _list(answer["list"])}
+        return {as_text(box["id"]): int(box["totalEmails"]) for box in as_list(answer["list"])}
 
 
 def read_arrivals(answer: Arguments) -> dict[str, str]:
     """When mails were received (UTC), by their ids, from an ``Email/get`` of receivedAt."""
     with reading("a list of mails", answer):
-        return {_string(mail["id"]): _string(mail["receivedAt"]) for mail in _list(answer["list"])}
+        return {
+            as_text(mail["id"]): as_text(mail["receivedAt"]) for mail in as_list(answer["list"])
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,7 +240,7 @@ def read_identities(answer: Arguments) -> frozenset[str]:
     """The addresses of an ``Identity/get``, lower-cased; ``*@example.org`` is all of a domain
     (RFC 8621 §6)."""
     with reading("a list of identities", answer):
-        emails = (_string(identity["email"]).lower() for identity in answer["list"])
+        emails = (as_text(identity["email"]).lower() for identity in answer["list"])
         return frozenset(email for email in emails if "@" in email)
 
 
@@ -372,7 +249,7 @@ def read_page(answer: Arguments) -> Page:
     with reading("a query's answer", answer):
         total, limit = answer.get("total"), answer.get("limit")
         return Page(
-            ids=tuple(each for each in _list(answer["ids"]) if isinstance(each, str)),
+            ids=tuple(each for each in as_list(answer["ids"]) if isinstance(each, str)),
             total=total if isinstance(total, int) and total >= 0 else None,
             query_state=str(answer.get("queryState") or ""),
             limit=limit if isinstance(limit, int) and limit > 0 else None,
@@ -387,7 +264,7 @@ def read_mails(answer: Arguments) -> Sifted[Mail]:
 def read_mail(mail: Mapping[str, Any]) -> Mail:
     """One entry of it. Raises what untyped data does."""
     return Mail(
-        id=_string(mail["id"]),
+        id=as_text(mail["id"]),
         senders=read_addresses(mail.get("from")),
         mailbox_ids=_set(mail["mailboxIds"]),
         keywords=frozenset(each.lower() for each in _set(mail.get("keywords") or {})),
@@ -397,8 +274,8 @@ def read_mail(mail: Mapping[str, Any]) -> Mail:
 def read_addresses(header: object) -> tuple[Address, ...]:
     """A header with addresses (RFC 8621 §4.1.2.3); null where the mail has none."""
     return tuple(
-        Address(_string(entry.get("name") or ""), _string(entry.get("email") or ""))
-        for entry in _list(header or [])
+        Address(as_text(entry.get("name") or ""), as_text(entry.get("email") or ""))
+        for entry in as_list(header or [])
     )
 
 
@@ -411,8 +288,8 @@ def read_subjects(answer: Arguments) -> dict[str, str]:
     """The subjects of an ``Email/get`` of id, subject; empty where a mail has none."""
     with reading("a list of subjects"):
         return {
-            _string(mail["id"]): _string(mail.get("subject") or "")
-            for mail in _list(answer["list"])
+            as_text(mail["id"]): as_text(mail.get("subject") or "")
+            for mail in as_list(answer["list"])
         }
 
 
@@ -428,7 +305,7 @@ def read_created(answer: Arguments, method: str, keys: Iterable[str]) -> Created
     """Which of the creations ``keys`` succeeded, as which id, and why the others did not."""
     with reading("the answer to a creation", answer):
         created = (answer.get("created") or {}).items()
-        ids = {key: _string(made["id"]) for key, made in created if "id" in _mapping(made)}
+        ids = {key: as_text(made["id"]) for key, made in created if "id" in _mapping(made)}
         refused = _set_errors(answer.get("notCreated"), method)
     error = MethodError(method, "serverPartialFail", "neither created nor refused")
     silent = [key for key in keys if key not in ids and key not in refused]
@@ -462,20 +339,20 @@ def read_undestroyed(answer: Arguments, method: str = "Email/set") -> dict[str, 
 def _set_errors(errors: Any, method: str) -> dict[str, MethodError]:
     """The errors of one kind of a ``/set`` (RFC 8620 §5.3); null where there are none."""
     return {
-        _string(key): MethodError(
+        as_text(key): MethodError(
             method, str(error.get("type") or "unknown"), str(error.get("description") or "")
         )
         for key, error in (errors or {}).items()
     }
 
 
-def _string(value: object) -> str:
+def as_text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is not a string")
     return value
 
 
-def _list(value: object) -> list[Any]:
+def as_list(value: object) -> list[Any]:
     if not isinstance(value, list):
         raise TypeError(f"{value!r} is not a list")
     return value

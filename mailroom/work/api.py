@@ -13,7 +13,8 @@ from mailroom.engine.loop import Owner, Promise, Task
 from mailroom.errors import MailroomError, ProtocolError
 from mailroom.wire import jmap
 from mailroom.wire.http import Request
-from mailroom.wire.jmap import Answers, Call, Session, SessionLimits
+from mailroom.wire.jmap import Answers, Call
+from mailroom.wire.jmap_session import Session, SessionLimits, blob_url, read_session
 from mailroom.work.web import Web
 
 # A server whose answers name another session for ever costs one request more per minute.
@@ -105,7 +106,7 @@ class Api:
     async def upload(self, data: bytes, media_type: str) -> str:
         """Give the server a file (RFC 8620 §6.1); returns its blob id."""
         session = await self.session()
-        url = jmap.blob_url(session.upload_template, session)
+        url = blob_url(session.upload_template, session)
         self._web.trust(url)
         request = Request("POST", url, {"Content-Type": media_type}, data)
         response = await self._web.send(request, accept=(HTTPStatus.OK, HTTPStatus.CREATED))
@@ -114,7 +115,7 @@ class Api:
     async def download(self, blob_id: str, media_type: str) -> bytes:
         """A file that the server has (RFC 8620 §6.2)."""
         session = await self.session()
-        url = jmap.blob_url(
+        url = blob_url(
             session.download_template, session, blobId=blob_id, type=media_type, name="file"
         )
         self._web.trust(url)
@@ -124,7 +125,7 @@ class Api:
         request = Request("GET", self._session_url, {"Accept": "application/json"})
         response = await self._web.send(request, advice=_ADVICE, is_login=True)
         try:
-            session = jmap.read_session(response.body, response.url)
+            session = read_session(response.body, response.url)
         except ProtocolError as error:
             raise ProtocolError(f"{error}: {_ADVICE}") from error
         self._web.trust(session.api_url)

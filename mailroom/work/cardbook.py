@@ -11,7 +11,8 @@ from typing import Any, Protocol
 
 from mailroom.engine.loop import Loop, give_way
 from mailroom.wire import jmap
-from mailroom.wire.jmap import CONTACTS, Answers, Arguments, Call, MethodError, Session
+from mailroom.wire.jmap import CONTACTS, Answers, Arguments, Call, MethodError
+from mailroom.wire.jmap_session import Session
 from mailroom.wire.jscontact import CardPage, JsCard, read_card_page, read_cards
 
 _GET, _SET, _QUERY = "ContactCard/get", "ContactCard/set", "ContactCard/query"

@@ -38,7 +38,8 @@ from mailroom.rules.contacts.roster import (
 )
 from mailroom.rules.screening.wide import Decisions
 from mailroom.rules.words import count
-from mailroom.wire.jmap import CONTACTS, Session
+from mailroom.wire.jmap import CONTACTS
+from mailroom.wire.jmap_session import Session
 from mailroom.work.cards import CardDavClient, StoredCard
 from mailroom.work.contacts import Failures, Intention, Meanwhile, local_day
 from mailroom.work.dav_kept import DavKept

@@ -18,7 +18,8 @@ from mailroom.rules.configuration.config import ContactsWay
 from mailroom.rules.contacts.record import Amendment, Record
 from mailroom.rules.contacts.roster import Acquaintance, Found, Group, Plan
 from mailroom.rules.screening.wide import Decisions
-from mailroom.wire.jmap import CONTACTS, MethodError, Session
+from mailroom.wire.jmap import CONTACTS, MethodError
+from mailroom.wire.jmap_session import Session
 from mailroom.wire.urls import origin
 from mailroom.work.carddav import CardDavContacts
 from mailroom.work.contacts import Contacts, Failures, Intention, Meanwhile

@@ -8,7 +8,7 @@ from mailroom.rules.contacts.addressbook import Indexed
 from mailroom.rules.contacts.kept import Kept, Scope, kept_uid
 from mailroom.rules.contacts.keptcard import is_bare, kept_in, new_kept_card, with_kept_in
 from mailroom.rules.names import same_name
-from mailroom.wire.jmap import Session
+from mailroom.wire.jmap_session import Session
 from mailroom.work.cards import CardDavClient, usable
 
 _TRIES = 5

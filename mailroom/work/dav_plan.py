@@ -32,7 +32,7 @@ from mailroom.rules.contacts.roster import (
     Membership,
     Plan,
 )
-from mailroom.wire.jmap import Session
+from mailroom.wire.jmap_session import Session
 from mailroom.wire.vcard import Card, UnsafeCard
 from mailroom.work.cards import CardDavClient, StoredCard, usable
 from mailroom.work.contacts import Failures, Meanwhile

@@ -7,6 +7,7 @@ from contextlib import suppress
 from mailroom.errors import MailroomError
 from mailroom.rules.screening.inclusion import inclusion
 from mailroom.wire import dav, jmap, jmap_push, sieve_script, sse, vcard
+from mailroom.wire.jmap_session import read_session
 from mailroom.wire.problem import read_problem_details
 from tests.cards import SAFE, UNSAFE
 
@@ -63,7 +64,7 @@ def _read_multistatus(data: bytes) -> None:
 def _read_answers(data: bytes) -> None:
     """What is not as promised is a MailroomError, whoever reads it."""
     with suppress(MailroomError):
-        jmap.read_session(data, _URL)
+        read_session(data, _URL)
     with suppress(MailroomError):
         jmap.read_blob_id(data, _URL)
     answers = jmap.Answers()
