@@ -11,7 +11,6 @@ is a safe point to be killed at. The label comes off last, and only from senders
 succeeded.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
 
 from mailroom.engine.journal import Log
@@ -23,15 +22,15 @@ from mailroom.rules.triage.drags import asked_by, is_moved, leaving, recovered, 
 from mailroom.rules.triage.job import Job, with_mail
 from mailroom.rules.triage.orders import Order
 from mailroom.rules.triage.places import Places
-from mailroom.rules.triage.verdicts import Conflict, Label, MailPatch, Verdicts, marked, sender_of
+from mailroom.rules.triage.verdicts import Label, MailPatch, marked
 from mailroom.rules.triage.whole import marks_of
 from mailroom.wire.jmap import Mail, MethodError
 from mailroom.work.contacts import Contacts, Failures
 from mailroom.work.door import Door
-from mailroom.work.judge import Admission
 from mailroom.work.mail import MailClient
 from mailroom.work.orders import Orders, labelled
-from mailroom.work.outcome import PollOutcome, Triaged, categories, contested, known, looks
+from mailroom.work.outcome import PollOutcome, Triaged, contested, known, looks
+from mailroom.work.poll_log import PollLog, is_new
 from mailroom.work.progress import Filing, Progress, Work
 from mailroom.work.reading import Reading, Written
 from mailroom.work.subjects import subjects_of
@@ -56,7 +55,7 @@ class Poller:
         self._mail = mail
         self._contacts = contacts
         self._log = log
-        self._told: set[str] = set()
+        self._told = PollLog(loop, log)
 
     async def poll(self, trigger: Trigger | None = None) -> PollOutcome:
         """``trigger`` is why. Raises TransientError, CredentialsRefused, ProtocolError,
@@ -77,7 +76,7 @@ class Poller:
         self.orders.refuse(survey.orders_refused)
         if orders:
             survey = await labelled(survey, self.surveyor, self._mail)
-        self._report_unreadable()
+        self._told.unreadable(self._mail.take_unreadable())
         marks = _merged(
             survey.keywords,
             marked(survey.verdicts, survey.places),
@@ -140,7 +139,7 @@ class Poller:
         owners = {key: sender for key, (_, sender) in work.filing.items()}
         progress.note_refusals(refused, owners)
         _note_labels_left(closing.found[0] or (), work.done, places, progress)
-        self._report_marks(work, verdicts)
+        self._told.marks(work)
         trouble = self._settle_failures(work.efforts, progress)
         triaged = (
             *(self._report(job, work) for job in progress.going(survey.jobs)),
@@ -152,7 +151,7 @@ class Poller:
         if progress.recovered:
             await self._mail.update(progress.recovered)
         admitted = [each for key, each in work.letting_in.items() if key not in refused]
-        await self._report_admissions(admitted)
+        await self._told.admissions(admitted)
         is_again = has_arrivals or bool(progress.recovered) or work.has_postponed
         newcomers = len(survey.newcomers.keys() - refused.keys())
         return PollOutcome(
@@ -163,7 +162,7 @@ class Poller:
             echo=closing.states if closing.has_written else None,
             triaged=triaged,
             filed=sum(each.filed for each in triaged) + newcomers,
-            conflicts=sum(_is_new(conflict, work.marks) for conflict in verdicts.conflicts),
+            conflicts=sum(is_new(conflict, work.marks) for conflict in verdicts.conflicts),
             contested=contested(survey),
             failed=len(work.efforts) - len(triaged),
             trouble=trouble,
@@ -268,40 +267,6 @@ class Poller:
                     progress.filed[job.sender] += 1
         return filing
 
-    async def _report_admissions(self, admissions: Iterable[Admission]) -> None:
-        """Tell whose new mail was moved, and what decided; by sender, since many may come at once.
-        What the server had put where it belongs is no news."""
-        moved = Counter((each.sender, each.standing) for each in admissions if each.patch)
-        for (sender, standing), mails in moved.items():
-            await give_way(self._loop)
-            category = standing.category.name if standing.category else None
-            self._log.info(
-                "mail_screened" if standing.waits else "mail_admitted",
-                sender=sender, outcome=str(standing.who), category=category, mails=mails,
-            )  # fmt: skip
-
-    def _report_unreadable(self) -> None:
-        """Name what the server describes so that it cannot be worked with; each once."""
-        found = self._mail.take_unreadable()
-        for what in sorted(found.keys() - self._told):
-            self._log.warning("object_unreadable", object=what, error=found[what])
-        self._told |= set(found)
-
-    def _report_marks(self, work: Work, verdicts: Verdicts) -> None:
-        """Tell what the user has to look at; of a conflict only when its mail gets the label."""
-        for job in work.done:
-            if job.has_other_name:
-                names = {"name": job.tap.names[0], "contact_name": _name_of(job)}
-                self._log.warning("name_mismatch", sender=job.tap.sender, **names)
-        for conflict in verdicts.conflicts:
-            if _is_new(conflict, work.marks):
-                named = list(categories(conflict, work.survey.places))
-                self._log.warning("conflict_detected", sender=conflict.sender, categories=named)
-        for refusal in work.survey.refused:
-            if any(mail.id in work.marks for mail in refusal.mails):
-                sender = sender_of(refusal.mails[0]) or "(nobody)"
-                self._log.warning("decision_refused", sender=sender, reason=refusal.reason)
-
     def _settle_failures(
         self, efforts: Iterable[tuple[str, frozenset[Label]]], progress: Progress
     ) -> TransientError | None:
@@ -368,36 +333,16 @@ class Poller:
 
     def _report(self, job: Job, work: Work) -> Triaged:
         self.surveyor.remember(job)
-        name = job.category.name if job.category else None
-        # The same category again, or a poll that was broken off: that is no change of mind.
-        is_repeated = job.previous is not None and job.previous == job.category
-        previous = job.previous.name if job.previous and not is_repeated else None
-        filed = work.progress.filed[job.sender]
-        by = self.orders.by(job.addresses)
-        event = "sender_retriaged" if previous else "sender_triaged"
-        self._log.info(
-            event if job.category else "sender_unscreened",
-            sender=job.sender, category=name, previous=previous, filed=filed,
-            by=by, trigger=work.trigger,
-        )  # fmt: skip
-        triaged = Triaged(job.sender, name, previous, filed, by, is_repeated)
+        filed, by = work.progress.filed[job.sender], self.orders.by(job.addresses)
+        triaged = self._told.triaged(job, filed, by, work.trigger)
         self.orders.done(job.addresses, triaged)
         return triaged
 
     def _report_whole(self, done: WholeOutcome, work: Work) -> Triaged:
-        whole, filed = done.whole, work.progress.filed[done.whole.name]
-        by = self.orders.by([whole.name])
-        name = whole.category.name if whole.category else None
-        is_repeated = done.previous == name
-        previous = None if is_repeated else done.previous
-        event = "list_triaged" if whole.is_list else "domain_triaged"
-        key = {"list": whole.key} if whole.is_list else {"domain": whole.key}
-        self._log.info(
-            event, **key, category=name or "Screener", previous=previous, filed=filed,
-            by=by, trigger=work.trigger,
-        )  # fmt: skip
-        triaged = Triaged(whole.name, name, previous, filed, by, is_repeated)
-        self.orders.done([whole.name], triaged)
+        name = done.whole.name
+        filed, by = work.progress.filed[name], self.orders.by([name])
+        triaged = self._told.decided(done, filed, by, work.trigger)
+        self.orders.done([name], triaged)
         return triaged
 
 
@@ -416,11 +361,6 @@ def _without_swept(marks: Mapping[str, MailPatch], jobs: Iterable[Job]) -> dict[
     return {mail_id: patch for mail_id, patch in marks.items() if mail_id not in swept}
 
 
-def _is_new(conflict: Conflict, marks: Mapping[str, MailPatch]) -> bool:
-    """Whether mail of the conflict gets its error label only now."""
-    return not marks.keys().isdisjoint(conflict.mail_ids)
-
-
 def _labels(mails: Iterable[Mail], places: Places) -> set[Label]:
     return {(mail.id, label_id) for mail in mails for label_id in asked_by(mail, places)}
 
@@ -436,7 +376,3 @@ def _note_labels_left(
             progress.errors[job.sender] = SenderFailed(
                 "the server says that the label is off, and still shows it"
             )
-
-
-def _name_of(job: Job) -> str:
-    return job.contact.name if job.contact else ""
