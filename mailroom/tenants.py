@@ -34,6 +34,9 @@ from mailroom.work.reporter import Audience
 _RESTART_SECONDS = 1.0, 300.0
 # Nobody mends a refused password within the minute; a reload tries it at once.
 _REFUSED_SECONDS = 3600.0
+# One of many does not speak of thousands of mails in one breath: to read such an answer takes a
+# tenth of a second, in which all others wait, and more than that of a server.
+_OBJECTS_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +286,7 @@ class Tenants:
         its secrets are missing or malformed."""
         assert self._transfer is not None  # whom to trust is told first
         who = logins(config, self._secrets(name, config, defaults))
+        self._shared.common.servers.objects_at_once = inf if name == SINGLE else _OBJECTS_AT_ONCE
         tenant = self._all.get(name) or self._tenant(name)
         return tenant.put_to_work(config, who, self._transfer)
 

@@ -1,5 +1,6 @@
 """What a further reading of a thousand accounts changes."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from mailroom.rules.configuration.fleet import merged, sharing
 from mailroom.tenants import Shared, Tenants
 from mailroom.work.account import Common
 from mailroom.work.reporter import Audience
+from tests.fleetworld import FleetWorld
 from tests.virtual import VirtualClock
 
 DEFAULTS = {"jmap": {"url": "https://mail.example.org", "username": "{account}%master"}}
@@ -118,3 +120,19 @@ def test_bugs_that_are_days_apart_do_not_make_the_pauses_longer(
         anna._open_again()
         clock.advance(86_400.0)
     assert anna._restarts.failures == 1
+
+
+def test_one_of_many_speaks_of_few_mails_at_a_time() -> None:
+    """Whoever sweeps thousands holds neither the loop nor the server for long."""
+    with FleetWorld() as world:
+        anna, _zoe = world.add("anna"), world.add("zoe")
+        mails = anna.deliver("eve@example.net", count=1_200)
+        world.hup()
+        world.run_for(5)
+        anna.tap(mails[0], "@ToFeed")
+        world.run_for(30)
+        assert anna.sandbox.mails_in("Feed") == set(mails)
+        bodies = [json.loads(each.body) for each in anna.asked if each.method == "POST"]
+        calls = [call for body in bodies for call in body.get("methodCalls", ())]
+        changed = [len(call[1].get("update") or ()) for call in calls]
+        assert max(changed) == 500

@@ -11,9 +11,8 @@ import time
 # A poll, an arrival, a tap and an answer leave nothing that holds itself (tests/test_garbage.py);
 # errors leave some. So to look is rarely of use, and with much under way each look takes time.
 _THRESHOLDS = (5_000, 5, 5)
-_OLDEST = 2
-# A look that takes less does not hold the others up (as a turn of the loop, engine/loop.py).
-_LONG_SECONDS = 0.003
+# A fifth of the longest turn that the loop allows itself (engine/loop.py).
+_LONG_SECONDS = 0.001
 
 
 class GarbageCollection:
@@ -38,5 +37,5 @@ class GarbageCollection:
     def _watch(self, phase: str, info: dict[str, int]) -> None:
         if phase == "start":
             self._began = time.perf_counter()
-        elif info["generation"] == _OLDEST and time.perf_counter() - self._began > _LONG_SECONDS:
+        elif info["generation"] and time.perf_counter() - self._began > _LONG_SECONDS:
             gc.freeze()

@@ -125,7 +125,7 @@ class Api:
         request = Request("GET", self._session_url, {"Accept": "application/json"})
         response = await self._web.send(request, advice=_ADVICE, is_login=True)
         try:
-            session = read_session(response.body, response.url)
+            session = _limited(read_session(response.body, response.url), self._web.objects_at_once)
         except ProtocolError as error:
             raise ProtocolError(f"{error}: {_ADVICE}") from error
         self._web.trust(session.api_url)
@@ -170,6 +170,15 @@ def _fitting(every_asked: Sequence[_Asked], limits: SessionLimits) -> Iterator[l
         calls += len(asked.calls)
         size += its_size
     yield batch
+
+
+def _limited(session: Session, objects: float) -> Session:
+    limits = session.limits
+    if max(limits.get, limits.set) <= objects:
+        return session
+    most = int(objects)
+    fewer = replace(limits, get=min(limits.get, most), set=min(limits.set, most))
+    return replace(session, limits=fewer)
 
 
 def _renamed(call: Call, number: int) -> Call:

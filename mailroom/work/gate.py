@@ -87,10 +87,11 @@ class Servers:
     """What all accounts of the process ask of each server together: so many requests are under way
     at once, and as many again that the server leaves waiting; and so often a second an account
     begins to speak with it. Servers are told apart by their origins, here and below; the limits may
-    be changed."""
+    be changed. One call is about ``objects_at_once`` at most."""
 
     def __init__(self, most_at_once: float = math.inf, starts_per_second: float = math.inf) -> None:
         self.most_at_once = most_at_once
+        self.objects_at_once = math.inf
         self._starts_per_second = starts_per_second
         self._lanes: defaultdict[str, Lanes] = defaultdict(Lanes)
         self._paces: dict[str, Pace] = {}

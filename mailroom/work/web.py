@@ -119,6 +119,11 @@ class Web:
         for url in urls:
             self._doorway.allow(_origin(url), most, counts_carddav=counts_carddav)
 
+    @property
+    def objects_at_once(self) -> float:
+        """So many objects may one call be about, whatever the server allows."""
+        return self._doorway.servers.objects_at_once
+
     async def send(
         self,
         request: Request,
