@@ -40,7 +40,7 @@ from mailroom.errors import (
 from mailroom.fleetroutes import FleetRoutes
 from mailroom.routes import Commands
 from mailroom.rules.configuration.config import Config
-from mailroom.rules.configuration.fleet import SINGLE
+from mailroom.rules.configuration.fleet import SINGLE, sharing
 from mailroom.rules.configuration.shard import Shard
 from mailroom.rules.status import fleethealth
 from mailroom.rules.status.events import ServiceEvent, reload
@@ -73,15 +73,19 @@ class Options:
 
 class Service:
     """One process. ``environ`` is read for systemd's variables and the credentials; ``reading`` is
-    the configuration, where it is on its way already."""
+    the configuration, where it is on its way already, ``loop`` one with a clock of its own."""
 
     def __init__(
-        self, options: Options, environ: Mapping[str, str], reading: PendingConfig | None = None
+        self,
+        options: Options,
+        environ: Mapping[str, str],
+        reading: PendingConfig | None = None,
+        loop: Loop | None = None,
     ) -> None:
         self._options = options
         self._environ = environ
         self._reading = reading
-        self._loop = Loop(BoottimeClock())
+        self._loop = loop or Loop(BoottimeClock())
         self._notify = Notify()
         self._log = Log(choose_sink(environ))
         self._started_at, self._started = self._loop.clock.wall(), self._loop.now()
@@ -102,6 +106,7 @@ class Service:
         self._is_fleet = self._will_tell = self._is_ready = self._is_listening = False
         self._refused: RefusedReload | None = None
         self._is_outdated = False
+        self._defaults: Config | None = None
         self._garbage = GarbageCollection()
         self._at_end = contextlib.ExitStack()
         self._at_end.callback(self._garbage.stop)
@@ -179,6 +184,8 @@ class Service:
         heard. Raises ConfigurationError with all problems where it is not to be used."""
         self._is_outdated = False
         config = await reading.result(self._loop)
+        # What is as it was stays the same objects, which all accounts share.
+        self._defaults = config = sharing(config, self._defaults or config)
         self._log.threshold = Level[config.logging.level.upper()]
         self._log.sink = choose_sink(self._environ, config.logging.format)
         self._tenants.limit(config.limits)

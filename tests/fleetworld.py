@@ -110,8 +110,8 @@ class FleetWorld:
     peer: Peer
     tenants: Tenants
 
-    def __init__(self, profile: Profile = CYRUS_3_13) -> None:
-        self.clock = VirtualClock()
+    def __init__(self, profile: Profile = CYRUS_3_13, clock: VirtualClock | None = None) -> None:
+        self.clock = clock or VirtualClock()
         self.began = self.clock.now()
         self.residents: dict[str, Resident] = {}
         self.events: list[tuple[Level, str, Fields]] = []

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos import clients, crash, endurance, fleet, streams
+from tests.chaos import clients, crash, endurance, fleet, fleetmonth, streams
 from tests.chaos.__main__ import exit_code, main
 from tests.chaos.kept import BusyError, Kept, fingerprint
 from tests.chaos.rows import ROWS
@@ -60,6 +60,10 @@ def test_of_many_accounts_those_without_trouble_are_served_as_if_alone() -> None
 
 def test_of_many_accounts_none_loses_anything_by_a_kill() -> None:
     assert fleet.killed(_SEED, 6) == 0.0
+
+
+def test_accounts_that_come_and_go_by_hup_leave_nothing_behind() -> None:
+    assert fleetmonth.live(4, 10) <= ROWS["many-month"].limit
 
 
 def test_many_accounts_are_done_soon_after_their_server_is_back() -> None:

@@ -10,6 +10,7 @@ from tests.chaos import (
     endurance,
     faults,
     fleet,
+    fleetmonth,
     fuzz,
     hour,
     lives,
@@ -65,6 +66,13 @@ ROWS: Mapping[str, Row] = {
             fleet.outage_cases,
             "s until all is done",
             300,
+        ),
+        Row(
+            "many-month",
+            "a month: 200 accounts come and go by HUP, some files are bad and mended",
+            fleetmonth.cases,
+            "objects more in the end",
+            fleetmonth.MOST_MORE,
         ),
         Row(
             "path",
