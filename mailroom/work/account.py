@@ -3,12 +3,10 @@
 The account turns what the schedule decides into polls, and what polls bring into history.
 """
 
-import os
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from mailroom import __version__
 from mailroom.engine.credentials import Logins
 from mailroom.engine.journal import Log
 from mailroom.engine.loop import Owner, Timer
@@ -27,11 +25,12 @@ from mailroom.rules.configuration.config import Config
 from mailroom.rules.polling.backoff import Backoff, Jitter
 from mailroom.rules.polling.push import Push, PushStatus
 from mailroom.rules.polling.schedule import Schedule, Timing, Trigger
-from mailroom.rules.status import events, health
-from mailroom.rules.status.health import Phase, PollView, Snapshot, Trouble
+from mailroom.rules.status import events
+from mailroom.rules.status.health import PollView, Snapshot, Trouble, Vitals
 from mailroom.wire.jmap import MethodError
 from mailroom.wire.jmap_push import CONTACTS_TYPE
 from mailroom.wire.urls import origin
+from mailroom.work.account_view import AccountView
 from mailroom.work.clients import build_clients
 from mailroom.work.commands import Commands
 from mailroom.work.digest import Digester, DigestFacts
@@ -94,7 +93,7 @@ class Account:
         self._log = log
         self._history = history
         self._has_started = False
-        self._is_closed = self._will_count = False
+        self._will_count = False
         self._timer: Timer | None = None
         self._pace = common.servers.pace(origin(config.jmap.url))
         clients = build_clients(self._owner, http, config, logins, history.totals, common.servers)
@@ -132,6 +131,16 @@ class Account:
             loop, clients, log, self._push, self._pace, self._on_states, self._on_push_status
         )
         self._refusals = Backoff(jitter, base=60.0, cap=3600.0)
+        self._view = AccountView(
+            loop,
+            config,
+            history,
+            self._poller,
+            self._schedule,
+            self._push,
+            self._listener,
+            self._index,
+        )
 
     def start(self) -> None:
         """When its turn comes, open the stream, then poll; from then on whenever it is due."""
@@ -143,7 +152,7 @@ class Account:
 
     def close(self) -> None:
         """Stop where everything stands: any point is a safe point."""
-        self._has_started = self._is_closed = True
+        self._has_started = self._view.is_closed = True
         if self._timer:
             self._timer.cancel()
         self._poller.orders.close()
@@ -158,53 +167,11 @@ class Account:
 
     def snapshot(self) -> Snapshot:
         """How this account is, now."""
-        history, now = self._history, self._loop.now()
-        ended = history.last_poll_ended
-        return Snapshot(
-            version=__version__,
-            pid=os.getpid(),
-            account=self._config.account,
-            phase=self._phase(),
-            started_at=history.started_at,
-            uptime_seconds=now - history.started,
-            poll_interval=self._config.polling.poll_interval,
-            push=self._push_view(),
-            totals=history.totals,
-            last_poll=history.last_poll,
-            last_poll_age_seconds=None if ended is None else now - ended,
-            last_active_poll=history.last_active_poll,
-            next_poll=self._next_poll(),
-            trouble=history.trouble,
-            last_error=history.last_error,
-            recent=tuple(history.recent)[-health.RECENT_LIMIT :],
-            is_reading_book=self._index is not None and self._index.is_reading,
-            conflicts=history.conflicts,
-            waiting=self._poller.door.waiting,
-            moved_at_once=history.moved_at_once,
-            rules_failed_at=self._poller.door.rules_failed_at,
-            failing=tuple(
-                health.FailingSender(
-                    sender, failure.reason, failure.attempts, self._wall(failure.next_try)
-                )
-                for sender, failure in self._poller.surveyor.failures.items()
-            ),
-        )
+        return self._view.snapshot()
 
-    def vitals(self) -> health.Vitals:
+    def vitals(self) -> Vitals:
         """The least of :meth:`snapshot`."""
-        history, now = self._history, self._loop.now()
-        ended = history.last_poll_ended
-        return health.Vitals(
-            phase=self._phase(),
-            push=self._push.status,
-            poll_interval=self._config.polling.poll_interval,
-            uptime_seconds=now - history.started,
-            poll_count=history.totals.poll_count,
-            last_poll=history.last_poll,
-            last_poll_age_seconds=None if ended is None else now - ended,
-            trouble=history.trouble,
-            waiting=self._poller.door.waiting,
-        )
+        return self._view.vitals()
 
     def _begin(self) -> None:
         """The startup poll is due: the stream is open, or will not be for now."""
@@ -231,7 +198,7 @@ class Account:
         else:
             self._schedule.disconnected(self._loop.now())
         self._arm()
-        self._tell(events.push(self._loop.clock.wall(), self._push_view()))
+        self._tell(events.push(self._loop.clock.wall(), self._view.push_view()))
         self.on_change()
 
     def _arm(self) -> None:
@@ -411,38 +378,6 @@ class Account:
         report(event, trigger=trigger, kind=kind, error=reason)
         if is_new:
             self._tell(events.trouble(self._loop.clock.wall(), history.trouble))
-
-    def _phase(self) -> Phase:
-        if self._is_closed:
-            return Phase.STOPPING
-        if self._schedule.polling:
-            return Phase.POLLING
-        if self._schedule.backing_off:
-            return Phase.BACKING_OFF
-        return Phase.IDLE if self._history.totals.poll_count else Phase.STARTING
-
-    def _push_view(self) -> health.PushView:
-        push = self._push
-        return health.PushView(
-            status=push.status,
-            connected_since=self._wall(push.connected_since),
-            down_since=self._wall(push.down_since),
-            last_event=self._wall(push.last_event_at),
-            reconnect_count=push.reconnect_count,
-            url=self._listener.url,
-            error=push.error,
-        )
-
-    def _next_poll(self) -> health.NextPoll | None:
-        due = self._schedule.due()
-        if due is None:
-            return None
-        wait = max(0.0, due.at - self._loop.now())
-        return health.NextPoll(self._loop.clock.wall() + wait, wait, due.trigger)
-
-    def _wall(self, instant: float | None) -> float | None:
-        """An instant of the loop's clock as people's time."""
-        return None if instant is None else self._loop.clock.wall() + instant - self._loop.now()
 
 
 def _nothing() -> None:
