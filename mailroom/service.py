@@ -107,7 +107,7 @@ class Service:
         self._refused: RefusedReload | None = None
         self._is_outdated = False
         self._defaults: Config | None = None
-        self._garbage = GarbageCollection()
+        self._garbage = GarbageCollection(self._loop)
         self._at_end = contextlib.ExitStack()
         self._at_end.callback(self._garbage.stop)
 

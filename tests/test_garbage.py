@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from mailroom.engine.garbage import GarbageCollection
+from mailroom.engine.loop import Loop
 from tests.peer import always, answer
 from tests.test_door import house
 from tests.test_endpoint import GET, Client, Service
 from tests.test_transfer import Wire
+from tests.virtual import VirtualClock
 
 
 @contextmanager
@@ -71,13 +73,38 @@ def test_requests_leave_no_garbage() -> None:
 
 
 @pytest.fixture
-def collection() -> Iterator[GarbageCollection]:
+def loop() -> Iterator[Loop]:
+    loop = Loop(VirtualClock())
+    yield loop
+    loop.close()
+
+
+@pytest.fixture
+def collection(loop: Loop) -> Iterator[GarbageCollection]:
+    gc.collect()
     thresholds = gc.get_threshold()
-    collection = GarbageCollection()
+    collection = GarbageCollection(loop)
     yield collection
     collection.stop()
     gc.unfreeze()
     gc.set_threshold(*thresholds)
+
+
+def test_it_is_looked_for_when_there_is_nothing_else_to_do(
+    loop: Loop, collection: GarbageCollection
+) -> None:
+    collection.leave_alone()
+    circles: list[list[object]] = [[] for _ in range(10_000)]
+    for circle in circles:
+        circle.append(circle)
+    watched = gc.get_count()[0]
+    circles.clear()
+    loop.call_soon(lambda: None)
+    loop.turn()
+    assert gc.get_count()[0] >= watched
+    loop.call_at(loop.now() + 1, lambda: None)
+    loop.turn()
+    assert gc.get_count()[0] < watched / 10
 
 
 def test_what_takes_long_to_look_at_is_looked_at_once(collection: GarbageCollection) -> None:

@@ -126,6 +126,7 @@ class Loop:
         self.clock = clock
         self.now = clock.now
         self.turns = 0
+        self.on_idle: Callable[[], None] = _nothing  # before it waits for something to happen
         self.turn_began = self.now()
         self._selector = selectors.DefaultSelector()
         self._soon: deque[Timer] = deque()
@@ -207,7 +208,10 @@ class Loop:
     def turn(self) -> None:
         """Wait for a ready fd, a deadline or a signal, and run all that is due then."""
         self.turns += 1
-        ready = self.clock.wait(self._selector, self._next_instant())
+        until = self._next_instant()
+        if until is None or until > self.now():
+            self.on_idle()
+        ready = self.clock.wait(self._selector, until)
         self.turn_began = self.now()
         for key, events in ready:
             # An earlier callback of this very turn may have let go of the fd.
@@ -299,6 +303,10 @@ class Loop:
         arrived, self._arrived = self._arrived, {}
         for number in arrived:
             self._signals[number]()
+
+
+def _nothing() -> None:
+    pass
 
 
 async def together(
