@@ -2,9 +2,9 @@
 
 A thousand accounts are some 250,000 objects that stay, and with a mail for each of them 80,000 more
 that come and go. To look at all of these takes a quarter of a second, in which the loop does
-nothing else, and Python would do it every few seconds. So it is done when the loop has nothing else
-to do, and what has survived a look that took long is left alone (``gc.freeze``) until something
-large has gone.
+nothing else, and Python would do it every few seconds. So it is done every ten minutes, when the
+loop is about to wait, and what has survived a look that took long is left alone (``gc.freeze``)
+until something large has gone.
 """
 
 import gc
@@ -12,10 +12,10 @@ import time
 
 from mailroom.engine.loop import Loop
 
-# So many objects more than at the last look. A poll, an arrival, a tap and an answer leave nothing
-# that holds itself (tests/test_garbage.py), errors leave some: a look is rarely of use.
-_ENOUGH = 5_000
-# Python's own looks are for a loop that has something else to do all the time.
+# A poll, an arrival, a tap and an answer leave nothing that holds itself (tests/test_garbage.py),
+# errors leave some: a look is rarely of use.
+_LOOK_SECONDS = 600.0
+# So many objects more than at the last look: then Python looks by itself.
 _THRESHOLDS = (100_000, 5, 5)
 # A fifth of the longest turn that the loop allows itself (engine/loop.py).
 _LONG_SECONDS = 0.001
@@ -25,6 +25,8 @@ class GarbageCollection:
     """Of the whole process, until :meth:`stop`."""
 
     def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._look_at = loop.now() + _LOOK_SECONDS
         self._began = 0.0
         loop.on_idle = self._look
         gc.set_threshold(*_THRESHOLDS)
@@ -42,7 +44,9 @@ class GarbageCollection:
         gc.callbacks.remove(self._watch)
 
     def _look(self) -> None:
-        if gc.get_count()[0] > _ENOUGH:
+        now = self._loop.now()
+        if now >= self._look_at:
+            self._look_at = now + _LOOK_SECONDS
             gc.collect()
 
     def _watch(self, phase: str, info: dict[str, int]) -> None:
