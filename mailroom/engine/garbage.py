@@ -15,8 +15,9 @@ from mailroom.engine.loop import Loop
 # A poll, an arrival, a tap and an answer leave nothing that holds itself (tests/test_garbage.py),
 # errors leave some: a look is rarely of use.
 _LOOK_SECONDS = 600.0
-# So many objects more than at the last look: then Python looks by itself.
-_THRESHOLDS = (100_000, 5, 5)
+# So many objects more than at the last look, and Python looks by itself: some 50 MiB of errors. A
+# thousand accounts that begin, or get a mail each, must not come to that.
+_THRESHOLDS = (500_000, 5, 5)
 # A fifth of the longest turn that the loop allows itself (engine/loop.py).
 _LONG_SECONDS = 0.001
 
