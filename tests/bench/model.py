@@ -18,7 +18,7 @@ from tests.bench.herd import ARRIVAL, FIRST_POLL, SESSION, TAP
 RESULTS = Path(__file__).parent / "results.json"
 DOCUMENT = Path(__file__).parents[2] / "docs" / "fleet.md"
 SIZES = 10_000, 100_000, 1_000_000
-# A process: with that many a mail for everybody within a minute keeps a fifth of its core busy.
+# A process: with that many a mail for everybody within a minute keeps a tenth of its core busy.
 EACH = 1_000
 # A person: mails that come in a day, decisions in a day; a tenth of the day is its busiest hour.
 MAILS, TAPS, BUSIEST = 100, 2, 0.1
