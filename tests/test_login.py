@@ -5,14 +5,16 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mailroom.engine.configfile import load
+from mailroom.errors import LastingTrouble
 from mailroom.rules.configuration.config import Config
 from mailroom.rules.configuration.text import parse
-from mailroom.terminal.login import CARDDAV, PASSWORD, TOKEN, Secret, try_out, usual
+from mailroom.terminal.login import CARDDAV, PASSWORD, TOKEN, Secret, Trying, try_out, usual
 from tests.process import ROOT
 from tests.sandbox import CYRUS_3_10, FASTMAIL, Profile, Sandbox, serve
 from tests.sandbox.account import ROLES
@@ -237,8 +239,19 @@ def test_a_handed_secret_is_tried_by_the_same_code(
     place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What runs as the system's unit does; tests/system/test_secrets.py has it whole."""
-    assert try_out(Secret(PASSWORD, load(place.config)), {TOKEN: OTHER, PASSWORD: SESAME}) == 0
+    assert (
+        try_out(Secret(PASSWORD, load(place.config)), Trying({TOKEN: OTHER, PASSWORD: SESAME})) == 0
+    )
     assert capsys.readouterr().out.startswith("✓ mail: account alice;")
+
+
+@pytest.mark.sandbox
+def test_the_password_of_all_goes_to_no_server_that_another_one_names(tmp_path: Path) -> None:
+    place = Place(tmp_path, replace(CYRUS_3_10, api_host="127.0.0.2"))
+    trial = Secret(PASSWORD, load(place.config))
+    with pytest.raises(LastingTrouble, match="may not have the password of all"):
+        try_out(trial, Trying({PASSWORD: SESAME}, is_shared=True))
+    place.server.close()
 
 
 @pytest.mark.parametrize(
@@ -280,10 +293,12 @@ def test_of_many_accounts_it_is_the_one_that_is_named(place: Place) -> None:
 @pytest.mark.sandbox
 def test_without_a_name_it_is_the_password_that_all_have_in_common(place: Place) -> None:
     (place.secrets / "accounts.d").mkdir()
-    (place.secrets / "accounts.d/a.yaml").write_text("jmap: {url: 'https://mail.example.net'}\n")
+    for name, elsewhere in (("a", "jmap"), ("ab", "carddav")):
+        text = f"{elsewhere}: {{url: 'https://mail.example.net'}}\n"
+        (place.secrets / f"accounts.d/{name}.yaml").write_text(text)
     (place.secrets / "accounts.d/alice.yaml").touch()
     code, _, err = place.feed(SESAME)
-    assert (code, "name one by --account: a, alice" in err) == (2, True)
+    assert (code, "name one by --account: a, ab, alice" in err) == (2, True)
     text = place.config.read_text().replace("username: alice", "username: '{account}'", 1)
     place.config.write_text(text)
     code, out, err = place.feed(SESAME)

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from types import SimpleNamespace
 
@@ -27,7 +27,7 @@ from mailroom.engine.shards import is_drained, services_here
 from mailroom.engine.unit import Installation
 from mailroom.errors import ConfigurationError, CredentialsRefused, MailroomError
 from mailroom.rules.configuration.config import Config, ContactsWay
-from mailroom.rules.configuration.fleet import may_have_shared_secret
+from mailroom.rules.configuration.fleet import may_have_shared_book_secret, may_have_shared_secret
 from mailroom.rules.configuration.servers import FASTMAIL_SESSION
 from mailroom.terminal.context import context_for
 from mailroom.terminal.interviewing import findings
@@ -42,6 +42,15 @@ SECRETS = "secrets"
 TOKEN, PASSWORD, CARDDAV = "jmap-token", "jmap-password", "carddav-password"
 _OPTIONS = {TOKEN: "--token", PASSWORD: "--password", CARDDAV: "--carddav"}
 _INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True)
+class Trying:
+    """The secrets that are tried, by their names; ``is_shared``: the password is that of all
+    accounts, and goes to no server that another one names."""
+
+    secrets: Mapping[str, str]
+    is_shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +93,8 @@ def show_login(asked: Installation, options: SimpleNamespace) -> int:
         if not (typed := _asked_for(secret)):
             raise MailroomError("no secret was given: nothing is stored")
         checked(secret.name, typed, "this secret")
-        code = _tried(trial, options, secret, {**kept, secret.name: typed})
+        trying = Trying({**kept, secret.name: typed}, is_shared=trial.member != asked.member)
+        code = _tried(trial, options, secret, trying)
     except (KeyboardInterrupt, EOFError):
         sys.stdout.write("\nNothing is stored.\n")
         return _INTERRUPTED
@@ -96,7 +106,8 @@ def show_login(asked: Installation, options: SimpleNamespace) -> int:
 
 def tried_as(asked: Installation) -> Installation:
     """As whom the secret is tried: of many accounts, where none is named, it is the password of all
-    that is meant, if they have one in common. Raises UsageError if they do not."""
+    that is meant, if they have one in common; as an account whose servers may all have it. Raises
+    UsageError if they do not."""
     names = account_names(asked.config) if asked.member is None else []
     if not names:
         return asked
@@ -104,7 +115,10 @@ def tried_as(asked: Installation) -> Installation:
     for name in names if defaults.is_for_all else []:
         trial = replace(asked, member=name)
         with contextlib.suppress(ConfigurationError):
-            if may_have_shared_secret(load_of(trial), defaults):
+            config = load_of(trial)
+            if may_have_shared_secret(config, defaults) and may_have_shared_book_secret(
+                config, defaults
+            ):
                 return trial
     raise which_account(None, names, len(names))
 
@@ -121,19 +135,20 @@ def usual(config: Config, kept: Mapping[str, str]) -> str:
 
 def try_handed(asked: Installation, name: str, handed: Taker) -> int:
     """The trial itself, where the service is."""
-    return try_out(Secret(name, load_of(asked)), json.loads(handed.read(SECRETS)))
+    return try_out(Secret(name, load_of(asked)), Trying(**json.loads(handed.read(SECRETS))))
 
 
-def try_out(secret: Secret, secrets: Mapping[str, str]) -> int:
+def try_out(secret: Secret, trying: Trying) -> int:
     """Log in with it, and tell what the account can do. Raises CredentialsRefused."""
     console = Console(highlight=False, soft_wrap=True)
     config = secret.config
-    given = dict(secrets)
+    given = dict(trying.secrets)
     if secret.name == PASSWORD:
         given.pop(TOKEN, None)  # it would be used instead
     if secret.name == CARDDAV:
         config = replace(config, contacts=ContactsWay("carddav"))
-    context = context_for(config, logins(config, load_credentials(variables(given))))
+    who = logins(config, load_credentials(variables(given)))
+    context = context_for(config, replace(who, is_shared=trying.is_shared))
     try:
         if secret.name == CARDDAV:
             tick(console, Finding("address book", context.run(context.clients.contacts.describe())))
@@ -156,13 +171,11 @@ def _asked_for(secret: Secret) -> str:
     return getpass.getpass(f"{kind[:1].upper()}{kind[1:]} at {secret.server} (nothing is shown): ")
 
 
-def _tried(
-    asked: Installation, options: SimpleNamespace, secret: Secret, secrets: Mapping[str, str]
-) -> int:
+def _tried(asked: Installation, options: SimpleNamespace, secret: Secret, trying: Trying) -> int:
     if not (asked.is_system and asked.unit and is_unit(asked.unit)):
-        return try_out(secret, secrets)
+        return try_out(secret, trying)
     files = files_for(options, asked)
-    files[SECRETS] = partial(holding, json.dumps(secrets))
+    files[SECRETS] = partial(holding, json.dumps(asdict(trying)))
     arguments = [*options.arguments]
     if asked.member and options.account is None:
         arguments += ["--account", asked.member]
