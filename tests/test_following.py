@@ -239,3 +239,25 @@ def test_ctrl_c_ends_it(tmp_path: Path, seconds: float) -> None:
     child = int((tmp_path / "pid").read_text())
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)
+
+
+# Popen.wait has its lock, and has not yet come to where it gives it back.
+INTERRUPTED_WITH_THE_LOCK = """\
+import subprocess
+
+class Locked(subprocess.Popen):
+    def communicate(self, *words, **options):
+        self._waitpid_lock.acquire()
+        raise KeyboardInterrupt
+
+subprocess.Popen = Locked
+from mailroom.terminal.following import run
+run('echo $$ >{pid}; exec sleep 600', {document!r}, 60)
+"""
+
+
+def test_ctrl_c_in_the_middle_of_waiting_ends_it(tmp_path: Path) -> None:
+    code = INTERRUPTED_WITH_THE_LOCK.format(pid=tmp_path / "pid", document=DOCUMENT)
+    words = [sys.executable, "-c", code]
+    done = subprocess.run(words, check=False, capture_output=True, timeout=30)
+    assert done.stderr.endswith(b"KeyboardInterrupt\n")

@@ -3,6 +3,7 @@
 A service that is being restarted is waited for, and heard from where it was.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -131,8 +132,16 @@ def run(command: str, document: Document, seconds: float) -> None:
             complain(f"the command has failed for {_name(document)}: exit code {child.returncode}")
     finally:
         if child.returncode is None:
-            os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
+            _end(child)
+
+
+def _end(child: "subprocess.Popen[bytes]") -> None:
+    """And all that it has begun. Not by its own wait(): Ctrl+C may have come where that had taken
+    its lock, and not yet what gives it back (CPython 3.11): it would wait for ever."""
+    with contextlib.suppress(ProcessLookupError, ChildProcessError):  # it has just ended by itself
+        os.killpg(child.pid, signal.SIGKILL)
+        _, status = os.waitpid(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
 
 
 def lines(document: Document) -> Iterator[str]:
