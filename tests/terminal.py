@@ -25,6 +25,7 @@ class Terminal:
         self, command: Sequence[str], environ: Mapping[str, str], *, before: Sequence[str] = ()
     ) -> None:
         self.told = ""  # all that was shown
+        self._is_interrupted = False
         self._read_up_to = 0
         self._fd, there = pty.openpty()
         fcntl.ioctl(there, termios.TIOCSWINSZ, struct.pack("HHHH", _ROWS, _COLUMNS, 0, 0))
@@ -86,8 +87,11 @@ class Terminal:
         return found[1]
 
     def interrupt(self) -> None:
-        """Ctrl+C."""
+        """Ctrl+C; :meth:`end` presses it again where a second goes by and nothing comes of it. A
+        signal that comes between the prompt of ``input`` and its wait is not heard before the next
+        key (readline of CPython 3.11)."""
         os.write(self._fd, b"\x03")
+        self._is_interrupted = True
 
     def hang_up(self) -> None:
         """Ctrl+D."""
@@ -99,8 +103,12 @@ class Terminal:
     def end(self, patience_seconds: float = _PATIENCE_SECONDS) -> int:
         """Wait for its end; the exit code."""
         deadline = time.monotonic() + patience_seconds
-        while self._hear(deadline - time.monotonic()):
+        known = ""
+        while self._hear(min(1.0, deadline - time.monotonic())):
             assert time.monotonic() < deadline, self.told
+            if self._is_interrupted and self.told == known:
+                self.interrupt()
+            known = self.told
         return self.child.wait(_PATIENCE_SECONDS)
 
     def _hear(self, seconds: float) -> bool:
