@@ -239,8 +239,9 @@ class Tenants:
             when, name = heapq.heappop(self._aging)
             if self._look_at.get(name) == when:
                 del self._look_at[name]
-                self._expect(name, self._good_until[name])
-                if self._good_until[name] <= now:
+                if self._good_until[name] > now:
+                    self._expect(name, self._good_until[name])
+                else:
                     self._changed.add(name)
         changed, self._changed = self._changed, set()
         for name in changed:
@@ -258,7 +259,7 @@ class Tenants:
     def _expect(self, name: str, due: float) -> None:
         """Until then it is as it is now while nothing happens."""
         self._good_until[name] = due
-        if self._shared.loop.now() < due < self._look_at.get(name, inf):
+        if due < self._look_at.get(name, inf):
             self._look_at[name] = due
             heapq.heappush(self._aging, (due, name))
 
