@@ -1,7 +1,7 @@
 #!/bin/sh
 # Build the Debian package, with its source package, into a folder: packaging/build-deb.sh [dist]
-# On a Debian 13 that has the Build-Depends it is built right here, by anybody. On other machines it
-# takes root, and is built in a disposable Debian 13 (tests/system/package.py).
+# Where the Build-Depends are installed, any user can build it on the spot. On other machines it needs
+# root, and is built in a temporary Debian 13 (tests/system/package.py).
 set -eu
 
 umask 022
@@ -14,7 +14,7 @@ say() { printf 'mailroom: %s\n' "$*" >&2; }
 
 build_here() {
     cd "$source"
-    # -d: they are there, and a package without machine code needs no compiler beside them.
+    # -d: the Build-Depends are there, and a package without machine code needs no compiler.
     dpkg-buildpackage -us -uc -d >&2
     mv ../*mailroom_* "$output"
 }
@@ -34,7 +34,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 source=$work/mailroom
 mkdir "$source"
-# The same content is the same package, whenever it was checked out.
+# The same content makes the same package, whenever it was checked out.
 released=$(sed -n '/^ -- /{s/.*>  //p;q}' packaging/debian/changelog)
 tar --create --exclude=__pycache__ --mtime="$released" *.md LICENSE cockpit docs mailroom \
     packaging pyproject.toml systemd tests | tar --extract --directory="$source"

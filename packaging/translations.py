@@ -1,10 +1,10 @@
 #!/usr/bin/python3
-"""The page in other languages: what there is to translate, and translations as Cockpit loads them.
+"""Translations of the page: collects the phrases, and writes translations as Cockpit loads them.
 
-``translations.py po`` writes the template cockpit/po/mailroom.pot from the page, and brings every
-catalog beside it up to date; ``translations.py js FOLDER`` makes ``po.LANG.js`` of each, which is
-what Cockpit serves to a browser of that language as ``po.js``: a call of ``cockpit.locale()`` with
-a list for each phrase, first its plural or null, then its translations. Needs Python alone.
+``translations.py po`` writes the template cockpit/po/mailroom.pot from the page, and updates every
+catalog beside it. ``translations.py js FOLDER`` makes ``po.LANG.js`` from each catalog. Cockpit
+serves it as ``po.js`` to a browser of that language: a call of ``cockpit.locale()`` with a list for
+each phrase, first its plural or null, then its translations. Needs nothing but Python.
 """
 
 import json
@@ -18,11 +18,11 @@ PAGE = Path(__file__).resolve().parents[1] / "cockpit"
 TEMPLATE = PAGE / "po" / "mailroom.pot"
 
 _STRING = r'"((?:[^"\\]|\\.)*)"'
-# In scripts, and of elements that say that they are to be translated.
+# Phrases in scripts, and elements marked for translation.
 _PHRASE = re.compile(rf"\b(?:_\({_STRING}\)|ngettext\({_STRING}, *{_STRING},)")
 _ELEMENT = re.compile(r'<(\w+) translate="yes">([^<]*)</\1>')
 _LINE = re.compile(r'(msgid|msgid_plural|msgstr|msgstr\[\d\])? *("(?:[^"\\]|\\.)*")')
-# A condition that means the same in C, where gettext has it from, and in JavaScript.
+# An expression that means the same in C, whose syntax gettext uses, and in JavaScript.
 _PLURAL = re.compile(r"plural=([n0-9 ()!=<>&|%?:+-]+);")
 _HEADER = """\
 Project-Id-Version: mailroom
@@ -34,7 +34,7 @@ Content-Transfer-Encoding: 8bit
 
 @dataclass(frozen=True)
 class Phrase:
-    """Something to translate: its English plural, where it has one, and the files that say it."""
+    """A phrase to translate: its English plural, if it has one, and the files that contain it."""
 
     plural: str | None
     files: tuple[str, ...]
@@ -42,7 +42,7 @@ class Phrase:
 
 @dataclass
 class Catalog:
-    """A language: the header's text, and what each phrase is there, in all its plural forms."""
+    """A language: the header's text, and each phrase's translations, one per plural form."""
 
     header: str = _HEADER
     comment: str = ""
@@ -50,17 +50,17 @@ class Catalog:
 
     @property
     def language(self) -> str:
-        """Its code, as in ``de`` or ``pt_BR``."""
+        """Its code, such as ``de`` or ``pt_BR``."""
         return re.findall(r"^Language: *(\w+)$", self.header, re.MULTILINE)[0]
 
     @property
     def plural(self) -> str:
-        """Which form a number takes, as an expression of ``n``."""
+        """Which plural form a number takes, as an expression of ``n``."""
         return _PLURAL.findall(self.header)[0].strip()
 
 
 def phrases() -> dict[str, Phrase]:
-    """All that the page says, in the order of its files."""
+    """All phrases of the page, in the order of its files."""
     found: dict[str, Phrase] = {}
     for path in [PAGE / "index.html", *sorted(PAGE.glob("js/*.js"))]:
         name = str(path.relative_to(PAGE.parent))
@@ -80,7 +80,7 @@ def _phrases_of(path: Path) -> Iterator[tuple[str, str | None]]:
 
 
 def written(catalog: Catalog, wanted: Mapping[str, Phrase]) -> str:
-    """The text of a catalog with these phrases; those without a translation have empty ones."""
+    """The text of a catalog with these phrases; missing translations are empty."""
     forms = len(catalog.translations.get("", [])) or 2
     parts = [f'{catalog.comment}msgid ""\nmsgstr ""\n{_lines(catalog.header)}']
     for text, phrase in wanted.items():
@@ -119,7 +119,7 @@ def read(text: str) -> Catalog:
 
 
 def script(catalog: Catalog, wanted: Mapping[str, Phrase]) -> str:
-    """What Cockpit loads. What is not translated is left out, and shown in English."""
+    """The script that Cockpit loads. Phrases without a translation are left out and stay English."""
     heading = {"language": catalog.language, "language-direction": "ltr"}
     told = json.dumps(heading, ensure_ascii=False)
     lines = [f' "": {{"plural-forms": (n) => {catalog.plural}, {told[1:]}']
@@ -144,7 +144,7 @@ def make_scripts(folder: Path) -> None:
 
 
 def update() -> None:
-    """Write the template, and what is new into every catalog; what is no longer said goes."""
+    """Write the template, and update every catalog: add new phrases, drop those that are gone."""
     TEMPLATE.write_text(written(Catalog(), phrases()), encoding="utf-8")
     for path, catalog in catalogs():
         path.write_text(written(catalog, phrases()), encoding="utf-8")
@@ -159,7 +159,7 @@ def _lines(header: str) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Do what the arguments say; 2 where they say nothing."""
+    """Do what the arguments say. Returns the exit status: 2 if they are wrong."""
     match arguments:
         case ["po"]:
             update()

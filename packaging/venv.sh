@@ -1,7 +1,7 @@
 #!/bin/sh
-# Make .venv hold Mailroom and one set of extras of pyproject.toml: packaging/venv.sh sandbox|dev|fuzz
-# Quick when it is there already. Of Debian's packages at most python3-venv is missing: root gets it
-# by apt-get, everybody else is told.
+# Install Mailroom and one set of extras of pyproject.toml in .venv: packaging/venv.sh sandbox|dev|fuzz
+# Quick if they are there already. If Debian's package python3-venv is missing, root gets it by apt-get;
+# other users are told what to install.
 set -eu
 
 extra=$1
@@ -39,11 +39,11 @@ get_venv_package() {
 make_venv() {
     python=$(find_python)
     "$python" -c 'import ensurepip, venv' 2>/dev/null || get_venv_package "$python"
-    # Symbolic links to a Python that is gone, or half a venv, are no base to build on.
+    # Start afresh: an old .venv may be incomplete, or link to a Python that is gone.
     "$python" -m venv --clear "$venv"
 }
 
-# What was installed is still what is asked for when the same file asks for it, from this folder.
+# The installation is up to date if it was made from this folder and the same pyproject.toml.
 wanted=$(pwd; cat pyproject.toml)
 works=$("$venv/bin/python" -c 'import pip; print("yes")' 2>/dev/null || true)
 if [ "$works" = yes ] && [ "$(cat "$ready" 2>/dev/null)" = "$wanted" ]; then
