@@ -119,7 +119,7 @@ def read(text: str) -> Catalog:
 
 
 def script(catalog: Catalog, wanted: Mapping[str, Phrase]) -> str:
-    """The script that Cockpit loads. Phrases without a translation are left out and stay English."""
+    """The script that Cockpit loads. Phrases without a translation are left out: English."""
     heading = {"language": catalog.language, "language-direction": "ltr"}
     told = json.dumps(heading, ensure_ascii=False)
     lines = [f' "": {{"plural-forms": (n) => {catalog.plural}, {told[1:]}']
