@@ -96,9 +96,10 @@ def changes_calls(
     state: str, limit: int, own: int = 0, headers: Sequence[str] = ()
 ) -> tuple[Call, ...]:
     """What has changed since ``state``, and the mail that has come, in one request; ``limit`` is
-    how many objects a get may have, ``own`` how many changes of ours are among it. ``headers`` are
-    the names of those that are wanted as well."""
-    arguments = {"sinceState": state, "maxChanges": min(limit, _MOST_CHANGES + own)}
+    how many objects a get may have, ``own`` how many changes of ours are among it: those are no new
+    mail, so that the get need not have room for them. ``headers`` are the names of those that are
+    wanted as well."""
+    arguments = {"sinceState": state, "maxChanges": min(limit, _MOST_CHANGES) + own}
     changes = Call("Email/changes", arguments, _CHANGES)
     get = {"#ids": changes.ref("/created"), "properties": _properties(headers)}
     return changes, Call("Email/get", get, _CREATED)

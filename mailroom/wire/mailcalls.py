@@ -4,9 +4,11 @@ import re
 from collections.abc import Container, Iterable, Mapping, Sequence
 
 from mailroom.wire.filters import Filter, by_mailbox
-from mailroom.wire.jmap import Arguments, Call, MethodError, PatchObject, read_refusals
+from mailroom.wire.jmap import Arguments, Call, Mail, MethodError, PatchObject, read_refusals
 
 MAIL_PROPERTIES = ("id", "from", "mailboxIds", "keywords")
+# For From Cyrus reads each mail's cached headers.
+_WHERE = ("id", "mailboxIds", "keywords")
 _DIGITS = re.compile(r"^mailboxIds/(\d+)$", re.ASCII)
 
 
@@ -47,11 +49,16 @@ def escaped(patch: PatchObject) -> PatchObject:
 
 
 def update_calls(patches: Mapping[str, PatchObject], watched: Container[str]) -> list[Call]:
-    """The update, and those that are watched as they are after it."""
+    """The update, and where those that are watched are after it."""
     calls = [Call("Email/set", {"update": patches}, "set")]
     if again := [mail_id for mail_id in patches if mail_id in watched]:
-        calls.append(Call("Email/get", {"ids": again, "properties": MAIL_PROPERTIES}, "after"))
+        calls.append(Call("Email/get", {"ids": again, "properties": _WHERE}, "after"))
     return calls
+
+
+def is_elsewhere(mail: Mail, patch: PatchObject) -> bool:
+    """Whether the mail is in a mailbox that the patch does not put it into."""
+    return any(f"mailboxIds/{each}" not in patch for each in mail.mailbox_ids)
 
 
 def read_update_refusals(answer: Arguments, mail_ids: Iterable[str]) -> dict[str, MethodError]:

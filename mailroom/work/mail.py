@@ -25,6 +25,7 @@ from mailroom.wire.jmap import Answers, Call, Created, Mail, Mailbox, MethodErro
 from mailroom.wire.mailcalls import (
     MAIL_PROPERTIES,
     escaped,
+    is_elsewhere,
     probe_calls,
     read_update_refusals,
     search_calls,
@@ -362,7 +363,8 @@ class MailClient:
             return Written(refused)
         sifted = jmap.read_mails(answers["after"])
         self._unreadable |= sifted.unreadable
-        return Written(refused, sifted.entries)
+        elsewhere = (each for each in sifted.entries if is_elsewhere(each, batch.get(each.id, {})))
+        return Written(refused, tuple(elsewhere))
 
 
 def _united(results: Sequence[Result]) -> Result:

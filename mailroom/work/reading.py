@@ -34,8 +34,8 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What came of an update: the mails ``refused``, and as they were right ``after`` it those that
-    were to be looked at again."""
+    """What came of an update: the mails ``refused``, and as they were right ``after`` it, without
+    senders, those that were to be looked at again and are elsewhere as well."""
 
     refused: Mapping[str, MethodError]
     after: tuple[Mail, ...] = ()

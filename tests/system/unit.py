@@ -18,6 +18,7 @@ CONTROL = "/run/mailroom/control.sock"
 SERVICE = "mailroom.service"
 SOCKETS = ("mailroom.socket", "mailroom-control.socket")
 
+CONFIG = "/etc/mailroom/mailroom.yaml"
 _QUESTION = b"GET /healthz HTTP/1.1\r\nHost: mailroom\r\nConnection: close\r\n\r\n"
 _ANSWERED = b"HTTP/1.1 "
 
@@ -50,7 +51,7 @@ class Unit:
 
     def configure(self, text: str) -> None:
         """Write mailroom.yaml."""
-        self.host.write("/etc/mailroom/mailroom.yaml", text)
+        self.host.write(CONFIG, text)
 
     def give_secret(self, name: str, secret: str) -> None:
         """Put a secret where the unit loads it from: ``jmap-token``, ``jmap-password`` …"""
