@@ -93,9 +93,10 @@ def test_changes_that_make_no_sense_are_an_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit", "own", "most"), [(4096, 0, 500), (300, 0, 300), (4096, 900, 1400)]
+    ("limit", "own", "most"),
+    [(4096, 0, 500), (300, 0, 300), (4096, 900, 1400), (500, 9_999, 10_499)],
 )
-def test_no_more_is_asked_for_than_a_get_may_have(limit: int, own: int, most: int) -> None:
+def test_no_more_new_mail_is_asked_for_than_a_get_may_have(limit: int, own: int, most: int) -> None:
     changes, get = changes_calls("5", limit, own, ["X-Spam-Flag"])
     assert changes.arguments == {"sinceState": "5", "maxChanges": most}
     assert get.arguments["#ids"] == changes.ref("/created")

@@ -106,11 +106,16 @@ class Stage:
         )
 
     def deliver(self, sender: str, count: int) -> list[str]:
-        """Mails that have waited in Screener since yesterday; their ids."""
+        """Mails that have waited in Screener since yesterday, once they have been heard of; their
+        ids."""
+        polls = self.status()["poll_count"]
         with self.sandbox.lock:
-            return [
+            mails = [
                 self.sandbox.deliver(sender, received_at=time.time() - 86400) for _ in range(count)
             ]
+        self.until(lambda: self.status()["poll_count"] > polls)
+        self.settle()
+        return mails
 
     def tap(self, label: str, *mails: str) -> "Work":
         """Put the label on the mails, all at the same instant, and wait for the end of it all."""
