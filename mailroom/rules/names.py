@@ -1,6 +1,6 @@
 """Names: what strangers call themselves, and what mailboxes and groups are called.
 
-Display names are data, never to be trusted as more. Names on the server are compared in one form.
+Display names are untrusted data. Names on the server are compared in one normal form.
 """
 
 import re
@@ -8,10 +8,10 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-# What ends a line or moves the cursor in some program becomes a space.
+# Characters that end a line or move the cursor in some program become a space.
 _BREAKS = re.compile("[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]")
-# What remains of the controls goes, and with it what makes text read otherwise than it is written
-# (bidi embeddings, overrides, isolates) and what UTF-8 or XML 1.0 cannot carry.
+# Removed: the other controls, whatever changes the order in which text is shown (bidi embeddings,
+# overrides, isolates), and what UTF-8 or XML 1.0 cannot carry.
 _REFUSED = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 _PARSED_CHARACTERS = 200  # nobody's name is longer, and the library takes quadratic time
 
@@ -28,7 +28,7 @@ def normal_name(name: str) -> str:
 
 
 def with_normal_names(section: Mapping[str, Any]) -> dict[str, Any]:
-    """Part of a configuration with its texts in that form, whatever editor it was written in."""
+    """A section of the configuration with its texts in normal form, whatever editor wrote it."""
     return {
         key: normal_name(value) if isinstance(value, str) else value
         for key, value in section.items()
@@ -36,19 +36,19 @@ def with_normal_names(section: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def same_name(one: str, other: str) -> bool:
-    """Whether two names are one name, whichever way their characters are made up."""
+    """Whether two names are the same in normal form."""
     return normal_name(one) == normal_name(other)
 
 
 def folded_name(name: str) -> str:
-    """What people take for the same name: upper and lower case aside as well."""
+    """The form in which names that people would confuse are equal: normal, and without case."""
     return normal_name(normal_name(name).casefold())
 
 
 def name_mismatch(display_name: str, fn: str) -> bool:
-    """Whether a mail's display name is another than the contact's, case and spaces aside.
+    """Whether a mail's display name differs from the contact's, ignoring case and spaces.
 
-    Who gives no name claims none, and a contact without one cannot differ.
+    An empty name on either side never mismatches.
     """
     claimed, known = _comparable(display_name), _comparable(fn)
     return bool(claimed and known) and claimed != known
@@ -57,11 +57,11 @@ def name_mismatch(display_name: str, fn: str) -> bool:
 def structured_name(name: str) -> tuple[str, str, str, str, str]:
     """Return family, given and additional names, prefixes and suffixes (RFC 6350 §6.2.2).
 
-    Of what is not a person's name as far as can be seen, all is the given name.
+    A text that does not parse as a person's name is all given name.
     """
     if len(name) > _PARSED_CHARACTERS:
         return ("", name, "", "", "")
-    # imported here: 6 MiB and 0.1 s that a service without persons need not spend
+    # imported here: it costs 6 MiB and 0.1 s, which a service without persons saves
     from nameparser import HumanName  # noqa: PLC0415
 
     parsed = HumanName(name)

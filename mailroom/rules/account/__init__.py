@@ -1,1 +1,1 @@
-"""An account's coming and going: what is asked, made, and undone again."""
+"""How an account is set up and undone: what is asked, created and removed."""

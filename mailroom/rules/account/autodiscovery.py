@@ -1,8 +1,8 @@
 """Which server a mail address belongs to: what to try, in which order, and whether to trust it.
 
 RFC 8620 §2.2: the SRV record ``_jmap._tcp`` of the domain, else the domain itself; at either,
-``/.well-known/jmap``. Neither record nor redirect is signed, so a host outside of the domain is to
-be confirmed by the user before it sees a secret.
+``/.well-known/jmap``. Neither record nor redirect is signed, so the user must confirm a host
+outside the domain before it gets a secret.
 """
 
 from collections.abc import Iterator
@@ -14,15 +14,15 @@ from mailroom.rules.configuration.servers import FASTMAIL_SESSION, session_url
 from mailroom.wire.urls import origin
 
 _HTTPS_PORT = 443
-# Fastmail's own domains that most people have; all others of it, and those hosted there, show by
-# their mail exchangers.
+# Fastmail's most common domains. Its others, and domains hosted there, are recognised by their mail
+# exchangers.
 _FASTMAIL_DOMAINS = ("fastmail.com", "fastmail.fm")
 _FASTMAIL_EXCHANGERS = "messagingengine.com"
 
 
 @dataclass(frozen=True, slots=True)
 class SrvTarget:
-    """Where a service is (RFC 2782), host in lower case and without the last dot."""
+    """Where a service is (RFC 2782); the host is in lower case and without the final dot."""
 
     host: str
     port: int
@@ -30,9 +30,9 @@ class SrvTarget:
 
 @dataclass(frozen=True, slots=True)
 class DnsAnswer:
-    """What the name system says of a domain. ``services`` in the order to be tried;
-    ``has_no_service``: it says that there is none. ``trouble``: why nothing could be learned, and
-    ``is_silent``: nor can anything be, of any name."""
+    """What DNS says about a domain. ``services`` are in the order to try; ``has_no_service``: DNS
+    says that there is none. ``trouble`` is why nothing was learned; ``is_silent``: no name can be
+    looked up."""
 
     services: tuple[SrvTarget, ...] = ()
     exchangers: tuple[str, ...] = ()
@@ -44,7 +44,7 @@ class DnsAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A place where the session may be, and who says so."""
+    """A URL where the session may be, and what names it."""
 
     url: str
     source: str
@@ -52,9 +52,9 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a place answers to somebody who gives no credentials. ``url`` is where it has led to;
-    ``schemes`` by which it wants to be logged in at, in lower case. ``fault``: why it is no JMAP
-    server; ``is_untrusted``: it may be one, but its certificate is signed by somebody unknown."""
+    """How a place answers without credentials. ``url`` is where it redirected to; ``schemes`` are
+    its authentication schemes, in lower case. ``fault``: why it is not a JMAP server;
+    ``is_untrusted``: it may be one, but an unknown authority signed its certificate."""
 
     url: str
     schemes: frozenset[str] = frozenset()
@@ -63,8 +63,8 @@ class Seen:
 
 
 def domain_of(address: str) -> str:
-    """The domain of a mail address, in ASCII. Raises ValueError, with what is wrong, for what is
-    no address."""
+    """The domain of a mail address, in ASCII. Raises ValueError, which says what is wrong, if the
+    address is none."""
     given = address.strip()
     if "@" not in given:
         raise ValueError(f"{given!r} has no @: a mail address is like anna@example.org")
@@ -76,7 +76,7 @@ def domain_of(address: str) -> str:
 
 
 def candidates(domain: str, names: DnsAnswer) -> Iterator[Candidate]:
-    """What is worth a try, best first."""
+    """Where to look, best first."""
     if _is_at_fastmail(domain, names):
         whose = "" if domain in _FASTMAIL_DOMAINS else f", where {domain} has its mail (MX)"
         yield Candidate(FASTMAIL_SESSION, f"Fastmail's{whose}")
@@ -85,7 +85,7 @@ def candidates(domain: str, names: DnsAnswer) -> Iterator[Candidate]:
         port = "" if service.port == _HTTPS_PORT else f":{service.port}"
         url = session_url(f"https://{service.host}{port}")
         yield Candidate(url, f"named by the SRV record of {domain}")
-    # Where the name server is silent each further name would be waited for as well.
+    # With a silent name server, every further name would have to time out as well.
     is_hopeless = names.is_silent or names.is_unknown or names.has_no_service
     if not (names.services or is_hopeless):
         yield Candidate(session_url(f"https://{domain}"), f"at {domain} itself")
@@ -104,7 +104,8 @@ def why_none(domain: str, names: DnsAnswer) -> str:
 
 
 def short(url: str) -> str:
-    """A session's URL as the configuration has it: a place where discovery starts is its host."""
+    """A session's URL as the configuration writes it: only the host, if discovery from there finds
+    it."""
     start = origin(url)
     return start.removeprefix("https://") if session_url(start) == url else url
 
@@ -116,8 +117,8 @@ def is_within(url: str, domain: str) -> bool:
 
 
 def has_to_be_confirmed(url: str, domain: str, named: str | None) -> bool:
-    """Whether the user is to be asked before this place sees a secret: it is neither in the
-    domain of the address, nor at the server that the user has named."""
+    """Whether the user must confirm this place before it gets a secret: it is neither in the
+    address's domain nor at the server that the user named."""
     is_named = named is not None and origin(session_url(named)) == origin(url)
     is_fastmails = url == FASTMAIL_SESSION and domain in _FASTMAIL_DOMAINS
     return not (is_named or is_fastmails or is_within(url, domain))

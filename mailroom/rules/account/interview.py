@@ -25,7 +25,7 @@ from mailroom.rules.configuration.categories import DEFAULT_CATEGORIES
 from mailroom.rules.configuration.servers import FASTMAIL_SESSION, fault_of_url, session_url
 from mailroom.rules.names import normal_name
 
-# Whoever is refused so often has something to look up.
+# After this many refusals the user has to look something up.
 MOST_REFUSALS = 5
 
 
@@ -42,13 +42,13 @@ Move = Question | Action | None
 
 
 def next_move(known: Knowledge) -> Move:
-    """What is to be asked or found out next; None where everything is known."""
+    """What to ask or find out next; None once everything is known."""
     stages = (_about_server, _about_login, _about_contacts, _about_mailroom)
     return next((move for stage in stages if (move := stage(known))), None)
 
 
 def accept(known: Knowledge, question: Question, answer: str) -> Knowledge:
-    """What is known with the answer. Raises ValueError, with what is wrong, where it makes none."""
+    """What is known with the answer. Raises ValueError, which says what is wrong with it."""
     answer = answer if question.is_secret else answer.strip()
     if not answer:
         raise ValueError("an answer is needed here")
@@ -58,7 +58,7 @@ def accept(known: Knowledge, question: Question, answer: str) -> Knowledge:
 
 
 def refused(known: Knowledge) -> Knowledge:
-    """What is left to go by when the server does not take user and secret."""
+    """What is still known after the server has refused user and secret."""
     return replace(
         known,
         username=known.username if known.is_configured else None,
@@ -69,8 +69,8 @@ def refused(known: Knowledge) -> Knowledge:
 
 
 def probed(known: Knowledge, seen: Seen) -> Knowledge:
-    """With what is at the server that the user has named. Where that is no JMAP server, another is
-    to be named."""
+    """What is known after a look at the server that the user named. If it is not a JMAP server, the
+    user has to name another."""
     if seen.is_untrusted:
         return replace(known, is_untrusted=True)
     if seen.fault:
@@ -80,8 +80,8 @@ def probed(known: Knowledge, seen: Seen) -> Knowledge:
 
 
 def tried(known: Knowledge, abilities: Abilities) -> Knowledge:
-    """With what the account can do. Where contacts were not found as the user said, that is to be
-    said anew."""
+    """What is known after a log-in. If it did not find the contacts where the user said, that is
+    asked again."""
     known = replace(known, abilities=abilities)
     if abilities.contacts or known.contacts_secret is None:
         return known
@@ -122,7 +122,7 @@ def _about_login(known: Knowledge) -> Move:
 
 
 def _login(known: Knowledge) -> Login | None:
-    """How to log in, where that is no question."""
+    """How to log in, if it need not be asked."""
     if known.login is not None:
         return known.login
     assert known.seen is not None
@@ -158,7 +158,7 @@ def _about_mailroom(known: Knowledge) -> Move:
 
 
 def _chosen(answer: str, choices: tuple[str, ...]) -> str:
-    """The choice that is meant: its first letters are enough."""
+    """The choice meant; its first letters are enough."""
     meant = [each for each in choices if each.startswith(answer.lower())]
     if len(meant) != 1:
         raise ValueError(f"{answer!r} is none of {', '.join(choices)}")
@@ -180,8 +180,8 @@ def _with_trust(known: Knowledge, _question: Question, answer: str) -> Knowledge
 
 
 def _looked_at(seen: Seen) -> dict[str, Any]:
-    """A server that discovery has seen and the user agreed to; it is looked at once more where its
-    certificate was in the way."""
+    """A server that discovery found and the user accepted. It is probed again if its certificate
+    was not trusted."""
     return {"seen": None if seen.is_untrusted else seen, "is_trusted": True}
 
 

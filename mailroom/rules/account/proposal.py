@@ -1,6 +1,6 @@
 """The configuration that ``mailroom init`` writes: small, and only what differs from the defaults.
 
-Its texts are quoted as JSON, which is YAML. Whether it is valid is for the reader to say.
+Its texts are quoted as JSON, which YAML can read. The configuration's reader checks the result.
 """
 
 import json
@@ -20,13 +20,13 @@ _HEAD = """\
 # its default; `mailroom config` shows all that is in effect.
 """
 _BARE = re.compile(r"[A-Za-z](?:[\w.@-]*\w)?", re.ASCII)
-# What YAML 1.1 takes for something else.
+# What YAML 1.1 does not read as text.
 _NOT_TEXT = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
 
 
 def configuration(known: Knowledge) -> str:
-    """The text of mailroom.yaml for what is known. Questions that have not been answered yet count
-    as answered by the default."""
+    """The text of mailroom.yaml for what is known. Unanswered questions count as answered by their
+    defaults."""
     return _HEAD + "".join(f"{line}\n" for line in _lines(known))
 
 
@@ -38,8 +38,8 @@ def credentials(known: Knowledge) -> dict[str, str]:
 
 
 def differences(config: Config, given: Mapping[Topic, str]) -> Iterator[str]:
-    """Answers that say something else than the configuration that is there, which stays as it is;
-    each with what that says."""
+    """Answers that contradict the existing configuration, which stays as it is; each with what it
+    says."""
     names = {each.name for each in config.triage.categories}
     kinds = {"fewer": set(FEWER), "all": {each.name for each in DEFAULT_CATEGORIES}}
     said = {
@@ -91,7 +91,7 @@ def _triage(known: Knowledge) -> Iterator[str]:
 
 
 def _entry(category: Category, mailbox: str) -> str:
-    """A category as the file has it: its name alone where all else follows from that."""
+    """A category as the file writes it: only its name, if the rest follows from that."""
     entry: dict[str, Any] = {"name": category.name}
     if category.parent:
         entry["parent"] = category.parent
@@ -114,7 +114,7 @@ def _text(value: object) -> str:
 
 
 def known_from(config: Config, login: Login | None) -> Knowledge:
-    """What need not be asked where there is a configuration already: all but the secrets."""
+    """What an existing configuration says already: everything but the secrets."""
     username = config.jmap.username
     own = next((each for each in config.triage.own_addresses if "*" not in each), None)
     return Knowledge(

@@ -1,7 +1,7 @@
-"""What ``mailroom init`` may ask, in words, and what is known by then.
+"""The questions of ``mailroom init``, and what is known when they are asked.
 
-Every question says why it is asked, has a default where there can be one, and an option that
-answers it beforehand. In which order they are asked is :mod:`mailroom.rules.account.interview`.
+Every question says why it is asked, has a default where possible, and has an option that answers it
+in advance. Their order is in :mod:`mailroom.rules.account.interview`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -45,11 +45,11 @@ class Topic(StrEnum):
     GO = "go"
 
 
-# The answer of who has no such file, but another server to name.
+# The answer of a user who has no such file and will name another server.
 NO_CA_FILE = "none"
 SECRETS = (Topic.TOKEN, Topic.PASSWORD, Topic.CONTACTS_PASSWORD)
 _OPTIONS = {
-    Topic.TRUST: "--server URL",  # to name it is to trust it
+    Topic.TRUST: "--server URL",  # naming a server means trusting it
     Topic.CA_FILE: "--ca-file FILE",
     Topic.LOGIN: "--token-file FILE or --password-file FILE",
     **{topic: f"--{topic}-file FILE" for topic in SECRETS},
@@ -59,8 +59,8 @@ _OPTIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """``why`` are lines to be shown before it. Without a ``default`` an answer is needed; with
-    ``choices`` it is one of them. ``subject`` is the mailbox that a question of MAILBOX is about.
+    """``why`` are the lines shown before it. Without a ``default`` an answer is needed; with
+    ``choices`` it is one of them. ``subject`` is the mailbox that a MAILBOX question is about.
     """
 
     topic: Topic
@@ -76,21 +76,21 @@ class Question:
 
     @property
     def needs_a_person(self) -> bool:
-        """Whether nobody but the user may answer it, not even by silence."""
+        """Whether only the user may answer it: the default needs the user's consent."""
         return self.topic in (Topic.TRUST, Topic.CA_FILE, Topic.MAILBOX)
 
     @property
     def option(self) -> str:
-        """How it is answered beforehand."""
+        """The option that answers it in advance."""
         option = _OPTIONS.get(self.topic, f"--{self.topic}")
         return option.replace("NAME", self.subject) if self.subject else option
 
 
 @dataclass(frozen=True, slots=True)
 class Abilities:
-    """What an account can do, as it was tried. ``contacts`` is the way to them, empty where there
-    is none, for the reason ``no_contacts``. ``no_push`` and ``no_rules``: why there is none of it;
-    ``own_script`` is the Sieve script that the user has active."""
+    """What an account can do, as a log-in has shown. ``contacts`` is the way to them, empty if
+    there is none; ``no_contacts`` says why. ``no_push`` and ``no_rules`` say why there is no push
+    or are no rules; ``own_script`` is the user's active Sieve script."""
 
     mail: str
     contacts: str
@@ -103,8 +103,8 @@ class Abilities:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A mailbox of the user's that has a name that Mailroom wants. ``is_usable``: it may be shared,
-    because the mail in it stays."""
+    """A mailbox of the user's whose name Mailroom wants. ``is_usable``: Mailroom may share it,
+    because its mail stays."""
 
     name: str
     reason: str
@@ -113,11 +113,11 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """All that is known about the account so far. ``found`` is where discovery has led to, None
-    where it has found nothing, because of ``none_found``; ``server`` is what the user has named or
-    agreed to, ``seen`` what is there. ``is_untrusted``: the certificate there is signed by nobody
-    who is trusted, nor by those in ``ca_file``. ``is_configured``: by a configuration that stays as
-    it is."""
+    """All that is known about the account so far. ``found`` is what discovery found; if that is
+    None, ``none_found`` says why. ``server`` is what the user named or accepted, ``seen`` what
+    answers there. ``is_untrusted``: its certificate is signed neither by a trusted authority nor by
+    one in ``ca_file``. ``is_configured``: known from an existing configuration, which stays as it
+    is."""
 
     is_configured: bool = False
     address_guess: str | None = None
@@ -149,7 +149,7 @@ class Knowledge:
         return domain_of(self.address or "")
 
     def mailbox(self, name: str) -> str:
-        """The mailbox that is to be used in place of the one that has this name by default."""
+        """The mailbox to use instead of the one with this default name."""
         while (other := self.mailboxes.get(name, name)) != name:
             name = other
         return name
@@ -223,7 +223,7 @@ def which_login() -> Question:
 
 
 def username(known: Knowledge) -> Question:
-    """Servers know users by the address, or by what stands before the @."""
+    """Servers know users by their address or by the part before the @."""
     assert known.address is not None
     local_part = known.address.rpartition("@")[0]
     default = local_part if known.former_username == known.address else known.address
@@ -326,7 +326,7 @@ def _choices(abilities: Abilities) -> Iterator[str]:
 
 
 def refusal(known: Knowledge) -> str:
-    """What is said when the server does not take user and secret."""
+    """What the user is told when the server refuses user and secret."""
     where = short(known.seen.url) if known.seen else "the server"
     if known.username:
         return (
@@ -350,13 +350,13 @@ LINGER = (
 
 
 def without_sudo(user: str) -> Iterator[str]:
-    """How who has called by sudo can do without."""
+    """How a user who called it with sudo can do without."""
     yield "So that you need no sudo for it, from your next log-in on:"
     yield f"sudo usermod --append --groups mailroom-control,mailroom-status,adm {quote(user)}"
 
 
 def afterwards(config: Config) -> Iterator[str]:
-    """What a user does next who has done all of this."""
+    """What the user does next."""
     category = next((each for each in config.triage.categories if not each.add_to_inbox), None)
     if category:
         screener = config.triage.screener_mailbox

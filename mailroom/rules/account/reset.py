@@ -1,11 +1,11 @@
-"""What has to be done so that everything of Mailroom's is gone: a list of steps.
+"""The steps that remove everything of Mailroom's from an account.
 
-Nothing here reads or writes. Each step says of itself what it would do, so that a dry run shows
-exactly what is carried out. Only what is Mailroom's is taken: contacts that it triaged, their mail
-in Screener and the destinations, mail in Screener that bears its keyword or has come since the
-first setup, labels, and keywords.
+Nothing here reads or writes. Each step describes itself, so a dry run shows exactly what will be
+carried out. Only what is Mailroom's is touched: contacts that it triaged, their mail in Screener
+and the destinations, mail in Screener that bears its keyword or came after the first setup, labels,
+and keywords.
 
-The order makes it a convergence: what tells Mailroom's from the user's goes last.
+An interrupted reset can simply be repeated: what tells Mailroom's from the user's goes last.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,12 +26,12 @@ from mailroom.rules.triage.verdicts import MailPatch, sender_of
 from mailroom.rules.words import count
 from mailroom.wire.jmap import Mail, Mailbox
 
-# Reported and carried out in portions of this size, so that progress can be seen.
+# Mail is moved and reported in portions of this size, so that the user sees progress.
 _MAILS_PER_STEP = 500
 
 
 class Stage(IntEnum):
-    """In this order; each begins when the one before has wholly succeeded."""
+    """The order of the steps; a stage begins when all of the one before has succeeded."""
 
     RULES = 1
     MAIL = 2
@@ -45,7 +45,7 @@ class Stage(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class RemoveRules:
-    """The routing rules that setup wrote, so that nothing files mail behind our back."""
+    """Remove the routing rules that setup wrote, so that they file no mail during the reset."""
 
     stage: ClassVar[Stage] = Stage.RULES
 
@@ -56,8 +56,8 @@ class RemoveRules:
 
 @dataclass(frozen=True, slots=True)
 class RefileMails:
-    """Mail out of Mailroom's mailboxes. ``target`` is the name of the one that it goes to; None
-    where it is filed elsewhere already and just loses ours."""
+    """Take mail out of Mailroom's mailboxes. ``target`` names the mailbox that it moves to; None:
+    it is in another mailbox already and only leaves ours."""
 
     stage: ClassVar[Stage] = Stage.MAIL
     patches: Mapping[str, MailPatch]
@@ -71,7 +71,7 @@ class RefileMails:
 
 @dataclass(frozen=True, slots=True)
 class LeaveGroup:
-    """The contacts that Mailroom has triaged, out of one group."""
+    """Take the contacts that Mailroom triaged out of one group."""
 
     name: str
     plan: Plan
@@ -84,7 +84,7 @@ class LeaveGroup:
 
 @dataclass(frozen=True, slots=True)
 class ForgetDecisions:
-    """What was decided for whole domains and lists, of which the book keeps cards."""
+    """Delete the cards that keep the decisions for whole domains and lists."""
 
     stage: ClassVar[Stage] = Stage.GROUPS
 
@@ -95,7 +95,7 @@ class ForgetDecisions:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseContact:
-    """A contact that Mailroom created goes, unless the user has edited it; a note comes out."""
+    """Delete a contact that Mailroom created; if the user has edited it, only remove its note."""
 
     stage: ClassVar[Stage] = Stage.CONTACTS
     change: Change
@@ -114,8 +114,8 @@ class ReleaseContact:
 
 @dataclass(frozen=True, slots=True)
 class ForgetDoor:
-    """Since when the door decides: whoever begins again begins from that day on, and what has come
-    to Inbox meanwhile stays there."""
+    """Forget since when the door decides. A later setup starts from its own day, and mail that came
+    to Inbox in between stays there."""
 
     stage: ClassVar[Stage] = Stage.DOOR
 
@@ -126,7 +126,7 @@ class ForgetDoor:
 
 @dataclass(frozen=True, slots=True)
 class RemoveMailbox:
-    """A mailbox that setup made, if it is empty by then."""
+    """Remove a mailbox that setup made, if it is empty by then."""
 
     stage: ClassVar[Stage] = Stage.REMOVE
     id: str
@@ -139,7 +139,7 @@ class RemoveMailbox:
 
 @dataclass(frozen=True, slots=True)
 class RemoveGroup:
-    """A contact group that setup made, if nobody is in it by then."""
+    """Remove a contact group that setup made, if nobody is in it by then."""
 
     name: str
     stage: Stage = Stage.REMOVE
@@ -163,8 +163,8 @@ Step = (
 
 @dataclass(frozen=True, slots=True)
 class ResetPlaces:
-    """Ids of mailboxes: those of the managed ones that are there, of which ``labels`` has error and
-    warning label as well; and where mail goes."""
+    """Ids of the managed mailboxes that exist, and where their mail goes. ``labels`` include the
+    error and warning labels."""
 
     screener: str | None
     destinations: frozenset[str]
@@ -180,9 +180,9 @@ class ResetPlaces:
 
 @dataclass(frozen=True, slots=True)
 class Theirs:
-    """What tells mail that is Mailroom's matter: its senders, whole domains, and the ids of the
-    mails of lists that were decided about; and since when what comes to Screener is: "" where
-    nobody knows (:class:`Record`), None where it never was."""
+    """What shows that mail is Mailroom's: its sender or domain is decided about, or its id is in
+    ``listed``, the mail of lists that are. ``since``: from when on all mail that comes to Screener
+    is Mailroom's; "" if nobody knows (:class:`Record`), None if it never was."""
 
     senders: AbstractSet[str]
     since: str | None
@@ -190,7 +190,7 @@ class Theirs:
     listed: AbstractSet[str] = frozenset()
 
     def has(self, mail: Mail) -> bool:
-        """Whether it is filed, or waits, by a decision."""
+        """Whether a decision has filed it or makes it wait."""
         sender = sender_of(mail)
         return mail.id in self.listed or (
             sender is not None
@@ -199,15 +199,15 @@ class Theirs:
 
 
 def since_of(record: Record | None) -> str | None:
-    """Since when the mail in Screener is Mailroom's matter, in the words of :class:`Theirs`."""
+    """From when on mail in Screener is Mailroom's, as in :class:`Theirs`."""
     return None if record is None else record.since or ""
 
 
 def find_reset_places(
     config: Config, mailboxes: Sequence[Mailbox], target: str | None
 ) -> ResetPlaces:
-    """What is there. ``target`` is the name of the mailbox for what was filed; None: Archive, by
-    its role, or else Inbox. Raises LastingTrouble where mail would have nowhere to go, and where a
+    """The mailboxes that exist. ``target`` names the one for filed mail; None: the one with the
+    role archive, or else Inbox. Raises LastingTrouble if mail would have nowhere to go, or if a
     configured name means a mailbox with a role, which is the account's own."""
     triage, own = config.triage, config.mailroom
     marks = (
@@ -246,8 +246,8 @@ def find_reset_places(
 def plan_mails(
     mails: Iterable[Mail], arrivals: Mapping[str, str], places: ResetPlaces, theirs: Theirs
 ) -> Iterator[RefileMails]:
-    """The steps for mail in a managed mailbox, or with a keyword of ours. ``arrivals`` are the
-    instants at which mail in Screener came."""
+    """The steps for mail in a managed mailbox or with a keyword of ours. ``arrivals`` say when each
+    mail in Screener came."""
     patches: dict[str | None, dict[str, MailPatch]] = {
         places.inbox.name: {}, places.filed.name: {}, None: {},
     }  # fmt: skip
@@ -270,9 +270,9 @@ def _without_keywords(mail: Mail) -> MailPatch:
 
 
 def plan_contacts(ours: Sequence[Found], config: Config) -> Iterator[Step]:
-    """Out of the categories' groups and the screened one; then out of the provenance group,
-    without which nothing tells an adopted contact from the user's others; then what Mailroom made
-    of the contacts, which tell by themselves."""
+    """Contacts leave the categories' groups and the screened one first, then the provenance group,
+    which alone tells an adopted contact from the user's others. The contacts that Mailroom made go
+    last: their own cards show who made them."""
     for name in (*config.triage.groups, config.triage.screened_group):
         yield from _leaving(name, ours, Stage.GROUPS)
     yield from _leaving(config.mailroom.provenance_group, ours, Stage.PROVENANCE)
@@ -283,7 +283,7 @@ def plan_contacts(ours: Sequence[Found], config: Config) -> Iterator[Step]:
 
 
 def plan_door(record: Record | None) -> Iterator[Step]:
-    """What is kept about new mail."""
+    """The step that forgets what is kept about new mail."""
     if record is not None and record.door is not None:
         yield ForgetDoor()
 
@@ -291,8 +291,8 @@ def plan_door(record: Record | None) -> Iterator[Step]:
 def plan_removal(
     record: Record | None, mailboxes: Sequence[Mailbox], groups: Iterable[Group], config: Config
 ) -> Iterator[Step]:
-    """What setup made, by its record: children before their parents. The provenance group, which
-    has the record, goes when all of it has: another run would not know what to remove."""
+    """What setup made, by its record, children before parents. The provenance group, which has the
+    record, goes last of all: without it another run would not know what to remove."""
     if record is None:
         return
     for name in sorted(record.mailboxes, key=lambda name: (-name.count("/"), name)):
@@ -307,7 +307,7 @@ def plan_removal(
 def kept(
     record: Record | None, mailboxes: Sequence[Mailbox], groups: Iterable[Group], config: Config
 ) -> Iterator[str]:
-    """What is there and setup did not make, in the words that the user reads: it stays."""
+    """Lines for the user about what exists but was not made by setup: it stays."""
     made = record or Record()
     there = {normal_name(group.name) for group in groups}
     for name in config.managed_mailboxes:
@@ -318,8 +318,9 @@ def kept(
 
 
 def forgotten(record: Record | None, mailboxes: Sequence[Mailbox], config: Config) -> Iterator[str]:
-    """What setup made under names that the configuration has no more, in the words that the user
-    reads: nothing tells what mail there is Mailroom's matter. Parents of others are nobody's."""
+    """Lines for the user about mailboxes that setup made under names that the configuration has no
+    longer: nothing shows which of their mail is Mailroom's. Parents of other mailboxes are left
+    out."""
     made = record.mailboxes if record else frozenset()
     for name in sorted(made - set(config.managed_mailboxes)):
         is_parent = any(other.startswith(f"{name}/") for other in made)
@@ -352,7 +353,8 @@ def _taken(mail: Mail, arrived: str | None, places: ResetPlaces, theirs: Theirs)
 
 
 def _target(mail: Mail, taken: frozenset[str], places: ResetPlaces) -> Mailbox | None:
-    """Where the mail goes: what waits to Inbox, what was filed to where such mail belongs."""
+    """Where the mail goes: waiting mail to Inbox, filed mail to its target. None: it is elsewhere
+    too."""
     if mail.mailbox_ids - taken:
         return None
     is_waiting = places.screener in taken or not taken & places.destinations
@@ -360,8 +362,8 @@ def _target(mail: Mail, taken: frozenset[str], places: ResetPlaces) -> Mailbox |
 
 
 def _patch(kept: str, taken: frozenset[str]) -> MailPatch:
-    """The mailbox that the mail keeps or gets is always named: a mail without any would be
-    destroyed (seen on Cyrus 3.10)."""
+    """The patch always names the mailbox that the mail keeps or gets: Cyrus 3.10.2 destroys a mail
+    that is left in none (seen)."""
     return {
         f"mailboxIds/{kept}": True,
         **{f"mailboxIds/{mailbox_id}": None for mailbox_id in sorted(taken)},

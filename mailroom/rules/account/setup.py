@@ -1,7 +1,7 @@
-"""What an account lacks: every mailbox, label and contact group, and whether it is there.
+"""What an account needs: every mailbox, label and contact group, and whether it exists.
 
 Nothing here reads or writes; ``mailroom setup`` shows the list, and ``--apply`` creates what is
-missing. A name that means something else already is a clash: only the user can say what is meant.
+missing. A name that already means something else is a clash, which only the user can resolve.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,13 +16,13 @@ from mailroom.rules.triage.places import resolve
 from mailroom.rules.words import count
 from mailroom.wire.jmap import Mailbox
 
-# So many members of a deleted group are named; more would fill the screen.
+# How many members of a deleted group are named; more would fill the screen.
 _NAMED = 5
 _EMPTY: Mapping[str, int] = {}
 
 
 class ItemKind(StrEnum):
-    """What an item is to its user. To JMAP a label is a mailbox as well."""
+    """What an item is to the user. In JMAP a label is a mailbox as well."""
 
     MAILBOX = "mailbox"
     LABEL = "label"
@@ -30,7 +30,7 @@ class ItemKind(StrEnum):
 
 
 class ItemStatus(StrEnum):
-    """How an item is; in the words that the user reads."""
+    """An item's status, in the words that the user reads."""
 
     EXISTS = "exists"
     MISSING = "will create"
@@ -41,7 +41,7 @@ class ItemStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing that the configuration names. ``reason`` says more where there is more to say."""
+    """One thing that the configuration names. ``reason`` explains the status where needed."""
 
     kind: ItemKind
     name: str
@@ -60,8 +60,8 @@ class Item:
 def plan_mailboxes(
     config: Config, mailboxes: Sequence[Mailbox], held: Mapping[str, int] = _EMPTY
 ) -> tuple[Item, ...]:
-    """Every managed mailbox, and before it the parents that it lacks. ``held`` is how many mails
-    are in those that the user had before Mailroom."""
+    """Every managed mailbox, each after its missing parents. ``held`` says how many mails are in
+    the mailboxes that the user had before Mailroom."""
     items: dict[str, Item] = {}
     lookup = _Lookup(config, mailboxes, held)
     for kind, name, purpose in _wanted_mailboxes(config):
@@ -72,8 +72,8 @@ def plan_mailboxes(
 
 
 def plan_groups(config: Config, groups: Sequence[Group]) -> tuple[Item, ...]:
-    """Every managed contact group, and the one of everybody whom Mailroom has triaged. Where that
-    one is missing, the others and their members were the user's before."""
+    """Every managed contact group, with the provenance group: everybody whom Mailroom has triaged.
+    If that one is missing, the others and their members were the user's before."""
     purposes: dict[str, str] = {}
     for category in config.triage.categories:
         purposes.setdefault(category.contact_group, f"senders in {category.name}")
@@ -183,12 +183,12 @@ class _Lookup:
         return ItemStatus.EXISTS, f"is {paths[0]}" + (f", {stays}" if held else "")
 
     def _is_of_another(self, name: str, found: Mailbox) -> bool:
-        """Whether a name alone has met a mailbox that the configuration names by its path: then
-        one of its own is wanted, at the top."""
+        """Whether a name without a path matched a mailbox that the configuration names by its path.
+        Then the name means a mailbox of its own, at the top."""
         return "/" not in name and found.id in self._paths
 
     def _alike(self, name: str) -> list[str]:
-        """The mailboxes beside which ``name`` would stand, that differ in case only."""
+        """The siblings of ``name`` that differ from it only in case."""
         above, _, own = name.rpartition("/")
         parent = resolve(above, self._mailboxes) if above else None
         if above and parent is None:

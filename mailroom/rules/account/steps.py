@@ -1,7 +1,7 @@
-"""What is left to be done until an installation is whole: the second half of ``mailroom init``.
+"""What is left to do until an installation is complete: the second half of ``mailroom init``.
 
-Every run begins with what is there, whoever made it and however the run before ended, so that
-being broken off anywhere costs nothing but the step it was in.
+Every run begins with what exists, whoever made it. So an interruption costs only the step that it
+interrupts.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ from enum import StrEnum
 
 
 class Step(StrEnum):
-    """One thing to be made, in the words that say so beforehand."""
+    """One thing to do, in the words that announce it."""
 
     CONFIGURATION = "write the configuration"
     SECRET = "store the secret"
@@ -21,7 +21,7 @@ class Step(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """What is there. Of an account that cannot be looked at yet, nothing is known: None.
+    """What exists. None: the account cannot be looked at yet.
 
     ``missing`` are the mailboxes, labels and groups that setup would create; ``obstacles`` what it
     cannot create, and why; ``has_rules`` whether the rules are as the configuration asks.
@@ -37,12 +37,12 @@ class Inventory:
 
 
 def remaining(progress: Inventory) -> tuple[Step, ...]:
-    """The steps that are left, in their order; none where the installation is whole."""
+    """The steps that are left, in their order; none if the installation is complete."""
     return tuple(_remaining(progress))
 
 
 def agreed(left: Sequence[Step], screening: str | None) -> tuple[Step, ...]:
-    """Those that are left when it has been said who sorts new mail: rules are the server's."""
+    """The steps that are left once ``screening`` is chosen: only the server needs rules."""
     needs_rules = screening == "server"
     return tuple(step for step in left if needs_rules or step is not Step.RULES)
 

@@ -1,5 +1,5 @@
-"""What a service's unit says, as ``systemctl cat`` shows it with its drop-ins, and how something
-else is run in the same way: with the same secrets, in the same sandbox (systemd.syntax(7)).
+"""A service's unit, as ``systemctl cat`` shows it with its drop-ins (systemd.syntax(7)), and how to
+run something else in the same way: with the same secrets, in the same sandbox.
 """
 
 import re
@@ -7,17 +7,18 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-# About the life of the service: what starts, ends and watches it, and where its output goes.
+# Settings about the service's life: what starts, ends and watches it, and where its output goes.
 _OF_ITS_LIFE = re.compile(
     r"Exec(Start|Stop|Condition|Reload)\w*|Type|ExitType|Restart\w*|SuccessExitStatus|StartLimit\w*"
     r"|Timeout\w*|Runtime(Max|RandomizedExtra)Sec|Watchdog\w*|NotifyAccess|PIDFile|BusName"
     r"|RemainAfterExit|GuessMainPID|Sockets|FileDescriptorStore\w*|OpenFile|NonBlocking"
     r"|ReloadSignal|OOMPolicy|Standard(Input|Output|Error)\w*|TTY\w+|USB\w+|RootDirectoryStartOnly"
     r"|PermissionsStartOnly"
-    # It has the service's sockets, and is taken away when the command ends.
+    # It holds the service's sockets, and systemd would remove it when the command ends.
     r"|RuntimeDirectory\w*"
 )
-# Of these systemd-run takes yes and no alone (seen: 252.39, 257.13), whatever a unit may say.
+# Here systemd-run accepts only yes and no (seen: systemd 252.39, 257.13), though units may say
+# more.
 _YES_OR_NO = ("PrivateUsers",)
 _SECRETS = re.compile(r"(Load|Import|Set)Credential\w*")
 # systemd.service(5): what may stand before the program.
@@ -27,7 +28,7 @@ _SPECIFIER = re.compile(r"%(.)")
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One line of ``[Service]``. An empty value takes earlier ones of a list back."""
+    """One line of ``[Service]``. An empty value clears the earlier ones of a list."""
 
     key: str
     value: str
@@ -71,11 +72,11 @@ def properties(
     *,
     has_secrets: bool = True,
 ) -> list[str]:
-    """What systemd-run is to be given as ``--property``, so that it runs something as the unit is.
+    """What to give systemd-run as ``--property``, so that it runs something as the unit runs.
 
-    Of a setting that stands there more than once systemd has taken the last that it understands:
-    ``in_effect`` tells which, for those that are no lists; and what has become of those that it has
-    another word for (:func:`unclear`). Without ``has_secrets`` it gets none.
+    If a setting is repeated, systemd has taken the last value that it understands. For settings
+    that are no lists ``in_effect`` has that value, and likewise systemd's own word for those that
+    it rewrites (:func:`unclear`). Without ``has_secrets`` the command gets none.
     """
     kept = [each for each in settings if not _OF_ITS_LIFE.fullmatch(each.key)]
     if not has_secrets:
@@ -94,13 +95,14 @@ def properties(
 
 
 def unclear(settings: Sequence[Setting]) -> list[str]:
-    """The settings of which the files alone do not tell what is in effect."""
+    """The settings whose value in effect the files alone do not show."""
     keys = [each.key for each in settings]
     return sorted({key for key in keys if keys.count(key) > 1 or key in _YES_OR_NO})
 
 
 def program(settings: Sequence[Setting], means: Mapping[str, str]) -> list[str] | None:
-    """What the unit calls the program by: the words of ExecStart before ``run``; None without."""
+    """How the unit calls the program: the words of ExecStart before ``run``; None if there is no
+    run."""
     commands = [each.value for each in settings if each.key == "ExecStart"]
     words = shlex.split(_expanded(commands[-1], means)) if commands and commands[-1] else []
     if "run" not in words:
@@ -110,7 +112,7 @@ def program(settings: Sequence[Setting], means: Mapping[str, str]) -> list[str] 
 
 
 def _lines(shown: str) -> Iterator[str]:
-    """Without comments, and whole where a backslash has broken them."""
+    """The lines without comments, those that a backslash continues joined."""
     begun = ""
     for line in shown.splitlines():
         bare = line.strip()
@@ -125,5 +127,5 @@ def _lines(shown: str) -> Iterator[str]:
 
 
 def _expanded(text: str, means: Mapping[str, str]) -> str:
-    """A specifier that is not known stays: systemd-run complains of what it does not take."""
+    """An unknown specifier stays: systemd-run reports what it does not accept."""
     return _SPECIFIER.sub(lambda found: means.get(found[1], found[0]), text)

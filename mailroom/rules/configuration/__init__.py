@@ -1,1 +1,1 @@
-"""The configuration: read, checked with every problem at once, and as values."""
+"""The configuration: its text, its checks, which report every problem at once, and its values."""

@@ -13,7 +13,7 @@ from mailroom.rules.names import with_normal_names
 
 ContactType = Literal["company", "person"]
 
-# Of the mailboxes that have a role (RFC 8621 §2) those that are never the categories'.
+# The roles of mailboxes (RFC 8621 §2) that no category may use.
 ROLES = frozenset({"inbox", "archive", "trash", "junk", "sent", "drafts"})
 
 
@@ -34,8 +34,7 @@ def category_from(entry: str | Mapping[str, Any]) -> Category:
     """Return the category that a list item of the configuration means: a name, or a mapping.
 
     What is left out follows from the name: ``Paper Trail`` has the label ``@ToPaperTrail``, the
-    contact group ``Paper Trail`` and the destination ``Paper Trail``. Names are in the form that
-    they are compared in.
+    contact group ``Paper Trail`` and the destination ``Paper Trail``. Names are in normal form.
     """
     given = with_normal_names({"name": entry} if isinstance(entry, str) else entry)
     name = given["name"]
@@ -65,8 +64,8 @@ class Triage:
     """Section ``triage``: where unknown mail waits and what a sender can become.
 
     ``own_addresses`` are lower-cased. People in ``screened_group`` wait although they would be
-    known; ``by_moving`` is whether a mail that is moved to a destination asks for a category.
-    Parents are known and free of cycles: the reader of the configuration has checked it.
+    known; ``by_moving``: whether moving a mail to a destination triages its sender. Parents exist
+    and form no cycles: the reader of the configuration has checked it.
     """
 
     screener_mailbox: str = "Screener"

@@ -1,7 +1,7 @@
-"""What must hold between the keys of a configuration, which a JSON Schema cannot say.
+"""Rules between the keys of a configuration, which a JSON Schema cannot express.
 
-The rules run also on data whose shape is wrong, so that every problem is told at once: each looks
-only at what is there and has the right type.
+They also run on data of the wrong shape, so that every problem is reported at once: each rule looks
+only at what exists and has the right type.
 """
 
 import re
@@ -76,7 +76,7 @@ def rule_problems(document: Document) -> Iterator[Problem]:
         fault_of = _fault_of_mailbox if is_mailbox else _fault_of_name
         if fault := fault_of(placed.category.name):
             yield document.problem((*placed.path, "name"), fault)
-    # Only the first of each name counts from here: the others' clashes would be echoes of this.
+    # Only the first of each name counts from here: the others would just repeat its clashes.
     categories = tuple(first.values())
     parents = {placed.category.name: placed.category.parent for placed in categories}
     yield from _parent_problems(document, categories, parents)
@@ -172,7 +172,7 @@ def _parent_problems(
 
 
 def _lineage(parents: Mapping[str, str | None], name: str) -> list[str]:
-    """Return the known names of a chain; in a cycle, the last is there for the second time."""
+    """Return the known names of a chain; in a cycle, the last one is a repetition."""
     line = [name]
     while (parent := parents.get(line[-1])) in parents and parent is not None:
         line.append(parent)
@@ -234,10 +234,10 @@ def _name_problems(
 def _clashes(
     document: Document, uses: Iterable[_Use], may_share: Callable[[Category, Category], bool]
 ) -> Iterator[Problem]:
-    """Yield each name that is used twice, at the later line; what is not written comes first."""
+    """Yield each name that is used twice, at its later line; unwritten defaults come first."""
     by_name: dict[str, list[_Use]] = {}
     for use in sorted(uses, key=lambda use: document.lines.get(use.path, 0)):
-        others = by_name.setdefault(folded_name(use.name), [])  # case alone tells nobody anything
+        others = by_name.setdefault(folded_name(use.name), [])  # case alone is no difference
         for other in others:
             if not (use.owner and other.owner and may_share(use.owner, other.owner)):
                 message = f"{shown(use.name)} is {other.purpose} already; choose another"

@@ -1,7 +1,7 @@
 """The configuration as values: one class per section of the file, every default in one place.
 
-Nothing here reads YAML: the running service keeps only these values, and the reader
-(``configtext``) with its libraries stays in a child process that has ended by then.
+Nothing here reads YAML: the running service keeps only these values, and the reader (``text``) with
+its libraries runs in a child process that has ended by then.
 """
 
 from collections.abc import Mapping
@@ -17,10 +17,10 @@ Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["text", "json"]
 Screener = Literal["server", "mailroom", "off"]
 
-#: What stands for the account's name in the defaults of many accounts.
+#: The placeholder for the account's name in the defaults of many accounts.
 ACCOUNT = "{account}"
 
-# What makes a sender known that nobody has decided about.
+# What makes a sender known without a decision.
 EVIDENCE = ("contacts", "written", "conversations")
 
 _LISTS = (
@@ -34,7 +34,7 @@ _LISTS = (
 @dataclass(frozen=True, slots=True)
 class Jmap:
     """Section ``jmap``. ``url`` is the session resource; ``username`` is for password log-in.
-    ``authorize_as``: on whose behalf it is logged in, where that is somebody else."""
+    ``authorize_as``: on whose behalf to log in, if that is somebody else."""
 
     url: str = FASTMAIL_SESSION
     username: str | None = None
@@ -52,7 +52,7 @@ class Carddav:
 
 @dataclass(frozen=True, slots=True)
 class ContactsWay:
-    """Section ``contacts``. ``by`` is the way to them; ``auto`` is decided by what is there."""
+    """Section ``contacts``. ``by`` is the way to them; ``auto``: whichever the server has."""
 
     by: Literal["auto", "jmap", "carddav"] = "auto"
 
@@ -89,7 +89,7 @@ class Marks:
 
     @property
     def companions(self) -> tuple[str, ...]:
-        """The labels that say nothing alone: beside a category's they make its decision wider."""
+        """The labels that mean nothing alone: with a category's label they widen its decision."""
         return (self.label_domain, self.label_list)
 
 
@@ -107,15 +107,15 @@ class Screening:
 
     @property
     def spam_mark(self) -> tuple[str, str] | None:
-        """The header's name and how its value begins; None where no header is to count."""
+        """The header's name and how its value begins; None if no header counts."""
         name, _, value = (self.spam_header or "").partition(":")
         return (name.strip(), value.strip()) if value.strip() else None
 
 
 @dataclass(frozen=True, slots=True)
 class Daily:
-    """Section ``digest``. ``at`` is the time of day of the daily mail, ``HH:MM``; None: there is
-    none."""
+    """Section ``digest``. ``at`` is the time of day of the daily mail, ``HH:MM``; None: no daily
+    mail."""
 
     at: str | None = None
 
@@ -124,10 +124,9 @@ class Daily:
 class Limits:
     """Section ``limits``: what all accounts of the process ask of one server (an origin) together.
 
-    ``connections_per_server``: requests under way at once, streams not counted, nor as many that
-    the server leaves waiting;
-    ``starts_per_second``: accounts that start there, open their stream anew, or poll again after a
-    failure.
+    ``connections_per_server``: requests under way at once, without push streams; as many more may
+    be requests that the server has left unanswered for a second. ``starts_per_second``: how many
+    accounts start there, open their stream anew, or poll again after a failure.
     """
 
     connections_per_server: int = 16
@@ -136,7 +135,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Logging:
-    """Section ``logging``, for a terminal or a pipe; the journal takes fields of its own."""
+    """Section ``logging``, for a terminal or a pipe; the journal gets fields instead."""
 
     level: Level = "info"
     format: Format = "text"
@@ -146,9 +145,9 @@ class Logging:
 class Config:
     """A whole configuration. ``Config()`` is the empty file: the defaults, for Fastmail.
 
-    ``owners`` are the users of the host who may see the account and decide for it, beside the group
-    mailroom-control; ``option`` is what a command has to be told to find the file, empty where it
-    finds it by itself.
+    ``owners`` are the users of the host who, like the group mailroom-control, may see the account
+    and decide for it; ``option`` is what tells a command where the file is, empty if it finds it by
+    itself.
     """
 
     jmap: Jmap = field(default_factory=Jmap)
@@ -167,7 +166,7 @@ class Config:
 
     @property
     def is_for_all(self) -> bool:
-        """Whether, as the defaults of many accounts, it says how all of them log in."""
+        """Whether it is the defaults of many accounts and says how all of them log in."""
         return ACCOUNT in f"{self.jmap.username} {self.jmap.authorize_as}"
 
     def command(self, words: str) -> str:
@@ -176,7 +175,7 @@ class Config:
 
     @property
     def account(self) -> str:
-        """Whose mail it is, as people and logs are told."""
+        """Whose mail it is, as people and logs see it."""
         return self.jmap.authorize_as or self.jmap.username or without_query(self.jmap.url)
 
     @property
@@ -195,8 +194,8 @@ class Config:
 
     @property
     def required_mailboxes(self) -> tuple[str, ...]:
-        """Those without which there is no service. An account that an earlier version set up has
-        no label for domains or lists, and goes on."""
+        """Those without which the service does not run. An account that an earlier version set up
+        has no labels for domains and lists, and runs without them."""
         companions = self.mailroom.companions
         return tuple(name for name in self.managed_mailboxes if name not in companions)
 
@@ -230,10 +229,10 @@ def from_data(data: Mapping[str, Any]) -> Config:
 def to_data(config: Config) -> dict[str, Any]:
     """Return the configuration as plain data with every default spelled out.
 
-    ``from_data(to_data(config)) == config``, but for its option.
+    ``from_data(to_data(config)) == config``, except for its option.
     """
     data = asdict(config)
-    del data["option"]  # where it stands is not what it says
+    del data["option"]  # it says where the file is, not what is in it
     for section, key in _LISTS:
         data[section][key] = list(data[section][key])
     data["owners"] = list(data["owners"])
@@ -242,7 +241,7 @@ def to_data(config: Config) -> dict[str, Any]:
 
 def _screening_from(section: Mapping[str, Any]) -> Screening:
     given = dict(section)
-    if given.get("by") is False:  # YAML 1.1 reads ``off`` so
+    if given.get("by") is False:  # YAML 1.1 reads ``off`` as false
         given["by"] = "off"
     if "known" in given:
         given["known"] = tuple(each for each in EVIDENCE if each in given["known"])

@@ -40,7 +40,8 @@ _EXPLANATIONS = (  # the first that fits
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something wrong in the file: line (from 1), the keys that lead there, what and what to do."""
+    """Something wrong in the file: its line (from 1), the keys that lead there, what it is and what
+    to do."""
 
     line: int
     path: Path
@@ -68,7 +69,7 @@ class Document:
     problems: list[Problem] = field(default_factory=list)
 
     def problem(self, path: Path, message: str) -> Problem:
-        """Return a problem at this path; what is not in the text is placed at what is above it."""
+        """Return a problem at this path; its line is that of the nearest parent if it has none."""
         known = path
         while known and known not in self.lines:
             known = known[:-1]
@@ -123,14 +124,14 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Refused(yaml.MarkedYAMLError):
-    """YAML that is valid, but not ours."""
+    """Valid YAML that a configuration does not need."""
 
 
 def _compose(text: str, problems: list[Problem]) -> yaml.Node | None:
-    """Return the root node, or None: the document is empty, or what was wrong is in problems.
+    """Return the root node, or None: the document is empty, or the problems say what is wrong.
 
-    A label that begins with ``@`` and is not quoted is reported, then read as if it were: it is
-    the commonest slip, made at every label at once.
+    An unquoted label that begins with ``@`` is reported, then read as if it were quoted: this is
+    the most common slip, and people make it at every label at once.
     """
     for _ in range(_REPAIR_LIMIT):
         try:

@@ -1,7 +1,7 @@
-"""Many accounts in one process: their names, and what each says beside the defaults of all.
+"""Many accounts in one process: their names, and how each differs from the defaults.
 
-``mailroom.yaml`` gives the defaults; ``accounts.d/NAME.yaml`` beside it says what is otherwise for
-one account. Without such files ``mailroom.yaml`` is the one account, which has no name.
+``mailroom.yaml`` gives the defaults; ``accounts.d/NAME.yaml`` beside it overrides them for one
+account. Without such files ``mailroom.yaml`` is the only account, which has no name.
 """
 
 import re
@@ -14,23 +14,23 @@ from mailroom.wire.urls import origin
 
 #: The name of the only account of a process.
 SINGLE = ""
-# As file names, URLs, unit instances and credentials can all carry it.
+# What file names, URLs, unit instances and credentials can all carry.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._+-]{0,63}")
-#: Sections that are the process's, not one account's.
+#: Sections that belong to the process, not to one account.
 SHARED_SECTIONS = ("tls", "limits", "logging")
 
 Data = dict[str, Any]
 
 
 def is_name(text: str) -> bool:
-    """Whether an account can be called so."""
+    """Whether an account can have this name."""
     return _NAME.fullmatch(text) is not None
 
 
 def merged(defaults: Mapping[str, Any], own: Mapping[str, Any], name: str) -> Data:
     """An account's configuration as plain data: its own keys, section by section, over the
-    defaults; in ``jmap.username`` and ``jmap.authorize_as`` the account's name stands where the
-    defaults say so."""
+    defaults; in ``jmap.username`` and ``jmap.authorize_as`` the account's name replaces the
+    placeholder."""
     data: Data = dict(defaults)
     for key, value in own.items():
         is_section = isinstance(value, dict | None) and isinstance(data.get(key), dict | None)
@@ -44,8 +44,8 @@ def merged(defaults: Mapping[str, Any], own: Mapping[str, Any], name: str) -> Da
 
 
 def sharing(config: Config, defaults: Config) -> Config:
-    """The same configuration, made of the defaults' own sections where these are equal: a thousand
-    accounts differ in little."""
+    """The same configuration, sharing the sections that equal the defaults': among a thousand
+    accounts that saves memory."""
     parts = {
         each.name: getattr(defaults, each.name)
         if getattr(config, each.name) == getattr(defaults, each.name)
@@ -56,11 +56,11 @@ def sharing(config: Config, defaults: Config) -> Config:
 
 
 def may_have_shared_secret(config: Config, defaults: Config) -> bool:
-    """Whether the password of all may be sent to this account's server: it is for the origin that
-    ``mailroom.yaml`` names, and for no other, whatever the account's file says."""
+    """Whether the shared password may be sent to this account's server: it is only for the origin
+    that ``mailroom.yaml`` names, whatever the account's file says."""
     return origin(config.jmap.url) == origin(defaults.jmap.url)
 
 
 def may_have_shared_book_secret(config: Config, defaults: Config) -> bool:
-    """The same of the address book's password."""
+    """The same for the address book's password."""
     return origin(config.carddav.url) == origin(defaults.carddav.url)

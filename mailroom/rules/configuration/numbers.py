@@ -9,14 +9,14 @@ _SECONDS = {
     **dict.fromkeys(("m", "min", "minute", "minutes"), 60.0),
     **dict.fromkeys(("h", "hour", "hours"), 3600.0),
 }
-# A number in every YAML: with a zero before it, it may be octal, or text.
+# A number in every version of YAML; with a leading zero it may be octal, or text.
 _PLAIN = re.compile(r"-?(?:0|[1-9][0-9]{0,11})(?:\.[0-9]{1,6})?")
 _LARGEST = 1e12
 _BASED = re.compile(r"[-+]?0[xbo][\da-f]{1,20}")
 
 
 def number_meant(text: str) -> float | None:
-    """The number that people mean by a text which YAML 1.1 takes for none, or None.
+    """The number that people mean by a text that YAML 1.1 does not read as one, or None.
 
     ``1e2`` has no dot and no sign in the exponent, ``1,5`` a comma, ``0x10`` and ``1:30`` (minutes
     and seconds) have no form in JSON, ``2m`` has a unit; the numbers of the file are seconds.
@@ -45,7 +45,7 @@ def is_plain_number(text: str) -> bool:
 
 
 def _plain_number(digits: str) -> float | None:
-    """A number that can be written in so many digits that people still read them."""
+    """The number, or None if it has too many digits for people to read."""
     try:
         number = float(int(digits, 0) if _BASED.fullmatch(digits) else digits)
     except (ValueError, OverflowError):

@@ -1,7 +1,7 @@
 """Many accounts over several processes, on one machine or more: each process has its shard of them.
 
-An account belongs to the shard whose hash with its name is highest (rendezvous hashing), so nobody
-keeps a list, and a further shard takes its share of each and moves no other account.
+An account belongs to the shard whose hash with its name is highest (rendezvous hashing). So nobody
+keeps a list, and an added shard takes a part of each other's accounts and moves no others.
 """
 
 import re
@@ -10,7 +10,7 @@ from typing import Self
 
 from mailroom.errors import UsageError
 
-# As files, units and users are named after it, one shard has one name: no 02/6.
+# Files, units and users are named after a shard, so it has only one name: 02/6 is refused.
 _NAME = re.compile(r"([1-9][0-9]{0,3})([/-])([1-9][0-9]{0,3})")
 
 
@@ -33,12 +33,12 @@ class Shard:
 
     @classmethod
     def of_instance(cls, name: str) -> Self | None:
-        """The shard whose unit's instance is called so; None where none is."""
+        """The shard whose unit's instance has this name; None if there is none."""
         return cls._parsed(name, "-")
 
     @classmethod
     def having(cls, account: str, count: int) -> Self:
-        """The one of so many that has the account."""
+        """The one of ``count`` shards that has the account."""
         shards = (cls(count, number) for number in range(1, count + 1))
         return max(shards, key=lambda shard: shard._weight(account))
 
@@ -47,14 +47,14 @@ class Shard:
 
     @property
     def instance(self) -> str:
-        """What its unit's instance is called, and whatever else may have no slash in its name."""
+        """The name of its unit's instance, and of all else that cannot have a slash in its name."""
         return f"{self.number}-{self.count}"
 
     def __str__(self) -> str:
         return f"{self.number}/{self.count}"
 
     def _weight(self, account: str) -> bytes:
-        import hashlib  # noqa: PLC0415 - 2.6 MiB that who has no shards need not have
+        import hashlib  # noqa: PLC0415 - 2.6 MiB, which a service without shards saves
 
         return hashlib.blake2b(f"{self.number}/{account}".encode(), digest_size=8).digest()
 

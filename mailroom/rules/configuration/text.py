@@ -1,4 +1,4 @@
-"""The configuration as text: the file read with every problem at once, and written back.
+"""The configuration as text: reading the file, with every problem at once, and writing it.
 
 Imports PyYAML and jsonschema, which cost more memory than the service itself: only commands and
 the child process of ``configfile`` import this module.
@@ -37,8 +37,8 @@ def parse_data(text: str, filename: str) -> dict[str, Any]:
 
 
 def parse_account(text: str, filename: str, name: str, defaults: Mapping[str, Any]) -> Config:
-    """Return the configuration of the account ``name`` of several, whose file says this, over the
-    ``defaults`` of all. Raises as :func:`parse` does."""
+    """Return the configuration of the account ``name``: what its file says, over the ``defaults``
+    of all accounts. Raises as :func:`parse` does."""
     document = read(text)
     problems = list(document.problems)
     if document.data is None:
@@ -66,8 +66,7 @@ def _raise(problems: list[Problem], filename: str) -> None:
 def effective(config: Config, secrets: Mapping[str, str] | None = None) -> str:
     """Return the configuration as YAML with every default spelled out: itself a valid file.
 
-    ``secrets`` says of each secret whether and where it is set, never its value; it is told in
-    comments.
+    ``secrets`` says whether and where each secret is set, never its value; comments show it.
     """
     comments = "".join(f"# {name}: {told}\n" for name, told in (secrets or {}).items())
     return comments + yaml.safe_dump(
