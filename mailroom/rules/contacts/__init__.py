@@ -1,1 +1,1 @@
-"""Contacts and groups: what cards say, and what has to become of them."""
+"""Contacts and groups: what cards say, and how they have to change."""

@@ -1,6 +1,6 @@
-"""The index of the address book: what there is by href and by address, without the cards.
+"""The index of the address book: what each card says, by href and by address, without the cards.
 
-RFC 6352; cards are told apart by their href alone, since one UID may stand at two of them.
+RFC 6352. Only the href identifies a card, since one UID may stand at two of them.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,7 +14,7 @@ from mailroom.rules.names import normal_name, same_name
 
 @dataclass(frozen=True, slots=True)
 class Indexed:
-    """One card of the book. ``etag`` is empty where the server has not told the newest."""
+    """One card of the book. ``etag`` is empty if the server has not said the newest one."""
 
     href: str
     etag: str
@@ -75,12 +75,13 @@ class AddressBook:
         return [self._cards[href] for href in sorted(self._keeping)]
 
     def group(self, name: str) -> Indexed | None:
-        """The group of this name; of equal names the one spelled just so, the first by href."""
+        """The group of this name; of several, one spelled exactly so, else the first by href."""
         called = [group for group in self.groups() if same_name(group.entry.fn, name)]
         return min(called, key=lambda group: group.entry.fn != name, default=None)
 
     def memberships(self) -> list[tuple[str, Entry]]:
-        """The groups by their normal names; of several of one name, the one that counts."""
+        """The groups by their normal names; of several with one name, the one that :meth:`group`
+        takes."""
         names = {normal_name(group.entry.fn) for group in self.groups()}
         groups = ((name, self.group(name)) for name in names)
         return [(name, group.entry) for name, group in groups if group]
@@ -91,15 +92,15 @@ class AddressBook:
         return [card for href in hrefs if not (card := self._cards[href]).entry.is_group]
 
     def contact(self, address: str, managed: Iterable[Indexed]) -> Indexed | None:
-        """The contact with ``address``: of several the one that is in a managed
-        group already, else the first by href."""
+        """The contact with ``address``: of several, one that is in a managed group already, else
+        the first by href."""
         found = self.contacts(address)
         groups = [group.entry for group in managed]
         known = (card for card in found if any(group.names(card.entry) for group in groups))
         return next(known, found[0] if found else None)
 
     def acquainted(self, addresses: Iterable[str]) -> dict[str, Acquaintance]:
-        """What all cards with an address say of it, for each of the addresses."""
+        """What all cards with an address say about it, for each of the addresses."""
         memberships = self.memberships()
         return {address: self._acquaintance(address, memberships) for address in addresses}
 

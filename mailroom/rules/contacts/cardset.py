@@ -1,4 +1,4 @@
-"""The cards that were read by JMAP: the account's groups, and contacts for what is to be done."""
+"""The cards that were read by JMAP: the account's groups, and the contacts that are worked on."""
 
 from collections.abc import Collection, Iterable, Sequence
 
@@ -11,9 +11,10 @@ from mailroom.wire.jscontact import JsCard
 
 
 class Cards:
-    """``groups`` are all of the account, by id, None before they were read; ``contacts`` those that
-    were asked for last, whole. ``groups_state`` and ``state`` are the states that both were read
-    in. ``managed`` are names of groups, those that may be missing among them ``optional``."""
+    """``groups`` are all groups of the account by id, None before they are read; ``contacts`` are
+    whole cards, those that were last asked for. ``groups_state`` and ``state`` are the states in
+    which the two were read. ``managed`` names groups; those among them that may be missing are
+    ``optional``."""
 
     def __init__(self, managed: Collection[str], optional: Collection[str] = ()) -> None:
         self.groups: dict[str, JsCard] | None = None
@@ -30,13 +31,13 @@ class Cards:
         self.groups_state = state
 
     def set_contacts(self, cards: Iterable[JsCard], state: str) -> None:
-        """Those that were known before are forgotten."""
+        """They replace all that were known before."""
         self.contacts = {card.id: card for card in cards if not card.is_group}
         self.state = state
 
     def set_members(self, asked: Iterable[JsCard], seen: Iterable[JsCard]) -> bool:
-        """Whether the managed groups, which were ``asked`` for, are still those that we know; then
-        their members are new."""
+        """Whether the managed groups, which were ``asked`` for, are still the ones that we know. If
+        so, their members are updated."""
         now = {card.id: card for card in seen if card.is_group}
         if self.groups is None or any(self.group(name) is None for name in self._required):
             return False
@@ -50,24 +51,23 @@ class Cards:
         return tuple(Group(card.id, card.uid, card.name, bare_members(card)) for card in groups)
 
     def managed(self) -> list[JsCard]:
-        """The managed groups that are there."""
+        """The managed groups that exist."""
         return [group for name in self._managed if (group := self.group(name))]
 
     def group(self, name: str) -> JsCard | None:
-        """Of equal names the one spelled just so, else the first."""
+        """Of several with this name, one spelled exactly so, else the first."""
         wanted, groups = normal_name(name), (self.groups or {}).values()
         called = [group for group in groups if self._names[group.id] == wanted]
         return min(called, key=lambda group: group.name != name, default=None)
 
     def memberships(self) -> list[tuple[str, frozenset[str]]]:
-        """Normal names of the groups, and the UIDs in each, as it spells them."""
+        """Normal names of the groups, and the UIDs in each as the group spells them."""
         names = {self._names[key] for key in self.groups or {}}
         groups = ((name, self.group(name)) for name in names)
         return [(name, group.members or frozenset()) for name, group in groups if group]
 
     def found(self, addresses: Iterable[str]) -> dict[str, Found]:
-        """The contacts with these addresses: of several the one in a managed group, else the
-        first."""
+        """The contacts with these addresses: of several, one in a managed group, else the first."""
         by_address = _by_address(self.contacts.values())
         memberships = self.memberships()
         members = {uid for group in self.managed() for uid in bare_members(group)}
@@ -81,7 +81,7 @@ class Cards:
     def acquainted(
         self, addresses: Iterable[str], cards: Iterable[JsCard]
     ) -> dict[str, Acquaintance]:
-        """What these cards, and the groups, say of each of the addresses."""
+        """What these cards and the groups say about each of the addresses."""
         by_address = _by_address(cards)
         memberships = [
             (name, frozenset(map(bare_uid, members))) for name, members in self.memberships()
@@ -95,7 +95,7 @@ class Cards:
 
 
 def in_order(cards: Iterable[JsCard]) -> list[JsCard]:
-    """In an order that is the same each time, and nearly that of their hrefs."""
+    """In an order that never changes, and that is nearly the one by href."""
     return sorted(cards, key=lambda card: (card.uid, card.id))
 
 

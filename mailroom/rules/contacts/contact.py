@@ -1,9 +1,8 @@
-"""A sender's contact as a vCard: what Mailroom reads of it, how it makes one, notes in it, and
-undoes it again.
+"""A sender's contact as a vCard: how Mailroom reads it, creates it, writes its note and undoes it.
 
-Only cards that Mailroom *created* are ever written: its mark, a fingerprint over the values of the
-others, says that it did, and whether the user has edited the card since. Noting is a convergence:
-done twice it adds nothing, and an equal card means that nothing needs to be written.
+Only cards that Mailroom *created* are ever written. Its mark, a fingerprint over the card's other
+values, says that it created the card, and shows whether the user has edited it since. Writing the
+note twice adds nothing, and an equal card means that nothing needs to be written.
 """
 
 import uuid
@@ -22,20 +21,20 @@ from mailroom.wire.vcard import Card, CardView, Line, UnsafeCard, escape_text
 
 _NAMESPACE = uuid.UUID("6c1f7a52-3f0e-4d8b-9d4e-0b8f5a1c7e21")
 _MARK = "X-MAILROOM-CREATED"
-# What CardDAV shows of the mark that is written by JMAP (RFC 9555 §3.2.1).
+# How CardDAV shows a mark that was written by JMAP (RFC 9555 §3.2.1).
 _JSPROP = "JSPROP"
 
-# vCard 3.0 wants an N (RFC 2426 §3.1.2), and Cyrus 3.10 refuses a card without one.
+# vCard 3.0 needs an N (RFC 2426 §3.1.2), and Cyrus 3.10 refuses a 3.0 card without one.
 _NO_NAME = ";;;;"
 
 _NOBODY: frozenset[str] = frozenset()  # one for all cards that are no groups: 216 bytes each
 
-# What is not a value of the user's: frame, identity, what servers write by themselves, the mark.
+# No values of the user's: frame, identity, what servers write by themselves, the mark.
 _NOT_VALUES = frozenset(
     {"BEGIN", "END", "VERSION", "UID", "KIND", "REV", "CREATED", "PRODID", "CALSCALE", _MARK}
     | {"X-ADDRESSBOOKSERVER-KIND"}
 )
-# A fingerprint over lines, as versions before this one made it, has no such word before it.
+# The prefix of our fingerprints; earlier versions made theirs over lines, without a prefix.
 _BY_VALUES = "v2:"
 _NOT_IN_FIRST_FINGERPRINT = frozenset({"REV", "PRODID", _MARK})
 
@@ -44,10 +43,10 @@ _NOT_IN_FIRST_FINGERPRINT = frozenset({"REV", "PRODID", _MARK})
 class Entry:
     """What the index of the address book keeps of one card.
 
-    The UID is as the card spells it, those of members are bare (without ``urn:uuid:``), addresses
-    canonical; ``prefixed`` are the members that name a card whose UID has that prefix, and
-    ``category`` is the one that the NOTE names last, None for a sender whom it does not tell of;
-    ``kept`` are the decisions for many that the card keeps.
+    ``uid`` is as the card spells it; those of ``members`` are bare (without ``urn:uuid:``), and
+    ``prefixed`` are the members that name a card whose UID has that prefix. ``addresses`` are
+    canonical. ``category`` is the last one that the NOTE names, None if it names none; ``kept`` are
+    the decisions for domains and lists that the card keeps.
     """
 
     uid: str
@@ -65,13 +64,13 @@ class Entry:
         return bool(contact.uid) and bare_uid(contact.uid) in self.members
 
     def misspells(self, contact: "Entry") -> bool:
-        """Whether it is one in a spelling that no rule of a server finds it by."""
+        """Whether it is a member in a spelling that no server rule matches."""
         is_found = not has_prefix(contact.uid) or bare_uid(contact.uid) in self.prefixed
         return self.names(contact) and not is_found
 
 
 def contact_uid(account_id: str, address: str, counter: int) -> str:
-    """Return the UID of a contact that Mailroom creates: the same one whenever it is asked for.
+    """Return the UID of a contact that Mailroom creates: always the same for the same arguments.
 
     The counter goes up when the user has given the card of that UID to somebody else.
     """
@@ -79,7 +78,7 @@ def contact_uid(account_id: str, address: str, counter: int) -> str:
 
 
 def summarise(view: CardView) -> Entry:
-    """Return what the index keeps; a view that lacks properties makes a poorer entry."""
+    """Return what the index keeps; properties that the view lacks are missing in the entry."""
     uid, fn, section = view.first("UID"), view.first("FN"), note.read_section(view)
     return Entry(
         uid=uid.text.strip() if uid else "",
@@ -101,7 +100,7 @@ def addresses(view: CardView) -> tuple[str, ...]:
 
 
 def provenance(view: CardView) -> Provenance:
-    """Return where the card comes from, as itself says."""
+    """Return where the card comes from, by what it says itself."""
     return _provenance(view, note.read_section(view))
 
 
@@ -112,8 +111,8 @@ def _provenance(view: CardView, section: note.Section) -> Provenance:
 
 
 def is_unedited(card: Card) -> bool:
-    """Whether Mailroom created the card and nobody has changed a value of it since. What a server
-    makes of the same values (parameters, order, spelling, another version) is no edit."""
+    """Whether Mailroom created the card and nobody has changed a value of it since. If a server
+    writes the same values differently (parameters, order, spelling, version), that is no edit."""
     stamp = _mark(card)
     if stamp is None:
         return False
@@ -123,7 +122,7 @@ def is_unedited(card: Card) -> bool:
 
 
 def values_of(card: Card) -> Iterable[tuple[str, str]]:
-    """Return the values that a user can edit, by the properties' names; our section aside."""
+    """Return the values that a user can edit, by property name, without our section."""
     for line in note.without_section(card).lines:
         if line.name == "EMAIL":
             yield from (("EMAIL", address) for address in addresses_in(line.text))
@@ -134,13 +133,13 @@ def values_of(card: Card) -> Iterable[tuple[str, str]]:
 
 
 def fingerprint(values: Iterable[tuple[str, str]]) -> str:
-    """Return what the mark says of a contact with these values, in whatever order they come."""
+    """Return the mark of a contact with these values; their order does not matter."""
     return _BY_VALUES + _sha256("\n".join(sorted(f"{name}:{value}" for name, value in values)))
 
 
 def new_contact(filing: Filing, uid: str) -> Card:
-    """Make the contact of a sender who has none. Raises UnsafeCard for an address that has no
-    place in a card."""
+    """Make the contact of a sender who has none. Raises UnsafeCard for an address that no card can
+    have."""
     name = claimed_name(filing)
     properties = [("UID", escape_text(uid)), ("FN", escape_text(name))]
     category = filing.category
@@ -158,19 +157,19 @@ def new_contact(filing: Filing, uid: str) -> Card:
 
 
 def noted(card: Card, category: str | None, today: date) -> Card:
-    """Tell in the note of a card that Mailroom created what has become of its sender."""
+    """Write into the note of a created card what its sender was triaged to."""
     is_ours = provenance(card) is Provenance.CREATED
     return note.with_section(card, category, today) if is_ours else card
 
 
 def without_section(card: Card) -> Card:
-    """Take out what Mailroom wrote about itself: mark and section. All else is the user's."""
+    """Remove what Mailroom wrote about itself, mark and section. The rest is the user's."""
     marks = {index for index, line in enumerate(card.lines) if _is_mark(line)}
     return note.without_section(card.without(marks) if marks else card)
 
 
 def _mark(view: CardView) -> str | None:
-    """What the mark says, in whichever way it was written: by JMAP it is a text in JSON."""
+    """The mark, whichever way it was written: by JMAP it is a text in JSON."""
     marks = (line.value.strip().strip('"').lower() for line in view.lines if _is_mark(line))
     return next(marks, None)
 
@@ -182,14 +181,14 @@ def _is_mark(line: Line) -> bool:
 
 
 def _content(line: Line) -> str:
-    """The value without what carries nothing: outer spaces, empty components at its end."""
+    """The value without outer spaces and without empty components at its end."""
     if line.name in ("N", "ORG"):
         return ";".join(part.strip() for part in line.components).rstrip(";")
     return line.text.strip()
 
 
 def _first_fingerprint(card: Card) -> str:
-    """The fingerprint of earlier versions: over the unfolded lines, in whatever order."""
+    """The fingerprint of earlier versions: over the unfolded lines, sorted."""
     lines = (line for line in note.without_section(card).lines if line.name)
     texts = (
         f"{line.head.upper()}:{line.value}"
@@ -200,13 +199,13 @@ def _first_fingerprint(card: Card) -> str:
 
 
 def _sha256(text: str) -> str:
-    import hashlib  # noqa: PLC0415 - brings OpenSSL: 2.6 MiB that an idle service does without
+    import hashlib  # noqa: PLC0415 - loads OpenSSL: 2.6 MiB, which an idle service saves
 
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def checked_address(address: str) -> str:
-    """Return the address. Raises UnsafeCard for one that has no place in a card."""
+    """Return the address. Raises UnsafeCard for one that no card can have."""
     if not address.isprintable():
         raise UnsafeCard("an address with control characters has no place in a card")
     if is_pattern(address):
@@ -215,6 +214,6 @@ def checked_address(address: str) -> str:
 
 
 def claimed_name(filing: Filing) -> str:
-    """Return the display name, or the part before the @ for those who give none."""
+    """Return the display name, or the part before the @ if it is empty."""
     local_part = filing.address.rpartition("@")[0].strip('"')
     return clean_name(filing.display_name) or clean_name(local_part) or filing.address

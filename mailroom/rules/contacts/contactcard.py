@@ -1,8 +1,8 @@
-"""A sender's contact as JSContact: what ``rules/contacts/contact`` is for vCards.
+"""A sender's contact as JSContact; ``rules/contacts/contact`` does the same for vCards.
 
-Both say the same of one card, whichever way it is looked at: values have the vCard's names, the
-note is the same note, and the mark is the same fingerprint. Only cards that Mailroom made are ever
-patched: a patch has the server write the whole card anew.
+Both ways say the same about one card: values have the vCard's names, and the note and the mark are
+the same. Only cards that Mailroom created are ever patched, because a patch makes the server
+rewrite the whole card.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -26,7 +26,8 @@ CardPatch = dict[str, Any]
 
 
 def found_in(card: JsCard, memberships: Collection[tuple[str, frozenset[str]]]) -> Found:
-    """The contact; ``memberships`` are names of groups and the UIDs in them, as they spell them."""
+    """The contact; ``memberships`` are names of groups and the UIDs in them, as the groups spell
+    them."""
     addresses, section = addresses_of(card), _section(card)
     bare, made = bare_uid(card.uid), provenance(card)
     groups = frozenset(
@@ -57,8 +58,8 @@ def addresses_of(card: JsCard) -> tuple[str, ...]:
 
 
 def provenance(card: JsCard) -> Provenance:
-    """Where the card comes from. By JMAP a mark that was written by CardDAV may be out of sight
-    (Cyrus 3.13.7 shows no X- property, seen): then the note tells that Mailroom made it."""
+    """Where the card comes from. A mark that was written by CardDAV may be invisible by JMAP (Cyrus
+    3.13.7 shows no X- property, seen): then the note shows that Mailroom created the card."""
     section = _section(card)
     if section.says_created or any(each.mark is not None for each in card.notes):
         return Provenance.CREATED
@@ -66,14 +67,14 @@ def provenance(card: JsCard) -> Provenance:
 
 
 def is_unedited(card: JsCard) -> bool:
-    """Whether Mailroom made the card and nobody has changed a value of it since; False where that
+    """Whether Mailroom created the card and nobody has changed a value of it since; False if that
     cannot be seen."""
     marks = [each.mark for each in card.notes if each.mark is not None]
     return bool(marks) and marks[0].strip().lower() == fingerprint(values_of(card))
 
 
 def values_of(card: JsCard) -> list[tuple[str, str]]:
-    """What a user can edit, by the names that vCard has for it; our section aside."""
+    """The values that a user can edit, by their vCard names, without our section."""
     parts = dict(card.name_parts)
     values = [
         ("FN", card.full_name),
@@ -87,8 +88,7 @@ def values_of(card: JsCard) -> list[tuple[str, str]]:
 
 
 def contact_for(filing: Filing, uid: str) -> dict[str, Any]:
-    """The card of a sender who has none. Raises UnsafeCard for an address that has no place in
-    a card."""
+    """The card of a sender who has none. Raises UnsafeCard for an address that no card can have."""
     name, address = claimed_name(filing), checked_address(filing.address)
     values = [("FN", name), *(("EMAIL", each) for each in addresses_in(address))]
     properties: dict[str, Any] = {"emails": {"e1": {"address": address}}}
@@ -107,7 +107,8 @@ def contact_for(filing: Filing, uid: str) -> dict[str, Any]:
 
 
 def noting(card: JsCard, category: str, today: date) -> CardPatch:
-    """What tells in the note what has become of the sender; nothing where it says so already."""
+    """The patch that writes the sender's category into the note; empty if the note says it
+    already."""
     before = _as_vcard(card.notes)
     lines = _lines(note.with_section(before, category, today))
     patch: CardPatch = {
@@ -126,7 +127,7 @@ def noting(card: JsCard, category: str, today: date) -> CardPatch:
 
 
 def clearing(card: JsCard) -> CardPatch:
-    """What takes out all that Mailroom wrote about itself: mark and section."""
+    """The patch that removes what Mailroom wrote about itself, mark and section."""
     patch: CardPatch = {}
     for each in card.notes:
         before = _as_vcard([each])
@@ -139,25 +140,25 @@ def clearing(card: JsCard) -> CardPatch:
         if each.mark is not None:
             patch[pointer("notes", each.id, MARK)] = None
     if patch and all(patch.get(pointer("notes", each.id), "") is None for each in card.notes):
-        return {"notes": None}  # one by one Stalwart 0.15.5 leaves an empty NOTE (seen)
+        return {"notes": None}  # one by one, Stalwart 0.15.5 leaves an empty NOTE (seen)
     return patch
 
 
 def membership_patch(group: JsCard, joins: Mapping[str, str], leaves: Iterable[str]) -> CardPatch:
-    """What makes members of a group: ``joins`` are UIDs by their bare form, as their cards spell
-    them, which is what a server's rules compare; ``leaves`` bare ones. Who leaves is named in the
-    spelling of the group."""
+    """The patch of a group's members. ``joins`` are UIDs by their bare form, spelled as in their
+    cards, which is what a server's rules compare; ``leaves`` are bare UIDs, removed in the group's
+    own spelling."""
     members = group.members or frozenset()
     new = sorted(spelled for spelled in joins.values() if spelled not in members)
     gone = set(leaves) - joins.keys()
-    # A rule compares strings: X and urn:uuid:X are two (Cyrus 3.13.7, seen).
+    # A rule compares strings: X and urn:uuid:X do not match (Cyrus 3.13.7, seen).
     removed = sorted(
         spelled
         for spelled in members
         if (bare := bare_uid(spelled)) in gone or joins.get(bare, spelled) != spelled
     )
     if new and group.members is None:
-        return {"members": dict.fromkeys(new, True)}  # Stalwart 0.15.5 patches within nothing else
+        return {"members": dict.fromkeys(new, True)}  # Stalwart 0.15.5 cannot patch a missing object
     return {
         **{pointer("members", spelled): True for spelled in new},
         **{pointer("members", spelled): None for spelled in removed},
@@ -165,8 +166,8 @@ def membership_patch(group: JsCard, joins: Mapping[str, str], leaves: Iterable[s
 
 
 def new_group(uid: str, name: str, members: Iterable[str], record: Record | None) -> dict[str, Any]:
-    """A group of these UIDs. One without is not told to be empty: Stalwart 0.15.5 keeps that, and
-    then believes it rather than the members that CardDAV puts there (seen)."""
+    """A group of these UIDs. An empty one gets no ``members``: Stalwart 0.15.5 keeps the empty
+    value, and then believes it rather than the members that CardDAV adds (seen)."""
     properties: dict[str, Any] = {"kind": "group"}
     if there := dict.fromkeys(sorted(members), True):
         properties["members"] = there
@@ -176,13 +177,13 @@ def new_group(uid: str, name: str, members: Iterable[str], record: Record | None
 
 
 def record_of(group: JsCard) -> Record:
-    """What setup keeps on the card; an empty record where it has none."""
+    """The record of setup on the card; an empty one if there is none."""
     texts = (each.record for each in group.notes if each.record is not None)
     return read_record(next(texts, ""))
 
 
 def record_patch(group: JsCard, record: Record) -> CardPatch:
-    """What keeps the record on the card, in place of a former one."""
+    """The patch that puts the record on the card, replacing an earlier one."""
     for each in group.notes:
         if each.record is not None or each.id == _NOTE_ID:
             return {pointer("notes", each.id, RECORD): encode_record(record)}
@@ -203,7 +204,7 @@ def _users_notes(card: JsCard) -> list[str]:
 
 
 def _as_vcard(notes: Iterable[Note]) -> Card:
-    """The notes alone, where their section can be worked on."""
+    """A vCard of the notes alone, in which their section can be edited."""
     return Card.compose("4.0", [("NOTE", escape_text(each.text)) for each in notes])
 
 

@@ -1,8 +1,8 @@
 """Contact groups: cards whose members are other cards' UIDs.
 
 A group is written back in the form in which it was found: KIND and MEMBER (RFC 6350 §6.1.4, §6.6.5)
-or, in vCard 3, Apple's X-ADDRESSBOOKSERVER-KIND and -MEMBER. A member is read in any spelling and
-written in the one that the rules of a server compare.
+or, in vCard 3, Apple's X-ADDRESSBOOKSERVER-KIND and -MEMBER. Members are read in any spelling and
+written in the one that a server's rules compare.
 """
 
 import json
@@ -23,7 +23,7 @@ _MEMBER_NAMES = ("MEMBER", "X-ADDRESSBOOKSERVER-MEMBER")
 
 
 def bare_uid(uid: str) -> str:
-    """Return the UID without the ``urn:uuid:`` that some cards give it and members always have."""
+    """Return the UID without ``urn:uuid:``, which some cards and all members put before it."""
     uid = uid.strip()
     while uid[: len(_URN)].lower() == _URN:
         uid = _without_prefix(uid).strip()
@@ -31,7 +31,7 @@ def bare_uid(uid: str) -> str:
 
 
 def has_prefix(uid: str) -> bool:
-    """Whether the UID has the ``urn:uuid:`` itself."""
+    """Whether the UID itself begins with ``urn:uuid:``."""
     return bare_uid(uid) != uid.strip()
 
 
@@ -41,11 +41,12 @@ def member_uids(group: CardView) -> list[str]:
 
 
 def prefixed_members(group: CardView) -> list[str]:
-    """Return, bare, those members that name a card whose UID has the ``urn:uuid:`` itself.
+    """Return the bare UIDs of the members that name a card whose UID itself begins with
+    ``urn:uuid:``.
 
-    A rule compares strings. Apple's members are the UID with the prefix before it, so that of
-    ``UID:urn:uuid:X`` has it twice (Cyrus 3.6.1, 3.10.2, 3.13.7, seen: any other is never found). A
-    MEMBER is a URI, which such a UID is already.
+    A server's rule compares strings. Apple's members are the UID with the prefix before it, so a
+    card with ``UID:urn:uuid:X`` needs the prefix twice (Cyrus 3.6.1, 3.10.2, 3.13.7, seen: no other
+    spelling is ever found). A MEMBER is a URI, which such a UID is already.
     """
     return [
         bare_uid(line.text)
@@ -55,10 +56,10 @@ def prefixed_members(group: CardView) -> list[str]:
 
 
 def with_members(group: Card, add: Iterable[str], remove: Iterable[str]) -> Card:
-    """Put cards into the group, by their UIDs as they spell them, and take others out, whatever the
-    spelling; one in both is put in.
+    """Put cards into the group, by their UIDs as the cards spell them, and take others out, in any
+    spelling; a UID in both lists is put in.
 
-    What is so already changes nothing: then the card that comes back equals the one given.
+    If nothing has to change, the card that is returned equals the one given.
     """
     wanted = {bare_uid(uid): uid for uid in add}
     unwanted = {bare_uid(uid) for uid in remove}.difference(wanted)
@@ -79,8 +80,9 @@ def with_members(group: Card, add: Iterable[str], remove: Iterable[str]) -> Card
 
 
 def group_uid(account_id: str, name: str, counter: int) -> str:
-    """The UID of a group that Mailroom makes: the same whenever it is asked for, so that a lost
-    answer cannot make a second one. The counter goes up where the card is something else now."""
+    """The UID of a group that Mailroom makes: always the same for the same arguments, so that a
+    lost answer cannot make a second group. The counter goes up if the card has become something
+    else."""
     return str(uuid.uuid5(_NAMESPACE, "\n".join((account_id, name, str(counter)))))
 
 
@@ -93,7 +95,7 @@ def new_group(uid: str, name: str, version: Version = "3.0") -> Card:
 
 
 def record_in(group: CardView) -> Record:
-    """Return what setup keeps on the provenance group's card; an empty one where nothing is."""
+    """Return the record of setup on the provenance group's card; an empty one if there is none."""
     line = next(filter(_is_record, group.lines), None)
     if line is None:
         return Record()
@@ -101,7 +103,7 @@ def record_in(group: CardView) -> Record:
 
 
 def with_record(group: Card, record: Record) -> Card:
-    """Keep the record on the card, in place of a former one."""
+    """Put the record on the card, replacing an earlier one."""
     text = encode_record(record)
     place = next((n for n, line in enumerate(group.lines) if _is_record(line)), None)
     if place is None:
@@ -112,7 +114,8 @@ def with_record(group: Card, record: Record) -> Card:
 
 
 def _is_record(line: Line) -> bool:
-    """By JMAP it is written as a property of a note, which CardDAV shows so (RFC 9555 §3.2.1)."""
+    """By JMAP the record is a property of a note, which CardDAV shows as JSPROP (RFC 9555
+    §3.2.1)."""
     if line.name != "JSPROP":
         return line.name == _RECORD
     return any(name == "JSPTR" and value.endswith(RECORD) for name, value in line.parameters)
@@ -126,7 +129,7 @@ def _json_text(text: str) -> str:
 
 
 def _member_name(group: Card) -> str:
-    """Return the property that the group's members are written with."""
+    """Return the property that holds the group's members."""
     for line in group.lines:
         if line.name in _MEMBER_NAMES:
             return line.name
@@ -134,14 +137,15 @@ def _member_name(group: Card) -> str:
 
 
 def _member(property_name: str, uid: str) -> str:
-    """Return what names the card of this UID."""
+    """Return the member value for a card with this UID."""
     is_uri = property_name == "MEMBER" and has_prefix(uid)
     return uid.strip() if is_uri else _URN + uid.strip()
 
 
 def _without_prefix(member: str) -> str:
-    """Take the prefix off once, and what Cyrus 3.13.7 puts around one that has it twice (seen: a
-    vCard 4's member ``urn:uuid:X`` is ``urn:uuid:"urn:uuid:X"`` in vCard 3)."""
+    """Remove one prefix, and the quotes that Cyrus 3.13.7 puts around the rest if the prefix is
+    there twice (seen: a vCard 4's member ``urn:uuid:X`` becomes ``urn:uuid:"urn:uuid:X"`` in vCard
+    3)."""
     uid = member[len(_URN) :]
     is_quoted = uid.endswith('"') and uid[: len(_URN) + 1].lower() == f'"{_URN}'
     return uid[1:-1] if is_quoted else uid
@@ -151,7 +155,7 @@ def _names_prefixed(line: Line) -> bool:
     text = line.text.strip()
     if line.name == "MEMBER":
         return has_prefix(text)
-    is_twice = text.lower().count(_URN) > 1  # a group may have thousands of members without
+    is_twice = text.lower().count(_URN) > 1  # cheap first: a group may have thousands of members
     return is_twice and has_prefix(_without_prefix(text))
 
 
@@ -161,8 +165,8 @@ def _after_last_member(group: Card) -> int | None:
 
 
 def _emptiness_at(group: Card) -> set[int]:
-    """Where a group that JMAP has emptied says so: Stalwart 0.15.5 believes that line rather than
-    its members (seen)."""
+    """The lines that say that JMAP has emptied the group: Stalwart 0.15.5 believes them rather than
+    the members (seen)."""
     return {
         index
         for index, line in enumerate(group.lines)

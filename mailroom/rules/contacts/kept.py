@@ -1,12 +1,12 @@
-"""Decisions for whole domains and lists, kept in the address book: a card for each category.
+"""Decisions for whole domains and lists, kept in the address book, one card for each category.
 
     — Mailroom: whole domains and lists in Feed —
     domain shop.example since 2026-11-26
     list news.example.org since 2026-11-26
 
-It is the card's note that says so, so that both ways to contacts read it alike, and so that the
-user can. The card has no address, for one with ``*`` would match more of a server's rules than
-meant, and is in no group. What else somebody writes into the note stays.
+The card's note holds them, so both ways to contacts read it alike, and so can the user. The card
+has no address, because a server's rules would match more than meant by one with ``*``; and it is in
+no group. Whatever else somebody writes into the note stays.
 """
 
 import re
@@ -21,13 +21,13 @@ _NAMESPACE = uuid.UUID("b1a9f0e7-52cf-4a57-9a0c-6d4b7f0f3c5e")
 _HEADING = re.compile("— Mailroom: whole domains and lists in (.+) —")
 _LINE = re.compile(r"(domain|list) (\S+)(?: since ([0-9]{4}-[0-9]{2}-[0-9]{2}))?")
 
-#: What is decided for: whether it is a list, and its canonical domain or id.
+#: What a decision is for: whether it is a list, and its canonical domain or list id.
 Scope = tuple[bool, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What one card keeps: the category's name, and what is decided for, with the day."""
+    """What one card keeps: the category's name, and what is decided for, each with its day."""
 
     category: str
     days: Mapping[Scope, str] = field(default_factory=dict)
@@ -40,13 +40,13 @@ class Kept:
 
 
 def kept_uid(account_id: str, category: str, counter: int) -> str:
-    """The UID of a category's card: the same whenever it is asked for. The counter goes up where
-    the card is something else now."""
+    """The UID of a category's card: always the same for the same arguments. The counter goes up if
+    the card has become something else."""
     return str(uuid.uuid5(_NAMESPACE, "\n".join((account_id, category, str(counter)))))
 
 
 def card_name(category: str) -> str:
-    """What the card is called in an address book program."""
+    """The card's name in an address book program."""
     return f"Mailroom: {category}"
 
 
@@ -56,7 +56,7 @@ def read_kept(notes: Iterable[str]) -> Kept | None:
 
 
 def with_kept(note: str, kept: Kept) -> str:
-    """The note with what it is to keep; without our lines where that is nothing."""
+    """The note with our lines for ``kept``; without any if it is empty."""
     before, after, has_begun = [], [], False
     for line in _lines_of(note) if note else []:
         has_begun |= _HEADING.fullmatch(line.strip()) is not None
@@ -68,8 +68,8 @@ def with_kept(note: str, kept: Kept) -> str:
 
 
 def merged(kept: Iterable[Kept], categories: Collection[str]) -> Decisions:
-    """All decisions of these categories. What stands on several cards, since a change was broken
-    off, is where it was put last."""
+    """All decisions of these categories. If one stands on several cards, because a change was
+    interrupted, the latest counts."""
     names = {normal_name(name): name for name in categories}
     found: dict[Scope, tuple[str, str]] = {}
     for each in kept:
@@ -99,7 +99,7 @@ def _read(note: str) -> Kept | None:
 
 
 def _told(text: str) -> tuple[Scope, str] | None:
-    """What a line decides for, and since when; None for a line of the user's."""
+    """What a line decides for, and since which day; None for a line of the user's."""
     found = _LINE.fullmatch(text)
     if found is None:
         return None

@@ -9,7 +9,7 @@ from mailroom.wire.jscontact import JsCard, named, new_card, pointer
 from mailroom.wire.vcard import Card, CardView, escape_text
 
 _NOTE_ID = "mailroom"
-# What a card says that nobody has put anything into.
+# The values of a card that nobody has added to.
 _NAMES = frozenset({"FN", "N"})
 
 
@@ -18,7 +18,7 @@ def kept_in(view: CardView) -> Kept | None:
 
 
 def with_kept_in(card: Card, kept: Kept) -> Card:
-    """The vCard with what it is to keep; a note with nothing else in it goes with the last."""
+    """The vCard that keeps this; a note that would be empty is removed."""
     for index, line in enumerate(card.lines):
         if line.name == "NOTE" and read_kept([line.text]) is not None:
             if text := with_kept(line.text, kept):
@@ -34,7 +34,7 @@ def new_kept_card(uid: str, kept: Kept) -> Card:
 
 
 def is_bare(card: Card) -> bool:
-    """Whether nothing is in the vCard that anybody would miss."""
+    """Whether the vCard holds nothing that anybody would miss."""
     return {name for name, _ in contact.values_of(card)} <= _NAMES
 
 
@@ -43,12 +43,12 @@ def kept_by(card: JsCard) -> Kept | None:
 
 
 def keeping(card: JsCard, kept: Kept) -> contactcard.CardPatch:
-    """What has the card keep this; None as a value takes a note away that holds nothing else."""
+    """The patch that makes the card keep this; a note that is left empty becomes None."""
     for each in card.notes:
         if read_kept([each.text]) is not None:
             if text := with_kept(each.text, kept):
                 return {pointer("notes", each.id, "note"): text} if text != each.text else {}
-            # one by one Stalwart 0.15.5 leaves an empty NOTE (seen)
+            # alone, None for its id leaves an empty NOTE on Stalwart 0.15.5 (seen)
             return {"notes": None} if len(card.notes) == 1 else {pointer("notes", each.id): None}
     note = {"note": with_kept("", kept)}
     return {pointer("notes", _NOTE_ID): note} if card.notes else {"notes": {_NOTE_ID: note}}
@@ -61,7 +61,7 @@ def contact_to_keep(uid: str, kept: Kept) -> dict[str, Any]:
 
 
 def would_be_bare(card: JsCard) -> bool:
-    """Whether nothing is in the card but what it keeps, and maybe its name."""
+    """Whether the card holds only what it keeps, and maybe its name."""
     others = [each for each in card.notes if with_kept(each.text, Kept(""))]
     return (
         not others and {name for name, _ in contactcard.values_of(card) if name != "NOTE"} <= _NAMES

@@ -1,4 +1,4 @@
-"""Mailroom's section in a contact's NOTE: the only memory of a sender's past, and it is the user's.
+"""Mailroom's section in a contact's NOTE: the only record of a sender's past, and the user's own.
 
     — Mailroom —
     Created by Mailroom
@@ -6,9 +6,9 @@
     Re-triaged to Imbox on 2026-12-02
 
 The section is its known lines, from the heading on, and nothing else: what the user types before,
-between or after them stays, byte for byte. Values are worked on as they are escaped, for the same
-reason. Only contacts that Mailroom created get one; earlier versions wrote it into the user's own
-cards as well, which is understood and taken out again.
+between or after them stays, byte for byte. For the same reason, values are edited in their escaped
+form. Only contacts that Mailroom created get a section. Earlier versions wrote it into the user's
+own cards as well; there it is understood, and removed on reset.
 """
 
 import re
@@ -28,8 +28,8 @@ _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """What the section says. ``history`` are the categories with their days, the last one last;
-    without any the sender is new."""
+    """What the section says. ``history`` are the categories with their days, the latest last; empty
+    for a new sender."""
 
     has_heading: bool = False
     says_created: bool = False
@@ -54,9 +54,8 @@ def read_section(view: CardView) -> Section:
 def with_section(card: Card, category: str | None, today: date) -> Card:
     """Add what the section does not say yet, each line after the last known one.
 
-    A section that ends with this category already gets no other line for it; neither does one
-    without a category. A first section follows the user's text in the first NOTE, in a line of its
-    own.
+    If the latest category is this one already, or None is given, no line for it is added. A new
+    section follows the user's text in the first NOTE, on a line of its own.
     """
     section = read_section(card)
     missing = [] if section.has_heading else [_HEADING]
@@ -75,7 +74,7 @@ def with_section(card: Card, category: str | None, today: date) -> Card:
 
 
 def without_section(card: Card) -> Card:
-    """Take the section out, and a NOTE with it that held nothing else."""
+    """Remove the section, and any NOTE that held nothing else."""
     emptied = set()
     for index, line in enumerate(card.lines):
         if _is_note(line) and (known := _known(line.value)):
@@ -88,7 +87,7 @@ def without_section(card: Card) -> Card:
 
 
 def _is_note(line: Line) -> bool:
-    """Whether this is a NOTE that is plain text."""
+    """Whether this is a NOTE in plain text."""
     return line.name == "NOTE" and not any(
         name == "ENCODING" or (name == "VALUE" and value.lower() != "text")
         for name, value in line.parameters
@@ -98,7 +97,7 @@ def _is_note(line: Line) -> bool:
 def _place(card: Card) -> int | None:
     """Return the index of the NOTE for new lines: the last with a section, else the first.
 
-    One that ends within an escape cannot be added to: its backslash would take ours with it.
+    A NOTE that ends in half an escape is skipped: its backslash would swallow ours.
     """
     notes = [index for index, line in enumerate(card.lines) if _is_note(line)]
     with_heading = [index for index in notes if _known(card.lines[index].value)]
@@ -107,7 +106,7 @@ def _place(card: Card) -> int | None:
 
 
 def _spans(value: str) -> Iterator[tuple[int, int]]:
-    r"""Yield where each line of an escaped text begins and ends, its ``\n`` or ``\N`` aside."""
+    r"""Yield where each line of an escaped text begins and ends, without its ``\n`` or ``\N``."""
     start = 0
     for found in _ESCAPED.finditer(value):
         if found.group() in (r"\n", r"\N"):
@@ -117,12 +116,12 @@ def _spans(value: str) -> Iterator[tuple[int, int]]:
 
 
 def _known(value: str) -> dict[tuple[int, int], str]:
-    """Return the spans of the section's lines and their texts; nothing where no heading is."""
+    """Return the spans of the section's lines and their texts; nothing without a heading."""
     known: dict[tuple[int, int], str] = {}
     if _HEADING not in value:
         return known
     for start, end in _spans(value):
-        # some programs write a line's end as \r\n, both of them escaped
+        # some programs end a line with \r\n, both escaped
         text = unescape_text(value[start:end]).removesuffix(r"\r").strip()
         if text == _HEADING or (known and _is_known(text)):
             known[start, end] = text
@@ -134,7 +133,7 @@ def _is_known(text: str) -> bool:
 
 
 def _told(text: str) -> tuple[str, str] | None:
-    """Return category and day of a line that tells of a triage."""
+    """Return category and day of a line about a triage."""
     for opening in (_FIRST, _AGAIN):
         if text.startswith(opening):
             category, on, day = text.removeprefix(opening).rpartition(" on ")
@@ -143,7 +142,7 @@ def _told(text: str) -> tuple[str, str] | None:
 
 
 def _extended(value: str, lines: list[str]) -> str:
-    """Put escaped lines after the last known one, or after everything."""
+    """Insert escaped lines after the last known one, or at the end."""
     if not value:
         return r"\n".join(lines)
     end = max((end for _, end in _known(value)), default=len(value))
@@ -151,7 +150,7 @@ def _extended(value: str, lines: list[str]) -> str:
 
 
 def _without(value: str, unwanted: set[tuple[int, int]]) -> str:
-    """Leave out lines, each with the break before it; the first of all with the one after."""
+    """Leave out lines, each with the break before it; the very first with the one after it."""
     kept: list[str] = []
     previous_end = 0
     for start, end in _spans(value):

@@ -1,8 +1,9 @@
-"""Who was in a contact group that has been deleted, as far as anything still tells.
+"""Who was in a contact group that has been deleted, as far as it can still be found out.
 
-A contact that Mailroom created tells by its note; of one of the user's own, where the mail of its
-addresses lies is the hint, and then what an earlier version noted. Groups that are still there
-outrank both: the user may have moved somebody by hand. Who was in the screened group nothing tells.
+The note of a contact that Mailroom created says so. For one of the user's own, the place of the
+mail from its addresses is the hint, and then what an earlier version noted. The groups that still
+exist outrank both: the user may have moved somebody by hand. Nothing shows who was in the screened
+group.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -18,7 +19,7 @@ from mailroom.wire.jmap import Mail, Mailbox
 
 @dataclass(frozen=True, slots=True)
 class FormerMember:
-    """Somebody who was a member, and why that is thought."""
+    """A likely former member, and what shows it."""
 
     uid: str
     name: str
@@ -32,8 +33,8 @@ def former_members(
     mails: Iterable[Mail],
     mailboxes: Sequence[Mailbox],
 ) -> Mapping[str, tuple[FormerMember, ...]]:
-    """By the names of the ``missing`` groups. ``ours`` are the contacts of triaged senders,
-    ``mails`` what lies in the destinations."""
+    """The likely members, by the names of the ``missing`` groups. ``ours`` are the contacts of
+    triaged senders, ``mails`` those in the destinations."""
     chains = _destinations(config, mailboxes)
     places = _places_by_sender(mails)
     found: dict[str, list[FormerMember]] = {name: [] for name in missing}
@@ -72,8 +73,8 @@ def _category(
 
 
 def _fitting(contact: Found, config: Config) -> dict[str, Category]:
-    """The categories, by name, that the groups which the contact is still in do not speak against:
-    whom the user has put elsewhere by hand, or since the note was written, stays there."""
+    """The categories, by name, that agree with the groups that the contact is still in. If the user
+    has moved a contact by hand, or after the note was written, it stays there."""
     triage = config.triage
     remaining = contact.groups & frozenset(triage.groups)
     return {
@@ -84,7 +85,7 @@ def _fitting(contact: Found, config: Config) -> dict[str, Category]:
 
 
 def _destinations(config: Config, mailboxes: Sequence[Mailbox]) -> dict[str, frozenset[str]]:
-    """The ids of each category's whole chain of destinations, where all of them are there."""
+    """The ids of each category's chain of destinations, for chains that exist completely."""
     chains = {}
     for category in config.triage.categories:
         chain = config.triage.chain(category)

@@ -1,8 +1,9 @@
-"""What Mailroom keeps on the provenance group's card: since when, and what ``setup`` made.
+"""The record on the provenance group's card: when Mailroom was first set up, and what ``setup``
+made.
 
-``reset`` needs both, to take only what is Mailroom's: mail in Screener that came earlier, and a
-mailbox or a group that was there before, are the user's. The door looks at no mail that came before
-it was first used.
+``reset`` needs both, to take only what is Mailroom's: mail that came to Screener earlier, and
+mailboxes and groups that existed before, are the user's. The door ignores mail that came before it
+was first used.
 """
 
 import json
@@ -12,10 +13,10 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """``since`` is the instant of the first setup (UTC, RFC 3339), None where nobody
-    knows (a version that kept no record made it, or the group that had it was deleted);
-    ``mailboxes`` and ``groups`` are the names of what setup made; ``door`` is the instant since
-    which the door decides about new mail, None before it was first used."""
+    """``since`` is the instant of the first setup (UTC, RFC 3339), None if unknown (a version
+    without records did it, or the group that had the record was deleted); ``mailboxes`` and
+    ``groups`` are the names of what setup made; ``door`` is the instant since which the door
+    decides about new mail, None before its first use."""
 
     since: str | None = None
     mailboxes: frozenset[str] = frozenset()
@@ -25,8 +26,8 @@ class Record:
     def with_made(
         self, mailboxes: frozenset[str], groups: frozenset[str], since: str | None = None
     ) -> "Record":
-        """The record before these are made: a kill in between leaves nothing unrecorded. ``since``
-        is for one that has no such instant yet."""
+        """The record with these, to be written before they are made: so a kill in between leaves
+        nothing unrecorded. ``since`` counts only if the record has none yet."""
         return replace(
             self,
             since=self.since or since,
@@ -35,11 +36,11 @@ class Record:
         )
 
     def with_door(self, instant: str) -> "Record":
-        """The record when the door is used at this instant: the first one counts."""
+        """The record after the door's use at this instant; the first use counts."""
         return replace(self, door=self.door or instant)
 
 
-#: What becomes of a record, as often as somebody else changes the card meanwhile.
+#: A change of the record, repeated whenever somebody else changes the card meanwhile.
 Amendment = Callable[[Record], Record]
 
 
@@ -54,8 +55,8 @@ def encode_record(record: Record) -> str:
 
 
 def read_record(text: str) -> Record:
-    """The record of that text; where it makes no sense, an empty one: then nothing was made by
-    setup, as far as can be told."""
+    """The record in that text. If the text makes no sense, an empty record: setup made nothing, as
+    far as we know."""
     try:
         data = json.loads(text)
         since, door = data["since"], data.get("door")

@@ -1,12 +1,10 @@
-"""What has to become of contacts and groups, as a plan of values.
+"""What has to change in contacts and groups, as a plan of values.
 
 Nothing here knows vCard or JSContact, and nothing here writes: a plan is made from what was found,
-and one of the implementations of ``work/contacts`` carries it out. Whoever wants something of
-contacts makes a plan: a triage, taking a sender back, ``setup``, ``reset``, the live check; the dry
-run shows one.
+and one of the implementations of ``work/contacts`` carries it out. Every change of contacts is such
+a plan: a triage, taking a sender back, ``setup``, ``reset``, the live check. The dry run shows it.
 
-A contact that the user made is never written, whatever the plan: only groups change, and of those
-only members.
+No plan ever writes a contact that the user made: only groups change, and of those only the members.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,8 +17,8 @@ from mailroom.rules.configuration.config import Config
 
 
 class Provenance(Enum):
-    """Where a contact comes from: nothing of Mailroom's is in it; an earlier version wrote a note
-    into a card of the user's; Mailroom created it, as its mark says."""
+    """Where a contact comes from. NONE: nothing in it is Mailroom's; ADOPTED: an earlier version
+    wrote a note into a card of the user's; CREATED: Mailroom created it, as its mark says."""
 
     NONE = "none"
     ADOPTED = "adopted"
@@ -31,13 +29,13 @@ class Provenance(Enum):
 class Found:
     """A contact as it was found.
 
-    ``reference`` is how the implementation calls it, ``uid`` as the card spells it; ``addresses``
-    are canonical, those with ``*`` aside, which are ``patterns``; ``groups`` the normal names of
-    those that it is in, as the configuration has them, ``misspelled`` those of them that name it
-    otherwise than a server's rules compare;
-    ``noted`` the category that Mailroom's note in it names last; ``noted_on`` the day of that
-    (ISO 8601), ``history`` all that the note names, with their days; and ``is_edited`` whether the
-    user has changed what Mailroom created. What has not been looked at is None, or empty.
+    ``reference`` is the implementation's key for it, ``uid`` is as the card spells it;
+    ``addresses`` are canonical; those with ``*`` are in ``patterns`` instead. ``groups`` are the
+    normal names of the groups that it is in, and ``misspelled`` those of them that name it in a
+    spelling that a server's rules do not match. ``noted`` is the last category in Mailroom's note,
+    ``noted_on`` its day (ISO 8601), ``history`` all that the note names, with their days;
+    ``is_edited`` says whether the user has changed what Mailroom created. What was not looked at is
+    None or empty.
     """
 
     reference: str
@@ -56,8 +54,8 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Acquaintance:
-    """What the address book says of an address: the normal names of the ``groups`` that any card
-    with it is in, and whether one ``is_in_book`` that Mailroom did not make."""
+    """What the address book says about an address: the normal names of all ``groups`` that a card
+    with it is in; ``is_in_book``: whether Mailroom did not make one of these cards."""
 
     groups: frozenset[str] = frozenset()
     is_in_book: bool = False
@@ -75,8 +73,8 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Filing:
-    """What a created contact says: ``address`` and ``display_name`` are the mail's own, as
-    untrusted as they came. Without a category it is one for a sender who waits."""
+    """What a contact that is created says: ``address`` and ``display_name`` come from the mail,
+    untrusted. Without a category it is for a sender who waits."""
 
     address: str
     display_name: str
@@ -86,11 +84,11 @@ class Filing:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What has to become of one sender's contact.
+    """How one sender's contact has to change.
 
-    Of the groups in ``managed`` it is to be in exactly those in ``wanted``. With a ``filing`` a
-    contact is created where there is none, and a created one gets a line in its note. Failures are
-    told by ``sender``.
+    Of the groups in ``managed`` it shall be in exactly those in ``wanted``. With a ``filing``, a
+    missing contact is created, and a created one gets a line in its note. Failures name the
+    ``sender``.
     """
 
     sender: str
@@ -127,8 +125,8 @@ class Change:
 
     @property
     def releases(self) -> bool:
-        """Whether what Mailroom made of the contact is undone: deleted where it was created and
-        nobody has edited it since, else without mark and note."""
+        """Whether to undo what Mailroom did to the contact: delete it if Mailroom created it and
+        nobody has edited it since, else remove mark and note."""
         return (
             self.is_released
             and self.contact is not None
@@ -136,7 +134,7 @@ class Change:
         )
 
     def with_contact(self, contact: Found | None) -> "Change":
-        """The same, with the contact as it is by now."""
+        """The same change, with the contact as it is now."""
         return replace(self, contact=contact)
 
     @property
@@ -146,7 +144,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """What changes in one group: the senders whose contacts join it, and leave it."""
+    """What changes in one group: the senders whose contacts join it and leave it."""
 
     joins: frozenset[str] = frozenset()
     leaves: frozenset[str] = frozenset()
@@ -154,7 +152,7 @@ class Membership:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All that is to be done in one go; each sender once."""
+    """All changes to make in one go; each sender once."""
 
     changes: tuple[Change, ...] = ()
 
@@ -174,14 +172,14 @@ class Plan:
         }
 
     def without(self, senders: Iterable[str]) -> "Plan":
-        """What is left when these senders are not worked on."""
+        """The plan without these senders."""
         excluded = set(senders)
         return Plan(tuple(each for each in self.changes if each.sender not in excluded))
 
 
 def triaged(config: Config, sender: str, contact: Found | None, filing: Filing) -> Change:
-    """The sender's contact is there, in exactly the groups of the category's chain, and in the
-    provenance group, which holds everybody whom Mailroom has triaged."""
+    """The change of a triage: the sender has a contact, in exactly the groups of the category's
+    chain and in the provenance group, which holds everybody whom Mailroom has triaged."""
     assert filing.category is not None
     chain = config.triage.chain(filing.category)
     wanted = {each.contact_group for each in chain} | {config.mailroom.provenance_group}
@@ -196,11 +194,13 @@ def taken_back(
     *,
     is_known: bool = False,
 ) -> Change:
-    """The sender is out of all categories' groups, and new mail waits in Screener again.
+    """The change that takes a sender back: out of all categories' groups, and new mail waits in
+    Screener again.
 
-    Who would be known otherwise is in the screened group from then on: as ``is_known`` says, or
-    because the contact stays, being the user's or edited by him. Such a sender who has no contact
-    gets one as ``filing`` says. Else a contact that Mailroom created is undone.
+    A sender who would be known otherwise joins the screened group: if ``is_known``, or if the
+    contact stays because it is the user's or edited by the user. If such a sender has no contact,
+    ``filing`` says which one to create. In all other cases a contact that Mailroom created is
+    undone.
     """
     is_undone = (
         contact is not None
@@ -220,7 +220,8 @@ def managed_groups(config: Config) -> frozenset[str]:
 
 
 def category_of(groups: Iterable[str], config: Config) -> Category | None:
-    """The category whose whole chain of groups somebody is in, the most special of several."""
+    """The category whose whole chain of groups is among these, of several the one with the
+    longest."""
     joined, triage = set(groups), config.triage
     chains = [(triage.chain(each), each) for each in triage.categories]
     fitting = [
