@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mailroom.rules.screening.own import OwnAddresses, is_meaning
+from mailroom.rules.screening.own import OwnAddresses, is_meaningful
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_whose_address_it_is(entry: str, address: str, expected: bool) -> None:
 
 @pytest.mark.parametrize("entry", ["*@*", "*@*.*", "**@.*.", "*", "alice", "@x", "", "a@"])
 def test_what_would_be_everybodys_or_nobodys_is_no_own_address(entry: str) -> None:
-    assert not is_meaning(entry)
+    assert not is_meaningful(entry)
     assert not OwnAddresses([entry])
 
 
@@ -67,7 +67,7 @@ def as_expression(pattern: str) -> str:
 @given(st.text(alphabet="ab*@.", max_size=9), st.text(alphabet="ab@.", max_size=9))
 @example("*a@*.b", "aa@.b")
 def test_a_pattern_is_what_its_asterisks_say(pattern: str, address: str) -> None:
-    expected = is_meaning(pattern) and re.fullmatch(as_expression(pattern), address) is not None
+    expected = is_meaningful(pattern) and re.fullmatch(as_expression(pattern), address) is not None
     assert (address in OwnAddresses([pattern])) is expected
 
 

@@ -22,7 +22,7 @@ from mailroom.rules.configuration.config import Marks, Polling
 from mailroom.rules.configuration.document import Document, Path, Problem, shown
 from mailroom.rules.configuration.servers import fault_of_url
 from mailroom.rules.names import folded_name
-from mailroom.rules.screening.own import is_meaning
+from mailroom.rules.screening.own import is_meaningful
 
 _HEADER = re.compile(r"[!-9;-~]+:\s*\S.*")  # RFC 5322, section 2.2
 _DOMAIN = re.compile(r"[^\s@*.]+(\.[^\s@*.]+)+")
@@ -287,7 +287,7 @@ def _fault_of_address(address: str) -> str | None:
     local, _, domain = address.rpartition("@")
     if not local or not domain or any(c.isspace() or not c.isprintable() for c in address):
         return f"{shown(address)} is not an address; write it as me@example.org"
-    if not is_meaning(address):
+    if not is_meaningful(address):
         return f"{shown(address)} would be everybody's; name the domain, as in *@example.org"
     return None
 

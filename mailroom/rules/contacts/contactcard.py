@@ -158,7 +158,8 @@ def membership_patch(group: JsCard, joins: Mapping[str, str], leaves: Iterable[s
         if (bare := bare_uid(spelled)) in gone or joins.get(bare, spelled) != spelled
     )
     if new and group.members is None:
-        return {"members": dict.fromkeys(new, True)}  # Stalwart 0.15.5 cannot patch a missing object
+        # Stalwart 0.15.5 cannot patch a missing object.
+        return {"members": dict.fromkeys(new, True)}
     return {
         **{pointer("members", spelled): True for spelled in new},
         **{pointer("members", spelled): None for spelled in removed},

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 
-# Gives 0 <= x < 1, evenly spread: random.random. Passed in, so that tests know it.
+# Gives 0 <= x < 1, evenly spread: random.random. Passed in, so that tests control it.
 Jitter = Callable[[], float]
 
-# The part of a delay that chance may take off. Taken off, not added: the cap is a promise.
+# The share of a delay that jitter may take off. It adds nothing: the cap is a promise.
 _SPREAD = 0.2
-# A server that asks for more is believed this far: a mistaken header must not end the service.
+# The longest wait that a server can ask for: a wrong header must not stop the service.
 MAX_RETRY_AFTER_SECONDS = 3600.0
 # 2 ** 30 seconds is beyond every cap; without a bound the power would overflow some day.
 _MAX_DOUBLINGS = 30
@@ -26,10 +26,10 @@ class Backoff:
         self._jitter = jitter
 
     def fail(self, retry_after: float | None = None) -> float:
-        """Count one more failure; the seconds to wait until the next attempt.
+        """Count one more failure and return the seconds to wait until the next attempt.
 
-        ``retry_after`` is the server's own wish in seconds. The longer wait counts: a server
-        that asks for 0 seconds for ever does not get a busy loop.
+        ``retry_after`` is what the server asks for, in seconds. The longer wait counts: a server
+        that always asks for 0 seconds causes no busy loop.
         """
         delay = min(self._cap, self.base * 2.0 ** min(self.failures, _MAX_DOUBLINGS))
         delay *= 1 - _SPREAD * self._jitter()

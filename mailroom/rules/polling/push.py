@@ -1,7 +1,7 @@
 """What to do about the push stream: when to connect, how long to trust its silence.
 
-A pure state machine (docs/behaviour.md, "Push"): it is told events and times, and answers when to
-try next and when to give up. All times are seconds of CLOCK_BOOTTIME.
+A pure state machine (docs/behaviour.md, "Push"): it is told events and times, and says when to try
+next and when to give up. All times are seconds of CLOCK_BOOTTIME.
 
     in                          told                         then
     disconnected, unavailable   attempt_started              connecting
@@ -10,15 +10,17 @@ try next and when to give up. All times are seconds of CLOCK_BOOTTIME.
     connecting                  refused: any other status    disconnected, backing off
     connected                   heard, pinged, changed       connected
     connecting, connected       ended, expired               disconnected, backing off
-    connected                   deafened, up to twice        disconnected, tried again at once
+    connected                   deafened, up to twice        disconnected, tried again at once if
+                                                             it was stable, else backing off
     connected                   deafened, from then on       unavailable, for an hour
     connected                   timed_out (a poll has)       disconnected, until a poll tells
     disconnected by timed_out   worked (a poll has)          disconnected, backing off; the second
                                                              time unavailable, for an hour
     disconnected by timed_out   timed_out                    disconnected, backing off
-    any                         looked, and other worked     as it was
+    any                         looked; timed_out or worked  as it was
+                                otherwise
 
-Whatever is told besides cannot happen: RuntimeError.
+Nothing else can be told: RuntimeError.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,26 +33,26 @@ from mailroom.rules.polling.backoff import Backoff, Jitter
 
 # A server may hold its answer back until the first ping, which we ask for after 30 s.
 ANSWER_SECONDS = 45.0
-# What a live stream must survive before the failures that went before it are forgotten.
+# How long a stream must live before the failures before it are forgotten.
 STABLE_SECONDS = 60.0
-# One ping may be late and one lost on the way before the peer counts as dead.
+# One ping may be late and one lost before the peer counts as dead.
 PINGS_MISSED = 2.5
-# A server that pings in fractions of a second does not get to see us cut it off as fast.
+# However often a server pings, it is not cut off sooner than if it pinged this often.
 MIN_PING_SECONDS = 1.0
-# A server that never pinged is cut all the same, should TCP keepalive be answered by a proxy.
+# A server that never pinged is cut off, too: a proxy may answer TCP keepalive in its place.
 MAX_SILENCE_SECONDS = 30 * 60.0
 # How long a stream may be silent about a change that a poll has found: the first time, the second,
-# and from the third on. A server may look for changes once a minute (Cyrus, whose jmap_pushpoll is
-# 60 s unless configured otherwise), so that only the longest is proof.
+# and from the third on. Some servers look for changes only once a minute (Cyrus: jmap_pushpoll is
+# 60 s by default), so only the longest is proof.
 PATIENCE_SECONDS = (5.0, 30.0, 75.0)
-# A server that greets with its states (Fastmail does) has told nothing of a change.
+# A server that sends its states on connecting (Fastmail does) has not reported a change by that.
 _GREETING_SECONDS = 5.0
-# How often polls must time out beside an open stream, and work without it.
+# How often polls must time out with the stream open, and work without it, before it is given up.
 _BLOCKADES = 2
-# 204: no push here. It may be switched on some day.
+# After 204, no push here: it may be switched on some day.
 UNAVAILABLE_SECONDS = 3600.0
 MIN_RETRY_SECONDS, MAX_RETRY_SECONDS = 1.0, 60.0
-# A longer id would be refused as a header; the poll after reconnecting does without it.
+# A longer id would be refused as a header; the poll after reconnecting does not need it.
 MAX_EVENT_ID_CHARACTERS = 1024
 
 # Why there is no push for an hour, for people.
@@ -66,8 +68,8 @@ _CREDENTIALS_REFUSED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
 
 class PushStatus(StrEnum):
-    """How the stream is, in the words of ``/healthz``. ``UNAVAILABLE``: the server said that it has
-    none (HTTP 204)."""
+    """The stream's status, in the words of ``/healthz``. ``UNAVAILABLE``: not tried for an hour,
+    since the server has none (HTTP 204) or the stream proved useless."""
 
     DISCONNECTED = "disconnected"
     CONNECTING = "connecting"
@@ -75,7 +77,7 @@ class PushStatus(StrEnum):
     UNAVAILABLE = "unavailable"
 
 
-# Everything that can happen, by event: the status that it can happen in.
+# Every event, and the statuses in which it can happen.
 _POSSIBLE = {
     "attempt_started": (PushStatus.DISCONNECTED, PushStatus.UNAVAILABLE),
     "opened": (PushStatus.CONNECTING,),
@@ -100,16 +102,16 @@ class ReadState:
 class Push:
     """The stream of one account, over all its connections. The first is due at ``now``.
 
-    status           -- see Status
+    status           -- see PushStatus
     next_attempt_at  -- when to connect; None while connecting or connected
     deadline         -- when to give the connection up as dead; None while there is none
-    deaf_at          -- when it is proven that the stream does not tell; None: nothing is untold
+    deaf_at          -- when the stream is proven deaf; None: it owes no report of a change
     connected_since, last_event_at -- instants, or None
-    down_since       -- when there was a connection last, or the start; None while there is one, and
-                        where the server has no push
+    down_since       -- since when there is no connection; None while there is one, and while push
+                        is unavailable
     reconnect_count  -- connections opened after the first
     error            -- why there is no connection, in words, or None
-    is_routine       -- the last connection has lived, and the server has closed it in order (Cyrus
+    is_routine       -- the last connection was stable, and the server closed it properly (Cyrus
                         does so every 5 minutes)
     last_event_id    -- what to send as Last-Event-ID; empty: nothing
 
@@ -129,11 +131,12 @@ class Push:
         self._connections = 0
         self._silence_seconds = MAX_SILENCE_SECONDS
         self._failures = Backoff(jitter)
-        # Refused credentials are asked about in minutes: servers ban who insists (Stalwart).
+        # Refused credentials are retried in minutes: servers ban clients that insist (Stalwart by
+        # its source, after 100 failed log-ins a day).
         self._refusals = Backoff(jitter, base=60.0, cap=3600.0)
         self._hearing = _Hearing()
         self._blockades = 0
-        self._is_aside = False  # closed, to see whether polls work without it
+        self._is_aside = False  # closed to see whether polls work without it
 
     @property
     def deaf_at(self) -> float | None:
@@ -173,7 +176,7 @@ class Push:
         """The server answered with anything else: HTTP ``status``, Retry-After in seconds."""
         self._check("refused")
         self.is_routine = False
-        # Should the id be what the server dislikes, the next attempt is free of it.
+        # If the server dislikes the id, the next attempt is free of it.
         self.last_event_id = ""
         if status == HTTPStatus.NO_CONTENT:
             self._wait(now, UNAVAILABLE_SECONDS, PushStatus.UNAVAILABLE, NO_PUSH)
@@ -189,7 +192,7 @@ class Push:
     def heard(
         self, now: float, last_event_id: str = "", retry_seconds: float | None = None
     ) -> None:
-        """Bytes came, whatever they say; with what the parser holds after reading them."""
+        """Bytes came, of any kind; the arguments are what the parser holds after reading them."""
         self._check("heard")
         self.deadline = now + self._silence_seconds
         self.last_event_id = last_event_id if len(last_event_id) <= MAX_EVENT_ID_CHARACTERS else ""
@@ -197,7 +200,7 @@ class Push:
             self._failures.base = _clamp(retry_seconds, MIN_RETRY_SECONDS, MAX_RETRY_SECONDS)
 
     def pinged(self, now: float, interval_seconds: float) -> None:
-        """A ping came: from now on, on every connection, this server's silence means something."""
+        """A ping came: from now on this server's silence counts, on every connection."""
         self._check("pinged")
         self._silence_seconds = _clamp(
             PINGS_MISSED * interval_seconds, PINGS_MISSED * MIN_PING_SECONDS, MAX_SILENCE_SECONDS
@@ -211,7 +214,7 @@ class Push:
         self._hearing.tell(now, states)
 
     def looked(self, now: float, looks: Sequence[ReadState]) -> None:
-        """A poll did its work: what it read first, and what it read after it had written."""
+        """A poll has succeeded; ``looks`` are what it read first and what it read after writing."""
         self._hearing.look(now, looks[0], is_open=self.status is PushStatus.CONNECTED)
         self._hearing.last = looks[-1]
 
@@ -231,23 +234,24 @@ class Push:
             self._wait(now, UNAVAILABLE_SECONDS, PushStatus.UNAVAILABLE, DEAF)
 
     def timed_out(self, now: float) -> bool:
-        """The server has left a request of a poll without an answer, and with some servers an open
-        stream is to blame (seen: Cyrus 3.13.5 to 3.13.7). Says whether that changes what is to be
-        done: the caller closes the stream where one is open."""
+        """The server did not answer a poll's request. With some servers an open stream is the cause
+        (seen: Cyrus 3.13.5 to 3.13.7). Returns whether the next step has changed; the caller then
+        closes the stream if it is open."""
         if self.status is PushStatus.CONNECTED:
             self._is_aside = True
             self.is_routine = False
             error = STALLED if self._blockades < _BLOCKADES else BLOCKING
             self._wait(now, MAX_RETRY_SECONDS, PushStatus.DISCONNECTED, error)
             return True
-        if self._is_aside:  # not to blame: without it they do so as well
+        if self._is_aside:  # not the cause: polls time out without it too
             self._is_aside, self._blockades = False, 0
             self._wait(now, self._failures.fail(), PushStatus.DISCONNECTED, self.error)
             return True
         return False
 
     def worked(self, now: float, began: float) -> bool:
-        """A poll that ``began`` then had all its answers; like :meth:`timed_out`."""
+        """A poll that began at ``began`` got all its answers; returns the same as
+        :meth:`timed_out`."""
         if self._is_aside and self.status is PushStatus.DISCONNECTED:
             self._is_aside = False
             self._blockades += 1
@@ -261,11 +265,11 @@ class Push:
         return False
 
     def ended(self, now: float, error: str | None, retry_after: float | None = None) -> None:
-        """The connection is gone: closed by the server (``error`` None) or failed, and why.
-        ``retry_after`` is the server's wish in seconds.
+        """The connection is gone: the server closed it (``error`` None), or it failed for that
+        reason. ``retry_after`` is what the server asks for, in seconds.
 
-        Both count as an attempt: a server that answers and closes at once is not asked again
-        and again.
+        Both count as an attempt: a server that answers and closes at once is not asked in a busy
+        loop.
         """
         self._check("ended")
         is_stable = self._has_lived(now)
@@ -309,12 +313,12 @@ class Push:
 
 
 class _Hearing:
-    """Whether an open stream tells what it must.
+    """Whether an open stream reports changes.
 
-    It must tell of a change that a poll finds between two looks at the Email state, both made
-    while the stream was open: a state event has to come after the earlier look, of whatever it
-    tells, and at the latest some time after the second. Other types are no proof: not every
-    server pushes them. Our own writing is none either: it lies before the last look.
+    If a poll finds that the Email state changed between two looks, both made while the stream was
+    open, the stream owes a report: some state event, whatever it says, must come after the earlier
+    look and not too long after the later one. Changes of other types prove nothing, because not
+    every server pushes them. Nor do our own writes: they come before the earlier look.
     """
 
     def __init__(self) -> None:
@@ -325,7 +329,7 @@ class _Hearing:
         self._told_state: str | None = None
         self._types: set[str] = set()
         self._untold_since: float | None = None
-        # What a server that tells late has shown to need.
+        # Twice the longest delay that a late server has shown.
         self._lateness_seconds = 0.0
 
     @property
@@ -359,7 +363,7 @@ class _Hearing:
         tells_of_mail = not self._types or "Email" in self._types
         if not is_open or last is None or look.state == last.state or not tells_of_mail:
             return
-        # What is told of the last look itself, its echo, is nothing about the change after it.
+        # The echo, an event with the last look's own state, says nothing about a later change.
         is_told = self._told_at >= last.at and self._told_state != last.state
         if self._opened_at <= last.at and not is_told and self._untold_since is None:
             self._untold_since = now

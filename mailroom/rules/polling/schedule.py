@@ -1,36 +1,36 @@
 """When to poll, and why: "the next poll is due at T because TRIGGER" (docs/behaviour.md).
 
-A pure state machine: it is told events and times (seconds of CLOCK_BOOTTIME) and does nothing.
-Its promise: every change that the stream told of is seen by a poll whose closing query was sent
-after the event was received, soon, and the events of our own writes cause no poll.
+A pure state machine: it is told events and times (seconds of CLOCK_BOOTTIME) and does nothing. Its
+promise: a poll soon sees every change that the stream reports, with a closing query that was sent
+after the event was received; and the events of our own writes cause no poll.
 
-What is told decides so (a poll is due at the earliest of its reasons, and of those that have come
-then the first of Trigger names it; none is due while one is running):
+A poll is due at the earliest of its reasons; of the reasons that have come by then, the first in
+Trigger names it. None is due while one is running. The reasons change so:
 
     told                    the reasons for a poll from then on
     started, connected      STARTUP, RECONNECT: now
     asked                   MANUAL: now; COMMAND for a decision: GATHER_SECONDS after it and after
-                            the last poll; whatever backoff there is
-    event, states known     none: a poll has seen what it tells, and what was told before it
-    event, others           PUSH: quiet_seconds after the newest, debounce_seconds after the first;
-                            ECHO_SECONDS instead of quiet_seconds while the echo is awaited
+                            the last poll; no backoff delays them
+    event, states known     none: a poll has seen its change, and those reported before it
+    event, others           PUSH: quiet_seconds after the newest, at most debounce_seconds after the
+                            first; ECHO_SECONDS instead of quiet_seconds while the echo is awaited
     disconnected            as before; SCHEDULED is now called FALLBACK
-    poll_started            none but those that come during the poll
+    poll_started            only those that come during the poll
     poll_finished           SCHEDULED: poll_interval later (after the first poll and after failures
-                            up to nine tenths of that sooner, as chance has it); PUSH for events
-                            since the closing request that are not known, or at once where it showed
-                            a further label
+                            sooner, by a random part of up to nine tenths); PUSH for unknown events
+                            since the closing request, or at once if that showed another label
     poll_failed             that of the poll again, when the backoff is over and it is the account's
-                            turn at the server; no other is due before but MANUAL and COMMAND
-    turn_given, connected   as before: this is the turn (connected: the stream has had one)
+                            turn at the server; only MANUAL and COMMAND are due before
+    turn_given, connected   as before, the turn is given (connected: the stream has had one)
 
-A state is known when it was read before a label query that was acted on: what an event of it tells,
-that query has seen. The states that our writing leaves on its way are of two kinds. An answer names
-them: then they were read before the closing query, and are known. Or none does: the server told
-while it carried out the closing request. Such an event comes before that request's answer or right
-after it, and the echo, with the state that the closing request read, follows. So an unknown state
-that comes in this moment is waited upon for ECHO_SECONDS. If the echo comes, the closing query has
-seen all; if not, there is a poll: nothing foreign is ever taken for an echo, at worst it waits.
+A state is known if it was read before a label query whose result was acted on: that query has seen
+whatever an event with this state reports. Our own writes leave two kinds of states on the way. Some
+are named by an answer: they were read before the closing query, and are known. Others are named by
+none: the server reported them while it carried out the closing request. Such an event comes before
+that request's answer or right after it, and then comes the echo, with the state that the closing
+request read. So after an unknown state in this moment, the schedule waits for ECHO_SECONDS. If the
+echo comes, the closing query has seen everything; if not, there is a poll. A foreign change is
+never taken for an echo; at worst it waits.
 """
 
 from collections.abc import Iterable, Mapping
@@ -40,23 +40,24 @@ from math import inf
 
 from mailroom.rules.polling.backoff import Backoff, Jitter
 
-# A poll reads two states of a type; what is older than thirty polls no server sends any more.
+# A poll reads two states of a type; no server sends one that is older than thirty polls.
 MAX_KNOWN_STATES = 64
-# A server that tells of changes once a second (Cyrus 3.10 with jmap_pushpoll: 1s; Stalwart by its
-# source) may do so in the middle of our closing request, and of its end a second later.
+# A server that reports changes once a second (Cyrus 3.10 with jmap_pushpoll: 1s; Stalwart by its
+# source) may do so in the middle of our closing request, and report its end a second later.
 ECHO_SECONDS = 1.5
-# A program that makes many decisions sends the next ones when the last are answered; so that one
-# poll carries out all of them, they are waited for. No person notices.
+# A program that makes many decisions sends the next ones when the last are answered. This wait lets
+# one poll carry out all of them; no person notices it.
 GATHER_SECONDS = 0.03
-# How long after the closing answer an event that the server sent before it may still be on its way.
+# How long after the closing answer an event may arrive that the server sent before it.
 _EVENT_LATE_SECONDS = 0.25
-# Polls that fail late ask for much, for nothing. What they may ask in a row before the server is
-# spared, and the pause for each request then: no minute sees more than one a second.
+# Polls that fail late send many requests for nothing. This is how many they may send in a row
+# before the server is spared, and the pause for each further one: no minute sees more than one a
+# second.
 _FREE_REQUESTS = 10
 _SECONDS_PER_REQUEST = 3.0
 _LONGEST_PAUSE_SECONDS = 60.0
-# The part of the interval that chance may take off where many accounts may have begun at the same
-# time: the server is not to see all of them at the same second of every minute from then on.
+# The share of the interval that jitter may take off when many accounts may have begun together, so
+# that the server does not see all of them in the same second of every minute.
 _FIRST_SPREAD = 0.9
 
 
@@ -78,7 +79,7 @@ _BY_HAND = (Trigger.MANUAL, Trigger.COMMAND)
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds: between polls; after the newest event; after the first of a burst, at most."""
+    """Seconds: between polls; after the newest event; after the first event of a burst, at most."""
 
     poll_interval: float = 60.0
     quiet_seconds: float = 0.25
@@ -104,12 +105,12 @@ class Schedule:
         self.polling = False
         self._timing = timing
         self._jitter = jitter
-        # Trying again is never rarer than polling: a server that is back is found as soon.
+        # Retries are never rarer than polls: a server that is back is found as soon.
         self._backoff = Backoff(jitter, cap=min(60.0, timing.poll_interval))
         self._connected = False
         self._known = _KnownStates()
         self._news = _News()
-        # Why and when; SCHEDULED stands for FALLBACK too, which of them shows when it is due.
+        # Reasons and when they are due. SCHEDULED stands for FALLBACK too, until it is due.
         self._reasons: dict[Trigger, float] = {}
         # The end of the last poll, or of the backoff that followed it.
         self._not_before = -inf
@@ -118,7 +119,7 @@ class Schedule:
         self._trigger = Trigger.STARTUP
         self._poll_started_at = -inf
         self._ended_at = -inf
-        # Of the polls that failed in a row: when they began, and what they have asked for.
+        # Of the polls that failed in a row: when the first began, and how many requests they sent.
         self._failing_since = -inf
         self._requests = 0
 
@@ -141,14 +142,14 @@ class Schedule:
         return DuePoll(at, self._name_poll(wishes, at))
 
     def needs_turn(self, now: float) -> bool:
-        """Whether the poll that is due has to have a turn at the server first: after a failure,
-        so that a server that comes back is not asked by everybody at once. Nobody keeps a person
-        waiting for that."""
+        """Whether the due poll must wait for its turn at the server: so after a failure, lest all
+        accounts ask a server at once when it comes back. A poll that a person asked for does not
+        wait."""
         by_hand = (self._reasons.get(trigger, inf) for trigger in _BY_HAND)
         return self._turn is None and min(by_hand) > now
 
     def turn_given(self, at: float) -> None:
-        """The next poll may begin then, as far as the server's other accounts are concerned."""
+        """The account has its turn at the server ``at`` this instant."""
         self._turn = at
 
     def started(self, now: float) -> None:
@@ -156,28 +157,28 @@ class Schedule:
         self._reasons[Trigger.STARTUP] = now
 
     def asked(self, now: float, trigger: Trigger = Trigger.MANUAL) -> None:
-        """A person wants a poll that begins after now; no backoff holds it up."""
+        """A person wants a poll that begins after now; no backoff delays it."""
         self._reasons[trigger] = min(now, self._reasons.get(trigger, inf))
 
     def connected(self, now: float) -> None:
-        """The stream was opened. What happened before it did has to be looked for."""
+        """The stream was opened; a poll has to look for what happened before."""
         self._connected = True
-        if self._turn is None:  # the stream has had one just now
+        if self._turn is None:  # the stream has just had one
             self._turn = now
         self._reasons[Trigger.RECONNECT] = now
 
     def disconnected(self, now: float) -> None:
-        """The stream is gone, or was not to be had."""
+        """The stream is gone, or could not be opened."""
         self._connected = False
 
     def event(self, now: float, states: Mapping[str, str]) -> None:
-        """The stream told new ``states`` of this account, by type."""
+        """The stream reported new ``states`` of this account, by type."""
         if states:
             self._news.add(now, states)
             self._drop_echoes()
 
     def poll_started(self, now: float) -> Trigger:
-        """The poll that is due begins; why. It looks at all that was received up to here."""
+        """The due poll begins; returns why. It covers all events received so far."""
         wishes = self._wishes()
         if self.polling or not wishes or now < min(wishes.values()):
             raise RuntimeError(f"schedule: poll_started at {now}, but due is {self.due()}")
@@ -196,14 +197,13 @@ class Schedule:
         again: bool = False,
         echo: Mapping[str, str] | None = None,
     ) -> None:
-        """The poll did its work.
+        """The poll has succeeded.
 
         ``read_at`` is when its closing request (states, then label query) was sent; ``known``
         are the states, by type, that it read before label queries whose results it acted on;
         ``again`` says that the closing query showed a label that was not left on purpose;
-        ``echo`` are the states that the closing request read after writing in it: until the
-        stream has told one of them, a state that nobody knows may be one in the middle of that
-        writing.
+        ``echo`` are the states that the closing request read after writing in it: until the stream
+        has reported one of them, an unknown state may be from the middle of that writing.
         """
         self._end_poll("poll_finished", now)
         if not self._poll_started_at <= read_at <= now:
@@ -229,10 +229,10 @@ class Schedule:
             self._reasons[Trigger.SCHEDULED] = now
 
     def poll_failed(self, now: float, retry_after: float | None = None, requests: int = 0) -> None:
-        """The poll came to nothing, for so many requests; ``retry_after`` is the server's wish in
-        seconds.
+        """The poll has failed after this many requests; ``retry_after`` is what the server asks
+        for, in seconds.
 
-        It is tried again for the reason it had, unless a higher one joins.
+        It is tried again for the same reason, unless a higher one joins.
         """
         self._end_poll("poll_failed", now)
         if not self.failures:
@@ -254,7 +254,7 @@ class Schedule:
         self._ended_at = now
 
     def _drop_echoes(self) -> None:
-        """What is known needs no poll. It may be foreign news all the same, seen by a poll."""
+        """Known states need no poll: ours, or foreign ones that a poll has seen."""
         if self._known.cover(self._news.newest) and not self._news.certain:
             self._news.clear()
 
@@ -280,7 +280,7 @@ class Schedule:
 
 @dataclass(slots=True)
 class _News:
-    """What the stream told since the last poll looked: the current burst of events.
+    """What the stream has reported since the last poll looked: the current burst of events.
 
     Only the newest state of a type counts, so a storm takes no more room than one event.
     """
@@ -290,7 +290,7 @@ class _News:
     _received: dict[str, float] = field(default_factory=dict)
     _first: float | None = None
     _last: float = -inf  # outlives the burst: it tells whether events are pouring in
-    # The states that are still to be told of what the last poll wrote at its end, when that ended.
+    # The states, not yet reported, of the last poll's closing writes; and when those ended.
     _echo: Mapping[str, str] = field(default_factory=dict)
     _written: float = -inf
 
@@ -303,7 +303,7 @@ class _News:
         self._hear_echo()
 
     def begin(self, now: float) -> None:
-        """A burst is on since ``now`` that no state can declare an echo."""
+        """A burst has begun at ``now`` that no state can show to be an echo."""
         self.certain = True
         self._first = now
 
@@ -333,12 +333,12 @@ class _News:
         return min(self._last + timing.quiet_seconds, at_last)
 
     def _hear_echo(self) -> None:
-        """What comes after it was not in the middle of our writing."""
+        """What comes after the echo is not from the middle of our writing."""
         if self._echo.items() & self.newest.items():
             self._echo = {}
 
     def _is_doubtful(self) -> bool:
-        """Whether these events may be of states in the middle of our writing, before its end."""
+        """Whether these events may come from the middle of our writing."""
         is_in_time = self._last <= self._written + _EVENT_LATE_SECONDS
         return bool(self._echo) and is_in_time and not self.certain
 

@@ -1,1 +1,1 @@
-"""New mail: who somebody is, where it goes, and the server's rules that say the same."""
+"""New mail: who its sender is, where it goes, and server rules that do the same."""

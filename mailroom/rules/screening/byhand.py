@@ -1,4 +1,4 @@
-"""What people are told who make the rules by hand, or need none."""
+"""Instructions for people who make the rules by hand, or need none."""
 
 from collections.abc import Iterator
 
@@ -7,14 +7,14 @@ from mailroom.rules.screening.sieve import rules
 
 
 def without_rules(config: Config) -> Iterator[str]:
-    """What to do where the server's rules cannot look at contact groups."""
+    """What to do if the server's rules cannot look at contact groups."""
     yield "No rule there can tell whose mail it is. Let Mailroom sort new mail itself,"
     yield "which takes no rules on any server:"
     yield from _by_mailroom(config)
 
 
 def unneeded(config: Config, *, was_there: bool, apply: bool) -> Iterator[str]:
-    """Why there are no rules, and what becomes of the script where there is one."""
+    """Why there are no rules, and what happens to an existing script."""
     if was_there:
         yield f"routing rules: the script mailroom: {'removed' if apply else 'will be removed'}"
     if config.screening.by == "off":
@@ -25,9 +25,9 @@ def unneeded(config: Config, *, was_there: bool, apply: bool) -> Iterator[str]:
 
 
 def instructions(config: Config) -> Iterator[str]:
-    """How to make the rules by hand where there is no Sieve: Fastmail's Settings, Filters & Rules.
+    """How to make the rules by hand if there is no Sieve: Fastmail's Settings, Filters & Rules.
 
-    There a rule adds its own label, and the rules of a chain together what its mail needs.
+    There each rule adds its own label; the rules of a chain together add all that its mail needs.
     """
     yield "There is nothing to make by hand if Mailroom sorts new mail itself:"
     yield from _by_mailroom(config)
@@ -75,7 +75,7 @@ def _by_mailroom(config: Config) -> Iterator[str]:
 
 
 def _mistake(config: Config) -> Iterator[str]:
-    """The one that everybody makes."""
+    """The most common one."""
     child = next((each for each in config.triage.categories if each.parent), None)
     yield 'The mistake that everybody makes: a rule without "continue to apply other rules".'
     if child:

@@ -1,8 +1,8 @@
-"""Whether new mail goes where it belongs, judged from outside: by where it has come to.
+"""Whether new mail goes where it belongs, judged from outside: by where it lies.
 
-A triage files all that waits, and mail that comes later is filed by the rules or by the door. So
-mail in Screener or in a destination, of a sender in a category, that is not in all of its
-destinations, was not filed; and mail of people whom the user knows does not wait.
+A triage files all waiting mail, and the rules or the door file what comes later. So something
+failed if mail of a sender in a category lies in Screener or a destination, but not in all
+destinations of that category; or if mail of people whom the user knows waits.
 """
 
 from collections import Counter
@@ -19,8 +19,8 @@ from mailroom.wire.jmap import Mail
 
 @dataclass(slots=True)
 class Evidence:
-    """Counts of mail by category, and ``waiting``, how much of people who are known waits;
-    ``examples`` has a sender of each kind of failure."""
+    """Counts of mail by category. ``waiting`` is how much mail of known people waits; ``examples``
+    has one sender for each kind of failure."""
 
     routed: Counter[str] = field(default_factory=Counter)
     unrouted: Counter[str] = field(default_factory=Counter)
@@ -57,8 +57,9 @@ def weigh(
     *,
     has_door: bool = False,
 ) -> Evidence:
-    """``mails`` are in Screener or a destination; ``standing_of`` knows a sender by address, as far
-    as nobody has to be asked. ``has_door`` says whether all have come since the door is used."""
+    """Judge ``mails``, which are in Screener or a destination. ``standing_of`` gives a sender's
+    standing by address, as far as known without asking anybody. ``has_door`` says whether all mails
+    came since the door was first used."""
     evidence = Evidence()
     for mail in mails:
         sender = sender_of(mail)

@@ -1,7 +1,7 @@
-"""Whether a script of the user's runs ours (RFC 6609), read by Sieve's grammar.
+"""Whether a script of the user's runs ours (RFC 6609), by Sieve's grammar.
 
-What stands in a comment, in a text, after a ``stop`` or in a branch that is never taken is not
-run. What stands under a condition is run for some mail: whether that is meant so, the user knows.
+What stands in a comment, in a text, after a ``stop`` or in a branch that is never taken does not
+run. What stands under a condition runs for some mail; only the user knows whether that is intended.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ _ENDS = ("stop", "return")
 
 
 class Inclusion(IntEnum):
-    """For how much of the mail that gets so far a script is run."""
+    """For how much of the mail that gets this far a script is run."""
 
     NEVER = 0
     SOMETIMES = 1
@@ -23,15 +23,15 @@ class Inclusion(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class _Course:
-    """What commands come to: whether ours is run, and whether the script is over for certain."""
+    """The effect of commands: whether ours is run, and whether the script certainly ends."""
 
     inclusion: Inclusion = Inclusion.NEVER
     is_over: bool = False
 
 
 def inclusion(text: str, ours: str, others: Mapping[str, str]) -> Inclusion:
-    """How the script ``text`` runs the personal script named ``ours``, itself or by ``others``:
-    the user's scripts by their names. A text that cannot be read runs nothing, as far as is known.
+    """How the script ``text`` runs the personal script named ``ours``, directly or through
+    ``others``: the user's scripts by name. A text that cannot be read counts as running nothing.
     """
     return _Walk(ours, others).run(text)
 
@@ -71,23 +71,23 @@ class _Walk:
             return _Course(is_over=True)
         if command.name == "include":
             return _Course(self._included(command))
-        if command.block:  # of an extension: a loop (RFC 5703), which may run or not
+        if command.block:  # of an extension: a loop (RFC 5703), which may or may not run
             return _Course(min(self._course(command.block).inclusion, Inclusion.SOMETIMES))
         return _Course()
 
     def _included(self, command: Command) -> Inclusion:
-        """A script is looked for among the user's own unless it says ``:global`` (§3.2)."""
+        """The script is one of the user's own unless the command says ``:global`` (§3.2)."""
         if "global" in command.tags or len(command.strings) != 1:
             return Inclusion.NEVER
         (name,) = command.strings
         if name not in self._known:
             self._known[name] = Inclusion.NEVER  # for one that includes itself
-            # A stop in it ends it alone (seen: Cyrus 3.10); by the RFC it would end all.
+            # A stop in it ends only itself (seen: Cyrus 3.10.2); by the RFC it would end all.
             self._known[name] = self.run(self._others.get(name, ""))
         return self._known[name]
 
     def _choice(self, chain: Sequence[Command]) -> _Course:
-        """An ``if`` with what belongs to it: what all branches have in common is certain."""
+        """An ``if`` with its branches: what all of them have in common is certain."""
         courses: list[_Course] = []
         for command in chain:
             truth = _truth(command.tests[0]) if command.tests else True
@@ -103,7 +103,7 @@ class _Walk:
 
 
 def _truth(test: Condition) -> bool | None:
-    """What a test is whatever the mail; None where it depends."""
+    """The result of a test if it is the same for all mail; else None."""
     parts = [_truth(each) for each in test.tests]
     match test.name:
         case "true":

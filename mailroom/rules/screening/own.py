@@ -2,7 +2,7 @@
 
 An asterisk stands for any characters, as in the address books of real servers: ``*@example.org`` is
 a domain, ``*@*.example.org`` are its subdomains, ``alice+*@example.org`` has a part that varies. It
-never reaches beyond the ``@`` that ends the local part.
+never matches across the ``@`` that ends the local part.
 """
 
 import re
@@ -10,17 +10,18 @@ from collections.abc import Iterable
 
 from mailroom.rules.addresses import canonical
 
-#: Mailroom's own daily mail is never anybody's to screen or to triage. (RFC 2606: nobody has it.)
+#: The sender of Mailroom's daily mail, which is never screened or triaged. (RFC 2606: nobody else
+#: has it.)
 DIGEST_SENDER = "mailroom@digest.invalid"
 
 _LETTERS = re.compile(r"[^*@.\s]")
 
 
 class OwnAddresses:
-    """The user's addresses; ``address in own`` is asked with the address of a sender."""
+    """The user's addresses; ``address in own`` tells whether a sender is the user."""
 
     def __init__(self, entries: Iterable[str] = ()) -> None:
-        self._entries = tuple(sorted({canonical(each) for each in entries if is_meaning(each)}))
+        self._entries = tuple(sorted({canonical(each) for each in entries if is_meaningful(each)}))
         self._whole = frozenset(each for each in self._entries if "*" not in each)
         self._patterns = tuple(each for each in self._entries if "*" in each)
 
@@ -44,8 +45,8 @@ class OwnAddresses:
         return ", ".join(self._entries)
 
 
-def is_meaning(entry: str) -> bool:
-    """Whether it says whose an address is: of ``*@*`` everybody would be the user."""
+def is_meaningful(entry: str) -> bool:
+    """Whether the entry distinguishes anybody: by ``*@*`` everybody would be the user."""
     local, at, domain = entry.rpartition("@")
     return bool(at and local and domain) and _LETTERS.search(domain) is not None
 
@@ -57,7 +58,7 @@ def _fits(address: str, pattern: str) -> bool:
 
 
 def _is_like(text: str, pattern: str) -> bool:
-    """Each part between asterisks as early as it can be: what is later would leave less room."""
+    """Match each part between asterisks as early as possible, which leaves the most room."""
     first, *others = pattern.split("*")
     if not others:
         return text == first

@@ -1,6 +1,6 @@
-"""The user's scripts on the server, and what to do so that ours is there and at work.
+"""The user's scripts on the server, and what to do so that ours exists and runs.
 
-Only the script ``mailroom`` is ever written. A user's own active script stays active and as it is.
+Only the script ``mailroom`` is ever written. A user's own active script stays active and unchanged.
 """
 
 from collections.abc import Sequence
@@ -25,13 +25,13 @@ class UserScript:
 
 @dataclass(frozen=True, slots=True)
 class ScriptPlan:
-    """What to do so that ``SCRIPT_NAME`` has the wanted text and is at work.
+    """What to do so that ``SCRIPT_NAME`` has the wanted text and runs.
 
-    ``replaces`` is its id where there is one. ``users_active`` is the user's own active script that
-    does not include ours: it is not ours to change. ``under`` is the one that includes ours under
-    a condition: whether that is meant so, only the user knows. Of a script that is to be written
-    anew: ``is_behind`` that it differs in decisions about domains and lists alone, ``is_old`` that
-    an earlier version wrote it.
+    ``replaces`` is its id if it exists. ``users_active`` is the user's own active script if that
+    does not include ours; we do not change it. ``under`` is a script that includes ours under a
+    condition; only the user knows whether that is intended. A script that has to be written again
+    is ``is_behind`` if it differs only in decisions about domains and lists, and ``is_old`` if an
+    earlier version wrote it.
     """
 
     is_written: bool
@@ -44,7 +44,7 @@ class ScriptPlan:
 
 
 def decide(scripts: Sequence[UserScript], wanted: Sequence[str]) -> ScriptPlan:
-    """``wanted`` are the texts that would do, the best first."""
+    """``wanted`` are the acceptable texts, the best first."""
     ours = next((each for each in scripts if each.name == SCRIPT_NAME), None)
     active = next((each for each in scripts if each.is_active and each is not ours), None)
     is_current = ours is not None and ours.text in wanted
@@ -64,7 +64,7 @@ def decide(scripts: Sequence[UserScript], wanted: Sequence[str]) -> ScriptPlan:
 
 
 def advice_to_include(name: str) -> tuple[str, ...]:
-    """What a user has to do whose own script is active."""
+    """What a user whose own script is active has to do."""
     return (
         f"Your own script {name!r} is active and stays so. Let it end with the new one:",
         '  at its beginning   require ["include"];',

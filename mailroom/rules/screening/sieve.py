@@ -1,10 +1,9 @@
-"""Where new mail goes, said as a Sieve script: the decision of
-:mod:`mailroom.rules.screening.standing`, in its order, as far as Sieve can say it.
+"""Where new mail goes, as a Sieve script: the decision of :mod:`mailroom.rules.screening.standing`,
+in its order, as far as Sieve can express it.
 
-What cannot be said is who has been written to; that and what the script has no room for is mended
-by the door. Rules look at groups, never at single senders: adding a sender to a group needs no new
-script.
-"""
+Sieve cannot know whom the user has written to. The door corrects that, and whatever the script has
+no room for. Rules test groups, never single senders: adding a sender to a group needs no new
+script."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,11 +20,11 @@ from mailroom.rules.triage.drags import WAITING
 from mailroom.rules.triage.places import Places
 from mailroom.wire.sieve import block, string
 
-#: What the script needs; the last is the test that can look at contact groups.
+#: What the script needs; the last is the test for contact groups.
 REQUIRED = ("envelope", "fileinto", "imap4flags", "mailboxid", "vnd.cyrus.jmapquery")
-#: What a server's jmapquery calls the group of a sender, by its UID: Cyrus up to 3.10; later ones.
+#: How jmapquery names a sender's group, by its UID: on Cyrus up to 3.10; on later ones.
 GROUP_CONDITIONS = ("fromContactGroupId", "fromContactCardUid")
-#: No server takes a longer one (Cyrus 3.10.2, seen: ``tooLarge``).
+#: A longer script is refused (Cyrus 3.10.2, seen: ``tooLarge``).
 MOST_BYTES = 32 * 1024
 
 _HEAD = (
@@ -33,7 +32,7 @@ _HEAD = (
     "# configuration instead. Adding a sender to a group needs no new script.",
     f"require [{', '.join(map(string, REQUIRED))}];",
 )
-# What decisions beside those for single senders are headed by; there may be many of them.
+# The headings of decisions for lists and domains, of which there may be many.
 _LISTS, _DOMAINS = "# Mailing lists", "# Whole domains"
 _LEFT_OUT = "# (Whole domains and mailing lists would not fit: Mailroom files their mail itself.)"
 
@@ -53,8 +52,8 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class ScriptInput:
-    """What of an account a script names: its mailboxes, the UIDs of its contact groups by name,
-    the user's addresses, and what was decided beside single senders."""
+    """What a script names of an account: its mailboxes, the UIDs of its contact groups by name, the
+    user's addresses, and the decisions for domains and lists."""
 
     places: Places
     group_uids: Mapping[str, str]
@@ -76,9 +75,9 @@ def rules(config: Config) -> tuple[Rule, ...]:
 def script(config: Config, source: ScriptInput, condition: str) -> str:
     """The script. ``condition`` is one of ``GROUP_CONDITIONS``.
 
-    Mailboxes are named by their ids (RFC 9042): a name alone is not found everywhere (seen on
-    Cyrus with ``altnamespace: no``), and one that is renamed stays the same.
-    Raises LastingTrouble where no server would take it.
+    Mailboxes are named by their ids (RFC 9042): a name alone is not found everywhere (seen on Cyrus
+    3.10.2 with ``altnamespace: no``), and an id survives renaming. Raises LastingTrouble if the
+    script would be too long for a server.
     """
     blocks = _Blocks(config, source, condition)
     whole = _text([*_HEAD], blocks.all())
@@ -94,15 +93,15 @@ def script(config: Config, source: ScriptInput, condition: str) -> str:
 
 
 def without_decisions(text: str) -> str:
-    """The script but for what was decided about domains and lists: that changes from day to day,
-    and the door knows it at once."""
+    """The script without the decisions for domains and lists: they change from day to day, and the
+    door knows them at once."""
     blocks = [part for part in text.split("\n\n") if not part.startswith((_LISTS, _DOMAINS))]
     return "\n\n".join(blocks).replace(f"\n{_LEFT_OUT}", "")
 
 
 @dataclass(frozen=True, slots=True)
 class _Blocks:
-    """The script's parts: a comment, a test, and what is done where it is true."""
+    """The script's parts: a comment, a test, and what is done if it is true."""
 
     config: Config
     source: ScriptInput
@@ -163,7 +162,7 @@ class _Blocks:
             yield _if("# Your address book", test, self._for(Standing(Who.CONTACT)))
 
     def _domains(self) -> Iterator[str]:
-        """The nearest one counts, so what is further down comes first."""
+        """The nearest domain counts, so deeper ones come first."""
         domains = self.source.decisions.domains
         for depth in sorted({each.count(".") for each in domains}, reverse=True):
             level = {each: name for each, name in domains.items() if each.count(".") == depth}
@@ -203,7 +202,7 @@ def _fileinto(mailbox_id: str, name: str, flags: str = "") -> str:
 def _by_category(
     config: Config, decided: Mapping[str, str]
 ) -> Iterator[tuple[Category, list[str]]]:
-    """What was decided about, by the category that the configuration still has."""
+    """What was decided about, by category; without categories that are no longer configured."""
     for category in config.triage.categories:
         if found := sorted(each for each, name in decided.items() if name == category.name):
             yield category, found
@@ -223,7 +222,7 @@ def _list(texts: Iterable[str]) -> str:
 
 
 def _literal(text: str) -> str:
-    """A text of which no character stands for others in ``:matches`` (RFC 5228 §2.7.1)."""
+    """The text with its wildcards for ``:matches`` escaped (RFC 5228 §2.7.1)."""
     return re.sub(r"([\\*?])", r"\\\1", text)
 
 
@@ -233,5 +232,5 @@ def _pattern(entry: str) -> str:
 
 
 def _of_group(name: str) -> str:
-    """A comment; a name has no line breaks (configrules)."""
+    """A comment; names have no line breaks (:mod:`mailroom.rules.configuration.checks`)."""
     return f"# The group {name}"

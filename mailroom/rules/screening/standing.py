@@ -1,8 +1,8 @@
-"""Who is what, and where the mail goes: one decision about new mail, for whoever has to make it.
+"""Who a sender is, and where the mail goes: the one decision about new mail.
 
-The door makes it about each arrival, the generated Sieve script says it to the server as far as
-Sieve can, ``check --rules`` and the dry run judge by it. All go by one order, that of :class:`Who`:
-the first that fits.
+The door makes it for each arrival, the generated Sieve script expresses as much of it as Sieve can,
+and ``check --rules`` and the dry run judge by it. All follow the order of :class:`Who`: the first
+that fits decides.
 """
 
 from collections.abc import Container, Mapping
@@ -16,7 +16,7 @@ from mailroom.rules.triage.places import Places
 from mailroom.rules.triage.verdicts import MailPatch, moved
 from mailroom.wire.jmap import Mail
 
-# Of the user's own doing, or the server's matter (RFC 8621 §4.1.1).
+# Placed or written by the user, or found to be spam (RFC 8621 §4.1.1).
 _UNTOUCHED = frozenset({PLACED, "$draft", "$junk"})
 
 
@@ -43,12 +43,13 @@ _WAITING = frozenset({Who.SCREENED, Who.UNKNOWN})
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What there is to decide by. ``groups`` are the normal names of those that any card with the
-    address is in; ``is_in_book`` says whether it is in a card that Mailroom did not make;
-    ``by_list`` and ``by_domain`` are the names of the categories that were decided for those.
+    """What is known for the decision. ``groups`` are the normal names of those that any card with
+    the address is in; ``is_in_book`` says whether it is in a card that Mailroom did not make;
+    ``by_list`` and ``by_domain`` are the names of the categories that were decided for its list and
+    its domain.
 
-    ``is_written`` and ``is_conversation`` are what Sent says, None where nobody has asked it.
-    ``is_spam`` is only so where the account has a mailbox for it.
+    ``is_written`` and ``is_conversation`` are what Sent says, None if it has not been asked.
+    ``is_spam`` is only true if the account has a mailbox for spam.
     """
 
     is_bounce: bool = False
@@ -64,33 +65,33 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What decides about somebody's mail, and the category that it goes to where that is one."""
+    """What decides about somebody's mail, and the category that it goes to, if any."""
 
     who: Who
     category: Category | None = None
 
     @property
     def is_known(self) -> bool:
-        """Whether the mail comes to Inbox without anybody's decision."""
+        """Whether the mail comes to Inbox without a decision."""
         return self.who in _KNOWN
 
     @property
     def waits(self) -> bool:
-        """Whether the mail belongs into Screener."""
+        """Whether the mail belongs in Screener."""
         return self.who in _WAITING
 
     @property
     def is_for_inbox(self) -> bool:
-        """Whether the mail comes to Inbox, too. A list's mail never does by its category: it has
-        many writers, of whom nobody has looked at more than one."""
+        """Whether the mail also comes to Inbox. A list's mail never does by its category: it has
+        many writers, and nobody has looked at more than one of them."""
         adds = self.category is not None and self.category.add_to_inbox
         return self.is_known or (adds and self.who is not Who.LIST)
 
 
 def standing(facts: Facts, config: Config) -> Standing | None:
-    """Whose mail it is, as far as that matters. None: Sent has to be asked first."""
+    """The sender's standing. None: Sent has to be asked first."""
     triage, known = config.triage, config.screening.known
-    joined = _most_special(facts.groups, triage)
+    joined = _most_specific(facts.groups, triage)
     categories = {
         Who.CATEGORY: joined[0] if len(joined) == 1 else None,
         Who.LIST: _called(facts.by_list, triage),
@@ -118,7 +119,7 @@ def deciding(triage: Triage, among: Container[str] | None = None) -> Mapping[str
     """Each managed group, or those ``among`` the ones given, with the category that its members'
     mail goes to.
 
-    A group that a chain shares does not tell child from parent: there it is the parent's, which is
+    A group that a chain shares cannot tell child from parent: then it is the parent's, which is
     right for both as far as it goes.
     """
     found: dict[str, Category] = {}
@@ -129,8 +130,8 @@ def deciding(triage: Triage, among: Container[str] | None = None) -> Mapping[str
 
 
 def admitted(mail: Mail, standing: Standing, places: Places, *, may_warn: bool = True) -> MailPatch:
-    """The patch that puts new mail where it belongs: empty if it is there, and for mail that is not
-    at the door any more. ``may_warn`` says whether a dispute is told by the warning label."""
+    """The patch that puts new mail where it belongs; empty if the mail is there, or is no longer at
+    the door. ``may_warn`` says whether a dispute sets the warning label."""
     if not _is_at_door(mail, places):
         return {}
     waiting = places.screener in mail.mailbox_ids
@@ -145,7 +146,7 @@ def admitted(mail: Mail, standing: Standing, places: Places, *, may_warn: bool =
     return {**moved(mail, places, on=on, off=off), **_marked(mail, waits=waits)}
 
 
-def _most_special(groups: frozenset[str], triage: Triage) -> tuple[Category, ...]:
+def _most_specific(groups: frozenset[str], triage: Triage) -> tuple[Category, ...]:
     """The categories that these groups stand for, without the ancestors of others among them: more
     than one is a dispute."""
     if not groups:
@@ -156,14 +157,14 @@ def _most_special(groups: frozenset[str], triage: Triage) -> tuple[Category, ...
 
 
 def _called(name: str | None, triage: Triage) -> Category | None:
-    """The category that was decided for; one that the configuration has no more decides nothing."""
+    """The category of this name; one that is no longer configured decides nothing."""
     return next((each for each in triage.categories if each.name == name), None)
 
 
 def _is_at_door(mail: Mail, places: Places) -> bool:
-    """Whether nobody has done anything about it: it waits, or has come to Inbox and nowhere else.
-    What waited and is in Inbox was put there; what bears a label is triaged."""
-    if mail.keywords & _UNTOUCHED or not mail.mailbox_ids.isdisjoint(_with_a_say(places)):
+    """Whether nobody has dealt with the mail yet: it waits, or has come to Inbox and nowhere else.
+    Mail that waited and is in Inbox was put there; mail with a label is being triaged."""
+    if mail.keywords & _UNTOUCHED or not mail.mailbox_ids.isdisjoint(_decided_mailboxes(places)):
         return False
     if places.screener in mail.mailbox_ids:
         return True
@@ -171,8 +172,8 @@ def _is_at_door(mail: Mail, places: Places) -> bool:
     return is_new and places.inbox is not None and _is_only_in(places.inbox, mail, places)
 
 
-def _with_a_say(places: Places) -> frozenset[str]:
-    """Mailboxes that a mail is put into by whoever has decided about it already."""
+def _decided_mailboxes(places: Places) -> frozenset[str]:
+    """The mailboxes of mail that somebody has decided about already."""
     others = {places.junk, places.trash, places.drafts, places.domain_label, places.list_label}
     return frozenset({*places.labels, *(each for each in others if each)})
 
@@ -182,7 +183,7 @@ def _is_only_in(mailbox_id: str, mail: Mail, places: Places) -> bool:
 
 
 def _destinations(standing: Standing, places: Places) -> set[str]:
-    """Where the mail belongs; for want of an Inbox or a mailbox for spam, in Screener."""
+    """Where the mail belongs: in Screener if there is no Inbox or no mailbox for spam."""
     if standing.who is Who.SPAM:
         return {places.junk or places.screener}
     on = set(places.chains[standing.category.name]) if standing.category else set()
@@ -192,8 +193,8 @@ def _destinations(standing: Standing, places: Places) -> set[str]:
 
 
 def _marked(mail: Mail, *, waits: bool) -> MailPatch:
-    """The keyword put right. A patch of what is so already would make an event (Cyrus 3.10.2 and
-    3.13.7, seen)."""
+    """The patch that corrects the keyword. A patch that changes nothing would cause an event (Cyrus
+    3.10.2 and 3.13.7, seen)."""
     if waits == (WAITING in mail.keywords):
         return {}
     return {f"keywords/{WAITING}": True if waits else None}

@@ -1,8 +1,7 @@
-"""Who waits: the mail in Screener, as far as it takes to say how much of it there is, of how many
-senders, and since when.
+"""Who waits: how much mail is in Screener, of how many senders, and since when.
 
 Of ids and addresses only hashes of 64 bits are kept: ten thousand mails of as many senders take
-less than 2 MiB, and of ten thousand two are alike once in 10^11 times.
+less than 2 MiB, and two of them have the same hash once in 10^11 times.
 """
 
 from collections.abc import Iterable
@@ -11,8 +10,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class WaitingMail:
-    """One mail in Screener. ``sender`` is a canonical address, empty where the mail has none that
-    can be used; ``received_at`` is an instant in Unix seconds."""
+    """One mail in Screener. ``sender`` is a canonical address, empty if the mail has no usable one;
+    ``received_at`` is an instant in Unix seconds."""
 
     id: str
     sender: str
@@ -22,7 +21,7 @@ class WaitingMail:
 @dataclass(frozen=True, slots=True)
 class Summary:
     """How many mails wait, of how many addresses; ``oldest`` is when the first of them came, None
-    where nobody waits."""
+    if nobody waits."""
 
     senders: int = 0
     mails: int = 0

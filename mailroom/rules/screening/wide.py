@@ -2,7 +2,7 @@
 
 A domain's decision is for the part that somebody has registered (``shop.example`` of
 ``news.shop.example``) and all below it. A public suffix (``co.uk``, ``github.io``) or a mail
-provider would stand for strangers: these are refused.
+provider would cover strangers: these are refused.
 """
 
 import functools
@@ -13,15 +13,15 @@ from dataclasses import dataclass, field
 from mailroom.rules.addresses import canonical
 
 _LABEL = "[a-z0-9_-]{1,63}"
-# A host name with a dot in it; what ends in digits is an address of a machine.
+# A host name with a dot in it; one that ends in a number is an IP address.
 _DOMAIN = re.compile(rf"(?:{_LABEL}\.)+(?!\d+\Z){_LABEL}")
-_LONGEST_DOMAIN = 253
-# RFC 2919 §2: a dot-atom of at most 255 octets. It stands in a script, so nothing else.
+_LONGEST_DOMAIN = 253  # RFC 1035 §2.3.4, as text
+# RFC 2919 §2: a dot-atom of at most 255 octets. It goes into a script, so nothing else may.
 _LIST_ID = re.compile(r"[!#-'+\-./0-9=?^_`a-z{|}~]+")
 _LONGEST_LIST_ID = 255
 _IN_BRACKETS = re.compile(r"<([^<>]*)>[^<>]*\Z")
 
-# Where distributions keep the list; what comes with the library from PyPI is of 2019.
+# Where distributions keep the list; the copy in the library from PyPI is of 2019.
 _SYSTEM_LIST = "/usr/share/publicsuffix/public_suffix_list.dat"
 
 # Mail providers for everybody; under whatever suffix,
@@ -55,7 +55,7 @@ _PROVIDERS = frozenset(
 class Decisions:
     """Which category whole domains and lists are in: its name, by canonical domain and list id.
 
-    ``domain_days`` and ``list_days`` are the days (ISO 8601) of those decisions, as far as told.
+    ``domain_days`` and ``list_days`` are the days (ISO 8601) of those decisions, as far as known.
     """
 
     domains: Mapping[str, str] = field(default_factory=dict)
@@ -88,13 +88,13 @@ def canonical_domain(domain: str) -> str:
 
 
 def is_domain(domain: str) -> bool:
-    """Whether a canonical domain is the name of one."""
+    """Whether a canonical domain is a valid name."""
     return len(domain) <= _LONGEST_DOMAIN and _DOMAIN.fullmatch(domain) is not None
 
 
 def registrable_domain(address: str) -> str | None:
-    """The domain that somebody has registered, with all below it, of an address; None where there
-    is none: a public suffix itself, the address of a machine, a name without a dot."""
+    """The domain of an address that somebody has registered, with all below it; None for a public
+    suffix itself, an IP address, or a name without a dot."""
     domain = domain_of(address)
     if not is_domain(domain):
         return None
@@ -104,8 +104,8 @@ def registrable_domain(address: str) -> str | None:
 
 
 def refusal(domain: str, providers: Collection[str] = ()) -> str | None:
-    """Why there can be no decision for this whole (canonical) domain: in words for its user, who
-    may name further ``providers``; None where there can be one."""
+    """Why this whole (canonical) domain cannot be decided about, in words for the user; None if it
+    can. ``providers`` are further mail providers that the user has named."""
     if not is_domain(domain):
         return f"{domain} is no domain"
     registrable = registrable_domain(f"@{domain}")
@@ -117,8 +117,8 @@ def refusal(domain: str, providers: Collection[str] = ()) -> str | None:
 
 
 def list_id(header: str) -> str | None:
-    """The canonical id in a ``List-Id`` (RFC 2919 §3): ``Name <news.example.org>``; also without
-    brackets, as some write it. None where there is none that could be decided for."""
+    """The canonical id in a ``List-Id`` (RFC 2919 §3): ``Name <news.example.org>``; some write it
+    without brackets. None if there is no usable one."""
     found = _IN_BRACKETS.search(header)
     text = "".join((found[1] if found else header).split()).lower()
     is_whole = _LIST_ID.fullmatch(text) is not None and len(text) <= _LONGEST_LIST_ID
@@ -143,7 +143,7 @@ def _suffix(domain: str) -> str:
 
 @functools.cache
 def _suffixes():  # type: ignore[no-untyped-def]
-    # imported here: 8 MiB and 0.2 s that a service without whole domains need not spend
+    # imported here: it costs 8 MiB and 0.2 s, which a service without whole domains saves
     from publicsuffix2 import PublicSuffixList  # noqa: PLC0415
 
     try:

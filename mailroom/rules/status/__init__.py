@@ -1,1 +1,1 @@
-"""How the service is, in the words of its sockets, of systemd and of Prometheus."""
+"""The service's status, as its sockets, systemd and Prometheus show it."""

@@ -1,9 +1,10 @@
-"""The daily mail: when it is due, what makes it, what it says (docs/behaviour.md, "The digest").
+"""The daily mail: when it is due, whether there is one, what it says (docs/behaviour.md, "The
+digest").
 
-A digest is known by its Message-ID, which account and day make: whoever makes today's, on whatever
-machine, makes this one. Days and times are those of the host's zone. A time that a day does not
-have, because clocks are set forward, comes that much later; of one that a day has twice the first
-counts.
+A digest is known by its Message-ID, which is made of account and day: whoever makes today's, on
+whatever machine, makes the same one. Days and times are those of the host's zone. A time that a day
+lacks, because clocks are set forward, comes that much later; of a time that a day has twice, the
+first counts.
 """
 
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from mailroom.rules.words import count
 
 _PREFIX = "mailroom-digest."
 _DAY_SECONDS = 86_400.0
-# More than these nobody reads in a mail.
+# Nobody reads more than these in a mail.
 _MOST = 50
 
 
@@ -32,7 +33,7 @@ class DueDigest:
 
 @dataclass(frozen=True, slots=True, order=True)
 class FormerDigest:
-    """A digest that is there already. They have an order, which is the same for everybody."""
+    """An existing digest. Their order is the same for everybody."""
 
     id: str
     message_id: str
@@ -42,7 +43,7 @@ class FormerDigest:
 
 @dataclass(frozen=True, slots=True)
 class Waiter:
-    """Somebody who waits: ``received_at`` is the newest mail's. All text is harmless."""
+    """Somebody who waits: ``received_at`` is the newest mail's. All text is cleaned already."""
 
     address: str
     name: str
@@ -54,8 +55,8 @@ class Waiter:
 @dataclass(frozen=True, slots=True)
 class News:
     """What a digest tells: all who wait, what was filed, and what needs the user. ``since`` is the
-    former digest's instant; ``started_at`` is when the service was started, which knows of nothing
-    that was filed before."""
+    former digest's instant; ``started_at`` is when the service started: it knows of nothing that
+    was filed earlier."""
 
     due: DueDigest
     since: float
@@ -67,15 +68,15 @@ class News:
 
     @property
     def is_any(self) -> bool:
-        """Whether anything has happened since the former one."""
+        """Whether anything has happened since the former digest."""
         arrived = any(self.since < each.received_at <= self.due.at for each in self.waiting)
         contested = any(self.since < each.since <= self.due.at for each in self.conflicts)
         return arrived or contested or bool(self.filed)
 
 
 def next_due(wall: float, at: str, zone: tzinfo, done: date | None) -> DueDigest:
-    """The digest to make next. An instant that has passed means now: today's is still to be made.
-    ``done`` is the day whose digest needs no more."""
+    """The digest to make next. An instant that has passed means now: today's has not been made yet.
+    ``done`` is the last day whose digest is dealt with."""
     today = datetime.fromtimestamp(wall, zone).date()
     due = _due(today, at, zone)
     if done is not None and done >= today:
@@ -89,7 +90,7 @@ def message_id(account_id: str, day: date) -> str:
 
 
 def since_when(former: Sequence[FormerDigest], due: DueDigest, at: str, zone: tzinfo) -> float:
-    """Where the newest of the former digests ended; without one, a day before."""
+    """The instant of the newest former digest; without one, a day before this one."""
     days = [day for each in former if (day := _day_of(each.message_id)) and day < due.day]
     return _due(max(days), at, zone).at if days else due.at - _DAY_SECONDS
 
@@ -119,7 +120,7 @@ def text(news: News, zone: tzinfo) -> str:
 
 def html(news: News, zone: tzinfo) -> str:
     """The same for a phone: no link, no picture, nothing from elsewhere. No colours either, so that
-    it is dark where the mail app is; styles are within the elements, since apps drop all others."""
+    it is dark where the mail app is; styles are inline, since mail apps drop all others."""
     parts = []
     for title, entries in _chapters(news, zone):
         parts.append(f'<h2 style="{_TITLE}">{escape(title)}</h2>')
@@ -138,7 +139,7 @@ def html(news: News, zone: tzinfo) -> str:
 
 _FOOT = "To decide: label a mail, move it, or type mailroom screen."
 _COLUMNS = 72
-# Long addresses break anywhere, or a phone would have to be pushed sideways.
+# Long addresses break anywhere, or a phone would have to scroll sideways.
 _BODY = (
     "max-width:640px;font-family:system-ui,-apple-system,sans-serif;font-size:16px;"
     "line-height:1.45;overflow-wrap:anywhere"
@@ -150,7 +151,7 @@ _MUTED = "font-size:14px;opacity:.7"
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """Who it is about, and what is said of them."""
+    """Whom it is about, and what it says about them."""
 
     address: str
     lines: tuple[str, ...]
@@ -184,7 +185,7 @@ def _html_entry(entry: _Entry) -> str:
 
 
 def _chapters(news: News, zone: tzinfo) -> list[_Chapter]:
-    """Titles, and what is below each."""
+    """The titles, each with its entries."""
     mails = count(sum(each.mails for each in news.waiting), "mail")
     chapters = [
         ("Needs you", [*map(_contested, news.conflicts), *map(_failing, news.failing)]),

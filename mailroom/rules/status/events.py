@@ -1,8 +1,8 @@
 """What ``GET /events`` tells: the kinds of events and their documents.
 
 Each document has the shape of ``mailroom/schema/event-KIND.schema.json``. The status socket says
-how many and why, addresses of decided senders as /status does; who has written and about what
-(``more``) only the control socket says. ``at`` are seconds since the epoch.
+how many and why, and names only decided senders, as /status does; only the control socket says who
+has written and about what (``more``). ``at`` are seconds since the epoch.
 """
 
 import json
@@ -17,7 +17,7 @@ from mailroom.rules.status.health import PushView, TriageView, Trouble, timestam
 
 Document = dict[str, Any]
 
-# What one event may say by name: it has to fit beside others into what a slow reader may owe us.
+# How much one event may name: it must leave room for others in a slow reader's queue.
 MOST_BYTES = 8192
 
 
@@ -35,7 +35,7 @@ class EventKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ServiceEvent:
-    """Something that happened; ``more`` is what the control socket says besides."""
+    """Something that happened; ``more`` is what only the control socket says."""
 
     kind: EventKind
     document: Document
@@ -44,7 +44,7 @@ class ServiceEvent:
 
 @dataclass(frozen=True, slots=True)
 class Polled:
-    """A poll that is over, the ``number``-th; ``error`` is why it failed."""
+    """A finished poll, the ``number``-th; ``error`` is why it failed."""
 
     trigger: str
     number: int
@@ -70,7 +70,7 @@ def poll(at: float, done: Polled) -> ServiceEvent:
 
 
 def triage(done: TriageView) -> ServiceEvent:
-    """A sender, a domain or a list is where it was to be."""
+    """A sender, a domain or a list was triaged."""
     document = {
         "at": timestamp(done.at),
         "sender": done.sender,
@@ -86,8 +86,8 @@ def triage(done: TriageView) -> ServiceEvent:
 def arrival(
     at: float, outcomes: Counter[str], waiting: int, mails: Iterable[Mapping[str, Any]] | None
 ) -> ServiceEvent:
-    """New mail, counted by what has decided about it; so many of it wait. ``mails`` has a document
-    for each, where somebody watches."""
+    """New mail, counted by what decided about it; ``waiting`` of them wait. ``mails`` has a
+    document for each if somebody watches."""
     document = {
         "at": timestamp(at),
         "count": outcomes.total(),
@@ -102,12 +102,12 @@ def arrival(
 def waiting(
     at: float, summary: Summary, changed: Sequence[Document] = (), gone: Sequence[str] = ()
 ) -> ServiceEvent:
-    """Who waits has changed: these are how they are now, and those wait no more."""
+    """The waiting senders have changed: ``changed`` as they are now, ``gone`` wait no more."""
     return _waiting(at, summary, changed, gone, is_complete=True)
 
 
 def waiting_unknown(at: float, summary: Summary) -> ServiceEvent:
-    """Who waits has changed, and how nobody knows here."""
+    """The waiting senders have changed, but not even we know how."""
     return _waiting(at, summary, (), (), is_complete=False)
 
 
@@ -140,7 +140,7 @@ def push(at: float, view: PushView) -> ServiceEvent:
 
 
 def trouble(at: float, found: Trouble | None) -> ServiceEvent:
-    """Polls fail, for another reason than before; None: they succeed again."""
+    """Polls fail for a new reason; None: they succeed again."""
     told = found and {
         "since": timestamp(found.since),
         "kind": found.kind,
@@ -151,18 +151,18 @@ def trouble(at: float, found: Trouble | None) -> ServiceEvent:
 
 
 def reload(at: float, problems: Sequence[str]) -> ServiceEvent:
-    """The configuration was read again; with ``problems`` the former one stays in effect."""
+    """The configuration was read again; with ``problems``, the former one stays in effect."""
     return ServiceEvent(EventKind.RELOAD, {"at": timestamp(at), "problems": list(problems)})
 
 
 def encoded(document: object) -> bytes:
-    """JSON on one line. Half a character, which no UTF-8 has, becomes a question mark."""
+    """JSON on one line. A lone surrogate, which UTF-8 cannot carry, becomes a question mark."""
     text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
     return text.encode("utf-8", "replace")
 
 
 def _fitting(each: Sequence[Any]) -> list[Any]:
-    """As many as there is room for."""
+    """As many as fit."""
     left, told = MOST_BYTES, []
     for document in each:
         left -= len(encoded(document)) + 1

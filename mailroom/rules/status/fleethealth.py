@@ -1,7 +1,7 @@
-"""How a process with many accounts is: the sum of their snapshots, as ``health`` is for one.
+"""The status of a process with many accounts: the sum of their snapshots, as ``health`` is for one.
 
-The process is healthy as long as one of its accounts is: what is wrong with a single one is in its
-own answers, and in the counts.
+The process is healthy as long as one of its accounts is: what is wrong with a single account is in
+that account's answers, and in the counts.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ _LINE_LIMIT = 240
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One account: how it is, None where it never ran; ``problems`` are why its file or its
+    """One account. ``vitals`` are None if it never ran; ``problems`` say why its file or its
     secrets are not in effect."""
 
     name: str
@@ -27,14 +27,14 @@ class Member:
 
     @property
     def reason(self) -> str | None:
-        """Why it is not well; None when it is."""
+        """Why it is not well; None if it is."""
         if self.problems:
             return self.problems[0]
         return unhealthy_reason(self.vitals) if self.vitals else "it does not run"
 
     @property
     def is_healthy(self) -> bool:
-        """A file that is refused while the former one is in effect is no ill health."""
+        """A refused file does not make it unhealthy: the former one stays in effect."""
         return self.vitals is not None and unhealthy_reason(self.vitals) is None
 
 
@@ -51,12 +51,12 @@ class Fleet:
 
 
 class Sum:
-    """Counts over all accounts, kept as these change: of a thousand, few have changed from one
-    question to the next. An account counts as when it was put in."""
+    """Counts over all accounts, updated when an account changes: of a thousand, few change between
+    two questions. An account counts as it was when it was put in."""
 
     def __init__(self, members: Iterable[Member] = ()) -> None:
         self.well = self.running = self.connected = self.polls = self.waiting_senders = 0
-        #: Why an account is not well, or its file not in effect, by name.
+        #: Why accounts are not well, or their files not in effect, by name.
         self.reasons: dict[str, str] = {}
         self._members: dict[str, Member] = {}
         for member in members:
@@ -66,7 +66,7 @@ class Sum:
         return len(self._members)
 
     def put(self, member: Member) -> None:
-        """A further account, or one as it is now."""
+        """Add an account, or replace it by its present state."""
         self.drop(member.name)
         self._members[member.name] = member
         self._count(member, 1)
@@ -74,7 +74,7 @@ class Sum:
             self.reasons[member.name] = reason
 
     def drop(self, name: str) -> None:
-        """The account has gone; it may be unknown."""
+        """Remove an account, known or not."""
         if member := self._members.pop(name, None):
             self._count(member, -1)
             self.reasons.pop(name, None)
@@ -124,7 +124,7 @@ def status(fleet: Fleet) -> dict[str, object]:
 
 
 def status_line(found: Sum, refused: RefusedReload | None) -> str:
-    """What ``systemctl status`` shows: counts, trouble first."""
+    """The line for ``systemctl status``: trouble first, then counts."""
     parts = []
     if refused:
         parts.append(f"reload refused: {refused.problems[0]}")

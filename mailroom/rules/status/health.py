@@ -1,4 +1,4 @@
-"""How the service is: a snapshot of one account in, the answers of the status socket out.
+"""The service's status: a snapshot of one account in, the answers of the status socket out.
 
 The documents of ``/healthz`` and ``/status`` are made here, from the same :class:`Snapshot` as the
 metrics (``metrics.py``) and the line for systemd (``statusline.py``). ``at`` and ``since`` are
@@ -16,7 +16,7 @@ from http import HTTPStatus
 from mailroom.rules.polling.push import PushStatus
 from mailroom.rules.screening.waiting import Summary
 
-# How many triages /status tells of, and how many are kept, to be undone.
+# How many triages /status shows, and how many are kept so that they can be undone.
 RECENT_LIMIT = 20
 KEPT_LIMIT = 200
 
@@ -44,7 +44,7 @@ class PushView:
     reconnect_count: int = 0
     url: str | None = None
     error: str | None = None
-    #: When there was a connection last; None while there is one, and where the server has no push.
+    #: Since when there is no connection; None while there is one, and while push is unavailable.
     down_since: float | None = None
 
 
@@ -70,7 +70,7 @@ class Trouble:
     """Why the polls do not succeed.
 
     ``reason`` says what is wrong and what to do, and stays the same from one attempt to the next,
-    because it stands in the STATUS line. Lasting trouble is what only the user can mend.
+    because it is part of the STATUS line. Only the user can end lasting trouble.
     """
 
     since: float
@@ -82,7 +82,7 @@ class Trouble:
 @dataclass(frozen=True, slots=True)
 class TriageView:
     """A sender that was triaged. ``number`` counts from 1 since the start of the process; ``by`` is
-    the user who has done so by command; ``is_repeated`` where it was there before."""
+    the user who did it by command; ``is_repeated``: the sender was in that category before."""
 
     number: int
     at: float
@@ -117,7 +117,7 @@ class ConflictView:
 
 @dataclass(frozen=True, slots=True)
 class RefusedReload:
-    """A configuration that was refused, so that the service works on with the one before."""
+    """A configuration that was refused; the one before it stays in effect."""
 
     at: float
     problems: tuple[str, ...]
@@ -151,7 +151,7 @@ class Snapshot:
 
     ``last_poll`` is the newest successful poll; ``last_active_poll`` the newest successful one that
     was asked for or did something, so not an idle scheduled or fallback poll. ``trouble`` ends with
-    the next successful poll, ``last_error`` keeps the newest trouble for people who come later.
+    the next successful poll; ``last_error`` keeps the newest trouble, for people who look later.
     ``recent`` has the newest triage last.
     """
 
@@ -174,11 +174,11 @@ class Snapshot:
     failing: tuple[FailingSender, ...] = ()
     conflicts: tuple[ConflictView, ...] = ()
     refused_reload: RefusedReload | None = None
-    #: None as long as nobody has counted.
+    #: None before the first count.
     waiting: Summary | None = None
-    #: Senders that were moved out of Screener at once: too many to be decisions.
+    #: Senders whose mail was moved out of Screener at once: too many to be decisions.
     moved_at_once: int = 0
-    #: When the server's rules failed with a mail last.
+    #: When the server's rules last failed with a mail.
     rules_failed_at: float | None = None
     #: The address book is being read for the first time, which may take a server minutes.
     is_reading_book: bool = False
@@ -186,7 +186,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Vitals:
-    """What the sums over many accounts need of each, as in :class:`Snapshot`: cheap to take, since
+    """What the sums over many accounts need of each, as in :class:`Snapshot`: cheap to make, since
     there may be thousands."""
 
     phase: Phase
@@ -201,10 +201,10 @@ class Vitals:
 
 
 def unhealthy_reason(snapshot: Snapshot | Vitals) -> str | None:
-    """Why the service is not healthy; None when it is.
+    """Why the service is not healthy; None if it is.
 
-    Unhealthy is a lasting trouble, and no successful poll within twice the interval. Push being
-    down is not: the fallback polls do its work.
+    It is unhealthy in lasting trouble, or without a successful poll for twice the interval. It is
+    healthy without push: the fallback polls do that work.
     """
     trouble = snapshot.trouble
     if trouble is not None and trouble.is_lasting:
@@ -219,7 +219,7 @@ def unhealthy_reason(snapshot: Snapshot | Vitals) -> str | None:
 
 
 def unchanged_seconds(vitals: Vitals) -> float:
-    """How long :func:`unhealthy_reason` stays as it is while nothing happens."""
+    """How long the answer of :func:`unhealthy_reason` holds if nothing happens."""
     age = vitals.last_poll_age_seconds
     left = _MISSED_INTERVALS * vitals.poll_interval
     left -= vitals.uptime_seconds if age is None else age

@@ -32,7 +32,7 @@ def metrics(snapshot: Snapshot) -> str:
 
 
 def metrics_of_all(snapshots: Mapping[str, Snapshot]) -> str:
-    """The same of several accounts, by their names."""
+    """The same for several accounts, by their names."""
     found: dict[str, _Metric] = {}
     for account, snapshot in snapshots.items():
         for metric in (*_gauges(snapshot), *_counters(snapshot)):

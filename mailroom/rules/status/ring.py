@@ -1,8 +1,8 @@
-"""The events of late, as they are sent (WHATWG HTML, "Server-sent events"), in so many bytes.
+"""The latest events, as they are sent (WHATWG HTML, "Server-sent events"), up to a number of bytes.
 
-Every event has a number; a reader is somewhere between two of them. Who is so far behind that what
-comes next is gone is told how many events that were. An id names the process as well: of what
-happened in a former one nobody knows how much it was.
+Every event has a number, and a reader is somewhere between two of them. A reader who is too far
+behind is told how many events were lost. An id also names the process: nobody knows how many events
+of an earlier process were lost.
 """
 
 import re
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from mailroom.rules.status.events import ServiceEvent, encoded
 
 RING_BYTES = 256 * 1024
-#: The longest id that makes sense; a reader may send anything.
+#: An id that makes sense; a reader may send anything.
 _ID = re.compile(r"([0-9a-z]{1,20})-([0-9]{1,15})")
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """One event as the status socket sends it, and as the control socket does."""
+    """One event as the status socket sends it, and as the control socket sends it."""
 
     open: bytes
     whole: bytes
@@ -30,7 +30,7 @@ class _Entry:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a reader is: after the event of that number. ``greeting`` is sent first."""
+    """Where a reader is: behind the event with this number. ``greeting`` is sent first."""
 
     after: int
     greeting: bytes
@@ -56,7 +56,7 @@ class Ring:
         return self._bytes
 
     def add(self, event: ServiceEvent) -> None:
-        """One more; the oldest go where there is no room."""
+        """Add an event; the oldest make room for it."""
         self._newest += 1
         head = f"id: {self._epoch}-{self._newest}\nevent: {event.kind}\ndata: ".encode()
         told = head + encoded(event.document) + b"\n\n"
@@ -70,9 +70,9 @@ class Ring:
             self._bytes -= self._entries.popleft().size
 
     def enter(self, last_event_id: str) -> Place:
-        """Where a reader begins who has had that event last; without one, at what is to come."""
+        """Where a reader begins whose last event was this one; without one, at the next event."""
         if not last_event_id:
-            # No event, but the id for one who is cut off before the first.
+            # No event, but an id, for a reader who is cut off before the first event.
             return Place(self._newest, f"id: {self._epoch}-{self._newest}\n\n".encode())
         known = _ID.fullmatch(last_event_id)
         if known and known[1] == self._epoch and int(known[2]) <= self._newest:
@@ -81,8 +81,8 @@ class Ring:
         return Place(oldest, self._lost(oldest, None))
 
     def read(self, after: int, most_bytes: int, *, is_whole: bool) -> tuple[bytes, int]:
-        """What comes after that number, at most so many bytes but one event at least, and the
-        number of the last event in it."""
+        """The events after that number, at most ``most_bytes`` but at least one event; and the
+        number of the last one."""
         oldest = self._newest - len(self._entries)
         pieces, left = [], most_bytes
         if after < oldest:

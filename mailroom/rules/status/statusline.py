@@ -1,8 +1,8 @@
 """The snapshot of an account as one line for ``systemctl status``.
 
-The line changes only in substance: it tells no age and no time of a next attempt, and of polls only
-the last one that was asked for or did something. So whoever sends it when it differs from the line
-before sends nothing while the service is idle.
+The line changes only in substance: it shows no age, no time of a next attempt, and only the last
+poll that was asked for or did something. So if it is sent only when it differs from the last one
+sent, an idle service sends nothing.
 """
 
 import unicodedata
@@ -13,7 +13,7 @@ from mailroom.rules.polling.push import NO_PUSH, PushStatus
 from mailroom.rules.status.health import Phase, Snapshot, Trouble
 from mailroom.rules.words import count
 
-# systemctl does not wrap its status line: what is longer is lost at the edge of the terminal.
+# systemctl does not wrap its status line: the rest is lost at the edge of the terminal.
 _LINE_LIMIT = 240
 _REASON_LIMIT = 140
 _PROBLEM_LIMIT = 100
@@ -49,7 +49,7 @@ def status_line(snapshot: Snapshot, clock_face: Callable[[float], str] = _utc_cl
 
 
 def _attention(snapshot: Snapshot) -> Iterator[str]:
-    """What the user is to look at."""
+    """What needs the user's attention."""
     if snapshot.failing:
         yield f"{_count(len(snapshot.failing), 'sender')} failing, see mailroom status"
     if snapshot.conflicts:
@@ -82,14 +82,14 @@ def _push_in_line(snapshot: Snapshot) -> str:
     return f"{state}, polling every {snapshot.poll_interval:g} s"
 
 
-# What NFKD leaves beyond ASCII although everybody writes it in ASCII.
+# Common characters that NFKD does not turn into ASCII.
 _PLAIN = str.maketrans(
     {"\u2013": "-", "\u2014": "-", "\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"'}
 )
 
 
 def _ascii(text: str) -> str:
-    """``text`` in printable ASCII: accents off, the rest escaped.
+    """``text`` in printable ASCII: without accents, the rest escaped.
 
     sdnotify loses a message with anything beyond Latin-1, and a newline would begin a new
     assignment in the middle of STATUS=.

@@ -1,1 +1,1 @@
-"""Decisions about senders: what mail and commands ask for, and what is done about it."""
+"""Decisions about senders: what mail and commands ask for, and what follows."""

@@ -1,4 +1,4 @@
-"""Decisions as lines of JSON, for whoever leaves and may come back."""
+"""Decisions as lines of JSON, for users who leave and may come back."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,8 +10,8 @@ from mailroom.rules.screening.wide import Decisions
 
 def decision_lines(ours: Iterable[Found], wide: Decisions, config: Config) -> Iterator[str]:
     """Yield a line for each triaged sender that is in a category: ``address``, ``category``, and
-    ``since``, the day of that decision, or null where nothing tells it; then one for each whole
-    domain and each mailing list, with ``domain`` or ``list`` in place of ``address``."""
+    ``since``, the day of that decision, or null if unknown; then one for each whole domain and each
+    mailing list, with ``domain`` or ``list`` in place of ``address``."""
     for contact in ours:
         category = category_of(contact.groups, config)
         if category is not None and contact.addresses:

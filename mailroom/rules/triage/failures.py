@@ -1,6 +1,12 @@
-"""Senders that fail, each for reasons of its own: when one is tried again, and how loud it is.
+"""Senders that fail, each for its own reasons: when one is tried again, and how loudly it is
+reported.
 
-After 1, 2, 4 … 60 minutes; a new tap means that the user wants it now.
+It is tried again after 1, 2, 4 … 60 minutes, or at once after a new tap: the user wants it now.
+
+a sender told then unknown is_passing, up to twice unknown; the whole poll is tried again unknown
+failed failing, held back for a minute failing failed, by known labels failing, held back for twice
+as long failing failed, by a new label failing, held back for a minute any succeeded, or its labels
+unknown are gone (keep_only)
 """
 
 from collections.abc import Set as AbstractSet
@@ -12,7 +18,7 @@ _FIRST_DELAY_SECONDS = 60.0
 _LONGEST_DELAY_SECONDS = 3600.0
 # Beyond the longest delay; after six weeks of failing hourly the power would overflow.
 _MOST_DOUBLINGS = 10
-# What passes is the poll's matter; what does not pass by then is this sender's.
+# Passing trouble fails the poll; if it comes this often in a row, it is the sender's own.
 _STRIKES = 3
 
 
@@ -37,29 +43,29 @@ class Failures:
         return sorted(self._failures.items())
 
     def is_held_back(self, labels: AbstractSet[Label], now: float) -> bool:
-        """Whether what these labels ask for waits for its next try; one not seen before ends that.
+        """Whether these labels wait for their next try; a label not seen before ends the wait.
 
-        Asked by labels, since several addresses may turn out to be one sender's.
+        It goes by labels, since several addresses may turn out to be one sender's.
         """
         failures = self._failures.values()
         return any(now < each.next_try and labels <= each.labels for each in failures)
 
     def failed(self, sender: str, labels: AbstractSet[Label], reason: str, now: float) -> Failure:
-        """Note a failure; returns it, with the number of attempts so far."""
+        """Note a failure and return it, with the number of attempts so far."""
         known = self._failures.get(sender)
         is_repeated = known is not None and labels <= known.labels
         attempts = known.attempts + 1 if known and is_repeated else 1
         doublings = min(attempts - 1, _MOST_DOUBLINGS)
         delay = min(_LONGEST_DELAY_SECONDS, _FIRST_DELAY_SECONDS * 2**doublings)
         failure = Failure(reason, attempts, now + delay, frozenset(labels))
-        # Of one contact another address may have failed before this one was tapped as well.
+        # Another address of this contact may have failed before this one was tapped as well.
         for other in [who for who, each in self._failures.items() if each.labels <= labels]:
             del self._failures[other]
         self._failures[sender] = failure
         return failure
 
     def is_passing(self, sender: str) -> bool:
-        """Note trouble that usually passes; False once it has come too often in a row."""
+        """Note trouble that usually passes; False if it has come too often in a row."""
         self._strikes[sender] = self._strikes.get(sender, 0) + 1
         return self._strikes[sender] < _STRIKES
 

@@ -1,4 +1,4 @@
-"""Where a sender was before: what the note of a contact tells, and what a process remembers."""
+"""Where a sender was before, by a contact's note and by what the process remembers."""
 
 from collections.abc import Sequence
 
@@ -10,8 +10,8 @@ from mailroom.rules.triage.subject import SCREENER, Earlier, Subject, SubjectKin
 def before(
     subject: Subject, contact: Found | None, current: str | None, recent: Sequence[TriageView]
 ) -> Earlier | None:
-    """Where somebody was before the ``current`` category; None where nobody can tell. What was done
-    last is asked first, then the note; whom Mailroom made a contact for the first time was a
+    """Where somebody was before the ``current`` category; None if unknown. The latest triages count
+    first, then the note. A sender whose contact Mailroom created for the first time was a
     stranger."""
     addresses = {subject.name, *(contact.addresses if contact else ())}
     changes = (each for each in reversed(recent) if not each.is_repeated)

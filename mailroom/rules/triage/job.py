@@ -15,8 +15,8 @@ from mailroom.wire.jmap import Mail
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """``waiting`` is the sender's other mail that was found; ``previous`` the category that the
-    sender was in, by the contact's groups."""
+    """``waiting`` is the sender's other mail that was found; ``previous`` is the sender's category
+    before, by the contact's groups."""
 
     tap: Tap
     change: Change
@@ -43,7 +43,7 @@ class Job:
 
     @property
     def has_other_name(self) -> bool:
-        """A triage whose mail has another display name than the contact that was there."""
+        """Whether the tapped mail's display name differs from that of an existing contact."""
         return (
             self.category is not None
             and self.contact is not None
@@ -51,8 +51,8 @@ class Job:
         )
 
     def patch(self, mail: Mail, places: Places, *, may_warn: bool) -> MailPatch:
-        """What files the mail. A warning is for the mail that was tapped; one that is there stays
-        for as long as the name is another."""
+        """The patch that files the mail. Only tapped mail gets a warning; an existing one stays for
+        as long as the name differs."""
         is_marked = mail.id in self.tap.mail_ids or places.warning in mail.mailbox_ids
         warns = may_warn and self.has_other_name and is_marked
         return filed(mail, self.tap, places, warn=warns)
@@ -61,8 +61,8 @@ class Job:
 def job_for(
     tap: Tap, contact: Found | None, config: Config, today: date, *, is_known: bool = False
 ) -> Job:
-    """What the tap asks for, of a sender whose contact is (or is not) there. ``is_known``: whether
-    the sender would not wait, were it not for that contact and its groups."""
+    """The job of a tap by a sender with this contact, or none. ``is_known``: whether the sender
+    would not wait if that contact and its groups were not there."""
     previous = category_of(contact.groups, config) if contact else None
     name = next((name for name in tap.names if name.strip()), "")
     filing = Filing(tap.address, name, tap.category, today)
@@ -74,8 +74,8 @@ def job_for(
 
 
 def with_mail(job: Job, mails: Mapping[str, Sequence[Mail]], apart: Collection[str] = ()) -> Job:
-    """The job with the waiting mail of its addresses, by address, added; but for those mails
-    ``apart`` that ask for something else."""
+    """The job with the waiting mail of its addresses (``mails``, by address) added, except for the
+    mails ``apart``, which ask for something else."""
     known = {mail.id for mail in (*job.tap.mails, *job.waiting)} | set(apart)
     further = [
         mail

@@ -1,8 +1,8 @@
-"""Decisions by command: what they ask for, beside the mail that asks for something.
+"""Decisions by command: what they ask for, together with the mail that asks for something.
 
-An order is to a poll what a label is: it becomes a tap, or a decision for many. It yields to the
-user's labels and moves: where they ask for something else at that moment, it is refused, and they
-are carried out.
+A poll treats an order like a label: it becomes a tap, or a decision for a domain or a list. It
+yields to the user's labels and moves: if those ask for something else at that moment, the order is
+refused and they are carried out.
 """
 
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -41,12 +41,12 @@ class Order:
         return self.category.name if self.category else SCREENER
 
 
-#: The orders that come to nothing, by name, and why.
+#: The refused orders, by name, and why.
 Refused = Mapping[str, OrderRefused]
 
 
 def read_subject(document: Mapping[str, Any], config: Config) -> Subject:
-    """Whom a request is about. Raises OrderRefused."""
+    """The subject of a request. Raises OrderRefused."""
     named = [kind for kind in SubjectKind if kind in document]
     if len(named) != 1:
         raise _bad("exactly one of address, domain and list is needed")
@@ -69,7 +69,7 @@ def read_subject(document: Mapping[str, Any], config: Config) -> Subject:
 
 
 def read_address(text: str) -> str:
-    """An address as somebody types it, in canonical form. Raises OrderRefused."""
+    """The canonical form of an address as somebody typed it. Raises OrderRefused."""
     address = canonical(without_spaces(text))
     if not is_usable(address):
         raise _bad(f"{text!r} is no address that a contact could carry")
@@ -92,7 +92,7 @@ def read_category(name: object, config: Config) -> Category | None:
 def with_taps(
     verdicts: Verdicts, orders: Sequence[Order], places: Places, own: Container[str]
 ) -> tuple[Verdicts, Refused]:
-    """The verdicts with a tap for each order about an address that no mail asks for already."""
+    """The verdicts with a tap for each order about an address, unless mail asks for it already."""
     taps = {tap.sender: tap for tap in verdicts.taps}
     contested = in_conflict(verdicts, orders, places)
     refused: dict[str, OrderRefused] = {}
@@ -115,12 +115,12 @@ def with_taps(
 def without_contested(
     verdicts: Verdicts, orders: Iterable[Order], found: Mapping[str, Found], places: Places
 ) -> tuple[Verdicts, Refused]:
-    """The verdicts without the orders that want something else than another address of the same
-    contact, now that it is known which contacts there are."""
+    """The verdicts without the orders that contradict another address of the same contact, now that
+    the contacts are known."""
     by_name = {order.name: order for order in orders}
     refused: dict[str, OrderRefused] = {}
     kept: list[Tap] = []
-    # Mail that asks for something comes first, then whoever was there first.
+    # Mail that asks for something comes first, then the orders in their sequence.
     for tap in sorted(verdicts.taps, key=lambda tap: not tap.mails):
         wishes = {
             other.category for other in kept if _is_same(found.get(tap.sender), other.sender)
@@ -152,7 +152,7 @@ def in_conflict(verdicts: Verdicts, orders: Iterable[Order], places: Places) -> 
 def with_wholes(
     wholes: Iterable[Whole], orders: Iterable[Order], places: Places
 ) -> tuple[tuple[Whole, ...], Refused]:
-    """The decisions for many, with those that are ordered."""
+    """The decisions for domains and lists, including the ordered ones."""
     there = {whole.name: whole for whole in wholes}
     refused: dict[str, OrderRefused] = {}
     for order in orders:
@@ -169,7 +169,7 @@ def with_wholes(
 
 
 def conflict_of(order: Order, wishes: Iterable[Category | None]) -> OrderRefused:
-    """The order wants one thing, and somebody else, at the same time, another."""
+    """The refusal of an order while others ask for something else."""
     names = sorted({each.name if each else SCREENER for each in wishes} | {order.wish})
     others = " and ".join(name for name in names if name != order.wish)
     return OrderRefused(

@@ -2,7 +2,7 @@
 
 Names are resolved as people mean them: ``Inbox`` by its role, ``A/B`` is B under A, and of equal
 names the top-level one counts (RFC 8621 §2 lets names repeat under different parents). Names are
-compared in one form, whichever way the server keeps an ``ü``.
+compared in normal form, however the server encodes an ``ü``.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -18,10 +18,10 @@ from mailroom.wire.jmap import Mailbox
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Mailbox ids. ``labels`` are the taps that can be made: None is ``label_unscreen``; ``drops``
-    are the destinations by which a mail that is moved there asks for a category. ``is_marking``
-    says whether mail that waits bears a keyword. What an account may lack is None: mailboxes with a
-    role, the labels for domains and for lists."""
+    """Mailbox ids. ``labels`` are the labels with their categories, None for ``label_unscreen``;
+    ``drops`` are the destinations that ask for a category when a mail is moved there.
+    ``is_marking`` says whether waiting mail bears a keyword. What an account may lack can be None:
+    mailboxes with a role, the labels for domains and for lists."""
 
     screener: str
     inbox: str | None
@@ -47,7 +47,7 @@ class Places:
 
     @property
     def queried(self) -> tuple[str, ...]:
-        """Where a poll looks for work: all labels, and the error label."""
+        """The mailboxes where a poll looks for work: all labels, and the error label."""
         return (*self.labels, self.error)
 
     @property
@@ -57,15 +57,15 @@ class Places:
 
     @property
     def searched(self) -> frozenset[str]:
-        """Where a sender's mail is looked for: warnings come off wherever the mail is by then."""
+        """Where to look for a sender's mail: warnings come off wherever the mail is by then."""
         return self.scope | {each for each in (self.warning,) if each}
 
 
 def find_places(
     config: Config, mailboxes: Sequence[Mailbox], former: Sequence[Mailbox] = ()
 ) -> Places:
-    """Resolve every managed name. Raises Missing, which names all that are, and what has become
-    of those that were there when the mailboxes were the ``former`` ones."""
+    """Resolve every managed name. Raises Missing, which names all that are missing, and says what
+    has become of those that were among the ``former`` mailboxes."""
     found = {name: resolve(name, mailboxes) for name in config.managed_mailboxes}
     missing = [name for name in config.required_mailboxes if found[name] is None]
     if missing:
@@ -104,8 +104,8 @@ def find_places(
 
 
 def drops(config: Config) -> Mapping[str, Category]:
-    """What a mail asks for that is moved to a destination, by the destination's name. Where several
-    categories share one, the topmost of their chain; where they are no chain, nothing."""
+    """What moving a mail to a destination asks for, by the destination's name. If several
+    categories share one, the topmost of their chain; if they are no chain, nothing."""
     triage = config.triage
     found: dict[str, Category] = {}
     if not triage.by_moving or config.screening.by == "off":
@@ -119,8 +119,7 @@ def drops(config: Config) -> Mapping[str, Category]:
 
 
 def undecided(config: Config) -> tuple[str, ...]:
-    """The destinations that a mail can be moved to without asking for anything by it, although
-    moving is tapping."""
+    """The destinations where moving a mail asks for nothing, although moving is tapping."""
     if not config.triage.by_moving or config.screening.by == "off":
         return ()
     decided = drops(config)
@@ -128,8 +127,8 @@ def undecided(config: Config) -> tuple[str, ...]:
 
 
 def require_groups(config: Config, groups: Iterable[Group]) -> None:
-    """Raises Missing, which names all managed contact groups that are; the screened group aside,
-    which an account lacks that was set up before there was one."""
+    """Raises Missing, which names all missing contact groups, except for the screened group:
+    accounts that were set up before it existed lack it."""
     names = (*config.triage.groups, config.mailroom.provenance_group)
     there = {normal_name(group.name) for group in groups}
     missing = [name for name in names if name not in there]
@@ -160,8 +159,8 @@ def _what_is_missing(
 
 
 def resolve(name: str, mailboxes: Collection[Mailbox]) -> Mailbox | None:
-    """The mailbox that ``name`` means, or None; of several the one at the top, then the one that
-    is spelled just so, then the first by id."""
+    """The mailbox that ``name`` means, or None; of several the one at the top, then the one spelled
+    exactly so, then the first by id."""
     if name.lower() == "inbox":
         return _first((box for box in mailboxes if box.role == "inbox"), name)
     whole = _first(_called(name, mailboxes), name)
@@ -186,8 +185,8 @@ def _first(mailboxes: Iterable[Mailbox], name: str) -> Mailbox | None:
 
 
 def _refuse_roles(managed: Iterable[Mailbox]) -> None:
-    """A destination among them would swallow what is filed there already; of a label among them
-    every mail would be labelled."""
+    """A mailbox with a role is no destination, since other mail is filed there already; and no
+    label, since all its mail would be labelled."""
     for mailbox in managed:
         if mailbox.role in ROLES:
             raise LastingTrouble(
@@ -197,7 +196,7 @@ def _refuse_roles(managed: Iterable[Mailbox]) -> None:
 
 
 def _refuse_sharing(ids: Mapping[str, str]) -> None:
-    """``B`` and ``A/B`` may be one mailbox; as label and destination they could never settle."""
+    """``B`` and ``A/B`` may be one mailbox, which cannot be both label and destination."""
     names: dict[str, str] = {}
     for name, mailbox_id in ids.items():
         if mailbox_id in names:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-# What is said instead of a category, where there is none.
+# What is shown instead of a category if there is none.
 SCREENER = "Screener"
 
 
@@ -24,7 +24,7 @@ class Subject:
 
     @property
     def name(self) -> str:
-        """What it is called among senders."""
+        """Its name among those of senders."""
         match self.kind:
             case SubjectKind.ADDRESS:
                 return self.key
@@ -36,6 +36,6 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """Where somebody was: in a category, or (None) in Screener, as strangers are."""
+    """Where somebody was: in a category, or (None) in Screener, like strangers."""
 
     category: str | None

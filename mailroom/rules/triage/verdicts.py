@@ -1,4 +1,4 @@
-"""Who goes where: from the labelled mail to what has to be done about it, and each mail's patch.
+"""Who goes where: from the labelled mail to what has to be done, and each mail's patch.
 
 The rules are those of docs/behaviour.md. Nothing here reads or writes; a poll does.
 """
@@ -15,19 +15,18 @@ from mailroom.rules.triage.places import Places
 from mailroom.wire.jmap import Mail
 
 MailPatch = Mapping[str, bool | None]
-# A mail with a label on it: their ids.
+# A mail with a label: their ids.
 Label = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Tap:
-    """One sender's mail that asks for something: triage that sender to ``category``; None takes it
-    back.
+    """One sender's mail that asks for something: to triage that sender to ``category``, or to take
+    a sender back (None).
 
-    ``sender`` is canonical: of a contact with several addresses that were tapped the first by
-    name, which is the same one in every poll. ``label_id`` is the mailbox that asks: a label, or
-    the destination that the mail was moved to. An order of which no mail bears the label has no
-    ``mails``.
+    ``sender`` is canonical. If several addresses of a contact were tapped, it is the first of them
+    by name, which is the same in every poll. ``label_id`` is the mailbox that asks: a label, or the
+    destination that the mail was moved to. An order without labelled mail has no ``mails``.
     """
 
     sender: str
@@ -58,8 +57,8 @@ class Tap:
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """One sender whose mail asks for different categories: nothing is done until the user has
-    taken one label off, or moved one mail back."""
+    """One sender whose mail asks for different categories: nothing is done until the user takes one
+    label off or moves one mail back."""
 
     sender: str
     label_ids: frozenset[str]
@@ -72,8 +71,8 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True)
 class Verdicts:
-    """What the mail asks for that bears a label or was moved. ``resolved`` carries an error label
-    without a reason."""
+    """What labelled and moved mail asks for. ``resolved`` is mail whose error label has lost its
+    reason."""
 
     taps: tuple[Tap, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
@@ -97,7 +96,7 @@ def sort_out(mails: Iterable[Mail], places: Places, own: Container[str]) -> Verd
     for mail in mails:
         sender = sender_of(mail)
         if sender is None or sender in own:
-            # Its error label stays: the reason for it does.
+            # Its error label stays, as its reason does.
             if not mail.mailbox_ids.isdisjoint(places.labels):
                 (unusable if sender is None else own_mail).append(mail)
         elif asked := asked_by(mail, places):
@@ -123,13 +122,13 @@ def _is_contested(label_ids: AbstractSet[str], places: Places) -> bool:
 
 
 def _main(label_ids: AbstractSet[str], places: Places) -> str:
-    """Of a label and a destination that ask for the same the label: it has to come off."""
+    """A label goes before a destination that asks for the same, since it has to come off."""
     return min(label_ids, key=lambda each: (each not in places.labels, each))
 
 
 def by_contact(verdicts: Verdicts, found: Mapping[str, Found], places: Places) -> Verdicts:
-    """The same, now that it is known which contacts the senders have: all addresses of a contact
-    are one sender, so its taps are one, or a conflict."""
+    """The same with the contacts known: all addresses of a contact are one sender, so its taps
+    become one tap, or a conflict."""
     taps: dict[str, list[Tap]] = {}
     for tap in verdicts.taps:
         contact = found.get(tap.sender)
@@ -170,7 +169,7 @@ def marked(verdicts: Verdicts, places: Places) -> dict[str, MailPatch]:
 
 def filed(mail: Mail, tap: Tap, places: Places, *, warn: bool = False) -> MailPatch:
     """The patch that files a sender's mail by ``tap``, or takes it back to Screener; empty if
-    nothing is to change.
+    nothing has to change.
 
     ``warn`` puts the warning label on mail that was tapped itself.
     """
@@ -197,10 +196,10 @@ def filed(mail: Mail, tap: Tap, places: Places, *, warn: bool = False) -> MailPa
 def moved(
     mail: Mail, places: Places, *, on: AbstractSet[str] = frozenset(), off: AbstractSet[str]
 ) -> MailPatch:
-    """The patch that puts a mail into ``on`` and takes it out of ``off``; empty if it is so.
+    """The patch that puts a mail into ``on`` and takes it out of ``off``; empty if nothing changes.
 
-    Only mailboxes that were read on this very mail are taken away, and a mailbox that the mail
-    keeps or gets is always named with them: a mail without any would be destroyed (seen).
+    It takes away only mailboxes that this mail was read in, and always names a mailbox that the
+    mail keeps or gets: Cyrus 3.10.2 destroys a mail that is left in none (seen).
     """
     if not on and mail.mailbox_ids <= off:
         on = {places.screener}
@@ -216,13 +215,13 @@ def moved(
 
 
 def _is_elsewhere(mail: Mail, tap: Tap, places: Places) -> bool:
-    """Mail that the user has filed, and not tapped: but for a warning it is not touched."""
+    """Whether the user has filed the mail and not tapped it: then only a warning may change."""
     is_filed = mail.mailbox_ids - {places.error, places.warning}
     return bool(is_filed) and mail.id not in tap.mail_ids and not is_filed & places.scope
 
 
 def _is_new(mail: Mail, tap: Tap, places: Places) -> bool:
-    """Mail that waits, or that a mail program has moved to the label: it may come to Inbox."""
+    """Whether the mail waits or a mail program has moved it to the label: it may come to Inbox."""
     marks = {places.error, places.warning}
     return (
         places.screener in mail.mailbox_ids
@@ -232,8 +231,8 @@ def _is_new(mail: Mail, tap: Tap, places: Places) -> bool:
 
 
 def without_crowd(verdicts: Verdicts, places: Places) -> tuple[Verdicts, int]:
-    """The verdicts without the taps by moving, where they are too many to be decisions; how many
-    they were then. Moves of one sender's mail to different places count as well."""
+    """The verdicts without the taps by moving if these are too many to be decisions, and their
+    number in that case, else 0. Senders whose mail was moved to different places count as well."""
     moved = [tap for tap in verdicts.taps if tap.label_id in places.drops]
     contested = [each for each in verdicts.conflicts if each.label_ids <= places.drops.keys()]
     number = len(moved) + len(contested)

@@ -1,8 +1,8 @@
-"""Decisions for whole domains and mailing lists: what the mail asks for that bears their labels.
+"""Decisions for whole domains and mailing lists: what mail with their labels asks for.
 
-``@WholeDomain`` or ``@WholeList`` beside a category's label says that the decision is for all of
-the sender's domain, or of the mail's list; beside ``@ToScreener`` that it is taken back. The
-sender's own contact, and the decisions about others of that domain, stay as they are.
+``@WholeDomain`` or ``@WholeList`` with a category's label makes the decision for all of the
+sender's domain, or for the mail's list; with ``@ToScreener`` it takes that back. The sender's own
+contact, and the decisions about others of that domain, stay as they are.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -30,7 +30,7 @@ class Whole:
 
     @property
     def name(self) -> str:
-        """What it is called where others are called by their address."""
+        """Its name among addresses."""
         return f"<{self.key}>" if self.is_list else f"@{self.key}"
 
     @property
@@ -38,15 +38,15 @@ class Whole:
         return frozenset((mail.id, self.label_id) for mail in self.mails)
 
     def is_about(self, sender: str | None, list_header: str | None) -> bool:
-        """Whether mail of this (canonical) sender, with this List-Id, is of the domain or the
-        list; something nearer may decide about it all the same."""
+        """Whether mail of this (canonical) sender, with this List-Id, is of the domain or the list;
+        something nearer may still decide about it."""
         if self.is_list:
             return list_header is not None and list_id(list_header) == self.key
         domain = domain_of(sender) if sender else ""
         return domain == self.key or domain.endswith(f".{self.key}")
 
     def patch(self, mail: Mail, places: Places) -> MailPatch:
-        """What files a mail that this decides about; from labelled mail the labels come off."""
+        """The patch that files a mail by this decision; labelled mail loses its labels."""
         whole = self.category and replace(self.category, add_to_inbox=self._adds_to_inbox)
         tap = Tap(self.name, whole, self.label_id, self.mails)
         patch = filed(mail, tap, places)
@@ -61,14 +61,14 @@ class Whole:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Labelled mail of which no such decision can be made, and why."""
+    """Labelled mail that no such decision can be made from, and why."""
 
     mails: tuple[Mail, ...]
     reason: str
 
 
 def parted(mails: Iterable[Mail], places: Places) -> tuple[list[Mail], list[Mail]]:
-    """The mails that ask for something, and those that ask for a whole domain or list."""
+    """The mails that ask for one sender, and those that ask for a whole domain or list."""
     scopes = _scopes(places)
     single: list[Mail] = []
     whole: list[Mail] = []
@@ -84,8 +84,8 @@ def sort_whole(
     list_ids: Mapping[str, str],
     providers: Collection[str] = (),
 ) -> tuple[tuple[Whole, ...], tuple[Refusal, ...]]:
-    """What these mails ask for, and of which nothing can come. ``list_ids`` are the List-Id headers
-    of those that are to be for a list, ``providers`` the mail providers that the user names."""
+    """What these mails ask for, and which are refused. ``list_ids`` are the List-Id headers of the
+    mails with the list label, ``providers`` the mail providers that the user names."""
     found: dict[tuple[bool, str], list[Mail]] = {}
     refused: list[Refusal] = []
     for mail in mails:
@@ -107,8 +107,8 @@ def sort_whole(
 
 
 def marks_of(refused: Iterable[Refusal], places: Places) -> dict[str, MailPatch]:
-    """The patches that put the error label on; the other labels stay, so that taking one off is
-    all that the user has to do."""
+    """The patches that put the error label on. The other labels stay, so that the user only has to
+    take one off."""
     patches = {
         mail.id: moved(mail, places, on={places.error}, off=frozenset())
         for each in refused
@@ -120,7 +120,7 @@ def marks_of(refused: Iterable[Refusal], places: Places) -> dict[str, MailPatch]
 def _key(
     mail: Mail, places: Places, list_ids: Mapping[str, str], providers: Collection[str]
 ) -> tuple[bool, str, str | None]:
-    """Whether it is for a list, for which one or which domain, and why not."""
+    """Whether it is for a list, which list or domain it is for, and why it is refused, if it is."""
     is_list = places.list_label in mail.mailbox_ids
     if is_list and places.domain_label in mail.mailbox_ids:
         return is_list, "", "it can be for a whole domain or for a list: take one label off"
