@@ -1,1 +1,1 @@
-"""JSON Schemas of the configuration and of the status answers."""
+"""JSON Schemas of the configuration and of the sockets' documents."""

@@ -1,6 +1,6 @@
-"""New mail as values: what ``Email/changes`` tells (RFC 8620 §5.2), and mail as it has come in.
+"""New mail as values: the answer to ``Email/changes`` (RFC 8620 §5.2), and mail as it arrives.
 
-An arrival is read with what decides about its sender; of mail in Sent, with whom it went to.
+An arrival is read with what decides about its sender; mail in Sent, with its recipients.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,8 +20,8 @@ from mailroom.wire.jmap import (
     sifted,
 )
 
-# In the plain form, which every server knows: Cyrus 3.10.2 fails the whole call for a form that
-# does not fit the header, and Stalwart 0.15.5 answers some forms with null (both seen).
+# The raw form, which every server knows: for a parsed form that does not fit the header, Cyrus
+# 3.10.2 fails the whole call, and Stalwart 0.15.5 answers some forms with null (both seen).
 _HEADER = "header:"
 _LIST_ID = f"{_HEADER}List-Id"
 _RETURN_PATH = f"{_HEADER}Return-Path"
@@ -33,7 +33,7 @@ _PROPERTIES = (
     *(*_RECIPIENTS, _LIST_ID, _RETURN_PATH, _CONTENT_TYPE),
 )
 
-# One answer's ids. Cyrus 3.13 refuses a get by reference of more than it lets a get have.
+# Ids in one answer. Cyrus 3.13 refuses a get by reference of more ids than a get may have.
 _MOST_CHANGES = 500
 _CHANGES, _CREATED = "changes", "created"
 
@@ -41,8 +41,8 @@ _CHANGES, _CREATED = "changes", "created"
 @dataclass(frozen=True, slots=True)
 class Arrival:
     """One mail with what decides where it goes. ``received_at`` is an instant in Unix seconds,
-    ``list_id`` the List-Id as it stands in the header, ``recipients`` the addresses of To, Cc and
-    Bcc, ``marks`` what the headers say that were asked for besides, by their names in lower case.
+    ``list_id`` the List-Id as the header has it, ``recipients`` the addresses of To, Cc and Bcc,
+    ``marks`` the values of the further headers that were asked for, by their names in lower case.
     """
 
     mail: Mail
@@ -58,14 +58,14 @@ class Arrival:
         return self.mail.id
 
     def __hash__(self) -> int:
-        """By the mail alone: thousands of them are keys."""
+        """Over the id alone: thousands of arrivals are keys."""
         return hash(self.mail.id)
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What has changed since a state, up to ``new_state``; ``has_more`` where that is not yet all.
-    ``arrivals`` are the created mails that are still there."""
+    """What has changed since a state, up to ``new_state``; ``has_more``: these are not yet all
+    changes. ``arrivals`` are the created mails that still exist."""
 
     new_state: str
     has_more: bool
@@ -80,7 +80,7 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class ChangedIds:
-    """The same by ids: ``changed`` are the mails that were created or updated."""
+    """The same as ids; ``changed`` are the mails that were created or updated."""
 
     new_state: str
     has_more: bool
@@ -95,10 +95,10 @@ class ChangedIds:
 def changes_calls(
     state: str, limit: int, own: int = 0, headers: Sequence[str] = ()
 ) -> tuple[Call, ...]:
-    """What has changed since ``state``, and the mail that has come, in one request; ``limit`` is
-    how many objects a get may have, ``own`` how many changes of ours are among it: those are no new
-    mail, so that the get need not have room for them. ``headers`` are the names of those that are
-    wanted as well."""
+    """The calls for the changes since ``state`` and the mail that has come, in one request.
+    ``limit`` is how many objects a get may have, ``own`` how many of the changes are ours: those
+    are no new mail, so the get needs no room for them. ``headers`` names further headers to read.
+    """
     arguments = {"sinceState": state, "maxChanges": min(limit, _MOST_CHANGES) + own}
     changes = Call("Email/changes", arguments, _CHANGES)
     get = {"#ids": changes.ref("/created"), "properties": _properties(headers)}
@@ -108,8 +108,8 @@ def changes_calls(
 def read_changes(
     answers: Mapping[str, Arguments] | Any,
 ) -> tuple[Changes | None, Mapping[str, str]]:
-    """The answers to :func:`changes_calls`, and the mails that cannot be read, with why. None where
-    the server cannot tell what has changed: then everything has to be looked at."""
+    """The answers to :func:`changes_calls`, and the unreadable mails with the reasons. None if the
+    server cannot say what has changed: then everything has to be looked at."""
     try:
         told, created = answers[_CHANGES], answers[_CREATED]
     except MethodError:
@@ -134,12 +134,12 @@ def read_ids(answer: Arguments) -> ChangedIds:
 
 
 def read_arrivals(answer: Arguments) -> Sifted[Arrival]:
-    """The list of an ``Email/get`` of mail as it comes in."""
+    """The list of an ``Email/get`` of arrivals."""
     return sifted(answer, "mail", _arrival)
 
 
 def arrival_calls(mail_ids: Sequence[str], headers: Sequence[str] = ()) -> tuple[Call, ...]:
-    """Mails by their ids, as they come in."""
+    """The calls that read mails as arrivals, by their ids."""
     arguments = {"ids": list(mail_ids), "properties": _properties(headers)}
     return (Call("Email/get", arguments, _CREATED),)
 
@@ -168,8 +168,8 @@ def _marks(entry: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
 
 
 def _is_bounce(entry: Mapping[str, Any]) -> bool:
-    """A report (RFC 6522) without a return path: an answer of mail servers, not a person's mail.
-    Not every server keeps the path (Stalwart 0.15.5 by LMTP does not, seen)."""
+    """Whether it is a report (RFC 6522) without a return path: sent by a mail server, not by a
+    person. Not every server keeps the path (Stalwart 0.15.5 by LMTP does not, seen)."""
     content_type = str(entry.get(_CONTENT_TYPE) or "").strip().lower()
     return_path = str(entry.get(_RETURN_PATH) or "").strip()
     return content_type.startswith("multipart/report") and return_path in ("<>", "")

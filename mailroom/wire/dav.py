@@ -1,8 +1,8 @@
-"""WebDAV as values: the few XML bodies that CardDAV takes (RFC 4918, 6352, 6578).
+"""WebDAV as values: the few XML bodies that CardDAV needs (RFC 4918, 6352, 6578).
 
-Read with entities and DTDs refused. An href is a path; hrefs that differ only in how they are
-percent-encoded are the same, so each is brought into one form when it is read, to be compared by.
-Stalwart takes its own spelling alone, so that is kept beside it, to be sent back.
+Entities and DTDs are refused. An href is a path; hrefs that differ only in their percent-encoding
+are the same, so each is brought into one form for comparing when it is read. Stalwart accepts only
+its own spelling, so that is kept as well, to be sent back.
 """
 
 import codecs
@@ -30,7 +30,7 @@ ADDRESS_DATA = f"{CARDDAV}address-data"
 ADDRESS_BOOK = f"{CARDDAV}addressbook"
 NO_UID_CONFLICT = f"{CARDDAV}no-uid-conflict"
 
-# What the index is made of; the rest of a card is fetched when it is needed.
+# The properties that the index needs; the rest of a card is fetched when needed.
 INDEX_PROPERTIES = (
     "VERSION",
     "UID",
@@ -45,21 +45,21 @@ INDEX_PROPERTIES = (
     "JSPROP",
 )
 
-# An href in its one form already, as most are.
+# An href that is in that form already, as most are.
 _CANONICAL = re.compile("(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
 # What XML 1.0 §2.2 does not allow, and (as surrogates) octets that are not UTF-8.
 _NOT_XML = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-# Stands for such a character until the card is taken out: no text has this one in earnest.
+# Stands for such a character until the card is taken out: no real text has this one.
 _UNREADABLE = "\U0010fffe"
 
 _PIECE_BYTES = 16 * 1024
-# UTF-16, or one that the document declares: for the parser to make something of.
+# UTF-16, or another encoding that the document declares: left to the parser.
 _ANOTHER_ENCODING = re.compile(
     rb"""\xff\xfe|\xfe\xff|\0|.\0|<\?xml[^>]*encoding\s*=\s*["'](?!utf-8["'])""", re.I | re.S
 )
-# What the parser has against a body.
+# What the parser raises for a bad body.
 _UNPARSABLE = (ET.ParseError, defusedxml.DefusedXmlException, ValueError, LookupError)
-# Where people's words stand in an error; by local name, for each server has its own namespace.
+# Elements with words for people in an error; by local name: each server has its own namespace.
 _REASONS = ("responsedescription", "message", "description", "reason")
 
 ET.register_namespace("D", DAV[1:-1])
@@ -68,9 +68,9 @@ ET.register_namespace("C", CARDDAV[1:-1])
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """One ``response`` of a multistatus: properties found, or the status that it has instead.
+    """One ``response`` of a multistatus: the properties found, or the status in their place.
 
-    ``href`` is the one form to compare, ``path`` the server's own spelling."""
+    ``href`` is the form for comparing, ``path`` the server's own spelling."""
 
     href: str
     path: str
@@ -78,15 +78,15 @@ class Resource:
     properties: Mapping[str, ET.Element]
 
     def text(self, name: str) -> str | None:
-        """The property's text; None where the server did not give it."""
+        """The property's text; None if the server did not give it."""
         element = self.properties.get(name)
         return None if element is None else element.text or ""
 
     @property
     def card(self) -> bytes | None:
-        """The vCard, None where the server did not give it. XML makes every line ending LF (XML
-        1.0 §2.11), vCards have CRLF (RFC 6350 §3.2). What is not UTF-8 is not UTF-8 here either:
-        the card can be indexed, but not edited."""
+        """The vCard, None if the server did not give it. XML makes every line ending LF (XML 1.0
+        §2.11); vCards have CRLF (RFC 6350 §3.2). What was not UTF-8 is not UTF-8 here either: such
+        a card can be indexed, but not edited."""
         text = self.text(ADDRESS_DATA)
         if text is None:
             return None
@@ -94,7 +94,7 @@ class Resource:
         return lines.encode().replace(_UNREADABLE.encode(), b"\xff")
 
     def inner_href(self, name: str) -> str | None:
-        """The href inside of a property such as current-user-principal."""
+        """The href inside a property such as current-user-principal."""
         element = self.properties.get(name)
         found = None if element is None else element.find(f"{DAV}href")
         return None if found is None or not found.text else found.text.strip()
@@ -106,11 +106,11 @@ class Resource:
 
 class Multistatus:
     """RFC 4918 §13: the resources are read while they are iterated over, so that a whole address
-    book never stands in memory as a tree, and others can have their turn meanwhile.
+    book is never in memory as a tree, and other tasks get their turns meanwhile.
 
     ``url`` is where ``body`` comes from: hrefs may be relative to it. Iterating raises
-    ProtocolError where the body is no multistatus, maybe after some of the resources. Once they are
-    all read, ``sync_token`` is the one of RFC 6578, where this is the answer to a sync.
+    ProtocolError if the body is no multistatus, possibly after some resources. After the last one,
+    ``sync_token`` is the one of RFC 6578, if this is the answer to a sync.
     """
 
     def __init__(self, body: bytes, url: str) -> None:
@@ -148,9 +148,8 @@ class Multistatus:
 
 
 class _Pieces:
-    """A body as a file that is read piece by piece, without what XML cannot carry: servers pass on
-    such cards as they were given them (seen with Cyrus), and one must not keep us from all the
-    others."""
+    """A body as a file that is read piece by piece, without what XML cannot carry. Servers pass on
+    cards with such characters (seen with Cyrus), and one such card must not hide all the others."""
 
     def __init__(self, body: bytes) -> None:
         self._body = body
@@ -181,8 +180,8 @@ def propfind(properties: Iterable[str]) -> bytes:
 
 
 def sync_collection(token: str | None, *, with_cards: bool) -> bytes:
-    """The body of a REPORT for what changed since ``token``: ETags, and ``with_cards`` of each card
-    what the index needs."""
+    """The body of a REPORT for the changes since ``token``: ETags, and if ``with_cards``, what the
+    index needs of each card."""
     root = ET.Element(f"{DAV}sync-collection")
     ET.SubElement(root, f"{DAV}sync-token").text = token or ""
     ET.SubElement(root, f"{DAV}sync-level").text = "1"
@@ -204,9 +203,9 @@ def multiget(hrefs: Iterable[str]) -> bytes:
 
 
 def read_precondition(body: bytes) -> str | None:
-    """The precondition that failed (RFC 4918 §16), as ``{namespace}name``; None if none is told.
+    """The precondition that failed (RFC 4918 §16), as ``{namespace}name``; None if none is named.
 
-    Some servers (sabre) put exceptions of their own before it.
+    Some servers (sabre) put their own exceptions before it.
     """
     try:
         root = fromstring(body, forbid_dtd=True)
@@ -220,7 +219,7 @@ def read_precondition(body: bytes) -> str | None:
 
 def read_reason(body: bytes) -> str:
     """What an error in XML says to people: ``responsedescription`` (RFC 4918 §14.25), or what
-    servers have in its place (``s:message`` of sabre); "" if nothing is told."""
+    servers have in its place (``s:message`` of sabre); "" if it says nothing."""
     try:
         root = fromstring(body, forbid_dtd=True)
     except _UNPARSABLE:
@@ -230,7 +229,7 @@ def read_reason(body: bytes) -> str:
 
 
 def _children(source: _Pieces, tag: str) -> Iterator[ET.Element]:
-    """The children of the root, which has to be a ``tag``; each is let go of when the next is asked
+    """The children of the root, which must be a ``tag``; each is released when the next is asked
     for."""
     events = iterparse(source, ("start", "end"), forbid_dtd=True)
     _, root = next(events)
@@ -245,7 +244,7 @@ def _children(source: _Pieces, tag: str) -> Iterator[ET.Element]:
 
 
 def _status(element: ET.Element) -> int:
-    """The number in ``HTTP/1.1 200 OK``; 0 where there is none."""
+    """The number in ``HTTP/1.1 200 OK``; 0 if there is none."""
     words = (element.findtext(f"{DAV}status") or "").split()
     return int(words[1]) if len(words) > 1 and words[1].isdecimal() else 0
 

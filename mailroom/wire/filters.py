@@ -16,7 +16,7 @@ def any_of(conditions: Iterable[Filter]) -> Filter:
 
 
 def all_of(*conditions: Filter) -> Filter:
-    """All conditions; what can stand in one condition does, which is all that some servers take."""
+    """All conditions, merged into one where possible: some servers accept nothing else."""
     plain: dict[str, Any] = {}
     others: list[Filter] = []
     for condition in _flattened(conditions):
@@ -34,8 +34,8 @@ def in_any(mailbox_ids: Iterable[str]) -> Filter:
 
 
 def by_mailbox(query: Filter) -> list[Filter]:
-    """Filters that together find the same, none of which has a mailbox inside of an OR: Apache
-    James refuses that (``unsupportedFilter``; by its source an AND may have one mailbox)."""
+    """Filters that together find the same, none with a mailbox inside an OR: Apache James refuses
+    that (``unsupportedFilter``; by its source an AND may have one mailbox)."""
     if not _has_mailbox(query):
         return [query]
     match query:

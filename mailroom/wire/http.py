@@ -1,4 +1,4 @@
-"""HTTP as values (RFC 9110): what a client of ours asks, and what a server answers."""
+"""HTTP as values (RFC 9110): what our clients ask, and what a server answers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,9 +7,10 @@ from http import HTTPStatus
 from mailroom.wire.urls import without_query
 
 SILENCE_SECONDS = 30.0  # without a byte in either direction
+# An address book of 2,000 cards is 1 MB (Cyrus 3.13, seen): no honest answer comes near.
 MAX_BODY_BYTES = 64 * 1024 * 1024
 
-# Those that name another place for the same request.
+# The statuses that name another place for the same request.
 REDIRECTS = (
     HTTPStatus.MOVED_PERMANENTLY,
     HTTPStatus.FOUND,
@@ -17,16 +18,16 @@ REDIRECTS = (
     HTTPStatus.TEMPORARY_REDIRECT,
     HTTPStatus.PERMANENT_REDIRECT,
 )
-MAX_REDIRECTS = 5
+MAX_REDIRECTS = 5  # a well-known URL needs one; many are a loop
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """One HTTP request; the URL is absolute, the headers carry the credentials.
 
-    Or ``digest`` does, user and password, for libcurl to answer a challenge with (RFC 7616).
+    Alternatively ``digest``, user and password, lets libcurl answer a challenge (RFC 7616).
     ``patience_seconds`` is how long the server may be silent, ``limit_bytes`` how large the answer
-    may be. With ``unix_socket``, a path, who listens there is asked, whatever host the URL names.
+    may be. With ``unix_socket``, a path, the request goes there, whatever host the URL names.
     """
 
     method: str
@@ -44,7 +45,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One answer; header names are lower-case. The byte counts are those of the wire."""
+    """One answer; header names are lower-case. The byte counts are those on the wire."""
 
     status: int
     headers: Mapping[str, str]

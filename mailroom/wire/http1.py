@@ -1,7 +1,7 @@
 """The server's half of HTTP/1.1 (RFC 9112): bytes in, requests out; answers in, bytes out.
 
-Only what a local socket needs: no transfer codings. The head of a request may have 8 KiB, and its
-body as many.
+Only what a local socket needs: no transfer codings. The head of a request may have 8 KiB, and so
+may its body.
 """
 
 import json
@@ -25,7 +25,7 @@ _CONTENT_LENGTH = re.compile(r"[0-9]{1,4}")
 
 
 class BadRequest(Exception):
-    """The request cannot be understood, or not be taken; the connection ends with ``status``."""
+    """The request cannot be understood or accepted; the connection ends with ``status``."""
 
     def __init__(self, status: HTTPStatus, message: str) -> None:
         super().__init__(message)
@@ -35,8 +35,8 @@ class BadRequest(Exception):
 @dataclass(frozen=True, slots=True)
 class ReceivedRequest:
     """A request that was read to its end. ``path`` is as it was sent, ``query`` is decoded: "+" and
-    "%20" are spaces, as forms and URLSearchParams write them. ``last_event_id`` is what a reader of
-    an event stream has had last."""
+    "%20" are spaces, as forms and URLSearchParams write them. ``last_event_id`` is the last event
+    that the reader of an event stream received."""
 
     method: str
     path: str
@@ -48,7 +48,7 @@ class ReceivedRequest:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is sent back; ``headers`` beside those that :func:`render` makes itself."""
+    """What is sent back; ``headers`` are further ones, beside those of :func:`render`."""
 
     status: int
     body: bytes = b""
@@ -96,21 +96,21 @@ def _date_field(date: float) -> str:
 
 
 class RequestReader:
-    """Takes what a client sends, in any pieces, and hands out its requests one by one."""
+    """Takes what a client sends, in any pieces, and returns its requests one by one."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
 
     @property
     def has_more(self) -> bool:
-        """Whether something was received that no request was made of yet."""
+        """Whether bytes were received that are not part of a returned request."""
         return bool(self._buffer)
 
     def feed(self, data: bytes) -> None:
         self._buffer += data
 
     def next_request(self) -> ReceivedRequest | None:
-        """The next whole request; None when more bytes are needed. Raises :class:`BadRequest`."""
+        """The next whole request; None if more bytes are needed. Raises :class:`BadRequest`."""
         self._skip_empty_lines()
         end = _END_OF_HEAD.search(self._buffer)
         if end is None or end.start() > HEAD_LIMIT_BYTES:
@@ -129,7 +129,7 @@ class RequestReader:
         return replace(request, body=body) if body else request
 
     def _skip_empty_lines(self) -> None:
-        """RFC 9112 section 2.2: empty lines before a request line are to be ignored."""
+        """RFC 9112 section 2.2: ignore empty lines before a request line."""
         start = 0
         while self._buffer.startswith((b"\n", b"\r\n"), start):
             start = self._buffer.index(b"\n", start) + 1
@@ -137,7 +137,7 @@ class RequestReader:
 
 
 def _parse_head(head: bytes) -> tuple[ReceivedRequest, int]:
-    """The request without its body, and how many bytes that has."""
+    """The request without its body, and the length of the body in bytes."""
     first, *others = [line.removesuffix("\r") for line in head.decode("latin-1").split("\n")]
     start = _REQUEST_LINE.fullmatch(first)
     if start is None:
@@ -180,7 +180,7 @@ def _content_length(fields: Mapping[str, list[str]]) -> int:
     if "transfer-encoding" in fields:
         raise BadRequest(HTTPStatus.NOT_IMPLEMENTED, "transfer codings are not supported")
     if "expect" in fields:
-        # Who expects "100 Continue" sends the request again without (RFC 9110 section 10.1.1).
+        # Clients that expect "100 Continue" repeat the request without it (RFC 9110 section 10.1.1).
         raise BadRequest(HTTPStatus.EXPECTATION_FAILED, "expectations are not supported")
     match fields.get("content-length", ["0"]):
         case [value] if _CONTENT_LENGTH.fullmatch(value) and int(value) <= BODY_LIMIT_BYTES:

@@ -1,7 +1,7 @@
 """JMAP as values: requests and their answers (RFC 8620), mail (RFC 8621).
 
-Whatever the server sends is checked here, so that nobody above meets a wrong shape: a broken
-answer is a :class:`ProtocolError`, a method that failed a :class:`MethodError`.
+Whatever the server sends is checked here, so that the callers never see a wrong shape: a broken
+answer is a :class:`ProtocolError`, a failed method a :class:`MethodError`.
 """
 
 import json
@@ -21,8 +21,8 @@ CONTACTS = "urn:ietf:params:jmap:contacts"
 
 T = TypeVar("T")
 
-# The ways in which untyped data can disappoint.
-_DISAPPOINTMENTS = (
+# What reading untyped data can raise.
+_MALFORMED = (
     *(LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError),
 )
 Arguments = Mapping[str, Any]
@@ -43,8 +43,8 @@ class MethodError(MailroomError):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One method call; ``tag`` names its answer within the request, ``capability`` is what it
-    needs beside mail."""
+    """One method call; ``tag`` names its answer within the request, ``capability`` is what it needs
+    besides core and mail."""
 
     method: str
     arguments: Arguments
@@ -68,7 +68,7 @@ class Mailbox:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """One entry of From; either part may be empty, and both are the sender's to choose."""
+    """One entry of From; either part may be empty, and the sender chooses both."""
 
     name: str
     email: str
@@ -94,13 +94,13 @@ class MethodResponse(dict[str, Any]):
 
 @contextmanager
 def reading(what: str, answer: object = None) -> Iterator[None]:
-    """Turn every way in which untyped data can disappoint into one ProtocolError, which names the
-    URL where the answer tells it."""
+    """Turn whatever reading untyped data raises into one ProtocolError, which names the URL if the
+    answer knows it."""
     if isinstance(answer, MethodResponse):
         what = f"{what} from {answer.url}"
     try:
         yield
-    except _DISAPPOINTMENTS as error:
+    except _MALFORMED as error:
         raise ProtocolError(f"{what} is not what RFC 8620 promises ({_detail(error)})") from error
 
 
@@ -130,7 +130,7 @@ class Answers:
         self._awaited: dict[str, tuple[str, str]] = {}
 
     def add(self, body: bytes, calls: Sequence[Call], url: str) -> str:
-        """Take in the answer to one request; returns the session state that it names, or ""."""
+        """Add the answer to one request; return the session state that it names, or ""."""
         self._awaited |= {call.tag: (call.method, url) for call in calls}
         with reading(f"the answer from {url}"):
             data = json.loads(body)
@@ -140,7 +140,7 @@ class Answers:
             return str(data.get("sessionState") or "")
 
     def part(self, tags: Mapping[str, str]) -> "Answers":
-        """Some of the answers, under other tags: by the new tag the one it had."""
+        """Some of the answers under other tags; ``tags`` maps the new to the old ones."""
         part = Answers()
         part._awaited = {new: self._awaited[old] for new, old in tags.items()}
         part._answers = {
@@ -149,7 +149,7 @@ class Answers:
         return part
 
     def __getitem__(self, tag: str) -> Arguments:
-        """The answer to the call with this tag. Raises MethodError where the call failed."""
+        """The answer to the call with this tag. Raises MethodError if the call failed."""
         method, url = self._awaited[tag]
         if tag not in self._answers:
             raise ProtocolError(f"POST {url}: the server left {method} without an answer")
@@ -163,7 +163,7 @@ class Answers:
 
 
 def read_blob_id(body: bytes, url: str) -> str:
-    """The id that an uploaded file has got (RFC 8620 §6.1)."""
+    """The id of an uploaded file (RFC 8620 §6.1)."""
     with reading(f"the answer from {url}"):
         return as_text(json.loads(body)["blobId"])
 
@@ -176,7 +176,7 @@ def read_state(answer: Arguments) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Sifted(Generic[T]):
-    """The entries of a list that can be read, and why the others cannot, by what names them."""
+    """The readable entries of a list, and why the others are unreadable, by kind and id."""
 
     entries: tuple[T, ...]
     unreadable: Mapping[str, str]
@@ -197,14 +197,14 @@ def _mailbox(box: Mapping[str, Any]) -> Mailbox:
 
 
 def sifted(answer: Arguments, kind: str, read: Callable[[Any], T]) -> Sifted[T]:
-    """One entry that is not what it should be keeps nobody from the others."""
+    """The entries of a list, each read alone: a broken one does not hide the others."""
     entries: list[T] = []
     unreadable: dict[str, str] = {}
     with reading(f"a list of {kind} objects", answer):
         for entry in as_list(answer["list"]):
             try:
                 entries.append(read(entry))
-            except _DISAPPOINTMENTS as error:
+            except _MALFORMED as error:
                 entry_id = entry.get("id") if isinstance(entry, dict) else None
                 name = quoted(entry_id) if isinstance(entry_id, str) else "without an id"
                 unreadable[f"{kind} {name}"] = _detail(error)
@@ -212,13 +212,13 @@ def sifted(answer: Arguments, kind: str, read: Callable[[Any], T]) -> Sifted[T]:
 
 
 def read_counts(answer: Arguments) -> dict[str, int]:
-    """How many mails there are, by mailbox, from a ``Mailbox/get`` of totalEmails."""
+    """The number of mails by mailbox, from a ``Mailbox/get`` of totalEmails."""
     with reading("a list of mailboxes", answer):
         return {as_text(box["id"]): int(box["totalEmails"]) for box in as_list(answer["list"])}
 
 
 def read_arrivals(answer: Arguments) -> dict[str, str]:
-    """When mails were received (UTC), by their ids, from an ``Email/get`` of receivedAt."""
+    """When mails were received (UTC), by id, from an ``Email/get`` of receivedAt."""
     with reading("a list of mails", answer):
         return {
             as_text(mail["id"]): as_text(mail["receivedAt"]) for mail in as_list(answer["list"])
@@ -227,8 +227,8 @@ def read_arrivals(answer: Arguments) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Part of what a query found. ``total`` is None where the server tells no number, and ``limit``
-    where it lets as many pass as were asked for."""
+    """Part of what a query found. ``total`` is None if the server gives no number; ``limit`` is
+    None if the server did not lower the limit asked for."""
 
     ids: tuple[str, ...]
     total: int | None
@@ -262,7 +262,7 @@ def read_mails(answer: Arguments) -> Sifted[Mail]:
 
 
 def read_mail(mail: Mapping[str, Any]) -> Mail:
-    """One entry of it. Raises what untyped data does."""
+    """One entry of it. Raises whatever reading untyped data raises."""
     return Mail(
         id=as_text(mail["id"]),
         senders=read_addresses(mail.get("from")),
@@ -272,7 +272,7 @@ def read_mail(mail: Mapping[str, Any]) -> Mail:
 
 
 def read_addresses(header: object) -> tuple[Address, ...]:
-    """A header with addresses (RFC 8621 §4.1.2.3); null where the mail has none."""
+    """A header with addresses (RFC 8621 §4.1.2.3); null if the mail has none."""
     return tuple(
         Address(as_text(entry.get("name") or ""), as_text(entry.get("email") or ""))
         for entry in as_list(header or [])
@@ -280,12 +280,12 @@ def read_addresses(header: object) -> tuple[Address, ...]:
 
 
 def _set(value: object) -> frozenset[str]:
-    """An object that stands for a set: its keys whose value is true."""
+    """The set that an object stands for: the keys whose value is true."""
     return frozenset(key for key, is_in in _mapping(value).items() if is_in)
 
 
 def read_subjects(answer: Arguments) -> dict[str, str]:
-    """The subjects of an ``Email/get`` of id, subject; empty where a mail has none."""
+    """The subjects of an ``Email/get`` of id, subject; empty if a mail has none."""
     with reading("a list of subjects"):
         return {
             as_text(mail["id"]): as_text(mail.get("subject") or "")
@@ -295,14 +295,14 @@ def read_subjects(answer: Arguments) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """What came of the creations of one ``/set`` (RFC 8620 §5.3): ids and errors by the keys."""
+    """The result of the creations of one ``/set`` (RFC 8620 §5.3): ids and errors by key."""
 
     ids: Mapping[str, str]
     refused: Mapping[str, MethodError]
 
 
 def read_created(answer: Arguments, method: str, keys: Iterable[str]) -> Created:
-    """Which of the creations ``keys`` succeeded, as which id, and why the others did not."""
+    """The ids of the creations ``keys`` that succeeded, and why the others did not."""
     with reading("the answer to a creation", answer):
         created = (answer.get("created") or {}).items()
         ids = {key: as_text(made["id"]) for key, made in created if "id" in _mapping(made)}
@@ -315,7 +315,7 @@ def read_created(answer: Arguments, method: str, keys: Iterable[str]) -> Created
 def read_refusals(
     answer: Arguments, ids: Iterable[str], method: str = "Email/set"
 ) -> dict[str, MethodError]:
-    """Those of the objects that a ``/set`` did not update, and why (RFC 8620 §5.3)."""
+    """The objects that a ``/set`` did not update, and why (RFC 8620 §5.3)."""
     with reading("the answer to an update", answer):
         refused = _set_errors(answer.get("notUpdated"), method)
         updated = answer.get("updated") or {}
@@ -325,19 +325,19 @@ def read_refusals(
 
 
 def read_new_state(answer: Arguments) -> str | None:
-    """The state that a ``/set`` has left (RFC 8620 §5.3), where it tells."""
+    """The state after a ``/set`` (RFC 8620 §5.3); None if the server does not name it."""
     state = answer.get("newState")
     return state if isinstance(state, str) else None
 
 
 def read_undestroyed(answer: Arguments, method: str = "Email/set") -> dict[str, MethodError]:
-    """Those of the objects that a ``/set`` did not destroy, and why (RFC 8620 §5.3)."""
+    """The objects that a ``/set`` did not destroy, and why (RFC 8620 §5.3)."""
     with reading("the answer to a deletion", answer):
         return _set_errors(answer.get("notDestroyed"), method)
 
 
 def _set_errors(errors: Any, method: str) -> dict[str, MethodError]:
-    """The errors of one kind of a ``/set`` (RFC 8620 §5.3); null where there are none."""
+    """The errors of one kind of a ``/set`` (RFC 8620 §5.3); null if there are none."""
     return {
         as_text(key): MethodError(
             method, str(error.get("type") or "unknown"), str(error.get("description") or "")

@@ -15,15 +15,15 @@ from mailroom.wire.urls import expand, is_template
 
 # The types whose changes can mean that a label was put on a mail.
 TYPES = ("Email", "Mailbox")
-# Beside them, where contacts go by JMAP: groups may have changed.
+# One more if contacts go by JMAP: groups may have changed.
 CONTACTS_TYPE = "ContactCard"
 PING_SECONDS = 30
 
-# RFC 8620 says "state"; a server that leaves its events unnamed is understood all the same.
+# RFC 8620 says "state"; a server that does not name its events is understood as well.
 _STATE_EVENTS = ("state", "message")
-# Stalwart announces its ping interval in milliseconds. Nobody pings every quarter of an hour.
+# Stalwart announces its ping interval in milliseconds; no server pings every quarter of an hour.
 _LEAST_MILLISECONDS = 1000
-# A day. Whatever is longer was not meant, and may be too large for a float.
+# A day. A longer interval is a mistake, and may be too large for a float.
 _MOST_MILLISECONDS = 86_400_000
 
 
@@ -37,11 +37,11 @@ def event_source_url(
     """The absolute URL of the event stream.
 
     ``template`` is the session's ``eventSourceUrl``: a URI template of level 1 (RFC 6570), in
-    which unknown variables are empty, or (Fastmail) a plain URL to which the three values are
-    added as query parameters. A relative one counts from ``session_url``, the address that the
-    session was read from in the end. ``ping`` is in seconds.
+    which unknown variables are empty, or (Fastmail) a plain URL to which the three values are added
+    as query parameters. A relative one is resolved against ``session_url``, from which the session
+    was finally read. ``ping`` is in seconds.
 
-    Raises ProtocolError when no URL comes of it.
+    Raises ProtocolError if the result is no URL.
     """
     values = {"types": ",".join(types), "closeafter": closeafter, "ping": str(ping)}
     expanded = expand(template, values)
@@ -58,12 +58,12 @@ def event_source_url(
 
 
 def changed_states(event: Event, account_id: str) -> dict[str, str]:
-    """The new states of the account that ``event`` tells of, by type; only ``TYPES`` and contacts.
+    """The account's new states in ``event``, by type; only ``TYPES`` and contacts.
 
-    Empty for pings, for other accounts and for objects that are no StateChange. Both forms are
+    Empty for pings, other accounts and objects that are no StateChange. Both forms are
     read: with ``@type`` (RFC 8620) and with ``type: connect|change`` (Fastmail).
 
-    Raises ProtocolError when a state event is not readable.
+    Raises ProtocolError if a state event cannot be read.
     """
     if event.type not in _STATE_EVENTS:
         return {}

@@ -10,7 +10,7 @@ from mailroom.errors import LastingTrouble, ProtocolError
 from mailroom.wire.jmap import CORE, MAIL, SIEVE, as_list, as_text, reading
 from mailroom.wire.urls import expand
 
-# Capabilities of Cyrus and of Fastmail begin so.
+# How capabilities of Cyrus and Fastmail begin.
 _CYRUS_EXTENSIONS = ("https://cyrusimap.org/", "https://www.fastmail.com/")
 _STALWARTS_TEMPLATE = "/jmap/download/{accountId}/{blobId}/{name}?accept={type}"
 
@@ -28,9 +28,10 @@ class SessionLimits:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """The parts of the session resource (RFC 8620 §2) that Mailroom lives by.
+    """The parts of the session resource (RFC 8620 §2) that Mailroom uses.
 
-    ``url`` is where it was found; ``api_url`` is absolute, the templates as the server wrote them.
+    ``url`` is where it was found; ``api_url`` is absolute, the templates are as the server wrote
+    them.
     """
 
     url: str
@@ -49,14 +50,14 @@ class Session:
 
     @property
     def is_stalwart(self) -> bool:
-        """By its template for files (0.15.5), which is Cyrus' but for what comes before it."""
+        """By its template for files (0.15.5), which differs from Cyrus' only in what precedes it."""
         return not self.is_cyrus and (self.download_template or "").endswith(_STALWARTS_TEMPLATE)
 
 
 def read_session(body: bytes, url: str) -> Session:
-    """The session from its JSON. ``url`` is where it was found: its URLs may be relative to it.
+    """The session from its JSON. ``url`` is where it was found: its URLs may be relative to that.
 
-    Raises LastingTrouble where the account cannot be worked with.
+    Raises LastingTrouble if Mailroom cannot work with the account.
     """
     with reading(f"the session at {url}"):
         data = json.loads(body)
@@ -88,15 +89,15 @@ def read_session(body: bytes, url: str) -> Session:
 
 
 def _sieve_extensions(capabilities: Mapping[str, Any]) -> frozenset[str] | None:
-    """What scripts of this account may require (RFC 9661 §1.3); None where the server says
-    nothing of it."""
+    """What scripts of this account may require (RFC 9661 §1.3); None if the server does not say."""
     told = (capabilities.get(SIEVE) or {}).get("sieveExtensions")
     return None if told is None else frozenset(map(as_text, as_list(told)))
 
 
 def _is_cyrus(data: Mapping[str, Any]) -> bool:
-    """Whether the server is one of Cyrus, or Fastmail, which is. Cyrus has relative URLs (3.6.1,
-    3.10.2 and 3.13.7, seen), and may name extensions of its own; a proxy may make them absolute."""
+    """Whether the server is Cyrus, or Fastmail, which runs on it. Cyrus has relative URLs (3.6.1,
+    3.10.2 and 3.13.7, seen), and may name extensions of its own; a proxy may make the URLs
+    absolute."""
     host = urlsplit(as_text(data["apiUrl"])).hostname or ""
     is_extended = any(name.startswith(_CYRUS_EXTENSIONS) for name in data["capabilities"])
     return not host or is_extended or f".{host}".endswith(".fastmail.com")
@@ -120,9 +121,9 @@ def _refuse_unworkable(account: Mapping[str, Any], url: str) -> None:
 
 
 def _limit(core: Mapping[str, Any], name: str, default: int, *, most: int) -> int:
-    """A limit of the server; RFC 8620 §2 suggests the least that a server should allow. A number
-    that makes no sense is none, and ``most`` is what a careful client asks of any server: as much
-    as Cyrus 3.10 allows, where that is much."""
+    """A limit of the server. The defaults are the least that RFC 8620 §2 suggests to servers; a
+    number that makes no sense counts as missing. ``most`` is what we ask of any server at most: at
+    the high end, as much as Cyrus 3.10 allows."""
     told = core.get(name)
     return min(told, most) if isinstance(told, int) and told > 0 else default
 

@@ -1,7 +1,7 @@
 """JSContact cards (RFC 9553) as values, and the answers of JMAP for Contacts (RFC 9610).
 
-What Mailroom has no word for is kept as text, so that it can be told when somebody changes it. One
-property that is not what it should be hides no card: it counts as one of those.
+Properties that Mailroom does not know are kept as text, so that it notices when somebody changes
+them. A malformed property hides no card: it counts as one of those.
 """
 
 import json
@@ -11,16 +11,16 @@ from typing import Any
 
 from mailroom.wire.jmap import Arguments, reading
 
-#: A property of ours within a note. At the top of a card Stalwart 0.15.5 refuses what is a
-#: vendor's; within a note it and Cyrus 3.13.7 keep it and show it unasked, and CardDAV shows it as
-#: a JSPROP (all seen). The domain is one that can be nobody else's (RFC 2606 §3).
+#: A property of ours within a note. At the top of a card Stalwart 0.15.5 refuses vendor properties;
+#: within a note it and Cyrus 3.13.7 keep it and show it unasked, and CardDAV shows it as a JSPROP
+#: (all seen). The domain can belong to nobody else (RFC 2606 §3).
 MARK = "mailroom.example:created"
-#: Likewise, on the card of a group: what ``setup`` keeps there.
+#: The same on a group's card: the record of ``setup``.
 RECORD = "mailroom.example:record"
 #: The kinds of a name's parts, in the order of N (RFC 6350 §6.2.2, RFC 9554 §2.2).
 NAME_KINDS = ("surname", "given", "given2", "title", "credential", "surname2", "generation")
 
-# What has a field of its own, identity, and what servers write by themselves.
+# Properties with a field of their own, identity, and what servers write by themselves.
 _NOT_OTHERS = frozenset(
     {"name", "emails", "organizations", "notes", "addressBookIds", "members"}
     | {"id", "@type", "version", "uid", "kind", "prodId", "created", "updated", "language"}
@@ -29,7 +29,7 @@ _NOT_OTHERS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """One note; ``mark`` is what Mailroom says there about the card, ``record`` what it keeps."""
+    """One note; ``mark`` is Mailroom's mark of the card, ``record`` the record of ``setup``."""
 
     id: str
     text: str
@@ -39,8 +39,8 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class JsCard:
-    """A card. ``members`` are as the server spells them, None where there is no such property;
-    ``others`` are further properties and what is in them, as JSON."""
+    """A card. ``members`` are as the server spells them, None if there is no such property;
+    ``others`` are further properties and their content, as JSON."""
 
     id: str
     uid: str = ""
@@ -55,7 +55,7 @@ class JsCard:
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """The name that people see."""
         parts = dict(self.name_parts)
         inner = (parts.get(kind, "") for kind in ("given", "given2", "surname"))
         return self.full_name or " ".join(filter(None, inner))
@@ -64,7 +64,7 @@ class JsCard:
 @dataclass(frozen=True, slots=True)
 class CardPage:
     """One page of cards: the ids that a query found, and the cards that a get has shown of them.
-    ``total`` and ``limit`` are None where the server tells none."""
+    ``total`` and ``limit`` are None if the server gives none."""
 
     ids: tuple[str, ...]
     total: int | None
@@ -74,7 +74,7 @@ class CardPage:
 
 
 def read_cards(answer: Arguments) -> tuple[str, tuple[JsCard, ...]]:
-    """The state and the list of a ``ContactCard/get``. What has no id cannot be spoken of."""
+    """The state and the list of a ``ContactCard/get``, without cards that have no id."""
     with reading("a list of contacts", answer):
         entries = answer["list"]
         cards = tuple(read_card(entry) for entry in entries if _has_id(entry))
@@ -96,7 +96,7 @@ def read_card_page(query: Arguments, get: Arguments) -> CardPage:
 
 
 def read_default_book(answer: Arguments) -> str | None:
-    """The address book for new cards, from an ``AddressBook/get``; None where there is none."""
+    """The address book for new cards, from an ``AddressBook/get``; None if there is none."""
     with reading("a list of address books", answer):
         books = [book for book in answer["list"] if _has_id(book)]
     writable = [each for each in books if _mapping(each.get("myRights")).get("mayWrite", True)]
@@ -128,18 +128,18 @@ def named(full_name: str, parts: Iterable[tuple[str, str]] = ()) -> dict[str, An
 
 
 def new_card(uid: str, name: Mapping[str, Any], **properties: Any) -> dict[str, Any]:
-    """A card to create. It must say what it is (Cyrus 3.13.7 refuses it otherwise, seen)."""
+    """A card to create. It must name its type and version: else Cyrus 3.13.7 refuses it (seen)."""
     frame = {"@type": "Card", "version": "1.0", "uid": uid, "name": name}
     return frame | properties
 
 
 def pointer(*steps: str) -> str:
-    """Where a patch is to change something (RFC 8620 §5.3, RFC 6901 §3)."""
+    """The place that a patch changes (RFC 8620 §5.3, RFC 6901 §3)."""
     return "/".join(step.replace("~", "~0").replace("/", "~1") for step in steps)
 
 
 def _name_parts(name: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """By kind, in the order of N; what merely stands between parts is none."""
+    """By kind, in the order of N, without separators."""
     components = name.get("components")
     if not components:  # as of every group
         return
@@ -167,8 +167,8 @@ def _notes(card: Mapping[str, Any]) -> Iterator[Note]:
 
 
 def _others(card: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What has no field of its own; vendors' properties at the top are the servers' (Cyrus has a
-    ``cyrusimap.org:size``)."""
+    """The properties without a field of their own. Vendor properties at the top are left out:
+    servers write them (Cyrus has a ``cyrusimap.org:size``)."""
     for name, value in card.items():
         if name not in _NOT_OTHERS and ":" not in name and value not in (None, {}, []):
             yield name, json.dumps(value, sort_keys=True)

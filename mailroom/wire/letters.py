@@ -6,15 +6,15 @@ from typing import Any
 
 from mailroom.wire.jmap import Arguments, read_addresses, sifted
 
-#: What a letter is read from, and what tells of a thread's mails where they are.
+#: The properties of a letter, and those that show where a thread's mails are.
 PROPERTIES = ("id", "threadId", "to", "cc", "bcc")
 PLACE_PROPERTIES = ("id", "threadId", "mailboxIds")
 
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A mail by whom it went to (To, Cc and Bcc, as they are written), its thread, and where it
-    is, as far as that was asked for."""
+    """A mail by its recipients (To, Cc and Bcc, as written), its thread, and where it is, if that
+    was asked for."""
 
     id: str
     thread_id: str
@@ -23,8 +23,8 @@ class Letter:
 
 
 def read_letters(answer: Arguments) -> tuple[Letter, ...]:
-    """The list of an ``Email/get``. Who is named in an entry that makes no sense was not written
-    to, as far as anyone can tell."""
+    """The list of an ``Email/get``, without unreadable entries: their recipients count as not
+    written to."""
     return sifted(answer, "mail", _letter).entries
 
 

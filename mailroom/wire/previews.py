@@ -1,7 +1,7 @@
-"""Mail as a person looks at it (RFC 8621 §4.1): a line in a list, or its text.
+"""Mail as a person sees it (RFC 8621 §4.1): a line in a list, or its text.
 
-Everything here is hostile: names, subjects and texts are cut to a length and cleaned of what moves
-a cursor or turns the direction of writing; HTML becomes plain text.
+All of it is hostile: names, subjects and texts are shortened, and cleaned of what moves a cursor or
+changes the direction of writing; HTML becomes plain text.
 """
 
 import re
@@ -25,11 +25,11 @@ LINE_PROPERTIES = ("id", "from", "mailboxIds", "subject", "receivedAt")
 _TEXT_PROPERTIES = (*LINE_PROPERTIES, "to", "textBody", "bodyValues", "attachments")
 _BODY_PROPERTIES = ("partId", "type", "name")
 _LONGEST_SUBJECT = 500
-#: How much of a mail's text is shown, in characters; of HTML more is asked for, in bytes.
+#: How much of a mail's text is shown, in characters; more bytes are asked for, as HTML needs them.
 LONGEST_TEXT = 65_536
 _ASKED_BYTES = 4 * LONGEST_TEXT
 
-# Control characters but tab and line feed; what turns the direction of writing; half surrogates.
+# Control characters except tab and line feed; what changes the direction of writing; surrogates.
 _REFUSED = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
@@ -60,7 +60,7 @@ class MailLine:
 
 @dataclass(frozen=True, slots=True)
 class MailText:
-    """A mail to be read: its text, plain, and whether there is more of it."""
+    """A mail to read: its plain text, and whether there is more of it."""
 
     line: MailLine
     recipients: tuple[Address, ...]
@@ -90,23 +90,23 @@ def read_lines(answer: Arguments) -> Sifted[MailLine]:
 
 
 def read_text(answer: Arguments) -> MailText | None:
-    """The mail of an ``Email/get`` of :func:`text_call`; None where it is not there."""
+    """The mail of an ``Email/get`` of :func:`text_call`; None if the mail does not exist."""
     return next(iter(sifted(answer, "mail", _text).entries), None)
 
 
 def plain(text: str) -> str:
-    """A text without what a terminal or a page would obey."""
+    """A text without characters that a terminal or a page would obey."""
     return _REFUSED.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def one_line(text: str, most: int = _LONGEST_SUBJECT) -> str:
-    """The same on one line, of at most so many characters."""
+    """The same on one line, of at most ``most`` characters."""
     line = " ".join(plain(text[: 2 * most]).split())
     return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 def text_of_html(html: str) -> str:
-    """What somebody reads of it: the text, a line per block, nothing that is not shown."""
+    """The visible text of HTML, one line per block."""
     reader = _TextReader()
     reader.feed(html)
     reader.close()

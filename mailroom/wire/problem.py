@@ -1,9 +1,9 @@
 """Why a server refuses a request: what the body of its answer says.
 
-JMAP and many others tell it in JSON (RFC 7807, RFC 8620 §3.6.1), WebDAV in XML (RFC 4918 §16,
-sabre's ``s:message``), some in plain text; where the type is missing, by its looks. These are words
-of strangers: before they reach a log or a status line they are made printable, put on one line and
-cut short.
+JMAP and many others say it in JSON (RFC 7807, RFC 8620 §3.6.1), WebDAV in XML (RFC 4918 §16,
+sabre's ``s:message``), some in plain text; if the type is missing, it is guessed. The words come
+from strangers: before they reach a log or a status line they are made printable, put on one line
+and cut short.
 """
 
 import json
@@ -14,17 +14,17 @@ from mailroom.wire import dav
 _JMAP_ERROR = "urn:ietf:params:jmap:error:"
 _LONGEST_WORDS = 200
 _LOOKED_AT_BYTES = 512
-# Where people's words stand: RFC 7807, RFC 6749 (OAuth), and what others have made up.
+# Keys with words for people: RFC 7807, RFC 6749 (OAuth), and what others have made up.
 _WORDS = ("detail", "error_description", "description", "message", "title", "error")
-# More than this is no explanation but a page.
+# A longer body is a page, not an explanation.
 _LONGEST_BODY_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class ProblemDetails:
-    """``kind`` is for programs: JMAP's error type or WebDAV's precondition, each without its
-    namespace; ``limit`` the session's limit that was exceeded; ``words`` are for people. Empty
-    where the server does not tell."""
+    """``kind`` is for programs: JMAP's error type or WebDAV's precondition, without its namespace;
+    ``limit`` is the session's limit that was exceeded; ``words`` are for people. Empty if the
+    server does not say."""
 
     kind: str = ""
     limit: str = ""
@@ -35,7 +35,7 @@ class ProblemDetails:
 
 
 def read_problem_details(content_type: str, body: bytes) -> ProblemDetails:
-    """What the body says, or an empty problem; never fails."""
+    """What the body says, or empty details; never fails."""
     if len(body) > _LONGEST_BODY_BYTES:
         return ProblemDetails()
     media_type = content_type.partition(";")[0].strip().lower() or _guessed(body)
@@ -52,7 +52,7 @@ def read_problem_details(content_type: str, body: bytes) -> ProblemDetails:
 
 
 def quoted(text: str, longest: int = _LONGEST_WORDS) -> str:
-    """A stranger's words as they may stand in a message: one line, printable, not too long."""
+    """A stranger's words, fit for a message: one line, printable, not too long."""
     words = " ".join(text[: 4 * longest].split())
     printable = "".join(
         char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in words
@@ -61,7 +61,7 @@ def quoted(text: str, longest: int = _LONGEST_WORDS) -> str:
 
 
 def _guessed(body: bytes) -> str:
-    """The type of a body that has come without one: a page is no explanation."""
+    """The type of a body that came without one; an HTML page is no explanation."""
     start = body.lstrip()[:_LOOKED_AT_BYTES].lower()
     if start.startswith(b"{"):
         return "application/json"
@@ -86,8 +86,8 @@ def _from_json(body: bytes) -> ProblemDetails:
 
 
 def _texts(data: object) -> dict[str, str]:
-    """The texts of an object by their names; where it has an error, or a list of them, inside,
-    the first one's too."""
+    """The texts of an object by name, including those of an error, or of the first in a list of
+    errors, inside it."""
     if isinstance(data, str):
         return {"message": quoted(data)}
     if not isinstance(data, dict):

@@ -6,7 +6,7 @@ from typing import Any
 
 from mailroom.wire.jmap import SIEVE, Arguments, reading
 
-#: RFC 9661 §1.3; what Cyrus called it before there was an RFC. The first that is offered counts.
+#: RFC 9661 §1.3, and Cyrus' name from before the RFC. The first that is offered counts.
 CAPABILITIES = (SIEVE, "https://cyrusimap.org/ns/jmap/sieve")
 MEDIA_TYPE = "application/sieve"
 
@@ -49,6 +49,6 @@ def string(text: str) -> str:
 
 
 def block(value: object) -> str:
-    """A multi-line text (RFC 5228 §2.4.2) that holds JSON, on one line of ASCII: it begins with
-    a brace, so that no line of it can be taken for the dot that ends it."""
+    """A multi-line text (RFC 5228 §2.4.2) that holds JSON, on one line of ASCII. The line begins
+    with a brace, so it cannot be mistaken for the dot that ends the text."""
     return f"text:\n{json.dumps(value)}\n."

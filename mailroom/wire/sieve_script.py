@@ -1,7 +1,7 @@
-"""Sieve scripts as values: tokens, commands, tests (RFC 5228 §8), without knowing what they mean.
+"""Sieve scripts as values: tokens, commands, tests (RFC 5228 §8), without their meaning.
 
-Every extension keeps to this grammar (§8.2), so a script of the user's can be read whatever it
-requires. What cannot be read is a :class:`ScriptError`; the server may still take it.
+Every extension keeps to this grammar (§8.2), so any script of the user's can be read, whatever it
+requires. A :class:`ScriptError` means that it cannot be read here; the server may still accept it.
 """
 
 import re
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from mailroom.wire.problem import quoted
 
-# RFC 5228 §2.10.5 asks for 15; a script that nests deeper than this no person has written.
+# RFC 5228 §2.10.5 asks for 15; no person has written a script that nests deeper than this.
 _DEEPEST = 64
 
 _TOKEN = re.compile(
@@ -28,7 +28,7 @@ _QUANTIFIERS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
 class ScriptError(ValueError):
-    """The text is no Sieve script; says what was met and on which line."""
+    """The text is no Sieve script; the message says what was found, and on which line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ Argument = Tag | int | tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A test with its arguments, and the tests that it is made of."""
+    """A test with its arguments, and the tests that it consists of."""
 
     name: str
     arguments: tuple[Argument, ...]
@@ -53,7 +53,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """An action or a control; ``block`` is None where it ends with a semicolon."""
+    """An action or a control; ``block`` is None if it ends with a semicolon."""
 
     name: str
     arguments: tuple[Argument, ...]
@@ -106,12 +106,12 @@ def _tokens(text: str) -> Iterator[_Token]:
 
 
 def _unstuffed(lines: str) -> str:
-    """The text of a multi-line string: a dot more stands before a line that begins with one."""
+    """The text of a multi-line string: lines that begin with a dot have an extra one."""
     return re.sub(r"^\.(?=\.)", "", lines, flags=re.MULTILINE)
 
 
 class _Reader:
-    """Goes through the tokens once, by recursive descent; every step takes one or raises."""
+    """Reads the tokens once, by recursive descent; every step takes one or raises."""
 
     def __init__(self, text: str) -> None:
         self._tokens = _tokens(text)
@@ -124,7 +124,7 @@ class _Reader:
         return tuple(found)
 
     def expect(self, kind: str) -> str:
-        """Take a token of this kind. Raises ScriptError where another follows."""
+        """Take a token of this kind. Raises ScriptError if another follows."""
         token = self._next
         if token.kind != kind:
             met = "the script ends" if token.kind == "end" else f"{quoted(token.value)!r} stands"

@@ -1,7 +1,7 @@
 """Event streams, as the WHATWG HTML standard ("Server-sent events", 9.2) reads them.
 
-Bytes in, frozen events out. What the parser holds is bounded whatever the peer sends, and
-every byte is looked at a fixed number of times however the stream is cut into reads.
+Bytes in, frozen events out. The parser's memory is bounded whatever the peer sends, and it looks at
+every byte a fixed number of times, however the stream is cut into reads.
 """
 
 import re
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from mailroom.errors import ProtocolError
 
-# A StateChange is some hundred bytes. A peer that needs more than this is not speaking JMAP.
+# A StateChange has some hundred bytes. A peer that needs more than this does not speak JMAP.
 MAX_LINE_BYTES = 1 << 20
 MAX_DATA_BYTES = 1 << 20
-# Long reads are looked at in pieces, so that a line without end is refused before it is copied.
+# Long reads are taken in pieces, so that an endless line is refused before it is copied.
 _PIECE_BYTES = 65536
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
@@ -20,12 +20,12 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class StreamError(ProtocolError):
-    """The stream cannot be read on; the connection is to be ended."""
+    """The stream cannot be read any further; the caller has to end the connection."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One dispatched event. ``id`` is the last id the stream named up to it, or empty."""
+    """One dispatched event. ``id`` is the last id that the stream had named by then, or empty."""
 
     type: str
     data: str
@@ -35,9 +35,9 @@ class Event:
 class Parser:
     """Reads one stream, chunk by chunk. Comments and unfinished events leave no trace.
 
-    ``last_event_id`` is what a reconnection sends as ``Last-Event-ID`` (empty: nothing);
-    it starts as what the previous connection left. ``retry_seconds`` is the reconnection time
-    that the server last asked for, not clamped, or None.
+    ``last_event_id`` is what a reconnection sends as ``Last-Event-ID`` (empty: nothing); it starts
+    as the previous connection's. ``retry_seconds`` is the reconnection time that the server last
+    asked for, unlimited, or None.
     """
 
     def __init__(self, last_event_id: str = "") -> None:

@@ -1,4 +1,4 @@
-"""URLs: their origin, how they may be shown, and URI templates filled in."""
+"""URLs: their origin, how they may be shown, and filling in URI templates."""
 
 import re
 from collections.abc import Mapping
@@ -8,9 +8,9 @@ from urllib.parse import quote, urlsplit, urlunsplit
 _VARIABLE = re.compile(r"\{(\w+)\}")
 
 
-@lru_cache(maxsize=256)  # it is asked of each request, and of the same few URLs
+@lru_cache(maxsize=256)  # called for each request, with the same few URLs
 def origin(url: str) -> str:
-    """Return scheme, host and port of an absolute URL, in one spelling per origin (RFC 6454)."""
+    """Return scheme, host and port of an absolute URL, with one spelling per origin (RFC 6454)."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     bracketed = f"[{host}]" if ":" in host else host
@@ -19,7 +19,7 @@ def origin(url: str) -> str:
 
 
 def without_query(url: str) -> str:
-    """The URL as it may be shown: no user, no query."""
+    """The URL as it may be shown: without user and query."""
     try:
         parts = urlsplit(url)
     except ValueError:

@@ -1,12 +1,12 @@
 """vCards as lines: read, edited and written without losing a byte (RFC 6350, RFC 2426).
 
-The rule: an edit changes the lines that it names. Everything else stays as it was found, byte for
-byte and in its order, folding and line endings included, whether Mailroom understands it or not.
+The rule: an edit changes only the lines that it names. Everything else stays as it was found, byte
+for byte and in its order, with folding and line endings, whether Mailroom understands it or not.
 
-Two readings, for two purposes. `Card.parse` is strict: what it cannot take apart with certainty
-is an `UnsafeCard` and never edited. `CardView.glance` never fails: it sees whatever can be seen in
-a partial, old or broken card, so that the address book's index knows whose card it is. A view has
-no bytes, hence cannot become the body of a PUT.
+There are two ways of reading. `Card.parse` is strict: what it cannot take apart with certainty is
+an `UnsafeCard` and never edited. `CardView.glance` never fails: it sees whatever can be seen in a
+partial, old or broken card, so that the address book's index knows whose card it is. A view has no
+bytes, so it cannot become the body of a PUT.
 """
 
 import re
@@ -31,14 +31,14 @@ _ESCAPE_OR_SEMICOLON = re.compile(r"\\.|;")
 
 
 class UnsafeCard(MailroomError):
-    """The card cannot be edited without a risk to its content; the message is the reason."""
+    """The card cannot be edited without a risk to its content; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
     """One logical line.
 
-    ``raw`` is what stands in the card, with folding and line ending; ``head`` is the unfolded text
+    ``raw`` is its bytes in the card, with folding and line ending; ``head`` is the unfolded text
     before the colon (group, name, parameters), ``value`` the one after it, still escaped; ``name``
     is in upper case. A blank line, which some producers leave, has an empty name.
     """
@@ -81,7 +81,7 @@ class CardView:
 
     @staticmethod
     def glance(raw: bytes) -> "CardView":
-        """Return the lines that can be read; what cannot is passed over."""
+        """Return the lines that can be read; others are skipped."""
         return CardView(tuple(_readable_lines(raw)))
 
     def all(self, name: str) -> list[Line]:
@@ -94,7 +94,7 @@ class CardView:
 
     @property
     def version(self) -> str:
-        """``3.0``, ``4.0``; of a view anything, also nothing."""
+        """``3.0`` or ``4.0``; in a view anything, or nothing."""
         line = self.first("VERSION")
         return line.value.strip() if line else ""
 
@@ -122,14 +122,14 @@ class Card(CardView):
                 for number, logical in enumerate(_logical_lines(raw), 1)
             )
         except UnsafeCard:
-            _check_version(CardView.glance(raw).version or VERSIONS[0])  # says more, if it is old
+            _check_version(CardView.glance(raw).version or VERSIONS[0])  # tells more, if it is old
             raise
         _check_frame([line for line in lines if line.name])
         return cls(lines)
 
     @classmethod
     def compose(cls, version: str, properties: Iterable[tuple[str, str]]) -> Self:
-        """Make a card of heads and escaped values; what frames them comes by itself."""
+        """Make a card of heads and escaped values; the frame around them is added."""
         opening = [("BEGIN", "VCARD"), ("VERSION", version), ("PRODID", PRODID)]
         framed = [*opening, *properties, ("END", "VCARD")]
         return cls(tuple(_make_line(head, value, b"\r\n") for head, value in framed))
@@ -170,7 +170,7 @@ def escape_text(text: str) -> str:
 
 
 def unescape_text(value: str) -> str:
-    """Read a text value. A backslash that escapes nothing known stays, as its writer meant it."""
+    """Read a text value. A backslash before an unknown character stays: its writer meant it."""
     if "\\" not in value:
         return value
     return _ESCAPE.sub(lambda found: "\n" if found[1] in "nN" else found[1], value)
@@ -189,7 +189,7 @@ def _logical_lines(raw: bytes) -> Iterator[list[bytes]]:
 
 
 def _unfold(pieces: list[bytes]) -> bytes:
-    """Join physical lines; as bytes, for a fold may stand within a character."""
+    """Join physical lines, as bytes: a fold may be within a character."""
     first, *rest = pieces
     line = first.rstrip(b"\r\n")
     return b"".join((line, *(piece[1:].rstrip(b"\r\n") for piece in rest))) if rest else line
@@ -211,19 +211,19 @@ def _read_line(pieces: list[bytes], where: str) -> Line:
     if not name:
         raise UnsafeCard(f"{where} is not a property")
     if ";" in head and "QUOTED-PRINTABLE" in head.upper():
-        # its soft line breaks are not folding, so where the value ends is anybody's guess
+        # its soft line breaks are not folding, so nobody knows where the value ends
         raise UnsafeCard(f"{where} is quoted-printable, which vCard 3.0 and 4.0 do not have")
     return Line(raw, head, name, text[colon + 1 :])
 
 
 def _name_of(head: str) -> str:
-    """The property's name, without its group. Names with spaces, slashes or umlauts are none by the
-    RFC, but address books write them and servers keep them: such a line is nobody's we know, and
-    where it splits is certain all the same."""
+    """The property's name, without its group. By the RFC, names have no spaces, slashes or umlauts,
+    but address books write them and servers keep them. Such a line is none that we know, but it is
+    still certain where it splits."""
     prefix = head.partition(";")[0]
     group, _, name = prefix.rpartition(".")
     name = name if group else prefix
-    # Only ASCII: a dotless i would become an I, and a stranger's line a property of ours.
+    # Only ASCII: a dotless i would become an I, and make a foreign line a property of ours.
     return name.upper() if name.isascii() else name
 
 
@@ -244,7 +244,7 @@ def _readable_lines(raw: bytes) -> Iterator[Line]:
 
 
 def _check_frame(lines: list[Line]) -> None:
-    """See that these lines are one card, from BEGIN to END, of a version that we know."""
+    """Check that these lines are one card, from BEGIN to END, of a version that we know."""
     if not lines or not _is_frame(lines[0], "BEGIN"):
         raise UnsafeCard("it does not begin with BEGIN:VCARD")
     if not _is_frame(lines[-1], "END"):
