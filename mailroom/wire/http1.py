@@ -180,7 +180,7 @@ def _content_length(fields: Mapping[str, list[str]]) -> int:
     if "transfer-encoding" in fields:
         raise BadRequest(HTTPStatus.NOT_IMPLEMENTED, "transfer codings are not supported")
     if "expect" in fields:
-        # Clients that expect "100 Continue" repeat the request without it (RFC 9110 section 10.1.1).
+        # Clients that expect "100 Continue" repeat the request without (RFC 9110 section 10.1.1).
         raise BadRequest(HTTPStatus.EXPECTATION_FAILED, "expectations are not supported")
     match fields.get("content-length", ["0"]):
         case [value] if _CONTENT_LENGTH.fullmatch(value) and int(value) <= BODY_LIMIT_BYTES:
