@@ -20,7 +20,7 @@ from mailroom.rules.account.autodiscovery import (
     SrvTarget,
     candidates,
     domain_of,
-    has_to_be_confirmed,
+    needs_confirmation,
     short,
     why_none,
 )
@@ -49,7 +49,7 @@ def test_the_domain_of_an_address(address: str, domain: str) -> None:
 
 
 def test_what_is_no_address_is_told() -> None:
-    with pytest.raises(ValueError, match="'anna' has no @: a mail address is like anna@example"):
+    with pytest.raises(ValueError, match="'anna' has no @: write an address like anna@example"):
         domain_of("anna")
 
 
@@ -58,7 +58,7 @@ def test_what_is_no_address_is_told() -> None:
                 "anna@a..b", "anna@.org", "anna@b@*"],
 )  # fmt: skip
 def test_nor_is_this_one(address: str) -> None:
-    with pytest.raises(ValueError, match="is no mail address"):
+    with pytest.raises(ValueError, match="is not a mail address"):
         domain_of(address)
 
 
@@ -128,11 +128,11 @@ def test_why_there_is_none(names: DnsAnswer, why: str) -> None:
     ],
 )
 def test_a_host_outside_of_the_domain_is_confirmed(url: str, named: str | None, asks: bool) -> None:
-    assert has_to_be_confirmed(url, "example.org", named) == asks
+    assert needs_confirmation(url, "example.org", named) == asks
 
 
 def test_fastmails_own_server_is_its_own() -> None:
-    assert not has_to_be_confirmed(FASTMAIL_SESSION, "fastmail.com", None)
+    assert not needs_confirmation(FASTMAIL_SESSION, "fastmail.com", None)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from mailroom.engine.journal import Level
 from mailroom.engine.loop import Loop
 from mailroom.rules.status import digest
-from mailroom.rules.status.digest import DueDigest, FormerDigest, News, Waiter, next_due
+from mailroom.rules.status.digest import DueDigest, FormerDigest, News, WaitingEntry, next_due
 from mailroom.rules.status.health import ConflictView, FailingSender, TriageView
 from mailroom.rules.triage.drags import DIGEST
 from tests.command import Killed
@@ -68,7 +68,7 @@ def test_on_days_when_clocks_are_set_it_is_due_once(day: str, due: str) -> None:
 
 DUE = DueDigest(date(2026, 11, 26), instant("2026-11-26T07:00:00Z"))
 SINCE = instant("2026-11-25T07:00:00Z")
-WAITER = Waiter("bob@example.org", "Bob", 3, "One & <two>", DUE.at - 60)
+WAITER = WaitingEntry("bob@example.org", "Bob", 3, "One & <two>", DUE.at - 60)
 FILED = TriageView(1, DUE.at - 60, "eve@example.org", "Feed", "Jail", 2, "command", "anna")
 
 
@@ -81,8 +81,8 @@ def news(**more: Any) -> News:
     [
         (news(), False),
         (news(waiting=(WAITER,)), True),
-        (news(waiting=(Waiter("a@b", "", 1, "Old", SINCE),)), False),
-        (news(waiting=(Waiter("a@b", "", 1, "Later", DUE.at + 1),)), False),
+        (news(waiting=(WaitingEntry("a@b", "", 1, "Old", SINCE),)), False),
+        (news(waiting=(WaitingEntry("a@b", "", 1, "Later", DUE.at + 1),)), False),
         (news(filed=(FILED,)), True),
         (news(conflicts=(ConflictView("a@b", ("Feed", "Jail"), SINCE - 1),)), False),
         (news(conflicts=(ConflictView("a@b", ("Feed", "Jail"), SINCE + 1),)), True),
@@ -95,7 +95,7 @@ def test_only_what_is_new_makes_one(told: News, is_any: bool) -> None:
 
 def test_it_says_who_waits_what_was_filed_and_what_needs_the_user() -> None:
     told = news(
-        waiting=(WAITER, Waiter("", "", 1, "", DUE.at)),
+        waiting=(WAITER, WaitingEntry("", "", 1, "", DUE.at)),
         filed=(FILED,),
         conflicts=(ConflictView("joe@example.org", ("Feed", "Jail"), DUE.at),),
         failing=(FailingSender("mia@example.org", "its contact has no UID", 3, None),),
@@ -122,7 +122,7 @@ def test_it_says_who_waits_what_was_filed_and_what_needs_the_user() -> None:
 
 
 def test_in_text_lines_have_72_characters_where_words_allow_it() -> None:
-    long = Waiter(f"{'a' * 80}@example.org", "Bob " * 30, 1, "One-two three " * 20, DUE.at)
+    long = WaitingEntry(f"{'a' * 80}@example.org", "Bob " * 30, 1, "One-two three " * 20, DUE.at)
     lines = digest.text(news(waiting=(long,)), UTC).splitlines()
     too_long = [line for line in lines if len(line) > 72]
     assert too_long == [f"  <{'a' * 80}@example.org>"]
@@ -145,7 +145,7 @@ def test_in_html_nothing_can_be_clicked_and_nothing_breaks_out() -> None:
 
 
 def test_a_long_list_is_cut() -> None:
-    many = tuple(Waiter(f"p{number}@b", "", 1, "", DUE.at) for number in range(60))
+    many = tuple(WaitingEntry(f"p{number}@b", "", 1, "", DUE.at) for number in range(60))
     assert "and 10 more" in digest.text(news(waiting=many), UTC)
 
 

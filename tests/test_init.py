@@ -199,8 +199,8 @@ def test_from_nothing_to_a_service_that_works(place: Place) -> None:
     before = len(writes(place)), place.config.stat()
     with place.init() as terminal:
         assert terminal.end() == 0
-    assert terminal.told.startswith("Everything is there, and at work: nothing to do.\n")
-    assert place.run("--check") == (0, "Everything is there, and at work: nothing to do.\n")
+    assert terminal.told.startswith("Everything is set up and running: nothing to do.\n")
+    assert place.run("--check") == (0, "Everything is set up and running: nothing to do.\n")
     assert (len(writes(place)), place.config.stat()) == before
 
 
@@ -299,7 +299,7 @@ def test_a_wrong_password_is_told_and_asked_for_again(place: Place) -> None:
 def test_a_wrong_address_is_told_and_asked_for_again(place: Place, address: str) -> None:
     with place.init(*place.server_option) as terminal:
         terminal.answer("Mail address", address)
-        terminal.until(f"✗ '{address}' (has no @|is no mail address)")
+        terminal.until(f"✗ '{address}' (has no @|is not a mail address)")
         terminal.answer("Mail address", ADDRESS)
         terminal.until("^User name")
 
@@ -409,7 +409,7 @@ def test_an_authority_of_ones_own_is_asked_for_where_it_is_needed(
 ) -> None:
     with place.init("--server", private.url) as terminal:
         terminal.answer("Mail address", ADDRESS)
-        terminal.until("is signed by no authority that this machine trusts")
+        terminal.until("is not signed by an authority that this machine trusts")
         terminal.answer("File of the authority", str(place.home / "missing.pem"))
         terminal.until(r"✗ .*missing\.pem cannot be read: No such file or directory")
         terminal.answer("File of the authority", str(place.home / "ca.key"))
@@ -493,7 +493,7 @@ def test_answers_come_from_options(place: Place) -> None:
         "--screening off is not what the configuration says (mailroom)",
     )
     code, told = place.run(*options)
-    assert (code, told.splitlines()[0]) == (0, "Everything is there, and at work: nothing to do.")
+    assert (code, told.splitlines()[0]) == (0, "Everything is set up and running: nothing to do.")
 
 
 def test_answers_come_from_a_file_and_the_secret_from_standard_input(place: Place) -> None:

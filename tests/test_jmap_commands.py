@@ -94,7 +94,7 @@ def test_the_live_check_leaves_no_trace() -> None:
 def test_reset_leaves_what_was_there_before(profile: Profile) -> None:
     site = lived_in(profile)
     texts = [step.text for step in plan(site, removes=True)]
-    assert "contact Bob: made by Mailroom, nobody has edited it: deleted" in texts
+    assert "contact Bob: made by Mailroom and not edited: deleted" in texts
     assert reset(site, removes=True) == ()
     [(href, card)] = site.sandbox.cards().items()
     assert href.endswith("/ann.vcf")

@@ -252,7 +252,7 @@ def test_a_label_that_wants_the_same_answers_the_command() -> None:
         ({"address": "alice@example.com", "category": "Feed"}, 400, "is your own address"),
         ({"domain": "co.uk", "category": "Feed"}, 400, "co.uk is a public suffix"),
         ({"domain": "gmail.com", "category": "Feed"}, 400, "is a mail provider"),
-        ({"list": "a b", "category": "Feed"}, 400, "is no list id"),
+        ({"list": "a b", "category": "Feed"}, 400, "is not a list id"),
     ],
 )
 def test_bad_orders_are_told_what_is_wrong_with_them(

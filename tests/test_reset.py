@@ -284,7 +284,7 @@ def test_mailboxes_that_the_configuration_names_no_more_are_told() -> None:
     context = site.context()
     work = Reset(context.loop, context.config, context.clients)
     context.run(work.plan())
-    words = "setup made it, but the configuration names it no more: its mail stays in it"
+    words = "setup made it, but the configuration no longer names it: its mail stays in it"
     assert f"mailbox Paper Trail: {words}" in work.stays
     assert not [text for text in work.stays if text.startswith(("mailbox Feed", "mailbox Jail"))]
 
@@ -384,7 +384,7 @@ def test_contacts_go_or_stay_by_whose_they_are(profile: Profile, by: str) -> Non
     assert left["Alice"] == ALICE
     assert ":+47 1" in left["Carl"]
     assert "ailroom" not in left["Carl"].replace("PRODID:-//Mailroom//EN", "").lower()
-    assert "contact Bob: made by Mailroom, nobody has edited it: deleted" in texts
+    assert "contact Bob: made by Mailroom and not edited: deleted" in texts
     for edited in ("Carl", "Dora"):
         assert f"contact {edited}: made by Mailroom, but edited: stays, without the note" in texts
     for group in (*(each.contact_group for each in site.config.triage.categories), "Mailroom"):

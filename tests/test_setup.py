@@ -178,13 +178,13 @@ CLASHES = {
     "case": (
         config(Feed="Feed"),
         [mailbox("1", "FEED")],
-        ("Feed", "there is FEED, which differs in upper and lower case only: rename it, or write "
+        ("Feed", "there is FEED, which differs only in upper and lower case: rename it, or write "
                  "its name in the configuration"),
     ),
     "case below": (
         config(Feed="Mail/Feed"),
         [mailbox("1", "Mail"), mailbox("2", "feed", "1")],
-        ("Mail/Feed", "there is Mail/feed, which differs in upper and lower case only: rename it, "
+        ("Mail/Feed", "there is Mail/feed, which differs only in upper and lower case: rename it, "
                       "or write its name in the configuration"),
     ),
     "several": (
@@ -196,7 +196,7 @@ CLASHES = {
     "case and Unicode": (
         config(Feed="Caf\u00e9"),
         [mailbox("1", "CAFE\u0301")],
-        ("Caf\u00e9", "there is CAFE\u0301, which differs in upper and lower case only: rename it, "
+        ("Caf\u00e9", "there is CAFE\u0301, which differs only in upper and lower case: rename it, "
                     "or write its name in the configuration"),
     ),
     "twins": (

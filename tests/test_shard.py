@@ -45,7 +45,7 @@ def test_a_shard_is_written_as_it_is_read(text: str) -> None:
      "2/6\n", "²/6"],
 )  # fmt: skip
 def test_what_is_no_shard_is_told_in_one_line(text: str) -> None:
-    with pytest.raises(UsageError, match="is no shard: write 2/6") as raised:
+    with pytest.raises(UsageError, match="is not a shard: write 2/6") as raised:
         Shard.parse(text)
     assert "\n" not in str(raised.value)
     assert Shard.of_instance(text.replace("-", "+").replace("/", "-")) is None

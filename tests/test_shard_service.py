@@ -107,8 +107,8 @@ def test_where_there_are_no_accounts_there_is_no_shard(household: Household) -> 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--shard", "7/6"], "'7/6' is no shard: write 2/6 for the second of six"),
-        (["--shard", "2-6"], "'2-6' is no shard"),
+        (["--shard", "7/6"], "'7/6' is not a shard: write 2/6 for the second of six"),
+        (["--shard", "2-6"], "'2-6' is not a shard"),
         (["--shard", "2/6", "--account", "anna"], "--shard is for many accounts"),
     ],
 )

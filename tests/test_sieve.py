@@ -295,14 +295,14 @@ def test_a_script_that_includes_ours_for_some_mail_is_named() -> None:
 
 def test_the_instructions_name_every_rule_in_order_and_the_mistake() -> None:
     text = "\n".join(instructions(from_data(CHAIN)))
-    order = ("1. People who are to wait", "2. Person", "3. Imbox", "5. Screener, the last")
+    order = ("1. People whose mail has to wait", "2. Person", "3. Imbox", "5. Screener, last")
     assert sorted(order, key=text.index) == list(order)
     assert text.count(" tick: continue to apply other rules") == 4
     assert text.count("do not tick: continue to apply other rules") == 1
     assert (
         "member of the contact group 'Mailroom screened'\n   then   add the label 'Screen" in text
     )
-    assert 'The mistake that everybody makes: a rule without "continue to apply' in text
+    assert 'The most common mistake: a rule without "continue to apply' in text
     assert "Mail of a sender in Person would then get the label 'Person' and never" in text
     assert "add the label 'Imbox'\n" in text
     assert "add the label 'Person', archive (remove from Inbox)\n" in text
@@ -365,7 +365,7 @@ def test_what_a_mail_says_about_the_rules(where: list[str], expected: str | None
 def test_people_who_are_known_do_not_wait(found: Mail, has_door: bool, is_fault: bool) -> None:
     places = source(Config()).places
     evidence = weigh([found], lambda _: Standing(Who.CONTACT), places, has_door=has_door)
-    told = ["1 mail in Screener of people who need not wait (as of ann@example.org): "
+    told = ["1 mail in Screener of people who need not wait (for example from ann@example.org): "
             "is the service running?"]  # fmt: skip
     assert evidence.faults() == (told if is_fault else [])
 
@@ -612,8 +612,8 @@ def test_where_there_is_no_sieve_the_command_says_what_to_do_by_hand(
     with serve(site.sandbox) as running:
         assert Shell(site, running.url, tmp_path).run("setup", "--rules") == 0
         shown = capsys.readouterr().out
-    assert "The mistake that everybody makes" in shown
-    assert "9. Screener, the last of all" in shown
+    assert "The most common mistake" in shown
+    assert "9. Screener, last of all" in shown
 
 
 def own_script(site: Site, text: str, *, is_active: bool = False) -> None:

@@ -50,7 +50,7 @@ class Session:
 
     @property
     def is_stalwart(self) -> bool:
-        """By its template for files (0.15.5), which differs from Cyrus' only in what precedes it."""
+        """By its template for files (0.15.5), which differs from Cyrus' only in its beginning."""
         return not self.is_cyrus and (self.download_template or "").endswith(_STALWARTS_TEMPLATE)
 
 

@@ -253,7 +253,7 @@ def _check_frame(lines: list[Line]) -> None:
         raise UnsafeCard("it holds more than one card")
     versions = [line.value.strip() for line in lines if line.name == "VERSION"]
     if len(versions) != 1:
-        raise UnsafeCard("it does not say its version once")
+        raise UnsafeCard("it does not have exactly one VERSION")
     _check_version(versions[0])
 
 

@@ -19,7 +19,7 @@ from mailroom.errors import MailroomError
 from mailroom.rules.configuration.config import Config
 from mailroom.rules.screening.own import DIGEST_SENDER
 from mailroom.rules.status import digest
-from mailroom.rules.status.digest import DueDigest, FormerDigest, News, Waiter
+from mailroom.rules.status.digest import DueDigest, FormerDigest, News, WaitingEntry
 from mailroom.rules.status.health import ConflictView, FailingSender, TriageView
 from mailroom.rules.triage.drags import DIGEST
 from mailroom.rules.triage.places import Places
@@ -216,7 +216,9 @@ def _former(mail: Arguments, inbox: str) -> FormerDigest:
     )
 
 
-def _waiter(sender: WaitingSender) -> Waiter:
+def _waiter(sender: WaitingSender) -> WaitingEntry:
     newest = sender.newest
     received = datetime.fromisoformat(newest.received_at).astimezone(UTC)
-    return Waiter(sender.address, sender.name, sender.mails, newest.subject, received.timestamp())
+    return WaitingEntry(
+        sender.address, sender.name, sender.mails, newest.subject, received.timestamp()
+    )

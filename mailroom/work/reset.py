@@ -21,7 +21,7 @@ from mailroom.rules.account.reset import (
     ResetPlaces,
     Stage,
     Step,
-    Theirs,
+    TriagedMail,
     find_reset_places,
     forgotten,
     kept,
@@ -154,7 +154,7 @@ class Reset:
         since = since_of(record)
         arrivals = await self._arrivals(screened) if since else {}
         senders = frozenset(address for contact in self.ours for address in contact.addresses)
-        theirs = Theirs(senders, since, self.decisions)
+        theirs = TriagedMail(senders, since, self.decisions)
         listed = await self._listed([mail for mail in mails if not theirs.has(mail)])
         return list(plan_mails(mails, arrivals, places, replace(theirs, listed=listed)))
 

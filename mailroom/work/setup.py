@@ -109,7 +109,7 @@ class Setup:
     def _refused(self, item: Item) -> Item:
         if not self._is_provenance(item):
             return item
-        return item.turned(
+        return item.with_status(
             ItemStatus.CLASH,
             "is a group of yours with members, who would count as triaged: rename it, or name "
             "another as mailroom.provenance_group",
@@ -171,7 +171,8 @@ class Setup:
             level = [item for item in items if item.name.count("/") == depth]
             orphans = [item for item in level if not self._has_parent(item.name)]
             for item in orphans:
-                tell(item.turned(ItemStatus.FAILED, "the mailbox above it could not be created"))
+                reason = "the mailbox above it could not be created"
+                tell(item.with_status(ItemStatus.FAILED, reason))
             await self._create_level([item for item in level if item not in orphans], tell)
 
     async def _create_level(self, items: Sequence[Item], tell: Report) -> None:
@@ -185,12 +186,12 @@ class Setup:
         await self._look()
         for key, item in keys.items():
             if key not in errors:
-                tell(item.turned(ItemStatus.CREATED))
+                tell(item.with_status(ItemStatus.CREATED))
             elif resolve(item.name, self._mailboxes):
                 # alreadyExists (RFC 8621 §2.5), invalidProperties (Cyrus), or a lost answer.
-                tell(item.turned(ItemStatus.EXISTS))
+                tell(item.with_status(ItemStatus.EXISTS))
             else:
-                tell(item.turned(ItemStatus.FAILED, str(errors[key])))
+                tell(item.with_status(ItemStatus.FAILED, str(errors[key])))
 
     def _has_parent(self, name: str) -> bool:
         above = name.rpartition("/")[0]
@@ -207,11 +208,11 @@ class Setup:
         try:
             is_new = await self._contacts.create_group(item.name, members, record)
         except _SINGLE as error:
-            return item.turned(ItemStatus.FAILED, str(error))
-        return item.turned(ItemStatus.CREATED if is_new else ItemStatus.EXISTS, item.reason)
+            return item.with_status(ItemStatus.FAILED, str(error))
+        return item.with_status(ItemStatus.CREATED if is_new else ItemStatus.EXISTS, item.reason)
 
 
 def _waiting(item: Item) -> Item:
     """The item, when nothing is made before something else has been mended."""
     is_missing = item.status is ItemStatus.MISSING
-    return item.turned(ItemStatus.FAILED, "waits for that group") if is_missing else item
+    return item.with_status(ItemStatus.FAILED, "waits for that group") if is_missing else item

@@ -3,7 +3,7 @@
 from datetime import UTC, date, datetime
 
 from mailroom.rules.status import digest
-from mailroom.rules.status.digest import DueDigest, News, Waiter
+from mailroom.rules.status.digest import DueDigest, News, WaitingEntry
 from mailroom.rules.status.health import ConflictView, FailingSender, TriageView
 from tests.browser.cockpit import Cockpit
 from tests.browser.webdriver import Browser
@@ -29,7 +29,7 @@ def news() -> News:
         DueDigest(date(2026, 11, 27), _AT),
         _AT - 24 * _HOUR,
         waiting=tuple(
-            Waiter(address, name, mails, subject, _AT - hours * _HOUR)
+            WaitingEntry(address, name, mails, subject, _AT - hours * _HOUR)
             for address, name, mails, subject, hours in waiting
         ),
         filed=tuple(

@@ -142,7 +142,7 @@ def test_root_has_the_first_sender_after_two_commands(evening: Evening, claims: 
         recorded(terminal.told)
     first_sender(alice)
     check = evening.host.run("mailroom", "init", "--check")
-    assert check.stdout == "Everything is there, and at work: nothing to do.\n"
+    assert check.stdout == "Everything is set up and running: nothing to do.\n"
 
 
 def recorded(told: str) -> None:

@@ -165,7 +165,7 @@ def test_from_nothing_to_a_triage_and_back(home: Home) -> None:
     home.evening.host.run("systemctl", "stop", "mailroom.socket", "mailroom.service")
     shown = home.type("reset").splitlines()
     assert "32 mails: to Inbox" in shown
-    assert "contact Bob: made by Mailroom, nobody has edited it: deleted" in shown
+    assert "contact Bob: made by Mailroom and not edited: deleted" in shown
     home.type("reset", "--apply", "--yes", "--remove", "--rules-are-off")
     assert set(map(tuple, home.places().values())) == {("Inbox",)}
     assert home.user.cards() == cards

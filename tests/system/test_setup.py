@@ -289,9 +289,9 @@ def test_reset_takes_what_is_mailrooms_and_leaves_what_is_the_users(evening: Eve
     shown = home.type("reset").splitlines()
     assert shown[0] == "routing rules: the script mailroom is switched off and removed"
     assert shown[1] == "33 mails: to Inbox"  # the account has no Archive
-    assert shown[2] == "1 mail: stays where else it is, without ours"
+    assert shown[2] == "1 mail: kept in other mailboxes, out of Mailroom's"
     assert home.marked() == {"eve", "late", "mine"}
-    assert "contact Bob: made by Mailroom, nobody has edited it: deleted" in shown
+    assert "contact Bob: made by Mailroom and not edited: deleted" in shown
     done = home.type("reset", "--apply", "--yes", "--remove").splitlines()
     assert done[: len(shown) - 1] == shown[:-1]
     places_now = home.places()

@@ -182,7 +182,7 @@ def test_an_instance_that_is_no_shard_says_so(shards: Shards, instance: str) -> 
         "0",
     )
     told = [entry["MESSAGE"] for entry in shards.host.journal(service(instance))]
-    assert any("is no shard: write 2/6" in each for each in told)
+    assert any("is not a shard: write 2/6" in each for each in told)
 
 
 def test_a_namespace_without_the_groups_keeps_the_sockets_from_them(shards: Shards) -> None:

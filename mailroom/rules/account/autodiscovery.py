@@ -67,11 +67,11 @@ def domain_of(address: str) -> str:
     address is none."""
     given = address.strip()
     if "@" not in given:
-        raise ValueError(f"{given!r} has no @: a mail address is like anna@example.org")
+        raise ValueError(f"{given!r} has no @: write an address like anna@example.org")
     whole = canonical(given)
     domain = whole.rpartition("@")[2]
     if not is_usable(whole) or "." not in domain.strip(".") or ".." in domain or "[" in domain:
-        raise ValueError(f"{given!r} is no mail address: one is like anna@example.org")
+        raise ValueError(f"{given!r} is not a mail address: write one like anna@example.org")
     return domain.rstrip(".")
 
 
@@ -116,7 +116,7 @@ def is_within(url: str, domain: str) -> bool:
     return host == domain or host.endswith(f".{domain}")
 
 
-def has_to_be_confirmed(url: str, domain: str, named: str | None) -> bool:
+def needs_confirmation(url: str, domain: str, named: str | None) -> bool:
     """Whether the user must confirm this place before it gets a secret: it is neither in the
     address's domain nor at the server that the user named."""
     is_named = named is not None and origin(session_url(named)) == origin(url)

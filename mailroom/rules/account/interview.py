@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from mailroom.rules.account import questions
-from mailroom.rules.account.autodiscovery import Seen, domain_of, has_to_be_confirmed, short
+from mailroom.rules.account.autodiscovery import Seen, domain_of, needs_confirmation, short
 from mailroom.rules.account.questions import (
     FEWER,
     NO_CA_FILE,
@@ -75,7 +75,7 @@ def probed(known: Knowledge, seen: Seen) -> Knowledge:
         return replace(known, is_untrusted=True)
     if seen.fault:
         return replace(known, server=None, found=None, none_found="")
-    is_strange = has_to_be_confirmed(seen.url, known.domain, known.server)
+    is_strange = needs_confirmation(seen.url, known.domain, known.server)
     return replace(known, seen=seen, is_trusted=not is_strange)
 
 
@@ -161,7 +161,7 @@ def _chosen(answer: str, choices: tuple[str, ...]) -> str:
     """The choice meant; its first letters are enough."""
     meant = [each for each in choices if each.startswith(answer.lower())]
     if len(meant) != 1:
-        raise ValueError(f"{answer!r} is none of {', '.join(choices)}")
+        raise ValueError(f"{answer!r} is not one of {', '.join(choices)}")
     return meant[0]
 
 
@@ -221,7 +221,7 @@ def _with_mailbox(known: Knowledge, question: Question, answer: str) -> Knowledg
     if answer == name and taken and not taken.is_usable:
         raise ValueError(f"{name} {taken.reason}: another name is needed")
     if known.mailbox(answer) == name != answer:
-        raise ValueError(f"{answer} is the name that was given up for {name}")
+        raise ValueError(f"{answer} has just been replaced by {name}")
     # Another name may be taken as well.
     looked_at = known.taken if answer == name else None
     return replace(known, mailboxes={**known.mailboxes, name: answer}, taken=looked_at)

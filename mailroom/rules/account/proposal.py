@@ -16,8 +16,8 @@ from mailroom.rules.configuration.servers import FASTMAIL_SESSION, session_url
 from mailroom.rules.screening.own import OwnAddresses
 
 _HEAD = """\
-# Made by `mailroom init`, and yours to change: mailroom.yaml(5). What is not here has
-# its default; `mailroom config` shows all that is in effect.
+# Made by `mailroom init`; change it as you like: mailroom.yaml(5). Missing keys have
+# their defaults; `mailroom config` shows all that is in effect.
 """
 _BARE = re.compile(r"[A-Za-z](?:[\w.@-]*\w)?", re.ASCII)
 # What YAML 1.1 does not read as text.

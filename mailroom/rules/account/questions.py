@@ -14,7 +14,7 @@ from mailroom.rules.account.autodiscovery import (
     Candidate,
     Seen,
     domain_of,
-    has_to_be_confirmed,
+    needs_confirmation,
     short,
 )
 from mailroom.rules.configuration.categories import DEFAULT_CATEGORIES
@@ -169,11 +169,11 @@ def which_address(known: Knowledge) -> Question:
 
 def which_server(known: Knowledge) -> Question:
     if known.found is None:
-        why = (f"There is none that can be found: {known.none_found}.",) if known.none_found else ()
-        hint = "Where is its JMAP server? A host is enough; a URL is as good. Ask whoever runs it."
+        why = (f"Discovery failed: {known.none_found}.",) if known.none_found else ()
+        hint = "Where is your JMAP server? Give its host or URL; whoever runs your mail knows it."
         return Question(Topic.SERVER, "Mail server", (*why, hint))
     candidate, seen = known.found
-    if has_to_be_confirmed(seen.url, known.domain, None):
+    if needs_confirmation(seen.url, known.domain, None):
         return trust(known, seen.url, candidate.source)
     return Question(
         Topic.SERVER,
@@ -189,8 +189,8 @@ def trust(known: Knowledge, url: str, source: str) -> Question:
         "Is that your mail server",
         (
             f"The server is {short(url)} ({source}).",
-            f"That is outside of {known.domain}, and what says so is not signed. Your secret would",
-            "go there: if you do not know the name, ask whoever runs your mail.",
+            f"It is outside {known.domain}, and no signature vouches for it. Your secret would go",
+            "there: if you do not know the name, ask whoever runs your mail.",
         ),
         "no",
         ("yes", "no"),
@@ -204,9 +204,10 @@ def which_ca_file(known: Knowledge) -> Question:
         Topic.CA_FILE,
         "File of the authority",
         (
-            f"The certificate of {where} is signed by no authority that this machine trusts{also}.",
-            "If that is one of your own (or the server signs for itself), where is its certificate",
-            f"(PEM)? Whoever runs the server has it. {NO_CA_FILE}: to name another server.",
+            f"The certificate of {where} is not signed by an authority that this machine "
+            f"trusts{also}.",
+            "If you have your own authority (or the server signs for itself), where is the",
+            f"certificate (PEM)? Whoever runs the server has it. {NO_CA_FILE}: another server.",
         ),
         NO_CA_FILE,
     )
@@ -215,7 +216,7 @@ def which_ca_file(known: Knowledge) -> Question:
 def which_login() -> Question:
     return Question(
         Topic.LOGIN,
-        "Log in by",
+        "Log in with",
         ("The server does not say which it wants: an API token, or user name and password.",),
         "password",
         ("password", "token"),
@@ -227,20 +228,20 @@ def username(known: Knowledge) -> Question:
     assert known.address is not None
     local_part = known.address.rpartition("@")[0]
     default = local_part if known.former_username == known.address else known.address
-    why = f"What the server knows you by: the whole address, or {local_part} alone."
+    why = f"The name that the server knows: the whole address, or only {local_part}."
     return Question(Topic.USERNAME, "User name", (why,), default)
 
 
 def secret(known: Knowledge, login: Login | None) -> Question:
     assert known.seen is not None
-    stored = "It is tried first, and stored where only the service can read it. Nothing is shown."
+    stored = "It is tried first, then stored where only the service can read it. It is not shown."
     if login == "password":
-        why = "The password for mail and contacts; an app password where there are such."
+        why = "The password for mail and contacts; an app password if the server has them."
         return Question(Topic.PASSWORD, "Password", (why, stored))
     if known.seen.url == FASTMAIL_SESSION:
         why = "From Settings, Privacy & Security, API tokens: mail and contacts, read and write."
     else:
-        why = "It has to be for mail and for contacts, to read and to write."
+        why = "It must allow reading and writing of mail and contacts."
     return Question(Topic.TOKEN, "API token", (why, stored))
 
 
@@ -258,13 +259,13 @@ def which_contacts_server(known: Knowledge, no_contacts: str) -> Question:
 
 
 def contacts_username(known: Knowledge) -> Question:
-    why = "What that server knows you by."
+    why = "The name that this server knows you by."
     default = known.username or known.address
     return Question(Topic.CONTACTS_USERNAME, "User name there", (why,), default)
 
 
 def contacts_password() -> Question:
-    why = "For contacts alone (at Fastmail an app password). Nothing is shown."
+    why = "For contacts only (at Fastmail, an app password). It is not shown."
     return Question(Topic.CONTACTS_PASSWORD, "Password there", (why,))
 
 
@@ -288,8 +289,8 @@ def mailbox(taken: Taken) -> Question:
     if taken.is_usable:
         why = (
             f"You have a mailbox {taken.name} already: it {taken.reason}.",
-            "Mailroom would file other mail into it. Enter takes it all the same; another name is",
-            "a mailbox of its own.",
+            "Mailroom would file more mail into it. Press Enter to accept that, or give another",
+            "name for a mailbox of its own.",
         )
         default = taken.name
     else:
@@ -312,7 +313,7 @@ def screening(known: Knowledge) -> Question:
 
 def _choices(abilities: Abilities) -> Iterator[str]:
     """Who could do it, and why the default is what it is."""
-    yield "Mail of strangers waits in Screener; that of people you know comes to Inbox."
+    yield "Mail from strangers waits in Screener; mail from people you know comes to Inbox."
     if abilities.no_rules:
         yield f"server: by rules that you make by hand, since {abilities.no_rules}."
     elif abilities.own_script:
@@ -333,25 +334,24 @@ def refusal(known: Knowledge) -> str:
             f"{where} does not let {known.username} in with this password: is the user name right, "
             "and does the account want an app password?"
         )
-    return f"{where} does not take this token: is it whole, and has it not been revoked?"
+    return f"{where} does not accept this token: is it complete, and has it not been revoked?"
 
 
 def go_on() -> Question:
-    return Question(
-        Topic.GO, "Go on", ("Broken off anywhere, it can be run again.",), "yes", ("yes", "no")
-    )
+    why = "You can interrupt it anywhere and run it again."
+    return Question(Topic.GO, "Go on", (why,), "yes", ("yes", "no"))
 
 
-WHOLE = "Everything is there, and at work: nothing to do."
+WHOLE = "Everything is set up and running: nothing to do."
 LINGER = (
-    "The service ends when you log out. So that it stays, and starts with the machine:",
+    "The service ends when you log out. To keep it running, and to start it with the machine:",
     "loginctl enable-linger (which may ask for an administrator's password)",
 )
 
 
 def without_sudo(user: str) -> Iterator[str]:
     """How a user who called it with sudo can do without."""
-    yield "So that you need no sudo for it, from your next log-in on:"
+    yield "To do without sudo from your next log-in on:"
     yield f"sudo usermod --append --groups mailroom-control,mailroom-status,adm {quote(user)}"
 
 

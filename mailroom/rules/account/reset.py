@@ -65,7 +65,7 @@ class RefileMails:
 
     @property
     def text(self) -> str:
-        what = f"to {self.target}" if self.target else "stays where else it is, without ours"
+        what = f"to {self.target}" if self.target else "kept in other mailboxes, out of Mailroom's"
         return f"{count(len(self.patches), 'mail')}: {what}"
 
 
@@ -79,7 +79,7 @@ class LeaveGroup:
 
     @property
     def text(self) -> str:
-        return f"group {self.name}: {count(len(self.plan.changes), 'contact')} out"
+        return f"group {self.name}: {count(len(self.plan.changes), 'contact')} removed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +106,10 @@ class ReleaseContact:
         assert contact is not None
         name = contact.name or contact.reference
         if contact.provenance is Provenance.ADOPTED:
-            return f"contact {name}: the note of an earlier version out (by JMAP it stays)"
+            return f"contact {name}: the note of an earlier version is removed (by JMAP it stays)"
         if contact.is_edited:
             return f"contact {name}: made by Mailroom, but edited: stays, without the note"
-        return f"contact {name}: made by Mailroom, nobody has edited it: deleted"
+        return f"contact {name}: made by Mailroom and not edited: deleted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ class ForgetDoor:
 
     @property
     def text(self) -> str:
-        return "new mail: nothing is decided about it any more"
+        return "new mail: no longer decided about"
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +179,7 @@ class ResetPlaces:
 
 
 @dataclass(frozen=True, slots=True)
-class Theirs:
+class TriagedMail:
     """What shows that mail is Mailroom's: its sender or domain is decided about, or its id is in
     ``listed``, the mail of lists that are. ``since``: from when on all mail that comes to Screener
     is Mailroom's; "" if nobody knows (:class:`Record`), None if it never was."""
@@ -199,7 +199,7 @@ class Theirs:
 
 
 def since_of(record: Record | None) -> str | None:
-    """From when on mail in Screener is Mailroom's, as in :class:`Theirs`."""
+    """From when on mail in Screener is Mailroom's, as in :class:`TriagedMail`."""
     return None if record is None else record.since or ""
 
 
@@ -227,7 +227,7 @@ def find_reset_places(
 
     inbox = resolve("inbox", mailboxes)
     if inbox is None:
-        raise LastingTrouble("the account has no Inbox that what waits could go to")
+        raise LastingTrouble("the account has no Inbox for the waiting mail to go to")
     archive = next((box for box in mailboxes if box.role == "archive"), inbox)
     filed = archive if target is None else resolve(target, mailboxes)
     if filed is None:
@@ -238,13 +238,13 @@ def find_reset_places(
     )
     if filed.id in places.managed:
         raise LastingTrouble(
-            f"the mailbox {filed.name} is one that mail is taken out of: name another with --to"
+            f"mail is taken out of the mailbox {filed.name} itself: name another with --to"
         )
     return places
 
 
 def plan_mails(
-    mails: Iterable[Mail], arrivals: Mapping[str, str], places: ResetPlaces, theirs: Theirs
+    mails: Iterable[Mail], arrivals: Mapping[str, str], places: ResetPlaces, triaged: TriagedMail
 ) -> Iterator[RefileMails]:
     """The steps for mail in a managed mailbox or with a keyword of ours. ``arrivals`` say when each
     mail in Screener came."""
@@ -252,7 +252,7 @@ def plan_mails(
         places.inbox.name: {}, places.filed.name: {}, None: {},
     }  # fmt: skip
     for mail in mails:
-        taken = _taken(mail, arrivals.get(mail.id), places, theirs)
+        taken = _taken(mail, arrivals.get(mail.id), places, triaged)
         target = _target(mail, taken, places)
         kept = target.id if target else min(mail.mailbox_ids - taken)
         patch = {**(_patch(kept, taken) if taken else {}), **_without_keywords(mail)}
@@ -326,8 +326,8 @@ def forgotten(record: Record | None, mailboxes: Sequence[Mailbox], config: Confi
         is_parent = any(other.startswith(f"{name}/") for other in made)
         if resolve(name, mailboxes) and not is_parent:
             yield (
-                f"mailbox {name}: setup made it, but the configuration names it no more: its mail "
-                "stays in it"
+                f"mailbox {name}: setup made it, but the configuration no longer names it: its "
+                "mail stays in it"
             )
 
 
@@ -341,12 +341,14 @@ def _leaving(name: str, ours: Sequence[Found], stage: Stage) -> Iterator[LeaveGr
         yield LeaveGroup(name, Plan(changes), stage)
 
 
-def _taken(mail: Mail, arrived: str | None, places: ResetPlaces, theirs: Theirs) -> frozenset[str]:
+def _taken(
+    mail: Mail, arrived: str | None, places: ResetPlaces, triaged: TriagedMail
+) -> frozenset[str]:
     """The mailboxes that the mail is taken out of."""
     labels = mail.mailbox_ids & places.labels
-    if theirs.has(mail):
+    if triaged.has(mail):
         return mail.mailbox_ids & places.managed
-    is_since = theirs.since is not None and (arrived or "") >= theirs.since
+    is_since = triaged.since is not None and (arrived or "") >= triaged.since
     is_screened = is_since or WAITING in mail.keywords
     waits = mail.mailbox_ids & {places.screener} if is_screened else frozenset()
     return frozenset(each for each in labels | waits if each)

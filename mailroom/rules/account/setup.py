@@ -53,7 +53,7 @@ class Item:
     def is_fault(self) -> bool:
         return self.status in (ItemStatus.CLASH, ItemStatus.FAILED)
 
-    def turned(self, status: ItemStatus, reason: str = "") -> "Item":
+    def with_status(self, status: ItemStatus, reason: str = "") -> "Item":
         return replace(self, status=status, reason=reason)
 
 
@@ -120,7 +120,7 @@ def _case_clash(others: Sequence[str]) -> tuple[ItemStatus, str]:
     if not others:
         return ItemStatus.MISSING, ""
     return ItemStatus.CLASH, (
-        f"there is {others[0]}, which differs in upper and lower case only: rename it, or write "
+        f"there is {others[0]}, which differs only in upper and lower case: rename it, or write "
         "its name in the configuration"
     )
 

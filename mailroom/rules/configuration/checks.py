@@ -131,7 +131,7 @@ def _text_problems(document: Document) -> Iterator[Problem]:
 
 
 def _fault_of_time(value: str) -> str | None:
-    return None if _TIME.fullmatch(value) else 'is no time of day; write it like "07:00"'
+    return None if _TIME.fullmatch(value) else 'is not a time of day; write it like "07:00"'
 
 
 def _list_problems(
@@ -167,7 +167,7 @@ def _parent_problems(
             message = f"there is no category {shown(parent)}; {hint}"
             yield document.problem((*placed.path, "parent"), message)
         elif len(line) > 1 and line[-1] == name == min(line, key=names.index):  # each cycle once
-            message = f"{' → '.join(line)} goes in a circle; take one of the parents away"
+            message = f"{' → '.join(line)} is a cycle; remove one of the parents"
             yield document.problem((*placed.path, "parent"), message)
 
 
@@ -185,7 +185,7 @@ def _group_problems(
     document: Document, categories: tuple[_Placed, ...], parents: Mapping[str, str | None]
 ) -> Iterator[Problem]:
     provenance = _text(_section(document, "mailroom"), "provenance_group", Marks().provenance_group)
-    purpose = "the group of the contacts that Mailroom made"
+    purpose = "mailroom.provenance_group"
     uses = [_Use(("mailroom", "provenance_group"), provenance, purpose)]
     screened = _text(_section(document, "triage"), "screened_group", Triage().screened_group)
     uses.append(_Use(("triage", "screened_group"), screened, "triage.screened_group"))
@@ -274,7 +274,7 @@ def _fault_of_username(name: str) -> str | None:
 def _fault_of_authorize_as(name: str) -> str | None:
     if fault := _fault_of_name(name):
         return fault
-    return None if name.isascii() else f"{shown(name)} is not ASCII, as a header has to be"
+    return None if name.isascii() else f"{shown(name)} is not ASCII, which a header has to be"
 
 
 def _fault_of_file(path: str) -> str | None:
@@ -288,7 +288,7 @@ def _fault_of_address(address: str) -> str | None:
     if not local or not domain or any(c.isspace() or not c.isprintable() for c in address):
         return f"{shown(address)} is not an address; write it as me@example.org"
     if not is_meaningful(address):
-        return f"{shown(address)} would be everybody's; name the domain, as in *@example.org"
+        return f"{shown(address)} would match everybody; name the domain, as in *@example.org"
     return None
 
 

@@ -115,7 +115,7 @@ def _about_number(document: Document, value: Any, path: Path) -> str:
     if isinstance(value, bool):
         return f", but YAML reads {shown(written)} as {str(value).lower()}; write digits"
     if meant is None:
-        return f", and {shown(written)} is none; write digits, as in 60 or 0.5"
+        return f", and {shown(written)} is not one; write digits, as in 60 or 0.5"
     if path in document.quoted and is_plain_number(written):
         return f", and in quotes it is text; take them away: {written}"
     return f", but YAML reads {shown(written)} as text; write {in_digits(meant)}"

@@ -27,7 +27,7 @@ class Shard:
         found = cls._parsed(text, "/")
         if found is None:
             raise UsageError(
-                f"{text!r} is no shard: write 2/6 for the second of six, each of them 1 to 9999"
+                f"{text!r} is not a shard: write 2/6 for the second of six, numbers from 1 to 9999"
             )
         return found
 

@@ -207,9 +207,9 @@ def _sha256(text: str) -> str:
 def checked_address(address: str) -> str:
     """Return the address. Raises UnsafeCard for one that no card can have."""
     if not address.isprintable():
-        raise UnsafeCard("an address with control characters has no place in a card")
+        raise UnsafeCard("no card can have an address with control characters")
     if is_pattern(address):
-        raise UnsafeCard("an address with * would stand for others too: it has no place in a card")
+        raise UnsafeCard("no card can have an address with *: it would match others too")
     return address
 
 

@@ -57,12 +57,12 @@ MAX_EVENT_ID_CHARACTERS = 1024
 
 # Why there is no push for an hour, for people.
 NO_PUSH = "the server offers no push"
-DEAF = "push is open and tells nothing (does a proxy buffer it?)"
+DEAF = "push is open but reports nothing (does a proxy buffer it?)"
 BLOCKING = "requests time out while the event stream is open, and work when it is closed"
 
 # Why it is opened anew.
-UNTOLD = "the event stream tells nothing of a change that a poll has found"
-STALLED = "requests time out beside the event stream"
+UNTOLD = "the event stream has not reported a change that a poll has found"
+STALLED = "a request has timed out while the event stream was open"
 
 _CREDENTIALS_REFUSED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 

@@ -9,7 +9,7 @@ from mailroom.rules.screening.sieve import rules
 def without_rules(config: Config) -> Iterator[str]:
     """What to do if the server's rules cannot look at contact groups."""
     yield "No rule there can tell whose mail it is. Let Mailroom sort new mail itself,"
-    yield "which takes no rules on any server:"
+    yield "which needs no rules on any server:"
     yield from _by_mailroom(config)
 
 
@@ -37,7 +37,7 @@ def instructions(config: Config) -> Iterator[str]:
     screener = config.triage.screener_mailbox
     screened = config.triage.screened_group
     yield ""
-    yield "1. People who are to wait"
+    yield "1. People whose mail has to wait"
     yield f"   if     From is a member of the contact group {screened!r}"
     yield f"   then   add the label {screener!r}, archive (remove from Inbox)"
     yield "          do not tick: continue to apply other rules"
@@ -51,7 +51,7 @@ def instructions(config: Config) -> Iterator[str]:
         )
         yield "          tick: continue to apply other rules"
     yield ""
-    yield f"{len(made) + 2}. {screener}, the last of all"
+    yield f"{len(made) + 2}. {screener}, last of all"
     yield "   if     none of these conditions is met:"
     yield "            From is one of your own addresses"
     if "contacts" in config.screening.known:
@@ -61,8 +61,8 @@ def instructions(config: Config) -> Iterator[str]:
     yield f"   then   add the label {screener!r}, archive (remove from Inbox)"
     yield ""
     yield from _mistake(config)
-    yield "What rules cannot know (whom you have written to, whole domains and lists, bounces)"
-    yield "Mailroom puts right a moment later."
+    yield "Rules cannot know whom you have written to, whole domains and lists, or bounces:"
+    yield "Mailroom corrects that a moment later."
     yield "Rules of your own that file mail elsewhere go above all these, without that tick."
     yield f"Afterwards: {config.command('check --rules')}"
 
@@ -77,7 +77,7 @@ def _by_mailroom(config: Config) -> Iterator[str]:
 def _mistake(config: Config) -> Iterator[str]:
     """The most common one."""
     child = next((each for each in config.triage.categories if each.parent), None)
-    yield 'The mistake that everybody makes: a rule without "continue to apply other rules".'
+    yield 'The most common mistake: a rule without "continue to apply other rules".'
     if child:
         yield (
             f"Mail of a sender in {child.name} would then get the label "

@@ -34,18 +34,19 @@ class Evidence:
         for name, number in self.unrouted.items():
             lines.append(
                 f"{count(number, 'mail')} of senders in {name} not where it belongs "
-                f"(as of {self.examples[name]}): is there a rule for its group, above Screener's?"
+                f"(for example from {self.examples[name]}): is there a rule for its group, above "
+                "Screener's?"
             )
         for name, number in self.halfway.items():
             lines.append(
                 f"{count(number, 'mail')} of senders in {name} in some of its mailboxes only "
-                f"(as of {self.examples[name]}): do the rules of its chain continue to apply "
-                "other rules?"
+                f"(for example from {self.examples[name]}): do the rules of its chain continue "
+                "to apply other rules?"
             )
         if self.waiting:
             lines.append(
                 f"{count(self.waiting, 'mail')} in Screener of people who need not wait "
-                f"(as of {self.examples[None]}): is the service running?"
+                f"(for example from {self.examples[None]}): is the service running?"
             )
         return lines
 

@@ -86,7 +86,7 @@ def script(config: Config, source: ScriptInput, condition: str) -> str:
     if (size := len(whole.encode())) > MOST_BYTES:
         raise LastingTrouble(
             f"a script for {len(config.triage.categories)} categories would have {size} bytes, and "
-            f"no server takes more than {MOST_BYTES}: have fewer, or let mailroom sort new mail "
+            f"no server takes more than {MOST_BYTES}: use fewer, or let mailroom sort new mail "
             "itself (screening.by: mailroom)"
         )
     return whole

@@ -107,12 +107,12 @@ def refusal(domain: str, providers: Collection[str] = ()) -> str | None:
     """Why this whole (canonical) domain cannot be decided about, in words for the user; None if it
     can. ``providers`` are further mail providers that the user has named."""
     if not is_domain(domain):
-        return f"{domain} is no domain"
+        return f"{domain} is not a domain"
     registrable = registrable_domain(f"@{domain}")
     if registrable is None:
-        return f"{domain} is a public suffix: under it are everybody's domains"
+        return f"{domain} is a public suffix: anybody can have a domain under it"
     if _is_provider(registrable, map(canonical_domain, providers), domain):
-        return f"{domain} is a mail provider: its addresses are everybody's"
+        return f"{domain} is a mail provider: anybody can have an address there"
     return None
 
 

@@ -42,7 +42,7 @@ class FormerDigest:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiter:
+class WaitingEntry:
     """Somebody who waits: ``received_at`` is the newest mail's. All text is cleaned already."""
 
     address: str
@@ -61,7 +61,7 @@ class News:
     due: DueDigest
     since: float
     started_at: float = 0.0
-    waiting: tuple[Waiter, ...] = ()
+    waiting: tuple[WaitingEntry, ...] = ()
     filed: tuple[TriageView, ...] = ()
     conflicts: tuple[ConflictView, ...] = ()
     failing: tuple[FailingSender, ...] = ()
@@ -203,7 +203,7 @@ def _shortened(entries: list[_Entry]) -> list[_Entry]:
     return [*entries[:_MOST], _Entry(f"and {more} more", ())] if more > 0 else entries
 
 
-def _waiting(each: Waiter, zone: tzinfo) -> _Entry:
+def _waiting(each: WaitingEntry, zone: tzinfo) -> _Entry:
     mails = f"{each.mails} mails, the newest of " if each.mails > 1 else ""
     lines = (each.subject or "(no subject)", f"{mails}{_when(each.received_at, zone)}")
     return _Entry(

@@ -58,15 +58,15 @@ def _gauges(snapshot: Snapshot) -> Iterator[_Metric]:
     oldest = waiting.oldest if waiting else None
     is_connected = snapshot.push.status is PushStatus.CONNECTED
     for name, text, samples in (
-        ("info", "Which Mailroom this is, and for whom.", [_Sample(about, 1)]),
+        ("info", "Version and account of this Mailroom.", [_Sample(about, 1)]),
         ("healthy", "1 when healthy, as /healthz says.", _one(is_healthy(snapshot))),
         ("start_time_seconds", "When the process started.", _one(snapshot.started_at)),
         ("poll_interval_seconds", "Configured interval of polls.", _one(snapshot.poll_interval)),
-        ("last_poll_timestamp_seconds", "When a poll succeeded last.", _one(last_at)),
+        ("last_poll_timestamp_seconds", "When a poll last succeeded.", _one(last_at)),
         ("push_connected", "1 while the push stream is connected.", _one(is_connected)),
         (
             "push_down_since_timestamp_seconds",
-            "When push was connected last, while it ought to be.",
+            "When push was last connected, while it ought to be.",
             _one(snapshot.push.down_since),
         ),
         ("senders_failing", "Senders that cannot be triaged.", _one(len(snapshot.failing))),
@@ -77,7 +77,7 @@ def _gauges(snapshot: Snapshot) -> Iterator[_Metric]:
         ),
         ("waiting_senders", "Senders with mail in Screener.", _one(senders)),
         ("waiting_mails", "Mails in Screener.", _one(mails)),
-        ("waiting_oldest_timestamp_seconds", "When the oldest of them came.", _one(oldest)),
+        ("waiting_oldest_timestamp_seconds", "When the oldest waiting mail came.", _one(oldest)),
     ):
         yield _Metric(name, "gauge", text, samples)
 

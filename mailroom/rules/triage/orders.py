@@ -64,7 +64,7 @@ def read_subject(document: Mapping[str, Any], config: Config) -> Subject:
         case SubjectKind.LIST:
             key = list_id(text)
             if key is None:
-                raise _bad(f"{text!r} is no list id (RFC 2919): it is like news.example.org")
+                raise _bad(f"{text!r} is not a list id (RFC 2919): write one like news.example.org")
             return Subject(kind, key)
 
 
@@ -72,7 +72,7 @@ def read_address(text: str) -> str:
     """The canonical form of an address as somebody typed it. Raises OrderRefused."""
     address = canonical(without_spaces(text))
     if not is_usable(address):
-        raise _bad(f"{text!r} is no address that a contact could carry")
+        raise _bad(f"{text!r} is not an address that a contact can have")
     return address
 
 
@@ -174,8 +174,8 @@ def conflict_of(order: Order, wishes: Iterable[Category | None]) -> OrderRefused
     others = " and ".join(name for name in names if name != order.wish)
     return OrderRefused(
         HTTPStatus.CONFLICT,
-        f"{order.name} is just being triaged to {others}: nothing is done for {order.wish}; "
-        "repeat it when that is done",
+        f"{order.name} is being triaged to {others} at this moment: {order.wish} is not done, "
+        "repeat it afterwards",
         categories=names,
     )
 
