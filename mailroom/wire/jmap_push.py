@@ -17,7 +17,7 @@ from mailroom.wire.urls import expand, is_template
 TYPES = ("Email", "Mailbox")
 # One more if contacts go by JMAP: groups may have changed.
 CONTACTS_TYPE = "ContactCard"
-PING_SECONDS = 30
+PING_SECONDS = 30  # Stalwart pings no more often (by its source)
 
 # RFC 8620 says "state"; a server that does not name its events is understood as well.
 _STATE_EVENTS = ("state", "message")

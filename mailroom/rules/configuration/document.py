@@ -15,7 +15,7 @@ import yaml
 
 Path = tuple[str | int, ...]
 
-_SHOWN_LIMIT = 60
+_SHOWN_LIMIT = 60  # a problem stays on one line
 _DEPTH_LIMIT = 16  # the file itself needs 4
 _REPAIR_LIMIT = 50  # each repair reads the text again
 _UNQUOTED = re.compile(r"[@`][^\n,\[\]{}#\"\\:]*")

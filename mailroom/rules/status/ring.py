@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from mailroom.rules.status.events import ServiceEvent, encoded
 
+# All that events cost, however slow the readers are: each of them is only a place in the ring.
 RING_BYTES = 256 * 1024
 #: An id that makes sense; a reader may send anything.
 _ID = re.compile(r"([0-9a-z]{1,20})-([0-9]{1,15})")

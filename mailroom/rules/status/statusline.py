@@ -15,6 +15,7 @@ from mailroom.rules.words import count
 
 # systemctl does not wrap its status line: the rest is lost at the edge of the terminal.
 _LINE_LIMIT = 240
+# Within it, a reason or a problem leaves room for the counts.
 _REASON_LIMIT = 140
 _PROBLEM_LIMIT = 100
 
