@@ -80,7 +80,7 @@ def probed(known: Knowledge, seen: Seen) -> Knowledge:
 
 
 def tried(known: Knowledge, abilities: Abilities) -> Knowledge:
-    """What is known after a log-in. If it did not find the contacts where the user said, that is
+    """What is known after a log-in. If the contacts were not where the user said, the user is
     asked again."""
     known = replace(known, abilities=abilities)
     if abilities.contacts or known.contacts_secret is None:
