@@ -107,7 +107,7 @@ def waiting(
 
 
 def waiting_unknown(at: float, summary: Summary) -> ServiceEvent:
-    """The waiting senders have changed, but not even we know how."""
+    """The waiting senders have changed; how, this process does not know."""
     return _waiting(at, summary, (), (), is_complete=False)
 
 

@@ -3,10 +3,13 @@ reported.
 
 It is tried again after 1, 2, 4 … 60 minutes, or at once after a new tap: the user wants it now.
 
-a sender told then unknown is_passing, up to twice unknown; the whole poll is tried again unknown
-failed failing, held back for a minute failing failed, by known labels failing, held back for twice
-as long failing failed, by a new label failing, held back for a minute any succeeded, or its labels
-unknown are gone (keep_only)
+    a sender    told                          then
+    unknown     is_passing, up to twice       unknown; the whole poll is tried again
+    unknown     failed                        failing, held back for a minute
+    failing     failed, with known labels     failing, held back twice as long, an hour at most
+    failing     failed, with a new label      failing, held back for a minute
+    any         succeeded, or keep_only       unknown
+                without it (labels gone)
 """
 
 from collections.abc import Set as AbstractSet
