@@ -198,7 +198,7 @@ def test_what_would_not_fit_is_left_to_the_door() -> None:
 def test_a_script_that_no_server_takes_is_told() -> None:
     names = [f"Category number {number}" for number in range(200)]
     config = from_data({"triage": {"categories": names}})
-    with pytest.raises(LastingTrouble, match=r"200 categories .* more than 32768: have fewer"):
+    with pytest.raises(LastingTrouble, match=r"200 categories .* more than 32768: use fewer"):
         written(config)
 
 
