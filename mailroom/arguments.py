@@ -1,6 +1,6 @@
-"""What can be said to ``mailroom``: its commands and their options.
+"""The command line of ``mailroom``: its commands and their options.
 
-Imported only when it is needed: argparse would stay in the service's memory (see ``cli``).
+Imported only if needed: argparse would stay in the service's memory (see ``cli``).
 """
 
 import math
@@ -18,13 +18,13 @@ from mailroom.errors import EXIT_USAGE
 
 _ADDRESS_AND_CATEGORY = 2
 
-# A span of time as it is typed; a month would be of no certain length.
+# A span of time as people type it; without months, whose length varies.
 _SPAN = re.compile(r"([0-9]{1,6})(min|h|d|w)")
 _SECONDS = {"min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
 def parse(arguments: Sequence[str]) -> SimpleNamespace:
-    """What is asked for; wrong use ends the process, as with all that argparse finds."""
+    """The options as parsed; wrong use ends the process, as argparse does."""
     made = parser()
     options = made.parse_args(arguments, SimpleNamespace())
     if options.name is None:
@@ -56,25 +56,25 @@ def parser() -> ArgumentParser:
 
     _run(add("run", "run the service, in the foreground"))
     _check(add("check", "check configuration, credentials, servers, mailboxes, groups"))
-    _init(add("init", "set everything up, by asking; run again it goes on where it was"))
-    _login(add("login", "store a new secret, once it has been tried; asks without showing it"))
+    _init(add("init", "set everything up by asking; run again, it continues where it stopped"))
+    _login(add("login", "try a new secret and store it; asks for it without showing it"))
     _about(add("config", "show the effective configuration, secrets hidden"), "config")
     _setup(add("setup", "show the mailboxes, labels and groups that are missing"))
-    _reset(add("reset", "show what it takes to undo what Mailroom did, and only that"))
+    _reset(add("reset", "show what would undo the work of Mailroom, and only that"))
     _status(add("status", "show the status of the running service"))
     _about(add("screen", "see who waits, and decide with one key"), "socket")
     _watch(add("watch", "show what happens, as it happens"))
-    _metrics(add("metrics", "print the numbers of the running service, for Prometheus"))
+    _metrics(add("metrics", "print the metrics of the running service, for Prometheus"))
     _about(add("poll", "make the running service poll now"), "socket")
     _waiting(add("waiting", "show who waits in Screener"))
-    _triage(add("triage", "decide about senders: file their mail, from now on"))
-    _undo(add("undo", "bring senders back to the category before"))
+    _triage(add("triage", "decide about senders: file their mail from now on"))
+    _undo(add("undo", "bring senders back to their former category"))
     _sender(add("sender", "show one sender: the category, the past, the next mail"))
     _senders(add("senders", "show who is in which category"))
-    _categories(add("categories", "show what senders can be triaged to"))
-    _log(add("log", "show what was done, when, by whom"))
-    _about(add("export", "write all decisions, as JSON lines"), "socket")
-    _import(add("import", "make decisions of a file, or show which there are to make"))
+    _categories(add("categories", "show the categories for senders"))
+    _log(add("log", "show what was done, when and by whom"))
+    _about(add("export", "write all decisions as JSON lines"), "socket")
+    _import(add("import", "make the decisions in a file, or show which are to be made"))
     add("version", "print the version")
     return made
 
@@ -89,7 +89,7 @@ def _about(command: ArgumentParser, *which: str) -> None:
 
 
 def _run(run: ArgumentParser) -> None:
-    run.add_argument("--shard", metavar="I/N", help="of many accounts only this share of them")
+    run.add_argument("--shard", metavar="I/N", help="serve only this share of many accounts")
     _about(run, "config", "socket")
 
 
@@ -105,7 +105,9 @@ def _login(login: ArgumentParser) -> None:
 
 
 def _init(init: ArgumentParser) -> None:
-    init.add_argument("--check", action="store_true", help="only say what is left: 3 if anything")
+    init.add_argument(
+        "--check", action="store_true", help="only say what is left; exit code 3 if anything is"
+    )
     init.add_argument(
         "--answers", metavar="FILE", type=Path, help="the answers (YAML or JSON); nothing is asked"
     )
@@ -114,20 +116,20 @@ def _init(init: ArgumentParser) -> None:
     init.add_argument(
         "--ca-file", metavar="FILE", help="trust servers with certificates of this authority (PEM)"
     )
-    init.add_argument("--username", metavar="NAME", help="what the server knows you by")
+    init.add_argument("--username", metavar="NAME", help="your user name on the server")
     init.add_argument(
-        "--token-file", metavar="FILE", help="where the API token is; - is standard input"
+        "--token-file", metavar="FILE", help="the file with the API token; - is standard input"
     )
-    init.add_argument("--password-file", metavar="FILE", help="or the password")
+    init.add_argument("--password-file", metavar="FILE", help="or the file with the password")
     init.add_argument("--contacts-server", metavar="URL", help="a CardDAV server for contacts")
-    init.add_argument("--contacts-username", metavar="NAME", help="what it knows you by")
-    init.add_argument("--contacts-password-file", metavar="FILE", help="where its password is")
-    init.add_argument("--categories", choices=["all", "fewer"], help="what senders can become")
+    init.add_argument("--contacts-username", metavar="NAME", help="your user name there")
+    init.add_argument("--contacts-password-file", metavar="FILE", help="the file with its password")
+    init.add_argument("--categories", choices=["all", "fewer"], help="how many categories to make")
     init.add_argument(
         "--mailbox",
         action="append",
         metavar="NAME=OTHER",
-        help="use this one for NAME (NAME=NAME: the one that is there)",
+        help="use the mailbox OTHER for NAME (NAME=NAME: the existing one)",
     )
     init.add_argument(
         "--screening", choices=["server", "mailroom", "off"], help="who sorts new mail"
@@ -137,23 +139,23 @@ def _init(init: ArgumentParser) -> None:
 
 
 def _check(check: ArgumentParser) -> None:
-    check.add_argument("--rules", action="store_true", help="and the rules that route new mail")
-    check.add_argument("--live", action="store_true", help="and try it with a test mail, timed")
+    check.add_argument("--rules", action="store_true", help="also the rules that route new mail")
+    check.add_argument("--live", action="store_true", help="also try it with a test mail, timed")
     check.add_argument(
         "--within",
         type=_seconds,
         metavar="SECONDS",
-        help="with --live: fail if label to done takes longer",
+        help="with --live: fail if it takes longer from label to done",
     )
     _about(check, "config", "socket")
 
 
-def _json(command: _ActionsContainer, what: str = "print a document of JSON") -> None:
+def _json(command: _ActionsContainer, what: str = "print JSON") -> None:
     command.add_argument("--json", action="store_true", help=what)
 
 
 def _count(command: _ActionsContainer) -> None:
-    command.add_argument("--count", action="store_true", help="print how many, and nothing else")
+    command.add_argument("--count", action="store_true", help="print only how many")
 
 
 def _whom(command: ArgumentParser) -> None:
@@ -164,14 +166,14 @@ def _whom(command: ArgumentParser) -> None:
             action="store_const",
             dest="kind",
             const=name,
-            help=f"what is named are {what}",
+            help=f"the names are {what}",
         )
     command.set_defaults(kind="address")
 
 
 def _metrics(metrics: ArgumentParser) -> None:
     metrics.add_argument(
-        "--into", metavar="FOLDER", type=Path, help="write those of every service there, as files"
+        "--into", metavar="FOLDER", type=Path, help="write those of every service into FOLDER"
     )
     _about(metrics, "socket")
 
@@ -189,7 +191,7 @@ def _triage(triage: ArgumentParser) -> None:
         "words",
         nargs="*",
         metavar="ADDRESS ... CATEGORY",
-        help="whom (- for the lines of stdin), and the category; screener takes a decision back",
+        help="who (- for the lines of stdin), then the category; screener takes a decision back",
     )
     _whom(triage)
     triage.add_argument(
@@ -202,7 +204,7 @@ def _triage(triage: ArgumentParser) -> None:
 
 
 def _undo(undo: ArgumentParser) -> None:
-    undo.add_argument("words", nargs="+", metavar="ADDRESS", help="whom; - for the lines of stdin")
+    undo.add_argument("words", nargs="+", metavar="ADDRESS", help="who; - for the lines of stdin")
     _whom(undo)
     _json(undo)
     _about(undo, "socket")
@@ -215,7 +217,7 @@ def _sender(sender: ArgumentParser) -> None:
 
 
 def _senders(senders: ArgumentParser) -> None:
-    senders.add_argument("category", metavar="CATEGORY", nargs="?", help="only those in it")
+    senders.add_argument("category", metavar="CATEGORY", nargs="?", help="only those in this one")
     shape = senders.add_mutually_exclusive_group()
     _count(shape)
     _json(shape)
@@ -233,7 +235,7 @@ def _log(log: ArgumentParser) -> None:
         "--since",
         type=_instant,
         metavar="TIME",
-        help="12h, 7d, 2w ago, or since a day such as 2026-11-21 (default: 7d; of one sender, all)",
+        help="12h, 7d or 2w ago, or a day such as 2026-11-21 (default: 7d; for one sender, all)",
     )
     _json(log)
     _about(log, "socket")
@@ -241,7 +243,7 @@ def _log(log: ArgumentParser) -> None:
 
 def _import(command: ArgumentParser) -> None:
     command.add_argument("file", metavar="FILE", help="JSON lines or CSV; - for stdin")
-    command.add_argument("--category", metavar="CATEGORY", help="of lines that name none")
+    command.add_argument("--category", metavar="CATEGORY", help="for lines that name none")
     command.add_argument("--apply", action="store_true", help="make the decisions")
     _json(command)
     _about(command, "socket")
@@ -249,11 +251,11 @@ def _import(command: ArgumentParser) -> None:
 
 def _setup(setup: ArgumentParser) -> None:
     setup.add_argument("--apply", action="store_true", help="create what is missing")
-    setup.add_argument("--rules", action="store_true", help="and the rules that route new mail")
+    setup.add_argument("--rules", action="store_true", help="also the rules that route new mail")
     setup.add_argument(
         "--let-known-in",
         action="store_true",
-        help="move mail of people you know, that waits since before, to Inbox",
+        help="move waiting mail from people you know to Inbox",
     )
     _about(setup, "config")
 
@@ -264,14 +266,14 @@ def _reset(reset: ArgumentParser) -> None:
     reset.add_argument(
         "--rules-are-off",
         action="store_true",
-        help="the routing rules that were made by hand are switched off",
+        help="say that routing rules made by hand are switched off",
     )
-    reset.add_argument("--to", metavar="MAILBOX", help="for mail that was filed; else Archive")
+    reset.add_argument("--to", metavar="MAILBOX", help="where filed mail goes (default: Archive)")
     reset.add_argument(
-        "--remove", action="store_true", help="also what setup made, as far as it is empty then"
+        "--remove", action="store_true", help="also remove what setup made, if it is empty then"
     )
     reset.add_argument(
-        "--export", metavar="FILE", type=Path, help="first write the decisions there, as JSON lines"
+        "--export", metavar="FILE", type=Path, help="first write the decisions to FILE (JSON lines)"
     )
     _about(reset, "config", "socket")
 
@@ -280,10 +282,10 @@ def _status(status: ArgumentParser) -> None:
     shape = status.add_mutually_exclusive_group()
     shape.add_argument("--json", action="store_true", help="print the answer of /status as it is")
     shape.add_argument(
-        "--watch", action="store_true", help="then a line per poll that happens and per triage"
+        "--watch", action="store_true", help="then print a line for each poll and each triage"
     )
     status.add_argument(
-        "--all", action="store_true", help="of many accounts show every one, not the worst"
+        "--all", action="store_true", help="show every one of many accounts, not only the worst"
     )
     _about(status, "socket")
 
@@ -293,7 +295,7 @@ def _watch(watch: ArgumentParser) -> None:
     watch.add_argument(
         "--run",
         metavar="COMMAND",
-        help="for each event, one at a time; it gets the event as JSON on its stdin",
+        help="run COMMAND for each event, one at a time, with the event as JSON on its stdin",
     )
     _about(watch, "socket")
 
@@ -304,17 +306,17 @@ def _seconds(text: str) -> float:
     except ValueError:
         seconds = 0
     if not 0 < seconds < math.inf:
-        raise ArgumentTypeError(f"{text!r} is no number of seconds")
+        raise ArgumentTypeError(f"{text!r} is not a number of seconds")
     return seconds
 
 
 def _instant(text: str) -> float:
-    """When it was, in seconds since the epoch."""
+    """The instant, in seconds since the epoch."""
     if span := _SPAN.fullmatch(text.replace(" ", "")):
         return time.time() - int(span[1]) * _SECONDS[span[2]]
     try:
         return datetime.fromisoformat(text).astimezone().timestamp()
     except ValueError:
         raise ArgumentTypeError(
-            f"{text!r} is no time: write 12h, 7d, 2w, or a day such as 2026-11-21"
+            f"{text!r} is not a time: write 12h, 7d, 2w, or a day such as 2026-11-21"
         ) from None

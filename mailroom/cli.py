@@ -1,4 +1,4 @@
-"""Running a command. What a user can cause is one clear line on stderr and an exit code."""
+"""Runs a command. An error that a user can cause is one clear line on stderr and an exit code."""
 
 import errno
 import io
@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def guarded(work: Callable[[], int]) -> int:
-    """Its exit code; what a user can cause is told in a line."""
+    """Do the work; returns its exit code, and prints errors that a user can cause in a line."""
     _open_standard_streams()
     try:
         code = work()
@@ -39,7 +39,7 @@ def guarded(work: Callable[[], int]) -> int:
 
 
 def _open_standard_streams() -> None:
-    """What the caller has closed would be given to a socket of ours, and the log written there."""
+    """Open what the caller has closed: else a socket of ours would get the number, and the log."""
     while (fd := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
         pass
     os.close(fd)
@@ -50,11 +50,11 @@ def _open_standard_streams() -> None:
 
 
 def _give_up_output(error: OSError) -> int:
-    """Nobody takes our output any more, not even what is still buffered; other errors are bugs."""
+    """Nobody takes our output any more: drop what is still buffered. Other errors are bugs."""
     if error.errno not in _UNWRITTEN:
         raise error
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if error.errno == errno.EPIPE:  # `mailroom status | head`: nothing to complain about
+    if error.errno == errno.EPIPE:  # `mailroom status | head`: not an error
         return 0
     _complain(f"the output cannot be written: {error.strerror}")
     return 1
@@ -65,13 +65,13 @@ def _complain(message: str) -> None:
 
 
 def _options(arguments: Sequence[str]) -> SimpleNamespace:
-    """What is asked for: on the command line, or by the caller of a command that systemd runs."""
+    """The options, from the command line or from the caller of a command that systemd runs."""
     handed = None
     if list(arguments) == [AS_UNIT]:
         from mailroom.engine.handover import Taker  # noqa: PLC0415
 
         handed = Taker.from_stdin()
-        sys.stdin = open(0, closefd=False)  # noqa: SIM115 - it is another one now
+        sys.stdin = open(0, closefd=False)  # noqa: SIM115 - now the caller's
         arguments = handed.arguments
     options = _parse(arguments)
     options.arguments, options.handed = arguments, handed
@@ -79,8 +79,8 @@ def _options(arguments: Sequence[str]) -> SimpleNamespace:
 
 
 def _parse(arguments: Sequence[str]) -> SimpleNamespace:
-    """What is asked for; wrong use ends the process, as with all that argparse finds."""
-    # As the units say it: argparse would stay, with shutil, locale and three compressors, 1.2 MiB.
+    """The options as parsed; wrong use ends the process, as argparse does."""
+    # The units' commands do without argparse: with shutil, locale and compressors it keeps 1.2 MiB.
     match arguments:
         case ["run"]:
             return _running()
@@ -121,11 +121,11 @@ def _run(options: SimpleNamespace) -> NoReturn:
                 f"--config {named.config} serves them all"
             )
         config, socket = str(named.config), named.status_socket
-    reading = PendingConfig(config, os.environ)  # by a child, while we import the rest
-    from mailroom.service import Options, Service  # noqa: PLC0415 - 20 MiB other commands spare
+    reading = PendingConfig(config, os.environ)  # a child reads while we import the rest
+    from mailroom.service import Options, Service  # noqa: PLC0415 - 20 MiB for this command only
 
     code = Service(Options(config, socket, shard), os.environ, reading).run()
-    # A thread of libcurl's resolver may still wait for a name server; nobody waits for it.
+    # A thread of libcurl's resolver may still wait for a name server: do not wait for it.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -1,6 +1,6 @@
-"""The commands but ``run``: each is told its options, and returns the exit code.
+"""The commands except ``run``: each gets its options, and returns the exit code.
 
-What a command needs it imports itself: a short one is done before the rest would be loaded.
+Each command imports what it needs itself: a short one is done before the rest would be loaded.
 """
 
 import contextlib
@@ -13,29 +13,36 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from mailroom import __version__
-from mailroom.engine.accountfolder import account_file, account_names
-from mailroom.engine.shards import EVERY_SHARD, is_drained, is_elsewhere, placed, services_here
-from mailroom.engine.unit import Installation, find, usual_sockets
+from mailroom.engine.accountfolder import account_file
+from mailroom.engine.unit import usual_sockets
 from mailroom.errors import UsageError
+from mailroom.terminal.asked import (
+    has_many,
+    installation_of,
+    of_one,
+    past_of,
+    remote_of,
+    service_of,
+    shards_of,
+)
 
 Command = Callable[[SimpleNamespace], int]
 
 if TYPE_CHECKING:
-    from mailroom.terminal.past import Past
     from mailroom.terminal.remote import Remote
     from mailroom.terminal.several import Several
 
-# What was done lately: of everybody a week is shown, unless it is said otherwise.
+# About everybody, a week is shown by default.
 _LOG_SECONDS = 7 * 86400.0
 
 
 def check(options: SimpleNamespace) -> int:
     from mailroom.terminal.check import show_check, show_files  # noqa: PLC0415 - brings rich
 
-    asked = _installation(options)
-    if _has_many(asked) and not (options.rules or options.live):
+    asked = installation_of(options)
+    if has_many(asked) and not (options.rules or options.live):
         return show_files(asked)
-    code = show_check(_of_one(asked), os.environ, rules=options.rules)
+    code = show_check(of_one(asked), os.environ, rules=options.rules)
     if code == 0 and options.live:
         code = _check_live(options)
     if code == 0:
@@ -46,7 +53,7 @@ def check(options: SimpleNamespace) -> int:
 def _check_live(options: SimpleNamespace) -> int:
     from mailroom.terminal.live import show_live  # noqa: PLC0415 - brings rich
 
-    asked, remote = _installation(options), _remote(options)
+    asked, remote = installation_of(options), remote_of(options)
     return show_live(asked, os.environ, remote.status, options.within)
 
 
@@ -56,10 +63,10 @@ def init(options: SimpleNamespace) -> int:
     from mailroom.terminal.init import show_init  # noqa: PLC0415 - brings rich, yaml
 
     wanted = to_set_up(os.environ, account=options.account, config=options.config)
-    if wanted.member or _has_many(wanted):
+    if wanted.member or has_many(wanted):
         name = wanted.member or "NAME"
         raise UsageError(
-            f"many accounts are set up by their files: write {account_file(wanted.config, name)}, "
+            f"many accounts are set up with their files: write {account_file(wanted.config, name)}, "
             f"then mailroom login --account {name}, mailroom setup --account {name} --apply, and "
             f"{' '.join(wanted.systemctl)} reload {wanted.unit}"
         )
@@ -70,25 +77,10 @@ def init(options: SimpleNamespace) -> int:
 def login(options: SimpleNamespace) -> int:
     from mailroom.terminal.login import show_login, try_handed  # noqa: PLC0415 - brings rich
 
-    asked = _installation(options)
+    asked = installation_of(options)
     if options.handed:
         return try_handed(asked, options.secret, options.handed)
     return show_login(asked, options)
-
-
-def _has_many(asked: Installation) -> bool:
-    """Whether it has many accounts, and none of them is named."""
-    return asked.member is None and bool(account_names(asked.config))
-
-
-def _of_one(asked: Installation) -> Installation:
-    """The same. Raises UsageError where it has many accounts and none of them is named."""
-    from mailroom.terminal.remote import which_account  # noqa: PLC0415
-
-    names = account_names(asked.config) if asked.member is None else []
-    if names:
-        raise which_account(None, names, len(names))
-    return asked
 
 
 def config(options: SimpleNamespace) -> int:
@@ -96,16 +88,16 @@ def config(options: SimpleNamespace) -> int:
     from mailroom.engine.configfile import load_of  # noqa: PLC0415
     from mailroom.rules.configuration.text import effective  # noqa: PLC0415 - brings yaml
 
-    asked = _installation(options)
+    asked = installation_of(options)
     config = load_of(asked)
     sys.stdout.write(effective(config, secrets_of(asked, config, os.environ).sources))
     return 0
 
 
 def status(options: SimpleNamespace) -> int:
-    if several := _several(options):
+    if several := shards_of(options):
         return _status_of_shards(several, options)
-    remote = _remote(options)
+    remote = remote_of(options)
     document = remote.status()
     if options.json:
         from mailroom.terminal.lists import write_json  # noqa: PLC0415
@@ -149,10 +141,10 @@ def _status_of_many(remote: "Remote", document: Mapping[str, Any], options: Simp
 def watch(options: SimpleNamespace) -> int:
     from mailroom.terminal.following import show_events  # noqa: PLC0415
 
-    if several := _several(options):
+    if several := shards_of(options):
         several.watch(as_json=options.json, command=options.run)
     names = options.account is None
-    show_events(_remote(options), as_json=options.json, command=options.run, names=names)
+    show_events(remote_of(options), as_json=options.json, command=options.run, names=names)
     return 0
 
 
@@ -161,11 +153,11 @@ def metrics(options: SimpleNamespace) -> int:
 
     if options.into is not None:
         return write_metrics(options.into)
-    return print_metrics(_several(options) or _remote(options))
+    return print_metrics(shards_of(options) or remote_of(options))
 
 
 def poll(options: SimpleNamespace) -> int:
-    (_several(options) or _remote(options)).poll()
+    (shards_of(options) or remote_of(options)).poll()
     return 0
 
 
@@ -177,7 +169,7 @@ def triage(options: SimpleNamespace) -> int:
 
     *names, category = options.words
     who = whoever(names, options.kind)
-    return decide(_remote(options), who, category, as_json=options.json)
+    return decide(remote_of(options), who, category, as_json=options.json)
 
 
 def _preview(options: SimpleNamespace) -> int:
@@ -186,15 +178,15 @@ def _preview(options: SimpleNamespace) -> int:
 
     if options.config is None and not options.handed:
         with contextlib.suppress(NobodyAnswers):
-            return show_plan(_remote(options).plan(), as_json=options.json)
+            return show_plan(remote_of(options).plan(), as_json=options.json)
     return _with_secrets(_foresee)(options)
 
 
 def _foresee(options: SimpleNamespace) -> int:
-    """What a service would do, without one."""
+    """Find out what a service would do, without one."""
     from mailroom.terminal.triage import show_triage  # noqa: PLC0415 - brings rich
 
-    return show_triage(_of_one(_installation(options)), os.environ, as_json=options.json)
+    return show_triage(of_one(installation_of(options)), os.environ, as_json=options.json)
 
 
 def undo(options: SimpleNamespace) -> int:
@@ -202,32 +194,32 @@ def undo(options: SimpleNamespace) -> int:
     from mailroom.terminal.naming import whoever  # noqa: PLC0415
 
     who = whoever(options.words, options.kind)
-    return take_back(_remote(options), who, _past(options), as_json=options.json)
+    return take_back(remote_of(options), who, past_of(options), as_json=options.json)
 
 
 def waiting(options: SimpleNamespace) -> int:
     from mailroom.terminal.lists import show_waiting  # noqa: PLC0415
 
-    return show_waiting(_remote(options), as_json=options.json, counts=options.count)
+    return show_waiting(remote_of(options), as_json=options.json, counts=options.count)
 
 
 def senders(options: SimpleNamespace) -> int:
     from mailroom.terminal.lists import show_senders  # noqa: PLC0415
 
-    remote, category = _remote(options), options.category
+    remote, category = remote_of(options), options.category
     return show_senders(remote, category, as_json=options.json, counts=options.count)
 
 
 def sender(options: SimpleNamespace) -> int:
     from mailroom.terminal.lists import show_sender  # noqa: PLC0415
 
-    return show_sender(_remote(options), options.address, as_json=options.json)
+    return show_sender(remote_of(options), options.address, as_json=options.json)
 
 
 def categories(options: SimpleNamespace) -> int:
     from mailroom.terminal.lists import show_categories  # noqa: PLC0415
 
-    return show_categories(_remote(options), as_json=options.json)
+    return show_categories(remote_of(options), as_json=options.json)
 
 
 def log(options: SimpleNamespace) -> int:
@@ -238,33 +230,33 @@ def log(options: SimpleNamespace) -> int:
     since = options.since
     if since is None and whose is None:
         since = time.time() - _LOG_SECONDS
-    return show_log(_past(options), whose, since, as_json=options.json)
+    return show_log(past_of(options), whose, since, as_json=options.json)
 
 
 def export(options: SimpleNamespace) -> int:
     from mailroom.terminal.moving import show_decisions  # noqa: PLC0415
 
-    return show_decisions(_remote(options))
+    return show_decisions(remote_of(options))
 
 
 def bring_in(options: SimpleNamespace) -> int:
     from mailroom.terminal.moving import bring_in  # noqa: PLC0415
 
-    remote, file, category = _remote(options), options.file, options.category
+    remote, file, category = remote_of(options), options.file, options.category
     return bring_in(remote, file, category, applies=options.apply, as_json=options.json)
 
 
 def screen(options: SimpleNamespace) -> int:
     from mailroom.terminal.screening.command import show_screen  # noqa: PLC0415 - brings urwid
 
-    return show_screen(_here(options), os.environ)
+    return show_screen(service_of(options), os.environ)
 
 
 def setup(options: SimpleNamespace) -> int:
     from mailroom.terminal.setup import show_setup  # noqa: PLC0415 - brings rich
 
     return show_setup(
-        _of_one(_installation(options)),
+        of_one(installation_of(options)),
         os.environ,
         apply=options.apply,
         rules=options.rules,
@@ -275,7 +267,7 @@ def setup(options: SimpleNamespace) -> int:
 def reset(options: SimpleNamespace) -> int:
     from mailroom.terminal.reset import Wishes, show_reset  # noqa: PLC0415 - brings rich
 
-    asked = _of_one(_installation(options))
+    asked = of_one(installation_of(options))
     is_named = options.socket is not None or bool(asked.account or asked.member)
     sockets = [asked.status_socket] if is_named else usual_sockets(os.environ)
     wishes = Wishes(
@@ -297,12 +289,12 @@ def version(_options: SimpleNamespace) -> int:
 
 
 def _with_secrets(command: Command) -> Command:
-    """The command, where it has the secrets that it needs."""
+    """The command, run with the secrets that it needs."""
 
     def run(options: SimpleNamespace) -> int:
         from mailroom.terminal.secrets import run_with_secrets  # noqa: PLC0415
 
-        return run_with_secrets(command, options, _installation(options))
+        return run_with_secrets(command, options, installation_of(options))
 
     return run
 
@@ -330,75 +322,3 @@ COMMANDS: Mapping[str, Command] = {
     "waiting": waiting,
     "watch": watch,
 }
-
-
-def _installation(options: SimpleNamespace) -> Installation:
-    """Which one the command is about."""
-    named, handed = vars(options), options.handed
-    account, has_own = named.get("account"), handed is not None and "account" in handed.files
-    found = find(
-        {} if handed else os.environ,
-        # Whose file is handed over is one of many, of a folder that is not to be seen from here.
-        account=None if has_own else account,
-        config=named.get("config"),
-        socket=named.get("socket"),
-    )
-    if named.get("socket") is None:
-        found = placed(found)
-    if handed and found.is_config_elsewhere:
-        found = replace(found, content=handed.read("config"))
-    if has_own:
-        return replace(found, member=account, member_content=handed.read("account"))
-    return found
-
-
-def _here(options: SimpleNamespace) -> Installation:
-    """The same, for a command that asks its service. Raises NobodyAnswers where an account is named
-    whose shard is elsewhere, or all are, and UsageError where there are several, and none is
-    named."""
-    from mailroom.engine.client import NobodyAnswers  # noqa: PLC0415
-
-    asked = _installation(options)
-    if options.socket is None and is_drained(asked):
-        raise NobodyAnswers(
-            "no shard runs on this host any more: look for their accounts on another (crm_mon -1 "
-            "says where, if Pacemaker places the shards)"
-        )
-    if is_elsewhere(asked):
-        raise NobodyAnswers(
-            f"{asked.member} is an account of shard {asked.shard}, which does not run on this host:"
-            " look for it on another (crm_mon -1 says where, if Pacemaker places the shards)"
-        )
-    if several := _several(options):
-        raise several.which_account()
-    return asked
-
-
-def _several(options: SimpleNamespace) -> "Several | None":
-    """The shards of this host, where there are any and none of their accounts is named: they are
-    meant together."""
-    asked = _installation(options)
-    if asked.shard is None or asked.member is not None or options.socket is not None:
-        return None
-    from mailroom.terminal.several import Several  # noqa: PLC0415
-
-    return Several(services_here())
-
-
-def _remote(options: SimpleNamespace) -> "Remote":
-    from mailroom.terminal.remote import Remote  # noqa: PLC0415
-
-    return Remote.of(_here(options))
-
-
-def _past(options: SimpleNamespace) -> "Past":
-    from mailroom.engine.journalctl import Journal  # noqa: PLC0415
-    from mailroom.terminal.past import Past  # noqa: PLC0415
-    from mailroom.terminal.remote import Remote  # noqa: PLC0415
-
-    asked = _installation(options)
-    remote = Remote.of(asked) if _several(options) else _remote(options)
-    # Accounts move from one shard to another, and shards from host to host.
-    unit = EVERY_SHARD if asked.shard else asked.unit
-    journal = Journal(unit, is_system=asked.is_system) if unit else None
-    return Past(remote, journal, asked.member)

@@ -1,8 +1,8 @@
-"""The errors of the service, by what is to be done about them.
+"""The errors of the service, sorted by what to do about them.
 
 A message says what was attempted, on what, why it failed and what the user can do: lower case,
-no full stop, no secret. Errors are translated at the seam where they arise and logged once,
-where they are handled.
+no full stop, no secret. Errors are translated where they arise and logged once, where they are
+handled.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ class MailroomError(Exception):
 
 
 class ConfigurationError(MailroomError):
-    """The configuration is wrong; the user corrects the file. Carries every problem at once."""
+    """The configuration is wrong; the user has to correct it. Carries all problems at once."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))
@@ -26,11 +26,11 @@ class ConfigurationError(MailroomError):
 
 
 class UsageError(MailroomError):
-    """A command was typed that means nothing."""
+    """The command line makes no sense."""
 
 
 class CredentialsRefused(MailroomError):
-    """The server does not accept who we say we are. ``was_accepted``: it has done so before."""
+    """The server rejects our credentials. ``was_accepted``: it has accepted them before."""
 
     def __init__(self, message: str, *, was_accepted: bool = False) -> None:
         super().__init__(message)
@@ -38,14 +38,14 @@ class CredentialsRefused(MailroomError):
 
 
 class Forbidden(MailroomError):
-    """The server knows us, or does not say that it does not, and lets us do nothing (a bare 403):
-    a ban that passes, or a place that is not ours. Worth a try after minutes, not seconds."""
+    """A bare 403, which does not speak of credentials: a ban that passes, or a place that is not
+    ours. Worth another try after minutes, not seconds."""
 
 
 class TransientError(MailroomError):
     """Network, 5xx, 429: the same request may succeed later.
 
-    ``retry_after`` is the server's own wish in seconds, where it named one.
+    ``retry_after``: after how many seconds, if the server said so.
     """
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
@@ -54,27 +54,27 @@ class TransientError(MailroomError):
 
 
 class Untrusted(TransientError):
-    """The server's certificate is signed by no authority that is trusted here."""
+    """No authority that is trusted here has signed the server's certificate."""
 
 
 class Crowded(TransientError):
-    """The server has done nothing, because too much is going on in the account at once."""
+    """The server has done nothing, because it has too many requests for the account at once."""
 
 
 class SentUnsearched(TransientError):
-    """The server cannot tell now whom the user has written to."""
+    """The server cannot tell at the moment whom the user has written to."""
 
 
 class TimedOut(TransientError):
-    """Nothing came in the time that a request has."""
+    """Nothing came within the time for a request."""
 
 
 class NoAnswer(TimedOut):
-    """The server has taken the request and is silent."""
+    """The server has taken the request, but does not answer."""
 
 
 class Silent(TransientError):
-    """The server answers nobody, so that nothing more is asked for now."""
+    """The server answers no request, so no further ones are sent for now."""
 
 
 class ProtocolError(MailroomError):
@@ -86,11 +86,11 @@ class TooLarge(ProtocolError):
 
 
 class LastingTrouble(MailroomError):
-    """Something that only the user can mend: an account that cannot work, mailboxes missing."""
+    """Something that only the user can mend: an unusable account, missing mailboxes."""
 
 
 class NoAddressBooks(LastingTrouble):
-    """There is no CardDAV at the origin ``where``; ``said`` is what it answers."""
+    """There is no CardDAV at the origin ``where``; ``said`` is its answer."""
 
     def __init__(self, message: str, where: str = "", said: str = "") -> None:
         super().__init__(message)
@@ -99,12 +99,12 @@ class NoAddressBooks(LastingTrouble):
 
 
 class Missing(LastingTrouble):
-    """Mailboxes or contact groups that the configuration names are not on the server."""
+    """The server lacks mailboxes or contact groups that the configuration names."""
 
 
 class OrderRefused(MailroomError):
-    """A request of a person that is not carried out. ``status`` is what HTTP calls that (400, 404,
-    409, 502, 503), ``further`` what a program wants to know besides the message."""
+    """A person's request is not carried out. ``status`` is HTTP's (400, 404, 409, 502, 503);
+    ``further`` has more for programs than the message."""
 
     def __init__(self, status: int, message: str, **further: object) -> None:
         super().__init__(message)
@@ -113,11 +113,11 @@ class OrderRefused(MailroomError):
 
 
 class SenderFailed(MailroomError):
-    """One sender cannot be triaged now, for a reason that is that sender's alone."""
+    """One sender cannot be triaged now, for a reason that concerns only that sender."""
 
 
 def exit_code(error: MailroomError) -> int:
-    """What a process ends with that ends by this error."""
+    """The exit code of a process that ends with this error."""
     match error:
         case ConfigurationError():
             return EXIT_CONFIGURATION

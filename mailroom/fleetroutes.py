@@ -1,5 +1,5 @@
-"""What the sockets answer where the process has many accounts: each account's own answers under
-``/accounts/NAME``, and the sums of all above them. Of an only account they are as ever.
+"""What the sockets of a process with many accounts answer: each account's own answers under
+``/accounts/NAME``, and above them the sums of all. A single account's paths have no prefix.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ from mailroom.wire.http1 import Answer, ReceivedRequest, json_answer
 
 _PREFIX = "/accounts/"
 _OF_ALL = ("/poll", "/events")
-# So many accounts an error names; all are at /accounts.
+# How many accounts an error names; /accounts lists all.
 _NAMED = 10
 
 
@@ -31,7 +31,7 @@ class Owned(ServedAccount, Protocol):
 
 
 class Process(ServedAccount, Protocol):
-    """The process: an only account, or many."""
+    """The process: a single account, or many."""
 
     @property
     def is_fleet(self) -> bool: ...
@@ -43,7 +43,7 @@ class Process(ServedAccount, Protocol):
 
 
 class FleetRoutes:
-    """The answers about all accounts of a process. ``name_of`` tells a user's name by the id."""
+    """The answers about all accounts of a process. ``name_of`` gives a user's name by the id."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class FleetRoutes:
         if account is None:
             return _which(self._process.names(), f"there is no account {name}")
         if rest == "events":
-            told = "events are told of all accounts together: /events, each with its account"
+            told = "/events has the events of all accounts, each with its account"
             return error_answer(HTTPStatus.NOT_FOUND, told)
         may_control = has_control or self._name_of(uid) in account.owners
         routes = Routes(account, self._broadcast, self._name_of)
@@ -99,11 +99,11 @@ class FleetRoutes:
             case _:
                 names = self._process.names()
                 several = f"there are {count(len(names), 'account')} here"
-                told = f"{several}, and {request.path} is /accounts/NAME{request.path}"
+                told = f"{several}: ask for /accounts/NAME{request.path}"
                 return _which(names, told)
 
 
 def _which(names: list[str], told: str) -> Answer:
-    """None was named, or one that is not there: which there are, the first few."""
+    """No account was named, or one that does not exist: name the first few."""
     document = {"error": told, "accounts": names[:_NAMED], "account_count": len(names)}
     return json_answer(HTTPStatus.NOT_FOUND, document)

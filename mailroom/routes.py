@@ -1,8 +1,8 @@
 """What the two sockets answer: which requests there are, and who may ask what.
 
-The status socket tells how the service is, and says no name of anybody. All that is about people's
-mail is the control socket's, which answers everything. A request is checked here as far as its
-shape goes; what it means is for the account to say.
+The status socket tells the service's status, and names nobody. The control socket answers
+everything, including requests about people's mail. Only the form of a request is checked here; the
+account judges what it means.
 """
 
 import json
@@ -26,9 +26,8 @@ Document = dict[str, Any]
 Answering = Coroutine[Promise[Any], None, Document]
 
 UNKNOWN = "unknown"
-# What the kernel shows a user namespace instead of a user that it does not have
-# (user_namespaces(7); the service's view of /proc lacks sys/kernel/overflowuid). It is nobody's
-# uid, too, who decides nothing.
+# A user namespace sees this uid instead of users that it does not have (user_namespaces(7); the
+# service's /proc lacks sys/kernel/overflowuid). It is also the uid of nobody, who decides nothing.
 _OVERFLOW_UID = 65534
 
 _LIMIT = re.compile("[0-9]{1,9}")
@@ -37,7 +36,7 @@ _WHOM = frozenset({"address", "domain", "list"})
 
 
 class Commands(Protocol):
-    """What an account does for a person. All may raise OrderRefused, or what a server says."""
+    """What an account does for a person. All may raise OrderRefused, or an error of a server."""
 
     def categories(self) -> Document: ...
     def waiting(self, limit: int | None) -> Answering: ...
@@ -50,7 +49,7 @@ class Commands(Protocol):
 
 
 class ServedAccount(Protocol):
-    """What answers are made of."""
+    """What the answers are made from."""
 
     def snapshot(self) -> Snapshot: ...
     def poll_now(self) -> None: ...
@@ -59,7 +58,7 @@ class ServedAccount(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A request, who sent it, and whether it came by the control socket."""
+    """A request, its sender's user id, and whether it came through the control socket."""
 
     request: ReceivedRequest
     uid: int
@@ -68,8 +67,8 @@ class _Asked:
 
 @dataclass(frozen=True, slots=True)
 class _Route:
-    """``takes``: the keys of a query; None: whatever there is, is passed over. ``is_open``: on the
-    status socket, too."""
+    """``takes``: the keys that a query may have; None: any, all ignored. ``is_open``: also on the
+    status socket."""
 
     handler: Callable[[_Asked], Reply]
     takes: frozenset[str] | None = frozenset()
@@ -77,7 +76,7 @@ class _Route:
 
 
 class Routes:
-    """The answers about one service. ``name_of`` tells a user's name by the id."""
+    """The answers about one service. ``name_of`` gives a user's name by the id."""
 
     def __init__(
         self,
@@ -140,7 +139,7 @@ class Routes:
     def _is_open(self, path: str) -> bool:
         return all(route.is_open for route in self._table[path].values())
 
-    # How it is
+    # Status
 
     def _healthz(self, _asked: _Asked) -> Answer:
         return json_answer(*healthz(self._service.snapshot()))
@@ -156,7 +155,7 @@ class Routes:
         return json_answer(HTTPStatus.ACCEPTED, {"status": "accepted"})
 
     def _events(self, asked: _Asked) -> Reply:
-        """A reader by the header, as the standard has it; by the query, who cannot set one."""
+        """The last event id is in the header, or in the query for clients that cannot set it."""
         feed = self._broadcast.control if asked.has_control else self._broadcast.status
         if asked.request.method == "HEAD":
             return Answer(HTTPStatus.OK, content_type="text/event-stream")
@@ -169,7 +168,7 @@ class Routes:
         last = asked.request.last_event_id or asked.request.query.get("last_event_id", "")
         return Takeover(lambda connection: feed.adopt(connection, last))
 
-    # What there is to see
+    # Lists
 
     def _categories(self, _asked: _Asked) -> Answer:
         return json_answer(HTTPStatus.OK, self._service.commands().categories())
@@ -185,7 +184,7 @@ class Routes:
     def _mail(self, asked: _Asked) -> LateAnswer:
         mail_id = _needed(asked.request, "id")
         if not _ID.fullmatch(mail_id):
-            raise _bad(f"{mail_id!r} is no id of a mail")
+            raise _bad(f"{mail_id!r} is not the id of a mail")
         return _work(partial(self._service.commands().mail, mail_id))
 
     def _senders(self, asked: _Asked) -> LateAnswer:
@@ -202,7 +201,7 @@ class Routes:
     def _triage(self, asked: _Asked) -> LateAnswer:
         document = _document(asked.request, _WHOM | {"category"})
         if "category" not in document:
-            raise _bad("category is missing: the name of one, or null for back to Screener")
+            raise _bad("category is missing: give a name, or null for back to Screener")
         if not isinstance(document["category"], str | None):
             raise _bad("category must be text or null")
         triage = self._service.commands().triage
@@ -215,10 +214,10 @@ class Routes:
 
 
 def user_name(uid: int) -> str:
-    """Who asks, for the journal: the user's name on this host, where it can be known.
+    """The user's name on this host, for the journal, if it can be known.
 
-    A service in a user namespace of its own sees the host's users only where the namespace has
-    them (PrivateUsers=identity, systemd 257: those below 65536).
+    A service in its own user namespace sees only those users of the host that the namespace has
+    (PrivateUsers=identity, systemd 257: those below 65536).
     """
     if uid == _OVERFLOW_UID:
         return UNKNOWN
@@ -229,7 +228,7 @@ def user_name(uid: int) -> str:
 
 
 class _NotAllowed(OrderRefused):
-    """The path is there, for other methods."""
+    """The path exists, but for other methods."""
 
     def __init__(self, allowed: str) -> None:
         super().__init__(HTTPStatus.METHOD_NOT_ALLOWED, f"only {allowed}")
@@ -263,7 +262,7 @@ def _needed(request: ReceivedRequest, key: str) -> str:
 
 
 def _document(request: ReceivedRequest, keys: frozenset[str]) -> Document:
-    """The body, which is to be about exactly one address, domain or list."""
+    """The body, which must be about exactly one address, domain or list."""
     try:
         document = json.loads(request.body)
     except (ValueError, RecursionError) as error:

@@ -1,8 +1,8 @@
-"""The service: one loop, one account, a status socket, and systemd on the other side.
+"""The service: one loop, one account or many, two sockets, and systemd on the other side.
 
-Here everything is wired together; nothing is decided. Any instant is a safe one to stop at
-(docs/architecture.md: the mail server is the only database), so a stop answers whom it owes an
-answer and ends.
+This module wires everything together and decides nothing. It is safe to stop at any instant
+(docs/architecture.md: the mail server is the only database), so a stop only answers pending clients
+and ends.
 """
 
 import contextlib
@@ -54,17 +54,16 @@ from mailroom.work.reporter import Audience
 
 USER_AGENT = f"Mailroom/{__version__}"
 
-# Of many accounts there is always something new.
+# With many accounts there is always something new to tell systemd.
 _TELLING_SECONDS = 1.0
 
-# How long a stop waits for who is owed an answer.
+# How long a stop waits for pending clients.
 _DRAIN_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line says about a run; None: look at the usual places, and serve all
-    accounts that there are."""
+    """The command line's options for a run. None: use the usual places, and serve all accounts."""
 
     config: str | None = None
     socket: Path | None = None
@@ -72,8 +71,8 @@ class Options:
 
 
 class Service:
-    """One process. ``environ`` is read for systemd's variables and the credentials; ``reading`` is
-    the configuration, where it is on its way already, ``loop`` one with a clock of its own."""
+    """One process. ``environ`` has systemd's variables and the credentials. ``reading`` is the
+    configuration if it is being read already; ``loop`` is one with a clock of its own."""
 
     def __init__(
         self,
@@ -89,7 +88,7 @@ class Service:
         self._notify = Notify()
         self._log = Log(choose_sink(environ))
         self._started_at, self._started = self._loop.clock.wall(), self._loop.now()
-        # No process that anybody may have spoken to has begun at the same millisecond.
+        # The start in milliseconds tells this process from those that clients spoke to before.
         ring = Ring(f"{int(self._started_at * 1000):x}")
         self._broadcast = Broadcast(self._loop, ring, self._on_watched)
         self._tenants = Tenants(
@@ -112,7 +111,7 @@ class Service:
         self._at_end.callback(self._garbage.stop)
 
     def run(self) -> int:
-        """Serve until a signal says stop; returns the exit code."""
+        """Serve until a signal asks to stop; returns the exit code."""
         try:
             self._handle_signals()
             self._configuring = self._loop.spawn(self._start(), "start")
@@ -144,9 +143,10 @@ class Service:
             await self._reload()
 
     def _listen(self) -> None:
-        """Serve both sockets until the end, when whoever is owed an answer gets it; once.
+        """Serve both sockets until the end, when pending clients get their answers. Only the first
+        call does anything.
 
-        Of those that systemd hands over, one may be missing, and is then not wanted.
+        If systemd hands over only one of the sockets, the other is not wanted.
         """
         if self._is_listening:
             return
@@ -165,7 +165,7 @@ class Service:
                 self._at_end.callback(unlisten, listener)
 
     def _listeners(self) -> dict[str, socket.socket]:
-        """Sockets of our own. Those of a shard are for the groups that a unit's would be for."""
+        """Our own sockets. A shard's get the groups that socket units would give them."""
         path, shard = self._options.socket, self._options.shard
         if shard is None:
             return listen_on_both(path or usual_sockets(self._environ)[0])
@@ -180,11 +180,11 @@ class Service:
         self._log.info("service_stopped", polls=sum(each.polls for each in self._tenants))
 
     async def _read_configuration(self, reading: PendingConfig) -> None:
-        """Read it, and put it to work, while the loop turns: whoever asks is answered, and a signal
-        heard. Raises ConfigurationError with all problems where it is not to be used."""
+        """Read the configuration and put it to work while the loop turns: clients get answers, and
+        signals are handled. Raises ConfigurationError with all problems if it cannot be used."""
         self._is_outdated = False
         config = await reading.result(self._loop)
-        # What is as it was stays the same objects, which all accounts share.
+        # Unchanged parts stay the same objects, which all accounts share.
         self._defaults = config = sharing(config, self._defaults or config)
         self._log.threshold = Level[config.logging.level.upper()]
         self._log.sink = choose_sink(self._environ, config.logging.format)
@@ -193,7 +193,7 @@ class Service:
         names, shard = account_names(reading.path, self._options.shard), self._options.shard
         if names or shard:
             self._tenants.check_secrets()
-            self._is_fleet = True  # also while they are read
+            self._is_fleet = True  # also while their files are read
             self._listen()
             try:
                 files = AccountFiles(reading.path, names, config, shard)
@@ -207,8 +207,8 @@ class Service:
             self._listen()
 
     async def _read_accounts(self, files: AccountFiles, defaults: Config) -> None:
-        """Each account is put to work as it is read. One that is wrong stays as it was. A shard may
-        be without any: whatever accounts there will be, some are its."""
+        """Put each account to work as it is read. One with a faulty file stays as it was. A shard
+        may have no accounts now: later ones may fall to it."""
         names: set[str] = set()
 
         def take(told: AccountFile) -> None:
@@ -233,7 +233,7 @@ class Service:
         self._tenants.keep_only(names)
 
     def _be_ready(self) -> None:
-        """There is something to serve: once, at the start."""
+        """There is something to serve now. Only the first call, at the start, does anything."""
         if not self._is_ready:
             self._is_ready = True
             self._notify.ready()
@@ -269,16 +269,16 @@ class Service:
         self._loop.stop()
 
     def _reload_soon(self) -> None:
-        """One reading at a time: however often it is asked for meanwhile, one more follows."""
+        """Read once at a time: however many requests come meanwhile, one more reading follows."""
         self._is_outdated = True
         if self._configuring.done:
             self._configuring = self._loop.spawn(self._reload(), "reload")
 
     async def _reload(self) -> None:
-        """Read the configuration again; a bad one is reported and the old one kept.
+        """Read the configuration again; report a bad one and keep the old one.
 
-        systemctl takes READY=1 for success, whatever has become of it (seen: systemd 252 and 257),
-        so a refusal stays in the status until it is mended.
+        systemctl takes READY=1 for success in any case (seen: systemd 252 and 257), so a refusal
+        stays in the status until it is mended.
         """
         self._notify.reloading()
         while self._is_outdated:
@@ -307,28 +307,28 @@ class Service:
             tenant.poll_now()
 
     def snapshot(self) -> Snapshot:
-        """Of the only account."""
+        """The only account's."""
         return replace(self._single().snapshot(), refused_reload=self._refused)
 
     def commands(self) -> Commands:
-        """Of the only account."""
+        """The only account's."""
         return self._single().commands()
 
     @property
     def is_fleet(self) -> bool:
-        """Whether there are many accounts, which have names."""
+        """Whether the process has many accounts, with names."""
         return self._is_fleet
 
     def sum(self) -> Sum:
-        """How all accounts are together."""
+        """The status of all accounts together."""
         return self._tenants.sum()
 
     def names(self) -> list[str]:
-        """Of all accounts."""
+        """The names of all accounts."""
         return [each.name for each in self._tenants]
 
     def fleet(self) -> Fleet:
-        """How all accounts are, each."""
+        """The status of each account."""
         return Fleet(
             version=__version__,
             pid=os.getpid(),
@@ -339,7 +339,7 @@ class Service:
         )
 
     def snapshots(self) -> dict[str, Snapshot]:
-        """All of the accounts that run, by their names."""
+        """Those of all running accounts, by their names."""
         return {each.name: each.snapshot() for each in self._tenants if each.account}
 
     def account(self, name: str) -> Tenant | None:
@@ -351,7 +351,7 @@ class Service:
         return tenant
 
     def _tell_systemd_soon(self) -> None:
-        """At once of the only account; of many at most once a second."""
+        """At once for a single account; for many, at most once a second."""
         if not self._is_fleet:
             self._tell_systemd()
         elif not self._will_tell:
@@ -366,7 +366,7 @@ class Service:
             self._notify.status(status_line(self.snapshot(), _local_clock_face))
 
     def _refuse(self, code: int, event: str, *problems: str) -> int:
-        """The process is to end with ``code``: say why, in the log and in ``systemctl status``."""
+        """The process will end with ``code``: say why, in the log and in ``systemctl status``."""
         for problem in problems:
             self._log.error(event, problem=problem)
         self._notify.status(f"{event.replace('_', ' ')}: {problems[0]}")
@@ -374,7 +374,7 @@ class Service:
 
 
 def _drain(endpoints: Sequence[Endpoint]) -> None:
-    """All of them in the time that there is for one."""
+    """Drain all of them in the time for one."""
     until = time.monotonic() + _DRAIN_SECONDS
     for endpoint in endpoints:
         endpoint.drain(until - time.monotonic())

@@ -1,9 +1,9 @@
 """The accounts of one process, by name: opened, replaced and closed as the configuration says, each
 on its own.
 
-Whatever happens to one is its own matter: a bug ends it with a traceback in the log, and it is
-begun again; credentials that are refused end it until they may have changed. Only where there is
-but one account, which has no name, is its end the process's.
+No account affects another. A bug ends an account with a traceback in the log, and the account is
+started again. Refused credentials end it until they may have changed. Only a single account, which
+has no name, ends the process.
 """
 
 import heapq
@@ -30,18 +30,19 @@ from mailroom.work.commands import Commands
 from mailroom.work.history import History
 from mailroom.work.reporter import Audience
 
-# A bug that comes again at once is no reason to burn the processor.
+# The first and the longest wait before a restart: a bug that comes again at once must not burn the
+# processor.
 _RESTART_SECONDS = 1.0, 300.0
-# Nobody mends a refused password within the minute; a reload tries it at once.
+# Nobody mends a refused password within minutes; a reload tries it at once.
 _REFUSED_SECONDS = 3600.0
-# One of many does not speak of thousands of mails in one breath: to read such an answer takes a
-# tenth of a second, in which all others wait, and more than that of a server.
+# One of many accounts does not ask for thousands of mails at once: reading such an answer takes a
+# tenth of a second, in which all others wait, and costs the server even more.
 _OBJECTS_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What all accounts of the process stand on."""
+    """What all accounts of the process share."""
 
     loop: Loop
     environ: Mapping[str, str]
@@ -53,8 +54,21 @@ class Shared:
 
 
 class Tenant:
-    """One account, while the process has it. ``problems`` are why the file or the secrets of a
-    further reading were refused; ``account`` is None where there was never a good one."""
+    """One account, while the process has it. ``problems`` say why its file or secrets were refused
+    at the last reading; ``account`` is None if they were never good.
+
+    ======= ================================== ==================== ============== ======
+    phase   a good file                        a bug, refused       the wait over  close
+                                               credentials
+    ======= ================================== ==================== ============== ======
+    empty   running                                                                closed
+    running the same: goes on; else: reopened  ended, with a wait                  closed
+    ended   running                            only logged          running        closed
+    ======= ================================== ==================== ============== ======
+
+    A bad file changes nothing but ``problems``. An error of an account that has been replaced or
+    closed is only logged.
+    """
 
     def __init__(self, name: str, shared: Shared, note_change: Callable[[str], None]) -> None:
         self.name = name
@@ -69,13 +83,13 @@ class Tenant:
         self._at_work: tuple[Config, Logins] | None = None
         self._transfer: Transfer | None = None
         self._is_ended = False
-        self._run = 0  # which account of this name is at work; an error of a former one is no end
+        self._run = 0  # counts its accounts: an error of a former one does not end the current one
         self._opened_at = 0.0
         self._note_change = partial(note_change, name)
 
     def put_to_work(self, config: Config, who: Logins, transfer: Transfer) -> bool:
-        """Run it so from now on; says whether that is anything new. Where only the log differs,
-        connections and address book stay as they are."""
+        """Run it with this configuration from now on; returns whether it was opened anew. If only
+        ``logging`` differs, connections and address book are kept."""
         self.problems = ()
         self._note_change()
         before, self._at_work = self._at_work, (config, who)
@@ -87,12 +101,12 @@ class Tenant:
         return True
 
     def go_by(self, transfer: Transfer) -> None:
-        """From now on by this transfer."""
+        """Use this transfer from now on."""
         if self._at_work and transfer is not self._transfer:
             self._open(transfer)
 
     def refuse(self, problems: tuple[str, ...]) -> None:
-        """A further reading of its file is not taken; it stays as it is."""
+        """Its new file is refused; it stays as it is."""
         self.problems = problems
         self._note_change()
         for problem in problems:
@@ -107,12 +121,12 @@ class Tenant:
             self.account.close()
 
     def snapshot(self) -> Snapshot:
-        """How it is. Raises OrderRefused where there was never anything to run."""
+        """Its status. Raises OrderRefused if it never had a good configuration."""
         found = self._running().snapshot()
         return replace(found, phase=Phase.BACKING_OFF) if self._is_ended else found
 
     def member(self) -> Member:
-        """How it is, among others."""
+        """Its status, as one of many."""
         return Member(self.name, self._vitals(), self.problems)
 
     def _vitals(self) -> Vitals | None:
@@ -122,7 +136,7 @@ class Tenant:
         return replace(found, phase=Phase.BACKING_OFF) if self._is_ended else found
 
     def commands(self) -> Commands:
-        """What a person asks of it. Raises OrderRefused as above."""
+        """What a person can ask of it. Raises OrderRefused like :meth:`snapshot`."""
         return self._running().commands
 
     def poll_now(self) -> None:
@@ -131,12 +145,12 @@ class Tenant:
 
     @property
     def polls(self) -> int:
-        """How many there were since the start of the process."""
+        """How many polls there were since the start of the process."""
         return self._history.totals.poll_count
 
     @property
     def server(self) -> str:
-        """Where it is, for the log."""
+        """Its server's URL, for the log."""
         return without_query(self._at_work[0].jmap.url) if self._at_work else ""
 
     @property
@@ -173,8 +187,8 @@ class Tenant:
         self._open(self._transfer)
 
     def _failed(self, run: int, error: Exception) -> None:
-        """The account has ended by itself. The first error counts; others follow from it, or from
-        its being closed."""
+        """The account has failed. The first error counts: others follow from it, or from its being
+        closed."""
         if run != self._run:
             name, told = type(error).__name__, _traceback(error)
             self._log.error("account_failed", error=name, traceback=told, kept="nothing to end")
@@ -207,7 +221,7 @@ class Tenant:
 
 
 class Tenants:
-    """All accounts. ``credentials`` were read at the start of the process, as systemd does it."""
+    """All accounts of the process."""
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
@@ -218,9 +232,9 @@ class Tenants:
         self._former: Transfer | None = None
         self._tls: Tls | None = None
         self._sum = Sum()
-        self._changed: set[str] = set()  # since they were put into the sum
-        self._good_until: dict[str, float] = {}  # how long an account that nothing happens to
-        self._look_at: dict[str, float] = {}  # when that is to be looked at
+        self._changed: set[str] = set()  # since they were last added to the sum
+        self._good_until: dict[str, float] = {}  # how long an account's part of the sum holds
+        self._look_at: dict[str, float] = {}  # when to look at it again
         self._aging: list[tuple[float, str]] = []  # the heap of these
 
     def __iter__(self) -> Iterator[Tenant]:
@@ -233,7 +247,8 @@ class Tenants:
         return self._all.get(name)
 
     def sum(self) -> Sum:
-        """How all are together. It costs what has changed since it was asked for last."""
+        """The status of all together. Only accounts that changed since the last call are computed
+        anew."""
         now = self._shared.loop.now()
         while self._aging and self._aging[0][0] <= now:
             when, name = heapq.heappop(self._aging)
@@ -257,18 +272,18 @@ class Tenants:
         return self._sum
 
     def _expect(self, name: str, due: float) -> None:
-        """Until then it is as it is now while nothing happens."""
+        """If nothing happens to it, its status holds until ``due``."""
         self._good_until[name] = due
         if due < self._look_at.get(name, inf):
             self._look_at[name] = due
             heapq.heappush(self._aging, (due, name))
 
     def check_secrets(self) -> None:
-        """Raises ConfigurationError where those of many accounts cannot be read at all."""
+        """Raises ConfigurationError if the secrets of many accounts cannot be read at all."""
         self._account_secrets.lines  # noqa: B018 - read once
 
     def limit(self, limits: Limits) -> None:
-        """What all accounts together ask of one server."""
+        """How much all accounts together may ask of one server."""
         self._shared.common.servers.limit(limits.connections_per_server, limits.starts_per_second)
 
     def trust(self, tls: Tls) -> None:
@@ -276,28 +291,28 @@ class Tenants:
         if self._transfer and tls == self._tls:
             return
         if self._former and self._transfer:
-            self._transfer.close()  # of a reading that was broken off
+            self._transfer.close()  # of a reading that failed
         else:
             self._former = self._transfer
         self._tls = tls
         self._transfer = Transfer(self._shared.loop, self._shared.user_agent, tls)
 
     def put_to_work(self, name: str, config: Config, defaults: Config) -> bool:
-        """Run the account so; says whether that is anything new. Raises ConfigurationError where
-        its secrets are missing or malformed."""
-        assert self._transfer is not None  # whom to trust is told first
+        """Run the account with this configuration; returns whether it was opened anew. Raises
+        ConfigurationError if its secrets are missing or malformed."""
+        assert self._transfer is not None  # trust() comes first
         who = logins(config, self._secrets(name, config, defaults))
         self._shared.common.servers.objects_at_once = inf if name == SINGLE else _OBJECTS_AT_ONCE
         tenant = self._all.get(name) or self._tenant(name)
         return tenant.put_to_work(config, who, self._transfer)
 
     def refuse(self, name: str, problems: tuple[str, ...]) -> None:
-        """The account's file is wrong: it stays as it was, or does not run."""
+        """The account's file is faulty: the account stays as it was, or does not run."""
         (self._all.get(name) or self._tenant(name)).refuse(problems)
 
     def keep_only(self, names: set[str]) -> list[str]:
-        """These are all that there are: close the others, and return which. Those whose new file
-        was refused trust whom all others do."""
+        """Keep only these accounts: close the others, and return which. Those whose new file was
+        refused get the new ``tls`` settings, too."""
         gone = sorted(self._all.keys() - names)
         for name in gone:
             self._all.pop(name).close()
@@ -310,7 +325,7 @@ class Tenants:
         return gone
 
     def close(self) -> None:
-        """End all accounts, and let go of every connection."""
+        """End all accounts, and close all connections."""
         for tenant in self:
             tenant.close()
         for transfer in (self._former, self._transfer):
@@ -324,7 +339,7 @@ class Tenants:
         self._changed.add(name)
 
     def _secrets(self, name: str, config: Config, defaults: Config) -> Credentials:
-        """Read once: no reload reads a secret, however the process was started."""
+        """An account's secrets, read once: a reload reads none, however the process was started."""
         if name not in self._credentials:
             try:
                 found: Credentials | ConfigurationError = self._account_secrets.of(name)

@@ -39,9 +39,9 @@ def told(text: str, category: str | None = None) -> list[str]:
         ('{"address": "b@x"}', "feed", ["address:b@x>Feed"]),
         ('{"address": "b@x"}\nnonsense\n[1]\n{"name": "b"}\n{"address": "c@x", "category": 7}',
          None,
-         ["1: no category for b@x: name one for such lines by --category", "2: no JSON",
+         ["1: no category for b@x: name one for such lines with --category", "2: not JSON",
           "3: no address, domain or list", "4: no address, domain or list",
-          "5: the category of c@x is no text"]),
+          "5: the category of c@x is not text"]),
         # CSV, with heads
         ("Name,Email,Group\nBob,b@x,Feed\nEve,e@x,\n", "Paper Trail",
          ["address:b@x>Feed", "address:e@x>Paper Trail"]),

@@ -344,7 +344,7 @@ def test_commands_are_about_the_account_that_is_named(household: Household) -> N
         )
         code, told = run(household, service, "waiting")
         assert code == 2
-        assert "there are 3 accounts here: name one by --account: anna, otto, zoe" in told
+        assert "there are 3 accounts here: name one with --account: anna, otto, zoe" in told
         code, told = run(household, service, "senders", "--account", "eve")
         assert (code, "there is no account eve: there are anna, otto, zoe" in told) == (2, True)
         code, told = run(household, service, "status")
@@ -452,7 +452,7 @@ def test_without_a_name_they_say_which_accounts_there_are(
 ) -> None:
     code, told = alone(household, *command.split())
     assert code == 2
-    assert "there are 3 accounts here: name one by --account: anna, otto, zoe" in told
+    assert "there are 3 accounts here: name one with --account: anna, otto, zoe" in told
 
 
 def test_check_without_a_name_reads_all_files(household: Household) -> None:
@@ -511,5 +511,5 @@ def test_a_file_of_secrets_that_is_none_is_no_service(household: Household) -> N
     (household.folder / "credentials/account-secrets").write_text("hunter2\n")
     with household.start() as service:
         assert service.end() == 78
-        assert "account-secrets:1: is no line such as anna.jmap-token: SECRET" in service.log
+        assert "account-secrets:1: is not of the form anna.jmap-token: SECRET" in service.log
         assert "hunter2" not in service.log

@@ -85,7 +85,7 @@ TOLD: dict[str, tuple[dict[str, Any], list[str]]] = {
     "lost": ({"event": "lost", "count": 7}, ["7 events missed"]),
     "lost by a restart": (
         {"event": "lost", "count": None},
-        ["the service was started anew: what happened meanwhile is not known"],
+        ["the service was restarted: what happened meanwhile is unknown"],
     ),
     "of a later version": ({"event": "weather", "sun": True}, ["weather"]),
 }
@@ -103,7 +103,7 @@ def test_an_event_is_one_document() -> None:
         "id": "e-1",
         "count": 3,
     }
-    with pytest.raises(MailroomError, match="no JSON: lost"):
+    with pytest.raises(MailroomError, match="not JSON: lost"):
         as_document(Event("lost", "{", "e-1"))
 
 
@@ -119,7 +119,7 @@ def test_a_command_gets_the_event_on_its_stdin(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("command", "told"),
     [
-        ("exit 3", "mailroom: the command has failed for lost e-1: exit code 3\n"),
+        ("exit 3", "mailroom: the command failed for lost e-1: exit code 3\n"),
         ("exec <&-; exit 0", ""),
         ("true", ""),
     ],
@@ -193,7 +193,7 @@ def heard(streams: Streams, pauses: int) -> tuple[list[list[str]], list[str]]:
 def test_a_service_that_is_restarted_is_waited_for_and_complained_of_once() -> None:
     found, told = heard(Streams(stream(1, 2), b"", b"", stream(3)), 4)
     assert found == [[], ["e-1", "e-2"], [], ["e-3"]]
-    assert told == ["the service has hung up; it is waited for"] * 2
+    assert told == ["the service has hung up; waiting for it"] * 2
 
 
 def test_a_service_that_was_never_there_is_no_reason_to_wait() -> None:

@@ -237,7 +237,7 @@ def test_broken_off_anywhere_it_goes_on_from_there(place: Place, moment: str, en
         else:
             terminal.interrupt()
             assert terminal.end() == 130, terminal.told
-            assert "Broken off." in terminal.told
+            assert "Interrupted." in terminal.told
     made = [
         *([f"the configuration {place.config}"] if place.config.exists() else []),
         *(["the secret jmap-password"] if place.secret.exists() else []),
@@ -268,7 +268,7 @@ def test_broken_off_at_a_question_nothing_is_made(place: Place, prompt: str) -> 
         else:
             terminal.hang_up()
         assert terminal.end() == 130
-    assert terminal.told.endswith("Broken off.\n")
+    assert terminal.told.endswith("Interrupted.\n")
     assert not place.config.exists()
     assert not place.secret.exists()
     assert writes(place) == []
@@ -361,8 +361,9 @@ def test_without_a_manager_of_ones_own_nothing_is_begun(place: Place) -> None:
     code, told = place.run(NO_MANAGER="1")
     assert code == 1
     assert told == (
-        "mailroom: you are not root, and no manager of your own units answers (systemctl --user): "
-        "log in as yourself, not by su, or set it up for the whole machine: sudo mailroom init\n"
+        "mailroom: you are not root, and your own service manager does not answer (systemctl "
+        "--user): log in as yourself, not by su, or set it up for the whole machine: sudo mailroom "
+        "init\n"
     )
 
 
@@ -372,7 +373,7 @@ def test_a_service_that_does_not_start_is_told_and_the_next_run_starts_it(place:
     code, told = place.run(*place.answers())
     assert code == 1
     assert "systemctl --user enable --quiet mailroom.service failed (no such unit)" in told
-    assert f"There already: the configuration {place.config}, the secret jmap-password." in told
+    assert f"Already there: the configuration {place.config}, the secret jmap-password." in told
     (place.home / "units/broken").unlink()
     assert place.run("--check") == (3, "would enable and start the service\n")
     with place.init() as terminal:
@@ -385,7 +386,7 @@ def test_a_network_that_goes_away_is_told_and_the_next_run_goes_on(place: Place)
     code, told = place.run(*place.answers())
     assert code == 1
     assert "503" in told
-    assert "There already" in told
+    assert "Already there" in told
     place.sandbox.faults.clear()
     with place.init() as terminal:
         assert answer_all(terminal) == ["Go on"]

@@ -113,7 +113,7 @@ def test_what_is_typed_is_tried_stored_and_used_and_never_shown(place: Place) ->
     assert lines[1].startswith("✓ mail: account alice;")
     assert lines[-2:] == [
         f"✓ secret: stored, readable by its owner alone: {place.secrets}/jmap-password",
-        "✓ service: mailroom was started anew and uses it",
+        "✓ service: mailroom was restarted and uses it",
     ]
     assert place.stored == {PASSWORD: SESAME}
     assert place.asked_of_systemd.endswith("--user restart mailroom.service\n")
@@ -140,7 +140,7 @@ def test_what_runs_or_has_failed_is_started_anew(place: Place, state: str) -> No
     code, out, _ = place.feed(SESAME)
     assert code == 0
     told = {
-        True: "✓ service: mailroom was started anew and uses it\n",
+        True: "✓ service: mailroom was restarted and uses it\n",
         False: "! service: it does not run: systemctl --user start mailroom\n",
     }
     assert out.endswith(told[state != "inactive"])
@@ -298,7 +298,7 @@ def test_without_a_name_it_is_the_password_that_all_have_in_common(place: Place)
         (place.secrets / f"accounts.d/{name}.yaml").write_text(text)
     (place.secrets / "accounts.d/alice.yaml").touch()
     code, _, err = place.feed(SESAME)
-    assert (code, "name one by --account: a, ab, alice" in err) == (2, True)
+    assert (code, "name one with --account: a, ab, alice" in err) == (2, True)
     text = place.config.read_text().replace("username: alice", "username: '{account}'", 1)
     place.config.write_text(text)
     code, out, err = place.feed(SESAME)

@@ -10,8 +10,8 @@ def test_a_machine_without_systemd_is_told(tmp_path: Path) -> None:
     system = to_set_up({}, euid=0)
     manager = Manager(system, {}, is_root=True, booted=tmp_path / "no")
     assert manager.obstacle() == (
-        "systemd does not run this machine (is it a container?), and mailroom init sets up a "
-        "service of systemd's: docs/configuration.md says how to do without"
+        "systemd does not run this machine (is it a container?), but mailroom init sets up a "
+        "systemd service: docs/configuration.md says how to do without"
     )
     assert Manager(system, {}, is_root=True, booted=tmp_path).obstacle() is None
 
@@ -27,7 +27,7 @@ def test_without_systemctl_there_is_no_manager_of_ones_own(tmp_path: Path) -> No
     own = to_set_up({"HOME": str(tmp_path), "PATH": str(tmp_path)}, euid=1000)
     obstacle = Manager(own, {"PATH": str(tmp_path)}).obstacle()
     assert obstacle is not None
-    assert obstacle.startswith("you are not root, and no manager of your own units answers")
+    assert obstacle.startswith("you are not root, and your own service manager does not answer")
 
 
 def test_what_is_set_up_is_roots_the_users_own_or_an_instance(tmp_path: Path) -> None:

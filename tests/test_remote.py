@@ -117,9 +117,9 @@ def test_what_is_refused_does_not_steer_the_terminal(service: Scripted, remote: 
 @pytest.mark.parametrize(
     ("service", "told"),
     [
-        ({"GET /waiting": (200, b"<html>")}, "is no mailroom service: .* --socket"),
-        ({"GET /waiting": (200, b"[]")}, "is no mailroom service: .* --socket"),
-        ({"GET /waiting": (502, b"bad gateway")}, "is no mailroom service: .* --socket"),
+        ({"GET /waiting": (200, b"<html>")}, "is not a mailroom service: .* --socket"),
+        ({"GET /waiting": (200, b"[]")}, "is not a mailroom service: .* --socket"),
+        ({"GET /waiting": (502, b"bad gateway")}, "is not a mailroom service: .* --socket"),
         ({"GET /waiting": hang_up}, "ended without an answer"),
     ],
     indirect=["service"],
@@ -258,7 +258,7 @@ def test_without_a_name_it_is_said_which_there_are(service: Scripted, remote: Re
     with pytest.raises(UsageError) as raised:
         remote.waiting()
     assert str(raised.value) == (
-        "there are 1000 accounts here: name one by --account: a, b, c, d, e and 995 more: "
+        "there are 1000 accounts here: name one with --account: a, b, c, d, e and 995 more: "
         "mailroom status --all shows them"
     )
 

@@ -666,7 +666,7 @@ def test_the_command_shows_first_and_undoes_only_when_told(
     assert shell.run("reset", *at) == 0
     shown = capsys.readouterr().out.splitlines()
     assert shown[0] == "3 mails: to Archive"
-    assert shown[-1].startswith("This is what would be undone: mailroom reset --apply --config ")
+    assert shown[-1].startswith("This would be undone. To do it: mailroom reset --apply --config ")
     assert shell.run("reset", *at, "--remove", "--to", "Archive", "--export", "a b") == 0
     told = capsys.readouterr().out.splitlines()
     assert "mailbox Feed: setup did not make it: stays" in told

@@ -343,7 +343,7 @@ def test_the_account_is_asked_for_what_the_query_says(
         ("/plan?for=bob", "/plan takes no query: 'for'"),
         ("/mail", "/mail needs id, as in /mail?id=…"),
         ("/mail?id=", "/mail needs id, as in /mail?id=…"),
-        ("/mail?id=M1%00", "'M1\\x00' is no id of a mail"),
+        ("/mail?id=M1%00", "'M1\\x00' is not the id of a mail"),
         ("/sender", "/sender needs address, as in /sender?address=…"),
     ],
 )

@@ -207,7 +207,7 @@ def test_all_are_asked_to_poll_and_name_their_accounts(
     several(place, without="3/6").poll()
     assert all(("POST /poll", None) in each.asked for each in running.values())
     told = str(several(place, without="3/6").which_account())
-    assert told == "there are 3 accounts here: name one by --account: anna, ben, otto"
+    assert told == "there are 3 accounts here: name one with --account: anna, ben, otto"
 
 
 def test_a_metric_of_all_has_one_head(place: Place) -> None:
@@ -306,7 +306,7 @@ def test_shards_are_heard_as_they_come_and_from_where_they_were(root: Path) -> N
     second.hang_up()
     until(second.is_asked)
     assert "Last-Event-ID: b-1\r\n" in second.asked
-    assert complaints == ["mailroom-shard@2-2: it has hung up; it is waited for"]
+    assert complaints == ["mailroom-shard@2-2: it has hung up; waiting for it"]
     first.close()
     until(lambda: len(complaints) == 2)
     second.tell("b-2")

@@ -587,7 +587,7 @@ def test_the_command_shows_the_script_and_writes_it_only_when_told(
     with serve(site.sandbox) as running:
         shell = Shell(site, running.url, tmp_path)
         assert shell.run("setup", "--rules") == 0
-        assert "The routing rules come when all of this is there." in capsys.readouterr().out
+        assert "The routing rules follow once all of this is there." in capsys.readouterr().out
         assert shell.run("setup", "--apply") == 0
         assert shell.run("setup", "--rules") == 0
         shown = capsys.readouterr().out

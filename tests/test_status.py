@@ -65,7 +65,7 @@ def test_a_conflict_and_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
     is_healthy, text = shown(world.status, capsys)
     assert is_healthy
     assert "conflict  bob@example.org is labelled for Feed and Jail, since T\n" in text
-    assert "          take all labels but one off" in text
+    assert "          take off all labels but one" in text
 
 
 def test_a_failing_sender_and_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:

@@ -158,7 +158,7 @@ def test_behind_a_socket_that_is_nobodys_are_the_accounts_of_who_listens(place: 
 @pytest.mark.parametrize("name", ["", ".hidden", "../mailroom", "a b", "x" * 65])
 def test_what_no_account_can_be_called_is_said(place: Place, name: str) -> None:
     place.put(SYSTEM_FILE, ANNA)
-    with pytest.raises(MailroomError, match="is no account's name"):
+    with pytest.raises(MailroomError, match="cannot be an account's name"):
         place.find(account=name)
 
 
@@ -223,14 +223,14 @@ def test_where_there_is_no_file_the_places_are_told(place: Place) -> None:
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", "two words", "a.b", "é", "x" * 23])
 def test_an_account_is_called_what_a_unit_can_be_called(place: Place, name: str) -> None:
-    with pytest.raises(MailroomError, match="no account's name"):
+    with pytest.raises(MailroomError, match="cannot be an account's name"):
         place.find(account=name)
     assert checked_account("x" * 22) == "x" * 22
 
 
 @pytest.mark.parametrize("name", ["status", "control"])
 def test_an_instance_has_no_name_that_would_make_its_user_one_of_our_groups(name: str) -> None:
-    with pytest.raises(MailroomError, match=f"mailroom-{name}, .* is the name of a group already"):
+    with pytest.raises(MailroomError, match=f"user mailroom-{name}, and there is a group of that"):
         checked_account(name)
 
 

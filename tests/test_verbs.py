@@ -397,7 +397,7 @@ def test_an_import_tells_first_what_it_would_do(shell: Shell, tmp_path: Path) ->
         "DAVE@x.example → Feed",
         "carol@x.example → Feed (now Truck)",
         "new.example → Truck",
-        "3 to make, 1 already so, 1 of lines that are no decisions; --apply makes them",
+        "3 to make, 1 already so, 1 not understood; --apply makes them",
     ]
     assert err == "mailroom: line 5: erin@x.example: there is no category 'nonsense'\n"
     assert {request for request, _ in shell.asked} == {"GET /senders"}
@@ -418,7 +418,7 @@ def test_an_import_makes_what_is_not_so_and_tells_what_it_could_not(
     shell.answers["POST /triage"] = some
     (tmp_path / "file.csv").write_text(FILE)
     out, err = shell.types("import", str(tmp_path / "file.csv"), "--apply", code=1)
-    assert out == "2 made, 1 failed, 1 already so, 1 of lines that are no decisions\n"
+    assert out == "2 made, 1 failed, 1 already so, 1 not understood\n"
     assert "mailroom: carol@x.example: carol is labelled\n" in err
     shown = shell.says("import", str(tmp_path / "file.csv"), "--apply", "--json", code=1)
     document = json.loads(shown)

@@ -13,16 +13,16 @@ export function attention(status) {
             _("Correct it and reload; until then, the old configuration is in effect."));
     if (status.trouble && !status.trouble.lasting)
         add(_("Trouble"), format(_("$0, since $1"), plain(status.trouble.reason), instant(status.trouble.since)),
-            _("Nothing is lost: it tries again by itself, and then does what it missed."));
+            _("Nothing is lost: it tries again by itself, and then catches up."));
     for (const each of status.conflicts)
         add(_("Conflict"), format(_("$0 is labelled for $1"), plain(each.sender, "address"), each.categories.map(name => plain(name, "name")).join(", ")),
-            _("Take all labels but one off; until then, nothing of this sender is triaged."));
+            _("Take off all labels but one; until then, nothing of this sender is triaged."));
     if (status.rules_failed_at)
         add(_("The server's own rules failed with a mail"), instant(status.rules_failed_at),
             _("Run mailroom check --rules; until then such mail comes to Inbox, and is screened there."));
     if (status.moved_at_once)
         add(_("Many moved at once"), format(_("mail of $0 was moved out of Screener at once"), senders(status.moved_at_once)),
-            format(_("Nothing is done, since these are no decisions about each: move them back, and $0 at most at a time."), MOST_DRAGGED));
+            format(_("Nothing is done, because so many moves at once are not decisions: move them back, then $0 at most at a time."), MOST_DRAGGED));
     for (const each of status.failing_senders)
         add(_("A sender cannot be triaged"), `${plain(each.sender, "address")}: ${plain(each.reason)}`, tried(each));
     return found;

@@ -1,7 +1,7 @@
-"""The files of ``accounts.d``: read by a child, one after the other, while the parent goes on.
+"""The files of ``accounts.d``: a child reads them one by one while the parent goes on.
 
-Ten thousand of them take ten seconds of a core, so each account is handed over as it is read, and
-none waits for the last. A file that is wrong is its account's matter alone.
+Ten thousand of them take ten seconds of a core, so each account is handed over as soon as it is
+read. A faulty file affects its own account only.
 """
 
 import json
@@ -26,7 +26,7 @@ _READ_BYTES = 65_536
 
 @dataclass(frozen=True, slots=True)
 class AccountFile:
-    """One account as its file has it; without a ``config`` the ``problems`` are why."""
+    """One account as its file describes it; if ``config`` is None, the ``problems`` say why."""
 
     name: str
     config: Config | None
@@ -34,9 +34,10 @@ class AccountFile:
 
 
 def account_names(config: Path, shard: Shard | None = None) -> list[str]:
-    """Of the accounts that the file gives the defaults of; none where it is the only one's. Raises
-    ConfigurationError where nobody can say: that there are none any more would close them all; and
-    where a shard of them is wanted, and they have no folder."""
+    """The names of the accounts whose defaults are in this file; none if the file is one account's.
+
+    Raises ConfigurationError if the folder cannot be listed (an empty list would close all
+    accounts), and if a shard is asked for where there is no folder."""
     try:
         names = listed_accounts(config)
     except OSError as error:
@@ -50,7 +51,7 @@ def account_names(config: Path, shard: Shard | None = None) -> list[str]:
 
 
 class AccountFiles:
-    """Reads the files of these accounts, of one shard or all, once."""
+    """Reads the files of these accounts, all or one shard's, once."""
 
     def __init__(
         self, config: Path, names: Sequence[str], defaults: Config, shard: Shard | None = None
@@ -61,8 +62,8 @@ class AccountFiles:
         self._shard = shard
 
     async def each(self, loop: Loop, take: Callable[[AccountFile], None]) -> None:
-        """Hand over each account as it is read; one whose file has gone is none. Raises
-        ConfigurationError where that broke off."""
+        """Hand over each account as it is read; an account without a file is skipped. Raises
+        ConfigurationError if reading breaks off."""
         with closing(reader(self._tell, self._path)) as child:
             os.set_blocking(child.pipe, False)
             rest = b""
@@ -84,10 +85,10 @@ class AccountFiles:
         return AccountFile(name, replace(config, option=f"--account {name}"))
 
     def _tell(self, pipe: BinaryIO) -> None:
-        """The child's work: a line of JSON for each file, and a word at the end."""
+        """The child's work: a line of JSON for each file, then ``end``."""
         from mailroom.rules.configuration.text import parse_data  # noqa: PLC0415 - brings yaml, jsonschema
 
-        # As the file itself says it: what follows from another key follows from the account's.
+        # As written in the file: a key that is derived from another is derived from the account's.
         defaults = parse_data(read(self._path), str(self._path))
         for name in self._names:
             if self._shard and not self._shard.has(name):
@@ -107,8 +108,8 @@ def _parse(name: str, path: Path, defaults: Mapping[str, Any]) -> dict[str, Any]
         if not is_name(name):
             fault = "is no name for an account: letters, digits and @ . _ + -, at most 64"
             raise ConfigurationError([f"{path}: {name!r} {fault}"])
-        if path.exists() and not path.is_file():  # a pipe would be waited for
-            raise ConfigurationError([f"{path}: is no file; take it away"])
+        if path.exists() and not path.is_file():  # reading a pipe would block
+            raise ConfigurationError([f"{path}: is not a regular file; remove it"])
         config = parse_account(read(path), str(path), name, defaults)
     except ConfigurationError as error:
         return {"name": name, "problems": error.problems}

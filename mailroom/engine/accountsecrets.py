@@ -1,11 +1,11 @@
 """The secrets of many accounts: one credential, ``account-secrets``, with a line for each:
 ``anna.jmap-token: SECRET``.
 
-A credential for each would be too much: systemd hands over 1 MiB in all, and 257 keeps it in a
-tmpfs where each takes a page, so that with the 256th the service would not start any more (seen:
-257.13; on 252.39 it is a ramfs without that limit). A few may have files all the same, as
-``anna.jmap-token``, or ``accounts_anna.jmap-token``, which is what systemd calls what it finds in a
-folder (``LoadCredential=accounts:FOLDER``).
+A credential for each would be too many: systemd hands over 1 MiB in all, and 257 keeps it in a
+tmpfs where each takes a page, so the service would not start with the 256th (seen: 257.13; 252.39
+uses a ramfs without that limit). A few may still have files of their own: ``anna.jmap-token``, or
+``accounts_anna.jmap-token``, as systemd names the files of a folder
+(``LoadCredential=accounts:FOLDER``).
 """
 
 import os
@@ -37,7 +37,7 @@ _FOLDER = "accounts_"
 
 
 class AccountSecrets:
-    """What was handed over at the start of the process; read when it is first asked for."""
+    """The secrets that the process was started with; read when first asked for."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
@@ -45,8 +45,8 @@ class AccountSecrets:
         self._directory = Path(directory) if directory else None
 
     def of(self, account: str) -> Credentials:
-        """The secrets of one account; without a name, of all. Raises ConfigurationError with all
-        that is wrong with them."""
+        """The secrets of one account; with an empty name, those of all. Raises ConfigurationError
+        with all their problems."""
         if not account:
             return load_credentials(self._environ)
         problems: list[str] = []
@@ -67,7 +67,7 @@ class AccountSecrets:
 
     @cached_property
     def lines(self) -> dict[str, str]:
-        """Those that have a line. Raises ConfigurationError where what is there cannot be read."""
+        """Those that have a line. Raises ConfigurationError if the credential cannot be read."""
         if self._directory is None:
             return {}
         found = credential(ACCOUNT_SECRETS, self._directory)
@@ -90,8 +90,8 @@ class AccountSecrets:
 
 
 def parse(text: str, place: str) -> dict[str, str]:
-    """The secrets by their names; ``place`` is where that is, for people. Raises ConfigurationError
-    with all lines that are none, without showing them."""
+    """The secrets by their names; ``place`` tells people where the text is from. Raises
+    ConfigurationError with the number of each faulty line, without showing it."""
     found: dict[str, str] = {}
     problems: list[str] = []
     for number, line in enumerate(text.splitlines(), 1):
@@ -102,7 +102,7 @@ def parse(text: str, place: str) -> dict[str, str]:
         if colon and kind in SECRETS and is_name(account):
             found[name] = secret
         else:
-            problems.append(f"{place}:{number}: is no line such as anna.jmap-token: SECRET")
+            problems.append(f"{place}:{number}: is not of the form anna.jmap-token: SECRET")
     if problems:
         raise ConfigurationError(problems)
     return found
@@ -116,7 +116,7 @@ def written(secrets: Mapping[str, str]) -> str:
 def secrets_of(
     installation: Installation, config: Config, environ: Mapping[str, str]
 ) -> Credentials:
-    """The secrets that a command about this installation, whose ``config`` that is, works with."""
+    """The secrets for a command about this installation, which has this ``config``."""
     from mailroom.engine.configfile import load_of  # noqa: PLC0415 - a circle otherwise
 
     if installation.member is None:
@@ -129,8 +129,8 @@ def secrets_of(
 def with_shared(
     own: Credentials, of_all: Callable[[], Credentials], config: Config, defaults: Config
 ) -> Credentials:
-    """The secrets of an account of this ``config``: its own, else the passwords of all, each for
-    the one server that the ``defaults`` name."""
+    """The secrets of an account with this ``config``: its own, else the passwords shared by all,
+    each only for the server that the ``defaults`` name."""
     if own.jmap_token or own.jmap_password or not may_have_shared_secret(config, defaults):
         return own
     shared = of_all()

@@ -1,20 +1,20 @@
-"""Whom TLS trusts: the system's authorities and the user's own, in one file as libcurl wants it."""
+"""Whom TLS trusts: the system's authorities and the user's, in one file as libcurl wants them."""
 
 import os
 from pathlib import Path
 
 from mailroom.rules.configuration.config import Tls
 
-# PyPI's wheels carry an OpenSSL that knows no CA path of the system.
+# The OpenSSL in PyPI's wheels does not know the system's CA path.
 _SYSTEM_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
 class Authorities:
-    """``path`` is for libcurl's CAINFO; empty: let it look where it was built to look.
+    """``path`` is for libcurl's CAINFO; if empty, libcurl uses its built-in place.
 
-    The user's file (PEM) is trusted besides the system's, or alone: then the 140 of the system,
-    which GnuTLS would keep parsed, take no memory. A file that cannot be used is handed on alone,
-    so that libcurl says so of every connection and nothing is trusted in its stead.
+    The user's file (PEM) is trusted in addition to the system's authorities, or alone. Alone it
+    saves the memory of the system's 140, which GnuTLS would keep parsed. An unusable file is passed
+    on alone: libcurl then reports it for every connection, and trusts nothing else instead.
     """
 
     def __init__(self, tls: Tls, system: Path = _SYSTEM_BUNDLE) -> None:
@@ -36,7 +36,7 @@ class Authorities:
             return None
         if b"-----BEGIN " not in own or not system.exists():
             return None
-        # Not on disk: the service may have no place that it can write to.
+        # Not on disk: the service may have no writable folder.
         self._memory = os.memfd_create("authorities")
         with os.fdopen(os.dup(self._memory), "wb") as bundle:
             bundle.write(system.read_bytes() + b"\n" + own)

@@ -1,8 +1,8 @@
-"""Readers of event streams: each gets what is in the ring, as fast as it takes it.
+"""Readers of event streams: each gets what is in the ring, as fast as it reads.
 
-A reader costs its place in the ring and what is on its way to it, at most 16 KiB; it has no
-deadline. One that does not keep up is overtaken by the ring, and told how much it has missed. They
-are counted apart from all other clients, 32 at each socket; a further one is told to come later.
+A reader costs a position in the ring and at most 16 KiB of unsent data; it has no deadline. The
+ring overtakes a reader that does not keep up, and tells it how many events it has missed. Readers
+are counted apart from other clients, 32 at each socket; the next one is told to try again later.
 """
 
 import contextlib
@@ -21,15 +21,15 @@ PING_SECONDS = 25.0
 
 _BACKLOG_BYTES = 16 * 1024
 _PING = b": ping\n\n"
-# What a reader is to wait before it connects again.
+# How long a reader waits before it reconnects.
 _RETRY = b"retry: 1000\n"
 _READ_BYTES = 4096
 
 
 class Feed:
-    """The readers at one socket. With ``is_whole`` they get what the control socket says.
+    """The readers at one socket. With ``is_whole`` they get all that the control socket tells.
 
-    ``on_first`` is called when somebody begins to read where nobody did.
+    ``on_first`` is called when the first reader comes.
     """
 
     def __init__(
@@ -52,11 +52,11 @@ class Feed:
         return self._is_closed or len(self._readers) >= READER_LIMIT
 
     def adopt(self, connection: socket.socket, last_event_id: str) -> None:
-        """Serve this connection from now on, whose client has had that event last."""
+        """Serve this connection from now on; its client has seen the events up to that one."""
         if self.is_full:
             connection.close()
             return
-        # Else the kernel would keep 200 KiB for each that does not read (Linux 6.1).
+        # Otherwise the kernel would buffer 200 KiB for each that does not read (Linux 6.1).
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BACKLOG_BYTES)
         place = self._ring.enter(last_event_id)
         head = stream_head(self._loop.clock.wall()) + _RETRY + place.greeting
@@ -69,7 +69,7 @@ class Feed:
             self._on_first()
 
     def wake(self) -> None:
-        """There is something new in the ring; of several at once the readers get all in one."""
+        """There is something new in the ring; readers get several new events in one piece."""
         if self._readers and not self._will_send:
             self._will_send = True
             self._loop.call_soon(self._send_all)
@@ -87,7 +87,7 @@ class Feed:
                 self._serve(reader)
 
     def _serve(self, reader: "_Reader") -> None:
-        """Send it what it has not had, and wait for what it needs next."""
+        """Send what it has not had yet, then wait until it can take more, or speaks."""
         try:
             is_taking = reader.send()
             while is_taking and reader.after < self._ring.newest:
@@ -109,7 +109,7 @@ class Feed:
             self._loop.unwatch(reader.fd)
 
     def _listen(self, reader: "_Reader") -> None:
-        """It has hung up, most likely; whatever it says is passed over."""
+        """It has most likely hung up; whatever it says is ignored."""
         try:
             reader.may_speak = bool(reader.connection.recv(_READ_BYTES))
         except BlockingIOError:
@@ -127,7 +127,7 @@ class Feed:
             self._pinging = self._loop.call_at(self._loop.now() + PING_SECONDS, self._ping)
 
     def _ping(self) -> None:
-        """Who is gone without a word is noticed, by either side."""
+        """Lets either side notice that the other is gone."""
         self._pinging = None
         for reader in list(self._readers.values()):
             if not reader.unsent:
@@ -143,8 +143,8 @@ class Feed:
 
 
 class Broadcast:
-    """All readers of one process. ``on_watched`` is called when somebody begins to read at the
-    control socket where nobody did."""
+    """All readers of one process. ``on_watched`` is called when the first reader comes to the
+    control socket."""
 
     def __init__(self, loop: Loop, ring: Ring, on_watched: Callable[[], None]) -> None:
         self.status = Feed(loop, ring, is_whole=False, on_first=_nothing)
@@ -162,7 +162,7 @@ class Broadcast:
 
 
 class _Reader:
-    """One reader: what is on its way to it, and the number of the last event in that."""
+    """One reader: what is still to be sent, and the number of the last event in it."""
 
     def __init__(self, connection: socket.socket, unsent: bytes, after: int) -> None:
         self.connection = connection
@@ -172,7 +172,7 @@ class _Reader:
         self.may_speak = True
 
     def send(self) -> bool:
-        """Whether it has taken all."""
+        """Returns whether it has taken all."""
         if self.unsent:
             with contextlib.suppress(BlockingIOError):
                 self.unsent = self.unsent[self.connection.send(self.unsent) :]

@@ -1,18 +1,16 @@
-"""Whether a file of the user's can be ``tls.ca_file``: for commands alone, since the service needs
-no module ssl.
-"""
+"""Whether a file can be ``tls.ca_file``: for commands only, as the service does without ssl."""
 
 import os
 import ssl
 
-# What the system's service does not see (ProtectHome=, PrivateTmp=).
+# What the system service cannot see (ProtectHome=, PrivateTmp=).
 _HIDDEN = ("/home/", "/root/", "/run/user/", "/tmp/", "/var/tmp/")
 _READ_BY_ALL = 0o004
 
 
 def fault_of_ca_file(path: str, *, is_system: bool) -> str | None:
-    """What is wrong with it, for the system's service also that this runs as nobody in particular;
-    None where it can be used."""
+    """What is wrong with the file; None if it can be used. The system service, which has a user of
+    its own (DynamicUser=), must be able to see it and to read it."""
     try:
         ssl.create_default_context(cafile=path)
         is_for_all = os.stat(path).st_mode & _READ_BY_ALL

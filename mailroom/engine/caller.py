@@ -1,8 +1,8 @@
 """One client of a socket of ours: requests in, answers out in their order.
 
-A request is read, answered at once or after work that takes time, the answer is sent, and then the
-next request is read. While the client owes us the taking of an answer, or we owe it one, nothing
-more is read from it.
+A request is read and answered, at once or after work that takes time; the answer is sent; then the
+next request is read. Nothing is read from a client that waits for an answer or has not taken it
+yet.
 """
 
 import contextlib
@@ -26,16 +26,16 @@ from mailroom.wire.http1 import (
     render,
 )
 
-# Of a request in a row of many the rest is kept, from each client.
+# What a client sends beyond the request being served is kept: at most this much of each.
 _READ_BYTES = 4096
 _UCRED = struct.Struct("iII")  # unix(7), SO_PEERCRED: process, user, group
 
 
 @dataclass(frozen=True, slots=True)
 class LateAnswer:
-    """An answer that takes time. The coroutine is begun, or closed where there is no room for it.
+    """An answer that takes time. The coroutine is started, or closed if there is no room for it.
 
-    ``goes_on``: also when the client has hung up; else it is cancelled then.
+    With ``goes_on`` it continues when the client hangs up; otherwise it is cancelled.
     """
 
     answer: Coroutine[Promise[Any], None, Answer]
@@ -44,15 +44,15 @@ class LateAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Takeover:
-    """No answer, but whoever speaks to the client from now on."""
+    """No answer: ``adopt`` serves the client from now on."""
 
     adopt: Callable[[socket.socket], None]
 
 
 Reply = Answer | LateAnswer | Takeover
-# Called with a request and the user id of who asks.
+# Called with a request and the user id of the client.
 Answerer = Callable[[ReceivedRequest, int], Reply]
-# Begins the work; an Answer says why not.
+# Starts the work, or returns an Answer that says why not.
 Beginner = Callable[[LateAnswer], Task[Answer] | Answer]
 
 
@@ -60,8 +60,18 @@ class Caller:
     """A client. ``wall`` tells the time of day, for the answers' Date; ``wake`` is called when the
     work that it waits for is done.
 
-    ``milestones`` counts what was achieved: answers begun and answers taken. ``is_leaving``: its
-    next answer is to be its last.
+    ======= ========================= ==================== ===========================
+    phase   a request comes           the answer is ready  the answer is sent
+    ======= ========================= ==================== ===========================
+    reading answered at once: sending
+            takes time: waiting
+            Takeover: given away
+    waiting is left unread            sending
+    sending is left unread                                 reading; if leaving, closed
+    ======= ========================= ==================== ===========================
+
+    ``milestones`` counts its progress: answers begun and answers taken. With ``is_leaving`` its
+    next answer is its last.
     """
 
     def __init__(
@@ -78,27 +88,27 @@ class Caller:
         self.milestones = 0
         self.awaits = selectors.EVENT_READ
         self.is_leaving = False
-        self.takeover: Takeover | None = None  # whom it is to be given to
+        self.takeover: Takeover | None = None  # who serves it from now on
         self._uid = _peer_uid(connection)
         self._answer = answer
         self._begin = begin
         self._wall = wall
         self._wake = wake
-        self._task: Task[Answer] | None = None  # that it waits for
-        self._on_done: Callable[[], None] | None = None  # what the task calls then
-        self._goes_on = False  # the task, without it
+        self._task: Task[Answer] | None = None  # what it waits for
+        self._on_done: Callable[[], None] | None = None  # what the task calls at its end
+        self._goes_on = False  # whether the task outlives the client
         self._reader = RequestReader()
         self._with_body = True
         self._unsent = b""
 
     @property
     def is_waiting(self) -> bool:
-        """Whether it is kept waiting, for work."""
+        """Whether it waits for work."""
         return self._task is not None
 
     @property
     def is_busy(self) -> bool:
-        """Whether an answer is on its way."""
+        """Whether an answer is being sent."""
         return bool(self._unsent)
 
     @property
@@ -107,10 +117,10 @@ class Caller:
         return self.is_busy or self._reader.has_more or self.milestones == 0
 
     def step(self) -> bool:
-        """Go on until there is something to wait for, at most by one answer.
+        """Go on until there is something to wait for, by one answer at most.
 
-        False: the conversation is over, or somebody else's (``takeover``). Raises OSError when the
-        client is gone.
+        Returns False if the conversation is over, or taken over (``takeover``). Raises OSError if
+        the client is gone.
         """
         if self._task is not None and not self._task.done:
             return self._is_still_there()
@@ -133,7 +143,7 @@ class Caller:
         return self._send()
 
     def close(self) -> None:
-        """Hang up. Work that nobody waits for any more is broken off, unless it is to go on."""
+        """Hang up. Its work is cancelled, unless it ``goes_on``."""
         if self.takeover is None:
             self.connection.close()
         task = self._let_go()
@@ -173,18 +183,18 @@ class Caller:
         )
 
     def _let_go(self) -> Task[Answer] | None:
-        """Of the work; what nobody takes is its owner's (:class:`Task`)."""
+        """Drop the work; an error that nobody takes goes to its owner (:class:`Task`)."""
         task, self._task = self._task, None
-        on_done, self._on_done = self._on_done, None  # it holds us: no cycle is to be left
+        on_done, self._on_done = self._on_done, None  # it refers to us: leave no cycle
         if task is not None and on_done is not None:
             task.forget(on_done)
         return task
 
     def _is_still_there(self) -> bool:
-        """Something came from a client that waits: its next request, or it has hung up.
+        """A waiting client has sent its next request, or hung up.
 
-        Either stays ready, so nothing more is waited for than the answer. A client that has merely
-        said all it has to say does not count as gone.
+        Either keeps the socket ready, so from now on only the answer is awaited. A client that has
+        only closed its sending side does not count as gone.
         """
         self.awaits = 0
         return not has_hung_up(self.fd)
@@ -196,7 +206,7 @@ class Caller:
             return error
 
     def _receive(self) -> bool:
-        """False at the end of what the client has to say."""
+        """Returns False once the client has closed its sending side."""
         try:
             data = self.connection.recv(_READ_BYTES)
         except BlockingIOError:
@@ -207,8 +217,8 @@ class Caller:
     def _send(self) -> bool:
         with contextlib.suppress(BlockingIOError):
             self._unsent = self._unsent[self.connection.send(self._unsent) :]
-        # A request that came together with this one is served when its turn comes: a socket that
-        # can be written to is ready at once.
+        # A request that came together with this one is served in the next turn: a writable socket
+        # is ready at once.
         more = self._unsent or self._reader.has_more
         self.awaits = selectors.EVENT_WRITE if more else selectors.EVENT_READ
         if self._unsent:
@@ -218,7 +228,7 @@ class Caller:
 
 
 def has_hung_up(fd: int) -> bool:
-    """Whether the client is gone, rather than at the end of what it has to say."""
+    """Whether the client is gone, and has not only closed its sending side."""
     looker = poll()
     looker.register(fd, 0)
     return any(events & POLLHUP for _, events in looker.poll(0))
@@ -229,7 +239,7 @@ def error_answer(status: HTTPStatus, message: str, *headers: tuple[str, str]) ->
 
 
 def _result(task: Task[Answer]) -> Answer:
-    """Work is broken off when the service stops, and when a reload replaces what it worked on."""
+    """Work is cancelled when the service stops, and when a reload replaces its account."""
     try:
         return task.result()
     except Cancelled:

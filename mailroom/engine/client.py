@@ -1,4 +1,4 @@
-"""What the commands ask of a running service, through one of its sockets. Synchronous."""
+"""How commands ask a running service, through one of its sockets. Synchronous."""
 
 import contextlib
 import http.client
@@ -16,11 +16,12 @@ from mailroom.engine.unit import behind
 from mailroom.errors import MailroomError
 from mailroom.wire.sse import Event, Parser
 
-# sysusers.d: who may open which socket.
+# sysusers.d: which group may open which socket.
 _GROUPS = {"control.sock": "mailroom-control"}
 _JSON = {"Content-Type": "application/json"}
+_NOT_OURS = "what answers at {} is not a mailroom service: name the right socket with --socket"
 
-# The service says something every 25 s.
+# The service sends something every 25 s (engine/broadcast.py).
 _SILENT_SECONDS = 60.0
 _PIECE_BYTES = 65536
 
@@ -32,7 +33,7 @@ class NobodyAnswers(MailroomError):
 
 
 class NotAllowed(MailroomError):
-    """The socket may not be opened by who asks."""
+    """The user may not open the socket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +48,9 @@ class ServiceRequest:
 def ask(
     path: Path, method: str, target: str, timeout_seconds: float = 5.0, body: bytes = b""
 ) -> tuple[int, bytes]:
-    """Send one request to the service that listens at ``path``: status and body of its answer.
+    """Send one request to the service at ``path``; returns the status and body of its answer.
 
-    Raises :class:`MailroomError` when there is no answer, with what the user can do about it.
+    Raises :class:`MailroomError` if there is no answer, with what the user can do about it.
     """
     connection = _UnixConnection(path, timeout_seconds)
     with contextlib.closing(connection), _explained(path, timeout_seconds):
@@ -60,12 +61,12 @@ def ask(
 def ask_all(
     path: Path, questions: Iterable[tuple[K, ServiceRequest]], at_once: int, timeout_seconds: float
 ) -> Iterator[tuple[K, int, bytes]]:
-    """Ask every question, so many at once on as many connections: the answers as they come, each
-    with what its question came with.
+    """Ask every question, ``at_once`` at a time on as many connections; yields each question's key
+    with status and body, in the order in which the answers come.
 
-    A question is taken from ``questions`` when there is room for it; it may be asked twice, where
-    the service has hung up on a connection that was kept open. Raises as :func:`ask` does, at the
-    first that gets no answer; the others may have been heard.
+    A question is taken from ``questions`` when a connection is free. It may be asked twice, if the
+    service has closed a connection that was kept open. Raises as :func:`ask` does at the first
+    question without an answer; the service may have received the others.
     """
     waiting = iter(questions)
     idle = [_UnixConnection(path, timeout_seconds) for _ in range(at_once)]
@@ -96,10 +97,10 @@ def ask_all(
 
 
 def follow(path: Path, parser: Parser) -> Iterator[list[Event]]:
-    """The events of the service at ``path`` as they come, from where ``parser`` is on; first an
-    empty list, when it has begun to tell. It ends when the service hangs up.
+    """The events of the service at ``path`` as they come, from the parser's last event on. Yields
+    an empty list first, once the stream is open, and ends when the service hangs up.
 
-    Raises as :func:`ask` does, also where nothing comes for so long that the service is gone.
+    Raises as :func:`ask` does, also if the service is silent for :data:`_SILENT_SECONDS`.
     """
     connection = _UnixConnection(path, _SILENT_SECONDS)
     last = {"Last-Event-ID": parser.last_event_id} if parser.last_event_id else {}
@@ -118,11 +119,11 @@ def _refusal(path: Path, body: bytes) -> str:
     try:
         return f"the service at {path}: {json.loads(body)['error']}"
     except (ValueError, TypeError, KeyError):
-        return f"what answers at {path} is no mailroom service: name the right socket by --socket"
+        return _NOT_OURS.format(path)
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    """Kept open from one question to the next, where the service does so."""
+    """Kept open from one question to the next, if the service keeps it open."""
 
     def __init__(self, path: Path, timeout_seconds: float) -> None:
         super().__init__("mailroom", timeout=timeout_seconds)
@@ -152,8 +153,8 @@ class _UnixConnection(http.client.HTTPConnection):
         return response.status, response.read()
 
     def take_answer_or_repeat(self) -> tuple[int, bytes] | None:
-        """None where the question had to be sent again: a service hangs up on who is idle, and when
-        it stops."""
+        """None if the question had to be sent again: the service closes idle connections, and all
+        when it stops."""
         try:
             return self.take_answer()
         except ConnectionError:
@@ -170,7 +171,7 @@ class _UnixConnection(http.client.HTTPConnection):
 
 @contextlib.contextmanager
 def _explained(path: Path, timeout_seconds: float) -> Iterator[None]:
-    """What goes wrong at ``path``, in words, with what can be done about it."""
+    """Turns what goes wrong at ``path`` into words, with what can be done about it."""
     asked = behind(path)
     try:
         yield
@@ -178,7 +179,7 @@ def _explained(path: Path, timeout_seconds: float) -> Iterator[None]:
         if asked.shard:
             raise NobodyAnswers(
                 f"nobody answers at {path}: shard {asked.shard} does not run on this host, look for"
-                f" it on another ({asked.look_up()} says what it did here)"
+                f" it on another ({asked.look_up()} for what it did here)"
             ) from error
         start = f"; {asked.start_command()} starts it" if asked.unit else ""
         raise NobodyAnswers(
@@ -191,19 +192,19 @@ def _explained(path: Path, timeout_seconds: float) -> Iterator[None]:
             f"no permission to ask at {path}: ask as root, or join the group {group} "
             f"(sudo adduser YOU {group}) and log in again"
         ) from error
-    except (TimeoutError, BlockingIOError) as error:  # the latter where its backlog is full
+    except (TimeoutError, BlockingIOError) as error:  # the latter if its backlog is full
         raise MailroomError(
             f"the service at {path} did not answer within {timeout_seconds:g} s: {asked.look_up()}"
         ) from error
     except (ConnectionError, http.client.IncompleteRead) as error:
-        # A socket unit accepts for a service that then cannot start (seen: systemd 257).
+        # A socket unit accepts for a service that then fails to start (seen: systemd 257).
         raise MailroomError(
             f"the socket {path} is there, but the service behind it ended without an answer; "
             f"it may be unable to start: {asked.look_up()}"
         ) from error
     except http.client.HTTPException as error:
         raise MailroomError(
-            f"what answers at {path} is no mailroom service: name the right socket by --socket"
+            _NOT_OURS.format(path)
         ) from error
     except OSError as error:
         raise MailroomError(f"cannot ask at {path}: {error.strerror or error}") from error

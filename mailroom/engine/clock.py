@@ -1,7 +1,7 @@
-"""The time that the loop lives by: instants of CLOCK_BOOTTIME, waited for in a timerfd.
+"""The loop's time: instants of CLOCK_BOOTTIME, awaited with a timerfd.
 
-CLOCK_BOOTTIME goes on while a laptop sleeps, so a deadline that passed in the meantime is due
-the moment the machine resumes. A clock is handed to the loop; the tests hand it a virtual one.
+CLOCK_BOOTTIME goes on while a laptop sleeps, so a deadline that passed meanwhile is due as soon as
+the machine resumes. The loop is given its clock; tests give it a virtual one.
 """
 
 import os
@@ -20,7 +20,7 @@ Ready = list[tuple[selectors.SelectorKey, int]]
 
 
 class Clock(Protocol):
-    """What the loop asks of a clock."""
+    """What the loop needs of a clock."""
 
     def now(self) -> float:
         """Seconds of CLOCK_BOOTTIME."""
@@ -31,11 +31,11 @@ class Clock(Protocol):
         ...
 
     def zone(self) -> tzinfo:
-        """The time zone that people here live by."""
+        """The time zone of the people here."""
         ...
 
     def wait(self, selector: selectors.BaseSelector, until: float | None) -> Ready:
-        """Wait for a registered fd or the instant ``until`` (None: for ever)."""
+        """Wait for a registered fd or the instant ``until`` (None: forever)."""
         ...
 
 
@@ -59,7 +59,7 @@ class BoottimeClock:
         return host_zone(os.environ)
 
     def close(self) -> None:
-        """Give the timerfd back. A loop's clock outlives the loop."""
+        """Close the timerfd. A clock outlives its loop."""
         os.close(self._timerfd)
 
     def wait(self, selector: selectors.BaseSelector, until: float | None) -> Ready:
@@ -83,9 +83,9 @@ class BoottimeClock:
 
 _TFD_NONBLOCK_CLOEXEC = os.O_NONBLOCK | os.O_CLOEXEC
 _TFD_TIMER_ABSTIME = 1
-_FOREVER_SECONDS = 1e9  # no machine is up for 31 years, and the kernel counts no further than 292
+_FOREVER_SECONDS = 1e9  # 31 years: no machine is up as long, and the kernel counts up to 292
 
 
 def _nanoseconds(when: float | None) -> int:
-    """The instant as the timer wants it: None disarms it. Zero would as well, so 1 ns is least."""
+    """The instant for the timer: None disarms it. Zero would too, so the minimum is 1 ns."""
     return 0 if when is None else max(1, int(min(when, _FOREVER_SECONDS) * 1e9) + 1)

@@ -1,7 +1,7 @@
-"""Which configuration file is meant, and reading it without keeping what reading costs.
+"""Which configuration file is meant, and how it is read without keeping the memory that this takes.
 
-PyYAML and jsonschema cost more memory than the running service, so the text is parsed in a forked
-child that ends; what comes back through a pipe is plain data, as JSON.
+PyYAML and jsonschema need more memory than the running service, so a forked child parses the text,
+sends plain data (JSON) through a pipe, and ends.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ def load(path: Path) -> Config:
 
 
 def load_of(installation: Installation) -> Config:
-    """As :func:`load`, for the installation that a command is about."""
+    """Like :func:`load`, for the installation that a command is about."""
     path, name = installation.existing_config(), installation.member
     text = read(path) if installation.content is None else installation.content
     if name is None:
@@ -53,7 +53,7 @@ def load_of(installation: Installation) -> Config:
 
 
 class PendingConfig:
-    """A configuration on its way: a child reads it while its parent does something else."""
+    """A configuration that a child is still reading while its parent does something else."""
 
     def __init__(self, argument: str | None, environ: Mapping[str, str]) -> None:
         self._child: _Child | None = None
@@ -65,7 +65,7 @@ class PendingConfig:
             self._error = error
 
     async def result(self, loop: Loop) -> Config:
-        """The configuration, once; the loop turns until it is there. Raises what
+        """The configuration; the loop turns until it is there. To be called once. Raises as
         :func:`find` and :func:`load` do."""
         if self._child is None:
             raise self._error
@@ -80,7 +80,7 @@ class PendingConfig:
 
 
 def read(path: Path) -> str:
-    """What the file says. Raises ConfigurationError where it is no text, or not there."""
+    """The file's text. Raises ConfigurationError if it is missing, unreadable, or not UTF-8."""
     try:
         with path.open("rb") as file:
             content = file.read(_SIZE_LIMIT_BYTES + 1)
@@ -97,8 +97,8 @@ def read(path: Path) -> str:
 
 
 def reader(work: Callable[[BinaryIO], None], path: Path) -> Forked:
-    """A child that reads what belongs to the file. Raises ConfigurationError where there can be
-    none at the moment, for lack of processes, memory or descriptors."""
+    """A child that reads what belongs to the file. Raises ConfigurationError if no child can be
+    made at the moment, for lack of processes, memory or descriptors."""
     try:
         return Forked(work)
     except OSError as error:
@@ -120,7 +120,7 @@ def _parse(text: str, filename: str) -> Config:
 
 
 class _Child:
-    """A process that parses what belongs to a file and answers, all at once."""
+    """A process that parses what belongs to a file and answers once."""
 
     def __init__(self, path: Path, parse: Callable[[], Config]) -> None:
         self._path, self._parse = path, parse
@@ -132,7 +132,7 @@ class _Child:
         """Wait for the answer. Raises ``ConfigurationError``."""
         try:
             answer = json.loads(self._forked.rest())
-        except ValueError:  # it was killed, or has found a bug, which will show here as well
+        except ValueError:  # it was killed, or hit a bug, which will show here as well
             answer = _answer(self._parse)
         if answer["problems"]:
             raise ConfigurationError(answer["problems"])

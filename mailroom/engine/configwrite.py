@@ -1,4 +1,4 @@
-"""The configuration of an installation as ``mailroom init`` makes it: whole, or not there."""
+"""Writes the configuration that ``mailroom init`` makes: whole, or not at all."""
 
 import contextlib
 import os
@@ -7,12 +7,11 @@ from pathlib import Path
 
 from mailroom.errors import LastingTrouble
 
-_READABLE = 0o644  # the service's user is made up when it starts; nothing in it is secret
+_READABLE = 0o644  # DynamicUser= makes the service's user at its start; the file holds no secret
 
 
 def write_configuration(path: Path, text: str) -> None:
-    """Write the file at once or not at all; one that is there already stays. Raises
-    LastingTrouble."""
+    """Write the whole file or nothing; an existing file stays. Raises LastingTrouble."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")

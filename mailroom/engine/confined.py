@@ -1,8 +1,8 @@
-"""Running a command as a unit of the system is run: by ``systemd-run``, with the unit's own secrets
-and in its sandbox, the administrator's drop-ins included.
+"""Runs a command as a system unit would run it: by ``systemd-run``, with the unit's secrets and
+sandbox, including the administrator's drop-ins.
 
-The terminal is handed over as it is, so that width, colours and questions are the caller's; what
-the terminal would send as a signal is passed on. The exit code comes back.
+The command gets the caller's terminal, and with it width, colours and questions. The terminal's
+signals are passed on to it, and its exit code comes back.
 """
 
 import contextlib
@@ -20,9 +20,9 @@ from mailroom.errors import MailroomError
 from mailroom.rules.account import unitfile
 
 _BOOTED = Path("/run/systemd/system")  # sd_booted(3)
-# Whose members may ask the service how it is, as a command has to.
+# Its members may ask for the service's status, as a command has to.
 _GROUP = "mailroom-status"
-# How to show things is the caller's.
+# The caller decides how things are shown.
 _OF_THE_TERMINAL = (
     *("TERM", "COLORTERM", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "COLUMNS", "LINES"),
     *("LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "LC_MESSAGES", "LC_TIME", "TZ"),
@@ -45,9 +45,9 @@ def run_confined(
     has_secrets: bool = True,
 ) -> int:
     """Run the command as ``unit`` is run; returns its exit code. Without ``has_secrets`` it gets
-    none of the unit's, as one of them may be what is wrong.
+    none of the unit's secrets, as one of them may be faulty.
 
-    Raises :class:`MailroomError` where it could not be begun.
+    Raises :class:`MailroomError` if it could not be started.
     """
     name = f"mailroom-command-{os.getpid()}"
     command = _command(unit, name, environ, has_secrets=has_secrets)
@@ -55,7 +55,7 @@ def run_confined(
     with contextlib.closing(giver):
         giver.give(arguments, 0)
         with stdin:
-            # In a session of its own: what the terminal signals comes to us, and by us to it.
+            # In its own session: the terminal's signals come to us, and we pass them on.
             process = subprocess.Popen(command, stdin=stdin.fileno(), start_new_session=True)
         with _passing_signals_to(name):
             has_begun = giver.serve(process.pid)
@@ -69,7 +69,7 @@ def run_confined(
 
 
 def _command(unit: str, name: str, environ: Mapping[str, str], *, has_secrets: bool) -> list[str]:
-    """The words of systemd-run."""
+    """The command line of systemd-run."""
     settings, means = unitfile.service_settings(_shown(unit)), unitfile.specifiers(unit)
     program = unitfile.program(settings, means)
     if program is None:
@@ -91,12 +91,12 @@ def _command(unit: str, name: str, environ: Mapping[str, str], *, has_secrets: b
 
 
 def _shown(unit: str) -> str:
-    """The unit's files, one after the other; empty where there is none."""
+    """The text of the unit's files; empty if there is none."""
     return _output("systemctl", "cat", f"{unit}.service")
 
 
 def _in_effect(unit: str, settings: Sequence[unitfile.Setting]) -> dict[str, str]:
-    """What systemd has made of the settings that do not tell it by themselves."""
+    """The values that systemd uses for settings whose text alone does not show them."""
     keys = ",".join(unitfile.unclear(settings))
     told = _output("systemctl", "show", f"--property={keys}", f"{unit}.service")
     return dict(line.split("=", 1) for line in told.splitlines() if "=" in line)
@@ -114,7 +114,7 @@ def _output(*command: str) -> str:
 
 @contextlib.contextmanager
 def _passing_signals_to(name: str) -> Iterator[None]:
-    """What asks us to end asks what runs; we end when it has."""
+    """A signal that asks us to end is passed on to the command; we end when it has."""
 
     def pass_on(number: int, _frame: FrameType | None) -> None:
         _output("systemctl", "kill", f"--signal={signal.Signals(number).name}", f"{name}.service")

@@ -1,4 +1,4 @@
-"""Secrets: read once, from systemd's credentials or the environment, never shown.
+"""Secrets: read once from systemd's credentials or the environment, and never shown.
 
 https://systemd.io/CREDENTIALS: ``$CREDENTIALS_DIRECTORY`` holds one file per credential. A secret
 never appears in a message, a log line or a ``repr``.
@@ -20,9 +20,9 @@ _VARIABLES = {
 }
 # The names of the credentials.
 SECRETS = tuple(_VARIABLES)
-# The credential with those of many accounts (``engine/accountsecrets``).
+# The credential with the secrets of many accounts (``engine/accountsecrets``).
 ACCOUNT_SECRETS = "account-secrets"
-# What systemd has decrypted goes by a name of its own (``Installation.encrypted_file``).
+# A credential that systemd has decrypted has another name (``Installation.encrypted_file``).
 _DECRYPTED = "{}.encrypted"
 _USERNAME = "MAILROOM_CARDDAV_USERNAME"
 
@@ -33,8 +33,8 @@ _NOT_SET = "not set"
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What was found. ``sources`` tells for each secret whether it is set and where it is from,
-    ``is_shared`` whether the password is the one of all accounts."""
+    """The secrets found. ``sources`` says of each secret whether it is set and where it is from;
+    ``is_shared`` whether the password is shared by all accounts."""
 
     jmap_token: str | None = field(default=None, repr=False)
     jmap_password: str | None = field(default=None, repr=False)
@@ -44,7 +44,7 @@ class Credentials:
     is_shared: bool = False
 
     def or_shared(self, shared: "Credentials") -> "Credentials":
-        """The same, with the passwords of all where there is no secret of one's own."""
+        """The same; an account without a secret of its own gets the shared passwords."""
         if self.jmap_token or self.jmap_password:
             return self
         own = {name: told for name, told in self.sources.items() if told != _NOT_SET}
@@ -59,7 +59,7 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Bearer:
-    """Log-in by token (RFC 6750); ``authorize_as`` on behalf of somebody else."""
+    """Log-in by token (RFC 6750); with ``authorize_as`` on behalf of somebody else."""
 
     token: str = field(repr=False)
     authorize_as: str | None = None
@@ -67,8 +67,8 @@ class Bearer:
 
 @dataclass(frozen=True, slots=True)
 class Basic:
-    """Log-in by password (RFC 7617). No ``username``: the one that the JMAP session names.
-    ``authorize_as``: on behalf of somebody else."""
+    """Log-in by password (RFC 7617). Without ``username``, the one that the JMAP session names is
+    used; with ``authorize_as`` on behalf of somebody else."""
 
     username: str | None
     password: str = field(repr=False)
@@ -77,9 +77,9 @@ class Basic:
 
 @dataclass(frozen=True, slots=True)
 class Logins:
-    """How to log in at either server. ``carddav`` is None without a secret for it: contacts go by
-    JMAP then. ``carddav_secret``: the credential that it uses. ``is_shared``: the password is that
-    of all accounts, for the configured server alone, whichever others that names."""
+    """How to log in at either server. ``carddav`` is None if there is no secret for it: then
+    contacts go by JMAP. ``carddav_secret`` names its credential. ``is_shared``: all accounts share
+    the password; it is sent to the configured server only, even if that refers to others."""
 
     jmap: Bearer | Basic
     carddav: Basic | None
@@ -93,10 +93,10 @@ def are_given(environ: Mapping[str, str]) -> bool:
 
 
 def load_credentials(environ: Mapping[str, str]) -> Credentials:
-    """Return the secrets in ``$CREDENTIALS_DIRECTORY``, each else from its variable.
+    """Return the secrets from ``$CREDENTIALS_DIRECTORY``, or else from their variables.
 
-    Raises ``ConfigurationError`` with everything that is unreadable, empty or malformed. What is
-    missing is judged by ``logins``.
+    Raises ``ConfigurationError`` with everything that is unreadable, empty or malformed. ``logins``
+    complains of what is missing.
     """
     problems: list[str] = []
     values: dict[str, str | None] = {}
@@ -121,16 +121,16 @@ def load_credentials(environ: Mapping[str, str]) -> Credentials:
 
 
 def variables(secrets: Mapping[str, str]) -> dict[str, str]:
-    """The environment in which :func:`load_credentials` finds these secrets, by their names."""
+    """The environment in which :func:`load_credentials` finds these secrets."""
     return {_VARIABLES[name]: secret for name, secret in secrets.items()}
 
 
 def logins(config: Config, credentials: Credentials) -> Logins:
     """Return how to log in at the servers of the configuration.
 
-    A token is preferred to a password. Without a password of its own the address book takes the
-    mail server's, if both are one origin; without any, contacts have to go by JMAP, which the
-    session tells. Raises ``ConfigurationError`` with all that is missing.
+    A token is preferred to a password. The address book uses its own password, or else the mail
+    server's if both have the same origin. Without either, contacts have to go by JMAP; the session
+    tells whether they can. Raises ``ConfigurationError`` with all that is missing.
     """
     problems: list[str] = []
     username, password = config.jmap.username, credentials.jmap_password
@@ -146,7 +146,7 @@ def logins(config: Config, credentials: Credentials) -> Logins:
     is_one_server = origin(config.jmap.url) == origin(config.carddav.url)
     shared = password if is_one_server else None
     carddav_password = credentials.carddav_password or shared
-    # Whoever has given no secret yet is asked for one: on one server, a password does for both.
+    # On one server a password serves for both, so the problem above already asks for it.
     is_asked_already = is_one_server and not credentials.jmap_token
     is_needed = config.contacts.by == "carddav" and not is_asked_already
     if not carddav_password and is_needed:
@@ -173,8 +173,8 @@ def logins(config: Config, credentials: Credentials) -> Logins:
 
 
 def credential(name: str, directory: Path) -> tuple[str, Path] | None:
-    """What a credential says, and its file: the decrypted one, else the plain one; None where there
-    is neither. Raises ConfigurationError."""
+    """A credential's content and its file: the decrypted one, else the plain one; None if there is
+    neither. Raises ConfigurationError."""
     for path in (directory / _DECRYPTED.format(name), directory / name):
         if (content := _content(path)) is not None:
             return content, path
@@ -182,7 +182,7 @@ def credential(name: str, directory: Path) -> tuple[str, Path] | None:
 
 
 def secret_in(name: str, path: Path) -> str | None:
-    """The secret in a file; None where there is none. Raises ConfigurationError."""
+    """The secret in a file; None if there is no file. Raises ConfigurationError."""
     content = _content(path)
     return None if content is None else _secret(name, content, path)
 
@@ -224,9 +224,9 @@ def _content(path: Path) -> str | None:
 
 
 def checked(name: str, secret: str, place: str) -> str:
-    """Return the secret if it can stand in a header; what is wrong is told without showing it.
+    """Return the secret if it can stand in a header; ``place`` tells people where it is from.
 
-    Raises ``ConfigurationError``; ``place`` is where it was found, for people.
+    Raises ``ConfigurationError``, which says what is wrong without showing the secret.
     """
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in secret):
         fault = "has a control character or more than one line"

@@ -1,9 +1,10 @@
-"""Where secrets are kept for a service: written whole, for its reader alone, encrypted if possible.
+"""Where a service's secrets are kept: written whole, readable by its owner only, and encrypted if
+possible.
 
-The system's are systemd credentials, one file each: ``/etc/credstore.encrypted`` for those that
-``systemd-creds`` has encrypted with the host's key, so that a copy of /etc is worth nothing
-elsewhere; else ``/etc/credstore``. A user's stand beside the configuration. A secret goes into a
-program by a pipe, and into no argument, environment or message.
+Those of system services are systemd credentials, one file each. ``/etc/credstore.encrypted`` has
+those that ``systemd-creds`` has encrypted with the host's key, so a copy of /etc is worthless
+elsewhere; ``/etc/credstore`` has the others. A user's secrets are beside the configuration. A
+secret is passed to a program through a pipe, never in an argument, environment or message.
 """
 
 import contextlib
@@ -20,8 +21,8 @@ from mailroom.engine.credentials import ACCOUNT_SECRETS, SECRETS
 from mailroom.engine.unit import Installation
 from mailroom.errors import MailroomError
 
-# By the host's key alone. By default one that a TPM measures the firmware for would be taken where
-# there is a TPM, and after an update of the firmware no service would get its secrets.
+# With the host's key alone. By default a key bound to the TPM's measurement of the firmware would
+# be used as well, and after an update of the firmware no service would get its secrets.
 _ENCRYPT = ("systemd-creds", "encrypt", "--with-key=host")
 _DECRYPT = ("systemd-creds", "decrypt")
 _SECONDS = 30
@@ -38,25 +39,26 @@ class StoredSecret:
 
 
 def store(installation: Installation, name: str, secret: str) -> StoredSecret:
-    """Keep ``secret`` as the credential ``name`` (``jmap-token``), in place of the one before. Of
-    one of many accounts it is a line among those of all.
+    """Keep ``secret`` as the credential ``name`` (``jmap-token``), in place of the one before. For
+    one of many accounts it becomes a line among those of all.
 
-    A service that runs goes on with what it was given: see :mod:`mailroom.engine.manager`. Raises
-    :class:`MailroomError` where it cannot be written; then the one before is as it was.
+    A running service keeps the secrets that it was started with: see
+    :mod:`mailroom.engine.manager`. Raises :class:`MailroomError` if it cannot be written; the one
+    before is then unchanged.
     """
     if installation.member is None:
         return _keep(installation, name, secret)
-    with _alone(installation):
+    with _locked(installation):
         lines = {**_lines(installation), f"{installation.member}.{name}": secret}
         return _keep_lines(installation, lines)
 
 
 def remove(installation: Installation, name: str) -> list[Path]:
-    """Take the credential away; returns the files that are gone, or say less than before."""
+    """Remove the credential; returns the files that were removed or shortened."""
     if installation.member is None:
         files = (installation.secret_file(name), installation.encrypted_file(name))
         return [path for path in files if _remove(path)]
-    with _alone(installation):
+    with _locked(installation):
         lines = _lines(installation)
         if lines.pop(f"{installation.member}.{name}", None) is None:
             return []
@@ -64,7 +66,7 @@ def remove(installation: Installation, name: str) -> list[Path]:
 
 
 def stored(installation: Installation) -> dict[str, str]:
-    """The secrets that are kept, by their names, as the service would be given them.
+    """The stored secrets by their names, as the service would get them.
 
     Raises :class:`MailroomError` for one that cannot be read.
     """
@@ -83,13 +85,13 @@ def _keep(installation: Installation, name: str, secret: str) -> StoredSecret:
     encrypted = _encrypted(content, installation, name) if installation.is_system else None
     chosen, other = (plain, sealed) if encrypted is None else (sealed, plain)
     _write(chosen.path, encrypted or content)
-    # Of two the encrypted one counts, so whenever this is broken off, one of them is there.
+    # If both are there, the encrypted one counts: an interruption never leaves us without one.
     _remove(other.path)
     return chosen
 
 
 def _lines(installation: Installation) -> dict[str, str]:
-    """Those of all accounts."""
+    """The secrets of all accounts."""
     text = _stored(installation, ACCOUNT_SECRETS)
     return parse(text or "", str(installation.secret_file(ACCOUNT_SECRETS)))
 
@@ -99,13 +101,13 @@ def _keep_lines(installation: Installation, lines: Mapping[str, str]) -> StoredS
     if len(text.encode()) > _MOST_BYTES:
         raise MailroomError(
             f"the secrets of all accounts are more than {_MOST_BYTES} bytes, and systemd would "
-            "hand over none: give accounts a password in common, or spread them over more services"
+            "hand over none: let accounts share a password, or spread them over more services"
         )
     return _keep(installation, ACCOUNT_SECRETS, text)
 
 
 @contextlib.contextmanager
-def _alone(installation: Installation) -> Iterator[None]:
+def _locked(installation: Installation) -> Iterator[None]:
     """Nobody else changes the file meanwhile."""
     folder = installation.secrets
     try:
@@ -143,7 +145,7 @@ def _content(path: Path) -> bytes | None:
 
 
 def _encrypted(content: bytes, installation: Installation, name: str) -> bytes | None:
-    """What can be read on this host alone; None where the host cannot do that, and read it."""
+    """The content encrypted for this host; None if the host cannot encrypt and decrypt it."""
     called = f"--name={name}.encrypted"
     sealed = _piped([*_ENCRYPT, called, "-", "-"], content)
     if sealed is None or _piped([*_DECRYPT, called, "-", "-"], sealed) != content:
@@ -152,9 +154,9 @@ def _encrypted(content: bytes, installation: Installation, name: str) -> bytes |
 
 
 def _piped(command: list[str], content: bytes) -> bytes | None:
-    """What the command makes of it; None where it is not there, or fails."""
+    """The command's output for this input; None if the command is missing, or fails."""
     try:
-        # Its words on stderr are about the medium that the host's key is on.
+        # On stderr it comments on the medium that the host's key is on.
         done = subprocess.run(
             command, input=content, capture_output=True, timeout=_SECONDS, check=False
         )
@@ -164,7 +166,7 @@ def _piped(command: list[str], content: bytes) -> bytes | None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """All of it or nothing, mode 0600; a folder that is missing is made, for its owner alone."""
+    """Write all or nothing, mode 0600; a missing folder is made, for its owner only."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         fd, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -184,7 +186,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _remove(path: Path) -> bool:
-    """Whether it was there."""
+    """Returns whether it was there."""
     try:
         path.unlink()
     except FileNotFoundError:

@@ -1,12 +1,12 @@
 """A local socket: answers small HTTP/1.1 requests from the loop.
 
-One client costs nobody else anything: each has five seconds to send a request and five to take the
-answer, gets one request served per turn of the loop, and is not read from while it owes us the
-taking of an answer. Over 64 clients the one that has kept us waiting longest has to go.
+No client can hold up the others: each has five seconds to send a request and five to take the
+answer, gets one request served per turn of the loop, and is not read from until it has taken its
+answer. Beyond 64 clients, the one that has kept us waiting longest is closed.
 
-A client that waits for work is one that we keep waiting: it is not counted among those, has no
-deadline, and is never sent away. There is work for at most 256, those included who have hung up
-meanwhile; a further one is told to repeat.
+Clients that wait for our work are not counted among these, have no deadline, and are never closed.
+At most 256 such requests are worked on, including those whose clients have hung up; a further one
+is told to repeat.
 """
 
 import errno
@@ -20,29 +20,29 @@ from mailroom.engine.loop import Loop, Owner, Task
 from mailroom.wire.http1 import Answer
 
 CLIENT_LIMIT = 64
-# A command that decides about many asks for 128 at once, so that a poll has work for each of its
-# requests; two of them have room.
+# A command with many decisions asks for 128 at once, so that each request of a poll carries many.
+# There is room for two such commands.
 WAITING_LIMIT = 256
 PATIENCE_SECONDS = 5.0
 
-# New clients per turn, so that a flood of them leaves room for those who are there.
+# New clients per turn, so that a flood of them leaves time for those already there.
 _ACCEPTS_PER_TURN = 16
-# How long nobody is let in when there is no file descriptor or memory left for it (accept(2)).
+# How long to accept nobody when file descriptors or memory run out (accept(2)).
 _SHORT_SECONDS = 1.0
 _SHORT_OF = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Endpoint:
-    """Serves the clients of ``listener`` from now on; ``answer`` says what."""
+    """Serves the clients of ``listener`` from now on, with the answers that ``answer`` gives."""
 
     def __init__(self, loop: Loop, listener: socket.socket, answer: Answerer) -> None:
         self._loop = loop
         self._listener = listener
         self._answer = answer
-        # In the order of their deadlines, for every phase of a client is given the same time.
+        # In the order of their deadlines, as every phase of a client gets the same time.
         self._clients: dict[int, Caller] = {}
         self._waiting: dict[int, Caller] = {}  # for work
-        self._tasks: list[Task[Answer]] = []  # also those that nobody waits for any more
+        self._tasks: list[Task[Answer]] = []  # including those that nobody waits for any more
         self._owner = Owner(loop)
         self._reaper_is_set = False
         self._is_draining = False
@@ -50,11 +50,11 @@ class Endpoint:
         self._listen()
 
     def drain(self, seconds: float) -> None:
-        """Stop: let nobody in, answer what was asked, close everything, the listener too.
+        """Stop: accept nobody, answer what was asked, close everything including the listener.
 
-        Work is broken off, and who waits for it told so. Answers on their way, and clients that
-        were let in but not heard yet, are waited for, at most ``seconds`` of real time: a request
-        may be a moment behind its connection.
+        Work is cancelled, and its clients are told so. For at most ``seconds`` of real time it
+        waits for answers being sent and for the first request of each accepted client, which may
+        come a moment after its connection.
         """
         self._is_draining = True
         self._loop.unwatch(self._listener.fileno())
@@ -86,7 +86,7 @@ class Endpoint:
                 connection, _address = self._listener.accept()
             except OSError as error:
                 if error.errno in _SHORT_OF:
-                    # The listener would stay ready, and the loop turn for nothing.
+                    # The listener would stay ready, and the loop would spin.
                     self._loop.unwatch(self._listener.fileno())
                     self._loop.call_at(self._loop.now() + _SHORT_SECONDS, self._listen)
                 return
@@ -106,7 +106,7 @@ class Endpoint:
             goes_on = client.step()
         except OSError:
             goes_on = False
-        except Exception:  # a bug, and others are still to be answered while the process ends
+        except Exception:  # a bug; the others still get answers while the process ends
             self._close(client)
             raise
         if not goes_on:
@@ -138,7 +138,7 @@ class Endpoint:
         )
 
     def _work_is_done(self, client: Caller) -> None:
-        """Not within the last step of the work: to send is the client's turn."""
+        """Send in a turn of its own, not within the last step of the work."""
 
         def answer() -> None:
             if self._waiting.get(client.fd) is client:  # it may have hung up meanwhile
@@ -159,7 +159,7 @@ class Endpoint:
             self._loop.call_at(next(iter(self._clients.values())).deadline, self._reap)
 
     def _reap(self) -> None:
-        """Close the clients whose time is up; the others stand behind them."""
+        """Close the clients whose time is up; they come first in ``_clients``."""
         self._reaper_is_set = False
         for client in list(self._clients.values()):
             if client.deadline > self._loop.now():

@@ -1,7 +1,7 @@
 """One HTTP exchange as libcurl sees it: the easy handle, its callbacks, and what has come so far.
 
-Our own timeouts are judged here, from the progress that the callbacks note: none of libcurl's is
-set, because they would block the process while a name is being resolved.
+The timeouts are our own, judged by the progress that the callbacks note. None of libcurl's is set:
+they would block the process while a name is being resolved.
 """
 
 import io
@@ -24,11 +24,12 @@ _LINE_BREAK = re.compile(r"[\r\n\0]")
 # Events are short, and there is a stream for each account.
 _STREAM_BUFFER_BYTES = 2048
 
+# The kernel finds a dead path within two minutes, also where the server never pings.
 _KEEPALIVE_IDLE_SECONDS, _KEEPALIVE_INTERVAL_SECONDS, _KEEPALIVE_PROBES = 60, 15, 4
 
 
 class Exchange:
-    """One request on its way: the easy handle, what has come so far, and for whom."""
+    """One request on its way: the easy handle, what has come so far, and the promise for it."""
 
     def __init__(self, loop: Loop, request: Request) -> None:
         self.request = request
@@ -41,14 +42,14 @@ class Exchange:
         self._headers: dict[str, str] = {}
         self._has_head = False
         self._is_between_heads = True
-        self._body = io.BytesIO()  # a list of chunks would be there twice when it is joined
+        self._body = io.BytesIO()  # joining a list of chunks would hold the body twice
         self._too_large = False
         self._has_socket = False
         self._started = self._last_progress = loop.now()
         self._uploaded = self._downloaded = 0
 
     def prepare(self, user_agent: str, ca_info: str) -> pycurl.Curl:
-        """The easy handle. Raises ValueError where the request cannot be put into HTTP."""
+        """The easy handle. Raises ValueError if the request cannot be encoded as HTTP."""
         self.curl = curl = pycurl.Curl()
         request = self.request
         curl.setopt(pycurl.URL, request.url)
@@ -67,7 +68,7 @@ class Exchange:
         elif ca_info:
             curl.setopt(pycurl.CAINFO, ca_info)
             # Without a CA directory libcurl shares the parsed bundle between connections;
-            # with one each connection loads 3.9 MiB of its own (seen, GnuTLS).
+            # with one, each connection loads its own 3.9 MiB (seen: Debian 13, GnuTLS).
             curl.unsetopt(pycurl.CAPATH)
         self._set_method(curl)
         self._set_headers(curl)
@@ -89,7 +90,7 @@ class Exchange:
         headers = [f"{name}: {value}" for name, value in self.request.headers.items()]
         if any(map(_LINE_BREAK.search, headers)):
             raise ValueError("a header with a line break")  # ETags and event ids come from outside
-        # No "100 Continue" before a large body: it would cost a round trip.
+        # No "100 Continue" before a large body: that would cost a round trip.
         curl.setopt(pycurl.HTTPHEADER, [header.encode() for header in [*headers, "Expect:"]])
 
     def deadline(self) -> float:
@@ -100,7 +101,7 @@ class Exchange:
         return since + self.request.patience_seconds
 
     def overdue(self) -> str | None:
-        """Why this exchange has to end now, if it has to."""
+        """Why this exchange has to end now; None if it may go on."""
         if self._loop.now() < self.deadline():
             return None
         if self.is_connected():
@@ -118,7 +119,7 @@ class Exchange:
         self.answer.reject(error)
 
     def ended(self, number: int, message: str) -> None:
-        """libcurl is through with it: 0, or one of libcurl-errors(3)."""
+        """libcurl has finished: ``number`` is 0, or one of libcurl-errors(3)."""
         if self._too_large:
             limit = self.request.limit_bytes // 1024**2
             self.fail(TooLarge(f"{self.request}: the answer is larger than {limit} MiB"))
@@ -150,7 +151,7 @@ class Exchange:
         return Untrusted if is_untrusted else TransientError
 
     def _verdict(self) -> str | None:
-        """What is wrong with the certificate, if not who has signed it."""
+        """What is wrong with the certificate, other than its authority."""
         return _VERDICTS.get(self.curl.getinfo(pycurl.SSL_VERIFYRESULT))
 
     def _explain(self, number: int, message: str) -> str:
@@ -163,7 +164,7 @@ class Exchange:
 
     def _on_new_socket(self, fd: int, _purpose: int) -> int:
         if self.is_parked:
-            return int(pycurl.SOCKOPT_ERROR)  # its caller has gone: nothing may be sent any more
+            return int(pycurl.SOCKOPT_ERROR)  # its caller has gone: send nothing any more
         self._has_socket = True
         if self.request.unix_socket:
             return int(pycurl.SOCKOPT_OK)  # its other end is on this machine
@@ -183,8 +184,8 @@ class Exchange:
     def _on_header(self, line: bytes) -> None:
         self._last_progress = self._loop.now()
         text = line.decode("latin-1").rstrip("\r\n")
-        # Only where a head begins: a header may be called so as well, and what is raised here goes
-        # into libcurl.
+        # Only where a head begins: a header may look the same, and an exception here would end up
+        # in libcurl.
         status = _STATUS_LINE.match(text) if self._is_between_heads else None
         self._is_between_heads = not text
         if status:
@@ -196,8 +197,8 @@ class Exchange:
             name, value = name.lower(), value.strip()
             known = self._headers.get(name)
             self._headers[name] = value if known is None else f"{known}, {value}"
-        # Below, another head follows (RFC 9110 §15.2).
-        elif self._status >= HTTPStatus.OK and line.endswith(b"\n"):  # no lone CR, cut off there
+        # After a lower status another head follows (RFC 9110 §15.2).
+        elif self._status >= HTTPStatus.OK and line.endswith(b"\n"):  # a lone CR is a cut-off head
             self._has_head = True
             self.on_head()
 
@@ -218,7 +219,7 @@ class Exchange:
 
 
 class StreamExchange(Exchange):
-    """An exchange whose body is read while it comes. Silence is its reader's business."""
+    """An exchange whose body is read as it comes. Its reader judges silence."""
 
     def __init__(self, loop: Loop, request: Request) -> None:
         super().__init__(loop, request)
@@ -238,7 +239,7 @@ class StreamExchange(Exchange):
     def close(self) -> None:
         self._has_ended = True
         self.abandon()
-        self._chunks = []  # libcurl's handle and we hold each other until Python looks for cycles
+        self._chunks = []  # the handle and we are a cycle, collected late: keep no data until then
         self._serve_reader()
 
     def is_watched(self) -> bool:
@@ -246,14 +247,14 @@ class StreamExchange(Exchange):
 
     def _set_headers(self, curl: pycurl.Curl) -> None:
         super()._set_headers(curl)
-        # A compressed stream may sit in a buffer; if it comes nevertheless, it is decoded.
+        # A compressed stream may get stuck in a buffer; if one comes all the same, it is decoded.
         curl.setopt(pycurl.ACCEPT_ENCODING, "identity")
         curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
         curl.setopt(pycurl.FRESH_CONNECT, 1)
         curl.setopt(pycurl.BUFFERSIZE, _STREAM_BUFFER_BYTES)
 
     def on_head(self) -> None:
-        self._loop.call_soon(self._tell_head)  # libcurl is at work, and can be asked nothing
+        self._loop.call_soon(self._tell_head)  # libcurl may not be called from its callback
 
     def fail(self, error: MailroomError) -> None:
         self._tell_head(is_last=True)
@@ -270,7 +271,7 @@ class StreamExchange(Exchange):
         is_news = self._has_head and not self._has_ended and not self.head.done
         if self.request.digest and self._status == HTTPStatus.UNAUTHORIZED and not is_last:
             return  # libcurl will answer this challenge
-        if is_news and self.curl.getinfo(pycurl.RESPONSE_CODE):  # 0: it was only the proxy's
+        if is_news and self.curl.getinfo(pycurl.RESPONSE_CODE):  # 0: that head was the proxy's
             self.head.resolve(Response(self._status, self._headers, url=self.request.url))
 
     def _on_body(self, chunk: bytes) -> int:
@@ -295,7 +296,7 @@ def _nothing() -> None:
 
 
 _ADVICE = {
-    pycurl.E_URL_MALFORMAT: "this is no URL",
+    pycurl.E_URL_MALFORMAT: "this is not a URL",
     pycurl.E_COULDNT_RESOLVE_HOST: "the name does not resolve",
     pycurl.E_COULDNT_CONNECT: "nobody answers there",
     pycurl.E_SSL_CONNECT_ERROR: "no TLS connection",
@@ -311,7 +312,7 @@ _ADVICE = {
 _TO_DO = {
     pycurl.E_COULDNT_RESOLVE_HOST: "check the name, and the network",
     pycurl.E_COULDNT_CONNECT: "check host and port, and whether the server runs",
-    # Stalwart 0.15.5 closes every connection from there (seen).
+    # Stalwart 0.15.5 closes every connection from a banned address (seen).
     pycurl.E_GOT_NOTHING: "if it does so every time, it may have banned this address",
     pycurl.E_SSL_CONNECT_ERROR: "check whether it speaks https at that port",
 }
@@ -319,14 +320,14 @@ _TO_DO = {
 _ANOTHER_HOST = "its certificate is that of another host"
 _EXPIRED = "its certificate has expired (or this machine's clock is wrong)"
 
-# What was found of the certificate, if the authority is not to blame.
+# What the TLS library says of the certificate, if its authority is trusted.
 _VERDICTS = {
-    # Nothing is said against the chain: by GnuTLS, and (in particular) by OpenSSL.
+    # Nothing is wrong with the chain: 0 from GnuTLS and OpenSSL, 1 from OpenSSL.
     0: _ANOTHER_HOST,
     1: _ANOTHER_HOST,
     10: _EXPIRED,  # X509_V_ERR_CERT_HAS_EXPIRED
     1 << 10 | 1 << 1: _EXPIRED,  # GNUTLS_CERT_EXPIRED | GNUTLS_CERT_INVALID
 }
 
-# The URL is none, or not one of HTTP's; or the answer is none of HTTP's.
+# The URL is malformed or not HTTP's, or the answer is not HTTP.
 _NOT_HTTP = (pycurl.E_URL_MALFORMAT, pycurl.E_UNSUPPORTED_PROTOCOL)

@@ -1,6 +1,6 @@
-"""A child that is forked for one piece of work, tells what came of it through a pipe, and ends.
+"""A child that is forked for one piece of work, sends the result through a pipe, and ends.
 
-What the work needs of memory and modules goes with it.
+The memory and modules that the work needs are freed with it.
 """
 
 import contextlib
@@ -14,8 +14,8 @@ _STDERR = 2
 
 
 class Forked:
-    """A child at ``work``, which writes into the file that it is given; ``pipe`` is our end. Raises
-    OSError where there can be no child now."""
+    """A child that runs ``work``, which writes into the file that it is given; ``pipe`` is our end.
+    Raises OSError if no child can be made now."""
 
     def __init__(self, work: Callable[[BinaryIO], None]) -> None:
         self._has_ended = False
@@ -32,20 +32,20 @@ class Forked:
         os.close(writer)
 
     def rest(self) -> bytes:
-        """All that is still to come; waits for it."""
+        """Waits for all that is still to come, and returns it."""
         with os.fdopen(self.pipe, "rb", closefd=False) as pipe:
             answer = pipe.read()
         self.ended()
         return answer
 
     def ended(self) -> None:
-        """The pipe is at its end, so the child is, or will be."""
+        """The pipe has ended, so the child has, or will at once."""
         self._has_ended = True
-        with contextlib.suppress(ChildProcessError):  # our parent may have SIGCHLD ignored
+        with contextlib.suppress(ChildProcessError):  # our parent may have set SIGCHLD to SIG_IGN
             os.waitpid(self._pid, 0)
 
     def close(self) -> None:
-        """Nobody wants the answer any more."""
+        """The answer is not wanted any more."""
         os.close(self.pipe)
         if not self._has_ended:
             with contextlib.suppress(ProcessLookupError):
@@ -56,8 +56,8 @@ class Forked:
 def _work_and_end(work: Callable[[BinaryIO], None], writer: int) -> NoReturn:
     """The child: whatever happens, it never returns into the service's code."""
     try:
-        gc.disable()  # it ends before that is worth its time
-        # A connection that the service ends meanwhile is to end for its peer, and for epoll(7).
+        gc.disable()  # the child ends before a collection pays off
+        # A connection that the service closes meanwhile must end for its peer, and for epoll(7).
         os.closerange(_STDERR + 1, writer)
         os.closerange(writer + 1, os.sysconf("SC_OPEN_MAX"))
         signal.set_wakeup_fd(-1)  # the parent's self-pipe

@@ -1,10 +1,10 @@
-"""When Python looks for cyclic garbage, and at what.
+"""When Python looks for cyclic garbage, and in which objects.
 
-A thousand accounts are some 250,000 objects that stay, and with a mail for each of them 80,000 more
-that come and go. To look at all of these takes a quarter of a second, in which the loop does
-nothing else, and Python would do it every few seconds. So it is done every ten minutes, when the
-loop is about to wait, and what has survived a look that took long is left alone (``gc.freeze``)
-until something large has gone.
+A thousand accounts are some 250,000 objects that stay, and a mail for each makes 80,000 more that
+come and go. Looking at all of them takes a quarter of a second, in which the loop does nothing
+else, and Python would do so every few seconds. So the collector runs every ten minutes, when the
+loop is about to wait. What survives a long collection is ignored from then on (``gc.freeze``),
+until accounts have gone.
 """
 
 import gc
@@ -12,18 +12,18 @@ import time
 
 from mailroom.engine.loop import Loop
 
-# A poll, an arrival, a tap and an answer leave nothing that holds itself (tests/test_garbage.py),
-# errors leave some: a look is rarely of use.
+# A poll, an arrival, a tap and an answer leave no cycles (tests/test_garbage.py); errors leave a
+# few. So a collection rarely finds anything.
 _LOOK_SECONDS = 600.0
-# So many objects more than at the last look, and Python looks by itself: some 50 MiB of errors. A
-# thousand accounts that begin, or get a mail each, must not come to that.
+# With so many objects more than at the last collection, Python collects by itself: some 50 MiB of
+# errors. A thousand accounts that start, or get a mail each, must stay below.
 _THRESHOLDS = (500_000, 5, 5)
 # A fifth of the longest turn that the loop allows itself (engine/loop.py).
 _LONG_SECONDS = 0.001
 
 
 class GarbageCollection:
-    """Of the whole process, until :meth:`stop`."""
+    """Governs the collector of the whole process until :meth:`stop`."""
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
@@ -34,11 +34,11 @@ class GarbageCollection:
         gc.callbacks.append(self._watch)
 
     def leave_alone(self) -> None:
-        """What is there now stays."""
+        """From now on the collector ignores all that exists now."""
         gc.freeze()
 
     def look_at_all(self) -> None:
-        """Accounts have gone: with the next look everything is looked at once more."""
+        """Accounts have gone: the next collection looks at everything once more."""
         gc.unfreeze()
 
     def stop(self) -> None:

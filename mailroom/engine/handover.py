@@ -1,9 +1,9 @@
-"""What a command that systemd runs is given by the one that a person has typed.
+"""What the command that a person has typed hands to the one that systemd runs for it.
 
-The one that runs is confined: another user, who sees no home and no file of the caller's. So the
-caller hands it the arguments, its own standard input, and the files that were named on the command
-line, which the caller alone opens. One socket does it all; it is the standard input of what runs,
-the one thing that ``systemd-run --pipe`` hands over which is not needed to show anything.
+The latter is confined: it runs as another user, who sees no home and none of the caller's files.
+So the caller hands it the arguments, its own standard input, and the files named on the command
+line, which only the caller opens. All goes through one socket, the standard input of the confined
+command: of what ``systemd-run --pipe`` hands over, only that is not needed for output.
 """
 
 import json
@@ -16,12 +16,12 @@ from typing import Self, TextIO
 from mailroom import __version__
 from mailroom.errors import MailroomError
 
-# The message that carries the arguments: the kernel has room for more (net.core.wmem_max).
+# The largest message with arguments: the kernel has room for more (net.core.wmem_max).
 _LIMIT_BYTES = 64 * 1024
 _BEGUN = "begun"
 
 
-# Opens a file that was named, as it is meant to be opened; may raise OSError.
+# Opens a named file for reading or writing, as is meant; may raise OSError.
 Opening = Callable[[], int]
 
 
@@ -34,12 +34,12 @@ class Giver:
 
     @classmethod
     def pair(cls, files: Mapping[str, Opening]) -> tuple[Self, socket.socket]:
-        """This end, and the one that becomes the other's standard input; closed by the caller."""
+        """This end, and the other's standard input, which the caller of this method closes."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         return cls(ours, files), theirs
 
     def give(self, arguments: Sequence[str], stdin: int) -> None:
-        """Say what is to be run. Raises :class:`MailroomError` where that is too long."""
+        """Say what to run. Raises :class:`MailroomError` if the command line is too long."""
         message = json.dumps(
             {"version": __version__, "arguments": list(arguments), "files": list(self._files)}
         ).encode()
@@ -48,8 +48,8 @@ class Giver:
         socket.send_fds(self._end, [message], [stdin])
 
     def serve(self, pid: int) -> bool:
-        """Open what is asked for, until our child ``pid`` has ended; whether the other has ever
-        begun. (systemd may hold the other end for longer.)"""
+        """Open what is asked for until our child ``pid`` has ended; returns whether the other end
+        ever started. (systemd may keep that end open for longer.)"""
         has_begun, waits = False, select.poll()
         with open(os.pidfd_open(pid), "rb", buffering=0) as child:
             waits.register(self._end, select.POLLIN)
@@ -67,10 +67,10 @@ class Giver:
                     waits.unregister(self._end)
 
     def _wanted(self) -> str:
-        """What the other asks for; nothing once it has gone."""
+        """What the other end asks for; empty once it has gone."""
         try:
             return self._end.recv(_LIMIT_BYTES).decode()
-        except ConnectionError:  # it never took what it was given
+        except ConnectionError:  # it ended without reading our message
             return ""
 
     def close(self) -> None:
@@ -79,7 +79,7 @@ class Giver:
     def _open(self, name: str) -> None:
         opening = self._files.get(name)
         if opening is None:
-            raise MailroomError(f"what runs asks for a file that nobody has named: {name!r}")
+            raise MailroomError(f"the command asks for a file that nobody has named: {name!r}")
         try:
             fd = opening()
         except OSError as error:
@@ -92,10 +92,10 @@ class Giver:
 
 
 class Taker:
-    """The end of what runs: what it has been given, and the way to the files."""
+    """The confined command's end: what it has been given, and the way to the files."""
 
     def __init__(self, end: socket.socket) -> None:
-        """Raises :class:`MailroomError` where there is no caller, or one of another version."""
+        """Raises :class:`MailroomError` if there is no caller, or one of another version."""
         self._end = end
         try:
             message, fds, *_ = socket.recv_fds(end, _LIMIT_BYTES, 1)
@@ -113,7 +113,7 @@ class Taker:
 
     @classmethod
     def from_stdin(cls) -> Self:
-        """What is standard input becomes the caller's standard input."""
+        """Take the socket from standard input, and put the caller's standard input in its place."""
         try:
             taker = cls(socket.socket(fileno=os.dup(0)))
         except OSError as error:
@@ -123,7 +123,7 @@ class Taker:
         return taker
 
     def read(self, name: str) -> str:
-        """What the file says. Raises OSError."""
+        """The file's text. Raises OSError."""
         with os.fdopen(self._open(name), encoding="utf-8") as file:
             return file.read()
 

@@ -3,7 +3,7 @@
 When stderr is the journal, entries go there by its native protocol, with fields (systemd.io,
 "Native Journal Protocol"); else stderr gets ``event key=value ...`` or JSON lines. Addresses and
 names come from hostile mail: whatever is not printable is escaped. Logging neither raises nor
-blocks; lines that could not be written are counted, and the count is told when writing works again.
+blocks; lost lines are counted, and the count is logged when writing works again.
 """
 
 import contextlib
@@ -21,13 +21,13 @@ from typing import Literal
 
 JOURNAL_SOCKET = "/run/systemd/journal/socket"
 
-# The longest value that is told; of a longer one the middle goes. So an entry fits a datagram.
+# The middle of a longer value is cut out, so that an entry fits into a datagram.
 _VALUE_LIMIT = 8192
-# A pipe that is ready for writing takes as much at once (pipe(7)).
+# A pipe that is ready for writing takes this much at once (pipe(7)).
 _PIPE_BUF_BYTES = select.PIPE_BUF
 
-# What an administrator may want to look up: `journalctl -x` explains these ids by the catalog.
-# An id belongs to its event for ever.
+# Events that the catalog explains: `journalctl -x` finds them by these ids. An id belongs to its
+# event forever.
 MESSAGE_IDS: Mapping[str, str] = MappingProxyType(
     {
         "service_started": "31f715afbb064a158b1bea17168ca4c8",
@@ -71,12 +71,12 @@ class Level(IntEnum):
 
 
 Fields = Mapping[str, object]
-# Takes an event; False when it was lost.
+# Takes an event; returns False if it was lost.
 Sink = Callable[[Level, str, Fields], bool]
 
 
 class Log:
-    """Where everybody tells what happened. A reload may set ``sink`` and ``threshold``."""
+    """The log. A reload may set ``sink`` and ``threshold``."""
 
     def __init__(self, sink: Sink, threshold: Level = Level.INFO) -> None:
         self.sink = sink
@@ -108,7 +108,7 @@ class Log:
 
 
 class AccountLog(Log):
-    """What happens in one account of several: the same log, and each line names the account."""
+    """The log of one account of several: the same log, but each line names the account."""
 
     def __init__(self, log: Log, account: str) -> None:
         super().__init__(log.sink, log.threshold)
@@ -125,7 +125,7 @@ def choose_sink(
     fd: int = 2,
     wall: Callable[[], float] = time.time,
 ) -> Sink:
-    """The journal when ``fd`` is the journal; else lines to ``fd``, in the given form."""
+    """The journal if ``fd`` is connected to it; else lines to ``fd``, in the given form."""
     if is_journal(environ, fd):
         return JournalSink()
     if form == "text":
@@ -136,7 +136,7 @@ def choose_sink(
 def is_journal(environ: Mapping[str, str], fd: int = 2) -> bool:
     """Whether ``fd`` is the stream that systemd connected to the journal (systemd.exec(5)).
 
-    The variable alone proves nothing: it is inherited by whoever has redirected the stream.
+    The variable alone proves nothing: a child inherits it even if its stream is redirected.
     """
     device, _, inode = environ.get("JOURNAL_STREAM", "").partition(":")
     try:
@@ -147,7 +147,7 @@ def is_journal(environ: Mapping[str, str], fd: int = 2) -> bool:
 
 
 class JournalSink:
-    """Entries for the journal, a datagram each."""
+    """Sends each entry to the journal as a datagram."""
 
     def __init__(self, path: str = JOURNAL_SOCKET) -> None:
         self._path = path
@@ -170,7 +170,7 @@ class JournalSink:
             except OSError as error:
                 if error.errno != errno.EMSGSIZE:
                     raise
-                # Larger than the socket's buffer: better without fields than not at all.
+                # Larger than the socket's buffer: better sent without fields than not at all.
                 self._send(entry | {"MESSAGE": _clipped(entry["MESSAGE"])})
         except OSError:
             return False
@@ -185,7 +185,7 @@ class JournalSink:
 
 
 class LineSink:
-    """Lines to a file descriptor that somebody else reads, or does not."""
+    """Writes lines to a file descriptor, whether or not anybody reads them."""
 
     def __init__(self, fd: int, render: Callable[[Level, str, Fields], str]) -> None:
         self._fd = fd
@@ -201,9 +201,9 @@ class LineSink:
         return not left
 
     def _write(self, data: bytes) -> bytes:
-        """Write as far as the reader makes room; what is left.
+        """Write as much as there is room for; returns the rest.
 
-        The descriptor may be shared with a shell, so it is not made non-blocking, but asked.
+        The descriptor may be shared with a shell, so it is polled instead of made non-blocking.
         """
         with contextlib.suppress(OSError), _terminal_opened_anew(self._fd) as fd:
             poll = select.poll()
@@ -215,8 +215,8 @@ class LineSink:
 
 @contextlib.contextmanager
 def _terminal_opened_anew(fd: int) -> Iterator[int]:
-    """A terminal is ready as soon as there is room for one byte, and blocks for the others: for us
-    it does not. Whatever else ``fd`` is, and a terminal that is not ours, it is as it is."""
+    """A terminal counts as ready when it has room for one byte, and blocks for the others. So it is
+    opened again, non-blocking. Anything else, or a terminal of somebody else's, stays as it is."""
     try:
         anew = os.open(os.ttyname(fd), os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError:
@@ -229,7 +229,7 @@ def _terminal_opened_anew(fd: int) -> Iterator[int]:
 
 
 def text_line(level: Level, event: str, fields: Fields) -> str:
-    """``event key=value ...``; the level is told when it is worth attention."""
+    """``event key=value ...``; from a warning on, with the level."""
     pairs = [f"{name}={_quoted(_text(value))}" for name, value in fields.items()]
     if level <= Level.WARNING:
         pairs.append(f"level={level.name.lower()}")
@@ -263,7 +263,7 @@ def _text(value: object) -> str:
 
 
 def _clipped(text: str) -> str:
-    """The beginning and the end: the last lines of a traceback say the most."""
+    """The text's beginning and end: the last lines of a traceback say the most."""
     if len(text) <= _VALUE_LIMIT:
         return text
     half = _VALUE_LIMIT // 2
@@ -279,7 +279,7 @@ def _quoted(text: str) -> str:
 
 
 def _escaped(text: str, keep: str = "") -> str:
-    """Nothing that moves a cursor, turns the direction of writing or ends a line."""
+    """Without anything that moves the cursor, turns the direction of writing or ends a line."""
     return "".join(
         char
         if char.isprintable() or char in keep
@@ -289,7 +289,7 @@ def _escaped(text: str, keep: str = "") -> str:
 
 
 def _journal_field(name: str, value: str) -> bytes:
-    """One field; where the value has several lines, with its length instead of a ``=``."""
+    """One field; a value of several lines is preceded by its length instead of ``=``."""
     data = _escaped(value, keep="\n").encode("utf-8")
     if b"\n" not in data:
         return name.encode("ascii") + b"=" + data + b"\n"

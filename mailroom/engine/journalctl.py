@@ -1,4 +1,4 @@
-"""What the journal says of a unit of ours, with the rights of who asks (journalctl(1))."""
+"""What the journal says about a unit of ours, read with the user's own rights (journalctl(1))."""
 
 import json
 import os
@@ -9,20 +9,20 @@ from pathlib import Path
 
 from mailroom.errors import MailroomError
 
-# journald keeps them here, or there until the next start (systemd-journald.service(8)).
+# The persistent journal, and the one until the next boot (systemd-journald.service(8)).
 FOLDERS = (Path("/var/log/journal"), Path("/run/log/journal"))
 
 Entry = dict[str, str]
 
 
 class NoJournal(MailroomError):
-    """There is none, or none that may be read."""
+    """There is no journal, or the user may not read it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """Of the service's ``unit``, without a suffix; ``is_system``: of the system's manager, not the
-    user's own."""
+    """The journal of the service ``unit`` (without suffix), which with ``is_system`` belongs to the
+    system's manager, else to the user's."""
 
     unit: str
     is_system: bool
@@ -31,8 +31,8 @@ class Journal:
     def entries(
         self, matches: Sequence[str], since: float | None = None, *, newest_first: bool = False
     ) -> Iterator[Entry]:
-        """The entries with these fields (``NAME=value``: one of the values of each name), since an
-        instant. Raises :class:`NoJournal`."""
+        """The entries with these fields (``NAME=value``; for each name, any one of its values),
+        ``since`` an instant in seconds of the epoch. Raises :class:`NoJournal`."""
         self._check_rights()
         which = "--unit" if self.is_system else "--user-unit"
         command = ["journalctl", "--quiet", "--no-pager", "--output=json", "--all"]
@@ -53,12 +53,13 @@ class Journal:
                     yield {name: str(value) for name, value in json.loads(text).items()}
                 said = child.stderr.read().strip()
             finally:
-                child.kill()  # who has seen enough reads no more
+                child.kill()  # the caller may have stopped reading
         if said:
             raise NoJournal(f"journalctl: {said.splitlines()[-1]}")
 
     def _check_rights(self) -> None:
-        """Without them journalctl shows what there is of the user's own, which is nothing."""
+        """Without rights journalctl would only show the user's own entries, of which there are
+        none."""
         names = ["system.journal"]
         names += [] if self.is_system else [f"user-{os.getuid()}.journal"]
         files = [

@@ -1,11 +1,11 @@
 """One thread, one loop: a selector, a heap of deadlines and a self-pipe for signals.
 
-Whatever has to wait, waits here. Callbacks serve the mechanisms (sockets, libcurl, timers);
-work that has steps is a coroutine, driven by :class:`Task`. A coroutine can await one thing
-only, a :class:`Promise`: an HTTP exchange, a deadline, or another task.
+All waiting happens here. Callbacks serve the mechanisms (sockets, libcurl, timers); work that has
+steps is a coroutine, driven by :class:`Task`. A coroutine can only await a :class:`Promise`: an
+HTTP exchange, a deadline, or another task.
 
-Every task has an :class:`Owner`, which ends it, and gets the errors that nobody awaits. These
-are bugs: by default they end the loop by coming out of :meth:`Loop.run`.
+Every task has an :class:`Owner`, which ends it and gets the errors that nobody awaits. Such errors
+are bugs: by default :meth:`Loop.run` raises them, which ends the loop.
 """
 
 import heapq
@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from mailroom.engine.clock import Clock
 from mailroom.engine.tasks import Promise, Task
 
-# Promises and tasks are half of what a loop is to whoever uses one.
+# Whoever uses the loop needs promises and tasks as well.
 __all__ = [
     "DeadlinePassed",
     "Loop",
@@ -37,13 +37,13 @@ __all__ = [
 T = TypeVar("T")
 U = TypeVar("U")
 
-# How many callbacks may run before the sockets, and the deadlines, are looked at again.
+# How many callbacks may run before the sockets and the deadlines are looked at again.
 _FAIR_SHARE = 100
-# How many deadlines may come due in one turn: that of a poll takes a millisecond or more.
+# How many deadlines may be taken up in one turn: a poll's takes a millisecond or more.
 _DUE_AT_ONCE = 16
-# How many deadlines there are before it is worth to look for cancelled ones.
+# With so few deadlines it is not worth looking for cancelled ones.
 _FEW_DEADLINES = 64
-# A turn that computes for so long already had better let the others have theirs.
+# After so much computing a turn ends, and the sockets are looked at again.
 _LONG_TURN_SECONDS = 0.005
 
 
@@ -76,7 +76,7 @@ class Owner:
     """Tasks and deadlines that end together.
 
     ``on_error`` gets every error of theirs that nobody awaits, and may close the owner; without
-    it the error comes out of :meth:`Loop.run`.
+    it :meth:`Loop.run` raises the error.
     """
 
     def __init__(self, loop: "Loop", on_error: Callable[[Exception], None] | None = None) -> None:
@@ -88,7 +88,7 @@ class Owner:
         loop.owners[self] = None
 
     def spawn(self, coroutine: Coroutine[Promise[Any], None, T], name: str) -> Task[T]:
-        """A task from now on. Of an owner that is closed, it is cancelled before it begins."""
+        """Run the coroutine as a task. If the owner is closed, it is cancelled before it begins."""
         task = Task(self, coroutine, name)
         self._tasks[task] = None
         if self._is_closed:
@@ -96,7 +96,7 @@ class Owner:
         return task
 
     def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
-        """As :meth:`Loop.call_at`, until the owner is closed."""
+        """Like :meth:`Loop.call_at`, until the owner is closed."""
 
         def due() -> None:
             try:
@@ -112,7 +112,7 @@ class Owner:
         del self._tasks[task]
 
     def close(self) -> None:
-        """Cancel all tasks; one that does so itself, where it awaits next."""
+        """Cancel all tasks; a task that calls this is cancelled at its next ``await``."""
         self._is_closed = True
         self.loop.owners.pop(self, None)
         for task in list(self._tasks):
@@ -126,11 +126,11 @@ class Loop:
         self.clock = clock
         self.now = clock.now
         self.turns = 0
-        self.on_idle: Callable[[], None] = _nothing  # before it waits for something to happen
+        self.on_idle: Callable[[], None] = _nothing  # called before the loop waits
         self.turn_began = self.now()
         self._selector = selectors.DefaultSelector()
         self._soon: deque[Timer] = deque()
-        self._run_since_due = 0  # so many callbacks, since the deadlines were looked at
+        self._run_since_due = 0  # callbacks run since the deadlines were looked at
         self._deadlines: list[tuple[float, int, Timer]] = []
         self._many_deadlines = _FEW_DEADLINES
         self._order = itertools.count()
@@ -168,15 +168,15 @@ class Loop:
     def watch(self, fd: int, events: int, callback: Callable[[int], None]) -> None:
         """Call ``callback(events)`` when ``fd`` is ready. Replaces an earlier watch.
 
-        Always registers anew: libcurl closes sockets without saying so, the kernel forgets them
-        and gives their numbers out again, and a mere modify would then watch nothing.
+        Always registers anew: libcurl closes sockets without telling us, the kernel then forgets
+        them and reuses their numbers, and ``modify`` would watch nothing.
         """
         self.unwatch(fd)
         self._selector.register(fd, events, callback)
 
     def unwatch(self, fd: int) -> None:
-        """Forget ``fd``; it may be unknown, or closed already, and so may the loop: libcurl lets go
-        of its sockets when it is collected."""
+        """Forget ``fd``, which may be unknown or closed. The loop may be closed, too: libcurl
+        releases its sockets only when it is garbage-collected."""
         known = self._selector.get_map()
         if known is not None and fd >= 0 and fd in known:
             self._selector.unregister(fd)
@@ -184,7 +184,7 @@ class Loop:
     def on_signal(self, number: signal.Signals, callback: Callable[[], None]) -> None:
         """Call ``callback`` from the loop when the signal comes, whatever the loop waits for.
 
-        Of one that comes several times before its turn, once.
+        A signal that comes several times before its turn is one call.
         """
         if not self._self_pipe:
             self._open_self_pipe()
@@ -193,7 +193,7 @@ class Loop:
         self._former_handlers.setdefault(number, former)
 
     def run(self) -> None:
-        """Turn until :meth:`stop`. Raises what nobody handled."""
+        """Turn until :meth:`stop`. Raises errors that nobody has handled."""
         self._running = True
         while self._running:
             self.turn()
@@ -202,7 +202,7 @@ class Loop:
         self._running = False
 
     def fail(self, error: Exception) -> None:
-        """End the turn with ``error``: nobody is there to handle it."""
+        """End the turn with ``error``, which nobody handles."""
         self._failures.append(error)
 
     def turn(self) -> None:
@@ -214,17 +214,17 @@ class Loop:
         ready = self.clock.wait(self._selector, until)
         self.turn_began = self.now()
         for key, events in ready:
-            # An earlier callback of this very turn may have let go of the fd.
+            # An earlier callback of this turn may have unwatched the fd.
             if self._selector.get_map().get(key.fd) is key:
                 key.data(events)
-        self._run_soon()  # what has come is heard before a deadline judges by what was heard
+        self._run_soon()  # take in what has come before a deadline finds that nothing came
         if not self._soon or self._run_since_due >= _FAIR_SHARE:
             self._queue_due()
             self._run_soon()
         self._raise_failures()
 
     def close(self) -> None:
-        """End all tasks; give the selector, the signals and the self-pipe back. Raises the errors
+        """End all tasks; release the selector, the signals and the self-pipe. Raises the errors
         that no owner of a task has handled."""
         for owner in list(self.owners):
             owner.close()
@@ -252,15 +252,16 @@ class Loop:
         return self._deadlines[0][0] if self._deadlines else None
 
     def _drop_cancelled(self) -> None:
-        """Most deadlines are timeouts, cancelled long before their instant: let go of those."""
+        """Drop cancelled deadlines: most are timeouts, cancelled long before their instant."""
         self._deadlines = [entry for entry in self._deadlines if entry[2].is_pending]
         heapq.heapify(self._deadlines)
         self._many_deadlines = max(_FEW_DEADLINES, 2 * len(self._deadlines))
 
     def _queue_due(self) -> None:
-        """What is due waits its turn: a timer that sets itself anew cannot keep out the sockets.
+        """Queue the due deadlines behind the callbacks, a few at a time.
 
-        Nor can the polls of many accounts that are due at the same instant.
+        So neither a timer that keeps setting itself nor the polls of many accounts that are due at
+        the same instant can starve the sockets.
         """
         self._run_since_due = 0
         now = self.now()
@@ -270,9 +271,9 @@ class Loop:
             self._soon.append(heapq.heappop(self._deadlines)[2])
 
     def _run_soon(self) -> None:
-        """In their order, one at least, until the sockets have waited long enough. What these
-        breed comes before the deadlines, which some take for the end of all that is under way, but
-        for no longer than a fair share."""
+        """Run the queued callbacks in order, at least one, until the sockets have waited long
+        enough. The callbacks that they add run before the deadlines, because some deadlines mean
+        that what is under way has failed; but no more than a fair share runs first."""
         enough_at = self.turn_began + _LONG_TURN_SECONDS
         for _ in range(_FAIR_SHARE):
             if not self._soon or self._failures:
@@ -291,10 +292,10 @@ class Loop:
         self.watch(reader.fileno(), selectors.EVENT_READ, self._read_signals)
 
     def _note_signal(self, number: int, _frame: object) -> None:
-        """The handler only notes: the loop decides, outside of any callback.
+        """The handler only notes the signal; the loop acts on it, outside of any callback.
 
-        The self-pipe is for waking alone. It holds 278 bytes (seen): in a storm of one signal
-        another's would not get into it any more.
+        The self-pipe only wakes the loop. It holds 278 bytes (seen), so in a storm of one signal
+        another's byte would not fit any more.
         """
         self._arrived[number] = None
 
@@ -314,10 +315,10 @@ async def together(
     coroutines: Sequence[Coroutine[Promise[Any], None, T]],
     limit: int = 8,
 ) -> list[T]:
-    """Run the coroutines at once, at most ``limit`` at a time; results in their order.
+    """Run the coroutines side by side, at most ``limit`` at a time; returns their results in order.
 
-    When one fails the others still run to their end, then the first error is raised: nothing
-    is left behind in flight.
+    When one fails, the others still run to their end; then the first error is raised. So nothing
+    is left in flight.
     """
     waiting = list(enumerate(coroutines))[::-1]
     results: dict[int, T] = {}
@@ -335,7 +336,7 @@ async def together(
     try:
         for task in [owner.spawn(worker(), "together") for _ in range(min(limit, len(waiting)))]:
             await task
-    finally:  # whoever waits for it may be cancelled
+    finally:  # the caller may be cancelled
         owner.close()
         for _, coroutine in waiting:
             coroutine.close()
@@ -345,7 +346,7 @@ async def together(
 
 
 async def give_way(loop: Loop) -> None:
-    """To be awaited within long computing: lets all others have their turn, now and then."""
+    """To be awaited now and then in a long computation: lets everything else have its turn."""
     if loop.now() - loop.turn_began > _LONG_TURN_SECONDS:
         await loop.sleep_until(loop.now())
 
@@ -353,7 +354,7 @@ async def give_way(loop: Loop) -> None:
 async def both(
     loop: Loop, one: Coroutine[Promise[Any], None, T], other: Coroutine[Promise[Any], None, U]
 ) -> tuple[T, U]:
-    """Run two coroutines at once; see :func:`together`."""
+    """Run two coroutines side by side; see :func:`together`."""
     results: list[Any] = await together(loop, [one, other])
     return results[0], results[1]
 
@@ -372,6 +373,6 @@ async def within(loop: Loop, promise: Promise[T], when: float) -> T:
         if not promise.done:
             raise DeadlinePassed
         return promise.result()
-    finally:  # whoever waits for it may be cancelled
+    finally:  # the caller may be cancelled
         timer.cancel()
         promise.forget(wake)

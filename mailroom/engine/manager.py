@@ -1,4 +1,4 @@
-"""The service manager that runs an installation's unit: systemd, the host's or the user's."""
+"""The service manager that runs an installation's unit: the host's systemd or the user's."""
 
 import os
 import subprocess
@@ -11,21 +11,21 @@ from mailroom.errors import LastingTrouble
 
 # sd_booted(3).
 _BOOTED = Path("/run/systemd/system")
-# A start waits for READY=1, which needs no network.
+# systemctl waits for READY=1, which needs no network: so long is plenty.
 _PATIENCE_SECONDS = 90.0
 
 _IN_USE = ("active", "activating", "reloading", "failed")
 
 _NO_USER_MANAGER = (
-    "you are not root, and no manager of your own units answers (systemctl --user): log in as "
+    "you are not root, and your own service manager does not answer (systemctl --user): log in as "
     "yourself, not by su, or set it up for the whole machine: sudo mailroom init"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Manager:
-    """``environ`` is what systemctl finds the user's manager by; ``booted`` is there where systemd
-    runs the machine."""
+    """With ``environ``, systemctl finds the user's manager; ``booted`` exists if systemd runs the
+    machine."""
 
     installation: Installation
     environ: Mapping[str, str]
@@ -33,7 +33,7 @@ class Manager:
     booted: Path = _BOOTED
 
     def obstacle(self) -> str | None:
-        """Why no unit can be run here, and what can be done about it."""
+        """Why no unit can be run here, and what to do about it; None if one can."""
         if not self.installation.is_system:
             return None if self._succeeds("show-environment") else _NO_USER_MANAGER
         if not self.is_root:
@@ -41,14 +41,14 @@ class Manager:
             return f"{unit} is a unit of the system's, and you are not root: use sudo"
         if not self.booted.is_dir():
             return (
-                "systemd does not run this machine (is it a container?), and mailroom init sets up "
-                "a service of systemd's: docs/configuration.md says how to do without"
+                "systemd does not run this machine (is it a container?), but mailroom init sets up "
+                "a systemd service: docs/configuration.md says how to do without"
             )
         return None
 
     @property
     def is_enabled(self) -> bool:
-        """Whether it is started at every boot, or with the user's manager."""
+        """Whether it starts at every boot, or with the user's manager."""
         return self._succeeds("is-enabled", "--quiet", self._service)
 
     @property
@@ -56,7 +56,7 @@ class Manager:
         return self._succeeds("is-active", "--quiet", self._service)
 
     def start(self) -> None:
-        """Enable it and start it anew. Raises LastingTrouble, with where to look, if it does not
+        """Enable and restart it. Raises LastingTrouble, which says where to look, if it does not
         come up."""
         units = [self._service]
         if self.installation.is_system:
@@ -65,12 +65,12 @@ class Manager:
             self._do(*verb, *units)
 
     def renew(self) -> bool:
-        """Start it anew if it runs, or would if it could; whether it did. Raises LastingTrouble if
-        it does not come up."""
+        """Restart it if it runs or has failed; returns whether it did. Raises LastingTrouble if it
+        does not come up."""
         state = self._run("show", "--property=ActiveState", "--value", self._service).stdout.strip()
         if state not in _IN_USE:
             return False
-        self._run("reset-failed", self._service)  # starts in vain are counted, and refused at last
+        self._run("reset-failed", self._service)  # after too many failed starts systemd refuses
         self._do("restart", self._service)
         return True
 

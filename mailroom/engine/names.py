@@ -1,8 +1,8 @@
-"""What the name system says about the mail of a domain: its JMAP service and its mail exchangers.
+"""What DNS says about the mail of a domain: its JMAP service and its mail exchangers.
 
-libcurl asks for addresses only; SRV records (RFC 2782, RFC 8620 §2.2) and MX are
-asked for here, by dnspython. It blocks, and is therefore for commands alone; all questions about
-one domain together have :data:`PATIENCE_SECONDS`, whatever the name servers do.
+libcurl asks for addresses only; SRV records (RFC 2782, RFC 8620 §2.2) and MX are asked for here,
+with dnspython. It blocks, so only commands may use it. All questions about a domain together take
+at most :data:`PATIENCE_SECONDS`, whatever the name servers do.
 """
 
 import time
@@ -23,11 +23,11 @@ def ask_about(
     patience_seconds: float = PATIENCE_SECONDS,
     name_server: tuple[str, int] | None = None,
 ) -> DnsAnswer:
-    """What is said about ``domain`` (in ASCII) by the machine's name servers, or the one given.
-    Never raises: that nothing could be learned is an answer, too, with its reason in ``trouble``.
+    """What the machine's name servers, or the one given, say about ``domain`` (in ASCII).
+    Never raises: if nothing could be learned, the answer's ``trouble`` says why.
     """
     try:
-        import dns.exception  # noqa: PLC0415 - only this needs it, and it may be missing
+        import dns.exception  # noqa: PLC0415 - only needed here, and may be missing
         import dns.resolver  # noqa: PLC0415
     except ImportError:
         return DnsAnswer(trouble="python3-dnspython, which asks name servers, is not installed")
@@ -56,26 +56,26 @@ class _Asking:
             self._resolver.nameservers = [address]
 
     def names(self) -> DnsAnswer:
-        """Mail exchangers first: they tell whether there is such a domain at all."""
+        """Asks for mail exchangers first: they show whether the domain exists at all."""
         import dns.rdatatype  # noqa: PLC0415 - see ask_about
 
         exchangers = self._ask(self._domain, dns.rdatatype.MX)
         if exchangers is None:
             return DnsAnswer(is_unknown=True)
         found = self._ask(f"{_SERVICE}.{self._domain}", dns.rdatatype.SRV)
-        # RFC 2782 has the lighter of one priority chosen more rarely; of a single person's choices
-        # the heaviest is as good.
+        # RFC 2782 chooses at random by weight among equal priorities; for one person, taking the
+        # heaviest is as good.
         in_order = sorted(found or (), key=lambda each: (each.priority, -each.weight))
         services = [SrvTarget(_host(each.target), each.port) for each in in_order]
         return DnsAnswer(
             services=tuple(each for each in services if each.host),
-            # A target of "." (RFC 2782): decidedly not available here.
+            # A target of "." (RFC 2782): the domain says that it has no such service.
             has_no_service=bool(services) and not any(each.host for each in services),
             exchangers=tuple(_host(each.exchange) for each in exchangers),
         )
 
     def _ask(self, name: str, kind: "RdataType") -> "Answer | tuple[()] | None":
-        """The records; none where there are none of this kind, None where there is no such name."""
+        """The records; empty if there are none of this kind, None if there is no such name."""
         import dns.exception  # noqa: PLC0415 - see ask_about
         import dns.name  # noqa: PLC0415
         import dns.resolver  # noqa: PLC0415

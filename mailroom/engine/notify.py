@@ -1,7 +1,7 @@
-"""What systemd is told (sd_notify(3)), and the watchdog that it is fed by (sd_watchdog_enabled(3)).
+"""Messages to systemd (sd_notify(3)), and its watchdog (sd_watchdog_enabled(3)).
 
-``sdnotify`` finds the socket and sends. It encodes Latin-1 and swallows every error, so that only
-ASCII may be handed to it: a message with anything else would be lost without a word.
+``sdnotify`` finds the socket and sends. It encodes Latin-1 and swallows every error, so it gets
+only ASCII: a message with other characters could be lost silently (seen: sdnotify 0.3.2).
 """
 
 import contextlib
@@ -14,12 +14,12 @@ import sdnotify
 from mailroom.engine.loop import Loop, Timer
 
 # All services share systemd's socket: when its queue is full, READY=1 is worth a short wait. A
-# status line is not: the loop would stand still after every poll, with what push told unread.
+# status line is not: the loop would stall after every poll, and leave push events unread.
 _PATIENCE_SECONDS = 0.25
 
 
 class Notify:
-    """Messages to ``$NOTIFY_SOCKET``; nothing at all where there is none."""
+    """Sends messages to ``$NOTIFY_SOCKET``; without one, does nothing."""
 
     def __init__(self) -> None:
         is_supervised = bool(os.environ.get("NOTIFY_SOCKET"))
@@ -27,7 +27,7 @@ class Notify:
         self._line: str | None = None
         self._patience_seconds = _PATIENCE_SECONDS
         if self._notifier is not None:
-            self._notifier.debug = True  # it raises, so that it is known what was not taken
+            self._notifier.debug = True  # then it raises errors, and we know what was not sent
 
     def close(self) -> None:
         if self._notifier is not None and self._notifier.socket is not None:
@@ -38,7 +38,7 @@ class Notify:
         self._send("READY=1")
 
     def status(self, line: str) -> None:
-        """The line for ``systemctl status``; one like the last that was taken is not sent again."""
+        """The line for ``systemctl status``; sent only if it differs from the last one sent."""
         if line != self._line:
             # A newline would begin another assignment.
             text = line.encode("ascii", "backslashreplace").decode("ascii").replace("\n", r"\n")
@@ -49,20 +49,21 @@ class Notify:
         self._send("WATCHDOG=1")
 
     def reloading(self) -> None:
-        """The configuration is read again from now on; :meth:`ready` ends it.
+        """A reload has begun; :meth:`ready` ends it.
 
-        The instant goes into the same datagram: systemd tells by it this reload from an older one.
+        The instant goes into the same datagram: with it systemd tells this reload from an older
+        one.
         """
         now_usec = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         self._send(f"RELOADING=1\nMONOTONIC_USEC={now_usec}")
 
     def stopping(self) -> None:
-        """From now on nothing is worth a wait."""
+        """The service is stopping: from now on no message is worth a wait."""
         self._patience_seconds = 0.0
         self._send("STOPPING=1")
 
     def _send(self, message: str, patience_seconds: float | None = None) -> bool:
-        """Whether systemd has taken it."""
+        """Returns whether systemd has taken it."""
         if self._notifier is None or self._notifier.socket is None:
             return False
         if patience_seconds is None:
@@ -75,11 +76,11 @@ class Notify:
 
 
 def watchdog_interval(environ: Mapping[str, str], pid: int) -> float | None:
-    """Seconds between two feedings, half of what systemd allows; None when it does not watch."""
+    """Seconds between two feedings: half of what systemd allows; None if it does not watch."""
     usec = environ.get("WATCHDOG_USEC", "")
     if not (usec.isascii() and usec.isdigit()) or int(usec) == 0:
         return None
-    # WATCHDOG_PID names the process that is meant; a child of it inherits the environment too.
+    # WATCHDOG_PID names the process that is meant: its children inherit the environment.
     if environ.get("WATCHDOG_PID", str(pid)) != str(pid):
         return None
     return int(usec) / 2 / 1_000_000
@@ -88,7 +89,7 @@ def watchdog_interval(environ: Mapping[str, str], pid: int) -> float | None:
 class Watchdog:
     """Feeds systemd's watchdog, at once and then by a deadline of the loop.
 
-    A loop that no longer turns is not fed: that is the point. The deadline is one of
+    If the loop no longer turns, nobody feeds it: that is the point. The deadline is one of
     CLOCK_BOOTTIME, so it is due at once when the machine resumes.
     """
 

@@ -1,9 +1,9 @@
-"""Where the two sockets are, and how they come to be: bound here, or handed over by systemd.
+"""Where the two sockets are, and how they are made: bound here, or handed over by systemd.
 
-The status socket tells how the service is. The control socket does that as well, and takes
-decisions; it lies beside the status socket.
+The status socket tells the service's status. The control socket, beside it, does so as well, and
+takes decisions.
 
-Where no socket unit makes them, a service may give them to their groups itself, as a member.
+If no socket unit makes them, the service can give them to their groups itself, as a member.
 """
 
 import contextlib
@@ -23,26 +23,26 @@ STATUS = "status"
 CONTROL = "control"
 # sd_listen_fds(3): the first file descriptor that is handed over.
 _LISTEN_FDS_START = 3
-# sockaddr_un has room for 108 bytes, the last of them NUL (unix(7)).
+# sockaddr_un has room for 108 bytes, the last of which is NUL (unix(7)).
 _PATH_LIMIT_BYTES = 107
-# What we bind ourselves. Its owner's group may ask how the service is; to decide about the owner's
-# mail is the owner's alone.
+# Modes of sockets that we bind ourselves: the owner's group may ask for the status, but only the
+# owner may decide about the owner's mail.
 STATUS_MODE = 0o660
 CONTROL_MODE = 0o600
-# sysusers.d: who may open which.
+# sysusers.d: which group may open which socket.
 _GROUPS = {STATUS: "mailroom-status", CONTROL: "mailroom-control"}
 _GROUP_MODE = 0o660
 _BACKLOG = 128
 
 
 def control_path(status: Path) -> Path:
-    """Where the control socket is of the service whose status socket is at ``status``."""
+    """The path of the control socket that belongs to the status socket at ``status``."""
     return status.with_name("control.sock")
 
 
 def groups() -> dict[str, int]:
-    """The groups of the sockets' units, by the sockets' names, as far as this process is a member
-    of them."""
+    """The ids of the groups in the socket units, by the sockets' names; only those groups that
+    this process is a member of."""
     ours = {*os.getgroups(), os.getegid()}
     found: dict[str, int] = {}
     for socket_name, group in _GROUPS.items():
@@ -54,14 +54,14 @@ def groups() -> dict[str, int]:
 def listen_on_both(
     status: Path, groups: Mapping[str, int] | None = None
 ) -> dict[str, socket.socket]:
-    """The status socket at that path, and the control socket beside it, by their names; those that
-    have one of ``groups`` are for its members. See :func:`listen`."""
+    """The status socket at that path and the control socket beside it, by their names. A socket
+    that has a group in ``groups`` is open to its members. See :func:`listen`."""
     given = groups or {}
     control = control_path(status)
     if control == status:
         raise MailroomError(
-            f"cannot listen on {status}: beside the status socket the control socket is made, which"
-            " has that name, choose another one with --socket"
+            f"cannot listen on {status}: the control socket, which is made beside it, has that name;"
+            " choose another one with --socket"
         )
     control_mode = _GROUP_MODE if CONTROL in given else CONTROL_MODE
     listener = listen(status, STATUS_MODE, given.get(STATUS))
@@ -74,12 +74,12 @@ def listen_on_both(
 
 
 def listen(path: Path, mode: int = STATUS_MODE, group: int | None = None) -> socket.socket:
-    """A listening socket at ``path``, of that mode from its first moment on, of that group before
-    anybody is heard.
+    """A listening socket at ``path``. It has that mode from the first moment on, and that group
+    before it accepts anybody.
 
-    A parent directory that is missing is made, for us alone. A socket that nobody listens on any
-    more is replaced. Raises :class:`MailroomError` when another instance answers there, when
-    something else is in the way, and when the path cannot be used.
+    A missing parent directory is made, for us alone. A dead socket, on which nobody listens any
+    more, is replaced. Raises :class:`MailroomError` if another instance answers there, if something
+    else is in the way, and if the path cannot be used.
     """
     if len(os.fsencode(path)) > _PATH_LIMIT_BYTES:
         raise MailroomError(
@@ -90,7 +90,7 @@ def listen(path: Path, mode: int = STATUS_MODE, group: int | None = None) -> soc
     try:
         with contextlib.suppress(FileExistsError):
             path.parent.mkdir(mode=0o700)
-        with _alone_in(path.parent), _umask(0o777 & ~mode):
+        with _locked(path.parent), _umask(0o777 & ~mode):
             _remove_dead(path)
             listener.bind(os.fspath(path))
             if group is not None:
@@ -106,9 +106,9 @@ def listen(path: Path, mode: int = STATUS_MODE, group: int | None = None) -> soc
 
 
 def unlisten(listener: socket.socket) -> None:
-    """Take the file away that :func:`listen` made.
+    """Remove the file that :func:`listen` made.
 
-    To be called while the listener still listens: afterwards the path may be another instance's.
+    Call it while the listener still listens: afterwards the path may be another instance's.
     """
     Path(listener.getsockname()).unlink(missing_ok=True)
 
@@ -119,9 +119,9 @@ def inherited(
     """The sockets that systemd handed over (sd_listen_fds(3)), by their names: ``status``,
     ``control``, or both.
 
-    Every fd handed over is closed on exec. Raises :class:`MailroomError` when systemd handed over
-    sockets, but none of these names, two of one, or something else than a listening Unix stream
-    socket.
+    Every fd handed over is set to close on exec. Raises :class:`MailroomError` if systemd handed
+    over sockets with none of these names, two with the same name, or something other than a
+    listening Unix stream socket.
     """
     given = environ.get("LISTEN_FDS", "")
     count = int(given) if given.isascii() and given.isdigit() else 0
@@ -165,7 +165,7 @@ def _is_listening_unix_stream(listener: socket.socket) -> bool:
 
 
 def _remove_dead(path: Path) -> None:
-    """Make room at ``path`` where a socket is left over from an instance that is gone."""
+    """Remove the socket that a dead instance has left at ``path``."""
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
@@ -173,7 +173,7 @@ def _remove_dead(path: Path) -> None:
     if not stat.S_ISSOCK(mode):
         raise MailroomError(f"cannot listen on {path}: there is a file that is not a socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        # Not to wait for a peer that is stopped with its backlog full; that one is alive as well.
+        # A stopped peer with a full backlog is alive as well, but must not be waited for.
         probe.setblocking(False)
         outcome = probe.connect_ex(os.fspath(path))
     if outcome in (0, errno.EAGAIN):
@@ -187,8 +187,8 @@ def _remove_dead(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _alone_in(directory: Path) -> Iterator[None]:
-    """Hold the directory's lock: of two instances that find a dead socket, one replaces it."""
+def _locked(directory: Path) -> Iterator[None]:
+    """Hold the directory's lock: if two instances find a dead socket, only one replaces it."""
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         _lock(fd, directory)

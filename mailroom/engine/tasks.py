@@ -1,7 +1,7 @@
-"""Coroutines on their way: promises, which they await, and tasks, which drive them.
+"""Running coroutines: promises, which they await, and tasks, which drive them.
 
-A coroutine can await one thing only, a :class:`Promise`. The rule for ends: nobody waits in vain,
-and no error vanishes.
+A coroutine can only await a :class:`Promise`. However it ends, nobody waits in vain, and no error
+vanishes.
 """
 
 from collections.abc import Callable, Coroutine, Generator
@@ -12,19 +12,19 @@ from mailroom.errors import MailroomError
 
 T = TypeVar("T")
 
-# How many cleanups, one within the other, may wrongly wait before a coroutine is given up.
+# How many nested cleanups may wrongly wait before a coroutine is given up.
 _CLOSE_TRIES = 10
 
 
 class Cancelled(Exception):
-    """What was awaited has been cancelled, and will never come."""
+    """The awaited task has been cancelled: its result will never come."""
 
 
 class Promise(Generic[T]):
-    """One result, or one error, that is not there yet. The first one counts.
+    """A result or an error that is still to come. The first one counts.
 
-    ``abandon`` is for whoever makes the promise to set. It is called when all who waited have gone
-    before the end, so that the work can stop as well.
+    Whoever makes the promise may set ``abandon``. It is called when all who waited have left
+    before the result, so that the work can stop as well.
     """
 
     def __init__(self) -> None:
@@ -41,14 +41,14 @@ class Promise(Generic[T]):
         self._finish(None, error)
 
     def result(self) -> T:
-        """The value, or the error raised. Only to be asked when ``done``."""
+        """Return the value, or raise the error. Only to be called when ``done``."""
         if self._error is not None:
             raise self._error
         return self._value  # type: ignore[return-value]
 
     def on_done(self, callback: Callable[[], None]) -> None:
-        """Call ``callback`` when the result is there, at once if it is. Whoever has taken the
-        result, or does not want it any more, says so by :meth:`forget`."""
+        """Call ``callback`` when the result is there; if it is there already, at once. Whoever has
+        taken the result, or does not want it any more, calls :meth:`forget`."""
         self._waiting.append(callback)
         if self.done:
             callback()
@@ -85,7 +85,7 @@ class Keeper(Protocol):
         """The task has ended."""
 
     def fail(self, error: Exception) -> None:
-        """An error of the task is nobody else's."""
+        """The task had an error that nobody else gets."""
 
 
 class _Phase(Enum):
@@ -96,7 +96,7 @@ class _Phase(Enum):
 
 
 class Task(Promise[T]):
-    """A coroutine on its way; its return value is the promise's. It belongs to its owner.
+    """A running coroutine; its return value is the promise's result. It belongs to its owner.
 
     ======= ========================= ================= =========================================
     phase   its turn comes            what it awaits is cancel()
@@ -109,15 +109,15 @@ class Task(Promise[T]):
     ENDED                                               nothing
     ======= ========================= ================= =========================================
 
-    *Who hears of its end*: whoever awaits it, before or after, gets its value, its error, or
-    :class:`Cancelled`. An error that nobody awaits is its owner's; likewise one whose last waiter
-    is cancelled before having taken it, except a MailroomError: the world has failed somebody who
-    does not want it any more.
+    *Who learns of its end*: whoever awaits it, before or after, gets its value, its error, or
+    :class:`Cancelled`. An error that nobody awaits goes to its owner. So does an error whose last
+    waiter is cancelled before taking it, except a MailroomError: that is no bug, and nobody needs
+    the result any more.
 
-    *Closing* runs the cleanup (``finally``) at once. Cleanup that waits is a bug: it is closed as
-    well. What cleanup raises is the error of the task. What a closed task has awaited is left
-    (:class:`Promise`): an exchange is given up, a deadline dropped. Another task goes on, for it
-    has an owner of its own.
+    *Closing* runs the cleanup (``finally``) at once. Cleanup that waits is a bug, and is closed as
+    well. An error that cleanup raises becomes the task's error. The closed task leaves the promise
+    that it has awaited: an exchange is given up, a deadline dropped. Another task goes on, because
+    it has an owner of its own.
     """
 
     def __init__(self, owner: Keeper, coroutine: Coroutine[Promise[Any], None, T], name: str):
@@ -127,7 +127,7 @@ class Task(Promise[T]):
         self._coroutine = coroutine
         self._phase = _Phase.DUE
         self._is_cancelled = False
-        self._is_heard = False  # somebody knows how it has ended
+        self._is_heard = False  # somebody has learned how it ended
         self._awaited: Promise[Any] | None = None
         owner.call_soon(self._step)
 
@@ -169,7 +169,7 @@ class Task(Promise[T]):
             self._owner.call_soon(self._step)
 
     def _let_go(self) -> None:
-        """Of what it has awaited, and taken, or will not take."""
+        """Leave the promise that it has awaited, whether or not it has taken the result."""
         awaited, self._awaited = self._awaited, None
         if awaited is not None:
             awaited.forget(self._wake)
@@ -203,7 +203,7 @@ class Task(Promise[T]):
 
 
 def _closed(coroutine: Coroutine[Any, Any, Any]) -> Exception | None:
-    """Close it where it waits; the first error that its cleanup raised."""
+    """Close it where it waits; returns the first error that its cleanup raised."""
     first: Exception | None = None
     for _ in range(_CLOSE_TRIES):
         try:

@@ -1,6 +1,6 @@
-"""The timerfd calls that Python has in ``os`` from 3.13: the same two of glibc (timerfd_create(2)).
+"""The two timerfd calls that Python has in ``os`` since 3.13, taken from glibc (timerfd_create(2)).
 
-Only for older ones: ctypes costs half a MiB.
+Only for older versions: ctypes costs half a MiB.
 """
 
 import ctypes

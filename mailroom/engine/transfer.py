@@ -1,15 +1,15 @@
 """HTTP by libcurl, driven by the loop: one multi handle, ``socket_action`` and nothing else.
 
-The rules that libcurl sets (libcurl-multi(3), and what was seen with pycurl 7.45):
+libcurl's rules (libcurl-multi(3), and seen with pycurl 7.45):
 
-- Never call into libcurl from one of its callbacks: those only note, the loop acts.
+- Never call libcurl from one of its callbacks: these only take notes, and the loop acts.
 - Timer callback: -1 deletes the timer, 0 means soon.
 - Sockets may be removed twice, after their close, or never: :meth:`Loop.watch` is idempotent.
-- A handle whose name is still being resolved is never removed, nor given a timeout of
-  libcurl's own: either would block the process until the resolver gives up. Our deadline fails
-  the exchange for its caller; the handle stays parked until libcurl ends it.
+- A handle whose name is still being resolved is never removed, and never gets a libcurl timeout:
+  either would block the process until the resolver gives up (seen: libcurl 8.14.1). Our deadline
+  fails the exchange for its caller; the handle stays parked until libcurl ends it.
 
-Redirects are not followed here: whether credentials may go there is decided above.
+Redirects are not followed here: the floor above decides whether credentials may go there.
 """
 
 import selectors
@@ -24,13 +24,13 @@ from mailroom.errors import NoAnswer, ProtocolError, TimedOut, TransientError
 from mailroom.rules.configuration.config import Tls
 from mailroom.wire.http import Request, Response
 
-# libcurl asks for a call now and then even when no socket stirs (libcurl-multi(3)).
+# libcurl wants to be called now and then even if no socket is ready (libcurl-multi(3)).
 _HOUSEKEEPING_SECONDS = 60.0
 _TLS = Tls()
 
 
 class Stream(Protocol):
-    """An answer that does not end: its head first, then its bytes as they come."""
+    """An endless answer: its head first, then its bytes as they come."""
 
     head: Promise[Response]
 
@@ -66,8 +66,8 @@ class Transfer:
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._on_timer)
 
     def send(self, request: Request) -> Promise[Response]:
-        """Send it; the promise is rejected with TransientError or ProtocolError. When all who
-        waited for it have gone, the exchange is given up."""
+        """Send it. The promise may be rejected with TransientError or ProtocolError. When all who
+        waited for it have left, the exchange is given up."""
         exchange = Exchange(self._loop, request)
         self._start(exchange)
         exchange.answer.abandon = lambda: self._abandon(exchange)
@@ -81,8 +81,8 @@ class Transfer:
         return exchange
 
     def close(self) -> None:
-        """Let go of everything in flight, but for what is still resolving a name. Whoever still
-        waits for an answer hears that none will come."""
+        """Give up everything in flight, except exchanges that are still resolving a name. Whoever
+        waits for an answer gets an error."""
         self._is_closed = True
         for exchange in list(self._exchanges.values()):
             exchange.fail(TransientError(f"{exchange.request}: given up, for HTTP has been closed"))
@@ -93,7 +93,7 @@ class Transfer:
         try:
             curl = exchange.prepare(self._user_agent, self._authorities.path)
         except ValueError as error:
-            problem = ProtocolError(f"{exchange.request}: this cannot be said in HTTP")
+            problem = ProtocolError(f"{exchange.request}: this cannot be encoded as HTTP")
             problem.__cause__ = error
             exchange.fail(problem)
             return
@@ -104,7 +104,7 @@ class Transfer:
         self._keep_house()
 
     def _watch_over(self, exchange: Exchange) -> None:
-        """Our own timeouts: one timer per exchange, moved on when it finds bytes have come."""
+        """Our own timeouts: one timer per exchange, set anew if bytes have come meanwhile."""
 
         def check() -> None:
             if exchange.curl not in self._exchanges or not exchange.is_watched():
@@ -121,7 +121,7 @@ class Transfer:
 
     def _abandon(self, exchange: Exchange) -> None:
         if exchange.curl not in self._exchanges:
-            return  # it is over, and its handle can be asked nothing any more
+            return  # it is over, and its handle is closed
         if exchange.is_resolving():
             exchange.is_parked = True
         else:
@@ -183,13 +183,13 @@ class Transfer:
             self._release(exchange)
 
     def _end_if_idle(self) -> None:
-        """After close, and after the last look-up has come to its end."""
+        """To be called after close, and after the last look-up has ended."""
         if self._is_closed and not self._exchanges:
             for timer in (self._timer, self._housekeeping):
                 if timer:
                     timer.cancel()
             self._multi.close()
-            # Its callbacks are ours: a cycle that pycurl before 7.46 does not show to Python.
+            # Its callbacks refer to us: a cycle that pycurl before 7.46 hides from the collector.
             del self._multi
             self._authorities.close()
 

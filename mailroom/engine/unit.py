@@ -1,9 +1,9 @@
 """Which Mailroom a command is about: its unit, its configuration, its sockets, its secrets.
 
-On one host there may be the system service, its instances (one account each), and every user's own.
-The system service and a user's may have many accounts, each a file in a folder beside the
-configuration. A command is told by ``--account``, ``--config`` or ``--socket``, else it looks who
-is there. All that is known about where things are stands here, and only here.
+A host may have the system service, its instances (one account each), and a service of each user.
+The system service and a user's may have many accounts, each with a file in a folder beside the
+configuration. ``--account``, ``--config`` or ``--socket`` name what a command is about; without
+them it looks for what is there. This module, and only this one, knows where things are.
 """
 
 import os
@@ -17,13 +17,14 @@ from mailroom.engine.accountfolder import DEFAULTS, account_file, account_names
 from mailroom.errors import ConfigurationError, MailroomError, UsageError
 from mailroom.rules.configuration.shard import Shard
 
-# User=mailroom-%i has to be a user's name, and those have at most 31 characters (systemd.exec(5)).
+# User=mailroom-%i has to be a user name, which has at most 31 characters (systemd.exec(5)).
 _ACCOUNT = re.compile(r"[A-Za-z0-9_-]{1,22}")
-# The groups mailroom-status and mailroom-control: systemd makes no dynamic user of such a name.
+# Because of the groups mailroom-status and mailroom-control, systemd makes no dynamic user that is
+# called so.
 _TAKEN = ("status", "control")
-# What runs as the unit would be run is told by this word, which is no command of the user's.
+# The word that tells Mailroom to run a command as the unit would; not a command for users.
 AS_UNIT = "as-unit"
-# Below /run, or the user's folder like it: a folder for each shard.
+# Below /run, or the user's runtime folder: has a folder for each shard.
 SHARDS = "mailroom-shard"
 _STATUS = "status.sock"
 _CONTROL = "control.sock"
@@ -31,13 +32,15 @@ _CONTROL = "control.sock"
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """One Mailroom of a host. ``unit`` is its unit's name without the suffix, None where it was
-    started by hand; ``account`` the instance's, None for the only one; ``member`` is the one of its
-    many accounts that a command is about, and ``shard`` all that it has of them; ``secrets`` the
-    folder with a file for each. Nothing of it has to be there. ``looked_at``: the configuration
-    files that were looked for in vain, where none was named. ``is_config_elsewhere``: another file
-    is to be tried with it; ``content`` is what it says, and ``member_content`` what the account's
-    own file says, where the caller has read them.
+    """One Mailroom of a host. None of its files has to exist.
+
+    ``unit`` is the unit's name without its suffix, None if it was started by hand. ``account`` is
+    the instance's name, None for the service without one. ``member`` is the one of its many
+    accounts that a command is about, ``shard`` the part of them that it has. ``secrets`` is the
+    folder with a file for each secret. ``looked_at``: if no configuration was named and none
+    found, the files that were looked for. ``is_config_elsewhere``: a file at another place is used
+    with it. ``content`` and ``member_content``: the text of the configuration and of the account's
+    own file, if the caller has read them.
     """
 
     is_system: bool
@@ -56,11 +59,11 @@ class Installation:
 
     @property
     def file(self) -> Path:
-        """What says most about the account: its own file, else the configuration."""
+        """The file that says most about the account: its own, else the configuration."""
         return self.config if self.member is None else account_file(self.config, self.member)
 
     def existing_config(self) -> Path:
-        """The configuration file. Raises ConfigurationError where none was named and none found."""
+        """The configuration file. Raises ConfigurationError if none was named and none found."""
         if self.looked_at:
             looked = " or ".join(map(str, self.looked_at))
             raise ConfigurationError(
@@ -73,11 +76,11 @@ class Installation:
 
     @property
     def systemctl(self) -> tuple[str, ...]:
-        """The command that speaks to the manager of its unit."""
+        """The command for the manager of its unit."""
         return ("systemctl",) if self.is_system else ("systemctl", "--user")
 
     def credential(self, name: str) -> str:
-        """The file's name of a secret (``jmap-token``) in :attr:`secrets`."""
+        """The name of a secret's file (of ``jmap-token``) in :attr:`secrets`."""
         if not self.is_system:
             return name
         return ".".join(["mailroom", *([self.account] if self.account else []), name])
@@ -87,19 +90,19 @@ class Installation:
         return self.secrets / self.credential(name)
 
     def encrypted_file(self, name: str) -> Path:
-        """The file of a secret that was encrypted for this host. (A user has none.)
+        """The file of a secret that is encrypted for this host. (A user has none.)
 
-        systemd hands a plain secret over as a credential of its own name, and looks for it here,
-        too, so one that is encrypted needs another (systemd 252 and 257, seen).
+        It needs another name than the plain one: systemd would look for the plain one's name here,
+        too (seen: systemd 252 and 257).
         """
         return Path(f"{self.secrets}.encrypted", f"{self.credential(name)}.encrypted")
 
     def look_up(self) -> str:
-        """Where to look for what the service does."""
+        """Where to see what the service does."""
         return f"see {self._systemctl('status')}" if self.unit else "see its log"
 
     def start_command(self) -> str:
-        """How to start the service, where it has a unit."""
+        """How to start the service, if it has a unit."""
         return self._systemctl("start")
 
     def stop_command(self) -> str:
@@ -123,13 +126,13 @@ def find(
     euid: int | None = None,
     root: Path = Path("/"),
 ) -> Installation:
-    """The installation that the options name; without any, the user's own before the system's.
+    """The installation that the options name; without options, the user's own before the system's.
 
-    ``$MAILROOM_CONFIG`` counts as ``--config``. A file or a socket that is named is meant, whether
-    it exists or not: falling back to another account's would be worse than failing. One that is
-    at no place of an installation is used with the one that is found without it. An ``account`` is
-    one of many where these are, and an instance only where it alone has a file. Raises
-    :class:`MailroomError` for a name that no account can have.
+    ``$MAILROOM_CONFIG`` counts as ``--config``. A named file or socket is used whether it exists or
+    not: falling back to another account's would be worse than failing. If no installation keeps its
+    files there, it is used with the installation that is found without it. An ``account`` is one of
+    many if a service has many; it is an instance only if nothing but the instance has its file.
+    Raises :class:`MailroomError` for a name that no account can have.
     """
     places = _Places(environ, os.geteuid() if euid is None else euid, root)
     named = config or environ.get("MAILROOM_CONFIG")
@@ -137,7 +140,7 @@ def find(
     found = (
         (places.of_socket(socket) if socket else None)
         or (places.of_config(file) if file else None)
-        or places.whoever_is_there()
+        or places.first_found()
     )
     if account is not None:
         found = places.with_account(found, account, file, socket)
@@ -162,9 +165,10 @@ def to_set_up(
     euid: int | None = None,
     root: Path = Path("/"),
 ) -> Installation:
-    """The installation that does not have to be there yet: an instance, for root the system
-    service, for everybody else their own. A ``config`` names the one whose unit reads it. Raises
-    :class:`UsageError` where no unit would, and :class:`MailroomError` as :func:`find` does."""
+    """The installation to set up, which does not have to exist yet: an instance if an ``account``
+    is named, else root's is the system service and everybody else's their own. A ``config`` names
+    the installation whose unit reads it. Raises :class:`UsageError` if no unit would, and
+    :class:`MailroomError` as :func:`find` does."""
     user = os.geteuid() if euid is None else euid
     places = _Places(environ, user, root)
     found = places.system() if user == 0 or account is not None else places.user()
@@ -188,8 +192,7 @@ def behind(socket: Path) -> Installation:
 
 
 def as_shard(system: Installation, shard: Shard, root: Path = Path("/")) -> Installation:
-    """The same, of whose accounts it has but this shard: a unit of its own, with sockets of its
-    own."""
+    """The same with only this shard of its accounts, as a unit and with sockets of its own."""
     folder = root / "run" / SHARDS / shard.instance
     return replace(
         system,
@@ -201,7 +204,7 @@ def as_shard(system: Installation, shard: Shard, root: Path = Path("/")) -> Inst
 
 
 def of_this_host(root: Path = Path("/")) -> list[Installation]:
-    """The system's services whose status sockets are there, the one without a name first."""
+    """The system services whose status sockets exist, ``mailroom.service`` first."""
     places = _Places({}, 0, root)
     found = sorted((root / "run/mailroom").glob(f"*/{_STATUS}"))
     accounts = [path.parent.name for path in found if _ACCOUNT.fullmatch(path.parent.name)]
@@ -210,39 +213,39 @@ def of_this_host(root: Path = Path("/")) -> list[Installation]:
 
 
 def checked_account(name: str) -> str:
-    """The name of an instance. Raises :class:`MailroomError` where no instance can be called so."""
+    """The name of an instance. Raises :class:`MailroomError` if no instance can have that name."""
     if not _ACCOUNT.fullmatch(name):
         raise MailroomError(
-            f"{name!r} is no account's name: it has at most 22 letters, digits, - and _"
+            f"{name!r} cannot be an account's name: it may have at most 22 letters, digits, - and _"
         )
     if name in _TAKEN:
         raise MailroomError(
-            f"{name!r} cannot be an account's name: the user mailroom-{name}, as whom its instance"
-            " would run, is the name of a group already"
+            f"{name!r} cannot be an account's name: its instance would run as the user"
+            f" mailroom-{name}, and there is a group of that name"
         )
     return name
 
 
 def _checked_member(name: str) -> str:
-    from mailroom.rules.configuration.fleet import is_name  # noqa: PLC0415 - what few commands need
+    from mailroom.rules.configuration.fleet import is_name  # noqa: PLC0415 - few commands need it
 
     if not is_name(name):
         raise MailroomError(
-            f"{name!r} is no account's name: it has at most 64 letters, digits, and @ . _ + -"
+            f"{name!r} cannot be an account's name: it may have at most 64 letters, digits and"
+            " @ . _ + -"
         )
     return name
 
 
 def usual_sockets(environ: Mapping[str, str]) -> tuple[Path, ...]:
-    """Where services are that nobody has named a socket for: one that is started so listens at the
-    first of these places."""
+    """Where services listen if no socket is named: a new one at the first of these places."""
     system = Path("/run/mailroom", _STATUS)
     runtime = _runtime_folder(environ)
     return (runtime / "mailroom" / _STATUS, system) if runtime else (system,)
 
 
 def option(environ: Mapping[str, str], config: Path) -> str:
-    """What a command has to be told to find the file again: ``--account`` or ``--config``, or
+    """The option with which a command finds the file again: ``--account``, ``--config`` or
     nothing."""
     places = _Places(environ, os.geteuid(), Path("/"))
     found = places.of_config(config)
@@ -265,9 +268,9 @@ class _Places:
     def with_account(
         self, found: Installation, account: str, file: Path | None, socket: Path | None
     ) -> Installation:
-        """The one that has this account of many: it itself, or the system's; else the instance.
+        """The one that has this account among many: ``found`` or the system's; else the instance.
 
-        Where nobody has a file of that name, whoever has many accounts will say which.
+        If nobody has a file of that name, the one with many accounts will report which it has.
         """
         is_by_hand = socket is not None and self.of_socket(socket) is None
         is_named = is_by_hand or file is not None
@@ -289,7 +292,7 @@ class _Places:
         return instance
 
     def of_socket(self, path: Path) -> Installation | None:
-        """Whose status or control socket this is, by the place where it is."""
+        """Whose status or control socket this is, judged by its path."""
         if path.name not in (_STATUS, _CONTROL):
             return None
         match path.parts[len(self._run.parts) :] if path.is_relative_to(self._run) else ():
@@ -305,7 +308,7 @@ class _Places:
                 return None
 
     def of_config(self, path: Path) -> Installation | None:
-        """Whose configuration this is, by the place where it is."""
+        """Whose configuration this is, judged by its path."""
         path = Path(os.path.abspath(path))
         if path in self._user_files():
             return self.user()
@@ -315,8 +318,8 @@ class _Places:
             return self.system()
         return self.system(path.stem) if _ACCOUNT.fullmatch(path.stem) else None
 
-    def whoever_is_there(self) -> Installation:
-        """Nothing is named: the first that has a configuration, and the first socket there is."""
+    def first_found(self) -> Installation:
+        """If nothing is named: the first with a configuration, and the first existing socket."""
         files = self._user_files()
         looked_at = (*files, self._etc / DEFAULTS)
         system, user = self.system(), self.user()
@@ -354,20 +357,20 @@ class _Places:
         )
 
     def _user_files(self) -> list[Path]:
-        """The user's file as the XDG base directories have it: none without a home."""
+        """The user's file by the XDG base directory specification; none without a home."""
         base = self._environ.get("XDG_CONFIG_HOME", "")
-        if not base.startswith("/"):  # relative ones are to be ignored, says the specification
+        if not base.startswith("/"):  # the specification says to ignore relative ones
             home = self._environ.get("HOME", "")
             base = f"{home}/.config" if home.startswith("/") else ""
         return [Path(base, "mailroom", DEFAULTS)] if base else []
 
 
 def _is_there(path: Path) -> bool:
-    """False as well where nobody lets us look, as a service's sandbox in /run/user."""
+    """Also False where we may not look, such as in /run/user from a service's sandbox."""
     return os.path.exists(path)
 
 
 def _runtime_folder(environ: Mapping[str, str]) -> Path | None:
-    """The XDG base directory specification: a relative path is to be ignored."""
+    """``$XDG_RUNTIME_DIR``, unless it is relative (XDG base directory specification)."""
     runtime = environ.get("XDG_RUNTIME_DIR", "")
     return Path(runtime) if runtime.startswith("/") else None

@@ -1,4 +1,4 @@
-"""The host's time zone, found as by the C library: $TZ, /etc/localtime, UTC (tzset(3))."""
+"""The host's time zone, found as the C library does: $TZ, /etc/localtime, UTC (tzset(3))."""
 
 from collections.abc import Mapping
 from datetime import UTC, tzinfo
@@ -9,7 +9,7 @@ _LOCALTIME = Path("/etc/localtime")
 
 
 def host_zone(environ: Mapping[str, str], localtime: Path = _LOCALTIME) -> tzinfo:
-    """The zone that people on this host live by; what cannot be read is UTC."""
+    """The time zone of people on this host; UTC if it cannot be read."""
     named = environ.get("TZ", "").removeprefix(":")
     try:
         if named:

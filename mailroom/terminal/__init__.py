@@ -1,4 +1,4 @@
-"""What people read in a terminal, one module per command, by rich.
+"""What people read in a terminal, one module per command, mostly with rich.
 
 The running service never imports this.
 """

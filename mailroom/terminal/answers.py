@@ -1,6 +1,6 @@
-"""The documents that a running service answers with, as the commands read them.
+"""The documents with which a running service answers, as the commands read them.
 
-The shapes are those of ``mailroom/schema``; a command shows what it is told and checks nothing.
+``mailroom/schema`` defines their shapes; commands show them without checking.
 """
 
 from typing import Any, NotRequired, TypedDict
@@ -13,7 +13,7 @@ class CategoryDocument(TypedDict):
 
 
 class CategoriesDocument(TypedDict):
-    """``screener`` is the mailbox where mail of unknown senders waits."""
+    """``screener`` is the mailbox where the mail of unknown senders waits."""
 
     categories: list[CategoryDocument]
     screener: str
@@ -26,7 +26,7 @@ class NewestDocument(TypedDict):
 
 
 class WaiterDocument(TypedDict):
-    """Somebody whose mail waits; an empty address is that of mail without a usable sender."""
+    """Somebody whose mail waits; the address is empty for mail without a usable sender."""
 
     address: str
     name: str
@@ -65,7 +65,7 @@ MailDocument = TypedDict(
 
 
 class DecidedDocument(TypedDict):
-    """What was done; exactly one of ``address``, ``domain`` and ``list`` is there."""
+    """What was done, for exactly one of ``address``, ``domain`` and ``list``."""
 
     address: NotRequired[str]
     domain: NotRequired[str]
@@ -139,7 +139,7 @@ class RowDocument(TypedDict):
 
 
 class PlannedDocument(TypedDict):
-    """What the next poll would do; ``moved_at_once`` senders were moved, too many to do it."""
+    """What the next poll would do; ``moved_at_once``: how many senders were moved, if too many."""
 
     rows: list[RowDocument]
     moved_at_once: int

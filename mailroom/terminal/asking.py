@@ -1,6 +1,4 @@
-"""Where the answers of ``mailroom init`` come from: options, a file, else the person at the
-terminal.
-"""
+"""Where ``mailroom init`` gets its answers: from options, a file, or the person at the terminal."""
 
 import getpass
 import os
@@ -24,8 +22,8 @@ _MAILBOXES = "mailboxes"
 
 
 class Asking:
-    """``given`` are answers by topic, ``mailboxes`` those about mailboxes, by their names. With
-    ``may_ask`` the others are asked at the terminal, else the default has to do."""
+    """``given`` are answers by topic, ``mailboxes`` those about mailboxes by their names. With
+    ``may_ask`` the other questions are asked at the terminal, otherwise the defaults are used."""
 
     def __init__(
         self, given: Mapping[Topic, str], mailboxes: Mapping[str, str], *, may_ask: bool
@@ -36,24 +34,24 @@ class Asking:
 
     @property
     def login(self) -> Login | None:
-        """How to log in, where a secret for it is given."""
+        """How to log in, if a secret was given."""
         if Topic.TOKEN in self._given:
             return "token"
         return "password" if Topic.PASSWORD in self._given else None
 
     @property
     def given(self) -> Mapping[Topic, str]:
-        """What has been answered beforehand, and not been asked yet; no secret."""
+        """The answers that were given beforehand and not used yet, without secrets."""
         return {topic: each for topic, each in self._given.items() if topic not in SECRETS}
 
     def has(self, topic: Topic) -> bool:
-        """Whether it has been answered beforehand, and the answer not been used yet."""
+        """Whether an answer was given beforehand and not used yet."""
         return topic in self._given
 
     def answer(self, question: Question) -> str:
-        """Raises UsageError where nobody answers; KeyboardInterrupt and EOFError are the user's.
+        """Raises UsageError if there is no answer; at the terminal KeyboardInterrupt and EOFError.
 
-        What is given counts once: asked again, it was wrong.
+        An answer given beforehand is used once: if the question comes again, it was wrong.
         """
         known = self._mailboxes if question.topic is Topic.MAILBOX else self._given
         key = question.subject if question.topic is Topic.MAILBOX else question.topic
@@ -67,7 +65,7 @@ class Asking:
         return question.default
 
     def agrees(self, question: Question) -> bool:
-        """Whether a question of yes and no is answered by yes."""
+        """Whether a yes-or-no question is answered with yes."""
         return self._ask(question).lower() in ("y", "yes")
 
     def _ask(self, question: Question) -> str:
@@ -81,7 +79,7 @@ class Asking:
 
 
 def asking(options: SimpleNamespace, stdin: TextIO, *, may_ask: bool) -> Asking:
-    """What the options of the command and the file of ``--answers`` say. Raises UsageError."""
+    """The answers from the command's options and the file of ``--answers``. Raises UsageError."""
     answers = _from_file(options.answers) if options.answers else {}
     for name in (*map(str, _PLAIN), *_FILES):
         if (value := getattr(options, name.replace("-", "_"))) is not None:
@@ -98,27 +96,27 @@ def asking(options: SimpleNamespace, stdin: TextIO, *, may_ask: bool) -> Asking:
 
 
 def absolute(path: str) -> str:
-    """A file as the configuration names it, which is read from other folders as well."""
+    """The absolute path: the configuration is also read from other folders."""
     return os.path.abspath(os.path.expanduser(path))
 
 
 def _from_file(path: Path) -> dict[str, Any]:
-    """The answers of a YAML file, or one in JSON, which is YAML."""
-    import yaml  # noqa: PLC0415 - few are given a file
+    """The answers in a YAML file; JSON is YAML, too."""
+    import yaml  # noqa: PLC0415 - files are rare
 
     try:
         data = yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UsageError(f"the answers in {path} cannot be read: {error}") from error
     if not isinstance(data or {}, dict):
-        raise UsageError(f"the answers in {path} are no mapping: write KEY: VALUE lines")
+        raise UsageError(f"the answers in {path} are not a mapping: write KEY: VALUE lines")
     known = {*map(str, _PLAIN), *_FILES, _MAILBOXES}
     answers = {str(key).replace("_", "-"): value for key, value in (data or {}).items()}
     if strange := sorted(answers.keys() - known):
         raise UsageError(
             f"{path}: nothing asks for {', '.join(strange)}; known: {', '.join(sorted(known))}"
         )
-    # YAML 1.1 reads ``off`` so.
+    # YAML 1.1 reads ``off`` as False.
     return {key: "off" if value is False else value for key, value in answers.items()}
 
 

@@ -24,7 +24,7 @@ def show_check(
 ) -> int:
     """Check everything, with ``rules`` the routing as well; returns the exit code.
 
-    Raises ConfigurationError where there is nothing yet to check.
+    Raises ConfigurationError if there is nothing to check yet.
     """
     console = Console(highlight=False, soft_wrap=True)
     installation.existing_config()
@@ -46,8 +46,8 @@ def show_check(
 
 
 def show_files(installation: Installation) -> int:
-    """Check the files of many accounts, before a reload takes them. Raises ConfigurationError with
-    all that is wrong with them."""
+    """Check the files of many accounts before they are reloaded. Raises ConfigurationError with all
+    their problems."""
     console = Console(highlight=False, soft_wrap=True)
     read: list[AccountFile] = []
     loop = Loop(BoottimeClock())

@@ -1,5 +1,5 @@
-"""Lists: a line for each thing. On a terminal in columns, cut to its width; elsewhere whole, with
-tabs, for other programs. Everything is made harmless here."""
+"""Lists, a line for each item: on a terminal in columns, cut to its width; for other programs
+whole, separated by tabs. Everything is made harmless here."""
 
 import os
 import sys
@@ -9,20 +9,20 @@ from collections.abc import Iterable, Sequence
 from mailroom.terminal.harmless import harmless
 from mailroom.terminal.times import clock_face
 
-# A column is as wide as its widest cell, but for one that would leave no room for the others.
+# A column is as wide as its widest cell, but leaves room for the others.
 _WIDEST = 40
 _GAP = "  "
 _ELLIPSIS = "…"
 
 
 class Time(str):
-    """An instant (RFC 3339): by the local clock on a terminal."""
+    """An instant (RFC 3339); a terminal shows it in local time."""
 
     __slots__ = ()
 
 
 def show(rows: Iterable[Sequence[object]]) -> None:
-    """Print the rows; their last column is the one that is cut first."""
+    """Print the rows; the last column is cut first."""
     if not sys.stdout.isatty():
         sys.stdout.writelines("\t".join(map(harmless, row)) + "\n" for row in rows)
         return
@@ -49,7 +49,7 @@ def aligned(lines: Sequence[Sequence[str]], width: int) -> list[str]:
 
 
 def cut(text: str, width: int) -> str:
-    """The text, at most so many cells wide."""
+    """The text, cut to so many cells."""
     if cells(text) <= width:
         return text
     taken = 0
@@ -61,7 +61,7 @@ def cut(text: str, width: int) -> str:
 
 
 def cells(text: str) -> int:
-    """How wide a terminal shows it."""
+    """How many cells a terminal needs for it."""
     if text.isascii():
         return len(text)
     return sum(map(_width, text))

@@ -1,4 +1,4 @@
-"""A command's own way to the account: configuration, loop, clients."""
+"""A command's own access to the account: configuration, loop, clients."""
 
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Context:
     clients: Clients
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Turn the loop until the coroutine is through: its result, or its error raised."""
+        """Turn the loop until the coroutine ends; returns its result or raises its error."""
         task = self.loop.spawn(coroutine, "command")
         while not task.done:
             self.loop.turn()
@@ -37,7 +37,7 @@ class Context:
 
 
 def open_context(installation: Installation, environ: Mapping[str, str]) -> Context:
-    """The context that the configuration asks for. Raises ConfigurationError."""
+    """The context for the installation's configuration. Raises ConfigurationError."""
     config = load_of(installation)
     return context_for(config, logins(config, secrets_of(installation, config, environ)))
 
@@ -50,5 +50,5 @@ def context_for(config: Config, who: Logins) -> Context:
 
 
 def quietly(_level: Level, _event: str, _fields: Fields) -> bool:
-    """A sink for a log: what the service would log is no command's to tell."""
+    """A sink that drops the service's log events: commands do not show them."""
     return True

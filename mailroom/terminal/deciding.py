@@ -1,6 +1,6 @@
 """``mailroom triage`` and ``mailroom undo``: decisions, carried out by the running service.
 
-What is done is a line on stdout, what is not one on stderr, and the exit code 1.
+What was done is printed on stdout, what failed on stderr, a line each; a failure exits with 1.
 """
 
 import sys
@@ -20,7 +20,7 @@ Outcome = tuple[Whom, DecidedDocument | Refused]
 
 
 def decide(remote: Remote, who: Sequence[Whom], typed: str, *, as_json: bool) -> int:
-    """Triage them to the category that was typed."""
+    """Triage them to the typed category."""
     category = CategoryNames(remote.categories()).find(typed)
     decisions = [Decision(whom, category) for whom in who]
     answers = remote.triage_all(decisions)
@@ -28,7 +28,7 @@ def decide(remote: Remote, who: Sequence[Whom], typed: str, *, as_json: bool) ->
 
 
 def take_back(remote: Remote, who: Sequence[Whom], past: Past, *, as_json: bool) -> int:
-    """Bring each to where it was before: as the service knows, else as the journal tells."""
+    """Bring each back to its former category, as the service remembers or the journal tells."""
     return _tell(((whom, _undone(remote, whom, past)) for whom in who), as_json=as_json)
 
 
@@ -49,7 +49,7 @@ def _undone(remote: Remote, whom: Whom, past: Past) -> DecidedDocument | Refused
 
 
 def _tell(outcomes: Iterable[Outcome], *, as_json: bool) -> int:
-    """Print what became of each, as it is known."""
+    """Print each result as soon as it is known."""
     told: list[dict[str, Any]] = []
     failed = 0
     try:

@@ -1,5 +1,5 @@
-"""A file of decisions: JSON lines as ``mailroom export`` writes them, or any CSV with a column of
-addresses. Pure: text in, lines out."""
+"""A file of decisions: JSON lines from ``mailroom export``, or any CSV with a column of addresses.
+Pure: text in, lines out."""
 
 import csv
 import io
@@ -12,17 +12,17 @@ from mailroom.rules.triage.subject import SubjectKind
 from mailroom.terminal.naming import CategoryNames, whom
 from mailroom.terminal.remote import Decision, Whom
 
-# What columns of categories are called; without case.
+# What a column of categories may be called, in any case.
 _CATEGORY = ("category", "group", "label", "folder", "mailbox", "destination", "box")
 _DELIMITERS = ",;\t|"
 
-# Number, who, and the category as the line names it.
+# Number, who, and the category that the line names.
 _Line = tuple[int, Whom, str | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Bad:
-    """A line that is no decision, and why."""
+    """A line that is not a decision, and why."""
 
     line: int
     reason: str
@@ -33,8 +33,8 @@ Parsed = Decision | Bad
 
 def parse(text: str, names: CategoryNames, category: str | None) -> list[Parsed]:
     """Every decision of the file, each once; ``category`` is for lines that name none. Raises
-    :class:`UsageError` where it is no such file."""
-    text = text.removeprefix("\ufeff")  # as spreadsheets begin their files
+    :class:`UsageError` if it is not such a file."""
+    text = text.removeprefix("\ufeff")  # spreadsheets begin their files with it
     is_json = text.lstrip().startswith("{")
     lines = _json_lines(text) if is_json else _csv_lines(text, names)
     seen: dict[Whom, Decision] = {}
@@ -56,7 +56,7 @@ def _decision(line: _Line, otherwise: str | None, names: CategoryNames) -> Parse
     number, who, category = line
     typed = category or otherwise
     if not typed:
-        return Bad(number, f"no category for {who}: name one for such lines by --category")
+        return Bad(number, f"no category for {who}: name one for such lines with --category")
     if typed not in names:
         return Bad(number, f"{who}: there is no category {typed!r}")
     return Decision(who, names.find(typed))
@@ -69,7 +69,7 @@ def _json_lines(text: str) -> Iterator[_Line | Bad]:
         try:
             document = json.loads(line)
         except ValueError:
-            yield Bad(number, "no JSON")
+            yield Bad(number, "not JSON")
             continue
         yield _json_line(number, document)
 
@@ -91,7 +91,7 @@ def _json_line(number: int, document: object) -> _Line | Bad:
         case None:
             return number, who, CategoryNames.SCREENER
         case _:
-            return Bad(number, f"the category of {who} is no text")
+            return Bad(number, f"the category of {who} is not text")
 
 
 def _csv_lines(text: str, names: CategoryNames) -> Iterator[_Line | Bad]:
@@ -112,20 +112,20 @@ def _csv_lines(text: str, names: CategoryNames) -> Iterator[_Line | Bad]:
 
 
 def _column_of_addresses(rows: Sequence[Sequence[str]]) -> int:
-    """The one with most of them; the first of several."""
+    """The column with the most addresses; of several, the first."""
     counts: dict[int, int] = {}
     for row in rows:
         for index, cell in enumerate(row):
             counts[index] = counts.get(index, 0) + ("@" in cell)
     if not any(counts.values()):
-        raise UsageError("there is no column of addresses in it, and no JSON lines either")
+        raise UsageError("it has no column of addresses, and no JSON lines either")
     return max(counts, key=lambda index: counts[index])
 
 
 def _column_of_categories(
     heads: Sequence[str], rows: Sequence[Sequence[str]], names: CategoryNames, addresses: int
 ) -> int | None:
-    """The one that is called so; without heads, one in which all are categories."""
+    """The column with such a heading, else one in which every cell is a category."""
     for head in _CATEGORY:
         if head in heads:
             return heads.index(head)

@@ -1,7 +1,7 @@
-"""``mailroom watch`` where a host has several services: all of them at once, on one loop.
+"""``mailroom watch`` on a host with several services: follows all of them on one loop.
 
-Shards come and go: one that comes is heard from then on, one that has gone is waited for and heard
-from where it was.
+Shards come and go. A new one is followed from then on; one that has gone is waited for, and then
+followed from its last event on.
 """
 
 import os
@@ -26,8 +26,8 @@ Here = Callable[[], Sequence[Installation]]
 def follow_all(
     here: Here, tell: Callable[[Event], None], complain: Callable[[str], None]
 ) -> NoReturn:
-    """Tell every event of whatever services are ``here``, until somebody ends it. That one has gone
-    is told once, by ``complain``."""
+    """Tell every event of all services that are ``here``, until interrupted. When one goes away,
+    ``complain`` is called once."""
     loop = Loop(BoottimeClock())
     Following(loop, Transfer(loop, _USER_AGENT), here, tell, complain).look()
     loop.run()
@@ -52,7 +52,7 @@ class Following:
         self._complained_of: set[str] = set()
 
     def look(self) -> None:
-        """Follow those that are not followed yet; and look again, for ever."""
+        """Follow those that are not followed yet, and look again every second."""
         for service in self._here():
             if (name := str(service.unit)) not in self._heard:
                 self._heard.add(name)
@@ -60,7 +60,7 @@ class Following:
         self._loop.call_at(self._loop.now() + _AGAIN_SECONDS, self.look)
 
     async def _follow(self, name: str, service: Installation) -> None:
-        problem = "it has hung up; it is waited for"
+        problem = "it has hung up; waiting for it"
         parser = Parser(self._last_event_ids.get(name, ""))
         try:
             await self._listen(name, service, parser)
@@ -76,7 +76,7 @@ class Following:
     async def _listen(self, name: str, service: Installation, parser: Parser) -> None:
         last = {"Last-Event-ID": parser.last_event_id} if parser.last_event_id else {}
         headers = {"Accept": "text/event-stream", **last}
-        # With names and subjects for who may open that one.
+        # The control socket also tells names and subjects, to those who may open it.
         control, status = service.control_socket, service.status_socket
         socket = control if os.access(control, os.W_OK, effective_ids=True) else status
         url = "http://mailroom/events"
@@ -84,7 +84,7 @@ class Following:
         try:
             head = await stream.head
             if head.status != HTTPStatus.OK:
-                raise MailroomError(f"it does not tell what happens (status {head.status})")
+                raise MailroomError(f"it sends no events (status {head.status})")
             self._complained_of.discard(name)
             while chunk := await stream.read():
                 for event in parser.feed(chunk):

@@ -1,6 +1,6 @@
-"""``mailroom watch``: what happens, a line for each event, or a command for each.
+"""``mailroom watch``: a line for each event, or a command run for each.
 
-A service that is being restarted is waited for, and heard from where it was.
+If the service is restarted, this waits for it and continues with the next event.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from mailroom.wire.sse import Event, Parser
 
 Document = dict[str, Any]
 
-# How long a command may take for one event.
+# How long the user's command may take for one event: the others wait meanwhile.
 COMMAND_SECONDS = 30.0
 _AGAIN_SECONDS = 1.0
 
@@ -31,7 +31,7 @@ _AGAIN_SECONDS = 1.0
 def show_events(
     remote: Remote, *, as_json: bool = False, command: str | None = None, names: bool = True
 ) -> None:
-    """Tell every event until somebody ends it; how: :func:`teller`."""
+    """Tell every event until interrupted; :func:`teller` says how."""
     tell = teller(as_json=as_json, command=command, names=names)
     for events in following(remote, complain, with_names=True):
         for event in events:
@@ -41,9 +41,9 @@ def show_events(
 def teller(
     *, as_json: bool = False, command: str | None = None, names: bool = True
 ) -> Callable[[Event], None]:
-    """What tells an event. With a ``command`` that is run for each, one at a time, the event as
-    JSON on its stdin; and nothing is printed but with ``as_json``. ``names``: of many accounts it
-    is said whose event it is."""
+    """The function that tells an event. A ``command`` is run for each event, one at a time, with
+    the event as JSON on its stdin; then nothing is printed except with ``as_json``. With ``names``,
+    an event of one of many accounts is printed with the account's name."""
 
     def tell(event: Event) -> None:
         document = as_document(event)
@@ -71,12 +71,12 @@ def following(
     *,
     with_names: bool,
 ) -> Iterator[list[Event]]:
-    """What happens, for ever; an empty list where it begins to be told (again). That the service
-    is gone is told once. Raises MailroomError where it was not there in the first place."""
+    """The events, forever; an empty list each time the stream begins. When the service goes away,
+    ``told`` is called once. Raises MailroomError if it was not there in the first place."""
     last_event_id, has_begun, is_silent = "", False, False
     while True:
         parser = Parser(last_event_id)
-        problem = "the service has hung up; it is waited for"
+        problem = "the service has hung up; waiting for it"
         try:
             for events in remote.events(parser, with_names=with_names):
                 has_begun, is_silent = True, False
@@ -93,21 +93,22 @@ def following(
 
 
 def as_document(event: Event) -> Document:
-    """An event as one document: what it is, its id, and what it says."""
+    """An event as one document: its type, its id and its data."""
     try:
         said = json.loads(event.data)
     except ValueError as error:
-        raise MailroomError(f"the service sends an event that is no JSON: {event.type}") from error
+        raise MailroomError(f"the service sends an event that is not JSON: {event.type}") from error
     return {"event": event.type, "id": event.id, **said}
 
 
 def run(command: str, document: Document, seconds: float) -> None:
-    """Have the shell run it, and wait; what takes longer is ended, with all that it has begun.
+    """Have the shell run the command, and wait for it. If it takes longer, it is killed with all
+    the processes that it has started.
 
-    Of a command that fails there is a word, and the next event is told all the same.
+    A failing command is reported, and does not stop the next event.
     """
     given = json.dumps(document, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
-    # Until it is known whom to end, Ctrl+C waits. (The command is to hear it as ever.)
+    # Ctrl+C waits until we know which process to kill. (The command itself gets it as usual.)
     former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     let_come = partial(signal.pthread_sigmask, signal.SIG_SETMASK, former)
     try:
@@ -129,15 +130,15 @@ def run(command: str, document: Document, seconds: float) -> None:
         complain(f"the command took longer than {seconds:g} s for {_name(document)}: it was ended")
     else:
         if child.returncode:
-            complain(f"the command has failed for {_name(document)}: exit code {child.returncode}")
+            complain(f"the command failed for {_name(document)}: exit code {child.returncode}")
     finally:
         if child.returncode is None:
             _end(child)
 
 
 def _end(child: "subprocess.Popen[bytes]") -> None:
-    """And all that it has begun. Not by its own wait(): Ctrl+C may have come where that had taken
-    its lock, and not yet what gives it back (CPython 3.11): it would wait for ever."""
+    """Kill it with all that it has started. Its own wait() could wait forever: Ctrl+C may have come
+    when that had taken its lock, and could not release it yet (CPython 3.11)."""
     with contextlib.suppress(ProcessLookupError, ChildProcessError):  # it has just ended by itself
         os.killpg(child.pid, signal.SIGKILL)
         _, status = os.waitpid(child.pid, 0)
@@ -186,7 +187,7 @@ def _triage(document: Document) -> str:
 
 
 def _arrivals(document: Document) -> Iterator[str]:
-    """A line for each mail whose sender is told, and one for all others."""
+    """A line for each mail whose sender is told, and one line for all the others."""
     mails = document.get("mails", [])
     for mail in mails:
         where = harmless(mail["category"] or mail["outcome"])
@@ -207,7 +208,7 @@ def _waiting(document: Document) -> str:
 
 def _lost(document: Document) -> str:
     if document["count"] is None:
-        return "the service was started anew: what happened meanwhile is not known"
+        return "the service was restarted: what happened meanwhile is unknown"
     return f"{count(document['count'], 'event')} missed"
 
 

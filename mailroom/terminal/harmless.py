@@ -1,26 +1,26 @@
-"""Text from elsewhere, made harmless for a terminal: nothing in it steers, reverses or hides.
+"""Makes text from elsewhere harmless for a terminal: nothing in it steers, reverses or hides.
 
-What a mail says may be anything: escape sequences, characters that turn the direction of the text
-around (so that what is read is not what is there), piles of accents over other lines. Everything
-that a command shows and that comes from mail, from the server or from a file goes through here.
+A mail may contain anything: escape sequences, characters that reverse the direction of the text
+(so people read something else than what is there), piles of accents that cover other lines. All
+text that a command shows from mail, from the server or from a file goes through here.
 """
 
 import unicodedata
 
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
-# No alphabet needs more marks on one letter; more would run over the lines above and below.
+# No alphabet needs more marks on one letter; more would cover the lines above and below.
 _MOST_MARKS = 3
 _MARKS = ("Mn", "Me")
 _SPACES = ("Zs", "Zl", "Zp")
 _WHITE_CONTROLS = "\t\n\v\f\r\x85"
-# Unicode's own way to give a character another width than the terminal thinks it has.
+# They may give a character another width than the terminal expects.
 _VARIATION_SELECTORS = frozenset(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
 _TURNS = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
 
 
 def harmless(text: object) -> str:
-    """One line of text: what is white is a space, what steers is shown as �, what only hides is
-    left out."""
+    """One line of text: white space becomes a space, control characters become �, invisible
+    characters are left out."""
     given = str(text)
     if given.isascii() and given.isprintable():
         return given
@@ -47,6 +47,6 @@ def harmless_lines(text: str) -> list[str]:
 def _shown(character: str, category: str) -> str:
     if category in _SPACES or character in _WHITE_CONTROLS:
         return " "
-    if category == "Cf":  # joiners, soft hyphens, tags: invisible; the turns are to be seen
+    if category == "Cf":  # joiners, soft hyphens, tags: invisible; but show changes of direction
         return _REPLACEMENT if unicodedata.bidirectional(character) in _TURNS else ""
     return _REPLACEMENT if category.startswith("C") else character

@@ -1,7 +1,7 @@
 """``mailroom init``: the first evening in one command.
 
-It looks at what is there, asks for what is missing, says what it will do, does it, and proves it.
-Broken off anywhere it says what is there; the next run finds that by itself and goes on.
+It looks at what is there, asks for what is missing, says what it will do, does it, and tests it.
+When interrupted it says what is there; the next run finds that by itself and continues.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,14 +37,14 @@ _INTERRUPTED = 130
 def show_init(
     installation: Installation, environ: Mapping[str, str], asking: Asking, *, is_check: bool
 ) -> int:
-    """Set the installation up, as far as it is not; with ``is_check`` only say what is left."""
+    """Do what is left of setting the installation up; with ``is_check``, only say what is left."""
     evening = _Evening(installation, environ, asking)
     if obstacle := evening.manager.obstacle():
         raise LastingTrouble(obstacle)
     try:
-        return evening.check() if is_check else evening.pass_()
+        return evening.check() if is_check else evening.set_up()
     except (KeyboardInterrupt, EOFError):
-        evening.tell("", "Broken off.")
+        evening.tell("", "Interrupted.")
         evening.tell_what_is_there()
         return _INTERRUPTED
     except MailroomError:
@@ -54,7 +54,7 @@ def show_init(
 
 @dataclass(frozen=True, slots=True)
 class _There:
-    """What is on this machine and in the account."""
+    """What exists on this machine and in the account."""
 
     progress: Inventory
     config: Config | None
@@ -62,7 +62,7 @@ class _There:
 
 
 class _Evening:
-    """One run of it."""
+    """One run of ``mailroom init``."""
 
     def __init__(
         self, installation: Installation, environ: Mapping[str, str], asking: Asking
@@ -83,8 +83,8 @@ class _Evening:
             self.tell(questions.WHOLE)
         return EXIT_WOULD_CHANGE if left else 0
 
-    def pass_(self) -> int:
-        """All that is left, from the questions to the proof."""
+    def set_up(self) -> int:
+        """Do all that is left, from the questions to the test mail."""
         there = self._look()
         left = remaining(there.progress)
         if not left:
@@ -106,7 +106,7 @@ class _Evening:
     # What is there
 
     def _look(self) -> _There:
-        """Raises ConfigurationError for a file that is there and wrong; TransientError."""
+        """Raises ConfigurationError if the existing file is faulty, and TransientError."""
         is_there = self._installation.config.exists()
         config = load(self._installation.config) if is_there else None
         if config:
@@ -123,7 +123,7 @@ class _Evening:
         try:
             account = self._account(config, secrets)
         except CredentialsRefused as error:
-            self.tell(f"The secret that is stored is refused: {error}")
+            self.tell(f"The stored secret is refused: {error}")
             return _There(progress, config, {})
         except ConfigurationError:
             return _There(progress, config, secrets)  # one is missing
@@ -149,13 +149,13 @@ class _Evening:
             context.loop.close()
 
     def tell_what_is_there(self) -> None:
-        """What a run has made that was broken off, or what was there before."""
+        """Say what exists: from before, or from an interrupted run."""
         made = [f"the configuration {self._installation.config}"]
         made = made if self._installation.config.exists() else []
         made += [f"the secret {name}" for name in SECRETS if self._has(name)]
         made += ["the running service"] if self.manager.is_active else []
         if made:
-            self.tell(f"There already: {', '.join(made)}. `mailroom init` goes on from there.")
+            self.tell(f"Already there: {', '.join(made)}. `mailroom init` continues from there.")
 
     def _has(self, name: str) -> bool:
         files = self._installation.secret_file(name), self._installation.encrypted_file(name)
@@ -171,14 +171,14 @@ class _Evening:
         return interview.hold(self._beginning(there.config))
 
     def _beginning(self, config: Config | None) -> Knowledge:
-        """What need not be asked."""
+        """What is known without asking."""
         login = self._asking.login
         if config is None:
             return Knowledge(address_guess=self._environ.get("EMAIL"), login=login)
         return proposal.known_from(config, login)
 
     def _is_agreed(self, left: Sequence[Step], known: Knowledge | None) -> bool:
-        """Say what will be done, and ask whether to."""
+        """Say what will be done, and ask whether to do it."""
         self.tell("", "This will be done now:")
         for step in left:
             self.tell(f"  {step}{self._where(step)}")
@@ -201,8 +201,8 @@ class _Evening:
     # The steps
 
     def _keep(self, left: Sequence[Step], known: Knowledge) -> Mapping[str, str]:
-        """The configuration, then the secrets, the one for the mail server last: where that is
-        there, all are."""
+        """Write the configuration, then the secrets, the mail server's last: if that exists, all
+        exist."""
         if Step.CONFIGURATION in left:
             text = proposal.configuration(known)
             write_configuration(self._installation.config, text)
@@ -210,12 +210,12 @@ class _Evening:
         secrets = proposal.credentials(known)
         for name in sorted(secrets):
             kept = store(self._installation, name, secrets[name])
-            how = " (encrypted: this host alone can read it)" if kept.is_encrypted else ""
+            how = " (encrypted: only this host can read it)" if kept.is_encrypted else ""
             self.tell(f"secret: {kept.path}{how}")
         return secrets
 
     def _set_up(self, secrets: Mapping[str, str], *, rules: bool) -> None:
-        """Raises LastingTrouble where something of it cannot be."""
+        """Raises LastingTrouble if some of it cannot be made."""
         self.tell("", "Setting up the account:")
         environ = {**self._environ, **variables(secrets)}
         show_setup(self._installation, environ, apply=True, rules=rules, lets_in=False)
@@ -223,7 +223,7 @@ class _Evening:
         if account.obstacles or account.missing:
             lacking = [f"{name} is missing" for name in account.missing]
             raise LastingTrouble("; ".join([*account.obstacles, *lacking]))
-        if not (rules or account.has_rules):  # those of an earlier time, which have to go
+        if not (rules or account.has_rules):  # rules from an earlier time have to go
             self._set_up(secrets, rules=True)
 
     def _start(self) -> None:
@@ -232,8 +232,8 @@ class _Evening:
         self.tell(f"{self._installation.unit}: running, and enabled")
 
     def _prove(self, secrets: Mapping[str, str]) -> int:
-        """A whole triage of a sender that does not exist."""
-        self.tell("", "Trying it with a test mail, which is taken away again:")
+        """Triage a sender that does not exist, from tap to end."""
+        self.tell("", "Trying it with a test mail, which is removed afterwards:")
         remote = Remote.of(self._installation)
         environ = {**self._environ, **variables(secrets)}
         code = show_live(self._installation, environ, remote.status, None)

@@ -1,5 +1,5 @@
-"""The interview of ``mailroom init`` as it is held: questions asked, and what has to be found out
-between them found out. In which order is :mod:`mailroom.rules.account.interview`'s to say.
+"""Holds the interview of ``mailroom init``: asks the questions, and finds out what it can in
+between. :mod:`mailroom.rules.account.interview` decides the order.
 """
 
 from collections.abc import Callable, Coroutine, Iterator, Mapping
@@ -36,8 +36,8 @@ T = TypeVar("T")
 
 
 class Interview:
-    """``config`` is the configuration where one is there already, so that only its secrets are
-    asked for, but for those that are stored. ``is_system``: the service is the system's."""
+    """``config`` is the existing configuration, if any: then only secrets are asked for that are
+    not stored yet. ``is_system``: the service is the system's."""
 
     def __init__(
         self,
@@ -61,8 +61,8 @@ class Interview:
         }
 
     def hold(self, known: Knowledge) -> Knowledge:
-        """Ask and look until everything is known. Raises UsageError where an answer is missing that
-        nobody can be asked for, and every error that no other answer would mend."""
+        """Ask and look until everything is known. Raises UsageError if an answer is missing and
+        nobody can be asked, and any error that no other answer can correct."""
         if self._asking.has(Topic.CA_FILE) and not known.is_configured:
             known = self._ask(known, questions.which_ca_file(known))
         while (move := next_move(known)) is not None:
@@ -83,7 +83,7 @@ class Interview:
                 self._mend(UsageError(f"{question.option}: {error}"), str(error))
 
     def _ca_file(self, answer: str) -> str:
-        """The file's absolute path. Raises ValueError, with what is wrong with it."""
+        """The file's absolute path. Raises ValueError that says what is wrong with the file."""
         if answer in ("", questions.NO_CA_FILE):
             return answer
         path = absolute(answer)
@@ -92,7 +92,7 @@ class Interview:
         return path
 
     def _mend(self, error: Exception, told: str) -> None:
-        """Say what is wrong, so that it is answered anew; raise it where nobody can be asked."""
+        """Say what is wrong, for a new answer; raise the error if nobody can be asked."""
         if not self._asking.may_ask:
             raise error
         self._console.print(f"[red]✗[/] {plain(told)}")
@@ -147,8 +147,8 @@ class Interview:
 
     @contextmanager
     def _context(self, known: Knowledge) -> Iterator[Context]:
-        """The account as it would be configured now. Raises ConfigurationError for a secret that
-        cannot be one."""
+        """The account as it would be configured now. Raises ConfigurationError for a secret that is
+        malformed."""
         config = self._config or parse(configuration(known), "the configuration")
         given = load_credentials(variables({**self._secrets, **credentials(known)}))
         context = context_for(config, logins(config, given))
@@ -159,7 +159,7 @@ class Interview:
 
 
 def findings(able: Abilities) -> Iterator[Finding]:
-    """What the account can do, as people are told."""
+    """What the account can do, in words."""
     yield Finding("mail", f"{able.mail}; a mail can be in several mailboxes, so labels work")
     if able.contacts:
         yield Finding("contacts", able.contacts)
@@ -169,7 +169,7 @@ def findings(able: Abilities) -> Iterator[Finding]:
         told = f"{able.no_push}: what you do is seen within a minute, instead of at once"
         yield Finding("push", told, is_doubtful=True)
     else:
-        yield Finding("push", "the server tells at once what you do")
+        yield Finding("push", "the server reports at once what you do")
     if able.no_rules:
         told = f"{able.no_rules}: Mailroom can sort new mail itself"
         yield Finding("rules for new mail", told, is_doubtful=True)

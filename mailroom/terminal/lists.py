@@ -1,4 +1,4 @@
-"""What there is to see: who waits, who is where, what there is to choose, one sender."""
+"""The lists: who waits, who is in which category, which categories there are, and one sender."""
 
 import json
 import sys
@@ -12,10 +12,10 @@ from mailroom.terminal.harmless import harmless
 from mailroom.terminal.naming import CategoryNames
 from mailroom.terminal.remote import Remote
 
-# What decides where the next mail goes: rules/screening/standing.Who, in words.
+# What decides where the next mail goes (rules/screening/standing.Who), in words.
 _REASONS = {
     "own": "the address is your own",
-    "screened": "is to wait, although otherwise known",
+    "screened": "must wait, although otherwise known",
     "category": "was decided about",
     "disputed": "is in contact groups that contradict each other",
     "list": "the mailing list was decided about",
@@ -23,7 +23,7 @@ _REASONS = {
     "domain": "the domain was decided about",
     "written": "you have written to this address",
     "conversation": "answers in a conversation of yours",
-    "unknown": "nobody that you know, and not decided about",
+    "unknown": "unknown to you, and not decided about",
 }
 
 
@@ -49,7 +49,7 @@ def show_waiting(remote: Remote, *, as_json: bool, counts: bool) -> int:
 
 
 def show_categories(remote: Remote, *, as_json: bool) -> int:
-    """What senders can be triaged to."""
+    """The categories to which senders can be triaged."""
     document = remote.categories()
     if as_json:
         write_json(document)
@@ -75,7 +75,7 @@ def show_senders(remote: Remote, category: str | None, *, as_json: bool, counts:
 
 
 def _places(document: SendersDocument) -> Iterator[tuple[str, str, str, str]]:
-    """Who is where, since when; first as a command can be told it."""
+    """Who is where, since when, and further notes; who, in the form that commands accept."""
     for each in document["senders"]:
         others = len(each["addresses"]) - 1
         also = f" (and {others} more)" if others > 0 else ""
@@ -89,7 +89,7 @@ def _places(document: SendersDocument) -> Iterator[tuple[str, str, str, str]]:
 
 
 def show_sender(remote: Remote, address: str, *, as_json: bool) -> int:
-    """Who that is, what was decided, and what will become of the next mail."""
+    """Who that is, what was decided, and where the next mail will go."""
     document = remote.sender(address)
     if as_json:
         write_json(document)
@@ -114,12 +114,12 @@ def _about(sender: SenderDocument) -> Iterator[tuple[str, str]]:
 
 def _next(upcoming: NextDocument | None) -> str:
     if upcoming is None:
-        return "is not Mailroom's matter (screening.by: off)"
+        return "is not placed by Mailroom (screening.by: off)"
     reason = _REASONS.get(upcoming["outcome"], upcoming["outcome"])
     return f"to {upcoming['mailbox']}: {reason}"
 
 
 def write_json(document: Any) -> None:
-    """A document as other programs read it; what is not ASCII is escaped, controls as well."""
+    """A document for other programs; control characters and all beyond ASCII are escaped."""
     json.dump(document, sys.stdout, indent=2)
     sys.stdout.write("\n")

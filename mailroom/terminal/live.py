@@ -21,8 +21,8 @@ def show_live(
     ask: Callable[[], Document],
     within_seconds: float | None,
 ) -> int:
-    """Try it; returns the exit code: not 0 if it was not push, took too long, or was not done.
-    Ctrl+C cleans up as well, and ends it with 130."""
+    """Try a tap; returns the exit code: not 0 if push did not report it, if it took too long or if
+    it failed. Ctrl+C cleans up as well, and ends with 130."""
     console = Console(highlight=False, soft_wrap=True)
     context = open_context(installation, environ)
     live = Live(context.loop, context.config, context.clients, ask)

@@ -1,7 +1,7 @@
-"""``mailroom login``: a new secret, tried before it is stored; then what uses it is started anew.
+"""``mailroom login``: tries a new secret, stores it, and restarts the services that use it.
 
-As root the trial runs as the service runs, in its sandbox and by its way out of the network, and
-is handed the secret as it is handed a file. It is in no argument and no environment.
+As root the trial runs as the service does, in its sandbox and its network. It gets the secret as it
+would get a file, and not in an argument or the environment.
 """
 
 import contextlib
@@ -46,8 +46,8 @@ _INTERRUPTED = 130
 
 @dataclass(frozen=True, slots=True)
 class Trying:
-    """The secrets that are tried, by their names; ``is_shared``: the password is that of all
-    accounts, and goes to no server that another one names."""
+    """The secrets to try, by their names. ``is_shared``: all accounts share the password, so it is
+    sent to no server other than the configured one."""
 
     secrets: Mapping[str, str]
     is_shared: bool = False
@@ -55,7 +55,7 @@ class Trying:
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """Which one it is, and what people call it."""
+    """Which secret it is, and what people call it."""
 
     name: str
     config: Config
@@ -76,17 +76,17 @@ class Secret:
 
 
 def show_login(asked: Installation, options: SimpleNamespace) -> int:
-    """Ask for the secret, try it, store it, and use it; 77 where it is refused, and nothing is
-    changed then."""
+    """Ask for the secret, try it, store it and use it. A refused one ends with exit code 77, and
+    nothing is changed."""
     if asked.is_system and os.geteuid() != 0:
         raise ConfigurationError(
-            [f"the secrets of {asked.unit}.service are root's: run it by sudo"]
+            [f"the secrets of {asked.unit}.service are root's: run it with sudo"]
         )
     console = Console(highlight=False, soft_wrap=True)
     trial = tried_as(asked)
     config = load_of(trial)
     kept: Mapping[str, str] = {}
-    with contextlib.suppress(MailroomError):  # one that cannot be read is what this may mend
+    with contextlib.suppress(MailroomError):  # this command may replace an unreadable one
         kept = stored(asked)
     secret = Secret(options.secret or usual(config, kept), config)
     try:
@@ -100,14 +100,14 @@ def show_login(asked: Installation, options: SimpleNamespace) -> int:
         return _INTERRUPTED
     if code == 0:
         _keep(console, asked, secret.name, typed)
-        _start_anew(console, asked)
+        _restart(console, asked)
     return code
 
 
 def tried_as(asked: Installation) -> Installation:
-    """As whom the secret is tried: of many accounts, where none is named, it is the password of all
-    that is meant, if they have one in common; as an account whose servers may all have it. Raises
-    UsageError if they do not."""
+    """The account with which the secret is tried. If there are many and none is named, the secret
+    is the password shared by all: it is tried with an account both of whose servers may get it.
+    Raises UsageError if they share none."""
     names = account_names(asked.config) if asked.member is None else []
     if not names:
         return asked
@@ -124,8 +124,8 @@ def tried_as(asked: Installation) -> Installation:
 
 
 def usual(config: Config, kept: Mapping[str, str]) -> str:
-    """Which secret is meant where nothing says so: that of the mail server, of the kind that there
-    is, else of the kind that the server and the configuration speak for."""
+    """Which secret is meant if no option says so: the mail server's, of the kind that is stored,
+    else of the kind that the configuration suggests."""
     for name in (TOKEN, PASSWORD):
         if name in kept:
             return name
@@ -134,12 +134,12 @@ def usual(config: Config, kept: Mapping[str, str]) -> str:
 
 
 def try_handed(asked: Installation, name: str, handed: Taker) -> int:
-    """The trial itself, where the service is."""
+    """The trial itself, run as the service is."""
     return try_out(Secret(name, load_of(asked)), Trying(**json.loads(handed.read(SECRETS))))
 
 
 def try_out(secret: Secret, trying: Trying) -> int:
-    """Log in with it, and tell what the account can do. Raises CredentialsRefused."""
+    """Log in with the secret, and tell what the account can do. Raises CredentialsRefused."""
     console = Console(highlight=False, soft_wrap=True)
     config = secret.config
     given = dict(trying.secrets)
@@ -164,7 +164,7 @@ def try_out(secret: Secret, trying: Trying) -> int:
 
 
 def _asked_for(secret: Secret) -> str:
-    """What is typed, without showing it; from standard input where that is no terminal."""
+    """What is typed, without showing it; if stdin is not a terminal, all of it."""
     if not sys.stdin.isatty():
         return sys.stdin.read().removesuffix("\n").removesuffix("\r")
     kind = str(secret)
@@ -193,25 +193,25 @@ def _keep(console: Console, asked: Installation, name: str, secret: str) -> None
             tick(console, Finding("secret", f"{path} removed: a token would be used instead"))
 
 
-def _start_anew(console: Console, asked: Installation) -> None:
+def _restart(console: Console, asked: Installation) -> None:
     if asked.shard or is_drained(asked):
-        _start_shards_anew(console, asked)
+        _restart_shards(console, asked)
     elif asked.unit is None:
         return
     elif Manager(asked, os.environ).renew():
-        tick(console, Finding("service", f"{asked.unit} was started anew and uses it"))
+        tick(console, Finding("service", f"{asked.unit} was restarted and uses it"))
     else:
         how = f"{' '.join(asked.systemctl)} start {asked.unit}"
         tick(console, Finding("service", f"it does not run: {how}", is_doubtful=True))
 
 
-def _start_shards_anew(console: Console, asked: Installation) -> None:
-    """Those that run here and use the secret. To start any other is for whoever places them."""
+def _restart_shards(console: Console, asked: Installation) -> None:
+    """Restart those that run here and use the secret. Others are for the cluster to start."""
     for service in services_here():
         if asked.member is None or (service.shard and service.shard.has(asked.member)):
             Manager(service, os.environ).renew()
-            tick(console, Finding("service", f"{service.unit} was started anew and uses it"))
+            tick(console, Finding("service", f"{service.unit} was restarted and uses it"))
     of_one = f"shard {asked.shard}" if asked.shard else "its shard"
     which = of_one if asked.member else "a shard"
-    told = f"it is on this host alone: repeat this on each other that may run {which}"
+    told = f"it is only on this host: repeat this on every other host that may run {which}"
     tick(console, Finding("hosts", told, is_doubtful=True))

@@ -1,5 +1,5 @@
 """``mailroom status`` of many accounts, of one service or of all shards of a host: the worst first,
-as many as fit."""
+and as many as fit on a screen."""
 
 import os
 import sys
@@ -13,23 +13,23 @@ from mailroom.terminal.times import clock_face, span
 
 Document = Mapping[str, Any]
 
-# So many fit on a screen, whatever they are like. Of more only those with trouble are shown.
+# So many fit on a screen, and are all shown. Of more, only those with trouble.
 _SHORT = 20
-# A server that is away is the trouble of all: then these are enough to see it.
+# If a server is down, all accounts have the same trouble: so many are enough to see it.
 _MOST_TROUBLES = 40
 _NO_TERMINAL_CELLS = 1000
 _HEADS = ("health", "push", "waiting", "last poll", "")
 
 
 def show_accounts(document: Document, *, shows_all: bool = False) -> bool:
-    """Print how the service and its accounts are; returns whether it is healthy."""
+    """Print the status of the service and its accounts; returns whether it is healthy."""
     _print(_rows(document))
     _print_members(document["members"], shows_all=shows_all)
     return bool(document["status"] == "ok")
 
 
 def show_shards(answers: Mapping[str, Document], *, shows_all: bool = False) -> bool:
-    """The same of several services, by their shards; one that did not answer has its ``error``."""
+    """The same for several services, by shard; one that did not answer has an ``error``."""
     told = {shard: document for shard, document in answers.items() if "error" not in document}
     for shard, document in answers.items():
         _print(_shard_rows(shard, document))
@@ -54,7 +54,7 @@ def _print_members(found: Iterable[Document], *, shows_all: bool) -> None:
 
 
 def _rank(member: Document) -> tuple[int, str]:
-    """Trouble first, then what is on its way, then what is well."""
+    """The unhealthy first, then those with a reason to look, then those without push."""
     if member["status"] != "ok":
         return 0, member["account"]
     if member["reason"]:
@@ -125,7 +125,7 @@ def _row(member: Document) -> tuple[str, ...]:
 
 
 def _rest(left: Iterable[Document]) -> Iterator[str]:
-    """Those that are not shown, counted."""
+    """Counts those that are not shown."""
     kinds: dict[str, int] = {}
     for each in left:
         kind = "with trouble" if each["reason"] else f"ok, push {each['push']}"

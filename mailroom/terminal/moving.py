@@ -1,6 +1,6 @@
-"""``mailroom export`` and ``mailroom import``: decisions, out of one Mailroom and into another.
+"""``mailroom export`` and ``mailroom import``: take decisions from one Mailroom to another.
 
-An import can be broken off and repeated: what is so already is not done again.
+An import can be interrupted and repeated: what is done already is not done again.
 """
 
 import json
@@ -19,7 +19,7 @@ from mailroom.terminal.naming import CategoryNames, canonical_key
 from mailroom.terminal.remote import Decision, Refused, Remote, Whom
 
 _STDIN = "-"
-# A service that is restarted says so to all that it works on; they are asked again.
+# A service that stops refuses all requests under way with 503; they are sent again.
 _TRIES = 3
 
 Document = dict[str, Any]
@@ -36,7 +36,7 @@ def show_decisions(remote: Remote) -> int:
 def bring_in(
     remote: Remote, file: str, category: str | None, *, applies: bool, as_json: bool
 ) -> int:
-    """Make the decisions of a file (``-``: stdin), or tell what there is to make."""
+    """Make the decisions of a file (``-``: stdin), or tell which are to be made."""
     parsed = parse(_text(file), CategoryNames(remote.categories()), category)
     there = {_canonical(whom): now for whom, now, _ in decided(remote.senders())}
     plan = Import(parsed, there)
@@ -50,13 +50,13 @@ def bring_in(
 
 
 class Import:
-    """What a file asks for, and how far it is done. ``there`` is what is decided already."""
+    """What a file asks for, and how much of it is done. ``there`` is what was decided before."""
 
     def __init__(self, parsed: Sequence[Parsed], there: Mapping[Whom, str]) -> None:
         self.bad = [each for each in parsed if isinstance(each, Bad)]
         self.already: list[Decision] = []
         self.done: list[Decision] = []
-        self.open: dict[Decision, Refused | None] = {}  # and why not, where that was tried
+        self.open: dict[Decision, Refused | None] = {}  # with the reason, if refused
         self._there = there
         for each in parsed:
             if isinstance(each, Decision):
@@ -66,8 +66,7 @@ class Import:
                     self.open[each] = None
 
     def apply(self, remote: Remote, progress: Callable[[int], None]) -> None:
-        """Make the decisions that are to be made. What a restarted service had to leave is asked
-        for again."""
+        """Make the open decisions. Those that a stopping service refused are sent again."""
         for _ in range(_TRIES):
             asked = [each for each, error in self.open.items() if error is None or error.is_passing]
             for decision, answer in remote.triage_all(asked):
@@ -79,7 +78,7 @@ class Import:
                     progress(len(self.done))
 
     def tell(self, *, is_applied: bool) -> None:
-        """The faults on stderr, and on stdout what would be done, or how much was."""
+        """Print faults on stderr, and on stdout what would be done or how much was done."""
         for bad in self.bad:
             sys.stderr.write(f"mailroom: line {bad.line}: {harmless(bad.reason)}\n")
         for decision, error in self.open.items():
@@ -120,7 +119,7 @@ class Import:
             "made": len(self.done),
             left: len(self.open),
             "already so": len(self.already),
-            "of lines that are no decisions": len(self.bad),
+            "not understood": len(self.bad),
         }
 
     def _now(self, decision: Decision) -> str | None:
@@ -128,7 +127,7 @@ class Import:
 
 
 def decided(senders: SendersDocument) -> Iterator[tuple[Whom, str, str | None]]:
-    """Every decision that the service knows of, by each address, with its day."""
+    """Every decision that the service knows, one for each address, with its day."""
     for each in senders["senders"]:
         for address in dict.fromkeys((each["address"], *each["addresses"])):
             yield Whom(SubjectKind.ADDRESS, address), each["category"], each["since"]
@@ -148,11 +147,11 @@ def _text(file: str) -> str:
     except OSError as error:
         raise MailroomError(f"cannot read {file}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise MailroomError(f"cannot read {file}: it is not UTF-8, save it as that") from error
+        raise MailroomError(f"cannot read {file}: it is not UTF-8; save it as UTF-8") from error
 
 
 def _progress(total: int) -> Callable[[int], None]:
-    """A count on a terminal, in a line of its own that the end replaces."""
+    """Prints a count on a terminal, in a line that is cleared at the end."""
     if not sys.stderr.isatty():
         return lambda _done: None
     end = "\r\x1b[K"

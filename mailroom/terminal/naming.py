@@ -1,4 +1,4 @@
-"""What is typed for categories and senders, and what it stands for."""
+"""What people type for categories and senders, and what it stands for."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ _STDIN = "-"
 
 
 class CategoryNames:
-    """The categories of a service by what people type: in any case, with or without spaces."""
+    """The categories of a service by what people type, in any case, with or without spaces."""
 
     SCREENER = "screener"
 
@@ -30,7 +30,7 @@ class CategoryNames:
         return _key(typed) in self._by_key
 
     def find(self, typed: str) -> str | None:
-        """The category's name, None for back to Screener. Raises :class:`UsageError`."""
+        """The category's name; None for Screener. Raises :class:`UsageError`."""
         if _key(typed) in self._by_key:
             return self._by_key[_key(typed)]
         meant = get_close_matches(_key(typed), self._by_key, 1)
@@ -43,8 +43,8 @@ class CategoryNames:
 
 
 def whoever(typed: Sequence[str], kind: str = SubjectKind.ADDRESS) -> list[Whom]:
-    """Who is meant, each once: ``-`` stands for the lines of stdin, ``@x.example`` for a domain, as
-    lists of ours have it, and ``<id>`` for a mailing list."""
+    """Who is meant, each once. ``-`` stands for the lines of stdin; as in our lists, ``@x.example``
+    is a domain and ``<id>`` a mailing list."""
     names = (name for word in typed for name in (_lines() if word == _STDIN else [word]))
     return list(dict.fromkeys(whom(name.strip(), SubjectKind(kind)) for name in names))
 
@@ -62,14 +62,14 @@ def whom(name: str, kind: SubjectKind = SubjectKind.ADDRESS) -> Whom:
 
 
 def canonical_key(whom: Whom) -> str:
-    """The form in which the service compares it."""
+    """The form in which the service compares names."""
     if whom.kind is SubjectKind.DOMAIN:
         return canonical(f"@{whom.name}")[1:]
     return canonical(whom.name)
 
 
 def _lines() -> Iterator[str]:
-    """Whatever lists of ours, and of others, have in their first column."""
+    """The first column of each line of stdin: our lists, and others, work."""
     for line in sys.stdin:
         if first := line.strip().partition("\t")[0].strip():
             yield first

@@ -1,7 +1,7 @@
-"""What was done: by the journal, read with the rights of who asks; else by the contacts' notes.
+"""What was done, according to the journal, read with the user's own rights, or to contacts' notes.
 
-The journal has every decision with its instant, who made it and what triggered it. The notes of
-contacts that Mailroom made have the categories and the days.
+The journal has every decision with its instant, its author and its trigger. The notes of contacts
+that Mailroom made have only categories and days.
 """
 
 import contextlib
@@ -42,36 +42,36 @@ Event = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What is known of the service's past; ``journal`` None where it was started by hand;
-    ``account`` is the one of many that it is about."""
+    """What is known of the service's past. ``journal`` is None if it was started by hand;
+    ``account`` is one of many."""
 
     remote: Remote
     journal: Journal | None
     account: str | None = None
 
     def before(self, whom: Whom) -> Earlier | None:
-        """Where somebody was before the category of now; None where the journal does not tell."""
+        """Where somebody was before the current category; None if the journal does not tell."""
         current = self._current(whom)
         is_told = False
         everywhere = _and_other_addresses(self.remote, whom)
         try:
             for event in self._told(everywhere, _DECISIONS, newest_first=True):
                 if event["category"] != current:
-                    # Else somebody has changed the groups by hand since then.
+                    # If it tells nothing of now, somebody has changed the groups by hand since.
                     return Earlier(None) if is_told else None
                 if event["previous"]:
                     return Earlier(event["previous"])
-                is_told = True  # of a stranger, or the same once more: the one before that tells
+                is_told = True  # a stranger's, or a repeated one: an earlier entry may tell more
         except NoJournal:
             return None
         return Earlier(None) if is_told and current else None
 
     def events(self, whom: Sequence[Whom], since: float | None) -> Iterator[Event]:
-        """What was done, and what went wrong, the oldest first. Raises :class:`NoJournal`."""
+        """What was done, and what failed, oldest first. Raises :class:`NoJournal`."""
         return self._told(whom, (*_DECISIONS, *_TROUBLES), since)
 
     def noted(self, whom: Whom | None, since: float | None) -> Iterator[Event]:
-        """What notes tell, the oldest first."""
+        """What the notes tell, oldest first."""
         if whom is not None and whom.kind is SubjectKind.ADDRESS:
             sender = self.remote.sender(whom.name)
             named = Whom(SubjectKind.ADDRESS, sender["address"])
@@ -102,7 +102,7 @@ class Past:
     ) -> Iterator[Event]:
         if self.journal is None:
             raise NoJournal(
-                "this service was not started by a unit, so the journal has nothing of it"
+                "this service was not started by a unit, so the journal has no record of it"
             )
         matches = [f"MAILROOM_EVENT={event}" for event in events]
         matches += [f"{_FIELDS[each.kind]}={canonical_key(each)}" for each in whom]
@@ -113,7 +113,7 @@ class Past:
 
 
 def show_log(past: Past, whom: Whom | None, since: float | None, *, as_json: bool) -> int:
-    """Print it; where the journal cannot be read say so, and print what the notes tell."""
+    """Print what was done; if the journal cannot be read, say so and print what the notes tell."""
     source = "journal"
     try:
         events = list(past.events(_and_other_addresses(past.remote, whom), since))
@@ -123,19 +123,19 @@ def show_log(past: Past, whom: Whom | None, since: float | None, *, as_json: boo
     if as_json:
         write_json({"source": source, "entries": events})
     else:
-        # Of many accounts, where none was asked about.
+        # If there are many accounts and none was named.
         has_names = past.account is None and any("account" in event for event in events)
         show(_row(event, has_names=has_names) for event in events)
     return 0
 
 
 def _and_other_addresses(remote: Remote, whom: Whom | None) -> list[Whom]:
-    """All addresses of the contact, as far as a running service tells them."""
+    """All addresses of the contact, if a running service tells them."""
     if whom is None:
         return []
     addresses = [canonical_key(whom)]
     if whom.kind is SubjectKind.ADDRESS:
-        with contextlib.suppress(MailroomError):  # the journal knows the one without a service
+        with contextlib.suppress(MailroomError):  # without a service, look for this one alone
             addresses += remote.sender(whom.name)["addresses"]
     return [Whom(whom.kind, address) for address in dict.fromkeys(addresses)]
 

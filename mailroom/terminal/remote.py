@@ -1,11 +1,11 @@
 """The running service, as a command sees it: a method for each request.
 
-Two sockets: who may only look asks at the status socket, all else is the control socket's. A
-request that is not answered as it should be is a :class:`MailroomError` of one line: where nobody
-listens or the socket may not be opened, what can be done about it; else the service's own words.
+There are two sockets: the status socket for those who may only look, and the control socket for
+everything else. A failed request raises a :class:`MailroomError` of one line. It has the service's
+own words, or, if nobody listens or the socket may not be opened, what can be done about it.
 
-Of a service with many accounts it is one that is asked about. Its owners may ask all of it at the
-status socket.
+A request to a service with many accounts is about one of them. An account's owners may ask
+everything about it at the status socket.
 """
 
 import json
@@ -35,16 +35,16 @@ from mailroom.terminal.answers import (
 from mailroom.terminal.harmless import harmless
 from mailroom.wire.sse import Event, Parser
 
-# How it is, the service knows.
+# The service knows its own status.
 _AT_ONCE_SECONDS = 5.0
-# What is asked of the mail server takes as long as that does: it has thirty seconds to say a byte,
-# of which a read takes several and a decision about a sender with 10,000 mails many.
+# The mail server may be silent for thirty seconds in each request. A read takes several requests,
+# and a decision about a sender with 10,000 mails takes many.
 _READING_SECONDS = 120.0
 _DECIDING_SECONDS = 600.0
-# As many as the service works on at once, so that a poll always has some for its requests; there is
-# room for two who do so.
+# Half of what the service works on at once: each of a poll's requests carries many, and there is
+# room for two such commands.
 AT_ONCE = 128
-# Of many accounts, in a message of one line.
+# How many of many accounts a message of one line names.
 _NAMED = 5
 
 
@@ -61,15 +61,15 @@ class Whom:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """``category`` None takes it back: to Screener."""
+    """``category`` None takes the sender back to Screener."""
 
     whom: Whom
     category: str | None
 
 
 class Refused(MailroomError):
-    """The service has understood what was asked, and has not done it. ``status`` is HTTP's,
-    ``document`` its whole answer; the message is what it says."""
+    """The service has understood the request, but not done it. ``status`` is HTTP's, ``document``
+    the whole answer; the message is the service's."""
 
     def __init__(self, status: int, document: Mapping[str, Any]) -> None:
         super().__init__(harmless(document.get("error", f"the answer is {status}")))
@@ -78,17 +78,17 @@ class Refused(MailroomError):
 
     @property
     def is_passing(self) -> bool:
-        """Whether it may be repeated as it is: the service was stopping."""
+        """Whether the request can simply be repeated: the service was stopping."""
         return self.status == HTTPStatus.SERVICE_UNAVAILABLE
 
     @property
     def is_unknown(self) -> bool:
-        """Whether the service cannot tell what was before (an undo)."""
+        """Whether the service does not know what an undo would restore."""
         return self.document.get("is_unknown") is True
 
 
 class Remote:
-    """The service whose sockets are at these paths; one ``account`` of many."""
+    """The service whose sockets are at these paths; ``account``: one of many."""
 
     def __init__(self, status: Path, control: Path, account: str | None = None) -> None:
         self._status = status
@@ -99,10 +99,10 @@ class Remote:
     def of(cls, installation: Installation) -> Self:
         return cls(installation.status_socket, installation.control_socket, installation.member)
 
-    # How it is
+    # Its status
 
     def status(self) -> StatusDocument:
-        """Of a service with many accounts of which none is asked about, their sum."""
+        """The status; of a service with many accounts, if none is named, their sum."""
         return cast("StatusDocument", self._look("GET", "/status"))
 
     def poll(self) -> None:
@@ -110,15 +110,15 @@ class Remote:
         self._look("POST", "/poll")
 
     def metrics(self) -> str:
-        """The numbers, as Prometheus reads them."""
+        """The metrics in Prometheus' text format."""
         code, body = self._looked("GET", "/metrics")
         if code != HTTPStatus.OK:
             self._read(self._status, code, body)
         return body.decode()
 
     def events(self, parser: Parser, *, with_names: bool) -> Iterator[list[Event]]:
-        """What happens, until the service hangs up (:func:`follow`); with names and subjects for
-        who wants them and may open the control socket."""
+        """The events, until the service hangs up (:func:`follow`). ``with_names``: with names and
+        subjects, if the control socket may be opened."""
         first, other = self._status, self._control
         if with_names:
             first, other = other, first
@@ -128,13 +128,13 @@ class Remote:
             yield from self._of_account(follow(other, parser))
 
     def _of_account(self, told: Iterable[list[Event]]) -> Iterator[list[Event]]:
-        """Events are told of all accounts together."""
+        """The account's own events: a stream has those of all accounts."""
         for events in told:
             ours = [event for event in events if is_about(event, self._account)]
             if ours or not events:
                 yield ours
 
-    # What there is to see
+    # Lists
 
     def categories(self) -> CategoriesDocument:
         return cast("CategoriesDocument", self._ask("GET", "/categories", _READING_SECONDS))
@@ -147,7 +147,7 @@ class Remote:
         )
 
     def mail(self, mail_id: str) -> MailDocument:
-        """The text of a mail that waits."""
+        """The text of a waiting mail."""
         return cast(
             "MailDocument", self._ask("GET", _target("/mail", {"id": mail_id}), _READING_SECONDS)
         )
@@ -169,20 +169,20 @@ class Remote:
     # Decisions
 
     def triage(self, decision: Decision) -> DecidedDocument:
-        """Comes back when it is done."""
+        """Returns when the decision is carried out."""
         question = _triage(decision)
         answer = self._ask(question.method, question.target, _DECIDING_SECONDS, question.body)
         return cast("DecidedDocument", answer)
 
     def undo(self, whom: Whom) -> DecidedDocument:
-        """Back to the category before; :attr:`Refused.is_unknown` where nothing tells which."""
+        """Back to the former category; :attr:`Refused.is_unknown` if nothing tells which it was."""
         body = json.dumps({whom.kind: whom.name}).encode()
         return cast("DecidedDocument", self._ask("POST", "/undo", _DECIDING_SECONDS, body))
 
     def triage_all(
         self, decisions: Iterable[Decision], at_once: int = AT_ONCE
     ) -> Iterator[tuple[Decision, DecidedDocument | Refused]]:
-        """Many decisions, so many on their way at once: what became of each, as it is done."""
+        """Send many decisions, so many at a time; yields the result of each as it comes."""
         questions = ((decision, self._about(_triage(decision))) for decision in decisions)
         answers = ask_all(self._deciding, questions, at_once, _DECIDING_SECONDS)
         for decision, code, body in answers:
@@ -195,7 +195,7 @@ class Remote:
         return self._read(self._status, *self._looked(method, target))
 
     def _looked(self, method: str, target: str) -> tuple[int, bytes]:
-        """What either socket answers: who may open one of them may ask it."""
+        """The answer of the status socket, or of the other if only that may be opened."""
         target = prefix(self._account) + target
         try:
             return ask(self._status, method, target, _AT_ONCE_SECONDS)
@@ -203,7 +203,7 @@ class Remote:
             try:
                 return ask(self._control, method, target, _AT_ONCE_SECONDS)
             except NotAllowed:
-                raise refused from None  # less is needed there
+                raise refused from None  # the status socket needs fewer rights
 
     def _ask(self, method: str, target: str, timeout_seconds: float, body: bytes = b"") -> Any:
         path = self._deciding
@@ -211,12 +211,13 @@ class Remote:
         return self._read(path, *ask(path, method, target, timeout_seconds, body))
 
     def _read(self, path: Path, code: int, body: bytes) -> Any:
-        """The document of an answer. Raises :class:`Refused` where it is another one than asked
-        for, and UsageError where it is to be said which account is meant."""
+        """The document of an answer. Raises :class:`Refused` if the service has refused, and
+        UsageError if it needs to know which account is meant."""
         document = _document(body)
         if document is None:
             raise MailroomError(
-                f"what answers at {path} is no mailroom service: name the right socket by --socket"
+                f"what answers at {path} is not a mailroom service: name the right socket with "
+                "--socket"
             )
         if code in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
             return document
@@ -233,25 +234,25 @@ class Remote:
 
 
 def prefix(account: str | None) -> str:
-    """What the paths of requests about one account of many begin with."""
+    """The beginning of the paths for requests about one account of many."""
     return "" if account is None else f"/accounts/{quote(account, safe='')}"
 
 
 def deciding_socket(status: Path, control: Path, account: str | None) -> Path:
-    """Where decisions are to be asked for: an account's owners need not be let into the control
-    socket, and are known at the other."""
+    """The socket for decisions: an account's owners need no access to the control socket, as the
+    status socket knows them."""
     is_closed = os.path.exists(control) and not os.access(control, os.W_OK, effective_ids=True)
     return status if account is not None and is_closed else control
 
 
 def is_about(event: Event, account: str | None) -> bool:
-    """Whether the event is one of this account's, or the whole service's."""
+    """Whether the event is about this account or the whole service."""
     if account is None:
         return True
     try:
         return bool(json.loads(event.data).get("account", account) == account)
     except (ValueError, AttributeError):
-        return True  # whoever reads it says what is wrong with it
+        return True  # its reader will report what is wrong with it
 
 
 def _triage(decision: Decision) -> ServiceRequest:
@@ -272,8 +273,8 @@ def _document(body: bytes) -> dict[str, Any] | None:
 
 
 def which_account(account: str | None, names: Sequence[str], number: int) -> UsageError:
-    """What to say where one of so many accounts is to be named, or was, and is not there; ``names``
-    are the first few."""
+    """The error if one of so many accounts has to be named, or if the named one does not exist;
+    ``names`` are the first few."""
     shown = ", ".join(map(harmless, names[:_NAMED]))
     left = number - min(len(names), _NAMED)
     which = shown + (f" and {left} more: mailroom status --all shows them" if left else "")
@@ -282,6 +283,6 @@ def which_account(account: str | None, names: Sequence[str], number: int) -> Usa
         return UsageError(f"there is no account{named} here")
     if account is None:
         return UsageError(
-            f"there are {count(number, 'account')} here: name one by --account: {which}"
+            f"there are {count(number, 'account')} here: name one with --account: {which}"
         )
     return UsageError(f"there is no account {harmless(account)}: there are {which}")

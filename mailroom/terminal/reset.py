@@ -1,4 +1,4 @@
-"""``mailroom reset``: what would be undone; with ``--apply``, asked once, and then undone."""
+"""``mailroom reset``: shows what would be undone; with ``--apply``, asks once and undoes it."""
 
 import json
 import shlex
@@ -31,13 +31,13 @@ _NOBODY = (FileNotFoundError, ConnectionRefusedError)
 
 
 def _create(path: Path) -> TextIO:
-    """A new file: whatever is there already stays."""
+    """A new file; an existing one stays."""
     return path.open("x", encoding="utf-8")
 
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What was asked for on the command line. ``create`` makes the file of the export."""
+    """What the command line asks for. ``create`` makes the file of the export."""
 
     applies: bool = False
     is_sure: bool = False
@@ -54,10 +54,10 @@ def show_reset(
     sockets: Iterable[Path],
     wishes: Wishes,
 ) -> int:
-    """Undo what Mailroom did, or show what that would be; 1 if something could not be undone.
+    """Undo what Mailroom did, or show what would be undone; 1 if something could not be undone.
 
-    Raises MailroomError where it is refused: a service answers for this account at one of the
-    ``sockets``, or there is nobody to ask.
+    Raises MailroomError if a service serves this account at one of the ``sockets``, or if a
+    question cannot be asked.
     """
     console = Console(highlight=False, soft_wrap=True)
     context = open_context(installation, environ)
@@ -75,9 +75,9 @@ def show_reset(
         return 0
     if not wishes.applies:
         if reset.has_hand_made_rules:
-            console.print("Before that, rules that you made by hand have to be switched off.")
+            console.print("First switch off the rules that you made by hand.")
         command = context.config.command(_applying(wishes))
-        console.print(plain(f"This is what would be undone: {command}"))
+        console.print(plain(f"This would be undone. To do it: {command}"))
         return 0
     if not (_are_rules_off(reset, wishes) and (wishes.is_sure or _confirmed("Undo all this?"))):
         console.print("Nothing was changed.")
@@ -101,7 +101,7 @@ def _applying(wishes: Wishes) -> str:
 
 
 def _are_rules_off(reset: Reset, wishes: Wishes) -> bool:
-    """Rules that the server shows nobody would file mail behind our back: only the user knows."""
+    """Ask the user: no server shows hand-made rules, and they would go on filing mail."""
     if not reset.has_hand_made_rules or wishes.rules_are_off:
         return True
     if not sys.stdin.isatty():
@@ -132,7 +132,7 @@ def _export(
 def _refuse_while_served(
     installation: Installation, sockets: Iterable[Path], config: Config
 ) -> None:
-    """A service would triage what is being undone. One that cannot be asked may be one, too."""
+    """A service would triage what is being undone. One that cannot be asked might be serving it."""
     account = config.account
     if is_elsewhere(installation) and not installation.file.name.startswith("."):
         raise MailroomError(
@@ -158,13 +158,13 @@ def _refuse_while_served(
 
 
 def _switching_off(installation: Installation, name: str | None, unit: str | None) -> str:
-    """The command that takes one of many accounts from its service."""
+    """The command that switches off one of many accounts."""
     file = account_file(installation.config, name or "")
     return f"mv {file} {file.with_name(f'.{file.name}')} && systemctl reload {unit or 'mailroom'}"
 
 
 def _serving(path: Path, document: Document, account: str) -> Iterator[str | None]:
-    """Which of the accounts there is this one: None the only one, else its name."""
+    """Which of the accounts served there is this one: its name, or None for the only one."""
     if "members" not in document:
         if document["account"] == account:
             yield None
@@ -189,7 +189,7 @@ def _confirmed(question: str) -> bool:
 
 @contextmanager
 def progress_bars(console: Console, steps: Sequence[Step]) -> Iterator[Callable[[Step], None]]:
-    """A bar per stage, on a terminal only; called with each step that is over."""
+    """A bar per stage, on a terminal only; yields a function to be called after each step."""
     if not console.is_terminal:
         yield lambda _step: None
         return

@@ -1,4 +1,4 @@
-"""How commands show things by rich: text from elsewhere made harmless, tables, ticks."""
+"""How commands show things with rich: tables, ticks, and harmless text from elsewhere."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ Document = Mapping[str, Any]
 
 
 def tick(console: Console, finding: Finding) -> None:
-    """One line for one step: done, or not and why, or to be looked at."""
+    """One line for one step: done, failed and why, or doubtful."""
     mark = "[yellow]![/]" if finding.is_doubtful else "[green]✓[/]"
     mark = "[red]✗[/]" if finding.error else mark
     detail = "\n".join(plain(line) for line in finding.detail.splitlines())
@@ -23,7 +23,7 @@ def tick(console: Console, finding: Finding) -> None:
 
 
 def table(*heads: str) -> Table:
-    """An empty table that loses nothing: what is too long for its column goes on below."""
+    """An empty table that cuts nothing: long text continues on the next line of its column."""
     made = Table(box=SIMPLE_HEAD)
     for head in heads:
         made.add_column(head, overflow="fold")
@@ -31,5 +31,5 @@ def table(*heads: str) -> Table:
 
 
 def plain(text: object) -> str:
-    """Text from elsewhere for rich: harmless, and no markup."""
+    """Text from elsewhere for rich: harmless, without markup."""
     return escape(harmless(text))

@@ -1,7 +1,7 @@
-"""How a command that talks to the servers comes by the secrets, which are the service's alone.
+"""How a command that talks to the servers gets the secrets, which only the service may read.
 
-As root it is run as the system's unit is; for a user's service it reads what that reads. Where
-secrets are given by the environment, as in a container, they are taken as they are.
+As root it is run as the system's unit is; for a user's service it reads the same files. If the
+environment has the secrets, as in a container, they are used directly.
 """
 
 import os
@@ -21,18 +21,18 @@ CONFIG, ACCOUNT, EXPORT = "config", "account", "export"
 
 
 class Way(Enum):
-    """How a command comes by its secrets."""
+    """How a command gets its secrets."""
 
     AS_IT_IS = auto()  # they are in the environment, or nowhere
     AS_THE_USERS_UNIT = auto()
     AS_THE_UNIT = auto()
-    AS_ROOT = auto()  # only so
+    AS_ROOT = auto()  # only root can
 
 
 def choose(
     asked: Installation, environ: Mapping[str, str], euid: int, is_unit: Callable[[str], bool]
 ) -> Way:
-    """Which way it is here; ``is_unit``: whether systemd knows the unit."""
+    """Which way to use here; ``is_unit`` says whether systemd knows the unit."""
     if are_given(environ):
         return Way.AS_IT_IS
     if not asked.is_system:
@@ -45,17 +45,17 @@ def choose(
 def run_with_secrets(
     command: Callable[[SimpleNamespace], int], options: SimpleNamespace, asked: Installation
 ) -> int:
-    """Run the command where it has the secrets of the installation; returns its exit code."""
+    """Run the command with the secrets of the installation; returns its exit code."""
     if options.handed:
-        return command(options)  # this is that place
+        return command(options)  # it has them already
     match choose(asked, os.environ, os.geteuid(), is_unit):
         case Way.AS_THE_UNIT:
             asked.existing_config()
             given = (_arguments(options, asked), files_for(options, asked))
             return run_confined(asked.unit or "", *given, os.environ)
-        case Way.AS_ROOT if options.name != "config":  # what the file says is no secret
+        case Way.AS_ROOT if options.name != "config":  # the file's content is not secret
             raise ConfigurationError(
-                [f"the secrets of {asked.unit}.service are root's: run it by sudo"]
+                [f"the secrets of {asked.unit}.service are root's: run it with sudo"]
             )
         case Way.AS_THE_USERS_UNIT:
             os.environ["CREDENTIALS_DIRECTORY"] = str(asked.secrets)
@@ -63,7 +63,7 @@ def run_with_secrets(
 
 
 def _arguments(options: SimpleNamespace, asked: Installation) -> list[str]:
-    """As they were typed; what a variable says is said by an option."""
+    """The arguments as typed; what a variable says becomes an option."""
     arguments = list(options.arguments)
     if asked.is_config_elsewhere and options.config is None:
         arguments += ["--config", str(asked.config)]
@@ -83,7 +83,7 @@ def files_for(options: SimpleNamespace, asked: Installation) -> dict[str, Openin
 
 
 def holding(text: str) -> int:
-    """A file in memory that says this."""
+    """A file in memory with this text."""
     fd = os.memfd_create("mailroom")
     with open(fd, "w", encoding="utf-8", closefd=False) as file:
         file.write(text)

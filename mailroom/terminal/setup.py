@@ -1,7 +1,7 @@
-"""``mailroom setup``: what is there, what will be created; with ``--apply``, what came of it.
+"""``mailroom setup``: shows what is there and what will be created; with ``--apply``, creates it.
 
-With ``--rules`` also the routing rules; where the server has no interface for them, how to make
-them by hand.
+With ``--rules`` also the routing rules; if the server has no interface for them, it explains how to
+make them by hand.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,7 +38,7 @@ def show_setup(
     rules: bool,
     lets_in: bool,
 ) -> int:
-    """Set up, or show what that would do; 1 if anything is in the way."""
+    """Set up, or show what would be done; returns 1 if anything is in the way."""
     console = Console(highlight=False, soft_wrap=True)
     context = open_context(installation, environ)
     setup = Setup(context.loop, context.config, context.clients)
@@ -49,12 +49,12 @@ def show_setup(
     if rules and is_ready:
         return _show_rules(console, context, apply=apply)
     if rules:
-        console.print("The routing rules come when all of this is there.")
+        console.print("The routing rules follow once all of this is there.")
     return int(any(item.is_fault for item in items))
 
 
 def _show_known(console: Console, context: Context, *, apply: bool) -> None:
-    """Tell of people who are known and wait all the same, or let them in."""
+    """Tell of people who wait although they are known, or let them in."""
     door = Door(
         context.loop, context.config, context.clients.mail, context.clients.contacts, Log(quietly)
     )
@@ -74,7 +74,7 @@ def _show_known(console: Console, context: Context, *, apply: bool) -> None:
 
 
 def _show_rules(console: Console, context: Context, *, apply: bool) -> int:
-    """Write the script, or show it; 1 where it is left to the user to put it to work."""
+    """Write the script, or show it; returns 1 if the user has to activate it."""
     routing = Routing(context.loop, context.config, context.clients)
     if context.config.screening.by != "server":
         was_there = context.run(routing.lift(apply=apply))

@@ -1,4 +1,4 @@
-"""The shards of this host, asked as if they were one service that has all their accounts."""
+"""The shards of this host, asked as if one service had all their accounts."""
 
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -13,13 +13,13 @@ _HEAD = ("# HELP ", "# TYPE ")
 
 
 class Several:
-    """Those that run here, each a service of its own; at least one."""
+    """The shards that run here, each a service of its own; at least one."""
 
     def __init__(self, services: Sequence[Installation]) -> None:
         self._remotes = {str(each.shard): Remote.of(each) for each in services}
 
     def status(self) -> dict[str, dict[str, Any]]:
-        """How each is, by its shard; of one that does not answer, the ``error``."""
+        """The status of each by its shard; an ``error`` for one that does not answer."""
         found: dict[str, dict[str, Any]] = {}
         for shard, remote in self._remotes.items():
             try:
@@ -29,8 +29,8 @@ class Several:
         return found
 
     def watch(self, *, as_json: bool = False, command: str | None = None) -> NoReturn:
-        """Tell what happens, also of shards that come; see :func:`following.teller`. Raises
-        MailroomError where none may be asked."""
+        """Tell all events, including those of new shards; see :func:`following.teller`. Raises
+        MailroomError if one of the shards cannot be asked."""
         from mailroom.terminal.followall import follow_all  # noqa: PLC0415 - brings pycurl
 
         for remote in self._remotes.values():
@@ -43,7 +43,7 @@ class Several:
             remote.poll()
 
     def metrics(self) -> str:
-        """The numbers of all: of each metric one head, as Prometheus wants it, and all samples."""
+        """The metrics of all: for each metric one head, as Prometheus wants it, and all samples."""
         heads: dict[str, list[str]] = {}
         samples: dict[str, list[str]] = {}
         for remote in self._remotes.values():
@@ -59,7 +59,7 @@ class Several:
         return "".join(f"{line}\n" for line in lines)
 
     def which_account(self) -> UsageError:
-        """What to say where one of their accounts is to be named."""
+        """The error if one of their accounts has to be named."""
         documents = [remote.status() for remote in self._remotes.values()]
         names = sorted(str(m["account"]) for each in documents for m in dict(each)["members"])
         return which_account(None, names, len(names))

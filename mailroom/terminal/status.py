@@ -15,7 +15,7 @@ from mailroom.terminal.times import clock_face, span
 
 
 def show_status(document: Document) -> bool:
-    """Print how the service is; returns whether it is healthy."""
+    """Print the service's status; returns whether it is healthy."""
     console = Console(highlight=False, soft_wrap=True)
     for what, text in _status_rows(document):
         console.print(f"[bold]{what:<9}[/] {text}")
@@ -28,10 +28,10 @@ def show_status(document: Document) -> bool:
 
 
 def watch(remote: Remote, before: Document) -> None:
-    """Print a line for every poll that happens after ``before``, for every triage, and for what
-    the user has to look at.
+    """Print a line for every poll after ``before``, for every triage, and for everything that the
+    user has to look at.
 
-    A service that is being restarted is waited for.
+    If the service is restarted, this waits for it.
     """
     console = Console(highlight=False, soft_wrap=True)
 
@@ -42,7 +42,7 @@ def watch(remote: Remote, before: Document) -> None:
         try:
             now = remote.status()
         except MailroomError:
-            continue  # it has just gone, and so has the stream
+            continue  # it has just stopped, and the stream will end
         for line in news(before, now):
             console.print(line)
         before = now
@@ -52,8 +52,8 @@ def news(before: Document, now: Document) -> Iterator[str]:
     """What happened between two answers of ``/status``: triages first, then what needs the user,
     then the polls.
 
-    Nothing is told twice: triages go by their numbers, polls by their counts. A poll's instant is
-    known of the last one only, so of several since ``before`` the others are told as of then.
+    Nothing is told twice: triages are told apart by their numbers, polls by their counts. Only the
+    last poll's instant is known, so earlier ones since ``before`` get the same.
     """
     known, failed = 0, 0
     told: Document = {}
@@ -73,14 +73,15 @@ def news(before: Document, now: Document) -> Iterator[str]:
 
 
 def _new_attention(before: Document, now: Document) -> Iterator[str]:
-    """What ``before`` does not have: a refused reload, conflicts, failed tries of senders."""
+    """What ``before`` does not have: a refused reload, conflicts, senders that failed again."""
     if (refused := now["refused_reload"]) and refused != before.get("refused_reload"):
         for problem in refused["problems"]:
             yield f"{clock_face(refused['at'])}  [red]reload refused[/]: {plain(problem)}"
     for conflict in now["conflicts"]:
         if conflict not in before.get("conflicts", ()):
             yield f"{clock_face(conflict['since'])}  [red]conflict[/]: {_conflict(conflict)}"
-    # Not by the next try: its instant is reckoned anew for each answer, to the millisecond.
+    # Not told apart by the next try: its instant is computed anew for each answer, to the
+    # millisecond.
     tried = {(each["sender"], each["attempts"]) for each in before.get("failing_senders", ())}
     for sender in now["failing_senders"]:
         if (sender["sender"], sender["attempts"]) not in tried:
@@ -88,28 +89,28 @@ def _new_attention(before: Document, now: Document) -> Iterator[str]:
 
 
 def _attention(document: Document) -> Iterator[tuple[str, str, str]]:
-    """What needs the user, a heading, what it is, and what to do about it."""
+    """What needs the user: a heading, what it is, and what to do about it."""
     if refused := document["refused_reload"]:
         problems = f"\n{'':<9} ".join(map(plain, refused["problems"]))
         advice = "correct it and reload; until then, the old configuration is in effect"
         yield "refused", f"the reload of {clock_face(refused['at'])}: {problems}", advice
     trouble = document["trouble"]
-    if trouble and not trouble["lasting"]:  # what lasts is the reason why it is unhealthy
+    if trouble and not trouble["lasting"]:  # lasting trouble is shown as the health's reason
         since = clock_face(trouble["since"])
-        advice = "nothing is lost: it tries again by itself, and then does what it missed"
+        advice = "nothing is lost: it tries again by itself, and then catches up"
         yield "trouble", f"{plain(trouble['reason'])}, since {since}", advice
     for conflict in document["conflicts"]:
         since = clock_face(conflict["since"])
-        advice = "take all labels but one off; until then, nothing of this sender is triaged"
+        advice = "take off all labels but one; until then, nothing of this sender is triaged"
         yield "conflict", f"{_conflict(conflict)}, since {since}", advice
     if at := document["rules_failed_at"]:
         advice = (
             "run mailroom check --rules; until then such mail comes to Inbox, and is screened there"
         )
-        yield "rules", f"the server's own failed with a mail at {clock_face(at)}", advice
+        yield "rules", f"the server's rules failed for a mail at {clock_face(at)}", advice
     if moved := document["moved_at_once"]:
-        advice = "nothing is done, since these are no decisions about each: move them back, and "
-        advice += f"{MOST_DRAGGED} at most at a time"
+        advice = "nothing is done, because so many moves at once are not decisions: move them back,"
+        advice += f" then {MOST_DRAGGED} at most at a time"
         yield "moved", f"mail of {count(moved, 'sender')} out of Screener at once", advice
     for sender in document["failing_senders"]:
         again = f", again at {clock_face(at)}" if (at := sender["next_try_at"]) else ""
@@ -131,13 +132,13 @@ def _failing(sender: Document) -> str:
 
 
 def _polls(now: Document, before: Document, failed: int) -> Iterator[str]:
-    """The polls that ``before`` does not count yet, of which so many failed."""
+    """The polls that ``before`` does not count yet; ``failed`` of them failed."""
     happened = [
         trigger
         for trigger, count in now["totals"]["polls"].items()
         for _ in range(count - before.get(trigger, 0))
     ]
-    # The answer names the last one that succeeded, and what the last one failed of.
+    # The answer names the last one that succeeded, and why the last one failed.
     happened.sort(key=lambda trigger: trigger == now["last_poll_trigger"])
     for trigger in happened[:failed]:
         reason = plain((now["trouble"] or now["last_error"])["reason"])
@@ -183,7 +184,7 @@ def _status_rows(document: Document) -> list[tuple[str, str]]:
 
 
 def _arrivals(by_outcome: Document) -> str:
-    """New mail, and what decided about it, most often first."""
+    """New mail, and what decided about it, the most frequent first."""
     outcomes = sorted(by_outcome.items(), key=lambda each: (-each[1], each[0]))
     listed = ", ".join(f"{plain(outcome)} {number}" for outcome, number in outcomes)
     return f"{count(sum(by_outcome.values()), 'new mail')}: {listed}"

@@ -1,9 +1,9 @@
-"""``mailroom metrics``: the numbers of a service as Prometheus reads them; with ``--into`` those of
-every service of the host, as files for node_exporter's textfile collector.
+"""``mailroom metrics``: a service's metrics for Prometheus; with ``--into``, those of every service
+of the host, as files for node_exporter's textfile collector.
 
-The collector reads each ``*.prom`` of its folder whenever it likes, so a file gets its name when it
-is whole. It wants no sample twice, so each has the label ``unit``. A service that does not answer
-leaves ``mailroom_up 0`` alone; of one whose socket is gone the file goes as well.
+The collector may read each ``*.prom`` of its folder at any time, so a file gets its name only when
+it is whole. It accepts no sample twice, so each has the label ``unit``. The file of a service that
+does not answer has only ``mailroom_up 0``; if its socket is gone, the file is removed.
 """
 
 import os
@@ -19,22 +19,22 @@ from mailroom.terminal.remote import Remote
 from mailroom.terminal.several import Several
 
 _UP = "mailroom_up"
-# A sample's name, and its labels if it has any; what begins with # is no sample.
+# A sample's name, and its labels if it has any; a line that begins with # is not a sample.
 _SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})?(?= \S+$)", re.MULTILINE)
 _OURS = re.compile(r"mailroom(?:@[A-Za-z0-9_-]+|-shard@[0-9]+-[0-9]+)?\.prom")
 _READABLE = 0o644
 
 
 def print_metrics(remote: Remote | Several) -> int:
-    """Print what the service says, as it is; of several shards all together."""
+    """Print the metrics of the service, or of several shards together."""
     sys.stdout.write(remote.metrics())
     return 0
 
 
 def write_metrics(folder: Path, root: Path = Path("/")) -> int:
-    """Write a file for every service of the host, and take away those of services that are gone.
+    """Write a file for every service of the host, and remove those of services that are gone.
 
-    Raises LastingTrouble where the folder cannot be written to.
+    Raises LastingTrouble if the folder cannot be written to.
     """
     services = [*of_this_host(root), *services_here(root)]
     texts = {f"{service.unit}.prom": _text(service) for service in services}
@@ -46,8 +46,8 @@ def write_metrics(folder: Path, root: Path = Path("/")) -> int:
                 path.unlink()
     except OSError as error:
         raise LastingTrouble(
-            f"the metrics cannot be written to {folder}: {error.strerror}; it is the folder that"
-            " node_exporter has in --collector.textfile.directory"
+            f"the metrics cannot be written to {folder}: {error.strerror}; name the folder of"
+            " node_exporter's --collector.textfile.directory"
         ) from error
     return 0
 
@@ -68,8 +68,8 @@ def _labelled(sample: re.Match[str], unit: str) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """Whole, or as it was."""
-    # A name that does not end in .prom is nothing to the collector.
+    """Write the whole file, or leave the old one."""
+    # The collector ignores a name that does not end in .prom.
     fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     temporary = Path(name)
     try:

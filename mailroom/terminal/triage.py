@@ -1,7 +1,7 @@
 """``mailroom triage --dry-run``: a table of what the next poll would do.
 
-The running service is asked, which knows whom it holds back; where none runs, this process looks
-itself.
+The running service is asked, because it knows which senders it holds back; if none runs, this
+process looks itself.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from mailroom.work.surveyor import Surveyor
 
 
 def show_triage(asked: Installation, environ: Mapping[str, str], *, as_json: bool) -> int:
-    """Print what the next poll of a service would do, by looking ourselves."""
+    """Find out what the next poll of a service would do, and print it."""
     context = open_context(asked, environ)
     clients = context.clients
     door = Door(

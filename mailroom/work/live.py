@@ -133,7 +133,7 @@ class Live:
         if document["account"] != account:
             raise LiveFailed(
                 f"the service that was asked works for {document['account']}, not for {account}: "
-                "name the socket of the right one by --socket"
+                "name the socket of the right one with --socket"
             )
         push = document["eventsource"]["status"]
         return Finding("service", f"pid {document['pid']}, {document['phase']}, push {push}")

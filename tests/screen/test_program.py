@@ -307,7 +307,7 @@ def test_where_there_is_no_terminal_it_says_what_needs_none() -> None:
     assert code == 1
     assert told == (
         "mailroom: the screen needs a terminal that it can draw on; `mailroom waiting` and"
-        " `mailroom triage` need none\n"
+        " `mailroom triage` work without\n"
     )
 
 

@@ -186,7 +186,7 @@ def test_who_has_no_manager_is_told(evening: Evening) -> None:
     as_dave = ("runuser", "-u", "dave", "--", *environ)
     told = evening.host.run(*as_dave, "mailroom", "init", check=False)
     assert told.returncode == 1
-    assert "no manager of your own units answers (systemctl --user)" in told.stderr
+    assert "your own service manager does not answer (systemctl --user)" in told.stderr
 
 
 def test_a_silent_name_server_costs_five_seconds_once(evening: Evening) -> None:

@@ -115,7 +115,7 @@ def test_the_accounts_are_a_table_and_a_decision_is_about_one(household: Househo
     code, told = household.run("mailroom triage --account anna bob@example.net feed")
     assert code == 0, told
     code, told = household.run("mailroom waiting")
-    assert (code, "name one by --account: anna, otto, zoe" in told) == (2, True), told
+    assert (code, "name one with --account: anna, otto, zoe" in told) == (2, True), told
     code, told = household.run("mailroom log --account anna")
     assert (code, told.count("bob@example.net")) == (0, 1), told
     assert household.run("mailroom log --account zoe") == (0, "")

@@ -178,7 +178,7 @@ def test_whoever_is_not_root_is_told_in_one_line(stage: Stage) -> None:
         told = stage.host.run("runuser", "-u", "nobody", "--", "mailroom", command, check=False)
         assert (told.returncode, told.stdout) == (78, "")
         assert told.stderr == (
-            "mailroom: the secrets of mailroom.service are root's: run it by sudo\n"
+            "mailroom: the secrets of mailroom.service are root's: run it with sudo\n"
         )
 
 
@@ -206,7 +206,7 @@ def test_a_new_password_takes_one_command(stage: Stage, claims: Claims) -> None:
         assert terminal.end() == 0
     seconds = time.monotonic() - begun
     assert "✓ secret: stored, encrypted for this host: " in terminal.told
-    assert terminal.told.endswith("✓ service: mailroom was started anew and uses it\n")
+    assert terminal.told.endswith("✓ service: mailroom was restarted and uses it\n")
     assert stage.files() == [f"600 {ENCRYPTED}"]
     stage.unit.await_status(lambda status: status["last_poll_at"] is not None)
     claims.at_most(20, seconds, stage.unit.release, "login, until the service uses it", "s")

@@ -231,7 +231,7 @@ def test_a_command_about_an_account_goes_to_its_shard(both: Shards) -> None:
         assert (code, "http://127.0.0.1:9" in told) == (0, True), told
     code, told = both.run("mailroom waiting")
     assert (code, told.count("\n")) == (2, 1)
-    assert f"there are 4 accounts here: name one by --account: {', '.join(sorted(NAMES))}" in told
+    assert f"there are 4 accounts here: name one with --account: {', '.join(sorted(NAMES))}" in told
     code, told = both.run("mailroom waiting --account eve")
     assert (code, "there is no account eve: there are " in told) == (2, True), told
 
@@ -378,13 +378,13 @@ def test_login_starts_the_shard_anew_and_names_the_other_hosts(household: Househ
     shards = household.shards
     before = {each: shards.show(each, "MainPID") for each in ("1-2", "2-2")}
     code, told = shards.run(f"mailroom login --account {FIRST}", PASSWORD)
-    assert (code, "mailroom-shard@1-2 was started anew and uses it" in told) == (0, True), told
-    assert "on this host alone: repeat this on each other that may run shard 1/2" in told
+    assert (code, "mailroom-shard@1-2 was restarted and uses it" in told) == (0, True), told
+    assert "only on this host: repeat this on every other host that may run shard 1/2" in told
     after = {each: shards.show(each, "MainPID") for each in ("1-2", "2-2")}
     assert (after["1-2"] == before["1-2"], after["2-2"] == before["2-2"]) == (False, True)
     shards.systemctl("stop", "2-2")
     code, told = shards.run(f"mailroom login --account {SECOND}", PASSWORD)
-    assert (code, "started anew" in told) == (0, False), told
+    assert (code, "was restarted" in told) == (0, False), told
     assert shards.show("2-2", "ActiveState") == "inactive"
 
 

@@ -1,6 +1,6 @@
-"""``mailroom screen``: who waits, as a screen of a terminal.
+"""``mailroom screen``: who waits, on a full-screen terminal.
 
-``board`` is what is known and what was decided, ``keyboard`` what a key does to it; both are plain
-computing. ``picture`` lays it out as lines, ``display`` puts these on the terminal (urwid),
-``service`` asks the running service, ``program`` joins them on one loop.
+``board`` holds what is known and what was decided, ``keyboard`` says what a key does to it; both
+only compute. ``picture`` lays the board out as lines, ``display`` puts these on the terminal with
+urwid, ``service`` asks the running service, and ``program`` joins them on one loop.
 """

@@ -1,9 +1,9 @@
 """What the screen knows: who waits, what was decided and is under way, where the cursor is.
 
-The service alone says who waits. A decision shows at once as under way; the sender leaves the list
-when the service has said that it is done, and stays, with the reason, where the service refused.
-An answer that was asked for before something was done knows nothing of it: it does not bring the
-sender back. The cursor is on a sender: whoever comes and goes around it does not move it.
+Only the service knows who waits. A decision shows at once as under way. The sender leaves the list
+when the service reports that it is done, and stays, with the reason, if the service refuses. An
+answer to a question from before the decision does not bring the sender back. The cursor is on a
+sender, and does not move when others come or go.
 """
 
 from collections import Counter
@@ -26,14 +26,14 @@ NOBODY = "this mail names no sender to decide about: file it in your mail progra
 
 
 class Pane(Enum):
-    """Which list is looked at."""
+    """Which list is shown."""
 
     WAITING = "who waits"
     DECIDED = "who was decided about on this screen"
 
 
 class Board:
-    """``message`` is what was last to be said, ``away`` why the service does not answer."""
+    """``message`` is the last message, ``away`` says why the service does not answer."""
 
     def __init__(self) -> None:
         self.senders: dict[str, Sender] = {}
@@ -52,32 +52,32 @@ class Board:
         self._readings = 0
         self._gone: dict[str, int] = {}
         self._steps = 0
-        # Of each step: how many are under way, done, refused.
+        # For each step, how many decisions are under way, done and refused.
         self._left: Counter[int] = Counter()
         self._done: Counter[int] = Counter()
         self._refused: Counter[int] = Counter()
 
     @property
     def cursor(self) -> Cursor:
-        self._settle()
+        self._renew()
         return self._cursors[self.pane]
 
     @property
     def decided(self) -> Mapping[str, DoneDecision]:
         """The newest decision about each address."""
-        self._settle()
+        self._renew()
         return self._decided
 
     @property
     def sender(self) -> Sender | None:
-        """Who waits under the cursor."""
+        """The waiting sender under the cursor."""
         row = self.cursor.row if self.pane is Pane.WAITING else None
         return None if row is None else self.senders.get(row)
 
     # What the service says
 
     def begin_reading(self) -> int:
-        """A question who waits is about to be sent; its number is for the answer."""
+        """The question of who waits is about to be sent; its number identifies the answer."""
         self._readings += 1
         return self._readings
 
@@ -93,8 +93,8 @@ class Board:
         self._is_renewed = False
 
     def change(self, change: WaitingChange) -> bool:
-        """What is told of who waits, while no question is on its way. False where it cannot be
-        believed, and a question is due: it may tell of somebody as it was before a decision."""
+        """Take in an event about who waits, while no question is under way. Returns False if a
+        question is needed instead: the event may show somebody as before a decision."""
         if self.waiting is None or any(each.address in self._gone for each in change.changed):
             return False
         for address in change.gone:
@@ -129,7 +129,7 @@ class Board:
         self.message = self._told(move, outcome)
 
     def refuse(self, move: Move, reason: str) -> None:
-        """It was not carried out, or nobody knows."""
+        """The decision was not carried out, or nobody knows whether it was."""
         self.refused[move.address] = reason
         self._refused[move.step] += 1
         self._end(move)
@@ -141,18 +141,18 @@ class Board:
         self.pane = pane
 
     def find(self, text: str) -> None:
-        """Show only whose name, address or subject has this text, in capitals or not."""
+        """Show only senders whose name, address or subject contains this text, in any case."""
         self.search = text
         self._is_renewed = False
 
     def choose(self) -> None:
-        """The sender under the cursor is chosen, or not any more."""
+        """Choose the sender under the cursor, or cancel the choice."""
         if self.sender is not None:
             self.chosen ^= {self.sender.address}
             self.cursor.move(1)
 
     def choose_all(self) -> None:
-        """All that are shown are chosen; if they are already, none of them is any more."""
+        """Choose all that are shown; if all are chosen already, choose none of them."""
         shown = set(self.cursor.rows) if self.pane is Pane.WAITING else set()
         self.chosen = self.chosen - shown if shown <= self.chosen else self.chosen | shown
 
@@ -160,14 +160,14 @@ class Board:
         self.chosen = set()
 
     def targets(self) -> list[str]:
-        """Whom a decision would be about: those chosen, else who is under the cursor."""
+        """Whom a decision would be about: the chosen ones, else the one under the cursor."""
         if self.pane is Pane.WAITING and self.chosen:
             return [address for address in self.senders if address in self.chosen]
         row = self.cursor.row
         return [] if row is None else [row]
 
     def decide(self, category: str | None) -> list[Move]:
-        """What is to be sent. Nobody is decided about twice at the same time."""
+        """Returns the decisions to send, without senders who have one under way."""
         targets = self.targets()
         if targets == [""]:
             self.message = NOBODY
@@ -184,7 +184,7 @@ class Board:
         return moves
 
     def undo(self) -> list[Move]:
-        """What is to be sent so that the last decision has not been: of one for many, all."""
+        """Returns what to send to undo the last decision, for all senders if it was about many."""
         undone = {move.undoes for move in self.under_way.values()}
         last = next((done for done in reversed(self.history) if done not in undone), None)
         if last is None:
@@ -220,7 +220,7 @@ class Board:
         return done.name if done else ""
 
     def _told(self, move: Move, outcome: DecisionResult | None = None) -> str:
-        """How it stands with what was decided together."""
+        """The progress of the decisions that were made together."""
         place = place_of(move.category)
         left, done, refused = (
             tally[move.step] for tally in (self._left, self._done, self._refused)
@@ -233,8 +233,8 @@ class Board:
         told += f", {refused} refused" if refused else ""
         return f"{told}, {left} to go …" if left else told
 
-    def _settle(self) -> None:
-        """Renew the lists, once for all that has happened: 5,000 answers come one by one."""
+    def _renew(self) -> None:
+        """Renew the lists once for all that has happened: 5,000 answers come one by one."""
         if self._is_renewed:
             return
         self._is_renewed = True
@@ -248,7 +248,7 @@ class Board:
 
 
 def place_of(category: str | None) -> str:
-    """Where mail goes by this decision, in words."""
+    """Where this decision sends mail, in words."""
     return category or "Screener"
 
 

@@ -1,4 +1,4 @@
-"""``mailroom screen``: whether there is a terminal and a service for it, then the screen."""
+"""``mailroom screen``: checks that there is a terminal and a service, then shows the screen."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from mailroom.errors import MailroomError
 from mailroom.terminal.remote import Remote, deciding_socket
 
 _USER_AGENT = "mailroom-screen"
-_INSTEAD = "`mailroom waiting` and `mailroom triage` need none"
+_INSTEAD = "`mailroom waiting` and `mailroom triage` work without"
 
 
 def show_screen(asked: Installation, environ: Mapping[str, str]) -> int:
@@ -30,7 +30,7 @@ def show_screen(asked: Installation, environ: Mapping[str, str]) -> int:
             "the screen needs the library urwid, which is not installed: "
             f"apt install python3-urwid (or pip install urwid); {_INSTEAD}"
         ) from error
-    # Whether anybody answers, and may be asked, is said before the terminal is taken over.
+    # Errors about the service have to come before the screen takes the terminal over.
     Remote.of(asked).categories()
     loop = Loop(BoottimeClock())
     transfer = Transfer(loop, _USER_AGENT)

@@ -1,4 +1,4 @@
-"""A place in a list that is renewed under it: on a row, not at a number."""
+"""A position in a changing list: it stays on its row, not at its number."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ class Cursor:
         self.at = max(0, min(self.at + by, len(self.rows) - 1))
 
     def renew(self, rows: Sequence[str]) -> None:
-        """The list is ``rows`` from now on. Where the cursor's row has gone, it goes to the next
-        one that has stayed, else to the nearest above, else to the top."""
+        """The list is ``rows`` from now on. If the cursor's row has gone, the cursor goes to the
+        next row below that has stayed, else to the nearest above, else to the top."""
         places = {row: number for number, row in enumerate(rows)}
         former, self.rows = self.rows, rows
         below = (row for row in former[self.at :] if row in places)
@@ -27,7 +27,7 @@ class Cursor:
         self.at = 0 if row is None else places[row]
 
     def step_over(self, rows: Collection[str]) -> None:
-        """On to the next row that is none of these, if there is one below."""
+        """Move down to the next row that is not among these, if there is one."""
         for number in range(self.at, len(self.rows)):
             if self.rows[number] not in rows:
                 self.at = number

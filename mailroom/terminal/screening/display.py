@@ -1,8 +1,8 @@
-"""The terminal, by urwid: keys as they are pressed, lines as they are to be shown.
+"""The terminal, with urwid: takes in keys and shows lines.
 
-Of urwid only its screen is used, on our own loop: it knows what keys and colours are on whatever
-terminal, hears of a new size, and writes only the lines that have changed. Its versions 2.1.2
-(Debian 12) and 2.6.16 (Debian 13) do what is used here alike.
+Only urwid's screen is used, on our own loop: it knows the keys and colours of all terminals,
+notices a new size, and writes only the lines that have changed. What is used here is the same in
+2.1.2 (Debian 12) and 2.6.16 (Debian 13).
 """
 
 import contextlib
@@ -20,8 +20,8 @@ from urwid.raw_display import Screen
 from mailroom.engine.loop import Loop, Timer
 from mailroom.terminal.screening.lines import Line
 
-# Style, foreground, background, and what it is where there is no colour. The terminal's own colours
-# as far as possible: nobody knows whether it is light or dark.
+# Style, foreground, background, and what stands for it without colour. The terminal's own colours
+# where possible: we do not know whether it is light or dark.
 _STYLES = (
     ("title", "bold", "default", "bold"),
     ("head", "dark cyan", "default", "default"),
@@ -36,18 +36,18 @@ _STYLES = (
     ("wrong", "dark red", "default", "bold"),
 )
 _COLOURS, _NO_COLOURS = 16, 1
-# Terminals without colour, or that are no screens but printers.
+# Terminals without colour.
 _COLOURLESS = ("vt100", "vt102", "vt220", "vt320")
 
 
 def has_colours(environ: Mapping[str, str]) -> bool:
-    """Whether colours are wanted (https://no-color.org) and there."""
+    """Whether colours are available and wanted (https://no-color.org)."""
     return not environ.get("NO_COLOR") and environ.get("TERM", "") not in _COLOURLESS
 
 
 class Display:
-    """``on_keys`` gets what was pressed, in urwid's names; a new size is ``window resize``.
-    ``on_gone`` is called when nobody is there any more to press one."""
+    """``on_keys`` gets the pressed keys by urwid's names; a new size is ``window resize``.
+    ``on_gone`` is called when the terminal is gone."""
 
     def __init__(
         self,
@@ -67,18 +67,18 @@ class Display:
     def start(self) -> None:
         """Take the terminal over."""
         self._screen.start()
-        # They come as keys: what they do is done by the loop, in no signal handler.
+        # Ctrl+C and Ctrl+Z come as keys: the loop handles them, not a signal handler.
         self._screen.tty_signal_keys(intr="undefined", susp="undefined")
         self._screen.hook_event_loop(self._hook, self._pressed)
 
     def stop(self) -> None:
-        """Give the terminal back as it was, where it is still there."""
+        """Give the terminal back as it was, if it is still there."""
         self._screen.unhook_event_loop(self._hook)
         with contextlib.suppress(OSError, termios.error):
             self._screen.stop()
 
     def suspend(self) -> None:
-        """Back to the shell, until it brings us to the front again."""
+        """Go back to the shell until it brings us to the foreground again."""
         self.stop()
         os.kill(0, signal.SIGTSTP)
         self.start()
@@ -93,7 +93,7 @@ class Display:
         """Show these lines, from the top."""
         try:
             self._draw(lines)
-        except OSError:  # EIO: it has gone in this very moment
+        except OSError:  # EIO: it has just gone
             self._on_gone()
 
     def _draw(self, lines: Sequence[Line]) -> None:
@@ -104,7 +104,7 @@ class Display:
         self._screen.draw_screen((columns, rows), canvas)
 
     def clear(self) -> None:
-        """Write all of it when it is drawn next."""
+        """Redraw all of it next time."""
         self._screen.clear()
 
     def _pressed(self, keys: Sequence[Any], _raw: object) -> None:
@@ -117,7 +117,7 @@ def _canvas(line: Line, columns: int) -> Any:
 
 
 class _Hook:
-    """Our loop as urwid's screen uses one."""
+    """Our loop, with the interface that urwid's screen wants."""
 
     def __init__(self, loop: Loop, on_gone: Callable[[], None]) -> None:
         self._loop = loop
@@ -125,7 +125,7 @@ class _Hook:
 
     def watch_file(self, fd: int, callback: Callable[[], object]) -> int:
         def ready(_events: int) -> None:
-            # A terminal that is gone is ready for ever, and not everybody is sent a SIGHUP.
+            # A terminal that is gone stays ready forever, and not every process gets a SIGHUP.
             if _is_gone(fd):
                 self._on_gone()
             else:

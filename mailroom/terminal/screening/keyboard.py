@@ -1,6 +1,6 @@
-"""What a key does: to the board, and what has to be done then by others.
+"""What a key does to the board, and what others have to do then.
 
-Letters and digits are for categories, all else is here. Keys are named as urwid names them.
+Letters and digits stand for categories; the other keys are here, by urwid's names.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from mailroom.terminal.screening import keys
 from mailroom.terminal.screening.board import Board, Pane
 from mailroom.terminal.screening.values import Choice, Move
 
-# Of more senders at once a second press is asked for.
+# A decision about more senders at once needs a second press of its key.
 _MANY = 10
 _FAR = 1 << 30
 
@@ -21,7 +21,21 @@ _PAGES = {"page up": -1, "page down": 1}
 
 
 class Mode(Enum):
-    """What keys are for."""
+    """What keys are for.
+
+    ====== ====================== ================
+    mode   key                    next
+    ====== ====================== ================
+    LIST   /                      SEARCH
+           ?, f1                  HELP
+           enter on a sender      MAIL
+    SEARCH enter, esc, tab, up or LIST
+           down
+    HELP   any                    LIST
+    MAIL   enter, esc, q          LIST
+           others than scrolling  LIST, and acts
+    ====== ====================== ================
+    """
 
     LIST = auto()
     SEARCH = auto()
@@ -30,7 +44,7 @@ class Mode(Enum):
 
 
 class Wish(Enum):
-    """What a key asks of the program, beside decisions."""
+    """What a key asks of the program, apart from decisions."""
 
     QUIT = auto()
     SUSPEND = auto()
@@ -38,8 +52,8 @@ class Wish(Enum):
 
 
 class Keyboard:
-    """``page`` is how many rows the list shows, for keys that turn pages; ``top`` is how far a mail
-    that is read was scrolled."""
+    """``page`` is how many rows the list shows, for page up and down; ``top`` is how far the open
+    mail was scrolled."""
 
     def __init__(self, board: Board) -> None:
         self.mode = Mode.LIST
@@ -53,10 +67,10 @@ class Keyboard:
         self._categories = {each.key: each for each in categories if each.key}
 
     def press(self, key: str) -> Wish | Sequence[Move]:
-        """What is to be done now: a wish, or decisions to send, often none."""
+        """Returns what is to be done: a wish, or decisions to send, often none."""
         if self.mode is Mode.LIST or (self.mode is Mode.MAIL and not self._scroll(key)):
             return self._act(key)
-        if key in _WISHES and key != keys.QUIT:  # there it is a letter like others
+        if key in _WISHES and key != keys.QUIT:  # in a search q is a letter like any other
             return _WISHES[key]
         if self.mode is Mode.SEARCH:
             self._type(key)
@@ -91,7 +105,7 @@ class Keyboard:
 
     def _take_back(self, confirmed: str) -> Sequence[Move]:
         if self._board.pane is Pane.WAITING:
-            self._board.message = "who waits is in Screener; tab shows whom you decided about"
+            self._board.message = "already in Screener; tab shows whom you decided about"
             return ()
         return self._decide(keys.TAKE_BACK, None, confirmed)
 
@@ -121,7 +135,7 @@ class Keyboard:
                 self._leave()
 
     def _leave(self) -> None:
-        """Leave what was entered last: the other list, what is chosen, a search."""
+        """Leave the other list, else the choice, else the search."""
         board = self._board
         if board.pane is Pane.DECIDED:
             board.look_at(Pane.WAITING)
@@ -145,7 +159,7 @@ class Keyboard:
             board.find(board.search + key)
 
     def _scroll(self, key: str) -> bool:
-        """Keys of a mail that is read whole; True if it was one. Others decide about its sender."""
+        """Keys for a mail on its page; returns whether it was one. Others act on its sender."""
         steps = _SMALL_STEPS.get(key) or _TO_AN_END.get(key) or _PAGES.get(key, 0) * self.page
         if steps:
             self.top = max(0, self.top + steps)

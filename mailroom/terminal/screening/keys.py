@@ -1,20 +1,20 @@
-"""Which key stands for which category: one of its own letters, where one is free."""
+"""Which key stands for which category: one of its own letters, if one is free."""
 
 import unicodedata
 from collections.abc import Iterable, Sequence
 from string import ascii_uppercase, digits
 
-# Keys that do something else on the screen; all others of those are no letters and no digits.
+# The only letters and digits that do something else on the screen.
 QUIT, UNDO = "q", "u"
-# No letter, and so no category's.
+# Not a letter, so never a category's.
 TAKE_BACK = "-"
 _TAKEN = (QUIT, UNDO)
 
 
 def keys_of(names: Sequence[str]) -> dict[str, str]:
-    """Each name's key: the first letter of its first word that is free, of another word, any other
-    letter, a digit, a capital. Whoever comes first in the configuration chooses first, and a first
-    letter goes before another's second. More names than keys: the last ones have none."""
+    """Each name's key: the first free one of the first letters of its words, its other letters, the
+    digits and the capitals. Earlier names in the configuration choose first, but a first letter of
+    one name goes before a second letter of another. If keys run out, the last names have none."""
     found: dict[str, str] = {}
     taken = set(_TAKEN)
 
@@ -34,7 +34,7 @@ def keys_of(names: Sequence[str]) -> dict[str, str]:
 
 
 def _words(name: str) -> list[str]:
-    """Its words in lower case without accents, of letters and digits alone."""
+    """Its words in lower case, without accents, with only letters and digits."""
     plain = (
         character
         for character in unicodedata.normalize("NFKD", name.casefold())

@@ -1,4 +1,4 @@
-"""The keys, told: below the list in a few words, and on a page of their own."""
+"""The keys explained: in a few words below the list, and on a page of their own."""
 
 from collections.abc import Sequence
 
@@ -27,7 +27,7 @@ _DECIDED = (
 
 _HELP = (
     ("↑ ↓", "move; also page up and down, home, end"),
-    ("space", "choose several; a category is then for all"),
+    ("space", "choose several; a category then goes to all"),
     ("*", "choose all that are shown, or none"),
     ("/", "search in names, addresses, subjects"),
     ("enter", "read the newest mail"),
@@ -35,19 +35,19 @@ _HELP = (
     ("tab", "whom you have decided about here, and back"),
     (TAKE_BACK, "there: take the sender back to Screener"),
     ("esc", "back; show all again; choose nobody"),
-    ("ctrl-l, ctrl-z", "draw again; to the shell for a while"),
-    (QUIT, "quit, when all is done that is under way"),
+    ("ctrl-l, ctrl-z", "redraw; go to the shell for a while"),
+    (QUIT, "quit, once all that is under way is done"),
 )
 _MARKS = (
     ("*  !", "chosen; refused, and the mail says why"),
     ("→ Feed …", "decided, and under way"),
 )
 _KEY_COLUMNS = 15
-_INTRODUCTION = "The sender, with all mail that waits, goes to"
+_INTRODUCTION = "The sender, with all waiting mail, goes to"
 
 
 def key_lines(board: Board, categories: Sequence[Choice], columns: int) -> list[Line]:
-    """What can be pressed now."""
+    """The keys that can be pressed now."""
     chosen = _keys([each for each in categories if each.key])
     others = _WAITING if board.pane is Pane.WAITING else _DECIDED
     rest: list[Line] = [[("key", key), ("dim", f" {what}")] for key, what in others]

@@ -1,4 +1,4 @@
-"""Lines of a screen: pieces of text with a style each, as wide as a terminal shows them."""
+"""Lines of a screen: pieces of text, each with a style, measured as a terminal shows them."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,17 +9,17 @@ Piece = tuple[str, str]
 Line = list[Piece]
 
 _ELLIPSIS = "…"
-# Some characters are as wide as this.
+# The widest characters need so many.
 _LEAST_COLUMNS = 2
 
 
 def width(text: str) -> int:
-    """The columns that a terminal needs for it: Chinese takes two for a character, accents none."""
+    """The columns that a terminal needs for it: two for a Chinese character, none for an accent."""
     return len(text) if text.isascii() else calc_width(text, 0, len(text))
 
 
 def fit(text: str, columns: int) -> str:
-    """Exactly so many columns: filled up, or cut off with an ellipsis."""
+    """The text in exactly so many columns: padded, or cut off with an ellipsis."""
     shown = cut(text, columns)
     if len(shown) < len(text) and columns > 0:
         shown = cut(text, columns - 1) + _ELLIPSIS
@@ -27,8 +27,8 @@ def fit(text: str, columns: int) -> str:
 
 
 def cut(text: str, columns: int) -> str:
-    """As many whole characters from the start as these columns hold. Of a text without end no
-    more is looked at."""
+    """As many whole characters from the start as fit. The rest of the text is not looked at, as it
+    may be very long."""
     if text[: columns + 1].isascii():
         return text[: max(0, columns)]
     used = 0
@@ -40,7 +40,7 @@ def cut(text: str, columns: int) -> str:
 
 
 def wrap(text: str, columns: int) -> Iterator[str]:
-    """Its lines where it goes on below: broken at spaces, a word that is too long anywhere."""
+    """The text broken into lines, at spaces, or within a word that is too long."""
     rest, columns = text.rstrip(), max(_LEAST_COLUMNS, columns)
     while len(line := cut(rest, columns)) < len(rest):
         head, space, _ = line.rpartition(" ")
@@ -61,7 +61,7 @@ def clip(line: Line, columns: int) -> Line:
 
 
 def flow(items: Sequence[Line], columns: int, gap: int = 2) -> list[Line]:
-    """The items one after the other, in as many lines as they need."""
+    """The items in a row, in as many lines as they need."""
     lines: list[Line] = [[]]
     used = 0
     for item in items:
@@ -79,5 +79,5 @@ def flow(items: Sequence[Line], columns: int, gap: int = 2) -> list[Line]:
 
 
 def restyled(line: Line, style: str, columns: int) -> Line:
-    """All of the line, to its full width, in one style."""
+    """The whole line, padded to the full width, in one style."""
     return [(style, fit("".join(text for _, text in line), columns))]

@@ -1,6 +1,6 @@
-"""What is on the screen, as lines: the list, the mail under the cursor beside or below, the keys.
+"""The screen as lines: the list, beside or below it the mail under the cursor, and the keys.
 
-Everything is computed anew for each picture, but only for the rows that are in sight.
+Everything is computed anew for each picture, but only for the visible rows.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,13 +17,13 @@ from mailroom.terminal.screening.lines import Line, Piece, clip, cut, fit, resty
 from mailroom.terminal.screening.values import Choice, DoneDecision, Preview, Sender
 from mailroom.terminal.screening.window import Window
 
-# From here on the mail has its place beside the list, else below it.
+# On a screen of this width the mail is beside the list, on a narrower one below it.
 _WIDE_COLUMNS = 110
 _LIST_SHARE = 0.6
-# A list that is lower shows too few to choose from: then there is no room for the mail.
+# A shorter list would show too few senders: then there is no room for the mail.
 _LEAST_ROWS = 5
 _MAILS_COLUMNS, _WAITS_COLUMNS = 6, 8
-# Of what the numbers leave: who it is, at least and at most, and the rest for the subject.
+# The sender's share of what the numbers leave, its least and its most; the subject gets the rest.
 _WHO_SHARE, _LEAST_WHO_COLUMNS, _MOST_WHO_COLUMNS = 0.48, 12, 56
 _LEAST_ADDRESS_COLUMNS = 6
 _MOST_SUBJECT_LINES = 3
@@ -37,8 +37,8 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What there is to show. ``preview`` is of the mail under the cursor: None while it is asked
-    for, a text why there is none. ``zone`` None: that of the host."""
+    """What there is to show. ``preview`` is that of the mail under the cursor: None while it is
+    being fetched, a text that says why there is none. ``zone`` None is the host's."""
 
     board: Board
     keyboard: Keyboard
@@ -130,7 +130,7 @@ def _message(scene: Scene, columns: int) -> Line:
 
 
 def _list(scene: Scene, columns: int, height: int) -> list[Line]:
-    """Its head, and the rows in sight."""
+    """Its head, and the visible rows."""
     board = scene.board
     cursor = board.cursor
     if not cursor.rows:
@@ -153,11 +153,11 @@ def _list(scene: Scene, columns: int, height: int) -> list[Line]:
 
 def _empty(board: Board) -> str:
     if board.pane is Pane.DECIDED:
-        return "Nobody was decided about on this screen so far."
+        return "You have not decided about anybody on this screen yet."
     if board.waiting is None:
         return "" if board.away else "Asking the service who waits …"
     if board.search and board.senders:
-        return "Nobody who waits has this text. Esc shows all."
+        return "Nobody who waits matches. Esc shows all."
     return "Nobody waits."
 
 
@@ -193,7 +193,7 @@ def _decided_row(scene: Scene, address: str, columns: int) -> Line:
 def _row(
     mark: str, who: str, shown_address: str, middle: Piece, ends: Sequence[str], columns: int
 ) -> Line:
-    """Mark, who (the address beside the name, as far as there is room), what, two numbers."""
+    """Mark, who (name, and the address if there is room), what, two numbers."""
     mails, waits = ends
     rest = columns - len(mark) - _MAILS_COLUMNS - _WAITS_COLUMNS
     left = max(_LEAST_WHO_COLUMNS, min(int(rest * _WHO_SHARE), _MOST_WHO_COLUMNS))
@@ -218,7 +218,7 @@ def _row(
 
 
 def age(now: datetime, then: datetime) -> str:
-    """How long ago, in the largest unit."""
+    """How long ago, in the largest unit that fits."""
     seconds = (now - then).total_seconds()
     for size, unit in ((_DAY, "d"), (_HOUR, "h"), (_MINUTE, "min")):
         if seconds >= size:
@@ -230,7 +230,7 @@ def age(now: datetime, then: datetime) -> str:
 
 
 def _mail(scene: Scene, columns: int) -> Iterator[Line]:
-    """What is beside the list: who it is, and the newest mail from its beginning."""
+    """What is beside the list: who it is, and the beginning of the newest mail."""
     board = scene.board
     row = board.cursor.row
     if board.pane is Pane.DECIDED and row is not None:
@@ -287,7 +287,7 @@ def _body(preview: Preview, columns: int) -> Iterator[Line]:
 
 
 def _mail_page(scene: Scene, columns: int, rows: int) -> list[Line]:
-    """The mail alone, scrolled."""
+    """The mail on a page of its own, scrolled."""
     text_columns = min(columns - 2, _MOST_TEXT_COLUMNS)
     lines, room = [[("", " "), *line] for line in _mail(scene, text_columns)], rows - 2
     last = max(0, len(lines) - room)

@@ -1,8 +1,8 @@
-"""The screen at work: what is pressed, what the service says, and the picture of it, on one loop.
+"""Runs the screen: keys, the service's answers and events, and the picture, on one loop.
 
-No key waits for the service. Who waits is asked for at the start, when the service tells of
-something by its events, after a decision, and every few seconds where there are no events; where
-nobody answers, again until somebody does.
+No key waits for the service. The list of who waits is read at the start, when an event calls for
+it, after a decision, and every few seconds if there are no events. If nobody answers, it tries
+again until somebody does.
 """
 
 from collections import OrderedDict, deque
@@ -23,19 +23,19 @@ from mailroom.terminal.screening.service import Away, ServiceClient
 from mailroom.terminal.screening.values import Choice, Move, Preview, WaitingChange
 from mailroom.terminal.screening.window import Window
 
-# So many decisions are on their way at once: a poll carries out all that have come.
+# So many decisions are sent at once: one poll carries out all that have come.
 _AT_ONCE = 32
-# With events nothing needs to be looked for, but one may get lost.
+# With events there is no need to look, but one may get lost.
 _LOOK_SECONDS, _LOOK_WITH_EVENTS_SECONDS = 3.0, 60.0
-# News come in crowds, and a long list takes its time: keys are to come in between.
+# Events come in bursts, and reading a long list takes time: leave time for keys in between.
 _QUIET_SECONDS, _QUIET_TIMES = 0.2, 5.0
 _AGAIN_SECONDS = 2.0
-# Whoever moves on at once does not want to read.
+# A cursor that moves on sooner needs no preview.
 _REST_SECONDS = 0.1
 _MOST_PREVIEWS = 100
-# What is told in minutes is to be right to half of one.
+# Ages in minutes are off by half a minute at most.
 _TICK_SECONDS = 30.0
-# Of those that tell who waits, and of what else there may be to ask for.
+# Events after which to ask again: they tell who waits, or that something may have been missed.
 _NEWS = frozenset({"open", "waiting", "reload", "lost"})
 _BROKEN_OFF = "the service went away before it answered; the list tells what was done"
 
@@ -93,7 +93,7 @@ class Program:
         self._redraw()
 
     def _quit(self, *, at_once: bool) -> None:
-        """Only when all is done that was decided; asked again, whatever is under way."""
+        """Leave when all decisions are done; the second time, leave at once."""
         under_way = len(self.board.under_way)
         if at_once or not under_way:
             self.leave()
@@ -156,7 +156,7 @@ class Program:
         keys = keys_of(names)
         self._categories = tuple(Choice(name, keys.get(name, "")) for name in names)
         self._keyboard.learn(self._categories)
-        # What could not be shown may be shown by now.
+        # A mail that could not be shown may work now.
         for mail in [mail for mail, shown in self._previews.items() if isinstance(shown, str)]:
             del self._previews[mail]
 
@@ -169,7 +169,7 @@ class Program:
         self._news.resolve(None)
 
     async def _listen(self) -> None:
-        """Hear of news as long as the service runs; where it tells none, try again seldom."""
+        """Follow the events as long as the service runs; if it has no stream, retry rarely."""
         while True:
             pause = _AGAIN_SECONDS
             try:
@@ -177,7 +177,7 @@ class Program:
             except Refused:
                 pause = _LOOK_WITH_EVENTS_SECONDS
             except MailroomError:
-                pass  # whoever reads the list says so
+                pass  # _read reports the same
             self._has_events = False
             self._look_again()
             await self._loop.sleep_until(self._loop.now() + pause)
@@ -194,7 +194,7 @@ class Program:
     # The mail under the cursor
 
     def _preview(self) -> Preview | str | None:
-        """What there is of it; else it is asked for, when the cursor has come to rest."""
+        """The preview if it is there; else it is fetched once the cursor rests."""
         sender = self.board.sender
         if sender is None:
             return None
@@ -226,7 +226,7 @@ class Program:
         self._loop.call_at(self._loop.now() + _TICK_SECONDS, self._tick)
 
     def _redraw(self) -> None:
-        """Once, after all that happens in this turn."""
+        """Draw once, after all that happens in this turn."""
         if not self._is_drawing:
             self._is_drawing = True
             self._loop.call_soon(self._draw)

@@ -1,5 +1,5 @@
-"""The running service, as the screen asks it: on the loop, by its control socket, one coroutine for
-each request. What comes back is harmless to show."""
+"""The running service as the screen asks it: on the loop, with a coroutine for each request. Its
+results are harmless to show."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -24,20 +24,20 @@ from mailroom.terminal.screening.values import (
 from mailroom.wire.http import Request, Response
 from mailroom.wire.sse import Event, Parser
 
-# The mail server may think for half a minute over each of several requests.
+# The mail server may take half a minute for each of several requests.
 _READING_SECONDS = 120.0
 _DECIDING_SECONDS = 600.0
 
-# Subjects may have megabytes; no screen shows more than this.
+# A subject may have megabytes; no screen shows more than this.
 _LONGEST_LINE = 500
 
 
 class Away(MailroomError):
-    """Nobody answers at the socket, or not to the end."""
+    """Nobody answers at the socket, or the answer breaks off."""
 
 
 class ServiceClient:
-    """The service that listens at ``socket``; one ``account`` of many."""
+    """The service that listens at ``socket``; ``account``: one of many."""
 
     def __init__(self, http: Http, socket: Path, account: str | None = None) -> None:
         self._http = http
@@ -54,7 +54,7 @@ class ServiceClient:
         return WaitingList(tuple(map(_sender, answer["waiting"])))
 
     async def mail(self, mail: str) -> Preview:
-        """A mail that waits."""
+        """The text of a waiting mail."""
         answer: answers.MailDocument = await self._ask("GET", f"/mail?{urlencode({'id': mail})}")
         return Preview(
             sender=", ".join(map(_named, answer["from"])),
@@ -66,7 +66,7 @@ class ServiceClient:
         )
 
     async def triage(self, address: str, category: str | None) -> DecisionResult:
-        """Decide about a sender; comes back when it is done."""
+        """Decide about a sender; returns when the decision is carried out."""
         body = json.dumps({"address": address, "category": category}).encode()
         answer: answers.DecidedDocument = await self._ask(
             "POST", "/triage", body, _DECIDING_SECONDS
@@ -74,9 +74,9 @@ class ServiceClient:
         return DecisionResult(answer["category"], answer["previous"], answer["filed"])
 
     async def follow(self, on_event: Callable[[str, WaitingChange | None], None]) -> None:
-        """Call ``on_event`` with the kind of whatever happens, until the stream ends: first with
-        ``open``; with ``waiting`` comes what has changed, unless it was too much to be told. Raises
-        :class:`Refused` where the service has no such stream."""
+        """Call ``on_event`` with the kind of each event until the stream ends, first with ``open``.
+        With ``waiting`` it also gets what has changed, unless that was too much. Raises
+        :class:`Refused` if the service has no such stream."""
         headers = {"Accept": "text/event-stream"}
         stream = self._http.stream(self._request("GET", "/events", headers, None))
         parser = Parser()
@@ -128,13 +128,13 @@ class ServiceClient:
 
 
 def _read(answer: Response) -> Any:
-    """The document of an answer, if it is what was asked for."""
+    """The document of a successful answer. Raises :class:`Refused` or MailroomError."""
     try:
         document = json.loads(answer.body)
     except ValueError:
         document = None
     if not isinstance(document, dict):
-        raise MailroomError("what answers there is no mailroom service")
+        raise MailroomError("what answers there is not a mailroom service")
     if answer.status != HTTPStatus.OK:
         raise Refused(answer.status, document)
     return document

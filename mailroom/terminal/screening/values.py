@@ -1,5 +1,5 @@
-"""What the screen deals with. All text is harmless to show, but for addresses and ids, which are as
-the service says them."""
+"""The screen's values. All text is harmless to show, except addresses and ids, which are as the
+service sends them."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,7 +7,7 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What a sender can be decided to. ``key`` is empty where there were too many."""
+    """A category to decide for. ``key`` is empty if there are more categories than keys."""
 
     name: str
     key: str
@@ -15,8 +15,8 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Somebody who waits; the address is empty for mail that names no sender. Mail, subject and
-    ``received_at`` are those of the newest."""
+    """Somebody who waits; the address is empty for mail that names no sender. ``mail`` (its id),
+    ``subject`` and ``received_at`` are those of the newest mail."""
 
     address: str
     name: str
@@ -36,7 +36,7 @@ class WaitingList:
 
 @dataclass(frozen=True, slots=True)
 class WaitingChange:
-    """Senders who are new or have other mail than before, and addresses that wait no more."""
+    """Senders who are new or whose mail has changed, and addresses that no longer wait."""
 
     changed: tuple[Sender, ...]
     gone: tuple[str, ...]
@@ -56,7 +56,7 @@ class Preview:
 
 @dataclass(frozen=True, slots=True)
 class DecisionResult:
-    """What the service has done about a decision. Category None: back to Screener."""
+    """How the service has carried out a decision. Category None: back to Screener."""
 
     category: str | None
     previous: str | None
@@ -65,7 +65,7 @@ class DecisionResult:
 
 @dataclass(frozen=True, slots=True)
 class DoneDecision:
-    """A decision that has been carried out, and can be undone."""
+    """A decision that has been carried out and can be undone."""
 
     address: str
     name: str
@@ -77,7 +77,7 @@ class DoneDecision:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A decision on its way. Those of one key share a ``step``."""
+    """A decision under way. Decisions by the same key press share a ``step``."""
 
     address: str
     name: str

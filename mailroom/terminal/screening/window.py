@@ -1,11 +1,11 @@
-"""Which part of a long list is on the screen. What comes and goes does not disturb the reader."""
+"""Which part of a long list is on the screen. Senders who come or go do not disturb the reader."""
 
 from mailroom.terminal.screening.cursor import Cursor
 
 
 class Window:
-    """Rows come and go around the cursor, and its line stays where it is on the screen. At the very
-    top, newcomers are let in and push the rest down, as long as the cursor stays in sight."""
+    """Rows come and go around the cursor, whose line stays where it is on the screen. At the very
+    top, new rows push the others down, as long as the cursor stays visible."""
 
     def __init__(self) -> None:
         self._top = 0
