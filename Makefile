@@ -1,38 +1,38 @@
-# `make` alone tells what there is. Everything happens in .venv, which packaging/venv.sh keeps.
+# `make` alone lists the targets. Everything happens in .venv, which packaging/venv.sh maintains.
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint test-unit test-sandbox test-rules test-system test-browser test-cluster test-evening test-forky chaos mutants bench day screen pictures po deb clean
 
 help:
-	@echo 'make demo            the main job on a mail server of its own (STAY=1: then play with it)'
+	@echo 'make demo            the main job on a demo mail server (STAY=1: then play with it)'
 	@echo 'make evening         the first evening on a fresh host, recorded into docs/first-evening.txt (root)'
-	@echo 'make test            all of the following; what cannot run here is told at the end'
-	@echo '                     (REQUIRE_ALL=1: and is a failure)'
+	@echo 'make test            all of the following; says at the end what cannot run here'
+	@echo '                     (REQUIRE_ALL=1: that is a failure)'
 	@echo 'make lint            ruff, mypy'
 	@echo 'make test-unit       on a virtual clock, no network'
 	@echo 'make test-sandbox    over loopback, and the demo'
 	@echo 'make test-rules      every rule of triage on every kind of server'
-	@echo 'make test-system     as a unit on a booted Debian with Cyrus (root); beside it, where they are'
-	@echo '                     (STALWART=program, CYRUS313=folder), what these servers really do'
-	@echo '                     (SERVERS=docs: and the table in docs/servers.md is made of it)'
-	@echo 'make test-browser    the page in Cockpit, in Chromium on a booted Debian (root), which takes'
-	@echo '                     minutes to put together at the first time; only when asked'
+	@echo 'make test-system     as a unit on a booted Debian with Cyrus (root); also on Stalwart and newer'
+	@echo '                     Cyrus where they are (STALWART=program, CYRUS313=folder)'
+	@echo '                     (SERVERS=docs: also write the table in docs/servers.md)'
+	@echo 'make test-browser    the page in Cockpit, in Chromium on a booted Debian (root); the first run'
+	@echo '                     takes minutes to build it; only on request'
 	@echo 'make test-cluster    three hosts with Pacemaker, made by the commands of docs/fleet.md: one dies, one'
-	@echo '                     is drained, the network is cut (root); some ten minutes, and only when asked'
-	@echo 'make pictures        of that page, into docs/images (root)'
-	@echo 'make test-evening    first evenings and secrets on all fresh hosts (root); the first is in make test'
-	@echo 'make test-forky      the same on Debian forky with its Cyrus, which move: it reports, and never'
-	@echo '                     fails; only when asked'
-	@echo 'make chaos           crashes, faults and hostile input, as a table (ROWS="kill fault": these);'
-	@echo '                     what was tried of this very code is not tried again (FRESH=1: all of it)'
+	@echo '                     is drained, the network is cut (root); some ten minutes; only on request'
+	@echo 'make pictures        pictures of that page, into docs/images (root)'
+	@echo 'make test-evening    first evenings and secrets on all fresh hosts (root); make test has the first'
+	@echo 'make test-forky      the same on Debian forky with its Cyrus, which change: it reports, and never'
+	@echo '                     fails; only on request'
+	@echo 'make chaos           crashes, faults and hostile input, as a table (ROWS="kill fault": only these);'
+	@echo '                     rows that this very code has passed are not repeated (FRESH=1: all are)'
 	@echo 'make mutants         breaks the code in small ways, and tells what no quick test notices'
-	@echo '                     (MUTANTS=n, 400 by default; SEED=s; SINCE=rev: of the lines changed)'
-	@echo 'make bench           what it costs, in figures, each beside its target (FIGURES="sweep idling")'
+	@echo '                     (MUTANTS=n, 400 by default; SEED=s; SINCE=rev: only in changed lines)'
+	@echo 'make bench           the costs in figures, each beside its target (FIGURES="sweep idling")'
 	@echo 'make day             a day of a household, before and after, drawn into docs/behaviour.md'
 	@echo 'make screen          the picture of mailroom screen, drawn into docs/behaviour.md'
-	@echo 'make po              what the page says, into cockpit/po, for whoever translates it'
+	@echo "make po              the page's texts, into cockpit/po, for translators"
 	@echo 'make deb             the Debian package, into dist/'
-	@echo 'make clean           remove what all these have made'
+	@echo 'make clean           remove all that these have made'
 
 demo:
 	@packaging/venv.sh sandbox
