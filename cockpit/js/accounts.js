@@ -1,5 +1,5 @@
-/* Which accounts there are on this host: sockets tell of the services, and a service of its accounts
-   if it has several. The account that was looked at last is remembered. */
+/* The accounts of this host: sockets show the services, and a service with several accounts lists
+   them. The account shown last is remembered. */
 
 import { ask } from "./asking.js";
 import { _, format } from "./words.js";
@@ -7,14 +7,14 @@ import { _, format } from "./words.js";
 const cockpit = window.cockpit;
 const SYSTEM = "/run/mailroom";
 const REMEMBERED = "mailroom:account";
-/* Names of instances have neither of these. */
+/* No instance has such a name. */
 const MAIN = ".";
 const OWN = "~";
 
 /* All of them, the host's first: {id, name, folder, prefix, key, journal, matches, sockets}. `prefix`
-   comes before the path of every question, `key` is the account's name in events, null where it is
-   the only one; `journal` is what journalctl has to be told to speak of the service, `matches` of the
-   account; `sockets.control` and `sockets.status` are whether this person may open them. */
+   comes before the path of every request; `key` is the account's name in events, null for the only
+   one; `journal` are journalctl's options for the service, `matches` those for the account;
+   `sockets.control` and `sockets.status` say whether this person may open them. */
 export async function findAccounts() {
     const services = await findServices();
     return (await Promise.all(services.map(accountsOf))).flat();
@@ -33,13 +33,13 @@ async function findServices() {
     return [...accounts.values()].sort((one, other) => one.id.localeCompare(other.id));
 }
 
-/* [whether it may be opened, path] of all sockets. */
+/* [whether it may be opened, path] for all sockets. */
 function list(...folders) {
     const told = ["(", "-writable", "-printf", "1 %p\\n", "-o", "-printf", "0 %p\\n", ")"];
     const command = ["find", ...folders, "-maxdepth", "2", "-type", "s", "-name", "*.sock", ...told];
     const lines = output => (output ?? "").split("\n").filter(line => line).map(line => [line[0] === "1", line.slice(2)]);
     return new Promise(resolve => {
-        // A folder that is not there, or may not be read, is as good as one without a socket.
+        // A folder that is missing or may not be read counts as one without a socket.
         cockpit.spawn(command, { err: "ignore" }).then(
             output => resolve(lines(output)), (_error, output) => resolve(lines(output)));
     });
@@ -54,10 +54,10 @@ function describe(folder, own) {
     return { ...only, id: id || MAIN, name: id || _("This host"), journal: [`--unit=${unit}`] };
 }
 
-/* What services have answered, for while they are restarted: id → names and how they are. */
+/* The services' last answers, used while they restart: id → names and their status. */
 const answered = new Map();
 
-/* The accounts of a service: itself, if it has only one, or may not be asked. */
+/* The accounts of a service: the service itself if it has only one, or may not be asked. */
 async function accountsOf(service) {
     const socket = ["control", "status"].find(each => service.sockets[each]);
     if (!socket)

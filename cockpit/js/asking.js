@@ -1,10 +1,10 @@
-/* One question to a service, over one of its sockets. */
+/* One request to a service, through one of its sockets. */
 
 import { exchange } from "./wire.js";
 import { _, format, plain } from "./words.js";
 
-/* What a question ended in that had no good answer. `status` is HTTP's, 0 where nobody answered;
-   `more` is what the answer had beside the reason; `isClosed`: the socket may not be opened. */
+/* Why a request failed. `status` is HTTP's, 0 if nobody answered; `more` is what the answer had beside
+   the reason; `isClosed`: the socket may not be opened. */
 export class Refused extends Error {
     constructor(status, message, { more = {}, isClosed = false } = {}) {
         super(message);
@@ -12,7 +12,7 @@ export class Refused extends Error {
     }
 }
 
-/* The answer to a question {method, path, headers, body}, as it was parsed; Refused else. */
+/* The parsed answer to a request {method, path, headers, body}; rejects with Refused. */
 export function ask(socket, question) {
     return new Promise((resolve, reject) => {
         const pieces = [];
@@ -27,7 +27,7 @@ export function ask(socket, question) {
 
 function settle(status, text, resolve, reject) {
     const told = parsed(text);
-    // An unhealthy service answers 503 to /healthz only; what else is 503 is a refusal.
+    // Only /healthz answers 503 for an unhealthy service; any other 503 is a refusal.
     if (status < 300 && told)
         resolve(told);
     else if (typeof told?.error === "string")

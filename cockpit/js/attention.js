@@ -1,10 +1,10 @@
-/* What needs somebody, and what to do about it: as `mailroom status` says it. */
+/* What needs attention, and what to do about it, as in `mailroom status`. */
 
 import { _, format, instant, ngettext, plain, senders } from "./words.js";
 
 const MOST_DRAGGED = 50;
 
-/* {title, text, advice} of each. */
+/* {title, text, advice} for each. */
 export function attention(status) {
     const found = [];
     const add = (title, text, advice) => found.push({ title, text, advice });
@@ -18,7 +18,7 @@ export function attention(status) {
         add(_("Conflict"), format(_("$0 is labelled for $1"), plain(each.sender, "address"), each.categories.map(name => plain(name, "name")).join(", ")),
             _("Take off all labels but one; until then, nothing of this sender is triaged."));
     if (status.rules_failed_at)
-        add(_("The server's own rules failed with a mail"), instant(status.rules_failed_at),
+        add(_("The server's own rules failed for a mail"), instant(status.rules_failed_at),
             _("Run mailroom check --rules; until then such mail comes to Inbox, and is screened there."));
     if (status.moved_at_once)
         add(_("Many moved at once"), format(_("mail of $0 was moved out of Screener at once"), senders(status.moved_at_once)),

@@ -16,7 +16,7 @@ export function categoryButtons(categories, whom, onChosen) {
     return make("div", { class: "categories", role: "group", "aria-label": format(_("Decide about $0"), whom) }, buttons);
 }
 
-/* The name with the letter of its key underlined, as menus have it. */
+/* The name with the letter of its key underlined, as in menus. */
 function underlined({ name, key }) {
     const at = key === null ? -1 : name.toLowerCase().indexOf(key);
     if (key === null)

@@ -1,9 +1,9 @@
-/* Decisions on their way to the service: several at once, each with its answer. */
+/* Decisions sent to the service: several at once, each with its answer. */
 
 import { Refused } from "./service.js";
 import { _, format, plain } from "./words.js";
 
-/* As many as the service takes without being crowded: it carries them out together. */
+/* As many as the service can take at once: it carries them out together. */
 const AT_ONCE = 8;
 
 export class Decisions {
@@ -18,8 +18,8 @@ export class Decisions {
         return this._run(() => this._service.post("/triage", { ...about, category }));
     }
 
-    /* Back to what was before. The service looks it up; what it does not know is known here, where
-       the decision was made: `previous`. */
+    /* Back to the former category. The service looks it up; if it does not know, this page does, as
+       it made the decision: `previous`. */
     undo(about, previous) {
         return this._run(async () => {
             try {
@@ -47,7 +47,7 @@ export class Decisions {
     }
 }
 
-/* Why a decision was not carried out, in a line. */
+/* A line that says why a decision was not carried out. */
 export function reasonOf(error) {
     if (!(error instanceof Refused))
         throw error;

@@ -1,5 +1,5 @@
-/* A dialog over the page. Focus stays in it while it is open and goes back where it came from;
-   Escape closes it (the browser does both). */
+/* A dialog over the page. Focus stays in it while it is open, and then returns; Escape closes it (the
+   browser does both). */
 
 import { make } from "./dom.js";
 import { _ } from "./words.js";

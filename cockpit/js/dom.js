@@ -1,9 +1,9 @@
-/* Elements of the page. Text is only ever set as text: there is no way here to give markup. */
+/* Elements of the page. Text is only set as text: nothing here accepts markup. */
 
-/* What is set as a property, because as an attribute it means something else. */
+/* These are set as properties: as attributes they mean something else. */
 const PROPERTIES = new Set(["checked", "disabled", "hidden", "indeterminate", "tabIndex", "value"]);
 
-/* An element: `onclick` and the like are listeners, all else attributes; null leaves one out. */
+/* An element: `onclick` and the like are listeners, all others attributes; null leaves one out. */
 export function make(tag, given = {}, ...children) {
     const node = document.createElement(tag);
     for (const [name, value] of Object.entries(given)) {
@@ -34,7 +34,7 @@ const ICONS = {
     wait: "M8 1a7 7 0 1 0 0 14A7 7 0 0 0 8 1Zm0 1.6a5.4 5.4 0 1 1 0 10.8A5.4 5.4 0 0 1 8 2.6Zm-.8 1.8v4l3 2.4 1-1.2-2.4-1.9V4.4Z",
 };
 
-/* A picture beside words that say the same; so nobody is read it. */
+/* A picture beside words that say the same: hidden from screen readers. */
 export function icon(name) {
     const svg = document.createElementNS(SVG, "svg");
     const path = document.createElementNS(SVG, "path");
@@ -45,12 +45,12 @@ export function icon(name) {
     return svg;
 }
 
-/* Told to those who do not see what has changed; what failed at once, the rest when there is time. */
+/* Tells screen readers what has changed: a failure at once, other news when there is time. */
 export function say(text, { isUrgent = false } = {}) {
     document.getElementById(isUrgent ? "warned" : "said").textContent = text;
 }
 
-/* What takes the place of a list that has nothing to show. */
+/* Shown in place of an empty list. */
 export function emptyState(picture, title, ...paragraphs) {
     return make("div", { class: "empty" }, icon(picture), make("h2", {}, title),
                 paragraphs.map(each => make("p", {}, each)));

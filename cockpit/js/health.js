@@ -1,4 +1,4 @@
-/* The view Health: whether it works, and what needs somebody. */
+/* The view Health: whether the service works, and what needs attention. */
 
 import { attention } from "./attention.js";
 import { alertBox, fill, make, say } from "./dom.js";
@@ -47,7 +47,7 @@ export class HealthView {
     }
 }
 
-/* What is the same stays as it is: nobody's reading is disturbed. */
+/* Unchanged parts stay as they are, so nobody's reading is disturbed. */
 function update(node, children) {
     const print = make("div", {}, children).textContent;
     if (node.dataset.print !== print)
@@ -74,12 +74,12 @@ function notes(status) {
 function push(status) {
     const stream = status.eventsource;
     const words = { connected: _("connected"), connecting: _("connecting"), disconnected: _("disconnected"),
-                    unavailable: _("the server has none; polls do its work") };
+                    unavailable: _("the server has none; polls replace it") };
     return section(_("Push"), [
         [_("State"), words[stream.status]],
         [_("Since"), stream.connected_since && instant(stream.connected_since)],
         [_("Last event"), stream.last_event && relative(stream.last_event)],
-        [_("Connected again"), format(ngettext("$0 time", "$0 times", stream.reconnect_count), stream.reconnect_count)],
+        [_("Reconnected"), format(ngettext("$0 time", "$0 times", stream.reconnect_count), stream.reconnect_count)],
         [_("Trouble"), stream.error && plain(stream.error)],
         [_("Server"), stream.url && plain(stream.url)],
     ]);

@@ -1,8 +1,8 @@
-/* What the service has written to the journal, read with the rights of who has logged in. */
+/* What the service has written to the journal, read with the rights of the logged-in person. */
 
 const cockpit = window.cockpit;
 
-/* What was decided about somebody; everything else is told only when asked for, or when it is bad. */
+/* Decisions about senders; all else is shown only on request, or if it is bad. */
 const DECIDED = ["sender_triaged", "sender_retriaged", "sender_unscreened", "domain_triaged", "list_triaged"];
 const WARNING = 4;
 const FIELDS = ["PRIORITY", "MESSAGE", "MAILROOM_EVENT", "MAILROOM_SENDER", "MAILROOM_DOMAIN", "MAILROOM_LIST", "MAILROOM_CATEGORY",
@@ -10,14 +10,14 @@ const FIELDS = ["PRIORITY", "MESSAGE", "MAILROOM_EVENT", "MAILROOM_SENDER", "MAI
 
 /* Newest first: {cursor, at, event, isDecision, isBad, who, category, previous, filed, by, trigger, message}.
 
-   `before` is a cursor to go on from; `sender` one exact address. */
+   `before` is the cursor to continue from; `sender` one exact address. */
 export async function read(account, { count, before = null, sender = null, isAll = false }) {
     const matches = isAll ? [] : DECIDED.map(each => `MAILROOM_EVENT=${each}`);
     const command = ["journalctl", ...account.journal, "--output=json", "--all", `--output-fields=${FIELDS.join(",")}`,
         "--reverse", "--quiet", "--no-pager", `--lines=${count}`];
     if (before)
         command.push(`--after-cursor=${before}`);
-    // Those of one field are alternatives, those of several fields hold together.
+    // Values of one field are alternatives; all fields have to match.
     command.push(...account.matches, ...matches, ...(sender ? [`MAILROOM_SENDER=${sender}`] : []));
     return parse(await cockpit.spawn(command, { err: "message" }));
 }
@@ -50,7 +50,7 @@ function entryOf(fields) {
     };
 }
 
-/* A value that is not UTF-8 is an array of bytes, one that was set twice an array of texts. */
+/* A value that is not UTF-8 is an array of bytes, one that is set twice an array of texts. */
 function textOf(value) {
     if (Array.isArray(value))
         return typeof value[0] === "number" ? new TextDecoder().decode(new Uint8Array(value)) : textOf(value[0]);

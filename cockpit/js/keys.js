@@ -1,13 +1,13 @@
-/* One key for each category, the same as `mailroom screen` gives it: a letter of its name that is free,
-   else a digit, else a capital. Whoever comes first in the configuration chooses first, and a first
-   letter goes before another's second. */
+/* One key for each category, the same as in `mailroom screen`: a free letter of its name, else a digit,
+   else a capital. Earlier categories in the configuration choose first, but a first letter of one goes
+   before a second letter of another. */
 
-/* What else keys do there: quit, undo. */
+/* The other keys there: quit, undo. */
 const TAKEN = ["q", "u"];
 
 const LAST_WISHES = "123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
-/* Name -> key; more names than keys: the last ones have none. */
+/* Name -> key; if keys run out, the last names have none. */
 export function keysOf(names) {
     const taken = new Set(TAKEN);
     const keys = new Map();
@@ -24,7 +24,7 @@ export function keysOf(names) {
     return keys;
 }
 
-/* In lower case without accents, of letters and digits alone. */
+/* In lower case without accents, with only letters and digits. */
 function wordsOf(name) {
     return name.toLowerCase().normalize("NFKD").replace(/\p{M}/gu, "").match(/[\p{L}\p{N}]+/gu) ?? [];
 }

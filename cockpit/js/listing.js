@@ -1,8 +1,8 @@
-/* Who waits, as it is shown: what the service answered, and what has been decided since.
+/* The list of who waits, as shown: the service's answer, and the decisions since.
 
-   A decision is shown at once and never believed: its row stays, as a line that can be undone, until
-   the service has confirmed it and a minute has gone by; where it was refused the row comes back,
-   with the reason. Nothing here asks or draws. */
+   A decision is shown at once, but its row stays, as a line that can be undone, until the service has
+   confirmed it and a minute has passed. If it is refused, the row comes back with the reason. Nothing
+   here asks or draws. */
 
 export const UNDO_MS = 60000;
 
@@ -20,7 +20,7 @@ export class Listing {
         this.isKnown = true;
         const there = new Set(waiting.map(each => each.address));
         for (const [address, decision] of this._decided) {
-            // Who waits again after it was done has been taken back, or has written anew.
+            // A sender who waits again after that has been taken back, or has written again.
             if (decision.phase === "done" && decision.doneAt < askedAt && there.has(address))
                 this._decided.delete(address);
         }
@@ -71,8 +71,8 @@ export class Listing {
         this._decided.get(address).phase = "undoing";
     }
 
-    /* Where undoing was refused the decision stands; else the sender waits as before, until the
-       service is asked again. */
+    /* If undoing was refused, the decision stands; else the sender is shown as waiting, as before,
+       until the service is asked again. */
     endUndo(address, reason = null) {
         const decision = this._decided.get(address);
         if (reason !== null) {
@@ -84,7 +84,7 @@ export class Listing {
             this.listed = [...this.listed, decision.entry];
     }
 
-    /* Forget what can no longer be undone; whether there was any. */
+    /* Forget what can no longer be undone; returns whether there was any. */
     expire(now) {
         const over = [...this._decided.values()].filter(each => each.phase === "done" && each.until <= now);
         over.forEach(each => this._decided.delete(each.entry.address));

@@ -1,21 +1,21 @@
-/* Keeps the page up to date: by the stream of events, and by asking again whenever the stream may
-   have missed something (it was broken off, the computer slept, the page was hidden).
+/* Keeps the page up to date: with the stream of events, and by asking again whenever the stream may
+   have missed something (it broke off, the computer slept, the page was hidden).
 
-   Events only tell that something is to be asked again; what is shown always comes from answers. */
+   Events only tell what to ask for again; what is shown always comes from answers. */
 
 import { Parser } from "./sse.js";
 
-/* Without a stream the page asks again every so often. */
+/* How often the page asks if there is no stream. */
 const ASK_AGAIN_MS = 5000;
-/* Between two ticks more time than this went by: the computer slept. */
+/* If more time passed between two ticks, the computer slept. */
 const TICK_MS = 5000;
 const SLEPT_MS = 3 * TICK_MS;
-/* A stream is pinged more often than this; a silent one has broken off without a word. */
+/* A stream has pings more often than this; a silent one has broken off unnoticed. */
 const SILENT_MS = 60000;
 const FIRST_RETRY_MS = 500;
 const LAST_RETRY_MS = 15000;
 
-/* What an event makes outdated. */
+/* What each event makes outdated. */
 const OUTDATES = {
     arrival: ["waiting"],
     waiting: ["waiting", "status"],
@@ -28,8 +28,8 @@ const OUTDATES = {
 const EVERYTHING = ["categories", "waiting", "senders", "log", "status"];
 
 export class Live {
-    /* `onOutdated(what)` with a set of the words above; `onState("live" | "asking" | "lost")`;
-       `reopen()` finds the socket again and fails where there is none; `isOpen`: it has been found. */
+    /* `onOutdated(what)` gets a set of the words above; `onState("live" | "asking" | "lost")`;
+       `reopen()` finds the socket again and fails if there is none; `isOpen`: it has been found. */
     constructor(service, { onOutdated, onState, reopen, isOpen }) {
         Object.assign(this, { _service: service, _onOutdated: onOutdated, _onState: onState, _reopen: reopen });
         this._retryMs = FIRST_RETRY_MS;
@@ -92,7 +92,7 @@ export class Live {
         this._retryMs = Math.min(2 * this._retryMs, LAST_RETRY_MS);
     }
 
-    /* Of several attempts at once, as of a page that is hidden and shown, the last one counts. */
+    /* Of several attempts at once, as when a page is hidden and shown, the last one counts. */
     async _again() {
         const turn = this._turn = (this._turn ?? 0) + 1;
         const isOver = () => this._isClosed || turn !== this._turn;
@@ -112,7 +112,7 @@ export class Live {
         this._connect();
     }
 
-    /* Of several accounts in one process each event says whose it is. */
+    /* If a process has several accounts, each event names its own. */
     _onEvent(kind, data) {
         const { key } = this._service.account;
         if (key !== null && kind !== "lost" && (JSON.parse(data).account ?? key) !== key)
@@ -128,7 +128,7 @@ export class Live {
             this._wake();
     }
 
-    /* Whether the stream still lives cannot be seen, so it is made anew. */
+    /* Nobody can see whether the stream is still alive, so open a new one. */
     _wake() {
         this._retryMs = FIRST_RETRY_MS;
         const old = this._stream;

@@ -19,7 +19,7 @@ export class LogView {
         });
         this._all = make("input", { type: "checkbox", id: "log-all", onchange: () => this.refresh() });
         const bar = make("div", { class: "toolbar", role: "toolbar", "aria-label": _("Log") }, this._search,
-                         make("label", { for: "log-all", class: "check" }, this._all, _("also what the service says of itself")));
+                         make("label", { for: "log-all", class: "check" }, this._all, _("also what the service says about itself")));
         this._body = make("div", { class: "card flush" });
         this.node = make("section", { "aria-label": _("Log") }, bar, this._body);
     }
@@ -32,7 +32,7 @@ export class LogView {
         await this._load(Math.max(PAGE, this._entries.length), null);
     }
 
-    /* The journal is asked only for a whole address; part of one looks through what is shown. */
+    /* Only a whole address is looked up in the journal; a part of one filters what is shown. */
     _searched() {
         clearTimeout(this._timer);
         this._draw();
@@ -49,7 +49,7 @@ export class LogView {
             this._draw();
         } catch (error) {
             fill(this._body, alertBox("danger", _("The journal cannot be read"), plain(error.message.trim()),
-                                      _("Members of the group systemd-journal may read it, after they have logged in again.")));
+                                      _("Members of the group systemd-journal may read it. New members have to log in again first.")));
         }
     }
 
@@ -57,7 +57,7 @@ export class LogView {
         const wanted = this._search.value.trim().toLowerCase();
         const entries = this._entries.filter(each => !wanted || `${each.who} ${each.message}`.toLowerCase().includes(wanted));
         if (!entries.length) {
-            fill(this._body, emptyState("wait", _("Nothing was done yet")));
+            fill(this._body, emptyState("wait", _("Nothing has been done yet")));
             return;
         }
         const heads = [_("When"), _("What"), _("By"), _("Why")];
@@ -94,7 +94,7 @@ function decision(entry) {
 
 function why(entry) {
     const words = {
-        command: _("a command"), push: _("a label or a move, heard by push"), scheduled: _("a label or a move"),
+        command: _("a command"), push: _("a label or a move, reported by push"), scheduled: _("a label or a move"),
         fallback: _("a label or a move"), manual: _("a label or a move; poll asked for"), startup: _("a label or a move, before the start"),
         reconnect: _("a label or a move, while push was down"),
     };

@@ -1,4 +1,4 @@
-/* The page: which account, which view, and how fresh it is. */
+/* The page: which account, which view, and whether it is up to date. */
 
 import { findAccounts, remember, remembered } from "./accounts.js";
 import { alertBox, emptyState, fill, make, say } from "./dom.js";
@@ -21,7 +21,7 @@ const VIEWS = {
     health: { title: () => _("Health"), View: HealthView },
 };
 
-/* What the views see: the service, what it said of itself, and the categories. */
+/* What the views see: the service, its status, and the categories. */
 class Page {
     constructor() {
         this.account = null;
@@ -44,7 +44,7 @@ class Page {
 
     /* ---- for the views ---- */
 
-    /* Something is to be asked again, and shown if it is in sight. */
+    /* Something has to be asked for again, and shown if it is visible. */
     outdate(...what) {
         what.forEach(each => this._outdated.add(each));
         if (this._refreshing)
@@ -59,7 +59,7 @@ class Page {
 
     whoMayDecide() {
         const user = this._user ?? _("your account");
-        return format(_("Only members of the group mailroom-control see who writes, and decide. An administrator adds $0 to it: usermod --append --groups mailroom-control $0. Then log in again."), user);
+        return format(_("Only members of the group mailroom-control can see who writes, and decide. An administrator can add $0 to it: usermod --append --groups mailroom-control $0. Then log in again."), user);
     }
 
     /* ---- which account, which view ---- */
@@ -145,13 +145,13 @@ class Page {
     _showNone() {
         fill(this._top);
         fill(this._place, emptyState("mail", _("Mailroom does not run on this host"),
-                                     _("There is no socket below /run/mailroom. It is started with: systemctl enable --now mailroom. What is missing is told by: mailroom check.")));
+                                     _("There is no socket below /run/mailroom. Start the service with: systemctl enable --now mailroom. To see what is missing: mailroom check.")));
     }
 
     /* ---- asking ---- */
 
     async _refresh() {
-        await Promise.resolve();  // what is outdated at the same time is asked for once
+        await Promise.resolve();  // several things outdated at the same time need one request
         const outdated = this._outdated;
         this._outdated = new Set();
         const { service, _view: view } = this;
@@ -197,7 +197,7 @@ class Page {
 
     _onState(state, error) {
         if (state === "lost") {
-            const what = error?.isClosed ? this._noRights() : alertBox("danger", _("No connection to the service"), plain(error?.message), _("The page goes on by itself as soon as it is back."));
+            const what = error?.isClosed ? this._noRights() : alertBox("danger", _("No connection to the service"), plain(error?.message), _("The page continues by itself as soon as the service is back."));
             if (this._state !== "lost")
                 say(_("No connection to the service"), { isUrgent: true });
             fill(this._notice, what);
@@ -211,7 +211,7 @@ class Page {
 
     _noRights() {
         return alertBox("warning", _("You may not look at this service"),
-                        format(_("Members of the group mailroom-status may look, those of mailroom-control may decide. An administrator adds $0: usermod --append --groups mailroom-control $0. Then log in again."), this._user ?? _("your account")));
+                        format(_("Members of the group mailroom-status may look, those of mailroom-control may decide. An administrator can add $0: usermod --append --groups mailroom-control $0. Then log in again."), this._user ?? _("your account")));
     }
 
     _drawTop() {
@@ -244,7 +244,7 @@ class Page {
         this._freshness.textContent = words[this._state] ?? "";
         this._freshness.title = this.status ? plain(this.status.account) : "";
         if (this.service?.isOpen && !this.service.mayDecide && this._state !== "lost")
-            this._freshness.textContent = format(_("$0, only to look"), this._freshness.textContent);
+            this._freshness.textContent = format(_("$0, read-only"), this._freshness.textContent);
     }
 }
 

@@ -1,4 +1,4 @@
-/* The newest mail of a sender who waits, as plain text, and the decision beside it. */
+/* The newest mail of a waiting sender, as plain text, and the decision beside it. */
 
 import { categoryButtons } from "./categorybuttons.js";
 import { openDialog } from "./dialog.js";
@@ -6,7 +6,7 @@ import { alertBox, fill, make } from "./dom.js";
 import { _, domainOf, format, instant, plain, plainLines } from "./words.js";
 
 export class Preview {
-    /* `onDecided(category, isDomain)`; `refusal` is why the last decision was not carried out. */
+    /* `onDecided(category, isDomain)`; `refusal` says why the last decision was not carried out. */
     constructor(page, entry, { refusal, onDecided }) {
         this._entry = entry;
         const title = plain(entry.newest.subject, "subject") || _("(no subject)");

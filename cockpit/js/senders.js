@@ -1,4 +1,4 @@
-/* The view Senders: who is where, and a change of that. */
+/* The view Senders: shows who is where, and changes it. */
 
 import { categoryButtons } from "./categorybuttons.js";
 import { Decisions, reasonOf } from "./decisions.js";
@@ -39,7 +39,7 @@ export class SendersView {
     async refresh() {
         this._bar.hidden = !this._page.service.mayDecide;
         if (!this._page.service.mayDecide) {
-            fill(this._body, emptyState("mail", _("Who is where is for those who may decide"), this._page.whoMayDecide()));
+            fill(this._body, emptyState("mail", _("Only those who may decide see who is where"), this._page.whoMayDecide()));
             return;
         }
         this._all = rowsOf(await this._page.service.get("/senders"));
@@ -114,7 +114,7 @@ export class SendersView {
             const sender = await this._page.service.get(`/sender?address=${encodeURIComponent(address)}`);
             fill(told, facts(sender));
         } catch (error) {
-            fill(told, alertBox("warning", _("What else is known could not be asked"), plain(error.message)));
+            fill(told, alertBox("warning", _("What else is known could not be fetched"), plain(error.message)));
         }
     }
 

@@ -1,4 +1,4 @@
-/* A running service, asked over its sockets with the rights of who has logged in. */
+/* A running service, asked through its sockets with the rights of the logged-in person. */
 
 import { findAccounts } from "./accounts.js";
 import { ask, Refused, unanswered } from "./asking.js";
@@ -16,26 +16,26 @@ export class Service {
         this._socket = null;
     }
 
-    /* Find the socket that this person may use; returns the status. Again after a while: groups
-       and services come and go. */
+    /* Find the socket that this person may use; returns the status. To be repeated: groups and
+       services come and go. */
     async open() {
         this.isOpen = false;
         const account = (await findAccounts()).find(each => each.id === this.account.id);
         if (!account)
-            throw new Refused(0, _("the socket of the service is not there"));
+            throw new Refused(0, _("the service's socket does not exist"));
         const name = ["control", "status"].find(each => account.sockets[each]);
         if (!name)
-            throw new Refused(0, _("you may not open the socket of the service"), { isClosed: true });
+            throw new Refused(0, _("you may not open the service's socket"), { isClosed: true });
         this._socket = `${account.folder}/${name}.sock`;
         const status = await this.get("/status");
         if (status.members && !this.account.prefix)
-            throw unanswered();  // it has several accounts by now, which are to be found
+            throw unanswered();  // it has several accounts by now, which have to be found
         const mayDecide = name === "control" || await this._isOwner();
         Object.assign(this, { mayDecide, isOpen: true });
         return status;
     }
 
-    /* Of one of several accounts, owners see and decide without the group. */
+    /* Owners of one of several accounts can see and decide without being in the group. */
     async _isOwner() {
         if (!this.account.prefix)
             return false;
@@ -55,8 +55,8 @@ export class Service {
         return this._ask("POST", path, body);
     }
 
-    /* The stream of events, of all accounts of the process. `onEnd(status)`; `close()` what is
-       returned. */
+    /* The stream of events of all accounts of the process. `onEnd(status)`; `close()` what this
+       returns. */
     stream(lastId, { onOpen, onData, onEnd }) {
         const headers = { Accept: "text/event-stream", ...(lastId ? { "Last-Event-ID": lastId } : {}) };
         let status = 0;

@@ -1,5 +1,5 @@
-/* A parser of text/event-stream, as far as a service of ours needs it: UTF-8 text in pieces, LF or
-   CRLF, `id`, `event`, `data`; comments are pings. (WHATWG HTML, section 9.2.6) */
+/* A parser of text/event-stream, as far as our service needs it: UTF-8 text in pieces, LF or CRLF,
+   `id`, `event`, `data`; comments are pings. (WHATWG HTML, section 9.2.6) */
 
 export class Parser {
     constructor(onEvent) {

@@ -1,5 +1,5 @@
-/* Light or dark, as chosen in Cockpit's own menu ("auto": as the computer has it). Cockpit's pages
-   do it like this, each for itself: the choice is in localStorage, a change is told by an event. */
+/* Light or dark, as chosen in Cockpit's own menu ("auto": as the computer is set). Each of Cockpit's
+   pages does it like this: the choice is in localStorage, and an event tells of a change. */
 
 const KEY = "shell:style";
 const computer = window.matchMedia("(prefers-color-scheme: dark)");

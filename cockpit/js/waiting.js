@@ -55,7 +55,7 @@ export class WaitingView {
         this._draw();
     }
 
-    /* Without the right to see names: how many there are. */
+    /* For those who may not see names: how many wait. */
     _showCounts() {
         const waiting = this._page.status?.waiting;
         this._bar.hidden = true;
@@ -77,7 +77,7 @@ export class WaitingView {
         if (!rows.length) {
             fill(this._body, this._search.value
                 ? emptyState("mail", _("No sender who waits matches this"))
-                : emptyState("good", _("Nobody waits"), _("Mail of new senders shows up here by itself.")));
+                : emptyState("good", _("Nobody waits"), _("Mail from new senders appears here by itself.")));
             return;
         }
         if (this._list.node.parentNode !== this._body)
@@ -276,8 +276,8 @@ export class WaitingView {
         this._draw();
     }
 
-    /* A line that nobody can undo any more goes, unless the pointer is in the list: then the rows
-       below it would move under the finger. */
+    /* Removes lines that can no longer be undone, unless the pointer is in the list: the rows below
+       would move under it. */
     _tick() {
         if (!this._list.node.matches(":hover") && this._listing.expire(Date.now()))
             this._draw();
@@ -289,7 +289,7 @@ export function nameOf(entry) {
 }
 
 function address(entry) {
-    const shown = entry.address ? plain(entry.address, "address") : _("no address that could be decided about");
+    const shown = entry.address ? plain(entry.address, "address") : _("no address to decide about");
     return make("span", { class: "address", title: shown, dir: "ltr" }, shown);
 }
 

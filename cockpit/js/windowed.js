@@ -1,19 +1,19 @@
-/* A list of which only the rows in sight are on the page, so that thousands cost what ten do.
+/* A list with only its visible rows on the page, so that thousands cost no more than ten.
 
-   All rows have one height, which is measured on a sample: it changes with the width, the font and
-   the categories. The row that has the focus stays on the page wherever the list is scrolled to.
+   All rows have the same height, measured on a sample: it changes with the width, the font and the
+   categories. The row that has the focus stays on the page wherever the list is scrolled to.
    For screen readers it is a grid (ARIA, section 5.3): one row is in the tab order, the arrow keys go to
    others. */
 
 import { make } from "./dom.js";
 
-/* Rows above and below what is in sight. */
+/* Extra rows above and below the visible ones. */
 const MARGIN = 8;
 const STEPS = { ArrowUp: -1, ArrowDown: 1, PageUp: -10, PageDown: 10, Home: -Infinity, End: Infinity };
 
 export class Windowed {
-    /* `makeRow(row)` gives a node; `keyOf(row)` tells rows apart; `printOf(row)` changes when the
-       node has to be made anew; `onKey(event, row)` says whether it knew the key. */
+    /* `makeRow(row)` returns a node; `keyOf(row)` tells rows apart; `printOf(row)` changes when the
+       node has to be made anew; `onKey(event, row)` returns whether it knew the key. */
     constructor({ label, makeRow, keyOf, printOf, onKey }) {
         Object.assign(this, { _makeRow: makeRow, _keyOf: keyOf, _printOf: printOf, _onKey: onKey });
         this.node = make("div", { class: "windowed", role: "grid", "aria-label": label,
@@ -43,7 +43,7 @@ export class Windowed {
         return this._rows;
     }
 
-    /* The row that keys are meant for. */
+    /* The row that keys act on. */
     get current() {
         return this._rows[this._indexOf(this._current)] ?? null;
     }
@@ -59,7 +59,7 @@ export class Windowed {
         this._hold(anchor);
     }
 
-    /* Give the focus to a row, by its distance from the current one. */
+    /* Focus a row, by its distance from the current one. */
     step(distance) {
         const index = Math.min(Math.max(this._indexOf(this._current) + distance, 0), this._rows.length - 1);
         if (index >= 0)
@@ -119,7 +119,7 @@ export class Windowed {
         if (before?.print !== print) {
             node = this._makeRow(row);
             node.dataset.key = key;
-            node.tabIndex = -1;  // or it could not be given the focus
+            node.tabIndex = -1;  // otherwise it could not get the focus
             this._replace(before?.node, node);
         }
         node.setAttribute("aria-rowindex", index + 1);
@@ -127,13 +127,13 @@ export class Windowed {
         node.style.setProperty("height", `${this._height}px`);
         const isCurrent = key === this._current;
         node.tabIndex = isCurrent ? 0 : -1;
-        // Of thousands of rows only one is in the way of who goes on by the Tab key.
+        // The Tab key stops at only one of thousands of rows.
         for (const part of node.querySelectorAll("button, input, select"))
             part.tabIndex = isCurrent ? 0 : -1;
         this._shown.set(key, { node, print });
     }
 
-    /* Who was in the old node is in the new one, on the same part if it is still there. */
+    /* Move the focus from the old node to the new one, to the same part if it is still there. */
     _replace(old, node) {
         if (!old) {
             this._insert(node);
@@ -147,14 +147,14 @@ export class Windowed {
             ((part && node.querySelector(`[data-part="${part}"]`)) || node).focus({ preventScroll: true });
     }
 
-    /* In the order of the rows, for those who read the page and do not look at it. */
+    /* In the order of the rows, for screen readers. */
     _insert(node) {
         const index = this._indexOf(node.dataset.key);
         const after = [...this.node.children].find(each => this._indexOf(each.dataset.key) > index);
         this.node.insertBefore(node, after ?? null);
     }
 
-    /* The first row in sight, where rows above it may come and go. */
+    /* The first visible row: rows above it may come and go. */
     _anchor() {
         const top = this.node.getBoundingClientRect().top;
         if (top >= 0 || !this._height || !this._rows.length)

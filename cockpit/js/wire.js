@@ -1,17 +1,17 @@
-/* HTTP/1.1 on a Unix socket, one exchange a connection, over a plain stream of Cockpit's bridge.
+/* HTTP/1.1 on a Unix socket, one exchange per connection, over a plain stream of Cockpit's bridge.
 
-   Not by cockpit.http(): the bridge (seen: Cockpit 337) gives each such exchange a thread of a pool
-   of two more than four cores have, holds it until the answer has ended, page closed or not, and
-   serves the files of its pages from the same pool. Six open event streams, or the same page loaded
-   six times, and all of that person's Cockpit stands still. */
+   Not with cockpit.http(): the bridge (seen: Cockpit 337) gives each such exchange a thread of a pool,
+   which has six on four cores, and keeps it until the answer has ended, even if the page is closed. It
+   serves the files of its pages from the same pool. With six open event streams, or the same page
+   loaded six times, all of that person's Cockpit stands still. */
 
 const cockpit = window.cockpit;
 const END_OF_HEAD = "\r\n\r\n";
 
 export class Broken extends Error {}
 
-/* Ask; `onHead(status)` and `onData(text)` as it comes in, then `onEnd(error or null)`, once.
-   Returns what ends it: `close()`. */
+/* Send a request; `onHead(status)` and `onData(text)` are called as the answer comes in, then
+   `onEnd(error or null)`, once. Returns an object whose `close()` ends it. */
 export function exchange(socket, { method, path, headers = {}, body = "" }, { onHead, onData, onEnd }) {
     const channel = cockpit.channel({ payload: "stream", unix: socket, binary: true });
     const decoder = new TextDecoder();
@@ -56,7 +56,7 @@ function encoded(method, path, headers, body) {
     return whole;
 }
 
-/* Some bytes of the answer. `missing` is how many are to come, null as long as only its end tells. */
+/* Some bytes of the answer. `missing` is how many are to come, null if only the end will tell. */
 function take(answer, data, decoder, onHead, onData) {
     let bytes = new Uint8Array(data.buffer ?? data, data.byteOffset ?? 0, data.byteLength);
     if (!answer.isHeaded) {

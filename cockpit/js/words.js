@@ -5,8 +5,8 @@ export const _ = cockpit.gettext;
 export const ngettext = cockpit.ngettext;
 export const format = cockpit.format;
 
-/* What moves, hides or ends text: control characters, marks that turn its direction, halves of
-   characters, tags. Joiners stay, languages and emoji are made with them. */
+/* Characters that move, hide or end text: control characters, marks that change its direction, halves
+   of characters, tags. Joiners stay: languages and emoji need them. */
 const UNSEEN = /[\p{Cc}\p{Zl}\p{Zp}\p{Cs}\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\u{e0000}-\u{e007f}]/gu;
 const SHOWN = "\ufffd";
 
@@ -43,7 +43,7 @@ export function relative(timestamp, now = Date.now()) {
     return words.format(Math.trunc(seconds / size), unit);
 }
 
-/* "Nov 27, 2026, 2:02 PM": as who reads it writes it. */
+/* "Nov 27, 2026, 2:02 PM", in the reader's own format. */
 export function instant(timestamp, { withSeconds = false } = {}) {
     const style = { dateStyle: "medium", timeStyle: withSeconds ? "medium" : "short" };
     return new Intl.DateTimeFormat(language(), style).format(new Date(timestamp));

@@ -65,7 +65,7 @@ def test_each_account_shows_its_own_mail_as_it_comes(household: Household) -> No
         assert not other.exists(row("mia@example.net"))
         one.find(f'{row("mia@example.net")} [data-part="Feed"]').click()
         one.find(f"{row('mia@example.net')}.done", "is in Feed now, 1 mail filed")
-        for browser, expected in ((one, "mia@example.net"), (other, "Nothing was done yet")):
+        for browser, expected in ((one, "mia@example.net"), (other, "Nothing has been done yet")):
             browser.find("#top a", "Log").click()
             browser.find("section", expected)
 

@@ -34,7 +34,7 @@ def test_the_page_works_on_debian_12(oldest: Cockpit) -> None:
         browser.find("#top a", "Senders").click()
         browser.find(".sender", "Alma Reyes")
         browser.find("#top a", "Log").click()
-        browser.find(".empty", "Nothing was done yet")
+        browser.find(".empty", "Nothing has been done yet")
         browser.find("#top a", "Health").click()
         browser.find(".cards dd", "alice@example.org")
         assert not [each for each in browser.console() if each["level"] == "SEVERE"]
