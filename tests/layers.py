@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from tests import servers
+from tests.say import say
 from tests.system import prepare, root
 
 Command = tuple[str, ...]
@@ -181,9 +182,9 @@ def main(names: Sequence[str]) -> int:
     ours = [name for name, layer in LAYERS.items() if layer.is_ours and not layer.is_extra]
     with _table_of_servers():
         results = [_run(name, LAYERS[name]) for name in names or ours]
-    _say("")
+    say("")
     for result in results:
-        _say(str(result))
+        say(str(result))
     must_run = os.environ.get("REQUIRE_ALL") == "1"
     return 1 if any(_is_bad(result, must_run=must_run) for result in results) else 0
 
@@ -208,7 +209,7 @@ def _is_bad(result: Result, *, must_run: bool) -> bool:
 
 
 def _run(name: str, layer: Layer) -> Result:
-    _say(f"== {name}")
+    say(f"== {name}")
     began = time.monotonic()
     if reason := layer.obstacle():
         return Result(name, "not run", time.monotonic() - began, reason)
@@ -237,11 +238,6 @@ def _run_command(command: Command, more: Mapping[str, str]) -> tuple[int, str]:
             sys.stdout.write(line)
             sys.stdout.flush()
     return process.returncode, line.rstrip("\n")
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

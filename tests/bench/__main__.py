@@ -41,6 +41,7 @@ from tests.bench import (
 )
 from tests.bench.effort import Effort
 from tests.bench.figures import Figure, table
+from tests.say import say
 
 Group = Callable[[Effort], Iterator[Figure]]
 
@@ -89,7 +90,7 @@ def main() -> int:
         if name not in DRAWN:
             figures += _measured(name, GROUPS[name], effort)
     if figures:
-        _say("", *table(figures), "", _summary(figures))
+        say("", *table(figures), "", _summary(figures))
     is_full = not (options.groups or options.short)
     if is_full:
         _write(_document(figures))
@@ -104,15 +105,15 @@ def main() -> int:
 
 def _measured(name: str, group: Group, effort: Effort) -> list[Figure]:
     """The figures of a group; one that cannot be measured costs no other."""
-    _say(f"== {name}")
+    say(f"== {name}")
     figures: list[Figure] = []
     try:
         for figure in group(effort):
             figures.append(figure)
-            _say(*table([figure])[1:])
+            say(*table([figure])[1:])
     except Exception:  # noqa: BLE001 - an hour of measuring is not thrown away for one group
         traceback.print_exc()
-        _say(f"{name}: not measured")
+        say(f"{name}: not measured")
     return figures
 
 
@@ -150,12 +151,6 @@ def _write(document: Mapping[str, Any]) -> None:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _say(*lines: str) -> None:
-    for line in lines:
-        sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

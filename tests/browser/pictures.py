@@ -10,6 +10,7 @@ from pathlib import Path
 from tests.browser import digest, seeds
 from tests.browser.cockpit import MAY_DECIDE, WITH_BROWSER, Cockpit, Person
 from tests.browser.webdriver import Browser
+from tests.say import say
 from tests.system import prepare, root
 from tests.system.host import Host
 from tests.system.unit import PROJECT
@@ -82,7 +83,7 @@ def _take(
 
 def _keep(browser: Browser, name: str) -> None:
     (IMAGES / f"{name}.png").write_bytes(browser.picture())
-    _say(IMAGES / f"{name}.png")
+    _report(IMAGES / f"{name}.png")
 
 
 def _look(browser: Browser) -> None:
@@ -123,8 +124,8 @@ subprocess.run(["journalctl", "--sync"], check=True)
     host.run("systemd-run", "--quiet", "--wait", "--unit=mailroom", "python3", "-c", script)
 
 
-def _say(path: Path) -> None:
-    print(f"{path.relative_to(PROJECT)}: {path.stat().st_size // 1024} KiB")  # noqa: T201
+def _report(path: Path) -> None:
+    say(f"{path.relative_to(PROJECT)}: {path.stat().st_size // 1024} KiB")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from tests.chaos.kept import BusyError, Kept, fingerprint
 from tests.chaos.rows import ROWS
 from tests.chaos.table import HEADING, Result, Row, run, told
+from tests.say import say
 
 
 def main(names: Sequence[str]) -> int:
@@ -25,7 +26,7 @@ def main(names: Sequence[str]) -> int:
     warnings.simplefilter("ignore", RuntimeWarning)
     sys.unraisablehook = lambda _: None
     code, is_fresh = fingerprint(), os.environ.get("FRESH") == "1"
-    _say(HEADING)
+    say(HEADING)
     try:
         results = [_tried(name, code, is_fresh) for name in names or ROWS]
     except BusyError as error:
@@ -33,7 +34,7 @@ def main(names: Sequence[str]) -> int:
         return 2
     failures = [failure for result in results for failure in result.failures]
     for failure in failures:
-        _say(f"\n{failure}")
+        say(f"\n{failure}")
     return exit_code(results, os.environ)
 
 
@@ -52,7 +53,7 @@ def _tried(name: str, code: str, is_fresh: bool) -> Result:
     row = ROWS[name]
     result = Result(row, row.obstacle())
     if result.obstacle:
-        _say(str(result))
+        say(str(result))
         return result
     with Kept(row, code, is_fresh=is_fresh) as kept:
         if kept.tried:
@@ -60,7 +61,7 @@ def _tried(name: str, code: str, is_fresh: bool) -> Result:
             taken = f"{name}: {len(kept.tried):,} cases are taken from {kept.path}{when}"
             sys.stderr.write(f"{taken} (FRESH=1 begins anew)\n")
         result = told(row, kept.tried) if kept.finished else _gone_on(row, kept)
-    _say(str(result))
+    say(str(result))
     return result
 
 
@@ -74,11 +75,6 @@ def _gone_on(row: Row, kept: Kept) -> Result:
         sys.stderr.write("\r\033[K")
     kept.finish(f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC")
     return result
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

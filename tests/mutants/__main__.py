@@ -23,6 +23,7 @@ from tests.mutants.mutations import Mutant, mutants
 from tests.mutants.processes import adopt_orphans, die_with_parent
 from tests.mutants.reach import Reach
 from tests.mutants.trial import Fate, Trial, Verdict, carry_out, preload
+from tests.say import say
 
 _FOLDERS = [f"mailroom/{name}" for name in ("rules", "wire", "work", "engine")]
 _QUICK = ["-m", "not (sandbox or system or every)"]
@@ -43,15 +44,15 @@ def main() -> int:
         found = list(_among(found, _changed_lines(options.since, options.code)))
     chosen = _sample(found, options.count, options.seed)
     if not chosen:
-        _say("there is nothing to mutate")
+        say("there is nothing to mutate")
         return 0
     known = _reach(_traced(options.code), options.tests or _QUICK, options.jobs)
     for name in sorted(known.failed):
-        _say(f"left out, for it fails by itself under a tracer: {name}")
+        say(f"left out, for it fails by itself under a tracer: {name}")
     trials = [_trial(file, each, known) for file, each in chosen]
     for line in _report(_carried_out(trials, options.jobs)):
-        _say(line)
-    _say(_effort(time.monotonic() - began))
+        say(line)
+    say(_effort(time.monotonic() - began))
     return 0
 
 
@@ -118,7 +119,7 @@ def _reach(folders: Sequence[str], tests: Sequence[str], jobs: int) -> Reach:
     if cache.exists():
         kept: Reach = pickle.loads(cache.read_bytes())
         return kept
-    _say("running the tests once, to see what they reach")
+    say("running the tests once, to see what they reach")
     known = reach.measure(folders, tests, jobs)
     _CACHE.mkdir(parents=True, exist_ok=True)
     for old in _CACHE.glob("*.reach"):
@@ -191,11 +192,6 @@ def _effort(seconds: float) -> str:
     used = [resource.getrusage(who) for who in (resource.RUSAGE_CHILDREN, resource.RUSAGE_SELF)]
     cpu = sum(each.ru_utime + each.ru_stime for each in used)
     return f"{cpu:.0f} s of CPU, {seconds:.0f} s"
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":
