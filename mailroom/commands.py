@@ -165,10 +165,10 @@ def triage(options: SimpleNamespace) -> int:
     if options.dry_run:
         return _preview(options)
     from mailroom.terminal.deciding import decide  # noqa: PLC0415
-    from mailroom.terminal.naming import whoever  # noqa: PLC0415
+    from mailroom.terminal.naming import everybody_named  # noqa: PLC0415
 
     *names, category = options.words
-    who = whoever(names, options.kind)
+    who = everybody_named(names, options.kind)
     return decide(remote_of(options), who, category, as_json=options.json)
 
 
@@ -191,9 +191,9 @@ def _foresee(options: SimpleNamespace) -> int:
 
 def undo(options: SimpleNamespace) -> int:
     from mailroom.terminal.deciding import take_back  # noqa: PLC0415
-    from mailroom.terminal.naming import whoever  # noqa: PLC0415
+    from mailroom.terminal.naming import everybody_named  # noqa: PLC0415
 
-    who = whoever(options.words, options.kind)
+    who = everybody_named(options.words, options.kind)
     return take_back(remote_of(options), who, past_of(options), as_json=options.json)
 
 
@@ -239,11 +239,11 @@ def export(options: SimpleNamespace) -> int:
     return show_decisions(remote_of(options))
 
 
-def bring_in(options: SimpleNamespace) -> int:
-    from mailroom.terminal.moving import bring_in  # noqa: PLC0415
+def import_decisions(options: SimpleNamespace) -> int:
+    from mailroom.terminal.moving import import_decisions  # noqa: PLC0415
 
     remote, file, category = remote_of(options), options.file, options.category
-    return bring_in(remote, file, category, applies=options.apply, as_json=options.json)
+    return import_decisions(remote, file, category, applies=options.apply, as_json=options.json)
 
 
 def screen(options: SimpleNamespace) -> int:
@@ -304,7 +304,7 @@ COMMANDS: Mapping[str, Command] = {
     "check": _with_secrets(check),
     "config": _with_secrets(config),
     "export": export,
-    "import": bring_in,
+    "import": import_decisions,
     "init": init,
     "log": log,
     "login": login,

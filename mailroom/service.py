@@ -137,8 +137,8 @@ class Service:
         interval = watchdog_interval(self._environ, os.getpid())
         if interval is not None:
             Watchdog(self._loop, self._notify, interval)
-        self._garbage.leave_alone()
-        self._be_ready()
+        self._garbage.ignore_all()
+        self._report_ready()
         if self._is_outdated:
             await self._reload()
 
@@ -221,7 +221,7 @@ class Service:
             except ConfigurationError as error:
                 self._tenants.refuse(told.name, error.problems)
             else:
-                self._be_ready()
+                self._report_ready()
 
         await files.each(self._loop, take)
         read = [tenant for name in names if (tenant := self._tenants.get(name))]
@@ -232,7 +232,7 @@ class Service:
             raise ConfigurationError(problems or [gone])
         self._tenants.keep_only(names)
 
-    def _be_ready(self) -> None:
+    def _report_ready(self) -> None:
         """There is something to serve now. Only the first call, at the start, does anything."""
         if not self._is_ready:
             self._is_ready = True
@@ -291,7 +291,7 @@ class Service:
                     self._log.error("config_refused", problem=problem, kept="the old configuration")
             else:
                 self._refused = None
-                self._garbage.look_at_all()
+                self._garbage.collect_all_again()
                 self._log.info("config_reloaded")
                 self._broadcast.publish(reload(self._loop.clock.wall(), ()))
         self._notify.ready()

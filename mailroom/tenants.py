@@ -100,7 +100,7 @@ class Tenant:
         self._open(transfer)
         return True
 
-    def go_by(self, transfer: Transfer) -> None:
+    def use(self, transfer: Transfer) -> None:
         """Use this transfer from now on."""
         if self._at_work and transfer is not self._transfer:
             self._open(transfer)
@@ -319,7 +319,7 @@ class Tenants:
             self._changed.add(name)
         if self._former and self._transfer:
             for tenant in self:
-                tenant.go_by(self._transfer)
+                tenant.use(self._transfer)
             self._former.close()
             self._former = None
         return gone

@@ -121,5 +121,5 @@ def test_what_takes_long_to_look_at_is_looked_at_once(collection: GarbageCollect
     many: list[list[int]] = [[] for _ in range(500_000)]
     gc.collect()
     assert gc.get_freeze_count() > len(many) // 2
-    collection.look_at_all()
+    collection.collect_all_again()
     assert gc.get_freeze_count() == 0

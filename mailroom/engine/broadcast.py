@@ -16,7 +16,9 @@ from mailroom.rules.status.events import ServiceEvent
 from mailroom.rules.status.ring import Ring
 from mailroom.wire.http1 import stream_head
 
+# At most half a MiB of unsent data at each socket.
 READER_LIMIT = 32
+# Our own clients give a service up after two missed pings (engine/client.py).
 PING_SECONDS = 25.0
 
 _BACKLOG_BYTES = 16 * 1024

@@ -21,7 +21,7 @@ _GROUPS = {"control.sock": "mailroom-control"}
 _JSON = {"Content-Type": "application/json"}
 _NOT_OURS = "what answers at {} is not a mailroom service: name the right socket with --socket"
 
-# The service sends something every 25 s (engine/broadcast.py).
+# Two pings were missed: one comes every 25 s (engine/broadcast.py).
 _SILENT_SECONDS = 60.0
 _PIECE_BYTES = 65536
 

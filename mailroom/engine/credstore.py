@@ -25,7 +25,7 @@ from mailroom.errors import MailroomError
 # be used as well, and after an update of the firmware no service would get its secrets.
 _ENCRYPT = ("systemd-creds", "encrypt", "--with-key=host")
 _DECRYPT = ("systemd-creds", "decrypt")
-_SECONDS = 30
+_TIMEOUT_SECONDS = 30
 # systemd hands over 1 MiB, all other secrets of the service included (seen: 252 and 257).
 _MOST_BYTES = 1_000_000
 
@@ -158,7 +158,7 @@ def _piped(command: list[str], content: bytes) -> bytes | None:
     try:
         # On stderr it comments on the medium that the host's key is on.
         done = subprocess.run(
-            command, input=content, capture_output=True, timeout=_SECONDS, check=False
+            command, input=content, capture_output=True, timeout=_TIMEOUT_SECONDS, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

@@ -33,11 +33,11 @@ class GarbageCollection:
         gc.set_threshold(*_THRESHOLDS)
         gc.callbacks.append(self._watch)
 
-    def leave_alone(self) -> None:
+    def ignore_all(self) -> None:
         """From now on the collector ignores all that exists now."""
         gc.freeze()
 
-    def look_at_all(self) -> None:
+    def collect_all_again(self) -> None:
         """Accounts have gone: the next collection looks at everything once more."""
         gc.unfreeze()
 

@@ -32,6 +32,7 @@ CONTROL_MODE = 0o600
 # sysusers.d: which group may open which socket.
 _GROUPS = {STATUS: "mailroom-status", CONTROL: "mailroom-control"}
 _GROUP_MODE = 0o660
+# A command may open so many connections at once (terminal/remote.py).
 _BACKLOG = 128
 
 
@@ -60,7 +61,7 @@ def listen_on_both(
     control = control_path(status)
     if control == status:
         raise MailroomError(
-            f"cannot listen on {status}: the control socket, which is made beside it, has that name;"
+            f"cannot listen on {status}: the control socket, made beside it, has that name;"
             " choose another one with --socket"
         )
     control_mode = _GROUP_MODE if CONTROL in given else CONTROL_MODE

@@ -101,7 +101,7 @@ class Transfer:
         self._not_begun.append(exchange)
         self._multi.add_handle(curl)
         self._watch_over(exchange)
-        self._keep_house()
+        self._schedule_housekeeping()
 
     def _watch_over(self, exchange: Exchange) -> None:
         """Our own timeouts: one timer per exchange, set anew if bytes have come meanwhile."""
@@ -193,14 +193,14 @@ class Transfer:
             del self._multi
             self._authorities.close()
 
-    def _keep_house(self) -> None:
+    def _schedule_housekeeping(self) -> None:
         if self._housekeeping and self._housekeeping.is_pending:
             return
 
         def housekeeping() -> None:
             self._on_timeout()
             if self._exchanges:
-                self._keep_house()
+                self._schedule_housekeeping()
 
         when = self._loop.now() + _HOUSEKEEPING_SECONDS
         self._housekeeping = self._loop.call_at(when, housekeeping)

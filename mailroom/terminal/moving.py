@@ -33,7 +33,7 @@ def show_decisions(remote: Remote) -> int:
     return 0
 
 
-def bring_in(
+def import_decisions(
     remote: Remote, file: str, category: str | None, *, applies: bool, as_json: bool
 ) -> int:
     """Make the decisions of a file (``-``: stdin), or tell which are to be made."""

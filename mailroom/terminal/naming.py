@@ -42,7 +42,7 @@ class CategoryNames:
         )
 
 
-def whoever(typed: Sequence[str], kind: str = SubjectKind.ADDRESS) -> list[Whom]:
+def everybody_named(typed: Sequence[str], kind: str = SubjectKind.ADDRESS) -> list[Whom]:
     """Who is meant, each once. ``-`` stands for the lines of stdin; as in our lists, ``@x.example``
     is a domain and ``<id>`` a mailing list."""
     names = (name for word in typed for name in (_lines() if word == _STDIN else [word]))
