@@ -66,7 +66,7 @@ def init(options: SimpleNamespace) -> int:
     if wanted.member or has_many(wanted):
         name = wanted.member or "NAME"
         raise UsageError(
-            f"many accounts are set up with their files: write {account_file(wanted.config, name)}, "
+            f"many accounts are set up by their files: write {account_file(wanted.config, name)}, "
             f"then mailroom login --account {name}, mailroom setup --account {name} --apply, and "
             f"{' '.join(wanted.systemctl)} reload {wanted.unit}"
         )

@@ -101,7 +101,7 @@ def test_one_newline_at_the_end_is_not_of_the_secret(
 MALFORMED = [
     (b"", "the credential {} is empty; write the secret into it"),
     (b"\n", "the credential {} is empty; write the secret into it"),
-    (b"hunter2\xff", "the credential {} is not UTF-8; write it anew"),
+    (b"hunter2\xff", "the credential {} is not UTF-8; write it again"),
     *(
         (
             content,

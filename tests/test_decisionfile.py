@@ -57,7 +57,7 @@ def told(text: str, category: str | None = None) -> list[str]:
         # twice
         ("b@x\nb@x\n", "feed", ["address:b@x>Feed"]),
         ("b@x,Feed\nb@x,papertrail\n", None,
-         ["address:b@x>Feed", "2: b@x is there already, for another category"]),
+         ["address:b@x>Feed", "2: b@x is listed already, for another category"]),
     ],
 )  # fmt: skip
 def test_what_a_file_says(text: str, category: str | None, expected: list[str]) -> None:

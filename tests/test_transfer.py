@@ -816,7 +816,7 @@ def test_whoever_waits_for_a_transfer_that_is_closed_hears_of_it(wire: Wire) -> 
     wire.outcome(stream.head)
     reading = stream.read()
     another.close()
-    assert str(wire.outcome(answering)) == f"GET {peer.url}/: given up, for HTTP has been closed"
+    assert str(wire.outcome(answering)) == f"GET {peer.url}/: given up, because HTTP was closed"
     assert isinstance(wire.outcome(reading), TransientError)
 
 

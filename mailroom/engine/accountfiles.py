@@ -74,7 +74,7 @@ class AccountFiles:
                     await give_way(loop)
             child.ended()
         if rest != b"end":
-            fault = f"reading the accounts beside {self._path} was broken off; try again"
+            fault = f"reading the accounts beside {self._path} was interrupted; try again"
             raise ConfigurationError([fault])
 
     def _account(self, told: Mapping[str, Any]) -> AccountFile:
@@ -106,7 +106,7 @@ def _parse(name: str, path: Path, defaults: Mapping[str, Any]) -> dict[str, Any]
 
     try:
         if not is_name(name):
-            fault = "is no name for an account: letters, digits and @ . _ + -, at most 64"
+            fault = "cannot be an account's name: at most 64 letters, digits and @ . _ + -"
             raise ConfigurationError([f"{path}: {name!r} {fault}"])
         if path.exists() and not path.is_file():  # reading a pipe would block
             raise ConfigurationError([f"{path}: is not a regular file; remove it"])

@@ -220,7 +220,7 @@ def _content(path: Path) -> str | None:
         raise ConfigurationError([fault]) from error
     except UnicodeDecodeError:
         # Not chained: the error would carry the secret.
-        raise ConfigurationError([f"the credential {path} is not UTF-8; write it anew"]) from None
+        raise ConfigurationError([f"the credential {path} is not UTF-8; write it again"]) from None
 
 
 def checked(name: str, secret: str, place: str) -> str:

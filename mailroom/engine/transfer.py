@@ -85,7 +85,7 @@ class Transfer:
         waits for an answer gets an error."""
         self._is_closed = True
         for exchange in list(self._exchanges.values()):
-            exchange.fail(TransientError(f"{exchange.request}: given up, for HTTP has been closed"))
+            exchange.fail(TransientError(f"{exchange.request}: given up, because HTTP was closed"))
             self._abandon(exchange)
         self._end_if_idle()
 

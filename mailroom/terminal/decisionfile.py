@@ -48,7 +48,7 @@ def parse(text: str, names: CategoryNames, category: str | None) -> list[Parsed]
             parsed.append(each)
         elif seen[each.whom] != each:
             number = 0 if isinstance(line, Bad) else line[0]
-            parsed.append(Bad(number, f"{each.whom} is there already, for another category"))
+            parsed.append(Bad(number, f"{each.whom} is listed already, for another category"))
     return parsed
 
 

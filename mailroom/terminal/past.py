@@ -57,7 +57,7 @@ class Past:
         try:
             for event in self._told(everywhere, _DECISIONS, newest_first=True):
                 if event["category"] != current:
-                    # If it tells nothing of now, somebody has changed the groups by hand since.
+                    # If it lacks the current category, somebody has changed groups by hand.
                     return Earlier(None) if is_told else None
                 if event["previous"]:
                     return Earlier(event["previous"])
