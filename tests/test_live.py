@@ -167,7 +167,7 @@ def test_a_service_of_another_account_is_not_tested() -> None:
     findings = run(world, live(world, lambda: world.status | {"account": "bob"}))
     assert [each.detail for each in findings] == [
         "the service that was asked works for bob, not for alice: name the socket of the right one "
-        "by --socket"
+        "with --socket"
     ]
     assert world.requests_since(before) == []
 
