@@ -392,7 +392,7 @@ BAD_BODIES: Mapping[str, tuple[object, str]] = {
     "no text": ({"address": 7, "category": "Feed"}, "address must be text"),
     "no category": (
         {"address": "bob@example.org"},
-        "category is missing: the name of",
+        "category is missing: give a name",
     ),
     "a strange category": ({"address": "bob@example.org", "category": 1}, "category must be text"),
     "a strange key": ({**TRIAGE, "dryrun": True}, "'dryrun': POST /triage takes address, category"),
