@@ -322,7 +322,7 @@ _EXPIRED = "its certificate has expired (or this machine's clock is wrong)"
 
 # What the TLS library says of the certificate, if its authority is trusted.
 _VERDICTS = {
-    # Nothing is wrong with the chain: 0 from GnuTLS and OpenSSL, 1 from OpenSSL.
+    # Nothing is said against the chain: 0 by GnuTLS, 1 (X509_V_ERR_UNSPECIFIED) by OpenSSL.
     0: _ANOTHER_HOST,
     1: _ANOTHER_HOST,
     10: _EXPIRED,  # X509_V_ERR_CERT_HAS_EXPIRED

@@ -272,8 +272,8 @@ class Loop:
 
     def _run_soon(self) -> None:
         """Run the queued callbacks in order, at least one, until the sockets have waited long
-        enough. The callbacks that they add run before the deadlines, because some deadlines mean
-        that what is under way has failed; but no more than a fair share runs first."""
+        enough. What they add runs before the deadlines, since a deadline of now serves to wait for
+        all that is under way (work/api.py); but no more than a fair share runs first."""
         enough_at = self.turn_began + _LONG_TURN_SECONDS
         for _ in range(_FAIR_SHARE):
             if not self._soon or self._failures:
