@@ -203,8 +203,6 @@ def _explained(path: Path, timeout_seconds: float) -> Iterator[None]:
             f"it may be unable to start: {asked.look_up()}"
         ) from error
     except http.client.HTTPException as error:
-        raise MailroomError(
-            _NOT_OURS.format(path)
-        ) from error
+        raise MailroomError(_NOT_OURS.format(path)) from error
     except OSError as error:
         raise MailroomError(f"cannot ask at {path}: {error.strerror or error}") from error
