@@ -63,7 +63,7 @@ class Tenant:
     ======= ================================== ==================== ============== ======
     empty   running                                                                closed
     running the same: goes on; else: reopened  ended, with a wait                  closed
-    ended   running                            only logged          running        closed
+    ended   running                            ignored              running        closed
     ======= ================================== ==================== ============== ======
 
     A bad file changes nothing but ``problems``. An error of an account that has been replaced or
