@@ -71,7 +71,7 @@ def test_a_service_that_ends_in_the_middle_is_told_in_words(service: Service, pa
 def test_another_service_is_told_with_the_option_that_names_ours(
     service: Service, path: Path
 ) -> None:
-    with pytest.raises(MailroomError, match=r"no mailroom service: .* --socket"):
+    with pytest.raises(MailroomError, match=r"not a mailroom service: .* --socket"):
         ask(path, "GET", "/healthz")
 
 
