@@ -258,7 +258,7 @@ def test_a_bare_403_of_the_address_book_never_ends_the_service() -> None:
     world.run_for(200.0)
     status, document = health(world)
     assert (status, world.status["trouble"]["kind"]) == (503, "forbidden")
-    assert "a ban that passes" in document["reason"]
+    assert "a temporary ban" in document["reason"]
     tries = [entry for entry in world.requests_since(number) if entry.path.startswith("/dav/")]
     assert len(tries) == 3  # at once, after a minute, after two more
     world.sandbox.faults.clear()
@@ -272,7 +272,7 @@ def test_a_ban_is_told_as_such_and_passes() -> None:
     world.settle()
     world.sandbox.faults.add(Fault(answer=answer(403)))
     world.run_for(70.0)
-    assert "may be a ban that passes" in health(world)[1]["reason"]
+    assert "may be a temporary ban" in health(world)[1]["reason"]
     world.sandbox.faults.clear()
     world.run_for(130.0)
     assert health(world)[0] == 200

@@ -273,7 +273,10 @@ def to(url: str) -> Response:
                 "(http: is for loopback only)",
             ),
         ),
-        (to("https://[x/"), Seen(HERE, fault=f"GET {HERE}: redirected to what is no URL")),
+        (
+            to("https://[x/"),
+            Seen(HERE, fault=f"GET {HERE}: redirected to something that is not a URL"),
+        ),
         (to(HERE), Seen(HERE, fault=f"{HERE}: more than 5 redirects")),
     ],
 )

@@ -248,7 +248,7 @@ def test_a_book_that_is_not_there_is_trouble_for_the_user(
         (
             multistatus(resource("/dav/", PRINCIPAL_PROP.format("https://[bad"))),
             ProtocolError,
-            "a URL that is none",
+            "something that is not a URL",
         ),
         (
             multistatus(resource("/dav/", PRINCIPAL_PROP.format("https://evil.example/"))),
@@ -261,7 +261,7 @@ def test_a_book_that_is_not_there_is_trouble_for_the_user(
             "may not have the credentials",
         ),
         (Answer(401), CredentialsRefused, "carddav-password"),
-        (Answer(403), Forbidden, "a ban that passes"),
+        (Answer(403), Forbidden, "a temporary ban"),
         (Answer(503), TransientError, "503"),
     ],
 )
@@ -593,7 +593,7 @@ def test_a_card_that_never_stays_the_same_is_its_senders_failure(clients: Virtua
 
     before_each(clients, "PUT", meanwhile, times=99)
     said = clients.fails(SenderFailed, clients.contacts.edit(stored, noted))
-    assert "changed by somebody else 5 times" in said
+    assert "bob.vcf 5 times meanwhile" in said
     assert "TITLE:5\r\n" in clients.sandbox.cards()[BOB]
 
 
@@ -614,7 +614,7 @@ CARDDAV = "urn:ietf:params:xml:ns:carddav"
         (refusal(412), "(412)"),
         (refusal(412, "valid-address-data", CARDDAV), "(412, valid-address-data)"),
         (refusal(403, "valid-address-data", CARDDAV), "(403, valid-address-data)"),
-        (refusal(403), "(403): may we write to this address book?"),
+        (refusal(403), "(403): does this user have the right to write to the address book?"),
         (refusal(400), "(400)"),
         (Answer(409, {"Content-Type": "text/plain"}, b"no\nway" * 200), "(409, no wayno way"),
         (refusal(413), "(413)"),

@@ -100,13 +100,13 @@ def test_so_is_the_screened_group() -> None:
 @pytest.mark.parametrize(
     ("screening", "told"),
     [
-        ({}, "the server's rules decide, and mailroom mends what they cannot know, from its first "
-             "start on; known: your contacts, whom you have written to, who answers in your "
+        ({}, "the server's rules decide, and mailroom corrects what they cannot know, from the "
+             "first start on; known: your contacts, whom you have written to, who answers in your "
              "conversations"),
         ({"by": "mailroom", "known": ["contacts"]},
-         "mailroom decides, rules are not needed, from its first start on; known: your contacts"),
+         "mailroom decides, no rules are needed, from the first start on; known: your contacts"),
         ({"by": "mailroom", "known": []},
-         "mailroom decides, rules are not needed, from its first start on; nobody is known without "
+         "mailroom decides, no rules are needed, from the first start on; nobody is known without "
          "a decision"),
         ({"by": "off"}, "nobody decides about it (screening.by: off)"),
     ],
@@ -147,7 +147,7 @@ def test_that_sent_cannot_be_searched_is_a_doubt() -> None:
     site.sandbox.before(refuse)
     found = findings(site)["new mail"]
     assert found.is_doubtful
-    assert "the server cannot search Sent, so new mail of strangers stays" in found.detail
+    assert "the server cannot search Sent, so new mail from strangers stays" in found.detail
 
 
 def test_a_destination_that_says_nothing_is_told() -> None:
@@ -159,7 +159,7 @@ def test_a_destination_that_says_nothing_is_told() -> None:
     for triage, is_told in (({}, True), ({"by_moving": False}, False)):
         site = set_up({"triage": {"categories": shared, **triage}})
         detail = findings(site)["new mail"].detail
-        assert ("mail that is moved to Read later decides nothing" in detail) is is_told
+        assert ("moving mail to Read later decides nothing" in detail) is is_told
 
 
 def test_where_no_own_address_is_known_it_warns_and_is_no_error() -> None:
@@ -202,7 +202,7 @@ def test_a_pattern_that_an_earlier_version_has_made_is_to_be_deleted() -> None:
     site.sandbox.put_card(CARD.format("Ann", "*@a.example", ""), "ann.vcf")
     found = findings(site)["contacts"]
     assert isinstance(found.error, LastingTrouble)
-    assert found.detail.endswith("file mail of others by it: delete Eve (*@x.example)")
+    assert found.detail.endswith("file other people's mail: delete Eve (*@x.example)")
 
 
 @pytest.mark.parametrize("is_triaged", [True, False])
@@ -222,7 +222,7 @@ def test_a_pattern_of_the_users_own_is_told_and_no_error(is_triaged: bool) -> No
     assert found_out.error is None
     assert found_out.is_doubtful is is_triaged
     told = (
-        "by it, of whomever it fits: Shop (*@shop.example)" if is_triaged else "0 triaged senders"
+        "from everyone that it fits: Shop (*@shop.example)" if is_triaged else "0 triaged senders"
     )
     assert found_out.detail.endswith(told)
 

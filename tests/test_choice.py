@@ -112,7 +112,7 @@ def refusal(status: int, **headers: Any) -> Fault:
 def test_a_token_that_may_not_is_found_out_by_trying(status: int) -> None:
     _, words = described(FASTMAIL, fault=refusal(status))
     assert "the server refuses contacts by JMAP" in words
-    with pytest.raises(LastingTrouble, match="there is no way to the contacts: the server refuses"):
+    with pytest.raises(LastingTrouble, match="the contacts cannot be reached: the server refuses"):
         described(FASTMAIL, secret=None, fault=refusal(status))
 
 

@@ -282,7 +282,7 @@ def test_who_is_taken_back_waits_for_sent_to_be_searched_and_holds_up_nobody(
     world.run_for(600.0)
     assert at(world, other) == ({"Jail"}, set())
     assert "@ToScreener" in world.sandbox.mailboxes_of(mail)
-    assert "Sent cannot be asked" in world.status["failing_senders"][0]["reason"]
+    assert "Sent cannot be searched" in world.status["failing_senders"][0]["reason"]
     assert len(world.named("sent_not_searched")) >= 2
     told = [level for level, name, _ in world.events if name == "sent_not_searched"]
     assert told.count(Level.WARNING) == 1

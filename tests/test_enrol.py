@@ -109,7 +109,7 @@ def test_a_book_that_may_not_be_written_is_the_senders_failure_and_not_the_end(
     world.sandbox.faults.add(Fault(method="PUT", answer=Answer(403)))
     assert "@ToFeed" in world.sandbox.mailboxes_of(tap(world, "@ToFeed"))
     (failed,) = world.named("sender_failed")
-    assert "may we write to this address book?" in str(failed["error"])
+    assert "does this user have the right to write to the address book?" in str(failed["error"])
 
 
 @pytest.mark.parametrize(

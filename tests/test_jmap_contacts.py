@@ -272,7 +272,7 @@ def test_a_book_that_never_holds_still_fails_the_sender_with_the_reason(world: W
     )
     mail_id = tap(world, "@ToJail")
     (failed,) = world.named("sender_failed")
-    assert "changed by somebody else 5 times" in str(failed["error"])
+    assert "somebody else changed the contacts 5 times" in str(failed["error"])
     assert "@ToJail" in world.sandbox.mailboxes_of(mail_id)
 
 

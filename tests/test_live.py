@@ -115,7 +115,7 @@ def test_a_keyword_that_is_left_is_told() -> None:
 
     world.sandbox.after(put_back)
     findings = run(world, live(world))
-    assert findings[-2].detail == "the mail still bears mailroom-placed"
+    assert findings[-2].detail == "the mail still has mailroom-placed"
     assert findings[-1].detail == "all removed"
 
 
@@ -127,7 +127,7 @@ def test_the_fallback_is_told_from_push() -> None:
     findings = {each.what: each for each in run(world, live(world))}
     assert findings["triage"].detail.startswith("by fallback, ")
     assert findings["triage"].error is not None
-    assert "it was not push" in str(findings["triage"].error)
+    assert "was not told by push" in str(findings["triage"].error)
     assert everything(world) == before
 
 

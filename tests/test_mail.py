@@ -210,7 +210,7 @@ def test_an_api_without_tls_does_not_get_them() -> None:
     clients.sandbox.faults.add(Fault(method="GET", path="/jmap", rewrite=move))
     said = clients.fails(LastingTrouble, clients.mail.session())
     assert "http://mail.example.org/, which would send the credentials in the clear" in said
-    assert "have the server name https" in said
+    assert "make the server announce https" in said
 
 
 # Requests

@@ -263,7 +263,7 @@ def test_logcheck_keeps_quiet_about_what_is_only_information() -> None:
 
 
 def test_logcheck_tells_of_push_that_is_lost_and_not_of_a_stream_that_is_over() -> None:
-    fields = {"error": "the server has ended the stream"}
+    fields = {"error": "the server ended the stream"}
     for told in (fields, {"account": "anna@x.org", **fields}):
         assert is_ignored(Level.INFO, "eventsource_disconnected", told)
         assert not is_ignored(Level.WARNING, "eventsource_disconnected", told)

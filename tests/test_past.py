@@ -308,7 +308,7 @@ def test_undo_asks_the_journal_where_the_service_does_not_know(
 def test_where_nobody_knows_undo_refuses_and_says_what_to_type(
     host: Host, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = "nothing tells where bob@x.example was before: say where to, by mailroom triage"
+    told = "nothing tells where bob@x.example was before: choose with mailroom triage"
     host.answers["POST /undo"] = 404, {"error": told, "is_unknown": True}
     host.logged()
     assert take_back(host.past.remote, [BOB], host.past, as_json=False) == 1

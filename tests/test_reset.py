@@ -268,7 +268,7 @@ def test_what_is_in_use_again_is_not_removed() -> None:
     work.stays.clear()
     assert context.run(work.apply(steps, lambda _: None)) == ()
     assert sorted(work.stays) == [
-        f"mailbox {name}: something is in it: stays" for name in ("Jail", "Truck")
+        f"mailbox {name}: it is not empty: stays" for name in ("Jail", "Truck")
     ]
     boxes = {site.sandbox._store.path_of(box) for box in site.sandbox._store.mailboxes.values()}
     assert {"Jail", "Truck", "Truck/Mine"} <= boxes
@@ -619,9 +619,9 @@ def test_mails_that_are_refused_are_told_and_hold_up_what_would_forget_them() ->
 
     site.sandbox.faults.add(Fault(call="Email/set", rewrite=refuse))
     faults = reset(site)
-    assert faults[0].reason.startswith("2 were refused, mail ")
-    assert faults[0].reason.endswith("because: Email/set failed: forbidden (not today)")
-    assert {fault.reason for fault in faults[1:]} == {"waits for the steps before: run it again"}
+    assert faults[0].reason.startswith("the server refused 2 mails; mail ")
+    assert faults[0].reason.endswith(": Email/set failed: forbidden (not today)")
+    assert {fault.reason for fault in faults[1:]} == {"waits for earlier steps: run it again"}
     assert len(site.sandbox.group_members("Mailroom")) == 1
 
 

@@ -147,7 +147,7 @@ def test_what_cannot_be_decided_is_told(shell: Shell) -> None:
     assert "gmail.com" in shell.types("mailroom triage --domain gmail.com feed", 1)[1]
     out, err = shell.types("mailroom undo nobody@x.example", 1)
     assert (out, err.count("\n")) == ("", 1)
-    assert "by mailroom triage" in err
+    assert "with mailroom triage" in err
 
 
 def test_labels_of_other_categories_outrank_the_command(shell: Shell) -> None:

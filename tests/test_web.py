@@ -45,7 +45,7 @@ DAV_ERROR = Answer(
     403, {"Content-Type": "application/xml"}, b'<error xmlns="DAV:"><valid-resourcetype/></error>'
 )
 REFUSED = "the server refuses the credentials with"
-PERHAPS = ": is the address right, may this user see what is there, or is this a ban that passes?"
+PERHAPS = ": is the URL right, does this user have access, or is this a temporary ban?"
 NONSENSE = ", which makes no sense here: check it"
 CREDENTIALS = "check the credential jmap-password; mailroom login stores a new one"
 
@@ -160,7 +160,7 @@ def test_a_server_that_has_accepted_them_says_nothing_about_them_with_a_bare_403
     clients.answers(Answer(403), times=2)
     for is_login in (False, True):
         said = clients.fails(Forbidden, clients.web.send(GET, is_login=is_login))
-        assert "accepted the credentials before: this may be a ban that passes" in said
+        assert "accepted the credentials before: this may be a temporary ban" in said
     clients.answers(Answer(401))
     with pytest.raises(CredentialsRefused) as error:
         clients.run(clients.web.send(GET))
@@ -274,7 +274,8 @@ def test_a_redirect_to_another_origin_is_refused(clients: VirtualClients, locati
     said = clients.fails(ProtocolError, clients.web.send(GET))
     assert "redirected to another origin" in said
     assert ("configure it as the url" in said) is (fault_of_url(urljoin(URL, location)) is None)
-    assert ("have the server name https" in said) is (location == "http://mail.example.org/jmap/")
+    is_in_the_clear = location == "http://mail.example.org/jmap/"
+    assert ("make the server announce https" in said) is is_in_the_clear
     assert "token" not in said
     assert len(clients.requests) == 1
 

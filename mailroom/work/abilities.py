@@ -1,4 +1,4 @@
-"""What an account can do, found by trying it once, before anything is configured."""
+"""What an account can do, found out by trying it once, before anything is configured."""
 
 from mailroom.engine.loop import Loop
 from mailroom.errors import (
@@ -17,15 +17,15 @@ from mailroom.work.clients import Clients
 from mailroom.work.routing import NoSieve, Routing
 from mailroom.work.setup import Setup
 
-# What there is instead of contacts, where the server has none for us.
+# Errors that mean that the server has no contacts for us.
 _NO_CONTACTS = (LastingTrouble, CredentialsRefused, Forbidden, ProtocolError)
 
 
 async def abilities(loop: Loop, config: Config, clients: Clients) -> Abilities:
-    """Log in, and look at everything that Mailroom uses. Nothing is written.
+    """Log in and look at everything that Mailroom uses; write nothing.
 
-    Raises CredentialsRefused; LastingTrouble for an account that Mailroom cannot work with;
-    TransientError.
+    Raises CredentialsRefused, TransientError, and LastingTrouble if Mailroom cannot work with the
+    account.
     """
     session = await clients.mail.session()
     contacts, trouble = await _contacts(clients)
@@ -42,8 +42,8 @@ async def abilities(loop: Loop, config: Config, clients: Clients) -> Abilities:
 
 
 async def taken(loop: Loop, config: Config, clients: Clients) -> tuple[Taken, ...]:
-    """The user's mailboxes whose names Mailroom would use to file mail into, and that hold mail of
-    the user's or cannot be used. Raises LastingTrouble where something else is in the way."""
+    """The user's own mailboxes that have the name of Screener or a destination, and hold mail or
+    cannot be used. Raises LastingTrouble if anything else is in the way."""
     items = await Setup(loop, config, clients).plan()
     found = [item for item in items if _is_in_use(item)]
     movable = {config.triage.screener_mailbox, *config.triage.destinations}
@@ -75,7 +75,7 @@ async def _contacts(clients: Clients) -> tuple[str, MailroomError | None]:
 
 
 async def _rules(loop: Loop, config: Config, clients: Clients) -> tuple[str, str | None]:
-    """Why the server takes no rules, and the script of the user's that is active."""
+    """Why the server takes no rules (empty if it does), and the user's active script."""
     try:
         return "", await Routing(loop, config, clients).offer()
     except NoSieve as error:

@@ -1,6 +1,6 @@
-"""One account: its session, push, schedule, address book and history hang here, nothing is global.
+"""One account: it holds the session, push, schedule, address book and history; nothing is global.
 
-The account turns what the schedule decides into polls, and what polls bring into history.
+The account polls when the schedule says so, and records the outcome of each poll in its history.
 """
 
 import random
@@ -41,9 +41,9 @@ from mailroom.work.outcome import PollOutcome
 from mailroom.work.poll import Poller
 from mailroom.work.reporter import Reporter
 
-# The first poll waits this long for the stream to open: then one poll serves for both.
+# The first poll waits this long for the stream to open, so that one poll serves for both.
 _STREAM_FIRST_SECONDS = 2.0
-# Nobody needs the count at once, and of mail that is being dealt with a poll knows more by then.
+# Nobody needs the count at once. By then a poll has dealt with mail that is just coming in.
 _COUNT_SECONDS = 15.0
 _KINDS: tuple[tuple[type[MailroomError], str], ...] = (
     (CredentialsRefused, "credentials"),
@@ -54,14 +54,14 @@ _KINDS: tuple[tuple[type[MailroomError], str], ...] = (
     (ProtocolError, "protocol"),
     (MethodError, "method"),
 )
-# Failures of a poll that the user has to mend have names, and catalog entries, of their own.
+# Poll failures that the user has to mend have their own event names and catalog entries.
 _EVENTS = {"credentials": "credentials_refused", "missing": "mailboxes_missing"}
 
 
 @dataclass(frozen=True, slots=True)
 class Common:
-    """What the accounts of a process have in common: what they ask of a server together, and
-    chance."""
+    """What the accounts of a process share: their limits for each server, and the source of random
+    numbers."""
 
     servers: Servers = field(default_factory=Servers)
     jitter: Jitter = random.random
@@ -70,8 +70,8 @@ class Common:
 class Account:
     """One account at work. ``on_change`` is called whenever its snapshot may have changed.
 
-    All that it does belongs to ``owner``, which gets the bugs, and CredentialsRefused where the
-    server has never accepted them.
+    All its tasks belong to ``owner``, which gets errors that nobody foresaw, and CredentialsRefused
+    if the server has never accepted the credentials.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class Account:
         if self._index:
             self._index.on_change = self._on_reading
         self._poller = Poller(loop, config, clients.mail, clients.contacts, log)
-        #: What a person asks of it.
+        #: What people can ask of the account.
         self.commands = Commands(
             self._owner,
             config,
@@ -130,6 +130,8 @@ class Account:
         self._listener = Listener(
             loop, clients, log, self._push, self._pace, self._on_states, self._on_push_status
         )
+        # Refused credentials are tried again after minutes: servers ban clients that insist
+        # (Stalwart: 100 failed log-ins a day, by its source).
         self._refusals = Backoff(jitter, base=60.0, cap=3600.0)
         self._view = AccountView(
             loop,
@@ -143,7 +145,7 @@ class Account:
         )
 
     def start(self) -> None:
-        """When its turn comes, open the stream, then poll; from then on whenever it is due."""
+        """Wait for the account's turn, open the stream and poll; then poll whenever one is due."""
         self._owner.call_at(self._pace.turn(self._loop.now()), self._open)
 
     def _open(self) -> None:
@@ -151,7 +153,7 @@ class Account:
         self._owner.call_at(self._loop.now() + _STREAM_FIRST_SECONDS, self._begin)
 
     def close(self) -> None:
-        """Stop where everything stands: any point is a safe point."""
+        """Stop everything at once: any point is a safe point."""
         self._has_started = self._view.is_closed = True
         if self._timer:
             self._timer.cancel()
@@ -166,22 +168,22 @@ class Account:
         self._arm()
 
     def snapshot(self) -> Snapshot:
-        """How this account is, now."""
+        """The account's status now."""
         return self._view.snapshot()
 
     def vitals(self) -> Vitals:
-        """The least of :meth:`snapshot`."""
+        """The few values of :meth:`snapshot` that sums over many accounts need."""
         return self._view.vitals()
 
     def _begin(self) -> None:
-        """The startup poll is due: the stream is open, or will not be for now."""
+        """The first poll is due: the stream is open, or we no longer wait for it."""
         if not self._has_started:
             self._has_started = True
             self._schedule.started(self._loop.now())
             self._arm()
 
     def _on_states(self, states: Mapping[str, str]) -> None:
-        """A change of contacts alone is no reason to poll: the next poll looks at the groups."""
+        """A change of contacts alone causes no poll: the next poll looks at the groups."""
         if CONTACTS_TYPE in states:
             self._contacts.pushed(states[CONTACTS_TYPE])
         if others := {kind: state for kind, state in states.items() if kind != CONTACTS_TYPE}:
@@ -202,7 +204,7 @@ class Account:
         self.on_change()
 
     def _arm(self) -> None:
-        """Wait for the next poll; the schedule may have changed its mind about when that is."""
+        """Set the timer for the next poll; the schedule may have moved it."""
         if self._timer:
             self._timer.cancel()
         due = self._schedule.due()
@@ -210,7 +212,7 @@ class Account:
             self._timer = self._owner.call_at(due.at, self._start_poll)
 
     def _start_poll(self) -> None:
-        # The schedule hears of it now: when a laptop wakes up, much else is due in this very turn.
+        # Told now, not by the task: when a laptop wakes up, much else is due in this same turn.
         began = self._loop.now()
         if self._schedule.needs_turn(began):
             self._schedule.turn_given(self._pace.turn(began))
@@ -237,7 +239,8 @@ class Account:
         self._has_changed()
 
     def _plan_count(self) -> None:
-        """Once a poll has succeeded: a server in trouble is asked for no more than need be."""
+        """Plan the count of who waits. Only after a successful poll: a server in trouble is asked
+        for no more than necessary."""
         if self._poller.door.is_behind and not self._will_count:
             self._will_count = True
             wait = 0.0 if self._poller.door.waiting is None else _COUNT_SECONDS
@@ -248,7 +251,7 @@ class Account:
         self._owner.spawn(self._count(), "count")
 
     async def _count(self) -> None:
-        """Who waits is counted beside the polls, which need not wait for it."""
+        """Count who waits, at the same time as polls: they need not wait for it."""
         await self._poller.door.count()
         self._has_changed()
 
@@ -289,8 +292,8 @@ class Account:
             self._tell(events.trouble(self._loop.clock.wall(), None))
 
     def _judge_push(self, outcome: PollOutcome, began: float) -> None:
-        """What a poll has found may show that the stream tells nothing, or that it is innocent of
-        what failed before."""
+        """Tell push what the poll found: it may prove that the stream is silent about changes, or
+        that the stream did not cause the failures before."""
         now = self._loop.now()
         self._push.looked(now, outcome.looks)
         if self._push.worked(now, began):
@@ -307,7 +310,7 @@ class Account:
     def _note_outcome(
         self, outcome: PollOutcome, trigger: Trigger, began: float, requests: int
     ) -> None:
-        """Count what was done, and tell the log; what only happens every minute at DEBUG."""
+        """Count what the poll did and log it: at DEBUG if it was routine and did nothing."""
         history, now = self._history, self._loop.clock.wall()
         history.note(outcome, now)
         for triaged in outcome.triaged:
@@ -334,7 +337,7 @@ class Account:
                 raise error
             self._schedule.poll_failed(now, self._refusals.fail())
         elif isinstance(error, LastingTrouble):
-            # Nothing to try again in a hurry: the user is needed, and a Mailbox event tells.
+            # No retry in a hurry: the user has to mend it, and a Mailbox event will say so.
             self._schedule.poll_finished(now, began, {})
         else:
             if isinstance(error, NoAnswer) and self._push.timed_out(now):
@@ -359,13 +362,16 @@ class Account:
         self._tell(events.poll(self._loop.clock.wall(), done))
 
     def _is_hopeless(self, error: MailroomError) -> bool:
-        """Whether the credentials are refused that have never been accepted in this process."""
+        """Whether the server refuses credentials that it has not accepted since the start."""
         is_refusal = isinstance(error, CredentialsRefused) and not error.was_accepted
         return is_refusal and self._history.last_poll is None
 
     def _note_trouble(self, error: MailroomError, kind: str, trigger: Trigger) -> None:
-        """Keep it for the status, and log it once for as long as it is the same. Which request
-        meets an outage differs from one attempt to the next; what is missing, the user mends."""
+        """Keep the trouble for the status, and log it once for as long as it stays the same.
+
+        An outage stays the same, although each attempt may fail at another request. Trouble that
+        the user has to mend is new when its reason changes.
+        """
         history = self._history
         reason, known = str(error), history.trouble
         is_news = isinstance(error, LastingTrouble) and known is not None and known.reason != reason

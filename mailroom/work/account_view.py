@@ -1,4 +1,4 @@
-"""An account as it is seen from outside: its snapshot, now."""
+"""An account as seen from outside: its current status."""
 
 import os
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from mailroom.work.poll import Poller
 
 @dataclass(slots=True)
 class AccountView:
-    """What is known of one account; ``is_closed`` once it is no more."""
+    """The parts of an account that its status is made of; ``is_closed`` once it has stopped."""
 
     loop: Loop
     config: Config
@@ -31,7 +31,7 @@ class AccountView:
     is_closed: bool = False
 
     def snapshot(self) -> Snapshot:
-        """How this account is, now."""
+        """The account's status now."""
         history, now = self.history, self.loop.now()
         ended = history.last_poll_ended
         return Snapshot(
@@ -65,7 +65,7 @@ class AccountView:
         )
 
     def vitals(self) -> health.Vitals:
-        """The least of :meth:`snapshot`."""
+        """The few values of :meth:`snapshot` that sums over many accounts need."""
         history, now = self.history, self.loop.now()
         ended = history.last_poll_ended
         return health.Vitals(
@@ -90,7 +90,7 @@ class AccountView:
         return Phase.IDLE if self.history.totals.poll_count else Phase.STARTING
 
     def push_view(self) -> health.PushView:
-        """How the event stream is."""
+        """The status of the event stream."""
         push = self.push
         return health.PushView(
             status=push.status,
@@ -110,5 +110,5 @@ class AccountView:
         return health.NextPoll(self.loop.clock.wall() + wait, wait, due.trigger)
 
     def _wall(self, instant: float | None) -> float | None:
-        """An instant of the loop's clock as people's time."""
+        """An instant of the loop's clock as Unix seconds."""
         return None if instant is None else self.loop.clock.wall() + instant - self.loop.now()

@@ -1,7 +1,7 @@
-"""The JMAP API of one account (RFC 8620): its session, and requests that keep its limits.
+"""The JMAP API of one account (RFC 8620): its session, and requests within its limits.
 
-Clients that know nothing of each other share requests: calls that are to be gathered wait for
-the end of the loop's turn, and travel with those that others have made in it.
+Clients that know nothing of each other share requests: gathered calls wait for the end of the
+loop's turn, then all that were made in it go out in one request.
 """
 
 import json
@@ -17,17 +17,18 @@ from mailroom.wire.jmap import Answers, Call
 from mailroom.wire.jmap_session import Session, SessionLimits, blob_url, read_session
 from mailroom.work.web import Web
 
-# A server whose answers name another session for ever costs one request more per minute.
+# A server whose answers keep naming a new session costs one more request a minute, not one per
+# answer.
 _SESSION_SECONDS = 60.0
 _ADVICE = "check jmap.url"
 
-# What frames the calls of a request, with the names of capabilities.
+# Room for what surrounds the calls of a request, such as the names of capabilities.
 _FRAME_BYTES = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """Calls of one client that are to travel with others'."""
+class _CallGroup:
+    """Calls of one client, to be sent together with those of others."""
 
     calls: Sequence[Call]
     answers: Promise[Answers] = field(default_factory=Promise)
@@ -39,7 +40,7 @@ class _Asked:
 
 
 class Api:
-    """``session_url`` is where the session resource is looked for; ``owner`` is the account's."""
+    """``session_url`` is where to look for the session resource; ``owner`` is the account's."""
 
     def __init__(self, owner: Owner, web: Web, session_url: str) -> None:
         self._owner = owner
@@ -50,32 +51,32 @@ class Api:
         self._fetching: Task[Session] | None = None
         self._noted_state = ""
         self._note_again_at = owner.loop.now()
-        self._waiting: list[_Asked] = []
+        self._waiting: list[_CallGroup] = []
         web.trust(session_url)
 
     async def session(self) -> Session:
-        """The session resource; fetched again after the server said that it changed, or a
-        request failed: only a new session tells where the API has moved to."""
+        """The session resource (RFC 8620 §2). It is fetched again after the server said that it
+        has changed, or after a request failed: the API may have moved."""
         if self._session is not None:
             return self._session
         if self._fetching is None or self._fetching.done:
             self._fetching = self._owner.spawn(self._fetch_session(), "session")
-            self._fetching.abandon = self._fetching.cancel  # it is for those who wait for it
+            self._fetching.abandon = self._fetching.cancel  # only those who wait for it need it
         return await self._fetching
 
     async def call(self, calls: Sequence[Call], *, gathers: bool = False) -> Answers:
-        """Send the calls, in as few requests as the limits allow, one after the other. Raises
-        MethodError only when an answer is looked at.
+        """Send the calls in as few requests as the limits allow, one after the other. A failed
+        call raises MethodError when its answer is looked at.
 
-        With ``gathers`` they go out at the end of this turn of the loop, with all others that are
-        gathered in it, in the order of the asking: none of another's overtakes them.
+        With ``gathers`` they go out at the end of this turn of the loop, together with all other
+        calls gathered in it, in the order in which they were made.
         """
         if gathers:
-            asked = _Asked(calls)
-            self._waiting.append(asked)
+            group = _CallGroup(calls)
+            self._waiting.append(group)
             if len(self._waiting) == 1:
                 self._owner.call_at(self._loop.now(), self._send_gathered)
-            return await asked.answers
+            return await group.answers
         answers = Answers()
         most = (await self.session()).limits.calls
         for portion in _portions(calls, most):
@@ -83,28 +84,28 @@ class Api:
         return answers
 
     def _send_gathered(self) -> None:
-        every_asked, self._waiting = self._waiting, []
-        self._owner.spawn(self._send_together(every_asked), "gathered calls")
+        groups, self._waiting = self._waiting, []
+        self._owner.spawn(self._send_together(groups), "gathered calls")
 
-    async def _send_together(self, every_asked: Sequence[_Asked]) -> None:
-        """Send what fits into one request in one; what follows a failure is not sent."""
+    async def _send_together(self, groups: Sequence[_CallGroup]) -> None:
+        """Send as many groups in one request as fit; after a failure the rest are not sent."""
         try:
-            for together in _fitting(every_asked, (await self.session()).limits):
+            for together in _fitting(groups, (await self.session()).limits):
                 renamed = [
-                    [_renamed(call, number) for call in asked.calls]
-                    for number, asked in enumerate(together)
+                    [_renamed(call, number) for call in group.calls]
+                    for number, group in enumerate(together)
                 ]
                 answers = await self.call([call for calls in renamed for call in calls])
-                for asked, calls in zip(together, renamed, strict=True):
-                    tags = zip(asked.calls, calls, strict=True)
-                    asked.answers.resolve(answers.part({own.tag: call.tag for own, call in tags}))
+                for group, calls in zip(together, renamed, strict=True):
+                    tags = zip(group.calls, calls, strict=True)
+                    group.answers.resolve(answers.part({own.tag: call.tag for own, call in tags}))
         except MailroomError as error:
-            for asked in every_asked:
-                if not asked.answers.done:
-                    asked.answers.reject(error)
+            for group in groups:
+                if not group.answers.done:
+                    group.answers.reject(error)
 
     async def upload(self, data: bytes, media_type: str) -> str:
-        """Give the server a file (RFC 8620 §6.1); returns its blob id."""
+        """Upload a file (RFC 8620 §6.1); returns its blob id."""
         session = await self.session()
         url = blob_url(session.upload_template, session)
         self._web.trust(url)
@@ -113,7 +114,7 @@ class Api:
         return jmap.read_blob_id(response.body, url)
 
     async def download(self, blob_id: str, media_type: str) -> bytes:
-        """A file that the server has (RFC 8620 §6.2)."""
+        """Download a file (RFC 8620 §6.2)."""
         session = await self.session()
         url = blob_url(
             session.download_template, session, blobId=blob_id, type=media_type, name="file"
@@ -147,8 +148,8 @@ class Api:
         self._note_session_state(answers.add(response.body, calls, session.api_url), session)
 
     def _note_session_state(self, state: str, session: Session) -> None:
-        """Fetch the session anew when it has changed; a state that stays another one is noted
-        once, and one that is another each time now and then."""
+        """Have the session fetched again if an answer names a new state. A state that merely
+        differs from the session's counts once; one that differs in every answer, once a minute."""
         now = self._loop.now()
         is_news = state not in ("", session.state, self._noted_state)
         if is_news and now >= self._note_again_at:
@@ -156,18 +157,18 @@ class Api:
             self._session = None
 
 
-def _fitting(every_asked: Sequence[_Asked], limits: SessionLimits) -> Iterator[list[_Asked]]:
-    """Cut into batches that one request has room for; what is too large for one goes alone."""
-    batch: list[_Asked] = []
+def _fitting(groups: Sequence[_CallGroup], limits: SessionLimits) -> Iterator[list[_CallGroup]]:
+    """Cut into batches that fit into one request; a group that is too large goes alone."""
+    batch: list[_CallGroup] = []
     calls, size = 0, _FRAME_BYTES
-    for asked in every_asked:
-        its_size = asked.size if len(every_asked) > 1 else 0
-        is_full = calls + len(asked.calls) > limits.calls or size + its_size > limits.request_bytes
+    for group in groups:
+        its_size = group.size if len(groups) > 1 else 0
+        is_full = calls + len(group.calls) > limits.calls or size + its_size > limits.request_bytes
         if batch and is_full:
             yield batch
             batch, calls, size = [], 0, _FRAME_BYTES
-        batch.append(asked)
-        calls += len(asked.calls)
+        batch.append(group)
+        calls += len(group.calls)
         size += its_size
     yield batch
 
@@ -182,7 +183,7 @@ def _limited(session: Session, objects: float) -> Session:
 
 
 def _renamed(call: Call, number: int) -> Call:
-    """The call under a tag that no other has; the first one's stay as they are."""
+    """The call under a tag that no other call has; those of the first group keep theirs."""
     if not number:
         return call
     arguments = {
@@ -193,7 +194,8 @@ def _renamed(call: Call, number: int) -> Call:
 
 
 def _portions(calls: Sequence[Call], most: int) -> Iterator[list[Call]]:
-    """Cut into portions of at most so many calls; a back-reference stays with what it names."""
+    """Cut into portions of at most ``most`` calls; a call that refers back to another stays with
+    it."""
     groups: list[list[Call]] = []
     for call in calls:
         if any(name.startswith("#") for name in call.arguments):

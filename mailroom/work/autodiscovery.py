@@ -1,8 +1,8 @@
-"""Finding the JMAP server of an address, without a secret: nobody is told who asks.
+"""Finding the JMAP server of an address. No secret is sent, so nobody learns who asks.
 
-A place is a JMAP server if it wants credentials where the session is, or shows the session as it
-is. Redirects are followed to other hosts as well (RFC 8620 §2.2), since nothing is at stake yet;
-whether the place where they end may have a secret is for the user to say.
+A URL is a JMAP server's if a request there is answered by asking for credentials, or by a session.
+Redirects to other hosts are followed too (RFC 8620 §2.2), since no secret is sent yet. The user
+decides whether the server where they end may have one.
 """
 
 import json
@@ -19,12 +19,14 @@ from mailroom.wire.http import MAX_REDIRECTS, REDIRECTS, Request, Response
 from mailroom.wire.urls import origin, without_query
 from mailroom.work.web import schemes_of
 
+# Somebody sits in front of it and waits.
 _PATIENCE_SECONDS = 10.0
+# A session is some KiB; anything larger is a web page.
 _LIMIT_BYTES = 1024 * 1024
 
 
 async def look_at(loop: Loop, http: Http, url: str) -> Seen:
-    """What there is; a place that cannot be reached has that as its fault."""
+    """What is found at the URL; if nothing can be reached, ``fault`` says why."""
     end, start = loop.now() + _PATIENCE_SECONDS, url
     for _ in range(MAX_REDIRECTS + 1):
         if fault := fault_of_url(url):
@@ -39,21 +41,21 @@ async def look_at(loop: Loop, http: Http, url: str) -> Seen:
             return Seen(url, fault=str(error), is_untrusted=isinstance(error, Untrusted))
         location = response.headers.get("location")
         if response.status not in REDIRECTS or not location:
-            # Paths may change: where discovery starts at the same origin stays right.
+            # Within one origin the first URL is kept: the server may change its paths later.
             return _judged(start if origin(start) == origin(url) else url, response)
         try:
             url = urljoin(url, location)
             urlsplit(url)
         except ValueError:
-            return Seen(url, fault=f"{request}: redirected to what is no URL")
+            return Seen(url, fault=f"{request}: redirected to something that is not a URL")
     return Seen(url, fault=f"{without_query(url)}: more than {MAX_REDIRECTS} redirects")
 
 
 async def first_of(
     loop: Loop, http: Http, candidates: Iterable[Candidate]
 ) -> tuple[Candidate, Seen] | None:
-    """The first candidate that is a JMAP server, and what it says; else the first whose certificate
-    is not trusted, and None if there is neither."""
+    """The first candidate that is a JMAP server, and what was found there; else the first whose
+    certificate is not trusted; else None."""
     untrusted = None
     for candidate in candidates:
         seen = await look_at(loop, http, candidate.url)

@@ -1,6 +1,7 @@
-"""The client for cards by JMAP (RFC 9610): reads and writes, within the limits.
+"""The client for cards by JMAP (RFC 9610): reads and writes within the server's limits.
 
-The first request of each is gathered: it travels with what others ask in the same turn.
+The first request of each read or write is gathered: it goes out with the calls that others make in
+the same turn of the loop.
 """
 
 import json
@@ -16,11 +17,11 @@ from mailroom.wire.jmap_session import Session
 from mailroom.wire.jscontact import CardPage, JsCard, read_card_page, read_cards
 
 _GET, _SET, _QUERY = "ContactCard/get", "ContactCard/set", "ContactCard/query"
-# Of a set: somebody else has changed something since.
+# The error of a set when somebody else has changed something since (RFC 8620 §5.3).
 _MISMATCH = "stateMismatch"
-#: What tells who is in a group.
+#: What is read of a group to know its members.
 GROUP_PROPERTIES = ("id", "kind", "uid", "name", "members", "notes")
-_STATES = 64  # an event may name a state of some writes ago
+_STATES = 64  # an event may name the state of an earlier write
 
 Filter = Mapping[str, Any]
 Properties = Sequence[str] | None
@@ -34,7 +35,7 @@ class Calling(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CardReading:
-    """Cards, each once, as they were in this state or later; and the answers to other calls."""
+    """Cards, each once, as they were in this state or later, and the answers to other calls."""
 
     state: str
     cards: tuple[JsCard, ...]
@@ -43,8 +44,8 @@ class CardReading:
 
 @dataclass(frozen=True, slots=True)
 class CardWrite:
-    """One thing to be set: ``verb`` is ``create``, ``update`` or ``destroy``; ``key`` is an id, for
-    what is created a word of the caller's."""
+    """One change: ``verb`` is ``create``, ``update`` or ``destroy``; ``key`` is the card's id, or
+    for ``create`` a key that the caller chooses."""
 
     verb: str
     key: str
@@ -53,8 +54,8 @@ class CardWrite:
 
 @dataclass(slots=True)
 class CardsWritten:
-    """What came of orders: new ids, and why others were refused, by key. ``is_stale``: the rest
-    was not done, because somebody else has changed something."""
+    """The outcome of writes: new ids, and why others were refused, by key. ``is_stale``: the rest
+    was not done, because somebody else has changed a card."""
 
     created: dict[str, str] = field(default_factory=dict)
     refused: dict[str, MethodError] = field(default_factory=dict)
@@ -62,8 +63,8 @@ class CardsWritten:
 
 
 class CardBook:
-    """The cards of one account; ``states`` are the last ones that our own requests have seen, and
-    ``default_id`` the address book for new cards: Stalwart 0.15.5 wants it named (seen)."""
+    """The cards of one account. ``states`` are the latest that our own requests have seen;
+    ``default_id`` is the address book for new cards, which Stalwart 0.15.5 requires (seen)."""
 
     def __init__(
         self, loop: Loop, session: Callable[[], Coroutine[Any, Any, Session]], call: Calling
@@ -82,8 +83,8 @@ class CardBook:
         group_ids: Iterable[str] = (),
         others: Sequence[Call] = (),
     ) -> CardReading:
-        """The cards that the filters match, and those of these ids, as far as they are there: in
-        one request, as long as one page is enough. Of groups there is nothing but who is in them.
+        """The cards that the filters match, and those of these ids that exist. One request is
+        enough unless a result has several pages. Of groups only :data:`GROUP_PROPERTIES` are read.
         """
         limit = (await self.session()).limits.get
         gets = [
@@ -107,11 +108,13 @@ class CardBook:
         return CardReading(states[0] if states else "", tuple(cards.values()), answers)
 
     async def set(self, orders: Sequence[CardWrite], state: str | None = None) -> CardsWritten:
-        """Carry out the orders; with a ``state`` only if nobody else has changed a card since
-        then. That is one call per request: a call that depends on another's state is carried out
-        all the same where Stalwart 0.15.5 has refused the other (seen)."""
+        """Write the cards; with a ``state`` only if nobody else has changed a card since then.
+
+        With a ``state`` each request has one call. Several in one request would depend on each
+        other, and Stalwart 0.15.5 carries out the later one although it refused the first (seen).
+        """
         limits = (await self.session()).limits
-        most_bytes = limits.request_bytes // 4  # so that others have room in the same request
+        most_bytes = limits.request_bytes // 4  # leaves room for others in the same request
         batches = [self._placed(part) for part in _batches(orders, limits.set, most_bytes)]
         most_calls = limits.calls if state is None else 1
         outcome, newest = CardsWritten(), state or ""
@@ -133,7 +136,7 @@ class CardBook:
         return outcome
 
     async def count(self) -> int | None:
-        """How many cards there are, where the server tells."""
+        """How many cards there are; None if the server does not say."""
         query = Call(_QUERY, {"limit": 1, "calculateTotal": True}, "query", CONTACTS)
         return jmap.read_page((await self._call([query]))[query.tag]).total
 
@@ -149,8 +152,8 @@ class CardBook:
     async def _whole(
         self, page: CardPage, query: Filter, limit: int, properties: Properties
     ) -> list[JsCard]:
-        """The cards of this page and of all further ones. No number that the server tells decides
-        how many are asked for: a page that brings nothing new is the end."""
+        """The cards of this page and of all further ones. A page that brings nothing new is the
+        last, whatever total the server announces."""
         seen, cards = set(page.ids), list(page.cards)
         while not _is_last(page, limit, len(seen)):
             await give_way(self._loop)
@@ -181,7 +184,7 @@ def _pair(
     query: Filter, limit: int, position: int, properties: Properties, number: int = 0
 ) -> tuple[Call, Call]:
     arguments: dict[str, Any] = {"position": position, "limit": limit, "calculateTotal": True}
-    if query:  # null is no request at all to Stalwart 0.15.5 (seen)
+    if query:  # Stalwart 0.15.5 refuses the whole request if the filter is null (seen)
         arguments["filter"] = query
     search = Call(_QUERY, arguments, f"found{number}", CONTACTS)
     get = {"#ids": search.ref("/ids"), "properties": properties}
@@ -189,7 +192,7 @@ def _pair(
 
 
 def _is_last(page: CardPage, limit: int, seen: int) -> bool:
-    """Whether nothing can follow: some servers cut at less than was asked for and say nothing."""
+    """Whether this is the last page: some servers send fewer than asked for, and do not say so."""
     is_all_told = page.total is not None and page.total <= seen
     is_below_limit = page.total is None and page.limit is not None and len(page.ids) < page.limit
     return not page.ids or (len(page.ids) < limit and (is_all_told or is_below_limit))

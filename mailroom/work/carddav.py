@@ -1,7 +1,7 @@
-"""Contacts by CardDAV (RFC 6352): what the index of the address book knows of them.
+"""Contacts by CardDAV (RFC 6352), found in the index of the address book.
 
-Finding costs nothing but the sync: the index knows addresses, names and groups. A plan is carried
-out by :mod:`mailroom.work.dav_plan`.
+To find a contact costs no more than the sync: the index has addresses, names and groups.
+:mod:`mailroom.work.dav_plan` carries out plans.
 """
 
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
@@ -45,12 +45,13 @@ from mailroom.work.contacts import Failures, Intention, Meanwhile, local_day
 from mailroom.work.dav_kept import DavKept
 from mailroom.work.dav_plan import MOST_UIDS, TRIES, DavPlanWriter
 
-# How old what the door knows of the book may be.
+# How old the door's knowledge of the address book may be: one REPORT in five minutes.
 _NEWS_SECONDS = 300.0
 
 
 class CardDavContacts:
-    """The contacts of one address book. ``account_id`` is for the UIDs of what is created."""
+    """The contacts of one address book. ``session`` gives the account id, from which the UIDs of
+    new cards are made."""
 
     def __init__(
         self,
@@ -76,17 +77,18 @@ class CardDavContacts:
         await self.cards.sync()
 
     def pushed(self, state: str) -> None:
-        """What JMAP tells of contacts; they are synced before they are needed."""
+        """Ignored: the address book is synced before it is needed."""
 
     @property
     def has_news(self) -> bool:
-        """Nobody tells, except Cyrus 3.13: a while after the last look there may be some."""
+        """Push does not tell of CardDAV changes, except on Cyrus 3.13: some time after the last
+        sync there may be some."""
         looked_at = max(self._refreshed_at, self.cards.index.synced_at)
         return self._is_asked_always and self._loop.now() - looked_at >= _NEWS_SECONDS
 
     async def has_apple_groups(self) -> bool:
-        """Whether a managed group is kept as vCard 3. Cyrus 3.13.7 shows groups of vCard 4 as such,
-        but with the kind in capitals (seen)."""
+        """Whether a managed group is a vCard 3. Cyrus 3.13.7 shows vCard 4 groups in that form as
+        well, but with the kind in capitals (seen)."""
         await self.cards.sync()
         book = self.cards.book
         groups = {group.href for name in self._managed if (group := book.group(name))}
@@ -120,8 +122,8 @@ class CardDavContacts:
     async def find(
         self, addresses: Collection[str], intend: Intention = lambda _: Plan()
     ) -> Mapping[str, Found]:
-        """The cards that the plan will need travel at the same time as the sync, as far as the
-        index is right about which they are."""
+        """The cards that the plan will need, by the index as it is, are fetched during the sync;
+        only what the sync has changed is fetched afterwards."""
         self._plans.begin()
         if self.cards.is_synced:
             plan = intend(self._found(addresses))
@@ -136,7 +138,7 @@ class CardDavContacts:
         return self.cards.is_synced
 
     async def acquainted(self, addresses: Collection[str]) -> Mapping[str, Acquaintance]:
-        """From the index, which is up to date as of the last sync."""
+        """From the index, as of the last sync."""
         if not self.cards.is_synced:
             await self.cards.sync()
         return self.cards.book.acquainted(addresses)
@@ -183,11 +185,11 @@ class CardDavContacts:
             if await self.cards.create(await self.cards.href_of(uid), card):
                 return True
             await self.cards.sync()
-        raise SenderFailed(f"{MOST_UIDS} other cards stand where the group {name} would")
+        raise SenderFailed(f"{MOST_UIDS} other cards have the UIDs meant for the group {name}")
 
     async def _group_version(self) -> Version:
-        """To contacts by JMAP on Stalwart only groups of vCard 4 are groups (0.15.5, seen). Cyrus
-        knows both, and who has an Apple device sees those of vCard 3."""
+        """Stalwart's JMAP shows only vCard 4 groups as groups (0.15.5, seen). Cyrus shows both, and
+        Apple devices show those in vCard 3."""
         session = await self._session()
         is_seen_by_jmap = CONTACTS in session.account_capabilities
         return "4.0" if is_seen_by_jmap and not session.is_cyrus else "3.0"
@@ -201,7 +203,7 @@ class CardDavContacts:
             stored = await self.cards.read(group.href)
             if not summarise(stored.card).members and await self.cards.delete(stored):
                 return True
-        raise SenderFailed(f"the group {name} was changed {TRIES} times as it was deleted")
+        raise SenderFailed(f"the group {name} was changed {TRIES} times while it was being deleted")
 
     async def record(self) -> Record | None:
         await self.cards.sync()

@@ -1,7 +1,7 @@
-"""The client for cards: CardDAV (RFC 6352), with an index of the address book.
+"""The client for cards by CardDAV (RFC 6352), with an index of the address book.
 
-Every write says what it expects to find: ``If-None-Match: *`` for a new card, ``If-Match`` for
-any other. When somebody else was faster the card is read again and the change made again.
+Every write is conditional: ``If-None-Match: *`` for a new card, ``If-Match`` for any other. If
+somebody else was faster, the card is read again and the change is made again.
 """
 
 from collections.abc import Callable, Iterable
@@ -21,12 +21,14 @@ from mailroom.work.gate import Gate
 from mailroom.work.index import IndexKeeper
 from mailroom.work.web import Web
 
+# Nobody edits a card this often within a few round trips: a program does, and will go on.
 _TRIES = 5
+# Enough to hide the delay of the network; a server's own limit (Stalwart: 4) is kept by the gate.
 _PARALLEL = 8
-# How many writes go on at once, and then how many, where the server has locked the book for one.
+# How many writes may run at once: at first, and then after a write found the book locked.
 _AT_ONCE = (_PARALLEL, 1, 1)
 _DONE = (HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.NO_CONTENT)
-# Of the client errors these are not about the card: who we are, and what passes.
+# The client errors that are not about the card: those about credentials, and those that pass.
 _NOT_THE_CARD = (
     HTTPStatus.UNAUTHORIZED,
     HTTPStatus.REQUEST_TIMEOUT,
@@ -38,7 +40,7 @@ _THE_CARD = tuple(status for status in range(400, 500) if status not in _NOT_THE
 
 @dataclass(frozen=True, slots=True)
 class StoredCard:
-    """A whole card as it stands on the server; the base of a write."""
+    """A whole card as the server has it; the base of a write."""
 
     href: str
     etag: str
@@ -61,16 +63,16 @@ class CardDavClient:
         return self.index.is_synced
 
     async def url(self) -> str:
-        """The address book's; discovered when it is first needed."""
+        """The URL of the address book; discovered when first needed."""
         return await self._collection.url()
 
     async def sync(self) -> None:
-        """Bring the index up to date; the first time that is every card."""
+        """Bring the index up to date; the first time this reads every card."""
         await self.index.sync()
 
     async def fetch(self, hrefs: Iterable[str]) -> dict[str, StoredCard | UnsafeCard]:
-        """The whole cards at ``hrefs``, those that are there; UnsafeCard for one not to touch. What
-        the server denies is not in the index any more."""
+        """The whole cards at ``hrefs`` that exist; UnsafeCard for one that must not be touched.
+        Cards that the server says do not exist leave the index."""
         found: dict[str, StoredCard | UnsafeCard] = {}
 
         def keep(resource: dav.Resource, card: bytes) -> None:
@@ -85,26 +87,26 @@ class CardDavClient:
         return found
 
     async def href_of(self, uid: str) -> str:
-        """Where a card that we create stands."""
+        """The href at which to create a card with this UID."""
         return await self._collection.href(f"{uid}.vcf")
 
     async def create(self, href: str, card: Card) -> StoredCard | None:
-        """Put a new card; None where another has its place or its UID. The server may store it
-        elsewhere than at ``href``. Raises SenderFailed where it will not have it."""
+        """Create a card; None if another card has its href or its UID. The server may store it at
+        another href. Raises SenderFailed if the server refuses it."""
         response = await self._put(href, card, "If-None-Match", "*")
         if response.status in _DONE:
             place = self._collection.place(response.headers.get("location", ""), href)
             return self._remember(place, card, response)
         if dav.read_precondition(response.body) == dav.NO_UID_CONFLICT:
             return None
-        # Some servers say 412 when they mean that they will not have the card.
+        # Some servers answer 412 when they refuse the card itself.
         if response.status == HTTPStatus.PRECONDITION_FAILED and href in await self.fetch([href]):
             return None
         raise self._refused(href, response)
 
     async def edit(self, stored: StoredCard, change: Callable[[Card], Card]) -> StoredCard:
-        """Make ``change`` to the card, as often as somebody else changes it meanwhile. Raises
-        SenderFailed where the server will not have it, and what ``change`` raises."""
+        """Change the card; if somebody else changes it meanwhile, again. Raises SenderFailed if
+        the server refuses it, and whatever ``change`` raises."""
         for _ in range(_TRIES):
             card = change(stored.card)
             if card == stored.card:
@@ -120,19 +122,19 @@ class CardDavClient:
             if response and fresh.etag == stored.etag:
                 raise self._refused(stored.href, response)
             stored = fresh
-        raise SenderFailed(f"the card {stored.href} was changed by somebody else {_TRIES} times")
+        raise SenderFailed(f"somebody else changed the card {stored.href} {_TRIES} times meanwhile")
 
     async def read(self, href: str) -> StoredCard:
-        """The card at ``href``. Raises SenderFailed where there is none, or none to work with."""
+        """The card at ``href``. Raises SenderFailed if there is none, or it cannot be edited."""
         stored = usable((await self.fetch([href])).get(href), href)
         if not stored.etag:
             raise SenderFailed(
-                f"the server names no ETag of the card {href}: it cannot be changed safely"
+                f"the server names no ETag for the card {href}, so it cannot be changed safely"
             )
         return stored
 
     async def delete(self, stored: StoredCard) -> bool:
-        """Delete the card as it was read; False where that cannot be said, and it is to be read
+        """Delete the card if it is still as it was read; else False, and the caller reads it
         again."""
         if not stored.etag:
             return False
@@ -145,11 +147,11 @@ class CardDavClient:
         return True
 
     async def _replace(self, stored: StoredCard, card: Card | None) -> Response:
-        """Put the card, or delete it, where it is still the one that was read.
+        """Replace the card, or delete it (None), if it is still as it was read.
 
-        The server gets its own spelling of the ETag: one without quotes refuses one with them
-        (seen). If-Match knows strong ETags only (RFC 9110 §13.1.1), so ``W/`` goes; and whoever
-        shows them without quotes and means them with quotes is asked once more.
+        The server gets its own spelling of the ETag: one that sends it without quotes refuses it
+        with them (seen). If-Match needs strong ETags (RFC 9110 §13.1.1), so ``W/`` is dropped. A
+        server that shows ETags without quotes but wants them quoted is asked a second time.
         """
         etag = stored.etag.removeprefix("W/")
         response = await self._put(stored.href, card, "If-Match", etag)
@@ -161,7 +163,7 @@ class CardDavClient:
         return response
 
     async def _put(self, href: str, card: Card | None, condition: str, etag: str) -> Response:
-        """PUT the card, or DELETE the one that is there."""
+        """PUT the card; None: DELETE it."""
         headers = {condition: etag}
         url = self._collection.address(href)
         if card is None:
@@ -170,7 +172,7 @@ class CardDavClient:
         return await self._write(Request("PUT", url, headers, bytes(card)))
 
     async def _write(self, request: Request) -> Response:
-        """A server that locks the book for each write (423) gets them one after the other."""
+        """Send one write. A server that locks the book during each (423) gets one at a time."""
         for at_once in _AT_ONCE:
             await self._writes.enter(at_once)
             try:
@@ -182,8 +184,8 @@ class CardDavClient:
         raise TransientError(f"{request}: the card is locked by somebody else (423)")
 
     def _refused(self, href: str, response: Response) -> SenderFailed:
-        """The error for a card that the server will not have, change or delete. One that it denies
-        is not in the index any more: the next try finds another, or makes it anew."""
+        """The error for a card that the server refuses to create, change or delete. A card that it
+        says does not exist leaves the index: the next try finds another, or creates it again."""
         if response.status in GONE:
             self.index.deny(href)
         return _refusal(href, response)
@@ -195,7 +197,7 @@ class CardDavClient:
 
 
 def usable(stored: StoredCard | UnsafeCard | None, href: str) -> StoredCard:
-    """The card, or the reason why this sender cannot be worked on."""
+    """The card. Raises SenderFailed if it is missing or must not be touched."""
     if stored is None:
         raise SenderFailed(f"the card {href} has been deleted meanwhile")
     if isinstance(stored, UnsafeCard):
@@ -216,5 +218,5 @@ def _refusal(href: str, response: Response) -> SenderFailed:
     problem = read_problem_details(response.headers.get("content-type", ""), response.body)
     says = f", {problem}" if str(problem) else ""
     is_ours = response.status != HTTPStatus.FORBIDDEN or problem.kind
-    advice = "" if is_ours else ": may we write to this address book?"
+    advice = "" if is_ours else ": does this user have the right to write to the address book?"
     return SenderFailed(f"the server refuses the card {href} ({response.status}{says}){advice}")

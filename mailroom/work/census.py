@@ -1,8 +1,8 @@
-"""The count of who waits, kept up with what polls see.
+"""The count of who waits, kept up to date by what polls see.
 
-All of Screener is read once, again when nobody knows what has changed, and once a day; else only
-mail of which nobody can say where it is. Always one request at a time, beside the polls: nothing is
-decided by the count, so it may be a moment behind.
+All of Screener is read once, again when the changes are not known, and once a day. Otherwise only
+mails whose place is unclear are read. One request runs at a time, alongside the polls: nothing is
+decided by the count, so it may lag a moment behind.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,9 +22,9 @@ from mailroom.work.ids import all_ids, portions
 from mailroom.work.mail import MailClient
 
 _PROPERTIES = ("id", "from", "mailboxIds", "receivedAt")
-# A few milliseconds of computing.
+# To read so many takes a few milliseconds of computing.
 _MAILS_AT_ONCE = 500
-# What nobody tells (a mail that waited, was put elsewhere and is back) is put right by then.
+# How often all is counted anew, for what no change shows: a waiting mail that left and came back.
 _DAY_SECONDS = 86_400.0
 
 
@@ -39,51 +39,51 @@ class Census:
         self._waiting = Waiting()
         self._has_counted = False
         self._is_busy = False
-        # When all of Screener is to be read.
+        # The instant at which all of Screener has to be read.
         self._due = -inf
-        # Mails to be read, to see whether they are in Screener.
+        # Mails that have to be read, to see whether they are in Screener.
         self._doubtful: set[str] = set()
 
     @property
     def summary(self) -> Summary | None:
-        """How much mail waits; None as long as nobody has looked."""
+        """How much mail waits; None before the first count."""
         return self._waiting.summary() if self._has_counted else None
 
     @property
     def is_behind(self) -> bool:
-        """Whether there is something to read, and nobody is reading."""
+        """Whether there is something to read, and no reading is under way."""
         return not self._is_busy and (self._is_due or bool(self._doubtful))
 
     def start_over(self) -> None:
-        """Nobody knows what has changed. Until all is read again, the count stays as it is."""
+        """The changes are not known: read all again. Until then the count stays as it is."""
         self._due = -inf
 
     def seen(self, mails: Iterable[WaitingMail]) -> None:
-        """These have come to Screener."""
+        """Note mails that have come to Screener."""
         mails = tuple(mails)
         self._waiting.seen(mails)
         self._doubtful.difference_update(mail.id for mail in mails)
         self._doubt(mail.id for mail in mails)
 
     def left(self, mail_ids: Iterable[str]) -> None:
-        """These are not in Screener, or no more."""
+        """Note mails that are not in Screener, or no longer."""
         mail_ids = tuple(mail_ids)
         self._waiting.left(mail_ids)
         self._doubtful.difference_update(mail_ids)
         self._doubt(mail_ids)
 
     def changed(self, mail_ids: Iterable[str]) -> None:
-        """Somebody has changed these; those that are counted may have left."""
+        """Note mails that somebody changed; those that are counted may have left."""
         mail_ids = tuple(mail_ids)
         self.look_at(filter(self._waiting.__contains__, mail_ids))
         self._doubt(mail_ids)
 
     def look_at(self, mail_ids: Iterable[str]) -> None:
-        """These may be in Screener, or not: they are read by and by."""
+        """Note mails that may be in Screener: they are read later."""
         self._doubtful.update(mail_ids)
 
     async def catch_up(self, screener_id: str) -> None:
-        """Read what is to be read; what fails is tried again by the next call."""
+        """Read everything that has to be read; the next call tries again whatever failed."""
         if self._is_busy:
             return
         self._is_busy = True
@@ -99,7 +99,8 @@ class Census:
             self._is_busy = False
 
     def _doubt(self, mail_ids: Iterable[str]) -> None:
-        """What is being read now may be from before this, or not: these are read again."""
+        """Have these mails read again if a reading is under way: it may have seen them as they were
+        before."""
         if self._is_busy:
             self.look_at(mail_ids)
 
@@ -108,7 +109,7 @@ class Census:
         return self._loop.now() >= self._due
 
     async def _look(self) -> None:
-        """Count anew."""
+        """Count all anew."""
         self._due = self._loop.now() + _DAY_SECONDS
         self._doubtful.clear()
         try:
@@ -129,7 +130,7 @@ class Census:
         return found
 
     async def _read_some(self) -> None:
-        """See where these mails are, as far as one request tells."""
+        """Read where the doubtful mails are: as many as one request allows."""
         some = list(islice(self._doubtful, await self._at_once()))
         self._doubtful.difference_update(some)
         try:

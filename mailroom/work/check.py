@@ -1,4 +1,4 @@
-"""``mailroom check``: walk through everything that the service will need, and tell of each step."""
+"""``mailroom check``: try everything that the service will need, and report each step."""
 
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -24,12 +24,13 @@ from mailroom.work.mail import MailClient
 from mailroom.work.sent import Sent
 from mailroom.work.unindexed import unindexed
 
+# Less than the service itself waits: a person is waiting for this answer.
 _PUSH_SECONDS = 10.0
-# Failures of a server, or of the log-in there, whatever is asked of it.
-_OF_THE_SERVER = (CredentialsRefused, TransientError)
+# Failures of the server or the log-in, which every request to it would meet.
+_SERVER_FAILURES = (CredentialsRefused, TransientError)
 _BY = {
-    "server": "the server's rules decide, and mailroom mends what they cannot know",
-    "mailroom": "mailroom decides, rules are not needed",
+    "server": "the server's rules decide, and mailroom corrects what they cannot know",
+    "mailroom": "mailroom decides, no rules are needed",
 }
 _KNOWN = {
     "contacts": "your contacts",
@@ -41,8 +42,8 @@ _NOBODY = "nobody@mailroom-check.invalid"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One step: what was looked at, what was found, and the error if it is in the way. What is
-    ``doubtful`` is in nobody's way, but may not be what the user wants."""
+    """One step: what was checked, what was found, and the error if the service cannot work that
+    way. A finding that ``is_doubtful`` stops nothing, but may not be what the user wants."""
 
     what: str
     detail: str
@@ -51,11 +52,11 @@ class Finding:
 
 
 class Doubt(MailroomError):
-    """Nothing is in the way, but the user may want it otherwise."""
+    """The service can work that way, but it may not be what the user wants."""
 
 
 class Check:
-    """The steps, in the order in which each makes the next possible."""
+    """The steps, ordered so that each makes the next possible."""
 
     def __init__(self, loop: Loop, config: Config, clients: Clients) -> None:
         self._loop = loop
@@ -63,7 +64,7 @@ class Check:
         self._clients = clients
 
     async def run(self, report: Callable[[Finding], None]) -> list[Finding]:
-        """Report every step; those that depend on a failed one are left out."""
+        """Run and report every step; those that depend on a failed one are left out."""
         findings: list[Finding] = []
 
         async def step(what: str, work: Coroutine[Any, Any, str]) -> bool:
@@ -82,8 +83,8 @@ class Check:
                 await step("searches", self._searches())
             await step("own addresses", self._own_addresses())
             await step("push", self._push())
-        elif self._is_one_server and isinstance(findings[0].error, _OF_THE_SERVER):
-            return findings  # the address book would only say the same again
+        elif self._is_one_server and isinstance(findings[0].error, _SERVER_FAILURES):
+            return findings  # the address book would only report the same again
         if await step("address book", self._address_book()):
             await step("contact groups", self._groups())
             await step("new mail", self._screening())
@@ -114,7 +115,7 @@ class Check:
         return f"all {len(names)} are there"
 
     async def _searches(self) -> str:
-        """What every poll and every triage asks: a server may refuse any of it."""
+        """Try everything that polls and triages ask: a server may refuse any of it."""
         mail, now = self._clients.mail, self._loop.clock.wall()
         is_dated = (await mail.session()).is_cyrus
         places = find_places(self._config, (await mail.take_reading(())).mailboxes)
@@ -140,7 +141,7 @@ class Check:
         return "labelled mail, new mail and mail by its sender can be found"
 
     async def _door(self, places: Places, now: float) -> None:
-        """What the door asks: new mail, what was moved, and whom the user has written to."""
+        """Try what the door asks: what has changed, moved mail, and mails by their ids."""
         mail = self._clients.mail
         labelled, filters = [queries.labelled(places)], [queries.asking(places)]
         try:
@@ -169,8 +170,8 @@ class Check:
         own = await own_addresses(self._config, self._clients.mail)
         if not own:
             raise Doubt(
-                "none is known, so your own mail would be triaged like anybody's: name yours as "
-                "triage.own_addresses"
+                "none is known, so your own mail would be triaged like anybody else's: list yours "
+                "in triage.own_addresses"
             )
         return str(own)
 
@@ -193,11 +194,11 @@ class Check:
         return f"all {len(managed_groups(self._config))} are there"
 
     async def _screening(self) -> str:
-        """Who decides about new mail, since when, and by what."""
+        """Who decides about new mail, since when, and who counts as known."""
         if self._config.screening.by == "off":
             return "nobody decides about it (screening.by: off)"
         record = await self._clients.contacts.record()
-        since = f"since {record.door}" if record and record.door else "from its first start on"
+        since = f"since {record.door}" if record and record.door else "from the first start on"
         told = f"{_BY[self._config.screening.by]}, {since}; {_known(self._config)}"
         doubts = [*await self._about_sent(), *_about_moving(self._config)]
         if doubts:
@@ -205,7 +206,7 @@ class Check:
         return told
 
     async def _about_sent(self) -> list[str]:
-        """Why it is not known whom the user has written to, where that counts."""
+        """Why it cannot be known whom the user has written to, if that matters."""
         if not {"written", "conversations"} & set(self._config.screening.known):
             return []
         mail = self._clients.mail
@@ -215,47 +216,47 @@ class Check:
         try:
             await Sent(self._loop, mail).ask(by_role["sent"], [_NOBODY], [])
         except MethodError as error:
-            return [f"the server cannot search Sent, so new mail of strangers stays put: {error}"]
+            return [f"the server cannot search Sent, so new mail from strangers stays put: {error}"]
         return []
 
     async def _patterns(self) -> str:
-        """Earlier versions made contacts of senders with a ``*`` in their address; what the user
-        has written is the user's own doing."""
+        """The contacts with a ``*`` in an address. Earlier versions made such contacts, which is a
+        fault; if the user wrote the ``*``, it may be meant."""
         ours = await self._clients.contacts.ours()
         patterns = [each for each in ours if each.patterns]
         made = [each for each in patterns if each.provenance is Provenance.CREATED]
         named = ", ".join(f"{each.name} ({', '.join(each.patterns)})" for each in made or patterns)
-        meaning = "the server's rules take a * in a contact's address for any text, and file mail"
+        meaning = "in the server's rules a * in a contact's address stands for any text"
         if made:
-            raise LastingTrouble(f"{meaning} of others by it: delete {named}")
+            raise LastingTrouble(f"{meaning}, so they file other people's mail: delete {named}")
         if patterns:
-            raise Doubt(f"{meaning} by it, of whomever it fits: {named}")
+            raise Doubt(f"{meaning}, so they file mail from everyone that it fits: {named}")
         return count(len(ours), "triaged sender")
 
 
 def _known(config: Config) -> str:
-    """Whose mail comes to Inbox without a decision."""
+    """The senders whose mail comes to Inbox without a decision."""
     known = [_KNOWN[each] for each in EVIDENCE if each in config.screening.known]
     return f"known: {', '.join(known)}" if known else "nobody is known without a decision"
 
 
 def _about_moving(config: Config) -> list[str]:
-    """The destinations that say nothing when mail is moved there."""
+    """The destinations to which mail can be moved without deciding anything."""
     return [
-        f"mail that is moved to {name} decides nothing: categories share it that are no chain"
+        f"moving mail to {name} decides nothing: categories that form no chain share it"
         for name in undecided(config)
     ]
 
 
 def worst(findings: list[Finding]) -> MailroomError | None:
-    """The error that decides the exit code: refused credentials before anything else."""
+    """The error that sets the exit code: refused credentials come before anything else."""
     errors = [finding.error for finding in findings if finding.error]
     order = (CredentialsRefused, LastingTrouble, TransientError, MailroomError)
     return next((error for kind in order for error in errors if isinstance(error, kind)), None)
 
 
 async def no_push(loop: Loop, clients: Clients) -> str:
-    """Why there is no push; empty where the event stream opens."""
+    """Why there is no push; empty if the event stream opens."""
     session = await clients.mail.session()
     if session.event_source_template is None:
         return "not offered here"
@@ -271,7 +272,7 @@ async def no_push(loop: Loop, clients: Clients) -> str:
 
 
 async def own_addresses(config: Config, mail: MailClient) -> OwnAddresses:
-    """The user's addresses, as the service knows them."""
+    """The user's own addresses: of the identities, the configuration and the user name."""
     username = (await mail.session()).username
     configured = config.triage.own_addresses
     return OwnAddresses((*await mail.identities(), *configured, username))

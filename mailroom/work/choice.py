@@ -1,7 +1,7 @@
-"""Which way contacts go, by JMAP or by CardDAV: chosen once the session is known, at the first use.
+"""Contacts by JMAP or by CardDAV: chosen at the first use, when the session is known.
 
-``auto`` changes nothing for whoever has CardDAV: it stays where its secret is configured, or where
-a managed group is a vCard 3, which a patch by JMAP would rewrite as vCard 4.
+``auto`` keeps CardDAV where it is in use: if it has a secret of its own, or if a managed group is a
+vCard 3, which a patch by JMAP would rewrite as vCard 4.
 """
 
 from collections.abc import Callable, Collection, Coroutine, Mapping
@@ -26,14 +26,14 @@ from mailroom.work.contacts import Contacts, Failures, Intention, Meanwhile
 from mailroom.work.discovery import NAME_ANOTHER
 from mailroom.work.jmap_contacts import JmapContacts
 
-# What a server has against us that asking again does not change.
+# Refusals that asking again does not change.
 _REFUSALS = (MethodError, Forbidden, CredentialsRefused, ProtocolError)
 _ADVICE = "give the credentials access to contacts, or provide the credential carddav-password"
 
 
 class ChosenContacts:
     """One of the two. ``carddav`` is None without a login for it; ``has_own_secret`` says whether
-    that is one for CardDAV alone."""
+    its password is for CardDAV alone."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class ChosenContacts:
 
     async def refresh(self) -> None:
         was_known, contacts = self._chosen is not None, await self._contacts()
-        if was_known or contacts is not self._jmap:  # to choose it was to look at it
+        if was_known or contacts is not self._jmap:  # choosing JMAP has just refreshed it
             await contacts.refresh()
 
     def pushed(self, state: str) -> None:
@@ -121,7 +121,7 @@ class ChosenContacts:
         await (await self._contacts()).amend_record(amend)
 
     async def describe(self) -> str:
-        """Which way was chosen, and why, and what else there is."""
+        """Which way was chosen, why, and what else is possible."""
         contacts = await self._contacts()
         return f"{await contacts.describe()}; {self._reason}"
 
@@ -131,7 +131,7 @@ class ChosenContacts:
         return self._chosen
 
     async def _choose(self) -> tuple[Contacts, str]:
-        """Raises LastingTrouble where there is no way."""
+        """The way to take, and why. Raises LastingTrouble if there is none."""
         if self._by == "carddav" and self._carddav:
             return self._carddav, "as contacts.by says"
         if self._by == "auto" and self._carddav and self._has_own_secret:
@@ -141,12 +141,12 @@ class ChosenContacts:
         if trouble := await self._obstacle():
             if self._by == "auto" and self._carddav:
                 return await self._carddav_if_there(self._carddav, trouble)
-            raise LastingTrouble(f"there is no way to the contacts: {trouble}: {_ADVICE}")
+            raise LastingTrouble(f"the contacts cannot be reached: {trouble}: {_ADVICE}")
         if self._by == "auto" and await self._has_apple_groups():
             assert self._carddav is not None
             return self._carddav, (
-                "because there are contact groups in vCard 3, which would be written anew as "
-                "vCard 4 otherwise (contacts.by: jmap does that)"
+                "because there are contact groups in vCard 3, which JMAP would rewrite as vCard 4 "
+                "(contacts.by: jmap allows that)"
             )
         if self._by == "jmap":
             return self._jmap, "as contacts.by says"
@@ -156,7 +156,8 @@ class ChosenContacts:
     async def _carddav_if_there(
         self, carddav: CardDavContacts, trouble: str
     ) -> tuple[Contacts, str]:
-        """Raises LastingTrouble for a server that has contacts neither way, as James."""
+        """CardDAV, and why. Raises LastingTrouble if the server has contacts neither way, like
+        Apache James."""
         try:
             await carddav.cards.url()
         except NoAddressBooks as error:
@@ -170,7 +171,7 @@ class ChosenContacts:
         return carddav, f"because {trouble}"
 
     async def _obstacle(self) -> str | None:
-        """Why contacts cannot go by JMAP; found by trying."""
+        """Why contacts by JMAP do not work, found out by trying; None if they do."""
         session = await self._session()
         if CONTACTS not in session.account_capabilities:
             return f"the session at {session.url} offers none by JMAP for this account"
@@ -184,4 +185,4 @@ class ChosenContacts:
         try:
             return self._carddav is not None and await self._carddav.has_apple_groups()
         except (*_REFUSALS, LastingTrouble):
-            return False  # there is no CardDAV, then
+            return False  # CardDAV does not work here

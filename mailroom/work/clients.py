@@ -1,4 +1,4 @@
-"""The clients of one account: how they log in, and where."""
+"""The clients of one account: where they log in, and with what."""
 
 from dataclasses import dataclass, replace
 
@@ -21,8 +21,8 @@ from mailroom.work.web import Web
 
 @dataclass(frozen=True, slots=True)
 class Clients:
-    """Mail and contacts of one account; ``web`` is the one that mail and push go through. ``index``
-    is that of an address book, which a service reads when it starts."""
+    """The clients for mail and contacts; ``web`` sends the requests of mail and push. ``index`` is
+    the address book's, which the service reads at its start; None without CardDAV."""
 
     web: Web
     mail: MailClient
@@ -38,7 +38,7 @@ def build_clients(
     totals: Totals,
     servers: Servers | None = None,
 ) -> Clients:
-    """Set up both clients; nothing is sent yet. Their tasks are the owner's."""
+    """Build the clients; nothing is sent yet. Their tasks belong to ``owner``."""
     loop = owner.loop
 
     async def jmap_login() -> Basic | Bearer:

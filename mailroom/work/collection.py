@@ -1,7 +1,7 @@
-"""An address book as a collection on a server: where it is, and what of it is read (RFC 6352).
+"""An address book as a collection on a server: finding it and reading its cards (RFC 6352).
 
-Cards are told apart by the one form of their href; the server gets its own spelling back. Whole
-cards are read in portions that are bounded in bytes: some weigh a megabyte, for their photo.
+A card is known by the canonical form of its href; the server gets its own spelling back. Whole
+cards are read in portions of limited size: a card with a photo may be a megabyte.
 """
 
 from collections import deque
@@ -21,17 +21,18 @@ from mailroom.work.web import Web
 GONE = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
 _ADVICE = "check carddav.url"
 
+# The cards of one request, if they are small.
 _MOST_CARDS = 50
-# What an answer may weigh that has more cards than one, and what it is meant to.
+# How large an answer with more than one card may be, and how large it should be.
 _PORTION_LIMIT_BYTES = 8 * 1024 * 1024
 _PORTION_BYTES = 2 * 1024 * 1024
 
-# What is done with a card that the server has.
+# Takes each card that comes.
 Use = Callable[[dav.Resource, bytes], None]
 
 
 class Collection:
-    """``url`` is where discovery starts (RFC 6764 §6); of several books the named one."""
+    """``url`` is where discovery starts (RFC 6764 §6); ``book_name`` chooses one of several."""
 
     def __init__(self, loop: Loop, web: Web, url: str, book_name: str | None) -> None:
         self._loop = loop
@@ -39,15 +40,15 @@ class Collection:
         self._url = url
         self._book_name = book_name
         self._book_url: str | None = None
-        # The book's path, in the one form and in the server's spelling.
+        # The book's path, in canonical form and in the server's spelling.
         self._folder, self._folder_path = "", ""
-        # Of hrefs that are not spelt as the book's own URL and the one form for the rest.
+        # The server's spelling of hrefs that is not the book's path and the canonical rest.
         self._spellings: dict[str, str] = {}
         self._most_cards = _MOST_CARDS
         web.trust(url)
 
     async def url(self) -> str:
-        """The address book's; discovered when it is first needed."""
+        """The URL of the address book; discovered when first needed."""
         if self._book_url is None:
             self._book_url = await find_book(self._web, self._url, self._book_name)
             self._folder_path = urlsplit(self._book_url).path
@@ -56,11 +57,11 @@ class Collection:
 
     @property
     def is_found(self) -> bool:
-        """False before it was looked for, and once it is gone."""
+        """False before discovery, and once the book is gone."""
         return self._book_url is not None
 
     async def href(self, name: str) -> str:
-        """The href of a card of this name."""
+        """The href of a card with this file name."""
         return dav.canonical_href(f"{await self.url()}{quote(name)}")
 
     def learn(self, resource: dav.Resource) -> None:
@@ -69,8 +70,8 @@ class Collection:
             self._spellings[resource.href] = resource.path
 
     def place(self, location: str, href: str) -> str:
-        """The href that an answer's Location names, for a card that was put at ``href``: servers
-        may store it elsewhere in the book (RFC 6352 §6.3.2)."""
+        """The href where the server stored a card that was put at ``href``, by the ``location`` of
+        its answer: it may choose another in the book (RFC 6352 §6.3.2)."""
         try:
             path = urlsplit(urljoin(self._book_url or self._url, location)).path
             stored = dav.canonical_href(path)
@@ -89,8 +90,8 @@ class Collection:
         return urljoin(self._book_url or self._url, path if is_sound else href)
 
     async def listing(self, patience_seconds: float) -> dict[str, str]:
-        """The ETag of every card, by href (RFC 4918 §9.1). Raises LastingTrouble where the server
-        does not show them all."""
+        """The ETag of every card, by href (RFC 4918 §9.1). Raises LastingTrouble if the server
+        does not list them all."""
         url = await self.url()
         request = xml_request("PROPFIND", url, dav.propfind((dav.ETAG, dav.RESOURCE_TYPE)), "1")
         response = await self.send(replace(request, patience_seconds=patience_seconds))
@@ -113,12 +114,12 @@ class Collection:
         return found
 
     def is_card(self, resource: dav.Resource) -> bool:
-        """Whether it is not the book itself, or another collection."""
+        """Whether it is neither the book itself nor another collection."""
         return not resource.href.endswith("/") and f"{resource.href}/" != self._folder
 
     async def send(self, request: Request, accept: Iterable[int] = ()) -> Response:
-        """The answer to a request to the book, a multistatus or of another status to ``accept``.
-        Where the book itself is gone, it is looked for again next time."""
+        """The answer to a request to the book: a multistatus, or a status in ``accept``. If the
+        book itself is gone, the next request looks for it again."""
         response = await self._web.send(request, (HTTPStatus.MULTI_STATUS, *GONE, *accept), _ADVICE)
         if response.status in GONE:
             self._book_url = None
@@ -126,10 +127,11 @@ class Collection:
         return response
 
     async def multiget(self, hrefs: Iterable[str], use: Use, at_once: int) -> dict[str, str]:
-        """Ask for the cards at ``hrefs``, so many requests at once, and hand them on as they come.
+        """Ask for the cards at ``hrefs``, with ``at_once`` requests at a time, and hand each card
+        to ``use`` as it comes.
 
-        Returns those that did not come: href → why, empty where the server denies that there is
-        such a card.
+        Returns the cards that did not come: href → why; empty if the server says that there is no
+        such card.
         """
         await self.url()
         waiting = deque(sorted(set(hrefs)))
@@ -169,12 +171,12 @@ class Collection:
         return missing
 
     def _weigh(self, size_bytes: int, count: int) -> None:
-        """Ask next time for as many cards as weigh what a portion is meant to."""
+        """Have the next request ask for as many cards as fill a portion, by the size of these."""
         each = max(1, size_bytes // count)
         self._most_cards = max(1, min(_MOST_CARDS, _PORTION_BYTES // each))
 
     def _spelling(self, href: str) -> str:
-        """How the server spells the href; one that it has not named yet as the book's own."""
+        """How the server spells the href; if it is not known yet, like the book's own path."""
         if href in self._spellings:
             return self._spellings[href]
         if not href.startswith(self._folder):

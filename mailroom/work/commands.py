@@ -1,7 +1,7 @@
-"""What a person asks of a running account by commands: decisions, and what there is to see.
+"""What people ask of a running account by commands: decisions, and what there is to see.
 
-Every method returns a document as ``mailroom/schema`` has it, and raises OrderRefused where it
-cannot; MailroomError where the servers do not play along.
+Every method returns a document as ``mailroom/schema`` describes it. It raises OrderRefused if the
+request cannot be met, and other MailroomErrors if a server fails.
 """
 
 from collections.abc import Callable, Mapping
@@ -32,8 +32,8 @@ Document = dict[str, Any]
 
 
 class Commands:
-    """The commands of one account. ``ask`` has a poll carry out what was ordered; ``recent`` are
-    the triages that the process remembers, the newest last."""
+    """The commands of one account. ``ask`` requests a poll, which carries out the orders;
+    ``recent`` gives the triages that the process remembers, newest last."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Commands:
     # Decisions
 
     async def triage(self, document: Mapping[str, Any], by: str) -> Document:
-        """Carry out a decision; ``by`` is the user's name. Comes back when it is done."""
+        """Carry out a decision, and return when that is done; ``by`` is the user's name."""
         subject = read_subject(document, self._config)
         if "category" not in document:
             raise OrderRefused(HTTPStatus.BAD_REQUEST, "a category is needed, or null")
@@ -65,8 +65,8 @@ class Commands:
         return await self._carry_out(Order(subject, category, by))
 
     async def undo(self, document: Mapping[str, Any], by: str) -> Document:
-        """Go back to the category before: by the note of the contact that Mailroom made, else by
-        what this process remembers."""
+        """Go back to the category before, which the note in Mailroom's contact tells, or else what
+        this process remembers."""
         subject = read_subject(document, self._config)
         found = await self._with_note(subject) if subject.kind is SubjectKind.ADDRESS else None
         current = category_of(found.groups, self._config) if found else None
@@ -75,7 +75,7 @@ class Commands:
         if earlier is None:
             raise OrderRefused(
                 HTTPStatus.NOT_FOUND,
-                f"nothing tells where {subject.name} was before: say where to, by mailroom triage",
+                f"nothing tells where {subject.name} was before: choose with mailroom triage",
                 is_unknown=True,
             )
         names = {category.name for category in self._config.triage.categories}
@@ -83,8 +83,8 @@ class Commands:
         if earlier.category and wanted is None:
             raise OrderRefused(
                 HTTPStatus.NOT_FOUND,
-                f"{subject.name} was in {earlier.category}, which is no category any more: say "
-                "where to, by mailroom triage",
+                f"{subject.name} was in {earlier.category}, which is no longer a category: choose "
+                "another with mailroom triage",
             )
         return await self._carry_out(Order(subject, read_category(wanted, self._config), by))
 
@@ -106,7 +106,7 @@ class Commands:
         }
 
     async def waiting(self, limit: int | None = None) -> Document:
-        """Who waits, the newest mail first; at most ``limit`` of them are listed."""
+        """Who waits, newest mail first; at most ``limit`` senders are listed."""
         found = await self.listing.senders(self._places().screener)
         return {
             "senders": sum(bool(each.address) for each in found),
@@ -132,7 +132,7 @@ class Commands:
         }
 
     async def senders(self, category: str | None = None) -> Document:
-        """Who is where; of one category only those that are in it."""
+        """Who is in which category; with ``category``, only those in it."""
         chosen = read_category(category, self._config)
         ours, decisions = await self._contacts.ours(), self._contacts.decisions
         await give_way(self._owner.loop)
@@ -149,7 +149,7 @@ class Commands:
         }
 
     async def sender(self, text: str) -> Document:
-        """One sender: who that is, what was decided, and where the next mail goes."""
+        """One sender: the contact, what was decided, and where the next mail will go."""
         address = read_address(text)
         places, own = self._places(), await self._poller.surveyor.own_addresses()
         found, expected = await both(
@@ -190,12 +190,13 @@ class Commands:
         if places is None:
             raise OrderRefused(
                 HTTPStatus.SERVICE_UNAVAILABLE,
-                "no poll has succeeded yet, so nobody knows where anything is: see mailroom status",
+                "no poll has succeeded yet, so the mailboxes are not known: see mailroom status",
             )
         return places
 
     async def _with_note(self, subject: Subject) -> Found | None:
-        """The contact, with what its note tells: it is read as if it were to be undone."""
+        """The contact with the history in its note: it is read as if for a release, which needs
+        the whole card."""
         nobody: frozenset[str] = frozenset()
 
         def intend(found: Mapping[str, Found]) -> Plan:

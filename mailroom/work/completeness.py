@@ -1,4 +1,4 @@
-"""How far an account is set up: what setup would create, and whether the rules are as asked for."""
+"""How far an account is set up: what setup would create, and whether its rules are up to date."""
 
 from dataclasses import dataclass
 
@@ -12,8 +12,8 @@ from mailroom.work.setup import Setup
 
 @dataclass(frozen=True, slots=True)
 class Completeness:
-    """``missing`` are names of mailboxes, labels and groups; ``obstacles`` say what cannot be made,
-    and why."""
+    """``missing`` are the names of mailboxes, labels and groups; ``obstacles`` say what cannot be
+    created, and why."""
 
     missing: tuple[str, ...]
     obstacles: tuple[str, ...]
@@ -21,7 +21,7 @@ class Completeness:
 
 
 async def completeness(loop: Loop, config: Config, clients: Clients) -> Completeness:
-    """Look, and write nothing."""
+    """Find out how far the account is set up; write nothing."""
     items = await Setup(loop, config, clients).plan()
     missing = tuple(item.name for item in items if item.status is ItemStatus.MISSING)
     faults = [item for item in items if item.is_fault]
@@ -31,8 +31,8 @@ async def completeness(loop: Loop, config: Config, clients: Clients) -> Complete
 
 
 async def _has_rules(loop: Loop, config: Config, clients: Clients) -> bool:
-    """Whether nothing is left that Mailroom could do about them. An active script of the user's,
-    and rules that are made by hand, are the user's to change."""
+    """Whether Mailroom has nothing left to do about the rules. Rules made by hand, and an active
+    script of the user's, are for the user to change."""
     routing = Routing(loop, config, clients)
     try:
         if config.screening.by != "server":

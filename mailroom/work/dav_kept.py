@@ -11,6 +11,7 @@ from mailroom.rules.names import same_name
 from mailroom.wire.jmap_session import Session
 from mailroom.work.cards import CardDavClient, usable
 
+# As in :mod:`mailroom.work.dav_plan`.
 _TRIES = 5
 _MOST_UIDS = 20
 
@@ -25,8 +26,8 @@ class DavKept:
         self._session = session
 
     async def decide(self, scope: Scope, category: str | None, day: str) -> None:
-        """The new card says so before another one says it no more: broken off in between, the
-        decision is on both."""
+        """Keep a decision, or take it back (None). It is written on its new card before it leaves
+        the old one: after an interruption it is on both, not on neither."""
         await self._cards.sync()
         if category is not None:
             await self._add(scope, category, day)
@@ -37,7 +38,7 @@ class DavKept:
                 await self._change(card.href, lambda now: now.lacking(scope))
 
     async def forget(self) -> None:
-        """Keep nothing any more, of whatever category."""
+        """Forget all decisions, in whatever category."""
         await self._cards.sync()
         for card in self._cards.book.keeping():
             await self._change(card.href, lambda now: Kept(now.category))
@@ -50,7 +51,7 @@ class DavKept:
                 await self._cards.sync()
             elif await self._change(card.href, lambda now: now.having(scope, day)):
                 return
-        raise SenderFailed(f"the card of {category} was changed {_TRIES} times meanwhile")
+        raise SenderFailed(f"the card for {category} was changed {_TRIES} times meanwhile")
 
     def _card_of(self, category: str) -> Indexed | None:
         for card in self._cards.book.keeping():
@@ -59,7 +60,7 @@ class DavKept:
         return None
 
     async def _create(self, kept: Kept) -> bool:
-        """Make the category's card; False where it turns out to be there."""
+        """Create the category's card; False if it exists already."""
         account_id = (await self._session()).account_id
         for counter in range(_MOST_UIDS):
             uid = kept_uid(account_id, kept.category, counter)
@@ -69,11 +70,11 @@ class DavKept:
             there = (await self._cards.fetch([href])).get(href)
             if there is not None and kept_in(usable(there, href).card) is not None:
                 return False
-        raise SenderFailed(f"{_MOST_UIDS} other cards stand where that of {kept.category} would")
+        raise SenderFailed(f"{_MOST_UIDS} other cards have the UIDs meant for {kept.category}")
 
     async def _change(self, href: str, change: Callable[[Kept], Kept]) -> bool:
-        """Change what a card keeps, as often as somebody else changes it meanwhile; one that holds
-        nothing any more is deleted. False where it keeps nothing, by now."""
+        """Change what a card keeps; if somebody else changes the card meanwhile, again. A card that
+        then holds nothing else is deleted. False if it no longer keeps decisions."""
         for _ in range(_TRIES):
             if self._cards.book.get(href) is None:
                 return False

@@ -1,7 +1,7 @@
-"""A plan for contacts becomes cards, PUT and DELETEd (RFC 6352).
+"""Carrying out a plan for contacts by CardDAV: cards are PUT and DELETEd (RFC 6352).
 
-However many senders a plan has, each group that changes is written once. Cards that the user made
-are not written, groups aside, and so need not be fit to be edited.
+However many senders a plan has, each group that changes is written once. Apart from groups, cards
+that the user made are never written, so it does not matter whether they can be edited safely.
 """
 
 from collections.abc import Callable, Coroutine, Iterable, Mapping
@@ -37,15 +37,19 @@ from mailroom.wire.vcard import Card, UnsafeCard
 from mailroom.work.cards import CardDavClient, StoredCard, usable
 from mailroom.work.contacts import Failures, Meanwhile
 
-# What one sender's write can meet without stopping the work on the others.
+# Errors of one sender's write, which do not stop the work on the others.
 _PER_SENDER = (SenderFailed, UnsafeCard, TransientError)
+# As many as :mod:`mailroom.work.cards` writes at once.
 _PARALLEL = 8
+# A UID is taken if the user has turned our card into somebody else's: rarely, and hardly twice.
 MOST_UIDS = 20
+# Nobody edits a card this often within a few round trips: a program does, and will go on.
 TRIES = 5
 
 
 class DavPlanWriter:
-    """Carries out plans in one address book. ``found`` tells a contact by its card."""
+    """Carries out plans in one address book. ``found`` makes a contact of an indexed card and the
+    memberships in groups."""
 
     def __init__(
         self,
@@ -60,7 +64,7 @@ class DavPlanWriter:
         self._cards = cards
         self._session = session
         self._found = found
-        # Cards that were read for what is going to be done; another ETag makes them worthless.
+        # Cards that were read for the coming writes; they count only while their ETag is current.
         self._read: dict[str, StoredCard | UnsafeCard] = {}
 
     async def obstacles(self, plan: Plan) -> Failures:
@@ -96,7 +100,7 @@ class DavPlanWriter:
         return failed
 
     def _needed(self, plan: Plan) -> set[str]:
-        """The cards that the plan changes, as far as they are there."""
+        """The hrefs of the existing cards that the plan changes."""
         book = self._cards.book
         groups = {group.href for name in plan.memberships if (group := book.group(name))}
         contacts = {
@@ -111,7 +115,7 @@ class DavPlanWriter:
         await self.fetch(self._needed(plan))
 
     def begin(self) -> None:
-        """Another plan is to come: what was read for the one before is forgotten."""
+        """Forget what was read for the plan before: a new one is to come."""
         self._read.clear()
 
     def whole(self, href: str) -> StoredCard | None:
@@ -120,7 +124,7 @@ class DavPlanWriter:
         return card if isinstance(card, StoredCard) and self._is_current(href) else None
 
     async def fetch(self, hrefs: Iterable[str]) -> None:
-        """Read the cards that have not been read yet as they are now."""
+        """Read those of the cards that have not been read in their current version."""
         stale = {href for href in hrefs if not self._is_current(href)}
         if stale:
             self._read |= await self._cards.fetch(stale)
@@ -174,7 +178,8 @@ class DavPlanWriter:
 
     async def _created(self, sender: str, filing: Filing) -> StoredCard:
         """Create the contact under a UID that is always the same, so that a lost answer cannot
-        make a second one. Where the user has made that card somebody else's, the next UID."""
+        lead to a second contact. If the user has turned that card into somebody else's, the next
+        UID is used."""
         account_id = (await self._session()).account_id
         for counter in range(MOST_UIDS):
             uid = contact_uid(account_id, sender, counter)
@@ -184,11 +189,11 @@ class DavPlanWriter:
                 return created
             there = (await self._cards.fetch([href])).get(href)
             if there is None:
-                continue  # a card elsewhere has the UID
+                continue  # a card at another href has the UID
             there = usable(there, href)
             if sender in addresses(there.card):
                 return await self._cards.edit(there, _noting(filing))
-        raise SenderFailed(f"{MOST_UIDS} cards of other people stand where the contact would")
+        raise SenderFailed(f"{MOST_UIDS} cards of other people have the UIDs meant for the contact")
 
     async def _note(self, change: Change, failed: dict[str, MailroomError]) -> None:
         assert change.contact is not None
@@ -221,14 +226,14 @@ class DavPlanWriter:
         )
         try:
             href = self.group_href(name)
-            # Not read yet: a contact was found to be there when it should have been created.
+            # Not read yet if the contact turned out to exist when it should have been created.
             card = self._read.get(href) or await self._cards.read(href)
             await self._cards.edit(usable(card, href), edit)
         except _PER_SENDER as error:
             failed.update(dict.fromkeys(membership.joins | membership.leaves, error))
 
     async def _release(self, change: Change, failed: dict[str, MailroomError]) -> None:
-        """Delete or clean, whichever is right for the card as it stands then."""
+        """Delete the card if nobody has edited it, else take Mailroom's note out of it."""
         assert change.contact is not None
         href = change.contact.reference
         try:
@@ -240,7 +245,7 @@ class DavPlanWriter:
                 if await self._cards.delete(stored):
                     return
                 stored = await self._cards.read(href)
-            raise SenderFailed(f"the card {href} was changed {TRIES} times as it was deleted")
+            raise SenderFailed(f"the card {href} was changed {TRIES} times while being deleted")
         except _PER_SENDER as error:
             failed[change.sender] = error
 

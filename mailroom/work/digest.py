@@ -1,11 +1,12 @@
-"""The daily mail into Inbox, at most one a day whatever is killed and however many instances run.
+"""The daily mail in Inbox: at most one a day, even if processes are killed or several run.
 
-A request reads the state of the mail, then looks for digests by their keyword, which no index is
-late for, and compares Message-IDs. The digest is created only if that state still holds
-(``ifInState``), in one call with moving the former one to Trash: so of two that try, one does, and
-the other finds it. Whoever is killed in between finds it, or that there is none. Where a server
-compares the state before it waits for others (Stalwart 0.15.5, seen), two at once make two: so who
-has made one looks again, and of several all leave the same one.
+A request reads the state of the mail, then searches for digests by their keyword, for which no
+index is ever late, and compares Message-IDs. The digest is created only if that state still holds
+(``ifInState``), by the call that also moves the former one to Trash. So if two instances try, one
+creates it and the other finds it; an instance that was killed looks again and finds it or not.
+Stalwart 0.15.5 compares the state before it waits for another writer (seen), so that two instances
+can create one each. Therefore an instance looks again after creating one, and of several digests
+all instances leave the same one.
 """
 
 from collections.abc import Callable
@@ -35,16 +36,17 @@ from mailroom.wire.jmap import (
 from mailroom.work.listing import Listing, WaitingSender
 from mailroom.work.mail import MailClient
 
-# In an account where much goes on its state may change between our question and our writing.
+# In a busy account the state may change between our reading and our writing.
 _TRIES = 5
+# How long to wait after a failure: a digest is in no hurry.
 _AGAIN_SECONDS = 600.0
 _FLAGGED = "$flagged"
 
 
 @dataclass(frozen=True, slots=True)
 class DigestFacts:
-    """What the account knows; ``places`` is None before the first poll has succeeded, ``recent``
-    goes back to ``started_at``."""
+    """What the account knows. ``places`` is None before a poll has succeeded; ``recent`` goes back
+    to ``started_at`` (Unix seconds)."""
 
     places: Places | None
     started_at: float = 0.0
@@ -54,7 +56,7 @@ class DigestFacts:
 
 
 class Digester:
-    """Makes the digests of one account. ``facts`` is asked when one is made."""
+    """Makes the digests of one account; ``facts`` is called for each."""
 
     def __init__(
         self,
@@ -79,8 +81,8 @@ class Digester:
         self._is_busy = self._has_failed = False
 
     def polled(self) -> None:
-        """A poll has succeeded: what has come meanwhile is where it belongs. The first one after
-        the time of day makes the digest."""
+        """Make the digest if it is due. Called after each successful poll: then new mail is where
+        it belongs."""
         if self._at is None or self._is_busy or self._loop.now() < self._not_before:
             return
         wall = self._loop.clock.wall()
@@ -105,7 +107,8 @@ class Digester:
         self._is_busy = False
 
     async def _try(self, due: DueDigest) -> str:
-        """Make it, unless it is there or nothing is new; its subject, if it was made."""
+        """Make the digest unless it exists or there is nothing new; returns its subject if it was
+        made, else an empty text."""
         message_id = digest.message_id((await self._mail.session()).account_id, due.day)
         for _ in range(_TRIES):
             places = self._facts().places
@@ -122,10 +125,10 @@ class Digester:
                 _, former = await self._look_for_former(places.inbox)
                 await self._leave_one(message_id, former, places)
                 return digest.subject(news)
-        raise MailroomError("the mail changed each time that the digest was to be made")
+        raise MailroomError(f"the mail changed during each of {_TRIES} attempts to make the digest")
 
     async def _look_for_former(self, inbox: str) -> tuple[str, list[FormerDigest]]:
-        """The state of the mail, and the digests that there were in it, or in a later one."""
+        """The state of the mail, and the digests that existed in that state or a later one."""
         query = Call("Email/query", {"filter": {"hasKeyword": DIGEST}}, "query")
         wanted = ["id", "messageId", "mailboxIds", "keywords"]
         get = {"#ids": query.ref("/ids"), "properties": wanted}
@@ -151,8 +154,8 @@ class Digester:
         )
 
     async def _leave_one(self, message_id: str, former: list[FormerDigest], places: Places) -> bool:
-        """Whether there is one of this Message-ID. Of several all but one go to Trash: whoever
-        sees them leaves the same."""
+        """Whether a digest with this Message-ID exists. Of several all but one go to Trash; every
+        instance that sees them leaves the same one."""
         there = sorted(each for each in former if each.message_id == message_id)
         if further := there[1:]:
             update = {each.id: _put_away(each, places) for each in further}
@@ -180,7 +183,7 @@ class Digester:
     async def _create(
         self, mail: Arguments, former: list[FormerDigest], places: Places, state: str
     ) -> bool:
-        """Create it and put the former ones away; False where the state is another by now."""
+        """Create the digest and put the former ones away; False if the state has changed."""
         arguments = {
             "ifInState": state,
             "create": {"digest": mail},
@@ -199,7 +202,8 @@ class Digester:
 
 
 def _put_away(former: FormerDigest, places: Places) -> PatchObject:
-    """It is no longer the newest. What the user has flagged, or put elsewhere, stays there."""
+    """The patch for a digest that is no longer the newest. One that the user flagged, or moved out
+    of Inbox, stays where it is."""
     patch: dict[str, object] = {f"keywords/{DIGEST}": None}
     if former.is_in_inbox and not former.is_flagged and places.trash:
         patch |= {f"mailboxIds/{places.trash}": True, f"mailboxIds/{places.inbox}": None}

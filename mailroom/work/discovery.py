@@ -11,8 +11,8 @@ from mailroom.wire.urls import origin, without_query
 from mailroom.work.web import Web
 
 _WELL_KNOWN = "/.well-known/carddav"
-# What web servers say where nobody has thought of it: they have no such page, they do not know the
-# method, a filter of theirs (mod_security) does not like it, or everybody gets the home page.
+# How web servers without CardDAV answer there: no such page, unknown method, refused by a filter
+# (mod_security), or the home page, which everybody gets.
 _NO_SUCH_PLACE = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.GONE)
 _NOTHING = (
     *_NO_SUCH_PLACE,
@@ -29,11 +29,11 @@ NAME_ANOTHER = "name the server that has your contacts as carddav.url"
 
 
 async def find_book(web: Web, url: str, name: str | None) -> str:
-    """The URL of the address book called ``name``; without a name, of the one to choose then.
+    """The URL of the address book called ``name``; without a name, of the default one.
 
-    ``url`` may be that of the book, its home, the principal, or where discovery starts. Raises
-    NoAddressBooks where no CardDAV is there, LastingTrouble where there is no such book, and what
-    :meth:`Web.send` does.
+    ``url`` may be that of the book, its home or the principal, or where discovery starts. Raises
+    NoAddressBooks if there is no CardDAV, LastingTrouble if there is no such book, and whatever
+    :meth:`Web.send` raises.
     """
     wanted = (dav.PRINCIPAL, dav.HOME_SET, dav.RESOURCE_TYPE)
     url, (found, *_) = await _propfind(web, url, wanted, "0")
@@ -56,14 +56,14 @@ async def find_book(web: Web, url: str, name: str | None) -> str:
 
 
 def xml_request(method: str, url: str, body: bytes, depth: str) -> Request:
-    """A request of WebDAV that has a body."""
+    """A WebDAV request with an XML body."""
     headers = {"Content-Type": "application/xml; charset=utf-8", "Depth": depth}
     return Request(method, url, headers, body)
 
 
 async def _choose_book(web: Web, home: str, name: str | None) -> str:
     url, resources = await _propfind(web, home, (dav.RESOURCE_TYPE, dav.DISPLAY_NAME), "1")
-    # Stalwart lists the books of other accounts as well, all of them called "default".
+    # Stalwart lists the books of other accounts as well, all called "default" (its source).
     own = dav.canonical_href(_as_folder(url))
     books = [
         each
@@ -87,8 +87,8 @@ async def _choose_book(web: Web, home: str, name: str | None) -> str:
 async def _propfind(
     web: Web, url: str, properties: tuple[str, ...], depth: str, before: Response | None = None
 ) -> tuple[str, tuple[dav.Resource, ...]]:
-    """Where the answer came from, and at least one resource. ``before`` is what was said where
-    discovery begins, if that was not of use."""
+    """The URL that answered, and at least one resource. ``before`` is the answer at the well-known
+    URL, if that was no use."""
     request = xml_request("PROPFIND", url, dav.propfind(properties), depth)
     is_first = url.endswith(_WELL_KNOWN)
     accept = _NOTHING if is_first else _NO_SUCH_PLACE if before else ()
@@ -97,12 +97,12 @@ async def _propfind(
         raise _absence(url, before, response)
     if response.status != HTTPStatus.MULTI_STATUS:
         try:
-            # RFC 6764 §6: then the server's root is where to begin.
+            # RFC 6764 §6: then start at the server's root.
             return await _propfind(web, urljoin(url, "/"), properties, depth, response)
         except ProtocolError:
             if response.status in _NO_SUCH_PLACE:
                 raise
-            # There is nothing either: what was said first tells more.
+            # Nothing there either; the first answer tells more.
             raise web.refusal(request, response, _ADVICE) from None
     resources = tuple(dav.Multistatus(response.body, without_query(response.url)))
     if not resources:
@@ -111,24 +111,24 @@ async def _propfind(
 
 
 def _absence(url: str, before: Response, response: Response) -> MailroomError:
-    """The error for a server that knows neither of the two places."""
+    """The error for a server without CardDAV at both places."""
     if before.status not in _NO_SUCH_PLACE:
-        return ProtocolError("neither is the root of use")
+        return ProtocolError("the root is no use either")
     where = origin(url)
     said = " and ".join(dict.fromkeys(str(each.status) for each in (before, response)))
     return NoAddressBooks(f"no CardDAV at {where} ({said}): {NAME_ANOTHER}", where, said)
 
 
 def _joined(url: str, href: str) -> str:
-    """The absolute URL of an href that a property holds, not yet brought into one form."""
+    """The absolute URL of an href in a property, in the server's spelling."""
     try:
         return urljoin(url, href)
     except ValueError:
-        return href  # which no request will go to
+        return href  # no request will be sent to it
 
 
 def _as_folder(url: str) -> str:
-    """The URL of a collection, fit for names to be joined to it."""
+    """The URL of a collection, with the final slash that joining names to it needs."""
     return url if url.endswith("/") else f"{url}/"
 
 

@@ -1,10 +1,10 @@
 """The door: what becomes of new mail (docs/behaviour.md, "The door").
 
-It hears of new mail by ``Email/changes``, and asks :mod:`mailroom.work.judge` where it goes; a poll
-writes that together with everything else. What it has not seen, after a start or
-where the server cannot tell what has changed, it looks for, portion by portion.
+It learns of new mail by ``Email/changes`` and asks :mod:`mailroom.work.judge` where it goes; the
+poll writes that together with everything else. After a start, or if the server cannot tell what has
+changed, the door searches for mail that it has not seen, and works on it portion by portion.
 
-Nothing is counted as seen before the poll has done its work: whatever is broken off is told again.
+New mail counts as seen only when the poll has done its work: after an interruption it comes again.
 """
 
 from collections import deque
@@ -31,25 +31,26 @@ from mailroom.work.judge import Judge
 from mailroom.work.mail import MailClient
 from mailroom.work.reading import Reading
 
-# What one poll takes on; the next one is due at once where there is more.
+# What one poll takes on: so many pages of changes, and so many portions of the backlog, each of so
+# many mails. If there is more, the next poll is due at once.
 _MOST_PAGES = 10
 _PORTION = 250
-# Of what others have changed, some milliseconds of computing.
-_LOOKED_AT = 500
 _PORTIONS = 4
-# A mail that could not be decided about, or moved, is tried again by so many polls at least, and
-# for as long.
+# How many mails that others changed are read at once: some milliseconds of computing.
+_MAILS_AT_ONCE = 500
+# A mail that could not be decided about, or not moved, is tried again by at least so many polls,
+# and for at least so long.
 _MOST_TRIES = 10
 _TRIED_SECONDS = 3600.0
 _TOUCHED = frozenset({"$seen", "$answered", "$flagged"})
-# On mail that Cyrus has put into Inbox because the script has failed (3.10.2, seen).
+# Cyrus sets it on mail that it put into Inbox because the script failed (3.10.2, seen).
 _FAILED = "$sievefailed"
 _UNSCREENED = frozenset({"$draft", "$junk", PLACED})
 
 
 @dataclass(frozen=True, slots=True)
 class Tries:
-    """How often one mail was tried, and since when (an instant of the loop)."""
+    """How often one mail was tried, and when first (an instant of the loop)."""
 
     number: int
     since: float
@@ -57,9 +58,9 @@ class Tries:
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """What one poll takes in. ``state`` is up to where it goes, None where nobody can tell; with
-    ``has_more`` not all is in it, with ``has_backlog`` there is more to go through that no change
-    tells of. ``updated`` are the mails that somebody has changed."""
+    """The new mail that one poll takes on. ``state`` is the Email state that it reaches, None if
+    that is not known. With ``has_more`` the server has further changes; with ``has_backlog`` there
+    is more mail in the backlog. ``updated`` are the mails that somebody has changed."""
 
     state: str | None
     arrivals: tuple[Arrival, ...] = ()
@@ -69,7 +70,7 @@ class Visit:
 
     @property
     def is_cut(self) -> bool:
-        """Whether the next poll is to go on at once."""
+        """Whether there is more, so that the next poll is due at once."""
         return self.has_more or self.has_backlog
 
 
@@ -77,8 +78,8 @@ class Door:
     """The door of one account.
 
     ``state`` is the Email state up to which new mail has been dealt with; None while that is not
-    known, and all that waits has to be looked at. ``since`` is when the door was first used (Unix
-    seconds): what came before is left alone.
+    known, so that all mail that may be new has to be searched for. ``since`` is when the door was
+    first used (Unix seconds): mail that came before is left alone.
     """
 
     def __init__(
@@ -102,12 +103,12 @@ class Door:
         self.judge = Judge(loop, config, mail, contacts, log)
         self._census = Census(loop, mail, log)
         self._screener = ""
-        # When the server's rules have failed with a mail; None again once they have worked.
+        # When the server's rules last failed for a mail; None again once they have worked.
         self.rules_failed_at: float | None = None
         self._taken: dict[str, Arrival] = {}
         # The arrivals that the last poll has dealt with.
         self._done: frozenset[str] = frozenset()
-        # Mails to look at that no change will tell of again, and how often they were tried.
+        # Mails to look at that no change will announce again.
         self._backlog: deque[str] = deque()
         self._is_going_on = False
         self._tries: Mapping[str, Tries] = {}
@@ -117,7 +118,7 @@ class Door:
         return self._config.screening.by != "off"
 
     async def begin(self) -> None:
-        """Learn since when the door is used; that is now where nobody has used it before."""
+        """Learn since when the door is used: since now if it was not used before."""
         if not self.is_open:
             await self._forget()
         if not self.is_open or self.since is not None:
@@ -141,7 +142,8 @@ class Door:
             self.since = now
 
     async def _forget(self) -> None:
-        """The door is not used: what comes meanwhile is left alone once it is used again."""
+        """Remove the record of a door that is not used: mail that comes meanwhile will be left
+        alone once it is used again."""
         record = await self._contacts.record()
         if not (self._may_write and record and record.door):
             return
@@ -151,11 +153,12 @@ class Door:
             self._log.warning("door_unrecorded", error=str(error))
 
     async def visit(self, reading: Reading, places: Places) -> Visit:
-        """What this poll takes in: what has changed since the last, and part of the backlog."""
+        """The new mail that this poll takes on: what has come since the last, and part of the
+        backlog."""
         pages = await self._pages(reading)
         if pages is None:
-            # What came since the look that is gone through is for a further one, by a later poll:
-            # one that began anew each time would never come to its end.
+            # Finish the backlog of the last search before searching again: a search by every poll
+            # would never come to an end.
             has_looked = self._is_going_on
             if not has_looked:
                 await self._look(places)
@@ -186,12 +189,12 @@ class Door:
 
     @property
     def waiting(self) -> Summary | None:
-        """How much mail waits; None as long as nobody has counted."""
+        """How much mail waits; None before the first count."""
         return self._census.summary if self.is_open else None
 
     @property
     def is_behind(self) -> bool:
-        """Whether who waits is to be counted."""
+        """Whether the count of who waits needs work."""
         return self.is_open and bool(self._screener) and self._census.is_behind
 
     async def count(self) -> None:
@@ -200,8 +203,8 @@ class Door:
     def wrote(
         self, patches: Mapping[str, PatchObject], refused: Container[str], places: Places
     ) -> None:
-        """These patches were sent: the mail has left Screener, or come to it; what was ``refused``
-        may be half done."""
+        """Count the mail that these patches took out of Screener or put into it. Patches that were
+        ``refused`` may be half done."""
         here = f"mailboxIds/{places.screener}"
         moved = [each for each, patch in patches.items() if here in patch]
         done = {each for each in moved if each not in refused}
@@ -212,7 +215,7 @@ class Door:
         self._census.look_at(each for each in moved if each in refused)
 
     def _recount(self, pages: Iterable[Changes], places: Places) -> None:
-        """What others have done about who waits."""
+        """Count what others have done to mail that waits."""
         for page in pages:
             waiting = (each for each in page.arrivals if places.screener in each.mail.mailbox_ids)
             self._census.seen(map(_waiting, waiting))
@@ -220,15 +223,15 @@ class Door:
             self._census.left(page.destroyed)
 
     def refused(self, errors: Mapping[str, MethodError]) -> None:
-        """The server did not move these arrivals; each is told once, and comes again with the next
-        poll."""
+        """Log the arrivals that the server refused to move, each once; they come again with the
+        next poll."""
         for mail_id, error in errors.items():
             if mail_id not in self._tries:
                 self._log.warning("arrival_refused", mail=mail_id, error=str(error))
 
     def finished(self, visit: Visit, dealt_with: Container[str] = ()) -> None:
-        """The poll has done its work; of the arrivals those are done whose ids are
-        ``dealt_with``."""
+        """Note that the poll has done its work; arrivals whose ids are not in ``dealt_with`` come
+        again."""
         for _ in range(min(len(self._backlog), _PORTION * _PORTIONS)):
             self._backlog.popleft()
         self._is_going_on = bool(self._backlog)
@@ -238,7 +241,7 @@ class Door:
         self.state, self._taken = visit.state, {}
 
     def _tried(self, mail_id: str) -> Tries | None:
-        """The tries so far of a mail that has failed again; None where that was the last one."""
+        """The tries so far of a mail that has failed again; None if it is given up."""
         now = self._loop.now()
         former = self._tries.get(mail_id, Tries(0, now))
         tries = replace(former, number=former.number + 1)
@@ -248,9 +251,9 @@ class Door:
         return None
 
     async def closed(self, closing: Reading, places: Places, done: Set[str]) -> bool:
-        """Take note of what the closing request has told after :meth:`finished`. Says whether new
-        mail has come meanwhile, or the user has put mail into Screener: then the next poll is to
-        see it, at once."""
+        """Note what the poll's closing request saw, after :meth:`finished`. Returns whether new
+        mail has come meanwhile or the user has put mail into Screener: then the next poll is due at
+        once."""
         pages = await self._pages(closing)
         if pages is None:
             return False
@@ -269,15 +272,14 @@ class Door:
         return is_news
 
     async def put_by_hand(self, updated: Iterable[str], places: Places) -> list[Mail]:
-        """Of mail that was changed, what the user has put into Screener: it does not bear that it
-        waits. So does mail that was put back into Inbox before. Mail that came before the door was
-        used is left alone.
+        """Of the changed mail, what the user has put into Screener: it lacks ``mailroom-waiting``,
+        and came since the door is used.
 
-        They are read: a query for such mail is slow (docs/performance.md), and where the server's
-        rules mark nothing it would find all that waits, in every poll.
+        The mails are read, not searched for: such a query is slow (docs/performance.md), and if the
+        server's rules mark nothing, it finds all waiting mail in every poll.
         """
         read: list[Arrival] = []
-        for portion in portions(sorted(updated), _LOOKED_AT):
+        for portion in portions(sorted(updated), _MAILS_AT_ONCE):
             read += await self._mail.arrivals(portion)
         return [
             each.mail
@@ -290,7 +292,7 @@ class Door:
         ]
 
     async def _pages(self, reading: Reading) -> list[Changes] | None:
-        """What has changed since ``state``, page by page; None where that cannot be told."""
+        """What has changed since ``state``, page by page; None if the server cannot tell."""
         changes = reading.changes
         if self.state is None or changes is None or self._is_beyond(changes, reading):
             return None
@@ -303,13 +305,13 @@ class Door:
         return pages
 
     def _is_beyond(self, changes: Changes, reading: Reading) -> bool:
-        """Whether the server knows less than we do, as after a backup was put back: to a state that
-        is still to come Cyrus answers that nothing has changed (3.10.2 and 3.13.7, seen)."""
+        """Whether our state is newer than the server's, as after a backup was restored: Cyrus then
+        answers that nothing has changed (3.10.2 and 3.13.7, seen)."""
         states = {changes.new_state, reading.states["Email"]}
         return changes.is_empty and states != {self.state}
 
     async def _look(self, places: Places) -> None:
-        """All that may have come in unseen, to be dealt with portion by portion."""
+        """Search for all mail that may have come in unseen; it becomes the backlog."""
         assert self.since is not None
         is_dated = (await self._mail.session()).is_cyrus
         by = self._config.screening.by
@@ -318,12 +320,12 @@ class Door:
         self._backlog = deque(sorted(frozenset().union(*found)))
 
     def _is_new(self, arrival: Arrival, places: Places) -> bool:
-        """Whether it is an arrival that the last poll has not dealt with: what comes between its
-        states and its look is told once more."""
+        """Whether it is an arrival that the last poll has not dealt with: the server tells again of
+        mail that came between that poll's states and its search."""
         return arrival.id not in self._done and self._is_arrival(arrival, places)
 
     def _is_arrival(self, arrival: Arrival, places: Places) -> bool:
-        """Whether the door decides about it: new, nobody has touched it, and it is at the door."""
+        """Whether the door decides about it: it is new, untouched, and in Screener or Inbox."""
         mail = arrival.mail
         if self.since is None or arrival.received_at < self.since:
             return False
@@ -350,7 +352,7 @@ def _waiting(arrival: Arrival) -> WaitingMail:
 
 
 def _instant(text: str | None) -> float | None:
-    """An instant as the record has it; None where it makes no sense."""
+    """An instant in the record as Unix seconds; None if it cannot be read."""
     try:
         return datetime.fromisoformat(text or "").replace(tzinfo=UTC).timestamp()
     except ValueError:

@@ -1,4 +1,4 @@
-"""Limits on how many may do something at once, however they have come there."""
+"""Limits on how many requests run at once: for each account, and for each server."""
 
 import math
 from collections import defaultdict, deque
@@ -8,38 +8,38 @@ from mailroom.errors import Silent
 from mailroom.rules.polling.pace import Pace
 from mailroom.rules.polling.silence import Silence
 
-# Before the servers have said what they allow: as many as Stalwart does, which has the least
-# (0.15.5: for an account, whatever the requests are about).
+# Until a server has announced its limit: that of Stalwart, which is the lowest (0.15.5: for an
+# account, mail and contacts together).
 _FEW = 4
-# A server at work answers within some ten milliseconds, but for the first sync of a large book.
+# A working server answers within some ten milliseconds, except the first sync of a large book.
 _LATE_SECONDS = 1.0
 
 
 class Gate:
-    """Lets so many through at a time; the others wait in line."""
+    """Lets a limited number in at a time; the others wait in line."""
 
     def __init__(self) -> None:
         self._inside = 0
-        self._line: deque[Promise[None]] | None = None  # half a KiB that most never need
+        self._line: deque[Promise[None]] | None = None  # made when needed: half a KiB
 
     def is_full(self, most: float) -> bool:
         return self._inside >= most
 
     async def enter(self, most: float) -> None:
-        """Wait until fewer than ``most`` are inside. Whoever comes in must :meth:`leave`."""
+        """Wait until fewer than ``most`` are inside. Whoever enters must :meth:`leave`."""
         while self.is_full(most):
             turn: Promise[None] = Promise()
             self._line = self._line if self._line is not None else deque()
             self._line.append(turn)
             try:
                 await turn
-            except GeneratorExit:  # whoever waits has been cancelled
+            except GeneratorExit:  # the waiting task was cancelled
                 self._leave_line(turn)
                 raise
         self._inside += 1
 
     def take(self, most: float) -> bool:
-        """Come in if that is at once; says whether it was."""
+        """Enter if that needs no waiting; returns whether it did."""
         if self.is_full(most):
             return False
         self._inside += 1
@@ -50,7 +50,7 @@ class Gate:
         self._let_next()
 
     def refuse_line(self, error: Exception) -> None:
-        """Whoever waits has this error instead of coming in."""
+        """Give everybody in line this error instead of a place."""
         line, self._line = self._line, None
         for turn in line or ():
             turn.reject(error)
@@ -60,17 +60,17 @@ class Gate:
             self._line.popleft().resolve(None)
 
     def _leave_line(self, turn: Promise[None]) -> None:
-        if turn.done:  # it was the next one's already, who will not come
+        if turn.done:  # its place was given to it already: pass it on
             self._let_next()
         elif self._line:
             self._line.remove(turn)
 
 
 class Lanes:
-    """The places at one server. A request that has gone unanswered for a second gives its place
-    to the next in line, as long as fewer than ``most`` have done so; and whoever has been left so
-    asks in the slow lane from then on, until an answer comes in time. So a server that answers
-    some accounts late, or never, answers the others as ever."""
+    """The places at one server, in a quick and a slow lane. A request that has gone unanswered for
+    a second moves to the slow lane if there is room, and its place goes to the next in line. Its
+    account then starts in the slow lane, until an answer comes in time. So a server that answers
+    some accounts late, or never, does not hold up the others."""
 
     def __init__(self) -> None:
         self.quick = Gate()
@@ -78,16 +78,16 @@ class Lanes:
         self.silence = Silence()
 
     def refuse(self) -> None:
-        """Nobody waits in line any more."""
+        """Turn away everybody in line: the server answers nobody."""
         for gate in (self.quick, self.slow):
             gate.refuse_line(_silent())
 
 
 class Servers:
-    """What all accounts of the process ask of each server together: so many requests are under way
-    at once, and as many again that the server leaves waiting; and so often a second an account
-    begins to speak with it. Servers are told apart by their origins, here and below; the limits may
-    be changed. One call is about ``objects_at_once`` at most."""
+    """What all accounts of the process together may ask of each server: ``most_at_once`` requests
+    at a time, and as many again that the server answers late; ``starts_per_second`` accounts that
+    begin to talk to it; ``objects_at_once`` objects in one call. The limits may be changed. Servers
+    are known by their origins, here and below."""
 
     def __init__(self, most_at_once: float = math.inf, starts_per_second: float = math.inf) -> None:
         self.most_at_once = most_at_once
@@ -97,7 +97,7 @@ class Servers:
         self._paces: dict[str, Pace] = {}
 
     def limit(self, most_at_once: float, starts_per_second: float) -> None:
-        """From now on; who is inside or has been given a turn keeps it."""
+        """Change the limits; requests under way and turns that were given out keep their places."""
         self.most_at_once, self._starts_per_second = most_at_once, starts_per_second
         for pace in self._paces.values():
             pace.per_second = starts_per_second
@@ -113,7 +113,7 @@ class Servers:
 
 
 class Turn:
-    """One request is under way. Whoever has it tells what came of it, and must :meth:`leave`."""
+    """One request's place. Its holder reports the outcome, and must :meth:`leave`."""
 
     def __init__(self, doorway: "Doorway", origin: str, own: Gate, shared: Gate) -> None:
         self._doorway, self._origin = doorway, origin
@@ -126,7 +126,8 @@ class Turn:
         self._lanes.silence.answered(now)
 
     def timed_out(self, sent_at: float) -> None:
-        """Those who wait would fare no better, and would all be there when the server is back."""
+        """Note that the request got no answer. If the server answers nobody, the line is turned
+        away: it would fare no better, and would fall upon the server when that is back."""
         self._lanes.silence.timed_out(sent_at)
         if self._lanes.silence.is_on:
             self._lanes.refuse()
@@ -148,9 +149,9 @@ class Turn:
 
 
 class Doorway:
-    """For all requests of one account, to whichever servers: mail and contacts that are on one
-    server share what it allows at once, and all accounts what we allow ourselves. ``slow`` are the
-    servers that leave the account waiting."""
+    """Where all requests of one account pass, to whichever servers. Mail and contacts on one server
+    share its limit for the account; all accounts share our own limits for each server. ``slow`` are
+    the servers that answer this account late."""
 
     def __init__(self, loop: Loop, servers: Servers) -> None:
         self.loop = loop
@@ -160,12 +161,12 @@ class Doorway:
         self._limits: dict[str, tuple[int, bool]] = {}
 
     def allow(self, origin: str, most: int, *, counts_carddav: bool) -> None:
-        """So many requests of JMAP may be under way there, those of CardDAV among them or not."""
+        """Set how many JMAP requests may run at once there, and whether CardDAV ones count too."""
         self._limits[origin] = most, counts_carddav
 
     async def enter(self, origin: str, *, is_carddav: bool) -> Turn:
-        """Wait for one's turn, first among the account's own requests. Raises Silent where one
-        would wait for a server that answers nobody."""
+        """Wait for a turn, first among the account's own requests, then among all accounts. Raises
+        Silent instead of waiting for a server that answers nobody."""
         elsewhere = math.inf if self._limits else _FEW, True
         most, counts_carddav = self._limits.get(origin, elsewhere)
         is_free = is_carddav and not counts_carddav
@@ -177,11 +178,11 @@ class Doorway:
             if lanes.silence.is_on and shared.is_full(self.servers.most_at_once):
                 raise _silent()
             await shared.enter(self.servers.most_at_once)
-        except (GeneratorExit, Silent):  # GeneratorExit: whoever waits has been cancelled
+        except (GeneratorExit, Silent):  # GeneratorExit: the waiting task was cancelled
             own.leave()
             raise
         return Turn(self, origin, own, shared)
 
 
 def _silent() -> Silent:
-    return Silent("nothing more is asked of the server, which answers nobody for now")
+    return Silent("no further request is sent: the server answers nobody at the moment")

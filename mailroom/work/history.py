@@ -1,4 +1,4 @@
-"""What has happened to one account since the process started, for its status and for undoing."""
+"""What has happened in one account since the process started: for its status, and for undo."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -12,8 +12,8 @@ from mailroom.work.outcome import Contested, PollOutcome, Triaged
 
 @dataclass(slots=True)
 class History:
-    """A reload hands it on to the new account. ``at`` are seconds since the epoch; ``started`` and
-    ``last_poll_ended`` instants of the loop."""
+    """A reload hands it on to the new account. ``started_at`` is in Unix seconds, as every ``at``
+    is; ``started`` and ``last_poll_ended`` are instants of the loop."""
 
     started_at: float
     started: float
@@ -30,7 +30,7 @@ class History:
     moved_at_once: int = 0
 
     def note(self, outcome: PollOutcome, at: float) -> None:
-        """What a poll has done, but for whom it has triaged."""
+        """Note what a poll has done, except for the triages."""
         self.totals.mails_filed += outcome.filed
         self.totals.conflicts += outcome.conflicts
         self.totals.arrivals += outcome.admitted
@@ -38,7 +38,7 @@ class History:
         self._note_conflicts(outcome.contested, at)
 
     def note_triage(self, triaged: Triaged, trigger: Trigger, at: float) -> health.TriageView:
-        """A sender that a poll has triaged, as it is told of from now on."""
+        """Note a sender that a poll has triaged; returns it in the form that the status shows."""
         category = triaged.category or "Screener"
         self.totals.triaged[category] += 1
         done = health.TriageView(
@@ -56,13 +56,13 @@ class History:
         return done
 
     def note_failure(self, trigger: Trigger, kind: str) -> None:
-        """A poll has failed."""
+        """Note a failed poll."""
         self.totals.polls[trigger] += 1
         self.totals.polls_failed += 1
         self.totals.errors[kind] += 1
 
     def _note_conflicts(self, contested: Iterable[Contested], at: float) -> None:
-        """Those of the last poll, each with the instant of the poll that saw it first."""
+        """Keep the conflicts of the last poll, each with the time of the poll that saw it first."""
         since = {(each.sender, each.categories): each.since for each in self.conflicts}
         self.conflicts = tuple(
             health.ConflictView(

@@ -1,5 +1,5 @@
-"""Ids alone: all that queries find, unsorted and every page. Of ten thousand mails that is a few
-pages, so what has to be read of them can be chosen first, and cut as the reader likes it."""
+"""The ids alone of all that queries find, unsorted. The ids of ten thousand mails are a few pages,
+so the caller can choose what to read of them, and in portions of any size."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -14,17 +14,17 @@ from mailroom.work.pages import Found, Pages
 
 T = TypeVar("T")
 
-# As many ids as Stalwart shows at once.
+# The most that Stalwart sends at once (its source).
 _MOST_IDS = 5000
 
 
 async def all_ids(
     loop: Loop, mail: MailClient, queries: Sequence[Filter], *, concurrent: int | None = None
 ) -> list[set[str]]:
-    """What each of the queries finds, the first pages of all in one request; ``concurrent`` is how
-    many further ones there may be at once, by default as many as the server allows.
+    """The ids that each of the queries finds. The first pages of all are one request; further
+    requests run ``concurrent`` at a time, by default as many as the server allows.
 
-    Raises MethodError where the server cannot tell.
+    Raises MethodError if the server cannot tell.
     """
     calls = [_call(query, tag) for tag, query in enumerate(queries)]
     answers = await mail.call(calls)
@@ -42,7 +42,7 @@ async def all_ids(
 
 
 def portions(items: Iterable[T], most: int) -> Iterator[list[T]]:
-    """Cut into portions of at most so many."""
+    """Cut into portions of at most ``most`` items."""
     remaining = iter(items)
     while portion := list(islice(remaining, most)):
         yield portion
@@ -54,5 +54,5 @@ def _call(query: Filter, tag: int, limit: int = _MOST_IDS, position: int = 0) ->
 
 
 def _found(answer: jmap.Arguments) -> Found:
-    """A page, of whose mails no more is known than that they are there."""
+    """A page of ids, without the mails."""
     return jmap.read_page(answer), {}

@@ -1,11 +1,11 @@
 """Keeping the index of an address book up to date, by whatever the server offers.
 
-By sync (RFC 6578) where it is there: an answer tells what has changed. Where it is not, RFC 6352 is
-enough: the ETags of all cards are listed, and those read that have another than in the index.
+If the server has sync (RFC 6578), its answers tell what has changed. If not, RFC 6352 is enough:
+the ETags of all cards are listed, and the cards are read whose ETag differs from the index.
 
-Parts of cards (RFC 6352 §10.4) are asked of Cyrus only: others ignore that and send the photos too,
-or drop what has a group (``item1.EMAIL``; Stalwart). They tell ETags, and whole cards are read in
-portions.
+Only Cyrus is asked for parts of cards (RFC 6352 §10.4). Other servers ignore that and send photos
+too, or drop properties with a group (``item1.EMAIL``; Stalwart, by its source). They are asked for
+ETags, and then for whole cards in portions.
 """
 
 import re
@@ -26,8 +26,8 @@ from mailroom.work.collection import GONE, Collection, etag_of
 from mailroom.work.discovery import xml_request
 from mailroom.work.gate import Gate
 
-# What a server may have against a sync token (RFC 6578 §3.2 says 403, others exist), or against the
-# report: not knowing it is 403 by RFC 3253 §3.6, and elsewhere 400, 405, 415, 422, 501, 507.
+# How servers refuse a sync token (403 by RFC 6578 §3.2, but others occur), or the report itself
+# (unknown reports are 403 by RFC 3253 §3.6; 400, 405, 415, 422, 501 and 507 occur).
 _NO_SYNC = (
     HTTPStatus.BAD_REQUEST,
     HTTPStatus.FORBIDDEN,
@@ -40,47 +40,48 @@ _NO_SYNC = (
     HTTPStatus.INSUFFICIENT_STORAGE,
 )
 
-# Where Cyrus has its address books, and what its sync tokens are: UIDVALIDITY and MODSEQ (3.6.1 and
-# 3.10.2, seen). Its Server header is in no answer to a REPORT, and configurable.
+# The path of address books on Cyrus, and the form of its sync tokens: UIDVALIDITY and MODSEQ (3.6.1
+# and 3.10.2, seen). Its Server header can be configured, and is not sent with REPORTs.
 _CYRUS_PATH = "/dav/addressbooks/user/"
 _CYRUS_TOKEN = re.compile(r"data:,\d+-\d+")
 
-# A server may think about the first answer: 33 s before its first byte were seen.
+# A server may take long over the first answer: 33 s before the first byte were seen.
 _FIRST_SECONDS = 300.0
-# After that it is not asked again at once: the whole book is work for it.
+# A first reading that timed out is not repeated at once: a whole book is much work for the server.
 _FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 60.0, 3600.0
-# Tokens that are never refused, though the server has forgotten (Stalwart), are not to be trusted.
+# How often all ETags are listed besides sync: Stalwart never refuses a token, even if it has
+# forgotten the changes (its source).
 _LOOK_SECONDS = 86_400.0
-# Of one server, which may allow no more than four requests of an account at once (Stalwart).
+# A server may allow an account no more than four requests at once (Stalwart 0.15.5, seen).
 _PARALLEL = 2
 
 _UNREADABLE = summarise(CardView(()))
 
 
 class IndexKeeper:
-    """Brings ``book`` in line with the collection, whenever it is asked to. ``is_reading`` is so
-    while that is every card; ``synced_at`` is when it was asked last; ``on_change`` is called when
-    it begins and ends."""
+    """Brings ``book`` up to date with the collection on request. ``is_reading`` is true while every
+    card is being read; ``on_change`` is called when that begins and ends. ``synced_at`` is the
+    instant of the last sync, or attempt."""
 
     def __init__(self, loop: Loop, collection: Collection, book: AddressBook) -> None:
         self.is_synced = self.is_reading = False
         self.on_change: Callable[[], None] = _nothing
-        self.synced_at = loop.now()  # or tried to be
+        self.synced_at = loop.now()
         self._loop = loop
         self._collection = collection
         self._book = book
         self._token: str | None = None
         self._has_sync = True
-        self._is_cyrus = True  # until it turns out to be none,
-        self._is_proven = False  # and not taken for one before it has shown a token
+        self._is_cyrus = True  # until proven otherwise,
+        self._is_proven = False  # and proven by a sync token of its form
         self._looked_at = loop.now()
         self._is_in_doubt = False
         self._gate = Gate()
         self._first_tries = Backoff(lambda: 0.0, _FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS)
 
     async def sync(self) -> None:
-        """Bring the index up to date; the first time that is every card. One after the other: of
-        two answers that overlap the older one might be applied last."""
+        """Bring the index up to date; the first time this reads every card. Syncs run one at a
+        time: of two at once the older answer might be applied last."""
         await self._gate.enter(1)
         try:
             await self._sync_alone()
@@ -108,8 +109,8 @@ class IndexKeeper:
             self._tell(is_reading=False)
 
     def deny(self, href: str) -> None:
-        """The server has denied a card of the index. It may have been wrong for a moment, and no
-        sync will tell of the card again: so the next one lists what there is."""
+        """Note that the server says that a card in the index does not exist. It may be wrong for a
+        moment, and no sync would tell of the card again: so the next one lists all ETags."""
         if self._book.get(href) is not None:
             self._doubt(href)
 
@@ -118,7 +119,8 @@ class IndexKeeper:
         self._is_in_doubt = True
 
     def _is_for_later(self, error: MailroomError, began: float) -> bool:
-        """Whether the server has thought about the whole book in vain."""
+        """Whether reading the whole book took long and failed, so that it must not be repeated
+        soon."""
         took = self._loop.now() - began
         return isinstance(error, TransientError) and not self.is_synced and took >= SILENCE_SECONDS
 
@@ -132,7 +134,7 @@ class IndexKeeper:
             await self._look()
         elif not await self._by_sync():
             await self._look()
-            self._has_sync = False  # it is RFC 6352 alone that works here
+            self._has_sync = False  # only RFC 6352 works here
         elif self._is_in_doubt or self._is_due_for_a_look():
             await self._look()
 
@@ -142,7 +144,7 @@ class IndexKeeper:
     # By sync
 
     async def _by_sync(self) -> bool:
-        """Go on from our token, page by page; False where the server knows no sync."""
+        """Take in all changes since our token, page by page; False if the server has no sync."""
         tokens = {self._token}
         was_truncated = False
         while True:
@@ -159,16 +161,16 @@ class IndexKeeper:
             tokens.add(self._token)
             was_truncated = True
         if self._token is None:
-            return False  # every sync would be every card
-        # A truncated answer promises more. Stalwart's has the final token already, with which the
-        # rest never comes: then, as where the token stays, the ETags tell what there is.
+            return False  # without a token every sync would read every card
+        # A truncated answer promises more. Stalwart's has the final token already, so the rest
+        # never comes (its source). Then, and if the token does not change, the ETags are listed.
         if is_truncated or (was_truncated and told == 0):
             await self._look()
         return True
 
     async def _page(self) -> tuple[int, bool] | None:
-        """Read and apply one answer: how many cards it told of, and whether there is more. None
-        where the server refuses it."""
+        """Read and apply one answer; returns how many cards it names, and whether there is more.
+        None if the server refuses the request."""
         url = await self._collection.url()
         self._is_cyrus &= dav.canonical_href(url).startswith(_CYRUS_PATH)
         body = dav.sync_collection(self._token, with_cards=self._is_cyrus)
@@ -186,7 +188,7 @@ class IndexKeeper:
         return await self._apply(dav.Multistatus(response.body, without_query(url)))
 
     async def _apply(self, answer: dav.Multistatus) -> tuple[int, bool]:
-        """Put the cards into the index; the token counts once all of them are there."""
+        """Put the cards into the index; the new token counts only when all are there."""
         had_token, known = self._token is not None, len(self._book)
         if not had_token:
             self.is_synced, self._looked_at = False, self._loop.now()
@@ -213,14 +215,14 @@ class IndexKeeper:
                 unread[resource.href] = etag
         token = answer.sync_token
         if not (self._is_cyrus and token and _CYRUS_TOKEN.fullmatch(token)):
-            # What it has shown may be parts with parts missing: the cards are read whole.
+            # It is not Cyrus, so properties may be missing in the parts: read the cards whole.
             self._is_cyrus = False
             unread |= {href: shown.etag for href in partial if (shown := self._book.get(href))}
         self._is_proven = self._is_cyrus
         await self._read(unread)
         self._token = token
-        # Who knows as much as we do tells everything, because our token means nothing to him: then
-        # he says nothing of what is gone (Stalwart).
+        # An answer with at least as many cards as the index has is a full listing: our token meant
+        # nothing to the server. Such a listing does not name removed cards (Stalwart, its source).
         if had_token and not self._is_cyrus and told >= known > 0:
             await self._look()
         return told, is_truncated
@@ -228,8 +230,8 @@ class IndexKeeper:
     # By ETags
 
     async def _look(self) -> None:
-        """List the ETags of all cards, and read those that are others than in the index."""
-        self._is_in_doubt = True  # until all that is listed has been read
+        """List the ETags of all cards, and read the cards whose ETag differs from the index."""
+        self._is_in_doubt = True  # until all listed cards have been read
         listed = await self._collection.listing(self._patience())
         for href in [card.href for card in self._book if card.href not in listed]:
             self._book.remove(href)
@@ -238,15 +240,15 @@ class IndexKeeper:
         self._looked_at = self._loop.now()
 
     def _is_current(self, href: str, etag: str) -> bool:
-        """Whether the index has the card in this version. Some servers call the same ETag weak in
-        one answer and strong in another."""
+        """Whether the index has this version of the card. Some servers send the same ETag as weak
+        in one answer and as strong in another."""
         known = self._book.get(href)
         return known is not None and bool(etag) and _bare(known.etag) == _bare(etag)
 
     async def _read(self, etags: Mapping[str, str]) -> bool:
-        """Read the whole cards at these hrefs. What the server denies is none, though it has just
-        been told of: returns whether there was any. What it has and does not show counts as it was
-        known before, until it changes again."""
+        """Read the whole cards at these hrefs (href → ETag). Returns whether the server said that
+        any does not exist, although it has just listed it. A card that it does not show keeps its
+        former entry until its ETag changes."""
         missing = await self._collection.multiget(etags, self._put, _PARALLEL)
         for href, why in missing.items():
             known = self._book.get(href)

@@ -1,12 +1,12 @@
-"""Contacts by JMAP (RFC 9610): no index, everything is asked for when it is needed.
+"""Contacts by JMAP (RFC 9610): without an index; everything is read when it is needed.
 
-Senders' contacts are found in the request that looks for their mail, and a plan is written in the
-one that files it: creations and memberships need no more than that. What depends on how a card was
-read, a note or a release, is written only if nobody has changed a card since (``ifInState`` is for
-all cards of an account); else the cards are read again.
+The request that searches for the senders' mail also finds their contacts, and the request that
+files their mail also writes the plan: creations and memberships need no more than that. A note or
+a release depends on the card as it was read. It is written only if nobody has changed any card
+since (``ifInState`` covers all cards of the account); else the cards are read again.
 
-Only cards that Mailroom made are written, and of groups the members: a patch has the server write
-the whole card anew, and Cyrus 3.13.7 loses something of some cards on the way (seen).
+Only cards that Mailroom made and the members of groups are written: for a patch the server rewrites
+the whole card, and Cyrus 3.13.7 loses some properties in doing so (seen).
 """
 
 import itertools
@@ -38,24 +38,25 @@ from mailroom.wire.jscontact import read_default_book
 from mailroom.work.cardbook import GROUP_PROPERTIES, CardBook, CardWrite, Filter
 from mailroom.work.contacts import Failures, Intention, Meanwhile, local_day
 from mailroom.work.jmap_kept import JmapKept
-from mailroom.work.jmap_plan import MOST_UIDS, TRIES, PlanWriter, missing, restless
+from mailroom.work.jmap_plan import MOST_UIDS, TRIES, PlanWriter, changed_too_often, missing
 
 _ADDRESSES_PER_QUERY = 50
+# For more addresses than this the whole book is read: see :meth:`JmapContacts.acquainted`.
 _MOST_ASKED_FOR = 2 * _ADDRESSES_PER_QUERY
 _INDEX_PROPERTIES = ("id", "kind", "uid", "name", "emails", "notes")
-_KNOWING_PROPERTIES = (*_INDEX_PROPERTIES, "members")  # where groups are among them
+_ACQUAINTANCE_PROPERTIES = (*_INDEX_PROPERTIES, "members")  # for a result that includes groups
 _GROUPS: Filter = {"kind": "group"}
 _BOOKS = Call("AddressBook/get", {"ids": None}, "books", CONTACTS)
 
 
 class JmapContacts:
-    """The contacts of one account that the session announces them for."""
+    """The contacts of one account whose session offers JMAP contacts."""
 
     def __init__(self, loop: Loop, config: Config, book: CardBook) -> None:
         self._loop = loop
         self._book = book
         self._provenance_group = config.mailroom.provenance_group
-        # An account that was set up before there was a door lacks the screened group.
+        # Accounts that were set up by a version without a door lack the screened group.
         self._cards = Cards(managed_groups(config), optional={config.triage.screened_group})
         self._writer = PlanWriter(book, self._cards)
         self._categories = [each.name for each in config.triage.categories]
@@ -63,7 +64,7 @@ class JmapContacts:
         self._pushed = ""
 
     async def refresh(self) -> None:
-        """Read the groups, the decisions for many, and which address book new cards go to."""
+        """Read the groups, the decisions for domains and lists, and the default address book."""
         self._pushed = ""
         filters = [_GROUPS, *await self._kept.filters()]
         look = await self._book.look(filters, properties=GROUP_PROPERTIES, others=[_BOOKS])
@@ -75,7 +76,7 @@ class JmapContacts:
         try:
             self._book.default_id = read_default_book(look.answers[_BOOKS.tag])
         except MethodError:
-            self._book.default_id = None  # a server without address books needs none named
+            self._book.default_id = None  # no address books, so none need be named
 
     async def groups(self) -> tuple[Group, ...]:
         await self._known_groups()
@@ -89,7 +90,7 @@ class JmapContacts:
 
     @property
     def has_news(self) -> bool:
-        """Our own writes are told as well; their states are those that were answered to us."""
+        """Push tells of our own writes too; those have states that we got in answers."""
         return self._pushed not in ("", *self._book.states)
 
     @property
@@ -97,15 +98,15 @@ class JmapContacts:
         return False
 
     async def acquainted(self, addresses: Collection[str]) -> Mapping[str, Acquaintance]:
-        """In one request, as far as limits allow. For many addresses the whole book is read: a
-        server looks through it for each query (Cyrus 3.13.7 with 2,000 cards: 0.2 s for one of
-        fifty addresses, as for all cards; seen)."""
+        """In one request, if limits allow. For many addresses the whole book is read: a query looks
+        through all cards as well (Cyrus 3.13.7 with 2,000 cards: 0.2 s for a query of fifty
+        addresses, and 0.2 s for all cards; seen)."""
         wanted = sorted(each for each in addresses if not is_pattern(each))
         is_for_few = len(wanted) <= _MOST_ASKED_FOR
         filters = _filters(map(_by_email, wanted)) if is_for_few else [{}]
         groups = self._cards.managed()
         look = await self._book.look(
-            filters, properties=_KNOWING_PROPERTIES, group_ids=[group.id for group in groups]
+            filters, properties=_ACQUAINTANCE_PROPERTIES, group_ids=[group.id for group in groups]
         )
         if not self._cards.set_members(groups, look.cards):
             await self.refresh()
@@ -130,7 +131,7 @@ class JmapContacts:
     ) -> Mapping[str, Found]:
         account_id = (await self._book.session()).account_id
         filters = _filters(
-            # the contact, and the card that stands where one would be created
+            # the contact, and the card with the UID that a new one would get
             [*_by_email(address), {"uid": contact_uid(account_id, address, 0)}]
             for address in sorted(addresses)
         )
@@ -167,7 +168,7 @@ class JmapContacts:
     async def obstacles(self, plan: Plan) -> Failures:
         names = plan.memberships
         if self._cards.groups is None or any(self._cards.group(name) is None for name in names):
-            await self.refresh()  # somebody may have made them since
+            await self.refresh()  # somebody may have created them since
         return {
             change.sender: error
             for change in plan.changes
@@ -177,7 +178,7 @@ class JmapContacts:
     async def apply(self, plan: Plan, meanwhile: Meanwhile | None = None) -> Failures:
         failed: dict[str, MailroomError] = dict(await self.obstacles(plan))
         plan = plan.without(failed)
-        # In this order: the contacts are asked for before anything that follows from them.
+        # In this order: in the shared request the contacts come before what depends on them.
         await both(
             self._loop, self._writer.write(plan, failed), (meanwhile or _nothing)(dict(failed))
         )
@@ -201,7 +202,7 @@ class JmapContacts:
                 raise SenderFailed(
                     f"the server refuses the contact group {name}: {outcome.refused[name]}"
                 )
-        raise SenderFailed(f"{MOST_UIDS} other cards stand where the group {name} would")
+        raise SenderFailed(f"{MOST_UIDS} other cards have the UIDs meant for the group {name}")
 
     async def remove_group(self, name: str) -> bool:
         for _ in range(TRIES):
@@ -209,10 +210,10 @@ class JmapContacts:
             group = self._cards.group(name)
             if group is None or group.members:
                 return False
-            if await self._set_judged(CardWrite("destroy", group.id), name):
+            if await self._set_if_unchanged(CardWrite("destroy", group.id), name):
                 await self.refresh()
                 return True
-        raise restless()
+        raise changed_too_often()
 
     async def record(self) -> Record | None:
         await self.refresh()
@@ -230,9 +231,9 @@ class JmapContacts:
             if (amended := amend(record)) == record:
                 return
             order = CardWrite("update", group.id, contactcard.record_patch(group, amended))
-            if await self._set_judged(order, name):
+            if await self._set_if_unchanged(order, name):
                 return
-        raise restless()
+        raise changed_too_often()
 
     async def describe(self) -> str:
         session, count = await self._book.session(), await self._book.count()
@@ -244,8 +245,9 @@ class JmapContacts:
         if self._cards.groups is None:
             await self.refresh()
 
-    async def _set_judged(self, order: CardWrite, name: str) -> bool:
-        """Whether the order was carried out, on a group as it was last read."""
+    async def _set_if_unchanged(self, order: CardWrite, name: str) -> bool:
+        """Write to a group if no card has changed since the groups were read; returns whether it
+        was done. Raises SenderFailed if the server refuses it."""
         outcome = await self._book.set([order], self._cards.groups_state)
         if error := outcome.refused.get(order.key):
             raise SenderFailed(f"the contact group {name} cannot be changed: {error}")
@@ -265,7 +267,7 @@ class JmapContacts:
 
 
 def _filters(conditions: Iterable[Sequence[Filter]]) -> list[Filter]:
-    """Queries for so many addresses each, of which every one has its conditions."""
+    """The conditions of each address, joined into queries for up to fifty addresses each."""
     every = list(conditions)
     return [
         any_of(itertools.chain(*every[start : start + _ADDRESSES_PER_QUERY]))
@@ -274,8 +276,8 @@ def _filters(conditions: Iterable[Sequence[Filter]]) -> list[Filter]:
 
 
 def _by_email(address: str) -> list[Filter]:
-    """What finds the cards with an address. The server compares words: which of the cards have it
-    is seen afterwards."""
+    """The conditions that find cards with an address. The server compares words, so the caller
+    checks which of the cards have it."""
     return [{"email": spelling} for spelling in spellings(address)]
 
 

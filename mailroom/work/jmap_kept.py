@@ -11,15 +11,15 @@ from mailroom.rules.names import same_name
 from mailroom.wire.filters import any_of
 from mailroom.wire.jscontact import JsCard
 from mailroom.work.cardbook import CardBook, CardWrite, Filter
-from mailroom.work.jmap_plan import MOST_UIDS, TRIES, restless
+from mailroom.work.jmap_plan import MOST_UIDS, TRIES, changed_too_often
 
-# The card of a category, and the next one where the user has made that something else.
+# The UID of a category's card, and the next, used if the user has turned that card into another.
 _UIDS = 2
 _PROPERTIES = ("id", "kind", "uid", "name", "notes")
 
 
 class JmapKept:
-    """The cards of one account that keep decisions; ``cards`` are those that were seen last."""
+    """The cards of one account that keep decisions; ``cards`` as they were last read."""
 
     def __init__(self, book: CardBook, categories: Collection[str]) -> None:
         self.cards: tuple[JsCard, ...] = ()
@@ -27,7 +27,7 @@ class JmapKept:
         self._categories = categories
 
     async def filters(self) -> list[Filter]:
-        """What finds the cards: by their UIDs, for those are exact."""
+        """The filters that find the cards: by UID, which servers compare exactly."""
         account_id = (await self._book.session()).account_id
         uids = [
             kept_uid(account_id, name, counter)
@@ -37,7 +37,7 @@ class JmapKept:
         return [any_of({"uid": uid} for uid in uids)] if uids else []
 
     def seen(self, cards: Iterable[JsCard]) -> None:
-        """These are all cards that may be some of them."""
+        """Take the cards that keep decisions out of these, which include all candidates."""
         self.cards = tuple(
             card for card in in_order(cards) if not card.is_group and kept_by(card) is not None
         )
@@ -55,23 +55,23 @@ class JmapKept:
                 uid = await self._free_uid(category, taken)
                 card = contact_to_keep(uid, Kept(category, {scope: day}))
                 orders.insert(0, CardWrite("create", uid, card))
-            if await self._is_done(orders, state, taken):
+            if await self._carry_out(orders, state, taken):
                 return
-        raise restless()
+        raise changed_too_often()
 
     async def forget(self) -> None:
-        """Keep nothing any more, of whatever category."""
+        """Forget all decisions, in whatever category."""
         for _ in range(TRIES):
             everything = await self._book.look([{}], properties=_PROPERTIES)
             self.seen(everything.cards)
             cards, state = await self._read()
             orders = [_order(card, kept_by(card), Kept("")) for card in cards]
-            if await self._is_done([each for each in orders if each], state, set()):
+            if await self._carry_out([each for each in orders if each], state, set()):
                 return
-        raise restless()
+        raise changed_too_often()
 
     async def _read(self) -> tuple[list[JsCard], str]:
-        """The cards whole, for what else may be in them, and the state that they are in."""
+        """The whole cards, since they may hold other things too, and their state."""
         look = await self._book.look(
             await self.filters(), ids=[card.id for card in self.cards], properties=None
         )
@@ -95,11 +95,11 @@ class JmapKept:
             uid = kept_uid(account_id, category, counter)
             if uid not in taken:
                 return uid
-        raise SenderFailed(f"{MOST_UIDS} other cards stand where that of {category} would")
+        raise SenderFailed(f"{MOST_UIDS} other cards have the UIDs meant for {category}")
 
-    async def _is_done(self, orders: list[CardWrite], state: str, taken: set[str]) -> bool:
-        """Carry the orders out. False where they are to be made again: somebody has changed
-        something, or another card has the UID of one that was to be created."""
+    async def _carry_out(self, orders: list[CardWrite], state: str, taken: set[str]) -> bool:
+        """Write the cards. False if the caller must start again: somebody has changed a card, or
+        another card has the UID of the one that was to be created."""
         outcome = await self._book.set(orders, state or None) if orders else None
         if outcome is None:
             return True

@@ -1,8 +1,9 @@
-"""A plan carried out by JMAP, in rounds: creations and notes, memberships, releases.
+"""Carrying out a plan for contacts by JMAP, in rounds: creations and notes, memberships, releases.
 
-One round is one request, as long as limits allow. What depends on how a card was read, a note or a
-release, has the round depend on the state of the reading, and what slipped in is looked at before
-the next one; so is a creation that was refused, for the sender's contact may be there.
+One round is one request, if limits allow. A note or a release depends on the card as it was read:
+a round with one is done only if no card has changed since that reading. If one has, or if a
+creation was refused because the contact may exist, the cards are read again and another round
+follows.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,15 +22,16 @@ from mailroom.wire.jscontact import JsCard
 from mailroom.wire.vcard import UnsafeCard
 from mailroom.work.cardbook import CardBook, CardsWritten, CardWrite
 
+# As in :mod:`mailroom.work.dav_plan`.
 TRIES = 5
 MOST_UIDS = 20
 
 
 @dataclass(slots=True)
 class _Work:
-    """One plan on its way. ``tried`` are UIDs that a sender's contact was to be created under;
-    ``strays`` those that came into groups with a creation that was refused, for which there are
-    ``reasons``."""
+    """One plan in progress. ``tried``: by sender, the UIDs under which the contact was to be
+    created. ``strays``: by group, the UIDs that were added although their creation was refused.
+    ``reasons``: by sender, why it was refused."""
 
     failed: dict[str, MailroomError]
     tried: dict[str, list[str]] = field(default_factory=dict)
@@ -38,25 +40,25 @@ class _Work:
 
 
 class PlanWriter:
-    """Writes plans for contacts that were read into ``cards``, and keeps these up."""
+    """Writes plans for contacts that were read into ``cards``, and keeps ``cards`` up to date."""
 
     def __init__(self, book: CardBook, cards: Cards) -> None:
         self._book = book
         self._cards = cards
 
     async def write(self, plan: Plan, failed: dict[str, MailroomError]) -> None:
-        """Carry the plan out; who has failed is noted."""
+        """Carry out the plan; senders that fail are added to ``failed``."""
         work = _Work(failed)
         for _ in range(TRIES):
             plan = await self._round(plan, work)
             if not (plan.changes or work.strays):
                 return
             plan = await self._again(plan, work)
-        error = restless()
+        error = changed_too_often()
         work.failed.update(dict.fromkeys((each.sender for each in plan.changes), error))
 
     async def _round(self, plan: Plan, work: _Work) -> Plan:
-        """Write what the plan says; what is left of it then needs another look."""
+        """Write the plan; returns the part of it that needs another round."""
         judged = {
             each.contact.reference
             for each in plan.changes
@@ -79,12 +81,12 @@ class PlanWriter:
         last = [order for order in releases if order]
         state = self._cards.state if judged else None
         outcome = await self._book.set([*first, *groups, *last], state)
-        return self._settle(plan, outcome, strays, work)
+        return self._note_outcome(plan, outcome, strays, work)
 
     def _contact_orders(
         self, change: Change, account_id: str, uids: dict[str, str], work: _Work
     ) -> Iterator[CardWrite]:
-        """What becomes of the contact itself; under which UID it goes is noted."""
+        """The writes to the contact itself; its UID is noted in ``uids``."""
         if change.creates:
             assert change.filing is not None
             uid = self._free_uid(account_id, change.sender, work)
@@ -103,8 +105,8 @@ class PlanWriter:
                     yield CardWrite("update", card_now.id, patch)
 
     def _free_uid(self, account_id: str, sender: str, work: _Work) -> str:
-        """Always the same, so that a lost answer cannot make a second contact. Where the user has
-        made that card somebody else's, the next one."""
+        """The UID for a new contact: always the same, so that a lost answer cannot lead to a second
+        contact. If the user has turned that card into somebody else's, the next one."""
         others = (
             card
             for card in self._cards.contacts.values()
@@ -115,13 +117,13 @@ class PlanWriter:
             uid = contact_uid(account_id, sender, counter)
             if uid not in taken:
                 return uid
-        raise SenderFailed(f"{MOST_UIDS} cards of other people stand where the contact would")
+        raise SenderFailed(f"{MOST_UIDS} cards of other people have the UIDs meant for the contact")
 
     def _group_orders(
         self, plan: Plan, uids: Mapping[str, str], work: _Work
     ) -> tuple[list[CardWrite], dict[str, dict[str, str]]]:
-        """A patch for each group that changes; and for each creation what it would leave behind in
-        them: group ids and members."""
+        """A patch for each group that changes; and for each creation what it would leave behind if
+        it failed: by sender, the group's name and the member's UID."""
         orders: list[CardWrite] = []
         new: dict[str, dict[str, str]] = {}
         creations = {each.sender for each in plan.changes if each.creates}
@@ -147,8 +149,8 @@ class PlanWriter:
         return orders, new
 
     def _with_remains(self, plan: Plan, uids: Mapping[str, str]) -> Plan:
-        """A contact that is created is already in groups in which a former one of its UID was: the
-        user has deleted that one, and its memberships have stayed."""
+        """The plan, with the groups that a new contact is in already: if the user has deleted a
+        contact, its memberships have stayed, and the new one gets the same UID."""
         there = [(name, set(map(bare_uid, each))) for name, each in self._cards.memberships()]
         changes = []
         for change in plan.changes:
@@ -161,8 +163,8 @@ class PlanWriter:
         return Plan(tuple(changes))
 
     def _release(self, change: Change) -> CardWrite | None:
-        """Delete or clean, whichever is right for the card as it was read. A card of the user's
-        with an earlier version's note is left as it is: by JMAP it would be written anew."""
+        """Delete the card if nobody has edited it, else take Mailroom's note out of it. A card of
+        the user's with a note by an earlier version stays as it is: JMAP would rewrite it."""
         assert change.contact is not None
         card = self._cards.contacts.get(change.contact.reference)
         if card is None or contactcard.provenance(card) is not Provenance.CREATED:
@@ -171,14 +173,14 @@ class PlanWriter:
             return CardWrite("destroy", card.id)
         return CardWrite("update", card.id, contactcard.clearing(card))
 
-    def _settle(
+    def _note_outcome(
         self,
         plan: Plan,
         outcome: CardsWritten,
         strays: Mapping[str, Mapping[str, str]],
         work: _Work,
     ) -> Plan:
-        """Note who has failed; returns what has to be looked at again."""
+        """Note which senders have failed; returns the part of the plan that needs another round."""
         ids = {each.contact.reference: each.sender for each in plan.changes if each.contact}
         groups = self._cards.groups or {}
         again: list[Change] = list(plan.changes) if outcome.is_stale else []
@@ -194,7 +196,7 @@ class PlanWriter:
                     work.strays.setdefault(name, set()).add(uid)
         for change in again:
             if change.creates and change.sender not in {*outcome.created, *outcome.refused}:
-                work.tried[change.sender].pop()  # it was not even tried
+                work.tried[change.sender].pop()  # the server did not get to it
         return Plan(tuple(again)).without(work.failed)
 
     def _fail_group(self, group: JsCard, plan: Plan, error: MethodError, work: _Work) -> None:
@@ -207,8 +209,8 @@ class PlanWriter:
             del self._cards.groups[group.id]
 
     async def _again(self, plan: Plan, work: _Work) -> Plan:
-        """The plan for what is there by now. Of a creation that was refused the card that has its
-        UID tells: it is the sender's (an answer was lost), somebody else's, or there is none."""
+        """The plan for the cards as they are now. If a creation was refused, the card with its UID
+        tells why: it is the sender's (an answer was lost), somebody else's, or does not exist."""
         references = [each.contact.reference for each in plan.changes if each.contact]
         tried = [uid for each in plan.changes for uid in work.tried.get(each.sender, ())]
         filters = [any_of({"uid": uid} for uid in tried)] if tried else []
@@ -231,7 +233,7 @@ class PlanWriter:
         return Plan(tuple(again))
 
     def _standing(self, change: Change, work: _Work) -> JsCard | None:
-        """The card of the sender as it was just read; None where another UID is to be tried."""
+        """The sender's card as just read; None if it has to be created under another UID."""
         if change.contact:
             card = self._cards.contacts.get(change.contact.reference)
             if card is None and not change.releases:
@@ -249,8 +251,8 @@ def missing(name: str) -> SenderFailed:
     return SenderFailed(f"the contact group {name} is missing: run mailroom setup --apply")
 
 
-def restless() -> SenderFailed:
-    return SenderFailed(f"contacts were changed by somebody else {TRIES} times meanwhile")
+def changed_too_often() -> SenderFailed:
+    return SenderFailed(f"somebody else changed the contacts {TRIES} times meanwhile")
 
 
 def _deleted(change: Change) -> SenderFailed:

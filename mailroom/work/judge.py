@@ -1,7 +1,7 @@
-"""What decides about a sender, and so where new mail goes.
+"""What decides about a sender, and therefore where new mail goes.
 
-The rule is :mod:`mailroom.rules.screening.standing`; here is found out what it asks: contacts and
-groups, decisions for domains and lists, and what Sent says, where nothing nearer decides.
+:mod:`mailroom.rules.screening.standing` has the rule; this module collects the facts for it:
+contacts and groups, decisions for domains and lists, and what Sent shows if nothing nearer decides.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ _NOBODY = Answered(frozenset(), frozenset())
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """What becomes of one arrival: whose it is, why, and the patch, which may be empty."""
+    """The decision about one arrival: its sender, why, and the patch, which may be empty."""
 
     arrival: Arrival
     sender: str | None
@@ -52,11 +52,11 @@ class Judge:
         self._log = log
         self._sent = Sent(loop, mail)
         self._asks_sent = bool({"written", "conversations"} & set(config.screening.known))
-        # Whether Sent could not be searched when it was asked last; that is told once.
-        self._is_sent_mute = False
+        # Whether the last search of Sent failed; it is logged once.
+        self._has_sent_failed = False
 
     def note_sent(self, arrivals: Iterable[Arrival], places: Places) -> None:
-        """What was sent since: to whom, and in which conversations."""
+        """Note the recipients and conversations of those mails that are in Sent."""
         for each in arrivals:
             if places.sent in each.mail.mailbox_ids:
                 self._sent.note(map(canonical, each.recipients), each.thread_id)
@@ -64,8 +64,8 @@ class Judge:
     async def decide(
         self, arrivals: Iterable[Arrival], places: Places, own: OwnAddresses
     ) -> list[Admission]:
-        """Where each of them goes; those about whom Sent could not be asked are left out, and come
-        again with the next poll."""
+        """Where each arrival goes. If Sent had to be searched and could not be, the arrival is left
+        out, and comes again with the next poll."""
         may_warn = self._config.mailroom.warnings_enabled
         admissions = []
         for arrival, found in await self.standings(arrivals, places, own):
@@ -81,8 +81,8 @@ class Judge:
         own: OwnAddresses,
         decisions: Decisions | None = None,
     ) -> list[tuple[Arrival, Standing]]:
-        """What decides about each of these mails, where that can be told; with ``decisions``, if
-        those were the ones for domains and lists."""
+        """What decides about each of these mails, as far as that can be known; ``decisions``
+        replace those kept for domains and lists."""
         senders = {each: sender_of(each.mail) for each in arrivals}
         facts = await self._facts(senders, places, own, decisions) if senders else {}
         judged = []
@@ -99,9 +99,11 @@ class Judge:
         own: OwnAddresses,
         decisions: Decisions | None = None,
     ) -> dict[Arrival, Facts]:
-        """What decides about each; Sent is asked of those about whom nothing else does. Contacts
-        that have no index are asked for at the same time; an index is brought up to date then, for
-        a contact may have been made a moment ago."""
+        """The facts about each mail. Sent is searched if nothing else decides about its sender.
+
+        Contacts without an index are read at the same time. An index is brought up to date at the
+        same time, since a contact may have been created a moment ago.
+        """
         addresses = {sender for sender in senders.values() if sender}
         answered: Answered | None = None
         if self._contacts.is_indexed:
@@ -136,13 +138,13 @@ class Judge:
         return facts
 
     def _is_stranger(self, facts: Facts) -> bool:
-        """Whether nothing decides about the mail, as far as is known."""
+        """Whether nothing known so far decides about the mail."""
         found = standing(facts, self._config)
         return found is None or found.who is Who.UNKNOWN
 
     async def _catch_up(self) -> None:
-        """Take in what has become of the contacts. What is known will do where that fails: the next
-        poll that looks at them tells of it."""
+        """Read what has changed in the contacts. If that fails, what is known must do; the next
+        poll that reads contacts reports the failure."""
         with contextlib.suppress(TransientError):
             await self._contacts.refresh()
 
@@ -156,25 +158,25 @@ class Judge:
     async def _ask(
         self, addresses: Collection[str], threads: Collection[str], places: Places
     ) -> Answered | None:
-        """What Sent says of them; None where it cannot be asked now."""
+        """What Sent shows about them; None if it cannot be searched now."""
         if places.sent is None or not self._asks_sent:
             return _NOBODY
         try:
             answered = await self._sent.ask(places.sent, addresses, threads)
         except MethodError as error:
-            report = self._log.debug if self._is_sent_mute else self._log.warning
+            report = self._log.debug if self._has_sent_failed else self._log.warning
             report("sent_not_searched", error=str(error))
-            self._is_sent_mute = True
+            self._has_sent_failed = True
             return None
-        self._is_sent_mute = False
+        self._has_sent_failed = False
         return answered
 
     async def acquainted(
         self, mails: Iterable[Mail], places: Places, own: OwnAddresses
     ) -> frozenset[str]:
-        """The senders of these mails who would not wait, were they only out of all groups: known,
-        or of a domain or a list that was decided about. Raises SentUnsearched where Sent cannot be
-        asked: then they stay what they are until it can."""
+        """The senders of these mails who would not wait even without any group: because they are
+        known, or because of a decision for their domain or list. Raises SentUnsearched if Sent
+        cannot be searched: then the senders stay as they are until it can."""
         mail_ids = [mail.id for mail in mails]
         if not mail_ids:
             return frozenset()
@@ -204,8 +206,8 @@ class Judge:
         *,
         apart_from_groups: bool = False,
     ) -> Mapping[str, Standing]:
-        """What would decide about the next mail of each of these (canonical) addresses, as far as
-        that does not depend on the mail. Raises SentUnsearched where Sent cannot be asked."""
+        """What would decide about the next mail from each of these (canonical) addresses, as far as
+        that does not depend on the mail. Raises SentUnsearched if Sent cannot be searched."""
         if not addresses:
             return {}
         book, answered = await both(
@@ -237,7 +239,7 @@ class Judge:
         own: OwnAddresses,
         places: Places,
     ) -> Facts:
-        """What is known without asking Sent."""
+        """The facts that are known without Sent."""
         known = book.get(sender or "", _STRANGER)
         named = list_id(arrival.list_id) if arrival.list_id else None
         return Facts(
@@ -251,7 +253,7 @@ class Judge:
         )
 
     def _is_marked(self, arrival: Arrival) -> bool:
-        """Whether the server has marked it as spam."""
+        """Whether the server has marked the mail as spam."""
         mark = self._config.screening.spam_mark
         if mark is None:
             return False
@@ -271,4 +273,6 @@ def _with_sent(known: Facts, arrival: Arrival, sender: str | None, answered: Ans
 
 
 def _sent_is_needed() -> SentUnsearched:
-    return SentUnsearched("Sent cannot be asked whether the user has written to a sender")
+    return SentUnsearched(
+        "Sent cannot be searched, so it is not known whether the user has written to a sender"
+    )

@@ -1,8 +1,7 @@
-"""``mailroom setup --apply --let-known-in``: mail of people whom the user knows, that waits since
-before the door was used.
+"""``mailroom setup --apply --let-known-in``: moves waiting mail from known people to Inbox.
 
-The door leaves it alone: it came when everybody was to wait, and the user may have looked at it. So
-it is let in only where the user says so.
+The door leaves mail alone that came before its first use: everybody had to wait then, and the user
+may have looked at it since. So such mail is let in only if the user asks for it.
 """
 
 from collections.abc import Sequence
@@ -18,12 +17,13 @@ from mailroom.work.door import Door
 from mailroom.work.ids import all_ids, portions
 from mailroom.work.judge import Admission
 
+# As many as the door works on at once.
 _PORTION = 250
 
 
 @dataclass(frozen=True, slots=True)
 class WaitingCount:
-    """How many mails wait, and of how many addresses; of these, how many could not be let in."""
+    """How many mails wait, from how many senders, and how many of the mails could not be let in."""
 
     mails: int = 0
     senders: int = 0
@@ -31,7 +31,7 @@ class WaitingCount:
 
 
 class LetIn:
-    """The mail of one account that waits."""
+    """Lets in the waiting mail of one account."""
 
     def __init__(self, loop: Loop, config: Config, clients: Clients, door: Door) -> None:
         self._loop = loop
@@ -41,10 +41,10 @@ class LetIn:
         self._door = door
 
     async def known(self, *, apply: bool) -> WaitingCount:
-        """What waits of people who are known; with ``apply`` it is in Inbox afterwards.
+        """Count the waiting mail from known people; with ``apply``, also move it to Inbox.
 
-        Portion by portion, each moved as soon as it was read: what is broken off goes on with the
-        next run. Raises MethodError where the server cannot tell what waits.
+        Each portion is moved as soon as it is read, so after an interruption the next run goes on
+        with the rest. Raises MethodError if the server cannot tell what waits.
         """
         reading, _ = await both(self._loop, self._mail.take_reading(()), self._contacts.refresh())
         places = find_places(self._config, reading.mailboxes)
@@ -63,7 +63,7 @@ class LetIn:
     async def _admissions(
         self, mail_ids: Sequence[str], places: Places, own: OwnAddresses
     ) -> list[Admission]:
-        """Those of them that are to be let in."""
+        """The decisions about those of the mails that have to be let in."""
         arrivals = await self._mail.arrivals(mail_ids)
         decided = await self._door.judge.decide(arrivals, places, own)
         return [each for each in decided if each.standing.is_known and each.patch]

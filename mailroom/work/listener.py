@@ -1,7 +1,6 @@
-"""Push: the event stream of RFC 8620 §7.3, for as long as we live.
+"""Push: keeps the event stream (RFC 8620 §7.3) open for as long as the account runs.
 
-What to do about the stream is decided by :class:`mailroom.rules.polling.push.Push`; here it is
-done.
+:class:`mailroom.rules.polling.push.Push` decides what to do about the stream; this module does it.
 """
 
 import contextlib
@@ -30,7 +29,7 @@ from mailroom.work.web import retry_after
 
 T = TypeVar("T")
 
-# Why an open stream is given up: in the log each has a name of its own.
+# Reasons to give up an open stream, and the event that each is logged as.
 _SUSPICIONS = {
     UNTOLD: "eventsource_deaf",
     DEAF: "eventsource_deaf",
@@ -39,8 +38,8 @@ _SUSPICIONS = {
 
 
 class Listener:
-    """Keeps one account's stream open. ``on_states`` hears of changes, ``on_status`` of the
-    stream itself: that it was opened, lost, or is not to be had."""
+    """Keeps one account's stream open. ``on_states`` is called with changes; ``on_status`` when the
+    stream was opened, was lost, or is not available."""
 
     def __init__(
         self,
@@ -65,7 +64,7 @@ class Listener:
         self._woken: Promise[None] = Promise()
 
     def reconsider(self) -> None:
-        """The decision about the stream has changed, for what polls have found."""
+        """Act on a new decision about the stream, which polls have led to."""
         if self._stream is not None:
             self._stream.close()
         else:
@@ -74,7 +73,7 @@ class Listener:
             self._woken.resolve(None)
 
     async def listen(self) -> None:
-        """Never returns. The first attempt is made at once."""
+        """Keep the stream open; never returns. The first attempt is made at once."""
         push = self._push
         while True:
             push.attempt_started(self._loop.now())
@@ -87,15 +86,15 @@ class Listener:
                 push.refused(self._loop.now(), HTTPStatus.UNAUTHORIZED)
             except MailroomError as error:
                 wait = error.retry_after if isinstance(error, TransientError) else None
-                if push.deadline is not None:  # else a poll has given it up at the same instant
+                if push.deadline is not None:  # else a poll gave it up at the same instant
                     push.ended(self._loop.now(), str(error), wait)
             self._report()
             self._on_status()
             await self._until_due()
 
     async def _until_due(self) -> None:
-        """Until it is time for the next attempt, which may be put off or brought forward, and our
-        turn at the server."""
+        """Wait for the time of the next attempt, which may be moved either way, and for our turn at
+        the server."""
         while self._wait_until() > self._loop.now():
             while (at := self._wait_until()) > self._loop.now():
                 self._woken = Promise()
@@ -105,7 +104,7 @@ class Listener:
                 await self._loop.sleep_until(turn)
 
     def _wait_until(self) -> float:
-        assert self._push.next_attempt_at is not None  # there is no connection
+        assert self._push.next_attempt_at is not None  # only called without a connection
         return self._push.next_attempt_at
 
     async def _one_connection(self) -> None:
@@ -147,7 +146,7 @@ class Listener:
             self._push.ended(self._loop.now(), None)
 
     def _is_open(self) -> bool:
-        """False once it has been given up for what polls have found."""
+        """False once it has been given up because of what polls have found."""
         return self._push.status is PushStatus.CONNECTED
 
     def _handle(self, event: Event, account_id: str) -> None:
@@ -164,7 +163,7 @@ class Listener:
         return await within(self._loop, promise, self._push.deadline)
 
     def _report(self) -> None:
-        """Tell the log when something else is so than before; repeated failures are quiet."""
+        """Log the stream's status if it has changed; repeated failures are logged at DEBUG."""
         status, error = self._push.status, self._push.error
         if status is PushStatus.CONNECTED:
             self._log.info("eventsource_connected", reconnects=self._push.reconnect_count)
@@ -172,7 +171,7 @@ class Listener:
                 self._last_report = ""
             return
         event, report = "eventsource_disconnected", self._log.warning
-        reason = error or "the server has ended the stream"
+        reason = error or "the server ended the stream"
         if reason in _SUSPICIONS:
             event = _SUSPICIONS[reason]
         elif status is PushStatus.UNAVAILABLE:

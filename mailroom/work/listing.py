@@ -1,7 +1,7 @@
-"""Who waits, by name and subject, for whoever looks.
+"""Who waits, with names and subjects, for people who ask.
 
-The service itself counts (``work/census``); names and subjects are read when somebody asks, kept
-up to date by what has changed since for as long as somebody goes on asking, and then forgotten.
+The service itself only counts (``work/census``). Names and subjects are read when somebody asks,
+brought up to date each time somebody asks again, and forgotten when nobody does.
 """
 
 from collections.abc import Iterable
@@ -26,18 +26,18 @@ from mailroom.work.gate import Gate
 from mailroom.work.ids import all_ids, portions
 from mailroom.work.mail import MailClient
 
-# A few milliseconds of computing.
+# To read so many mails takes a few milliseconds of computing.
 _MOST = 500
-# Of more changes than these, all that waits is read anew.
+# After more pages of changes than this, all that waits is read anew.
 _MOST_PAGES = 4
-# Nobody has asked for so long: nobody looks.
+# If nobody has asked for so long, nobody looks any more.
 _KEPT_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
 class WaitingSender:
-    """Somebody whose mail waits: ``address`` is canonical, empty for mail of nobody who could be
-    decided about; ``name`` is that of the newest mail. ``since`` is when the oldest came."""
+    """Somebody whose mail waits. ``address`` is canonical; empty for all mail whose sender cannot
+    be decided about. ``name`` is that in the newest mail; ``since`` is when the oldest came."""
 
     address: str
     name: str
@@ -59,7 +59,7 @@ class Listing:
         self._turn = Gate()
 
     async def senders(self, screener_id: str) -> list[WaitingSender]:
-        """Who waits, the newest mail first."""
+        """Who waits, newest mail first."""
         await self._turn.enter(1)
         try:
             self._keep()
@@ -74,13 +74,13 @@ class Listing:
         return sorted(found, key=lambda each: each.newest.received_at, reverse=True)
 
     async def text(self, mail_id: str, screener_id: str) -> MailText | None:
-        """A mail that waits; None where there is none of that id."""
+        """The text of a mail that waits; None if no waiting mail has that id."""
         answers = await self._mail.call([text_call(mail_id, "text")])
         found = read_text(answers["text"])
         return found if found and screener_id in found.line.mail.mailbox_ids else None
 
     async def _read(self, screener_id: str) -> None:
-        """Bring the lines up to date: by what has changed, else from the beginning."""
+        """Bring the lines up to date: by what has changed, or else all anew."""
         if self._screener != screener_id:
             self._forget()
             self._screener = screener_id
@@ -88,7 +88,7 @@ class Listing:
             await self._read_all()
 
     async def _catch_up(self, state: str) -> bool:
-        """Take in what has changed since; False where that cannot be told, or is too much."""
+        """Take in what has changed since; False if that is not known, or too much."""
         for _ in range(_MOST_PAGES):
             changes = Call("Email/changes", {"sinceState": state, "maxChanges": _MOST}, "changes")
             try:
@@ -96,7 +96,7 @@ class Listing:
             except MethodError:
                 return False
             if told.is_empty and told.new_state != state:
-                return False  # the server knows less than we do, as after a backup was put back
+                return False  # our state is newer than the server's: a backup was restored
             await self._take(told.changed)
             for mail_id in told.destroyed:
                 self.lines.pop(mail_id, None)
@@ -128,7 +128,7 @@ class Listing:
             await give_way(self._owner.loop)
 
     def _keep(self) -> None:
-        """Somebody looks."""
+        """Somebody asks: keep the lines for another while."""
         if self._forgetting:
             self._forgetting.cancel()
         loop = self._owner.loop
@@ -151,7 +151,7 @@ def _sender(address: str, lines: list[MailLine]) -> WaitingSender:
 
 
 def row(sender: WaitingSender) -> dict[str, Any]:
-    """Somebody who waits, as a document."""
+    """A waiting sender as a document (``schema/waiting``)."""
     newest = sender.newest
     return {
         "address": sender.address,

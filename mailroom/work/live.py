@@ -1,9 +1,9 @@
-"""``mailroom check --live``: one tap as a person makes it, timed, on the user's own account.
+"""``mailroom check --live``: makes and times one tap, as a person would, on the user's own account.
 
-A test mail of a made-up sender is put into Screener and labelled, and the running service does
-the rest. Whatever comes of it, at the end no trace is left: the mail that was made here, the
-contact and its group entries go. No other mail and no other contact is touched: the sender's
-address is random, so nobody else has it.
+It puts a test mail from an invented sender into Screener and labels it; the running service does
+the rest. At the end, whatever the outcome, the test mail, the contact and its group entries are
+removed. No other mail and no other contact is touched: the sender's address is random, so nobody
+else has it.
 """
 
 import random
@@ -30,25 +30,25 @@ Document = Mapping[str, Any]
 Report = Callable[[Finding], None]
 
 _LOOK_SECONDS = 0.05
-# The poll that the new mail itself causes is let pass, so that the label gets one of its own.
+# How long to wait for the poll that the new mail causes, so that the label gets its own poll.
 _SETTLE_SECONDS = 3.0
-# A poll that has begun may still write; after this long it has not begun.
+# How long a running poll may still write.
 _LINGER_SECONDS = 30.0
-# How far back the test mail is looked for by its sender, if its id never came.
+# How far back to search for the test mail by its sender.
 _AGE_SECONDS = 3600.0
 _TRIES = 4
 _POLLING = "polling"
 _CONNECTED, _UNAVAILABLE = "connected", "unavailable"
-# What a start may take until push is connected, where it is.
+# How long a service that has just started may need for its first poll and for push.
 _BEGINNING_SECONDS = 5.0
 
 
 class LiveFailed(MailroomError):
-    """The service did not do it, or not as it should."""
+    """The service did not triage the test mail, or not as it should."""
 
 
 class Interrupted(MailroomError):
-    """The user does not want to wait any longer."""
+    """The user has interrupted the test."""
 
 
 class Live:
@@ -74,12 +74,12 @@ class Live:
         self._has_begun = False
 
     def interrupt(self) -> None:
-        """Stop at the next occasion, and clean up."""
+        """Stop as soon as possible, and clean up."""
         self._is_interrupted = True
 
     async def run(self, within_seconds: float | None, report: Report) -> list[Finding]:
-        """Make the test; every step is reported and returned. A step with an error means that
-        the service did not do it by push, not within the time, or not at all."""
+        """Run the test; every step is reported and returned. A step with an error means that the
+        service was not told by push, was not done within ``within_seconds``, or failed."""
         findings: list[Finding] = []
 
         def tell(finding: Finding) -> None:
@@ -95,15 +95,15 @@ class Live:
         return findings
 
     async def _test(self, within_seconds: float | None, tell: Report) -> None:
-        before = await self._at_work()
+        before = await self._await_start()
         tell(self._service(before))
         places = find_places(self._config, (await self._mail.take_reading(())).mailboxes)
         category = _category(self._config)
         mail_id = await self._make_mail(places)
-        tell(Finding("test mail", f"of {self.sender}, in {self._config.triage.screener_mailbox}"))
-        await self._settle(before["poll_count"])
-        # People tap at any moment; without this, always a moment after the server's tick (Cyrus
-        # looks for changes once a second).
+        tell(Finding("test mail", f"from {self.sender}, in {self._config.triage.screener_mailbox}"))
+        await self._await_poll(before["poll_count"])
+        # People tap at any moment. Without this pause the tap would always come just after the
+        # server's tick (Cyrus looks for changes once a second).
         await self._loop.sleep_until(self._loop.now() + self._jitter())
         labelled_at = self._loop.clock.wall()
         await self._label(mail_id, category, places)
@@ -117,8 +117,8 @@ class Live:
         tell(await self._filing(mail_id, category, places))
         tell(await self._enrolment(category))
 
-    async def _at_work(self) -> Document:
-        """The service once it has begun: a moment after its start it knows neither the account nor
+    async def _await_start(self) -> Document:
+        """The status of the service once it has polled: just after a start it does not know yet
         whether there is push."""
 
         def has_begun(document: Document) -> bool:
@@ -139,11 +139,11 @@ class Live:
         return Finding("service", f"pid {document['pid']}, {document['phase']}, push {push}")
 
     async def _make_mail(self, places: Places) -> str:
-        """Read already, so that no program announces it; and as if the user had put it into
-        Screener, so that the door leaves it alone: nobody has come."""
-        self._go_on()
+        """Create the test mail. It is marked as read, so that no program announces it, and as put
+        into Screener by the user, so that the door leaves it alone."""
+        self._raise_if_interrupted()
         self._has_begun = True
-        text = "mailroom check --live has made this mail, and takes it away again."
+        text = "mailroom check --live made this mail, and will remove it."
         made = await self._mail.create("Email", {"test": {
             "mailboxIds": {places.screener: True},
             "keywords": dict.fromkeys(["$seen", *self._marks], True),
@@ -157,13 +157,13 @@ class Live:
         return made.ids["test"]
 
     async def _label(self, mail_id: str, category: Category, places: Places) -> None:
-        self._go_on()
+        self._raise_if_interrupted()
         [label_id] = [key for key, value in places.labels.items() if value == category]
         written = await self._mail.update({mail_id: {f"mailboxIds/{label_id}": True}})
         for error in written.refused.values():
             raise error
 
-    async def _settle(self, poll_count: int) -> None:
+    async def _await_poll(self, poll_count: int) -> None:
         def is_over(document: Document) -> bool:
             return bool(document["poll_count"] > poll_count and document["phase"] != _POLLING)
 
@@ -186,16 +186,17 @@ class Live:
         return triages[0]
 
     async def _watch(self, is_reached: Callable[[Document], bool], seconds: float) -> bool:
-        """Ask the service again and again, for so many seconds; whether it came to that."""
+        """Ask for the status until ``is_reached``, for at most so many seconds; returns whether it
+        was."""
         end = self._loop.now() + seconds
         while self._loop.now() < end:
-            self._go_on()
+            self._raise_if_interrupted()
             if is_reached(self._ask()):
                 return True
             await self._loop.sleep_until(self._loop.now() + _LOOK_SECONDS)
         return False
 
-    def _go_on(self) -> None:
+    def _raise_if_interrupted(self) -> None:
         if self._is_interrupted:
             raise Interrupted("interrupted")
 
@@ -207,7 +208,7 @@ class Live:
         if [mail.mailbox_ids & managed for mail in found] != [set(places.chains[category.name])]:
             raise LiveFailed(f"the mail is not in {names} alone")
         if left := sorted({WAITING, PLACED} & found[0].keywords):
-            raise LiveFailed(f"the mail still bears {' and '.join(left)}")
+            raise LiveFailed(f"the mail still has {' and '.join(left)}")
         return Finding("mail", f"in {names}, label off")
 
     async def _enrolment(self, category: Category) -> Finding:
@@ -224,11 +225,11 @@ class Live:
     # Afterwards
 
     async def _clean_up(self) -> Finding:
-        """Remove every trace, as stubbornly as can be; what is left is named."""
+        """Remove every trace, in several tries; the finding names what may be left."""
         for attempt in range(_TRIES):
             try:
                 await self._remove_mail()
-                await self._await_calm()
+                await self._await_idle()
                 await self._remove_contact()
             except MailroomError as error:
                 failure = error
@@ -239,7 +240,7 @@ class Live:
         return Finding("traces", left, LiveFailed(left))
 
     async def _remove_mail(self) -> None:
-        """By its sender: the answer with its id may have been lost."""
+        """Delete the test mail, found by its sender: the answer with its id may have been lost."""
         since = datetime.fromtimestamp(self._loop.clock.wall() - _AGE_SECONDS, UTC)
         query = {"after": since.strftime("%Y-%m-%dT%H:%M:%SZ")}
         [found] = await self._mail.search([query])
@@ -250,8 +251,8 @@ class Live:
         for error in refused.values():
             raise error
 
-    async def _await_calm(self) -> None:
-        """A poll that read the label while it was on may still write a contact."""
+    async def _await_idle(self) -> None:
+        """Wait for the running poll: if it has seen the label, it may still write a contact."""
         end = self._loop.now() + _LINGER_SECONDS
         while self._loop.now() < end and self._is_polling():
             await self._loop.sleep_until(self._loop.now() + _LOOK_SECONDS)
@@ -260,10 +261,11 @@ class Live:
         try:
             return bool(self._ask()["phase"] == _POLLING)
         except MailroomError:
-            return False  # whoever does not answer does not poll
+            return False  # a service that does not answer does not poll
 
     async def _remove_contact(self) -> None:
-        """Out of its groups, then itself: nothing is left that names it."""
+        """Take the contact out of its groups, then delete it, so that nothing is left that names
+        it."""
         for _ in range(_TRIES):
             await self._contacts.refresh()
             contact = (await self._contacts.find([self.sender])).get(self.sender)
@@ -277,7 +279,7 @@ class Live:
 
 
 def _category(config: Config) -> Category:
-    """One whose mail does not come to Inbox, where there is one: nobody has to see the test."""
+    """A category whose mail does not come to Inbox, if possible: nobody has to see the test."""
     categories = config.triage.categories
     return next((each for each in categories if not each.add_to_inbox), categories[0])
 
@@ -288,7 +290,7 @@ def _timing(
     detail = f"by {trigger}, {seconds:.2f} s from the label to done"
     fault = ""
     if trigger != "push" and has_push:
-        fault = "it was not push that told the service: see mailroom status"
+        fault = "the service was not told by push: see mailroom status"
     elif within_seconds is not None and seconds > within_seconds:
         fault = f"more than {within_seconds:g} s"
     if fault:

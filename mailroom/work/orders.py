@@ -1,9 +1,9 @@
-"""The decisions by command of one account, on their way through the polls.
+"""The orders (decisions by command) of one account, on their way through the polls.
 
-An order is carried out by the next poll, together with everything else, and whoever waits hears
-what came of it. Where mail of the sender is there, one of it gets the category's label first: then
-the order is a tap, and whatever breaks off, the next poll finds it. Where there is none, contact
-and groups are written directly, and what breaks off has to be repeated.
+The next poll carries out an order together with everything else, and the client that waits gets the
+outcome. If the sender has mail in Screener or a destination, one mail gets the category's label
+first. Then the order is a tap, and the next poll finds it after any interruption. If there is no
+such mail, contact and groups are written directly, and an interrupted order has to be repeated.
 """
 
 from collections.abc import Iterable, Mapping
@@ -23,7 +23,7 @@ from mailroom.work.surveyor import Surveyor
 
 Answer = dict[str, Any]
 
-_REPEAT = "it was broken off: repeat it"
+_REPEAT = "the order was interrupted: repeat it"
 
 
 @dataclass(slots=True)
@@ -33,15 +33,15 @@ class _Placed:
 
 
 class Orders:
-    """Orders that wait for a poll, and those that the running one carries out."""
+    """Orders that wait for a poll, and those that the running poll carries out."""
 
     def __init__(self) -> None:
         self._placed: dict[str, _Placed] = {}
         self._taken: dict[str, _Placed] = {}
 
     def place(self, order: Order) -> Promise[Answer]:
-        """What came of it, once that is known. Raises OrderRefused where somebody else wants
-        something else at this moment."""
+        """Place an order; the promise resolves to its outcome. Raises OrderRefused if another order
+        for this sender, of a different category, is under way."""
         there = self._taken.get(order.name) or self._placed.get(order.name)
         if there is None:
             there = self._placed[order.name] = _Placed(order, Promise())
@@ -51,25 +51,25 @@ class Orders:
 
     @property
     def has_waiting(self) -> bool:
-        """Whether a poll is wanted."""
+        """Whether orders wait for a poll."""
         return bool(self._placed)
 
     def take(self) -> tuple[Order, ...]:
-        """Those that the poll that begins is to carry out."""
+        """The orders for the poll that begins now."""
         self._taken, self._placed = self._placed, {}
         return tuple(each.order for each in self._taken.values())
 
     def by(self, names: Iterable[str]) -> str | None:
-        """The user who has decided about one of these, where that was by command."""
+        """The user who has decided about one of these by command; None if nobody has."""
         return next((self._taken[name].order.by for name in names if name in self._taken), None)
 
     def refuse(self, refused: Mapping[str, OrderRefused]) -> None:
-        """These of the running poll are not carried out."""
+        """Answer those orders of the running poll that are not carried out."""
         for name in refused.keys() & self._taken.keys():
             self._taken.pop(name).answer.reject(refused[name])
 
     def done(self, names: Iterable[str], triaged: Triaged) -> None:
-        """One of these, which are one sender, is where it was to be."""
+        """Answer the orders for these names, which are one sender: it was triaged."""
         for name in [name for name in names if name in self._taken]:
             placed = self._taken.pop(name)
             subject = placed.order.subject
@@ -84,13 +84,14 @@ class Orders:
             )
 
     def failed(self, names: Iterable[str], error: MailroomError, *, is_labelled: bool) -> None:
-        """One of these could not be carried out."""
+        """Answer the orders for these names, which are one sender: its triage failed."""
         further = "; its mail has the label, so the service tries again by itself"
         message = f"{error}{further if is_labelled else ''}"
         self.refuse({name: OrderRefused(HTTPStatus.BAD_GATEWAY, message) for name in names})
 
     def end(self, error: MailroomError | None = None) -> None:
-        """The poll is over; ``error`` is why it came to nothing. Nobody waits in vain."""
+        """Answer all orders that the poll has not answered, now that it is over; ``error`` is why
+        it failed."""
         left = self._taken.keys()
         if error is None:
             why = OrderRefused(HTTPStatus.SERVICE_UNAVAILABLE, _REPEAT)
@@ -99,20 +100,20 @@ class Orders:
         self.refuse(dict.fromkeys([*left], why))
 
     def close(self) -> None:
-        """No poll will come any more."""
+        """Answer all orders: no poll will follow."""
         self._taken, self._placed = {**self._placed, **self._taken}, {}
         self.end()
 
 
 async def labelled(survey: Survey, surveyor: Surveyor, mail: MailClient) -> Survey:
-    """Put the category's label on a mail of each sender whom an order is about, and has mail where
-    mail is filed. Those of which the server refuses that are done without."""
+    """Put the category's label on one mail of each sender of an order, if there is mail in Screener
+    or a destination. If the server refuses, the order is carried out without a label."""
     ordered = {job.sender: job for job in survey.jobs if not job.tap.mails}
     chosen = {who: found for who, job in ordered.items() if (found := _chosen(job, survey))}
     if not chosen:
         return survey
     patches = {
-        # Nothing else is named: the user may have moved the mail since it was read.
+        # The patch names nothing else: the user may have moved the mail since it was read.
         found.id: {f"mailboxIds/{ordered[who].tap.label_id}": True}
         for who, found in chosen.items()
     }
@@ -131,7 +132,7 @@ async def labelled(survey: Survey, surveyor: Surveyor, mail: MailClient) -> Surv
 
 
 def _chosen(job: Job, survey: Survey) -> Mail | None:
-    """The mail that is to have the label: one that waits, before one that is filed."""
+    """The mail to label: preferably one that waits, else one that is filed."""
     screener = survey.places.screener
     found = [mail for mail in job.waiting if mail.mailbox_ids & survey.places.scope]
     return min(found, key=lambda mail: (screener not in mail.mailbox_ids, mail.id), default=None)

@@ -1,4 +1,4 @@
-"""What a poll did, as values: for the history, the log, and the schedule."""
+"""What a poll did, as values: for the history, the log and the schedule."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -15,8 +15,8 @@ from mailroom.work.survey import Survey
 
 @dataclass(frozen=True, slots=True)
 class Triaged:
-    """One sender that is where the label said; ``category`` None: taken back to Screener. ``by`` is
-    who has decided that by command; ``is_repeated`` where it was there before."""
+    """One triaged sender. ``category`` None: taken back to Screener. ``by`` is the user who decided
+    by command; ``is_repeated``: the sender was in that category before."""
 
     sender: str
     category: str | None
@@ -28,7 +28,7 @@ class Triaged:
 
 @dataclass(frozen=True, slots=True)
 class Contested:
-    """One sender whose mail has labels of several ``categories``, whether that is new or not."""
+    """One sender whose mail has labels of several ``categories``, newly or still."""
 
     sender: str
     categories: tuple[str, ...]
@@ -36,13 +36,15 @@ class Contested:
 
 @dataclass(frozen=True, slots=True)
 class PollOutcome:
-    """What a poll did, and what the schedule has to know: when it last read the labels, with
-    which states, whether a label has appeared meanwhile, and with which states the stream will tell
-    of what was written last (``echo``). ``looks`` are the Email states that it has read.
+    """What a poll did, and what the schedule has to know of it.
 
-    ``conflicts`` counts the new ones; ``contested`` has all that the poll has seen. ``trouble`` has
-    kept some senders from being done, and passes. ``admissions`` are the new mail;
-    ``crowd`` is how many senders were moved at once, for which nothing was done.
+    For the schedule: ``read_at`` is the instant when it last read the labels, ``known`` are the
+    states that it has seen, ``again`` says that another poll is due at once, ``echo`` are the
+    states by which the stream will tell of the last write. ``looks`` are the Email states read.
+
+    ``conflicts`` counts new conflicts; ``contested`` has all that the poll saw. ``trouble`` is
+    passing trouble that kept some senders from being triaged. ``admissions`` are the decisions
+    about new mail. ``crowd`` is how many senders were moved at once, too many to act on.
     """
 
     read_at: float
@@ -61,12 +63,12 @@ class PollOutcome:
 
     @property
     def admitted(self) -> Counter[str]:
-        """The new mail, counted by what decided about it."""
+        """The new mail of this poll, counted by what decided about it."""
         return self.count(self.admissions)
 
     @staticmethod
     def count(admissions: Iterable[Admission]) -> Counter[str]:
-        """New mail by what decided about it."""
+        """Count new mail by what decided about it."""
         return Counter(str(each.standing.who) for each in admissions)
 
     @property
@@ -80,8 +82,8 @@ def contested(survey: Survey) -> tuple[Contested, ...]:
 
 
 def known(survey: Survey, closing: Reading | None = None) -> dict[str, frozenset[str]]:
-    """The states that were read before a query whose labels were acted on, and up to which new mail
-    has been dealt with."""
+    """The states whose changes this poll has dealt with: those read before a query for labels, and
+    those that new mail was dealt with up to. By type (``Email``, ``Mailbox``)."""
     readings = [survey.reading, *([closing] if closing else [])]
     known = {
         kind: frozenset(reading.states[kind] for reading in readings) for kind in readings[0].states
@@ -100,6 +102,6 @@ def looks(*readings: Reading) -> tuple[ReadState, ...]:
 
 
 def categories(conflict: Conflict, places: Places) -> tuple[str, ...]:
-    """What the sender is labelled for, by name."""
+    """The names of the categories for which the sender's mail has labels."""
     labelled = {places.asks[label_id] for label_id in conflict.label_ids}
     return tuple(sorted(category.name if category else "Screener" for category in labelled))

@@ -1,9 +1,8 @@
 """Whole results of queries, page by page (RFC 8620 §5.5).
 
-No number that a server tells decides how many requests are sent: not its total, and not its limits.
-A page is asked for where the one before it brought something new, and a page that brings nothing
-new is the end. A first page that has once turned out to be all is known again, so that it costs no
-second request a minute later.
+Whatever total or limit a server announces, a further page is asked for only if the last one brought
+something new, and a page with nothing new ends the result. A first page that was the whole result
+is recognised by the next poll, which then needs no second request.
 """
 
 from collections.abc import Callable, Coroutine
@@ -18,15 +17,15 @@ Found = tuple[Page, dict[str, Mail]]
 #: Asks for one page: the filter, how many ids at most, from which position.
 Ask = Callable[[Filter, int, int], Coroutine[Any, Any, Found]]
 
-# How often a search is made that does not hold still while it is read page by page.
+# How often a result is read anew that changes while it is read page by page.
 _LOOKS = 3
-# A poll has two queries and a sweep a dozen.
+# Results to recognise: a poll has two queries, and a sweep a dozen.
 _MOST_REMEMBERED = 64
 
 
 @dataclass(slots=True)
 class _Look:
-    """One pass over a result; ``states`` are those of all its pages, also of the empty one."""
+    """One pass over a result; ``states`` are the query states of all its pages."""
 
     ids: set[str]
     mails: dict[str, Mail]
@@ -35,8 +34,8 @@ class _Look:
 
     @property
     def is_consistent(self) -> bool:
-        """Whether all pages are of one result. When a mail leaves it between two pages, another
-        slips from one to the other and is on neither."""
+        """Whether all pages show one state of the result. If a mail leaves the result between two
+        pages, another slips from one page to the other and is seen on neither."""
         return self.pages == 1 or (len(self.states) == 1 and "" not in self.states)
 
 
@@ -56,14 +55,14 @@ class Pages:
         return tuple(look.mails.values())
 
     async def ids(self, first: Found, query: Filter, limit: int, concurrent: int) -> set[str]:
-        """The ids of it, for an ``ask`` that reads no mails."""
+        """All ids that the query finds, for an ``ask`` that reads no mails."""
         return (await self._consistent(first, query, limit, concurrent)).ids
 
     async def _consistent(
         self, first: Found, query: Filter, limit: int, concurrent: int
     ) -> "_Look":
-        """In mailboxes that never hold still, what several looks have seen is all there is to
-        have."""
+        """One look that is consistent; if the result changes during each, all that several looks
+        have seen."""
         seen = _Look(set(), {}, set())
         before: _Look | None = None
         for _ in range(_LOOKS):
@@ -78,15 +77,15 @@ class Pages:
         return seen
 
     async def _look(self, first: Found, query: Filter, limit: int, concurrent: int) -> _Look:
-        """First one page more, then two at once, then four: as fast as the server has filled
-        them so far."""
+        """Read the further pages: one, then two at once, then four, as long as the server fills
+        them."""
         page, mails = first
         look = _Look(set(page.ids), dict(mails), {page.query_state})
         size, at_once = len(page.ids), 1
         is_last = nothing_follows(page, limit, size) or self._is_complete(query, page)
         while not is_last:
             positions = [len(look.ids) + number * size for number in range(at_once)]
-            if page.total is not None:  # it may lower the number, to one
+            if page.total is not None:  # it may lower the number of pages, but not below one
                 positions = [each for each in positions if each < page.total] or positions[:1]
             asked = [self._ask(query, size, position) for position in positions]
             for more, its_mails in await together(self._loop, asked, concurrent):
@@ -113,14 +112,14 @@ class Pages:
 
 
 def _marks(page: Page) -> tuple[object, ...]:
-    """By what a first page is known again; a total only where there is no state."""
+    """What a first page is recognised by; a total counts only if there is no state."""
     return page.ids, page.query_state or page.total
 
 
 def nothing_follows(page: Page, limit: int, seen: int) -> bool:
-    """Whether nothing can follow: an empty page, or a short one with which all is there that was
-    announced, or that is shorter than the server's own limit. Some servers cut at less than was
-    asked for and say nothing: so without a word, or with a larger total, more may come."""
+    """Whether this is the last page: it is empty; or it is short, and completes the announced total
+    or is shorter than the server's own limit. Some servers send fewer than asked for without saying
+    so: if neither total nor limit is given, or the total is larger, more may follow."""
     is_all_told = page.total is not None and page.total <= seen
     is_below_limit = page.total is None and page.limit is not None and len(page.ids) < page.limit
     return not page.ids or (len(page.ids) < limit and (is_all_told or is_below_limit))

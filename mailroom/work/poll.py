@@ -1,14 +1,13 @@
-"""One poll: look for mail that asks for something, bring every sender found to where it says, and
-let new mail in.
+"""One poll: find mail that asks for something, triage the senders found, and file new mail.
 
-In dependent round trips: (1) states, new mail and labelled mail; (2) the senders' mail and their
-contacts, at once; (3) contacts; (4) groups and the senders' other mail, at once; (5) the labelled
-mail itself, label off, and the new mail, then (1) once more. Only new mail: (1), what decides about
-it where that has to be asked, and (5). Nothing new: (1) is all.
+Its dependent round trips: (1) states, new mail and labelled mail; (2) the senders' mail, and at the
+same time their contacts; (3) contacts; (4) groups, and at the same time the senders' other mail;
+(5) the labelled mail itself, label off, and the new mail, then (1) once more. If there is only new
+mail: (1), the facts about it if they have to be asked for, and (5). If there is nothing: (1) alone.
 
-A triage is a convergence: whatever an interrupted one has done need not be done again, so any point
-is a safe point to be killed at. The label comes off last, and only from senders of whom all has
-succeeded.
+A triage converges: every step starts from what it finds, so the process may be killed at any point,
+and the next poll does what is missing. The label comes off last, and only if everything else has
+succeeded for the sender.
 """
 
 from collections.abc import Iterable, Mapping, Sequence, Set
@@ -38,6 +37,7 @@ from mailroom.work.survey import Survey
 from mailroom.work.surveyor import Surveyor
 from mailroom.work.wholes import WholeOutcome
 
+# From this failure of a sender on the log says ERROR: the first ones may mend themselves.
 _LOUD_ATTEMPTS = 3
 
 
@@ -58,9 +58,9 @@ class Poller:
         self._told = PollLog(loop, log)
 
     async def poll(self, trigger: Trigger | None = None) -> PollOutcome:
-        """``trigger`` is why. Raises TransientError, CredentialsRefused, ProtocolError,
-        MethodError, LastingTrouble; whatever was not done by then, the next poll does, but for
-        orders of which there is no mail."""
+        """Poll once; ``trigger`` is the reason. Raises TransientError, CredentialsRefused,
+        ProtocolError, MethodError and LastingTrouble. The next poll does what was not done by then,
+        except orders for senders without mail."""
         orders = self.orders.take()
         try:
             outcome = await self._poll(orders, trigger)
@@ -108,8 +108,8 @@ class Poller:
         return await self._conclude(work, written.refused, closing)
 
     async def _decide_for_many(self, work: Work) -> None:
-        """The decisions for whole domains and lists, their mail first; the labelled one joins the
-        filing, for its labels come off last."""
+        """Carry out the decisions for whole domains and lists, their mail first. The labelled mail
+        joins the filing, since its labels come off last."""
         survey, progress = work.survey, work.progress
         for whole in survey.wholes:
             done = await self.surveyor.wholes.prepare(whole, survey.places, survey.own)
@@ -133,14 +133,14 @@ class Poller:
     async def _conclude(
         self, work: Work, refused: Mapping[str, MethodError], closing: Reading
     ) -> PollOutcome:
-        """What came of it, told to the log and to the next poll."""
+        """Report the outcome to the log, to clients that wait, and to the next poll."""
         survey, progress = work.survey, work.progress
         verdicts, places = survey.verdicts, survey.places
         owners = {key: sender for key, (_, sender) in work.filing.items()}
         progress.note_refusals(refused, owners)
         _note_labels_left(closing.found[0] or (), work.done, places, progress)
         self._told.marks(work)
-        trouble = self._settle_failures(work.efforts, progress)
+        trouble = self._note_failures(work.efforts, progress)
         triaged = (
             *(self._report(job, work) for job in progress.going(survey.jobs)),
             *(self._report_whole(each, work) for each in work.decided_well),
@@ -171,7 +171,7 @@ class Poller:
         )
 
     def _untouched(self, survey: Survey) -> PollOutcome:
-        """The outcome of a poll that has nothing to write."""
+        """The outcome of a poll that writes nothing."""
         has_more = False
         if survey.visit:
             self.door.finished(survey.visit, {each.arrival.id for each in survey.admissions})
@@ -187,7 +187,8 @@ class Poller:
         )
 
     async def _close_door(self, survey: Survey, closing: Reading, done: Set[str]) -> bool:
-        """Whether there is more new mail; ``done`` are the mails that were dealt with."""
+        """Finish the door's visit; returns whether there is more new mail. ``done`` are the mails
+        that were dealt with."""
         visit = survey.visit
         if visit is None:
             return False
@@ -204,7 +205,7 @@ class Poller:
         written: Written,
         progress: Progress,
     ) -> None:
-        """Note the moves of the user that patches of ours have swallowed."""
+        """Note the moves by the user that our patches have undone, to restore them."""
         for mail in written.after:
             if mail.id in before and mail.id in patches:
                 patch = recovered(before[mail.id], patches[mail.id], mail, places)
@@ -212,8 +213,8 @@ class Poller:
                     progress.recovered[mail.id] = patch
 
     async def _triage(self, survey: Survey, progress: Progress) -> dict[str, Job]:
-        """Everything but the labelled mail. Returns the jobs again, by sender, of which more mail
-        was found meanwhile: under addresses that were unknown before the contact was read."""
+        """Do everything except the labelled mail. Returns, by sender, the jobs with the further
+        mail found meanwhile, under addresses that were not known before the contact was read."""
         further: dict[str, Job] = {}
         sweep = await self._sweep(survey)
 
@@ -231,8 +232,9 @@ class Poller:
         return further
 
     async def _sweep(self, survey: Survey) -> Filing:
-        """What files the senders' other mail. It is made before anything is written: that takes
-        long and gives way, and by JMAP it is to travel with what becomes of the contacts."""
+        """The patches that file the senders' other mail. They are made before anything is written:
+        it takes long and gives way to other tasks, and with JMAP contacts the patches must go out
+        in the same turn as the contacts."""
         sweep: Filing = {}
         for job in survey.jobs:
             for mail in job.waiting:
@@ -244,7 +246,7 @@ class Poller:
     async def _file(
         self, places: Places, mails: Mapping[str, Mail], sweep: Filing, progress: Progress
     ) -> None:
-        """Carry it out for those with whom nothing has failed; ``mails`` as they were read."""
+        """File the mail of senders for whom nothing has failed; ``mails`` as they were read."""
         owners = {key: who for key, (_, who) in sweep.items() if who not in progress.errors}
         progress.filed.update(owners.values())
         if owners:
@@ -256,7 +258,7 @@ class Poller:
             self._recover(mails, places, patches, written, progress)
 
     def _filing(self, jobs: Iterable[Job], survey: Survey, progress: Progress) -> Filing:
-        """What files the labelled mail itself, label off, and mail that was found late."""
+        """The patches that file the labelled mail, label off, and mail that was found late."""
         swept = {mail.id for job in survey.jobs for mail in job.waiting}
         filing: Filing = {}
         for job in jobs:
@@ -267,12 +269,12 @@ class Poller:
                     progress.filed[job.sender] += 1
         return filing
 
-    def _settle_failures(
+    def _note_failures(
         self, efforts: Iterable[tuple[str, frozenset[Label]]], progress: Progress
     ) -> TransientError | None:
-        """Note and report the senders that failed. Trouble that passes is returned instead, so
-        that the poll is tried again at once, unless it clings to this one sender. An order of which
-        no mail bears the label is not tried again: whoever gave it hears of it."""
+        """Note and log the senders that failed. Passing trouble is returned instead, which repeats
+        the poll soon, unless it keeps hitting the same sender. An order without labelled mail is
+        not tried again: its client is told."""
         failures = self.surveyor.failures
         passing: TransientError | None = None
         for sender, labels in efforts:
@@ -294,7 +296,7 @@ class Poller:
         return passing
 
     def _has_news(self, closing: Reading, survey: Survey, patches: Mapping[str, MailPatch]) -> bool:
-        """Whether the closing query shows a label, or a move, that this poll did not leave on
+        """Whether the closing query shows a label or a move that this poll did not leave there on
         purpose."""
         seen = closing.found[0]
         if seen is None or tidied(seen, survey.places).keys() - patches.keys():
@@ -302,9 +304,9 @@ class Poller:
         return bool(_labels(seen, survey.places) - self._left(survey))
 
     def _left(self, survey: Survey) -> set[Label]:
-        """The labels that this poll leaves: on purpose, those of a sender whose mail the server
-        refused to file among them; and those that it has taken off mail without a sender: where
-        they still show, the next poll is soon enough."""
+        """The labels that this poll leaves on purpose, including those of senders whose mail the
+        server refused to file; and those that it took off mail that cannot be triaged: if they
+        still show, the next poll is soon enough."""
         verdicts = survey.verdicts
         failing = {sender for sender, _ in self.surveyor.failures.items()}
         taps = [tap.mails for tap in verdicts.taps if tap.sender in failing]
@@ -319,7 +321,7 @@ class Poller:
         return _labels(left, survey.places)
 
     def _answer_failures(self, work: Work) -> None:
-        """Tell those who wait for what could not be done."""
+        """Answer the clients whose orders could not be carried out."""
         errors = work.progress.errors
         for job in work.survey.jobs:
             if error := errors.get(job.sender):
@@ -347,7 +349,7 @@ class Poller:
 
 
 def _merged(*parts: Mapping[str, MailPatch]) -> dict[str, MailPatch]:
-    """All that these patches do, by mail; no two of them are about the same property."""
+    """The patches joined, by mail; no two of them set the same property."""
     joined: dict[str, MailPatch] = {}
     for part in parts:
         for mail_id, patch in part.items():
@@ -356,7 +358,8 @@ def _merged(*parts: Mapping[str, MailPatch]) -> dict[str, MailPatch]:
 
 
 def _without_swept(marks: Mapping[str, MailPatch], jobs: Iterable[Job]) -> dict[str, MailPatch]:
-    """The sweep takes error labels off as well; a patch from before it would undo its filing."""
+    """The marks except those on mail of the sweep, which takes error labels off as well; a mark
+    computed before would undo its filing."""
     swept = {mail.id for job in jobs for mail in job.waiting}
     return {mail_id: patch for mail_id, patch in marks.items() if mail_id not in swept}
 
@@ -368,11 +371,11 @@ def _labels(mails: Iterable[Mail], places: Places) -> set[Label]:
 def _note_labels_left(
     seen: Iterable[Mail], done: Iterable[Job], places: Places, progress: Progress
 ) -> None:
-    """A label that the server says it took off and shows all the same: that sender waits for
-    its next try, or the polls would chase each other."""
+    """Fail the senders whose labels the server says it took off but still shows: otherwise each
+    poll would cause the next."""
     left = {mail.id: asked_by(mail, places) for mail in seen}
     for job in done:
         if any(label_id in left.get(mail_id, ()) for mail_id, label_id in job.tap.labels):
             progress.errors[job.sender] = SenderFailed(
-                "the server says that the label is off, and still shows it"
+                "the server says that it took the label off, but still shows it"
             )

@@ -1,4 +1,4 @@
-"""What a poll has done, as lines of the log."""
+"""What a poll has done, as log lines."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -22,8 +22,8 @@ class PollLog:
         self._told: set[str] = set()
 
     async def admissions(self, admissions: Iterable[Admission]) -> None:
-        """Tell whose new mail was moved, and what decided; by sender, since many may come at once.
-        What the server had put where it belongs is no news."""
+        """Log whose new mail was moved and what decided, one line a sender, since many mails may
+        come at once. Mail that the server had put where it belongs is not logged."""
         moved = Counter((each.sender, each.standing) for each in admissions if each.patch)
         for (sender, standing), mails in moved.items():
             await give_way(self._loop)
@@ -34,13 +34,13 @@ class PollLog:
             )  # fmt: skip
 
     def unreadable(self, found: Mapping[str, str]) -> None:
-        """Name what the server describes so that it cannot be worked with; each once."""
+        """Log the objects that cannot be read as the server describes them, each once."""
         for what in sorted(found.keys() - self._told):
             self._log.warning("object_unreadable", object=what, error=found[what])
         self._told |= set(found)
 
     def marks(self, work: Work) -> None:
-        """Tell what the user has to look at; of a conflict only when its mail gets the label."""
+        """Log what the user has to look at; a conflict only when its mail gets the error label."""
         for job in work.done:
             if job.has_other_name:
                 names = {"name": job.tap.names[0], "contact_name": _name_of(job)}
@@ -55,9 +55,9 @@ class PollLog:
                 self._log.warning("decision_refused", sender=sender, reason=refusal.reason)
 
     def triaged(self, job: Job, filed: int, by: str | None, trigger: str | None) -> Triaged:
-        """One sender is where the label said; ``by`` is who has ordered that."""
+        """Log one triaged sender; ``by`` is the user who ordered it, if any."""
         name = job.category.name if job.category else None
-        # The same category again, or a poll that was broken off: that is no change of mind.
+        # The same category again, or the rest of an interrupted poll: no change of mind.
         is_repeated = job.previous is not None and job.previous == job.category
         previous = job.previous.name if job.previous and not is_repeated else None
         event = "sender_retriaged" if previous else "sender_triaged"
@@ -71,7 +71,7 @@ class PollLog:
     def decided(
         self, done: WholeOutcome, filed: int, by: str | None, trigger: str | None
     ) -> Triaged:
-        """A whole domain or list is where the label said."""
+        """Log a decision for a whole domain or list that was carried out."""
         whole = done.whole
         name = whole.category.name if whole.category else None
         is_repeated = done.previous == name
@@ -86,7 +86,7 @@ class PollLog:
 
 
 def is_new(conflict: Conflict, marks: Mapping[str, MailPatch]) -> bool:
-    """Whether mail of the conflict gets its error label only now."""
+    """Whether mail of the conflict gets its error label now."""
     return not marks.keys().isdisjoint(conflict.mail_ids)
 
 

@@ -1,6 +1,6 @@
 """``mailroom triage --dry-run``: what the next poll would do with labelled and new mail, and why.
 
-Made from a survey, which reads and writes nothing.
+It is made from a survey, which only reads.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,8 +32,8 @@ class Row:
 
 
 def as_document(rows: Iterable[Row], crowd: int) -> dict[str, Any]:
-    """As programs read it; of a ``crowd`` of senders so much was moved at once that nothing is done
-    about it."""
+    """The rows as a document (``schema/plan``); ``crowd`` is how many senders were moved at once,
+    too many to act on."""
     return {
         "rows": [
             {
@@ -52,12 +52,12 @@ def as_document(rows: Iterable[Row], crowd: int) -> dict[str, Any]:
 def preview(
     survey: Survey, config: Config, obstacles: Failures, failing: Mapping[str, str]
 ) -> list[Row]:
-    """A row per mail that carries a label or an error label, or is new and would be moved.
+    """A row for each mail that has a label or an error label, or is new and would be moved.
 
-    ``obstacles`` stand in the way of the survey's plan; ``failing`` are the senders that the
-    running service holds back, each with why.
+    ``obstacles`` are the foreseeable failures of the survey's plan; ``failing`` are the senders
+    that the running service holds back, with the reasons.
     """
-    # Nobody is held back by this survey: it is the first one of its process.
+    # This survey holds nobody back: its surveyor is new.
     return list(_Preview(survey, config, obstacles, failing).rows())
 
 
@@ -96,13 +96,14 @@ class _Preview:
         yield from self._new_mail()
 
     def _for_many(self, whole: Whole) -> tuple[str, str]:
-        """How many mails that moves is not known before the decision is kept."""
+        """Action and reason for a decision for many. How many mails it moves is not known before it
+        is carried out."""
         marks, screener = self._config.mailroom, self._config.triage.screener_mailbox
         kind = "list" if whole.is_list else "domain"
         scope = marks.label_list if whole.is_list else marks.label_domain
-        asks = f"{self._names[whole.label_id]} beside {scope}"
+        asks = f"{self._names[whole.label_id]} with {scope}"
         if whole.category is None:
-            action = f"decide no more for the {kind} {whole.key}; its mail back to {screener}"
+            action = f"stop deciding for the {kind} {whole.key}; move its mail back to {screener}"
             return action, f"{asks} takes the decision back"
         chain = self._config.triage.chain(whole.category)
         places = _listed(each.destination_mailbox for each in chain)
@@ -110,8 +111,8 @@ class _Preview:
         return action, f"{asks} asks for {whole.category.name}"
 
     def _new_mail(self) -> Iterator[Row]:
-        """New mail that would be moved, or that nothing can be said about now; whoever is triaged
-        in that poll has a row already."""
+        """Rows for new mail that would be moved, or that cannot be decided about now. Senders
+        triaged in that poll have their rows already."""
         jobs = [job for job in self._survey.jobs if job.tap.sender not in self._obstacles]
         swept = {mail.id for job in jobs for mail in (*job.tap.mails, *job.waiting)}
         handled = frozenset(address for job in jobs for address in job.addresses)
@@ -126,7 +127,7 @@ class _Preview:
                 yield from self._rows([arrival.mail], action, _reason_of(admission.standing))
 
     def _admission_step(self, admission: Admission) -> str:
-        """Where new mail would be moved; empty where it would not."""
+        """Where new mail would be moved; empty if it would not."""
         there = admission.arrival.mail.mailbox_ids
         added = [
             name
@@ -139,7 +140,7 @@ class _Preview:
         return f"move it to {_listed(added)}" if added else ""
 
     def _marked(self, mails: Iterable[Mail], reason: str) -> Iterator[Row]:
-        """Mail that is not triaged: what happens to it is only labels going on and off."""
+        """Rows for mail that is not triaged, but only gets or loses labels."""
         for mail in mails:
             patch = self._marks.get(mail.id, {})
             changes = [
@@ -201,7 +202,7 @@ class _Preview:
         return f"{label} asks for {tap.category.name}{was}{other}"
 
     def _asking(self, mailbox_id: str) -> str:
-        """What asks for something: a label, or a mailbox that the mail was moved to."""
+        """The name of what asks for something: a label, or a mailbox that the mail was moved to."""
         is_label = mailbox_id in self._names
         return self._names[mailbox_id] if is_label else f"the move to {self._mailboxes[mailbox_id]}"
 
@@ -213,7 +214,7 @@ class _Preview:
 
 
 def _mailbox_names(config: Config, places: Places) -> dict[str | None, str]:
-    """Where mail goes that is moved, and the label that tells a doubt."""
+    """The names of the mailboxes to which mail is moved, and of the warning label, by id."""
     names = {
         places.screener: config.triage.screener_mailbox,
         places.warning: config.mailroom.label_warning,
@@ -230,9 +231,9 @@ def _reason_of(standing: Standing) -> str:
     category = standing.category.name if standing.category else ""
     return {
         Who.OWN: "it is your own",
-        Who.BOUNCE: "a mail server reports something",
+        Who.BOUNCE: "it is a mail server's report",
         Who.SPAM: "the server marks it as spam",
-        Who.SCREENED: "its sender is to wait",
+        Who.SCREENED: "its sender is screened",
         Who.CATEGORY: f"its sender is in {category}",
         Who.DISPUTED: "its sender is in groups of several categories: take it out of one",
         Who.LIST: f"its mailing list is in {category}",
@@ -240,7 +241,7 @@ def _reason_of(standing: Standing) -> str:
         Who.DOMAIN: f"its sender's domain is in {category}",
         Who.WRITTEN: "you have written to its sender",
         Who.CONVERSATION: "you have written in its conversation",
-        Who.UNKNOWN: "nobody knows its sender",
+        Who.UNKNOWN: "its sender is unknown",
     }[standing.who]
 
 

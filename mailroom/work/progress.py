@@ -1,4 +1,4 @@
-"""How far one poll is: its jobs, what has failed, and the patches that it is going to write."""
+"""The progress of one poll: its jobs, what has failed, and the patches that it will write."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Set
@@ -12,23 +12,23 @@ from mailroom.work.judge import Admission
 from mailroom.work.survey import Survey
 from mailroom.work.wholes import WholeOutcome
 
-#: By mail: what files it, and the sender whose it is.
+#: By mail: the patch that files it, and its sender.
 Filing = dict[str, tuple[MailPatch, str]]
 
 
 @dataclass(slots=True)
 class Progress:
-    """What has come of a poll's jobs so far, by sender."""
+    """The outcome of a poll's jobs so far: ``errors`` and mails ``filed`` by sender."""
 
     errors: dict[str, MailroomError] = field(default_factory=dict)
     filed: Counter[str] = field(default_factory=Counter)
-    # What gives back to the user the moves that our patches have swallowed.
+    # By mail: the patch that restores a move by the user that our patch has undone.
     recovered: dict[str, MailPatch] = field(default_factory=dict)
-    # Mail that was moved to where its sender belongs, whatever has failed since.
+    # Mails that were moved to where their senders belong, whatever has failed since.
     moved: set[str] = field(default_factory=set)
 
     def going(self, jobs: Iterable[Job]) -> list[Job]:
-        """The jobs in which nothing has failed."""
+        """The jobs in which nothing has failed so far."""
         return [job for job in jobs if job.sender not in self.errors]
 
     def note_refusals(self, refused: Mapping[str, MethodError], owners: Mapping[str, str]) -> None:
@@ -41,8 +41,8 @@ class Progress:
 @dataclass(slots=True)
 class Work:
     """One poll's work. ``marks`` are the patches for mail that is not triaged, ``done`` the jobs
-    whose contacts are as they should be, ``filing`` what files labelled mail, ``decided`` the
-    decisions for many that were kept; ``trigger`` is why the poll runs."""
+    whose contacts are written, ``filing`` the patches for labelled mail, ``decided`` the decisions
+    for domains and lists that were kept; ``trigger`` is why the poll runs."""
 
     survey: Survey
     marks: Mapping[str, MailPatch]
@@ -54,23 +54,23 @@ class Work:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether nothing is to be written."""
+        """Whether there is nothing to write."""
         survey = self.survey
         has_work = survey.jobs or survey.put_off or survey.wholes or survey.newcomers or self.marks
         return not has_work and not any(each.patch for each in survey.admissions)
 
     @property
     def swept(self) -> Set[str]:
-        """The mails that go where their senders belong."""
+        """The mails that go, or went, where their senders belong."""
         mails = (mail for job in self.done for mail in (*job.tap.mails, *job.waiting))
         of_many = (key for each in self.decided for key in each.patches)
         return {*(mail.id for mail in mails), *of_many, *self.filing, *self.progress.moved}
 
     @property
     def letting_in(self) -> Mapping[str, Admission]:
-        """The new mail that is decided about by itself. What was decided before its sender was
-        triaged, or all of its domain or list, is decided again by the next poll, should the sweep
-        not have found it."""
+        """The new mail that is decided about by itself. Mail whose sender, domain or list is
+        triaged in this poll is left out: its decision is out of date. If the sweep has not found
+        it, the next poll decides again."""
         swept = self.swept
         handled = frozenset(address for job in self.done for address in job.addresses)
         return {
@@ -82,7 +82,7 @@ class Work:
         }
 
     def _is_of_many(self, admission: Admission) -> bool:
-        """Whether a decision for many that this poll has made is about it."""
+        """Whether a domain or list that this poll has decided about covers the mail."""
         sender, list_header = admission.sender, admission.arrival.list_id
         return any(each.whole.is_about(sender, list_header) for each in self.decided)
 
@@ -92,13 +92,13 @@ class Work:
 
     @property
     def has_postponed(self) -> bool:
-        """Whether new mail is left to the next poll, since its sender was triaged meanwhile."""
+        """Whether new mail is left to the next poll because its sender was triaged meanwhile."""
         dealt_with = self.dealt_with
         return any(each.arrival.id not in dealt_with for each in self.survey.admissions)
 
     @property
     def efforts(self) -> list[tuple[str, frozenset[Label]]]:
-        """Whom something was to be done about, and by which labels."""
+        """The senders, domains and lists that this poll tried to triage, with their labels."""
         jobs = [(job.sender, job.tap.labels) for job in self.survey.jobs]
         put_off = [(tap.sender, tap.labels) for tap, _ in self.survey.put_off]
         return [*jobs, *put_off, *((each.name, each.labels) for each in self.survey.wholes)]

@@ -1,4 +1,4 @@
-"""What a request of a poll saw, and what came of one that wrote."""
+"""What a request of a poll saw, and the outcome of one that wrote."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ States = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one request saw: the states first, then the labelled mail.
+    """What one request saw: first the states, then the labelled mail.
 
-    ``sent_at`` is the instant of the request. ``found`` is in the order of the filters asked for;
-    None where the query was refused because a mailbox is no more. ``earlier`` are the Email states
-    that updates have left since the reading before, all answered before this request was sent;
-    ``has_written`` says that it updated mail itself; ``tells_by_email`` that the stream tells a
-    change of mail as one of Mailbox as well, by Email's state, which is not the one that was read.
-    ``changes`` is what has changed since the state that was asked for; None where nothing was
-    asked, and where the server cannot tell.
+    ``sent_at`` is the instant of the request. ``found`` has the mail that each filter matches, in
+    their order; None if the query was refused because a mailbox no longer exists. ``earlier`` are
+    the Email states after updates since the last reading, all answered before this request.
+    ``has_written`` says that the request itself updated mail. ``tells_by_email`` says that for a
+    change of mail the stream also names Mailbox, with the state of Email, not the one read.
+    ``changes`` is what has changed since the state asked about; None if none was, or the server
+    cannot tell.
     """
 
     sent_at: float
@@ -34,8 +34,8 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What came of an update: the mails ``refused``, and as they were right ``after`` it, without
-    senders, those that were to be looked at again and are elsewhere as well."""
+    """The outcome of an update: why mails were ``refused``, by id. ``after`` are the watched mails
+    that are in other mailboxes too, as they were right after it, without senders."""
 
     refused: Mapping[str, MethodError]
     after: tuple[Mail, ...] = ()

@@ -1,8 +1,7 @@
-"""What happens in one account, told as events (docs/behaviour.md, "Events").
+"""Reports what happens in one account, as events (docs/behaviour.md, "Events").
 
-What everybody may know is told from what the account knows anyway. Who has written, and about what,
-is read from the mail server for as long as somebody watches on the control socket, and then
-forgotten.
+Events for everybody contain only what the account knows anyway. Senders and subjects are read from
+the mail server while somebody watches on the control socket, and forgotten afterwards.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,22 +21,23 @@ from mailroom.work.listing import Listing, WaitingSender, row
 from mailroom.work.mail import MailClient
 from mailroom.work.outcome import PollOutcome
 
-# Of more new mail at once nobody reads the subjects, and an event could not hold them.
+# Nobody reads the subjects of more new mail at once, and an event could not hold them.
 _MOST_ARRIVALS = 50
+# Characters of a name or subject in an event.
 _NAME_LENGTH = 100
 
 
 @dataclass(slots=True)
 class Audience:
-    """Who hears of it: ``publish`` gets every event; ``is_watching`` says whether anybody may see
-    names and subjects, and wants to."""
+    """Who gets the events: ``publish`` takes every one; ``is_watching`` says whether anybody on the
+    control socket watches, who may see names and subjects."""
 
     publish: Callable[[ServiceEvent], None]
     is_watching: Callable[[], bool]
 
 
 class Reporter:
-    """Tells of one account. ``screener`` is the id of the mailbox Screener, once that is known."""
+    """The events of one account; ``screener`` gives the id of the mailbox Screener, once known."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Reporter:
         self._log = log
         self._screener = screener
         self._told: Summary | None = None
-        # Who waits, as those who watch know it; None where they do not.
+        # Who waits, as last told to those who watch; None if not told yet.
         self._rows: Mapping[str, WaitingSender] | None = None
         self._is_reading = self._is_outdated = self._has_missed = False
 
@@ -63,19 +63,20 @@ class Reporter:
         self.audience.publish(event)
 
     def watched(self) -> None:
-        """Somebody begins to watch: from now on it counts who waits by name."""
+        """Somebody has begun to watch: read who waits, to tell the changes by name from now on."""
         self._rows = None
         self._read_soon()
 
     def polled(self, outcome: PollOutcome) -> None:
-        """New mail that a poll has dealt with, and what it means for who waits."""
+        """Tell of the new mail that a poll has dealt with, and of changes in who waits."""
         if outcome.admissions:
             self._owner.spawn(self._tell_arrivals(outcome.admissions), "arrivals")
         if self.audience.is_watching():
             self._read_soon()
 
     def counted(self, summary: Summary | None) -> None:
-        """So many wait now; those who watch are told with names, as soon as these are read."""
+        """Tell how many wait now. If somebody watches, that is told with the names once these are
+        read."""
         if summary is None or summary == self._told or self.audience.is_watching():
             return
         is_first, self._told = self._told is None, summary
@@ -93,7 +94,7 @@ class Reporter:
         self.publish(events.arrival(at, outcomes, waiting, mails))
 
     async def _lines(self, mail_ids: Sequence[str]) -> Mapping[str, MailLine]:
-        """Their subjects; where they cannot be read, it is told without."""
+        """The subjects of the mails, by id; empty if they cannot be read."""
         try:
             answers = await self._mail.call([line_call(mail_ids, "lines")])
             lines = read_lines(answers["lines"]).entries
@@ -103,7 +104,7 @@ class Reporter:
         return {line.mail.id: line for line in lines}
 
     def _read_soon(self) -> None:
-        """Read who waits, one time after the other."""
+        """Read who waits; only one reading runs at a time."""
         self._is_outdated = True
         if not self._is_reading:
             self._is_reading = True
@@ -164,7 +165,7 @@ def _arrival(admission: Admission, line: MailLine | None) -> dict[str, Any]:
 
 
 def _short(document: dict[str, Any]) -> dict[str, Any]:
-    """A row of who waits, with no more of the texts than a person reads in a list."""
+    """A row of who waits, its texts cut to what a person reads in a list."""
     newest = document["newest"]
     return {
         **document,

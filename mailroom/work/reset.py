@@ -1,7 +1,7 @@
 """``mailroom reset``: undo what Mailroom did, and only that (docs/behaviour.md).
 
-A convergence, as a triage is: interrupted anywhere and run again it ends in the same state. Mail
-is never deleted; contacts only as they were read (If-Match).
+Like a triage it converges: interrupted anywhere and run again, it ends in the same state. Mail is
+never deleted; a contact only if it is still as it was read (If-Match).
 """
 
 from collections.abc import Callable, Sequence
@@ -35,37 +35,39 @@ from mailroom.rules.configuration.config import Config
 from mailroom.rules.contacts.roster import Found, Plan
 from mailroom.rules.screening.wide import Decisions, list_id
 from mailroom.rules.triage.drags import DIGEST, PLACED, WAITING
+from mailroom.rules.words import count
 from mailroom.wire.filters import Filter, in_any
 from mailroom.wire.jmap import Call, Mail, MethodError, read_arrivals, read_counts, read_undestroyed
 from mailroom.work.clients import Clients
 from mailroom.work.routing import NoSieve, Routing
 
+# As many as :mod:`mailroom.work.cards` writes at once.
 _PARALLEL = 8
-# What one step can meet without stopping the others.
+# Errors of one step that do not stop the others.
 _SINGLE = (MethodError, SenderFailed, TransientError)
-# Why a server does not destroy a mailbox that is not as empty as it was a moment ago (RFC 8621
-# §2.5): then it stays.
+# Why a server refuses to destroy a mailbox that is no longer empty (RFC 8621 §2.5): it stays.
 _IN_USE = ("mailboxHasEmail", "mailboxHasChild")
 _GONE = "notFound"
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A step that has not succeeded, wholly or for some mails."""
+    """A step that has failed, wholly or for some mails."""
 
     step: Step
     reason: str
 
 
 class StaysInUse(MailroomError):
-    """What should be removed has something in it: it stays, and that is no fault."""
+    """A mailbox or group that should be removed has something in it: it stays, which is no
+    fault."""
 
 
 class Reset:
-    """One account to be left.
+    """The reset of one account.
 
-    ``target`` is the mailbox for mail that was filed, by name; None: Archive. ``removes`` says
-    whether what setup made goes as well, once it is empty.
+    ``target`` is the name of the mailbox for mail that was filed; None: Archive. ``removes`` says
+    whether mailboxes and groups that setup made are removed as well, once they are empty.
     """
 
     def __init__(
@@ -90,10 +92,10 @@ class Reset:
         self._removes = removes
 
     async def plan(self) -> tuple[Step, ...]:
-        """The steps, in their order. Nothing is written. Afterwards ``ours`` are the contacts that
-        it is about, ``decisions`` those for whole domains and lists, ``has_hand_made_rules`` tells
-        whether only the user can know if rules are still at work, and ``stays`` names what would
-        not be undone or removed."""
+        """The steps, in order; nothing is written. Afterwards ``ours`` are the contacts to release,
+        ``decisions`` those for whole domains and lists, ``has_hand_made_rules`` says whether only
+        the user can know if rules are active, and ``stays`` names what will not be undone or
+        removed."""
         rules = await self._plan_rules()
         self.ours = await self._contacts.ours()
         self.decisions = self._contacts.decisions
@@ -113,8 +115,9 @@ class Reset:
     async def apply(
         self, steps: Sequence[Step], report: Callable[[Step], None]
     ) -> tuple[Fault, ...]:
-        """Carry the steps out; each is reported when it is over. Returns what failed: then the
-        stages after it wait for another run. ``stays`` names what turned out to be in use, too."""
+        """Carry out the steps; each is reported when it is over. Returns the steps that failed, and
+        those of later stages, which then wait for another run. What turns out to be in use is added
+        to ``stays``."""
         faults: list[Fault] = []
 
         async def one(step: Step) -> None:
@@ -128,8 +131,8 @@ class Reset:
 
         for stage in Stage:
             due = [step for step in steps if step.stage is stage]
-            if faults:  # what comes later forgets whose the rest was
-                faults += [Fault(step, "waits for the steps before: run it again") for step in due]
+            if faults:  # later stages would delete what tells whose the rest is
+                faults += [Fault(step, "waits for earlier steps: run it again") for step in due]
                 continue
             # Portions of mail are parallel within themselves already; parents wait for children.
             limit = 1 if stage in (Stage.MAIL, Stage.REMOVE) else _PARALLEL
@@ -139,7 +142,8 @@ class Reset:
         return tuple(faults)
 
     async def _plan_rules(self) -> list[Step]:
-        """Raises LastingTrouble where a script of the user's runs ours: that comes first."""
+        """The step that removes our rules. Raises LastingTrouble if a script of the user's includes
+        ours: the user has to change that first."""
         try:
             return [RemoveRules()] if await self._routing.is_there() else []
         except NoSieve:
@@ -159,14 +163,14 @@ class Reset:
         return list(plan_mails(mails, arrivals, places, replace(theirs, listed=listed)))
 
     async def _listed(self, mails: Sequence[Mail]) -> frozenset[str]:
-        """Those of them that are of a list that was decided about."""
+        """The ids of those mails whose mailing list was decided about."""
         decided = self.decisions
         found = await self._mail.arrivals([mail.id for mail in mails] if decided.lists else [])
         named = {each.id: list_id(each.list_id) for each in found if each.list_id}
         return frozenset(key for key, name in named.items() if decided.of_list(name))
 
     async def _find(self, places: ResetPlaces) -> tuple[Mail, ...]:
-        """The mail in a managed mailbox, and that with a keyword of ours, wherever it is."""
+        """The mail in managed mailboxes, and mail with a keyword of ours wherever it is."""
         filters: list[Filter] = [{"hasKeyword": keyword} for keyword in (WAITING, PLACED, DIGEST)]
         if places.managed:
             filters.append(in_any(sorted(places.managed)))
@@ -188,7 +192,7 @@ class Reset:
         return arrivals
 
     async def _refile_the_rest(self, faults: list[Fault]) -> None:
-        """Mail that was filed between the plan and the end of the rules."""
+        """Refile mail that was filed after the plan, before the rules were removed."""
         for step in await self._plan_mails():
             try:
                 await self._refile(step)
@@ -208,7 +212,7 @@ class Reset:
             await self._contacts.forget_decisions()
         elif isinstance(step, RemoveGroup):
             if not await self._contacts.remove_group(step.name):
-                raise StaysInUse(f"group {step.name}: somebody is in it: stays")
+                raise StaysInUse(f"group {step.name}: it has members: stays")
         else:
             await self._apply_plan(step)
 
@@ -222,11 +226,13 @@ class Reset:
         refused = (await self._mail.update(step.patches)).refused
         if refused:
             mail_id, error = next(iter(refused.items()))
-            raise SenderFailed(f"{len(refused)} were refused, mail {mail_id} because: {error}")
+            raise SenderFailed(
+                f"the server refused {count(len(refused), 'mail')}; mail {mail_id}: {error}"
+            )
 
     async def _remove_mailbox(self, step: RemoveMailbox) -> None:
-        """Looked at first: never is a server asked to destroy what has mail in it."""
-        in_use = StaysInUse(f"mailbox {step.name}: something is in it: stays")
+        """Remove a mailbox, after a look: the server is never asked to destroy one with mail."""
+        in_use = StaysInUse(f"mailbox {step.name}: it is not empty: stays")
         arguments = {"ids": [step.id], "properties": ["id", "totalEmails"]}
         answers = await self._mail.call([Call("Mailbox/get", arguments, "boxes")])
         if read_counts(answers["boxes"]).get(step.id):

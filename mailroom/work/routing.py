@@ -1,8 +1,8 @@
-"""Routing rules on the server: one Sieve script over JMAP (RFC 9661), or what can be seen of them.
+"""Routing rules on the server: one Sieve script over JMAP (RFC 9661), or what can be seen of rules.
 
-Only the script ``mailroom`` is ever written. A user's own active script stays active and as it
-is. It could be included in ours, but then what it discards or files would come to Screener as
-well: on Cyrus 3.10 a ``stop`` in an included script does not stop the one that includes it (seen).
+Only the script ``mailroom`` is ever written. A user's own active script stays active and unchanged.
+Ours could include it, but then mail that it discards or files would come to Screener as well: on
+Cyrus 3.10.2 a ``stop`` in an included script does not stop the including one (seen).
 """
 
 from collections.abc import Callable, Iterable
@@ -35,27 +35,28 @@ from mailroom.work.clients import Clients
 
 _WHAT = "routing rules"
 _SET = "SieveScript/set"
-# How no script is active any more: RFC 9661 §2.4; what Cyrus takes instead (3.10.2, seen); and
-# how a later Cyrus spells it (by the source of 3.13.7).
+# How to deactivate the active script: by RFC 9661 §2.4; as Cyrus 3.10.2 wants it (seen); and as
+# Cyrus 3.13.7 spells it (its source).
 _DEACTIVATING: tuple[dict[str, object], ...] = (
     {"onSuccessDeactivateScript": True},
     {"onSuccessActivateScript": None},
     {"onSuccessDeactivatescript": True},
 )
+# How far back mail counts as evidence: a fault that was mended must not show for ever.
 _EVIDENCE_SECONDS = 30 * 24 * 3600.0
 
 
 class NoSieve(LastingTrouble):
-    """The server lets nobody write rules by JMAP, or says that it does and cannot."""
+    """The server does not let clients write rules by JMAP, or only claims to."""
 
 
 class Unroutable(NoSieve):
-    """The server lets people write rules, and none of them could do what is needed."""
+    """The server lets clients write rules, but lacks an extension that ours need."""
 
 
 @dataclass(frozen=True, slots=True)
 class Routed:
-    """The script and what is, or would be, done about it."""
+    """The script, and what was or would be done about it."""
 
     text: str
     decision: ScriptPlan
@@ -72,8 +73,8 @@ class Routing:
         self._capability = ""
 
     async def plan(self) -> Routed:
-        """What ``apply`` would do. Raises NoSieve; LastingTrouble where the account is not set
-        up or the server refuses the script."""
+        """What ``apply`` would do. Raises NoSieve, also if the server refuses the script;
+        LastingTrouble if the account is not set up."""
         await self._require_extensions()
         source, scripts = await both(self._loop, self._survey(), self._scripts())
         texts = [script(self._config, source, condition) for condition in GROUP_CONDITIONS]
@@ -83,7 +84,7 @@ class Routing:
         return Routed(await self._valid(texts), decision)
 
     async def apply(self) -> Routed:
-        """Write the script and make it active, as far as it is not so."""
+        """Write the script and activate it, as far as needed."""
         routed = await self.plan()
         decision = routed.decision
         if decision.is_written or decision.is_activated:
@@ -91,8 +92,8 @@ class Routing:
         return routed
 
     async def offer(self) -> str | None:
-        """Whether rules could be written, found by trying; the name of the script that the user
-        has active, if it is not ours. Raises NoSieve."""
+        """Try whether rules could be written; returns the name of the user's active script, if it
+        is not ours. Raises NoSieve."""
         await self._require_extensions()
         scripts = await self._scripts()
         await self._valid([f"require [{', '.join(map(string, REQUIRED))}];\nkeep;\n"])
@@ -100,8 +101,9 @@ class Routing:
         return next(active, None)
 
     async def _require_extensions(self) -> None:
-        """Raises Unroutable. A validator may take whatever a script requires, which fails only when
-        mail comes (Stalwart 0.15.5, seen); what there is, the account's capability tells."""
+        """Raise Unroutable if an extension is missing. A validator may accept any extension, and
+        the script fails when mail comes (Stalwart 0.15.5, seen); the account's capability lists
+        what there is."""
         told = (await self._mail.session()).sieve_extensions
         missing = [] if told is None else [name for name in REQUIRED if name not in told]
         if missing:
@@ -111,8 +113,8 @@ class Routing:
             )
 
     async def is_there(self) -> bool:
-        """Whether there is a script of ours. Raises NoSieve; LastingTrouble where the user's own
-        active script runs it, which would fail without it."""
+        """Whether our script exists. Raises NoSieve; LastingTrouble if the user's active script
+        includes it, which would fail without ours."""
         scripts = await self._scripts()
         decision = decide(scripts, ())
         active = next((each.name for each in scripts if each.is_active), SCRIPT_NAME)
@@ -123,7 +125,7 @@ class Routing:
         return decision.replaces is not None
 
     async def remove(self) -> None:
-        """Switch our script off and destroy it."""
+        """Deactivate our script and destroy it."""
         for ours in [each for each in await self._scripts() if each.name == SCRIPT_NAME]:
             if ours.is_active:
                 await self._deactivate()
@@ -142,7 +144,7 @@ class Routing:
                 return
 
     async def check(self) -> Finding:
-        """Whether the rules are at work: by the script itself, else by where mail has come to."""
+        """Whether the rules are active: by the script itself, or else by where mail has gone."""
         try:
             if self._config.screening.by != "server":
                 return await self._check_without()
@@ -155,7 +157,8 @@ class Routing:
             return Finding(_WHAT, str(error), error)
 
     async def _check_without(self) -> Finding:
-        """Where the server is to have no rules of ours. Raises NoSieve where nobody can see any."""
+        """The finding if the server needs no rules of ours. Raises NoSieve if scripts cannot be
+        seen."""
         by = self._config.screening.by
         if await self.is_there():
             told = (
@@ -173,19 +176,19 @@ class Routing:
         if decision.users_active:
             fault = "\n  ".join(advice_to_include(decision.users_active))
         elif decision.is_old:
-            fault = f"{name} is of an earlier version, by which people you know wait: {advice}"
+            fault = f"{name} is from an earlier version, which makes people you know wait: {advice}"
         elif decision.is_activated or (decision.is_written and not decision.is_behind):
             fault = f"{name} is not what the configuration asks for, or not active: {advice}"
         else:
             under = f", where your script {decision.under!r} says so" if decision.under else ""
             if not decision.is_behind:
-                return Finding(_WHAT, f"{name} is at work and up to date{under}")
-            change = "what was decided about domains or lists has changed since it was written"
-            return Finding(_WHAT, f"{name} is at work{under}; {change}: {advice}", is_doubtful=True)
+                return Finding(_WHAT, f"{name} is active and up to date{under}")
+            change = "decisions for domains or lists have changed since it was written"
+            return Finding(_WHAT, f"{name} is active{under}; {change}: {advice}", is_doubtful=True)
         return Finding(_WHAT, fault, LastingTrouble(fault))
 
     async def lift(self, *, apply: bool) -> bool:
-        """Whether there is a script of ours where none is needed; ``apply`` removes it."""
+        """Whether our script exists although none is needed; ``apply`` removes it."""
         try:
             is_there = await self.is_there()
         except NoSieve:
@@ -195,7 +198,7 @@ class Routing:
         return is_there
 
     async def _survey(self) -> ScriptInput:
-        """Where everything is, whose, and what was decided."""
+        """What the script is made from: mailboxes, groups, own addresses and decisions."""
         reading, _ = await both(self._loop, self._mail.take_reading(()), self._contacts.refresh())
         own = await own_addresses(self._config, self._mail)
         places = find_places(self._config, reading.mailboxes)
@@ -207,8 +210,8 @@ class Routing:
         return ScriptInput(places, wanted, own, self._contacts.decisions)
 
     async def _scripts(self) -> list[UserScript]:
-        """All scripts with their texts. A server may advertise what it does not have (seen: Cyrus
-        without the methods, and without a directory for scripts)."""
+        """All scripts with their texts. A server may advertise scripts without having them (seen:
+        Cyrus 3.10.2 without the methods, and without a directory for scripts)."""
         session = await self._mail.session()
         offered = [name for name in sieve.CAPABILITIES if name in session.capabilities]
         if not offered:
@@ -227,7 +230,7 @@ class Routing:
         return await together(self._loop, [owned(found) for found in scripts])
 
     async def _valid(self, texts: list[str]) -> str:
-        """The first of the texts that the server finds no fault with."""
+        """The first of the texts that the server accepts. Raises NoSieve if it refuses them all."""
         faults = []
         for text in texts:
             blob_id = await self._mail.upload(text.encode(), sieve.MEDIA_TYPE)
@@ -240,8 +243,8 @@ class Routing:
         raise NoSieve(f"the server's Sieve cannot look at contact groups ({faults[0]})")
 
     async def _write(self, text: str, decision: ScriptPlan) -> None:
-        """Create or replace the script; activated in the same call, so that it is never at work
-        half-written."""
+        """Create or replace the script, and activate it in the same call, so that it is never
+        active half-written."""
         changes: dict[str, object] = {}
         key = decision.replaces or "#ours"
         if decision.is_written:
@@ -281,13 +284,13 @@ class Routing:
             return Finding(_WHAT, "\n  ".join(faults), LastingTrouble("\n  ".join(faults)))
         seen = ", ".join(f"{count} in {name}" for name, count in sorted(evidence.routed.items()))
         if not seen:
-            return Finding(_WHAT, "no mail of a triaged sender yet to tell by")
-        return Finding(_WHAT, f"the last 30 days' mail of triaged senders is in place ({seen})")
+            return Finding(_WHAT, "there is no mail from a triaged sender yet to judge by")
+        return Finding(_WHAT, f"the last 30 days' mail from triaged senders is in place ({seen})")
 
     async def _judgement(
         self, mails: Iterable[Mail], source: ScriptInput
     ) -> Callable[[str], Standing | None]:
-        """The decision about a sender, as far as it needs neither Sent nor the mail."""
+        """Gives the decision about a sender, as far as it needs neither Sent nor the mail."""
         senders = {sender for mail in mails if (sender := sender_of(mail))}
         book = await self._contacts.acquainted(senders)
 

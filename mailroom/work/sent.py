@@ -1,12 +1,12 @@
-"""Whom the user has written to, and in which conversations: what the Sent mailbox tells.
+"""Whom the user has written to, and in which conversations, by the Sent mailbox.
 
-A few addresses are searched for. A search goes by words, so what it finds are candidates: an
-address was written to if it is one of a mail's recipients, letter by letter. Many addresses, or
-those that the server cannot search for, are looked up in all of Sent, which is read once and then
-kept for an hour; what has come to Sent since is read before each use.
+A few addresses are searched for. A search compares words, so it finds candidates: an address was
+written to if it is exactly one of a mail's recipients. Many addresses, or addresses that the server
+cannot search for, are looked up in all of Sent. It is read once and kept for an hour; mail that has
+come to Sent since is read before each use.
 
-That somebody was written to is remembered for an hour as well, at once from the mail that comes to
-Sent: a search may know of it only later.
+Who was written to is also remembered for an hour, from the moment a mail comes to Sent: a search
+may find that mail only later.
 """
 
 from array import array
@@ -33,27 +33,29 @@ from mailroom.work.pages import nothing_follows
 # An address, or the ids of threads.
 _Question = str | tuple[str, ...]
 
-# More addresses than this are looked up in all of Sent: on Cyrus 3.10.2 fifty searches cost 0.2 s,
-# and 20,000 mails 0.9 to 1.6 s (seen), which thousands of strangers then share.
+# More addresses than this are looked up in all of Sent: on Cyrus 3.10.2 fifty searches take 0.2 s,
+# and to read 20,000 mails takes 0.9 to 1.6 s (seen), which then serves thousands of strangers.
 _MOST_SEARCHED = 50
-# More threads than this would be many requests, too: one holds some ten times fifty.
+# More threads than this would take many requests as well: one holds some ten questions of fifty.
 _MOST_THREADS = 500
 _THREADS_PER_QUESTION = 50
-# Nearly always the first mail found is the one; others have the words in a name, or in two headers.
+# Nearly always the first mail found is the right one; others have the words in a name or in two
+# headers.
 _CANDIDATES = 20
 _KEPT_SECONDS = 3600.0
-# Of all of Sent, so much at once: a few milliseconds of computing.
+# How much of Sent is read at once: a few milliseconds of computing.
 _LETTERS_AT_ONCE = 500
-# What can have come to Sent between two polls without all of it being read again.
+# If more mails than this come to Sent between two uses, all of it is read again.
 _NEWEST = 100
+# Addresses or threads: some hundred KiB.
 _MOST_REMEMBERED = 2000
 _NEWEST_FIRST = [{"property": "receivedAt", "isAscending": False}]
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """Which of the addresses the user has written to, and which of the threads have a mail of
-    theirs."""
+    """Which of the addresses the user has written to, and which of the threads the user has written
+    in."""
 
     written: frozenset[str]
     conversations: frozenset[str]
@@ -70,7 +72,7 @@ class Sent:
         self._whole: _Whole | None = None
 
     def note(self, recipients: Iterable[str], thread_id: str) -> None:
-        """A mail has come to Sent: whoever it went to is known at once."""
+        """Note a mail that has come to Sent: its recipients are known at once."""
         self._written.add(map(canonical, recipients))
         self._conversations.add([thread_id])
 
@@ -82,10 +84,10 @@ class Sent:
         *,
         whole: bool = False,
     ) -> Answered:
-        """Who of the addresses (in canonical form) was written to, and which threads the user has
-        written in. ``whole`` says that there will be more to ask: all of Sent is read.
+        """Which of the (canonical) addresses the user has written to, and which threads the user
+        has written in. With ``whole`` all of Sent is read, because many more will be asked about.
 
-        Raises MethodError where the server cannot tell.
+        Raises MethodError if the server cannot tell.
         """
         strangers = frozenset(addresses) - (written := self._written.among(addresses))
         others = frozenset(threads) - (known := self._conversations.among(threads))
@@ -96,7 +98,7 @@ class Sent:
         else:
             try:
                 found = await self._search(sent_id, sorted(strangers), sorted(others))
-            except MethodError:  # no search, or threads of more mails than one answer may hold
+            except MethodError:  # no search, or threads with more mails than an answer may hold
                 found = (await self._read_whole(sent_id)).among(strangers, others)
         self._written.add(found.written)
         self._conversations.add(found.conversations)
@@ -131,7 +133,7 @@ class Sent:
         return Answered(frozenset(written), frozenset(conversations))
 
     async def _is_written(self, answers: Answers, number: int, sent_id: str, address: str) -> bool:
-        """Whether one of the mails found went to the address, be it on a later page."""
+        """Whether any of the mails found, also on later pages, went to the address."""
         page = read_page(answers[f"found{number}"])
         if _went_to(address, read_letters(answers[f"letters{number}"])):
             return True
@@ -158,7 +160,7 @@ class Sent:
         return self._whole
 
     async def _newest(self, sent_id: str) -> tuple[frozenset[str], tuple[Letter, ...]]:
-        """What has come to Sent last: the mails' ids, and the mails."""
+        """The newest mails in Sent: their ids, and their recipients and threads."""
         page = {"sort": _NEWEST_FIRST, "limit": _NEWEST}
         query = Call("Email/query", {"filter": _in(sent_id), **page}, "newest")
         get = Call("Email/get", {"#ids": query.ref("/ids"), "properties": PROPERTIES}, "letters")
@@ -166,7 +168,7 @@ class Sent:
         return frozenset(read_page(answers["newest"]).ids), read_letters(answers["letters"])
 
     async def _read_anew(self, sent_id: str, newest: frozenset[str]) -> "_Whole":
-        """One request at a time: nobody's poll is to wait for it."""
+        """Read all of Sent, one request at a time, so that polls need not wait."""
         until = self._loop.now() + _KEPT_SECONDS
         [ids] = await all_ids(self._loop, self._mail, [_in(sent_id)], concurrent=1)
         addresses: set[int] = set()
@@ -191,7 +193,7 @@ class Sent:
 
 
 class _Memory:
-    """What turned out to be so within the last hour, or as much of it as there is room for."""
+    """The values noted within the last hour, as many as there is room for."""
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
@@ -205,16 +207,16 @@ class _Memory:
             del self._seen[next(iter(self._seen))]
 
     def among(self, values: Iterable[str]) -> frozenset[str]:
-        """Those of the values that are in here."""
+        """Those of the values that were noted within the last hour."""
         since = self._loop.now() - _KEPT_SECONDS
         return frozenset(each for each in values if self._seen.get(each, -inf) > since)
 
 
 @dataclass(frozen=True, slots=True)
 class _Whole:
-    """All of Sent, packed: sorted hashes of 64 bits, with a key of this process. 20,000 mails are
-    at most some 300 KiB, where strings would be ten times as much; that one of a thousand strangers
-    has the hash of somebody else is as likely as one in 10^12."""
+    """All of Sent, packed as sorted hashes of 64 bits, keyed for this process. 20,000 mails take at
+    most some 300 KiB; strings would take ten times that. The chance that any of a thousand
+    strangers has the hash of somebody else is about one in 10^12."""
 
     sent_id: str
     until: float
@@ -229,7 +231,7 @@ class _Whole:
         )
 
     def is_continued_by(self, newest: frozenset[str]) -> bool:
-        """Whether what has come since is among the newest mails: one of them was there before."""
+        """Whether the newest mails include all that has come since: one of them is known."""
         return newest == self.newest or not newest.isdisjoint(self.newest)
 
     def with_newer(self, newest: frozenset[str], letters: Iterable[Letter]) -> "_Whole":
@@ -260,7 +262,7 @@ def _has(packed: "array[int]", value: str) -> bool:
 
 
 def _calls(sent_id: str, number: int, question: _Question) -> tuple[Call, Call]:
-    """What answers a question: a search or a thread, and mails by back-reference."""
+    """The calls that answer a question: a search or a thread, and its mails by back-reference."""
     properties: Sequence[str] = PROPERTIES
     if isinstance(question, tuple):
         found = Call("Thread/get", {"ids": question}, f"found{number}")
@@ -278,7 +280,7 @@ def _in(sent_id: str) -> Filter:
 
 
 def _to(sent_id: str, address: str) -> Filter:
-    """The user's mail to an address, and what has its words."""
+    """The filter for mail in Sent to an address, or with its words."""
     headers = product(("to", "cc", "bcc"), spellings(address))
     return all_of(_in(sent_id), any_of({header: spelling} for header, spelling in headers))
 

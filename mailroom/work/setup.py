@@ -1,8 +1,8 @@
 """``mailroom setup``: create the mailboxes, labels and contact groups that are missing.
 
-A convergence: the account is read, what is missing is created, and what turns out to be there
-meanwhile is as good. One failure does not keep the others from being created. What was there
-before stays the user's: what setup makes is recorded, for ``reset``.
+It converges: the account is read and what is missing is created; anything that somebody else
+creates meanwhile counts as well. One failure does not stop the rest. What existed before stays the
+user's: setup records what it creates, for ``reset``.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -31,12 +31,12 @@ from mailroom.work.clients import Clients
 
 Report = Callable[[Item], None]
 
-# What one creation can meet without stopping the others.
+# Errors of one creation that do not stop the others.
 _SINGLE = (MethodError, SenderFailed, TransientError, ProtocolError)
 
 
 class Setup:
-    """One account to be set up."""
+    """The setup of one account."""
 
     def __init__(self, loop: Loop, config: Config, clients: Clients) -> None:
         self._loop = loop
@@ -48,7 +48,7 @@ class Setup:
         self._is_first = False
 
     async def plan(self) -> tuple[Item, ...]:
-        """Everything that the configuration names, and how it is. Nothing is written."""
+        """Everything that the configuration names, and its status; nothing is written."""
         await both(self._loop, self._look(), self._contacts.refresh())
         groups = await self._contacts.groups()
         items = plan_groups(self._config, groups)
@@ -57,7 +57,7 @@ class Setup:
         if self._is_strange(groups, ours):
             items = tuple(map(self._refused, items))
             return (*plan_mailboxes(self._config, self._mailboxes), *items)
-        # Never set up before: nothing here is Mailroom's, then.
+        # Never set up before, so nothing here is Mailroom's.
         self._is_first = self._config.mailroom.provenance_group in missing and not ours
         self._former = await self._former_members(missing, ours) if ours else {}
         held = await self._held() if self._is_first else {}
@@ -67,7 +67,7 @@ class Setup:
     async def apply(self, report: Report) -> tuple[Item, ...]:
         """Create what is missing; each item is reported when it is done, and returned.
 
-        First of all it is recorded, with the provenance group, which holds the record.
+        First the record is written of what will be created, on the provenance group.
         """
         done: list[Item] = []
 
@@ -77,7 +77,7 @@ class Setup:
 
         plan = await self.plan()
         if any(self._is_provenance(item) and item.status is ItemStatus.CLASH for item in plan):
-            plan = tuple(map(_waiting, plan))  # nothing could be recorded
+            plan = tuple(map(_waiting, plan))  # without the group nothing could be recorded
         for item in plan:
             if item.status is not ItemStatus.MISSING:
                 tell(item)
@@ -94,8 +94,8 @@ class Setup:
         return tuple(done)
 
     def _is_strange(self, groups: Sequence[Group], ours: Sequence[Found]) -> bool:
-        """Whether a group of the user's has the name of the provenance group: the account has no
-        label yet, and nobody in that group bears anything of Mailroom's."""
+        """Whether the group with the name of the provenance group is the user's own: it has
+        members, the account has no label yet, and no contact carries Mailroom's mark or note."""
         name = self._config.mailroom.provenance_group
         return (
             any(group.members for group in groups if same_name(group.name, name))
@@ -116,7 +116,7 @@ class Setup:
         )
 
     async def _held(self) -> Mapping[str, int]:
-        """How many mails the mailboxes of these names hold that are there already."""
+        """How many mails the managed mailboxes hold that exist already, by name."""
         names = [name for name in self._config.managed_mailboxes if resolve(name, self._mailboxes)]
         ids = {name: box.id for name in names if (box := resolve(name, self._mailboxes))}
         arguments = {"ids": sorted(set(ids.values())), "properties": ["id", "totalEmails"]}
@@ -138,9 +138,9 @@ class Setup:
         return former_members(self._config, missing, ours, mails, self._mailboxes)
 
     async def _record(self, boxes: Sequence[Item], groups: Sequence[Item]) -> Item | None:
-        """Keep what is going to be made; returns the provenance group's item if that is made, too.
+        """Record what will be created; returns the provenance group's item if that is created too.
 
-        Where it cannot be kept, all is made nevertheless, and counts as the user's afterwards.
+        If it cannot be recorded, all is created nevertheless, and later counts as the user's.
         """
         made = frozenset(item.name for item in boxes), frozenset(item.name for item in groups)
         name = self._config.mailroom.provenance_group
@@ -148,7 +148,7 @@ class Setup:
         if own:
             since = self._now() if self._is_first else None
             return await self._create_group(own, Record(since).with_made(*made))
-        # An empty group of that name, made by hand: the account is set up now all the same.
+        # If the group was made by hand, and there is no label yet, this is the first setup.
         since = None if self._has_labels() else self._now()
         with suppress(*_SINGLE):
             await self._contacts.amend_record(lambda record: record.with_made(*made, since))
@@ -166,7 +166,7 @@ class Setup:
         self._mailboxes = (await self._mail.take_reading(())).mailboxes
 
     async def _create_mailboxes(self, items: Sequence[Item], tell: Report) -> None:
-        """Parents before children: a request per depth."""
+        """Create parents before children: one request for each depth."""
         for depth in sorted({item.name.count("/") for item in items}):
             level = [item for item in items if item.name.count("/") == depth]
             orphans = [item for item in level if not self._has_parent(item.name)]
@@ -198,7 +198,8 @@ class Setup:
         return not above or resolve(above, self._mailboxes) is not None
 
     def _spec(self, name: str) -> dict[str, str | bool | None]:
-        """Subscribed, so that IMAP apps show it: Cyrus 3.10 does not do that by itself (seen)."""
+        """The mailbox, subscribed so that IMAP apps show it: Cyrus 3.10.2 does not subscribe by
+        itself (seen)."""
         above, _, own = name.rpartition("/")
         parent = resolve(above, self._mailboxes) if above else None
         return {"name": own, "parentId": parent.id if parent else None, "isSubscribed": True}
@@ -213,6 +214,6 @@ class Setup:
 
 
 def _waiting(item: Item) -> Item:
-    """The item, when nothing is made before something else has been mended."""
+    """The item as it is reported when nothing is created before the group is mended."""
     is_missing = item.status is ItemStatus.MISSING
     return item.with_status(ItemStatus.FAILED, "waits for that group") if is_missing else item

@@ -1,4 +1,4 @@
-"""What mail is about, for people who have to find it: asked only where no sender can name it."""
+"""Subjects of mail that people have to find, read only if no sender identifies the mail."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,15 +6,15 @@ from mailroom.errors import MailroomError
 from mailroom.wire.jmap import Call, Mail, read_subjects
 from mailroom.work.mail import MailClient
 
-# Where a log line would otherwise say nothing.
+# Stands in log lines for an empty subject.
 NO_SUBJECT = "(no subject)"
 
 
 async def subjects_of(mail: MailClient, mails: Sequence[Mail]) -> Mapping[str, str]:
-    """The subjects by the mails' ids, in one request, and none where there are no mails.
+    """The subjects by mail id, in one request; without mails there is no request.
 
-    They are for the log alone: what cannot be read is left out, and more mails than one answer may
-    hold are not asked for.
+    They are for the log only: those that cannot be read are left out, as are mails beyond the limit
+    of one request.
     """
     if not mails:
         return {}

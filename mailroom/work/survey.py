@@ -1,4 +1,4 @@
-"""What a poll has read, and what it has made of it."""
+"""What a poll has read, and what follows from it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -28,16 +28,17 @@ from mailroom.work.reading import Reading
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """One look at the account: the senders to work on, and the mail that has come.
+    """One look at the account: the senders to triage, and the new mail.
 
-    Of the verdicts' taps, those that are held back after a failure have no job; nor have those
-    ``put_off``, of which something is not known that has to be. ``unsearched`` are
-    addresses of the jobs' contacts whose mail has not been looked for yet. ``visit`` is the new
-    mail, and ``admissions`` what becomes of it; ``keywords`` are the patches for mail that the user
-    has moved and that asks for nothing. ``crowd`` is how many senders were moved at once, too many
-    for decisions about each. ``wholes`` are decisions for whole domains and lists, ``held`` those
-    that are held back after a failure, ``refused`` the labelled mail of which none can be made.
-    ``orders`` are the decisions by command; those that are ``orders_refused`` have no job.
+    Each tap in ``verdicts`` has a job, except taps held back after a failure and those ``put_off``
+    because a fact is missing. ``newcomers`` are the patches for mail that came while its sender was
+    being triaged. ``unsearched`` are addresses of the jobs' contacts whose mail has not been
+    searched for yet. ``visit`` is the new mail, and ``admissions`` the decisions about it;
+    ``keywords`` are the patches for mail that the user moved without asking for anything.
+    ``crowd`` is how many senders were moved at once, too many to be decisions. ``own`` are the
+    user's addresses. ``wholes`` are decisions for whole domains and lists, ``held`` those held back
+    after a failure, ``refused`` the labelled mail from which none can be made. ``orders`` are the
+    decisions by command; those in ``orders_refused`` have no job.
     """
 
     reading: Reading
@@ -60,8 +61,8 @@ class Survey:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there was nothing, and nothing was put off: as long as nothing changes, there is
-        nothing."""
+        """Whether there was nothing to do and nothing was put off. Then there is nothing to do
+        until something changes."""
         visit = self.visit
         if visit is None or visit.state is None or visit.arrivals or visit.is_cut:
             return False
@@ -70,7 +71,7 @@ class Survey:
 
     @property
     def mails(self) -> Mapping[str, Mail]:
-        """All mail that may be moved, as it was read."""
+        """All mail that the poll may move, as it was read."""
         jobs = (mail for job in self.jobs for mail in (*job.tap.mails, *job.waiting))
         return {
             **{each.id: each.mail for each in (self.visit.arrivals if self.visit else ())},
@@ -79,5 +80,5 @@ class Survey:
 
     @property
     def plan(self) -> Plan:
-        """What has to become of the contacts."""
+        """The changes to contacts and groups."""
         return Plan(tuple(job.change for job in self.jobs))

@@ -1,7 +1,8 @@
-"""What a poll reads, and what it makes of it; nothing is written here.
+"""What a poll reads, and what follows from it; nothing is written here.
 
-In dependent round trips: (1) states, new mail, and the mail that asks for something; (2) the
-senders' mail and their contacts, and what decides about new mail, at once. Nothing new: (1) is all.
+Its dependent round trips: (1) states, new mail, and the mail that asks for something; (2) at the
+same time the senders' mail, their contacts, and the facts about new mail. If there is nothing new:
+(1) alone.
 """
 
 from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
@@ -54,13 +55,14 @@ from mailroom.work.wholes import Wholes
 
 T = TypeVar("T")
 
-# Mail that came while its sender was triaged waits in Screener: it is looked for this long.
+# How long polls search Screener for mail that came while its sender was being triaged.
 _NEWCOMER_SECONDS = 120.0
+# How often a poll reads again because the mailboxes have changed.
 _LOOKS = 3
 
 
 class Surveyor:
-    """Looks at one account; remembers what one poll leaves to the next."""
+    """Reads one account for its polls; keeps what one poll leaves to the next."""
 
     def __init__(
         self,
@@ -80,22 +82,22 @@ class Surveyor:
         self._known: tuple[Sequence[Mailbox], Places] | None = None
         self._has_groups = False
         self._identities: frozenset[str] = frozenset()
-        # Of senders who are taken back those who would be known without a decision.
+        # Senders being taken back who would not wait without a decision.
         self._acquainted: frozenset[str] = frozenset()
-        # Why that could not be found out, the last time.
+        # Why the last poll could not find that out.
         self._unacquainted: SentUnsearched | None = None
         self._recent: dict[str, tuple[Tap, float]] = {}
-        # The states with which there was nothing to do.
+        # The states in which there was nothing to do.
         self._empty_at: States | None = None
 
     @property
     def places(self) -> Places | None:
-        """Where everything is, as the last poll has found it; None before the first."""
+        """The mailboxes, as the last poll found them; None before the first."""
         return self._known[1] if self._known else None
 
     async def survey(self, orders: Sequence[Order] = (), *, is_regular: bool = False) -> Survey:
-        """Read all that a poll needs; ``is_regular``: nothing but the time calls for it. Raises
-        LastingTrouble where something is missing."""
+        """Read all that a poll needs. ``is_regular``: the poll is only due by time, so one cheap
+        request comes first. Raises LastingTrouble if something is missing in the account."""
         if is_regular and not orders and (unchanged := await self._glance()):
             return unchanged
         reading, places = await self._begin()
@@ -105,7 +107,7 @@ class Surveyor:
         wholes, refused = await self.wholes.read(for_many, places) if for_many else ((), ())
         if orders:
             for order in orders:
-                self.failures.succeeded(order.name)  # somebody wants it now
+                self.failures.succeeded(order.name)  # tried now, whatever failed before
             verdicts, no_taps = with_taps(verdicts, orders, places, own)
             wholes, no_wholes = with_wholes(wholes, orders, places)
             orders_refused = {**no_taps, **no_wholes}
@@ -142,7 +144,7 @@ class Surveyor:
         return replace(survey, newcomers=self._newcomers(reading, survey.verdicts, places))
 
     async def _with_jobs(self, survey: Survey) -> Survey:
-        """The survey with what the taps that are due ask for."""
+        """The survey with the jobs for the taps that are due."""
         verdicts, places = survey.verdicts, survey.places
         if not any(self._is_due(tap) for tap in verdicts.taps):
             return survey
@@ -180,7 +182,7 @@ class Surveyor:
         )
 
     async def _at_door(self, survey: Survey, own: OwnAddresses) -> Survey:
-        """The survey with the new mail, and with the keywords of what was moved."""
+        """The survey with the new mail, and the patches for the keywords of moved mail."""
         reading, places = survey.reading, survey.places
         visit = await self._door.visit(reading, places)
         asking = reading.found[0] or ()
@@ -190,30 +192,30 @@ class Surveyor:
             self._door.put_by_hand(visit.updated - looked_at, places),
             self._door.judge.decide(visit.arrivals, places, own),
         )
-        nobodys = [mail for mail in asking if (who := sender_of(mail)) is None or who in own]
+        senderless = [mail for mail in asking if (who := sender_of(mail)) is None or who in own]
         keywords = {
             **placed(by_hand),
             **tidied(asking, places),
-            **untapped(nobodys, places),
+            **untapped(senderless, places),
         }
         return replace(survey, visit=visit, admissions=tuple(admissions), keywords=keywords)
 
     def with_label(self, job: Job, mail: Mail) -> Job:
-        """The job, now that this mail of the sender's bears the label that it had none of."""
+        """The job of an order, now that this mail of the sender has been given the label."""
         labelled = replace(mail, mailbox_ids=mail.mailbox_ids | {job.tap.label_id})
         found = {job.sender: job.contact} if job.contact else {}
         [again] = self._jobs([replace(job.tap, mails=(labelled,))], found)
         return replace(again, waiting=tuple(each for each in job.waiting if each.id != mail.id))
 
     def remember(self, job: Job) -> None:
-        """The job is done: mail of the sender that came meanwhile is still to be filed."""
+        """Note a finished job: mail from the sender that came meanwhile still has to be filed."""
         for address in job.addresses:
             self._recent.pop(address, None)
             if job.category is not None:
                 self._recent[address] = (job.tap, self._loop.now() + _NEWCOMER_SECONDS)
 
     async def find_mail(self, addresses: Collection[str], places: Places) -> dict[str, list[Mail]]:
-        """The mail of these addresses in Screener, the destinations and under a warning."""
+        """The mail from these addresses in Screener, in destinations, and with a warning label."""
         try:
             late = await self._unindexed(places)
             sweeps = queries.sweeps(places, addresses, self._loop.clock.wall())
@@ -229,14 +231,16 @@ class Surveyor:
         return by_address
 
     async def _unindexed(self, places: Places) -> tuple[Mail, ...]:
-        """Mail of whomever that no search finds yet; on Cyrus that is among the last hour's."""
+        """All senders' mail that no search finds yet; on Cyrus the sweeps include the mail of the
+        last hour instead."""
         if (await self._mail.session()).is_cyrus:
             return ()
         return await unindexed(self._loop, self._mail, queries.everything(places))
 
     async def _glance(self) -> Survey | None:
-        """The survey where nothing has changed since there was nothing. To ask all that the door
-        asks takes Cyrus twice as long (3.10.2, seen: docs/performance.md)."""
+        """An empty survey if nothing has changed since there was nothing to do; else None. To ask
+        for all that the door needs takes Cyrus twice as long (3.10.2, seen: docs/performance.md).
+        """
         places = self.places
         if self._empty_at is None or places is None:
             return None
@@ -250,7 +254,7 @@ class Surveyor:
     async def _begin(self) -> tuple[Reading, Places]:
         if self._has_groups:
             found = await self._look()
-            if self._contacts.has_news:  # not of a server that has just refused to be looked at
+            if self._contacts.has_news:  # after the look: if that fails, this is not asked
                 await self._check_groups()
             return found
         looked, checked = await both(
@@ -262,13 +266,13 @@ class Surveyor:
         return looked
 
     async def _check_groups(self) -> None:
-        """What is looked at once: the groups, and which addresses are the user's own."""
+        """Check that the groups exist; the first time, also learn the user's own addresses."""
         try:
             await self._contacts.refresh()
         except TransientError:
             if not self._has_groups:
                 raise
-            return  # what is known will do: a triage looks again, and tells of it
+            return  # what is known will do; a triage reads again, and reports the failure
         require_groups(self._config, await self._contacts.groups())
         if not self._has_groups:
             self._identities = await self._mail.identities()
@@ -276,7 +280,7 @@ class Surveyor:
         self._has_groups = True
 
     async def _look(self) -> tuple[Reading, Places]:
-        """States and labelled mail; once more when the mailboxes turn out to be others."""
+        """States and labelled mail; read again if the mailboxes turn out to have changed."""
         known = self._known
         places = known[1] if known else self._resolve((await self._mail.take_reading(())).mailboxes)
         for _ in range(_LOOKS):
@@ -288,7 +292,7 @@ class Surveyor:
             except MethodError:
                 if was_split or not await self._mail.is_split():
                     raise
-                continue  # a server that takes no more than one mailbox is asked for less
+                continue  # the server takes only one mailbox per query: ask again for less
             found = self._resolve(reading.mailboxes)
             if found == places and None not in reading.found:
                 return reading, places
@@ -296,14 +300,14 @@ class Surveyor:
         raise ProtocolError("the mailboxes that the server lists cannot be searched")
 
     def _resolve(self, mailboxes: Sequence[Mailbox]) -> Places:
-        """The managed ones among them; most of the time they are those of the last poll."""
+        """The managed mailboxes among these; mostly they are unchanged since the last poll."""
         if self._known is None or self._known[0] != mailboxes:
             former = self._known[0] if self._known else ()
             self._known = mailboxes, find_places(self._config, mailboxes, former)
         return self._known[1]
 
     async def filters(self, places: Places) -> list[Filter]:
-        """What a poll looks for: first the mail that asks for something."""
+        """What a poll searches for: first the mail that asks for something."""
         if self._door.is_open and not await self._mail.is_split():
             return [queries.asking(places)]
         now = self._loop.now()
@@ -316,7 +320,7 @@ class Surveyor:
         return filters
 
     async def own_addresses(self) -> OwnAddresses:
-        """Which addresses are the user's; of the identities, once a poll has asked."""
+        """The user's own addresses; the identities' are among them once a poll has read these."""
         username = (await self._mail.session()).username
         return OwnAddresses((*self._identities, *self._config.triage.own_addresses, username))
 
@@ -325,7 +329,7 @@ class Surveyor:
         return is_ordered or not self.failures.is_held_back(tap.labels, self._loop.now())
 
     async def _find_contacts(self, taps: Iterable[Tap]) -> Mapping[str, Found]:
-        """The senders' contacts. Raises Missing, which names every group that is."""
+        """The senders' contacts. Raises Missing, which names every missing group."""
         senders = {tap.sender: tap for tap in taps}
 
         def intend(found: Mapping[str, Found]) -> Plan:
@@ -338,7 +342,7 @@ class Surveyor:
     async def _find_acquainted(
         self, taps: Iterable[Tap], places: Places, own: OwnAddresses
     ) -> frozenset[str]:
-        """Of the senders who are taken back those who would not wait without a decision."""
+        """Those senders being taken back who would not wait without a decision."""
         self._unacquainted = None
         back = [tap for tap in taps if tap.category is None and self._is_due(tap)]
         if not back or not self._door.is_open:
@@ -373,7 +377,7 @@ class Surveyor:
     def _newcomers(
         self, reading: Reading, verdicts: Verdicts, places: Places
     ) -> dict[str, MailPatch]:
-        """Patches for mail that came while its sender was triaged a moment ago."""
+        """The patches for mail that came while its sender was being triaged."""
         tapped = {tap.sender for tap in verdicts.taps}
         tapped |= {conflict.sender for conflict in verdicts.conflicts}
         patches = {}
@@ -385,7 +389,8 @@ class Surveyor:
 
 
 async def _or_trouble(work: Coroutine[Promise[Any], None, T]) -> T | LastingTrouble:
-    """The result, or what only the user can mend: all of that is told together."""
+    """The result, or the trouble that only the user can mend, so that all of it is reported
+    together."""
     try:
         return await work
     except LastingTrouble as trouble:

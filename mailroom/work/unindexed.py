@@ -1,11 +1,11 @@
-"""Mail that a server's search does not know yet.
+"""Mail that a server's search does not find yet.
 
-``from`` and ``after`` may go by one index that runs behind what has come (Stalwart 0.15.5, seen:
-for a moment neither finds a fresh mail, which its mailbox has at once). What is in the mailboxes,
-and has no date by the index, is not in the index.
+The index for ``from`` and ``after`` may lag behind new mail: on Stalwart 0.15.5 neither finds a
+fresh mail for a moment, although ``inMailbox`` does (seen). So mail in the mailboxes that no search
+by date finds is not in the index.
 
-Both are asked for ids alone, and only what is missing in the index is read. The search has to be
-asked afterwards: what had a date by then, it finds.
+Both queries ask for ids alone; only mail that the index lacks is read. A search by sender has to
+follow, not precede: it finds everything that had a date by then.
 """
 
 from mailroom.engine.loop import Loop
@@ -18,7 +18,7 @@ _DATED = {"after": "1970-01-01T00:00:00Z"}
 
 
 async def unindexed(loop: Loop, mail: MailClient, query: Filter) -> tuple[Mail, ...]:
-    """All mail of these mailboxes that the index has no date of. Raises MethodError where the
+    """All mail that ``query`` (mailboxes) finds and the index lacks. Raises MethodError if the
     server cannot tell."""
     parts = by_mailbox(query) if await mail.is_split() else [query]
     found = await all_ids(loop, mail, [*parts, *(all_of(part, _DATED) for part in parts)])

@@ -1,7 +1,7 @@
-"""HTTP on behalf of one account: who we are, whom we tell it, and what a status means.
+"""HTTP for one account: its credentials, who may get them, and what a status means.
 
-Credentials go to the configured origin, and to those that the session names, and nowhere else;
-never over ``http:`` but to this machine. A redirect is followed within its origin only.
+Credentials go to the configured origin and to those that the session names, nowhere else, and over
+``http:`` only to this machine. A redirect is followed only within its origin.
 """
 
 import base64
@@ -36,29 +36,30 @@ from mailroom.work.gate import Doorway, Servers
 
 Login = Callable[[], Coroutine[Any, None, Basic | Bearer]]
 
-# The same request may do later.
+# The same request may succeed later.
 _PASSING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
 _CROWD = "maxConcurrentRequests"
-# The same request will do no better later.
+# The same request will fail again later.
 _FINAL_SERVER_ERRORS = (HTTPStatus.NOT_IMPLEMENTED, HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
-# How long to wait after each "too much at once" (RFC 8620 §3.6.1, without a Retry-After): it may be
-# the user's other programs, which are done in a moment.
+# How long to wait after each "too many requests at once" (RFC 8620 §3.6.1, without a Retry-After):
+# it may be the user's other programs, which finish in a moment.
 _CROWDED_SECONDS = (0.1, 0.2, 0.4, 0.8, 1.6)
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _SCHEME = re.compile(r"(?:^|,)\s*([a-z0-9-]+)(?=\s|,|$)", re.IGNORECASE)
-# How people who write problem documents speak of who we are.
+# Words by which problem documents speak of credentials.
 _ABOUT_CREDENTIALS = re.compile(
     r"credential|password|passwd|token|authenticat|log(?:ged)?[ -]?in|sign(?:ed)?[ -]?in|api.?key",
     re.IGNORECASE,
 )
-# A 403 of another kind names what is wrong with the request: the server has understood who asks.
-_ABOUT_NOTHING_ASKED = ("", "need-privileges")
-# A proxy that ends TLS has a server behind it that knows only of http.
+# Kinds of a 403 that name no fault of the request. Any other kind names one, so the server knows
+# who asks.
+_KINDS_WITHOUT_FAULT = ("", "need-privileges")
+# Behind a proxy that ends TLS, the server itself sees only http.
 _TELL_SERVER = (
-    "have the server name https (behind a proxy it has to be told that its clients use https)"
+    "make the server announce https URLs (behind a proxy, tell it that its clients use https)"
 )
 _TELL_ITS_ADDRESS = (
-    "have the server name its own address, or give the account a secret of its own (mailroom login "
+    "make the server announce its own address, or give the account its own secret (mailroom login "
     "--account NAME)"
 )
 _URL_CHARACTERS = re.compile(r"[!-~]+")
@@ -67,8 +68,8 @@ _URL_CHARACTERS = re.compile(r"[!-~]+")
 class Web:
     """Sends requests with the account's credentials to the origins that may have them.
 
-    ``login`` gives them, with a user name; ``secret`` is the name under which the user has provided
-    them. ``doorway`` is the one of all who send requests for the account, as JMAP or CardDAV.
+    ``login`` gives the credentials, with a user name; ``secret`` is what the user calls them.
+    ``doorway`` is shared by all who send requests for the account, JMAP or CardDAV.
     """
 
     def __init__(
@@ -95,12 +96,12 @@ class Web:
         self._was_accepted = False
 
     def confine(self) -> None:
-        """From now on no further origin is trusted, whatever the server names."""
+        """Trust no further origin from now on, whatever the server names."""
         self._is_confined = True
 
     def trust(self, url: str) -> None:
-        """The credentials may be sent to the origin of ``url``. Raises ProtocolError where that
-        is no URL, LastingTrouble where they would not be safe on the way, or are not for that."""
+        """Allow the credentials to be sent to the origin of ``url``. Raises ProtocolError if that
+        is not a URL; LastingTrouble if they would travel in the clear, or may not go there."""
         where = _origin(url)
         if not is_confidential(url):
             raise LastingTrouble(
@@ -110,18 +111,19 @@ class Web:
         if self._is_confined and where not in self._origins:
             raise LastingTrouble(
                 f"the server names {without_query(url)}, which may not have the password of all "
-                f"accounts: that is for {min(self._origins)} alone; {_TELL_ITS_ADDRESS}"
+                f"accounts: it is for {min(self._origins)} only; {_TELL_ITS_ADDRESS}"
             )
         self._origins.add(where)
 
     def allow(self, urls: Iterable[str], most: int, *, counts_carddav: bool) -> None:
-        """So many requests may be under way at once at the servers of ``urls``."""
+        """Set how many JMAP requests may run at once at the servers of ``urls``, and whether
+        CardDAV ones count too."""
         for url in urls:
             self._doorway.allow(_origin(url), most, counts_carddav=counts_carddav)
 
     @property
     def objects_at_once(self) -> float:
-        """So many objects may one call be about, whatever the server allows."""
+        """How many objects one call may have at most, whatever the server allows."""
         return self._doorway.servers.objects_at_once
 
     async def send(
@@ -132,10 +134,11 @@ class Web:
         *,
         is_login: bool = False,
     ) -> Response:
-        """The answer, if its status is one of ``accept``; else the error that it stands for.
+        """Send the request; returns the answer if its status is in ``accept``, else raises the
+        error that the status stands for.
 
-        ``advice`` is what the user may do when the answer makes no sense; with ``is_login`` a wrong
-        secret is known to be answered 403. Raises CredentialsRefused, Forbidden, TransientError,
+        ``advice`` tells the user what to do if the answer makes no sense. ``is_login`` means that a
+        403 may be about a wrong secret. Raises CredentialsRefused, Forbidden, TransientError,
         ProtocolError.
         """
         for _ in range(MAX_REDIRECTS + 1):
@@ -152,8 +155,8 @@ class Web:
         raise ProtocolError(f"{request}: more than {MAX_REDIRECTS} redirects")
 
     async def _exchange(self, request: Request) -> Response:
-        """Send it when its turn comes, and again where too much was going on at the server: it has
-        then done nothing."""
+        """Send the request when its turn comes; again, if the server had too many requests at once:
+        then it did nothing."""
         response = await self._send_in_turn(request)
         for seconds in _CROWDED_SECONDS:
             if not _is_crowded(response):
@@ -179,8 +182,8 @@ class Web:
         return response
 
     async def stream(self, request: Request, deadline: float) -> tuple[Stream, Response]:
-        """Open a stream with the account's credentials; it and the head of its answer. Raises
-        DeadlinePassed where there is none by that instant, and what :meth:`send` does."""
+        """Open a stream with the account's credentials; returns it and the head of its answer.
+        Raises DeadlinePassed if none has come by that instant, and whatever :meth:`send` raises."""
         for _ in range(MAX_REDIRECTS + 1):
             with ExitStack() as otherwise:
                 stream = self._http.stream(await self._authorized(request))
@@ -198,7 +201,7 @@ class Web:
     def refusal(
         self, request: Request, response: Response, advice: str = "", *, is_login: bool = False
     ) -> MailroomError:
-        """The error that an unwelcome status stands for."""
+        """The error that the answer's status stands for."""
         status = response.status
         problem = read_problem_details(response.headers.get("content-type", ""), response.body)
         says = f" ({problem})" if str(problem) else ""
@@ -214,7 +217,7 @@ class Web:
                 f"{request}: the server answered 402{says}, which Stalwart does where an account "
                 "has a second factor: make an app password and use that"
             )
-        if status == HTTPStatus.FORBIDDEN and problem.kind in _ABOUT_NOTHING_ASKED:
+        if status == HTTPStatus.FORBIDDEN and problem.kind in _KINDS_WITHOUT_FAULT:
             return self._forbidden(request, response, problem, is_login=is_login)
         reason = says or ", which makes no sense here"
         return ProtocolError(
@@ -232,19 +235,19 @@ class Web:
         says = f" ({problem})" if str(problem) else ""
         if self._was_accepted:
             return Forbidden(
-                f"{request}: the server answered 403{says}, and has accepted the credentials "
-                "before: this may be a ban that passes, and is tried again later"
+                f"{request}: the server answered 403{says}, but has accepted the credentials "
+                "before: this may be a temporary ban, and mailroom tries again later"
             )
         if is_login or _is_about_credentials(problem, response):
             return self._refused(f"{request}: the server refuses the credentials with 403{says}")
         return Forbidden(
-            f"{request}: the server answered 403{says}: is the address right, may this user see "
-            "what is there, or is this a ban that passes?"
+            f"{request}: the server answered 403{says}: is the URL right, does this user have "
+            "access, or is this a temporary ban?"
         )
 
     def _is_to_be_asked_by_digest(self, request: Request, response: Response) -> bool:
-        """Whether the server wants the password by Digest (RFC 7616) and by nothing that we have
-        tried; it is remembered, and libcurl does it."""
+        """Whether the server wants the password by Digest (RFC 7616), not by Basic. That is
+        remembered; libcurl does the Digest."""
         where = _origin(request.url)
         if response.status != HTTPStatus.UNAUTHORIZED or where in self._digest_origins:
             return False
@@ -257,12 +260,12 @@ class Web:
     async def _authorized(self, request: Request) -> Request:
         if _origin(request.url) not in self._origins:
             raise ProtocolError(
-                f"{request}: the server sends us to another origin, which may not have the "
+                f"{request}: the server sends mailroom to another origin, which may not have the "
                 f"credentials: {_advice_to_configure(request.url)}"
             )
         login = await self._login()
         if login.authorize_as:
-            # Cyrus: imap/httpd.c, auth_check_hdrs(); it counts for this request alone, so that a
+            # Cyrus, imap/httpd.c, auth_check_hdrs(): it holds for this request alone, so one
             # connection may serve several accounts.
             headers = {**request.headers, "Authorize-As": login.authorize_as}
             request = replace(request, headers=headers)
@@ -273,7 +276,7 @@ class Web:
     def _redirected(self, request: Request, response: Response) -> Request:
         location = response.headers.get("location")
         if not location:
-            raise ProtocolError(f"{request}: redirected ({response.status}) to nowhere")
+            raise ProtocolError(f"{request}: redirected ({response.status}) without a target")
         try:
             target = urljoin(request.url, location)
         except ValueError:
@@ -289,17 +292,17 @@ class Web:
 
 
 def _advice_to_configure(url: str) -> str:
-    """What to do about a URL that the server has named: one that the configuration would refuse
-    is no advice."""
+    """What to do about another origin that the server named. A URL that the configuration would
+    refuse is not recommended."""
     if urlsplit(url).scheme == "http" and not is_confidential(url):
         return f"it would send the credentials in the clear: {_TELL_SERVER}"
     if fault := fault_of_url(url):
-        return f"no server of yours can be there (it {fault.partition(';')[0]})"
-    return "if that is where your server is, configure it as the url"
+        return f"your server cannot be there (it {fault.partition(';')[0]})"
+    return "if your server is there, configure it as the url"
 
 
 def _is_passing(status: int) -> bool:
-    """Whether the same request may do later (429, 5xx)."""
+    """Whether the same request may succeed later (429, 5xx)."""
     is_server_error = (
         status >= HTTPStatus.INTERNAL_SERVER_ERROR and status not in _FINAL_SERVER_ERRORS
     )
@@ -307,8 +310,8 @@ def _is_passing(status: int) -> bool:
 
 
 def _is_crowded(response: Response) -> bool:
-    """Whether too many requests are under way, whatever they are about: Stalwart 0.15.5 counts
-    those of CardDAV, and answers them so, too."""
+    """Whether the server refused the request because too many run at once. Stalwart 0.15.5 counts
+    CardDAV requests too, and answers them in the same way (seen)."""
     if response.status < HTTPStatus.BAD_REQUEST:
         return False
     return (
@@ -322,7 +325,7 @@ def _is_success(status: int) -> bool:
 
 
 def schemes_of(challenges: str) -> set[str]:
-    """The schemes of WWW-Authenticate (RFC 9110 §11.6.1), in lower case."""
+    """The schemes in a WWW-Authenticate header (RFC 9110 §11.6.1), in lower case."""
     return {name.lower() for name in _SCHEME.findall(_QUOTED.sub("", challenges))}
 
 
@@ -335,7 +338,8 @@ def _header(login: Bearer | Basic) -> str:
 
 
 def retry_after(value: str | None, now: float) -> float | None:
-    """Seconds from a Retry-After header (RFC 9110 §10.2.3); None where there is no sense in it."""
+    """The seconds of a Retry-After header (RFC 9110 §10.2.3); None if it cannot be read. ``now`` is
+    in Unix seconds."""
     if value is None:
         return None
     if value.isascii() and value.isdigit():
@@ -350,16 +354,16 @@ def retry_after(value: str | None, now: float) -> float | None:
 
 
 def _is_about_credentials(problem: ProblemDetails, response: Response) -> bool:
-    """Whether a 403 says that it is about who we are."""
+    """Whether a 403 says that it is about the credentials."""
     words = f"{problem.kind} {problem.words}"
     return "www-authenticate" in response.headers or bool(_ABOUT_CREDENTIALS.search(words))
 
 
 def _origin(url: str) -> str:
-    """The origin of a URL that a server may have named. Raises ProtocolError if it is none."""
+    """The origin of a URL that a server may have named. Raises ProtocolError if it is not a URL."""
     try:
         if _URL_CHARACTERS.fullmatch(url):
             return origin(url)
     except ValueError:
         pass
-    raise ProtocolError(f"the server names a URL that is none: {quoted(url)}")
+    raise ProtocolError(f"the server names something that is not a URL: {quoted(url)}")

@@ -1,8 +1,8 @@
-"""Decisions for whole domains and lists, carried out: kept with the contacts, then the mail moved.
+"""Carrying out decisions for whole domains and lists: their mail is moved, the decision is kept.
 
-A convergence like a triage: first all mail but the labelled one, then the decision is kept, and
-the labels come off last. So the former decision is known for as long as its mail is to be moved,
-and mail elsewhere can be told to be the user's doing.
+Like a triage it converges. First all mail is moved except the labelled mail, then the decision is
+kept, and the labels come off last. So the former decision stays known until its mail has been
+moved, and mail that is elsewhere is recognised as moved by the user.
 """
 
 from collections.abc import Iterable, Sequence
@@ -26,14 +26,15 @@ from mailroom.work.door import Door
 from mailroom.work.ids import all_ids
 from mailroom.work.mail import MailClient
 
+# As many mails as the door works on at once.
 _PORTION = 250
-# Whose mail a decision for many moves: those about whom nothing nearer decides.
-_OPEN = frozenset({Who.LIST, Who.DOMAIN, Who.UNKNOWN})
+# What a decision for many may override: mail about which nothing nearer decides.
+_OVERRIDABLE = frozenset({Who.LIST, Who.DOMAIN, Who.UNKNOWN})
 
 
 @dataclass(slots=True)
 class WholeOutcome:
-    """What came of one decision: its mail as it was read, and the patches; or why it failed."""
+    """The outcome of one decision: its mail as it was read, and the patches; or why it failed."""
 
     whole: Whole
     previous: str | None = None
@@ -43,7 +44,7 @@ class WholeOutcome:
 
 
 class Wholes:
-    """Carries out such decisions for one account."""
+    """Carries out the decisions for whole domains and lists of one account."""
 
     def __init__(
         self, loop: Loop, config: Config, mail: MailClient, contacts: Contacts, door: Door
@@ -57,16 +58,16 @@ class Wholes:
     async def read(
         self, mails: Sequence[Mail], places: Places
     ) -> tuple[tuple[Whole, ...], tuple[Refusal, ...]]:
-        """What these labelled mails ask for."""
+        """The decisions that these labelled mails ask for, and those that cannot be made."""
         lists = [mail.id for mail in mails if places.list_label in mail.mailbox_ids]
         arrivals = await self._mail.arrivals(lists) if lists else ()
         list_ids = {each.id: each.list_id or "" for each in arrivals}
         return sort_whole(mails, places, list_ids, self._config.screening.providers)
 
     async def prepare(self, whole: Whole, places: Places, own: OwnAddresses) -> WholeOutcome:
-        """Work out where the mail goes that the decision is about; nothing is kept yet. Where no
-        mail has the labels, since it is an order, one that waits gets them first: then whatever
-        breaks off, the next poll finds it."""
+        """Work out where the mail goes that the decision covers; nothing is kept yet. An order has
+        no labelled mail, so a waiting mail gets the labels first: then the next poll finds the
+        decision after any interruption."""
         decided = self._contacts.decisions
         known = decided.lists if whole.is_list else decided.domains
         done = WholeOutcome(whole, previous=known.get(whole.key))
@@ -80,7 +81,7 @@ class Wholes:
         return done
 
     async def keep(self, done: WholeOutcome) -> None:
-        """The decision, from now on; its mail is where it belongs but for the labelled one."""
+        """Keep the decision, once its mail is where it belongs, except the labelled mail."""
         whole = done.whole
         category = whole.category.name if whole.category else None
         try:
@@ -89,8 +90,8 @@ class Wholes:
             done.error = SenderFailed(str(error))
 
     async def _theirs(self, done: WholeOutcome, places: Places) -> list[Arrival]:
-        """All of their mail that waits, or is where the former decision has put it; but for what
-        the user has put there."""
+        """The mail of the domain or list that waits, or is where the former decision put it, except
+        mail that the user put there."""
         whole = done.whole
         looked = {places.screener, *places.chains.get(done.previous or "", ())}
         filters = [queries.within(each) for each in sorted(looked)]
@@ -104,8 +105,8 @@ class Wholes:
         return theirs
 
     async def _labelled(self, whole: Whole, theirs: Iterable[Arrival], places: Places) -> Whole:
-        """The decision with a mail that bears its labels; without, where none waits, or the server
-        refuses them."""
+        """The decision with a mail that has been given its labels; unchanged if no mail waits or
+        the server refuses."""
         scope = places.list_label if whole.is_list else places.domain_label
         waiting = [each.mail for each in theirs if places.screener in each.mail.mailbox_ids]
         if scope is None or not waiting:
@@ -120,7 +121,7 @@ class Wholes:
     async def _find_places(
         self, done: WholeOutcome, theirs: Iterable[Arrival], places: Places, own: OwnAddresses
     ) -> None:
-        """The labelled mail, and what the decision is about of theirs."""
+        """Add the patches: for the labelled mail, and for other mail that the decision covers."""
         whole = done.whole
         for mail in whole.mails:
             done.mails[mail.id], done.patches[mail.id] = mail, whole.patch(mail, places)
@@ -134,7 +135,7 @@ class Wholes:
                     done.mails[each.id], done.patches[each.id] = each.mail, patch
 
     def _decides(self, whole: Whole, standing: Standing) -> bool:
-        return standing.who in _OPEN and (standing.category == whole.category)
+        return standing.who in _OVERRIDABLE and (standing.category == whole.category)
 
 
 def _is_about(whole: Whole, arrival: Arrival) -> bool:
@@ -143,7 +144,7 @@ def _is_about(whole: Whole, arrival: Arrival) -> bool:
 
 
 def _with(whole: Whole, decisions: Decisions) -> Decisions:
-    """The decisions once this one is made, or taken back."""
+    """The decisions as they are once this one is made or taken back."""
     former = decisions.lists if whole.is_list else decisions.domains
     now = {key: name for key, name in former.items() if key != whole.key}
     if whole.category:

@@ -172,7 +172,7 @@ def _reset(world: World) -> None:
         assert "the note of an earlier version" in first.step.text, first
         assert re.search("refuses the card|is left alone", first.reason), first.reason
     for each in others:
-        assert each.reason.startswith("waits for the steps before"), each
+        assert each.reason.startswith("waits for earlier steps"), each
 
 
 def _see_others(world: World) -> None:

@@ -167,7 +167,7 @@ def test_from_nothing_to_the_first_triaged_sender(evening: Evening) -> None:
     told = home.type("setup", "--apply", "--rules")
     assert "the script mailroom: written" in told
     assert "the script mailroom: exists" in home.type("setup", "--apply", "--rules")
-    assert "is at work and up to date" in home.type("check", "--rules")
+    assert "is active and up to date" in home.type("check", "--rules")
 
     home.serve()
     bob, kid = "Bob <bob@example.org>", "Kid <kid@example.org>"
@@ -239,7 +239,7 @@ def test_a_users_own_script_stays_at_work(evening: Evening) -> None:
     }  # fmt: skip
     home.script("own", f'require "include";\n{own}include :personal "mailroom";\n')
     assert "the script mailroom: exists" in home.type("setup", "--apply", "--rules")
-    assert "is at work and up to date" in home.type("check", "--rules")
+    assert "is active and up to date" in home.type("check", "--rules")
     home.user.receive(mail("eve@example.org", "eve"), mail("eve@example.org", "a list"))
     assert home.places() == {"eve": ["Screener"], "a list": ["Inbox"]}
 
