@@ -1,7 +1,7 @@
 """The client for mail (RFC 8621): searches and updates within the server's limits.
 
-Searches are batched: several queries travel in one request, each with the mails that it found by
-back-reference; a server that refuses mailboxes inside of an OR is asked mailbox by mailbox.
+Searches are batched: one request has several queries, each with a get of the mails that it found. A
+server that refuses mailboxes inside an OR is asked mailbox by mailbox.
 """
 
 import json
@@ -21,7 +21,7 @@ from mailroom.wire.arrivals import (
     read_changes,
 )
 from mailroom.wire.filters import Filter, by_mailbox
-from mailroom.wire.jmap import Answers, Call, Created, Mail, Mailbox, MethodError, PatchObject
+from mailroom.wire.jmap import Answers, Call, Created, Mail, MethodError, PatchObject
 from mailroom.wire.mailcalls import (
     MAIL_PROPERTIES,
     escaped,
@@ -32,6 +32,7 @@ from mailroom.wire.mailcalls import (
     update_calls,
 )
 from mailroom.work.api import Api
+from mailroom.work.mailboxes import MailboxReader
 from mailroom.work.pages import Found, Pages
 from mailroom.work.reading import Reading, Written
 from mailroom.work.web import Web
@@ -40,12 +41,10 @@ T = TypeVar("T")
 
 Result = tuple[Mail, ...] | MethodError
 
-_MAILBOX_PROPERTIES = ("id", "name", "parentId", "role")
-
 
 class MailClient:
-    """One account's mail. ``session_url`` is where the session resource is looked for; ``headers``
-    are those that new mail is read with besides what everybody needs."""
+    """One account's mail. ``session_url`` is where to look for the session resource; ``headers``
+    are further header fields to read of new mail."""
 
     def __init__(
         self, owner: Owner, web: Web, session_url: str, headers: Sequence[str] = ()
@@ -57,25 +56,26 @@ class MailClient:
         self.call = self._api.call
         self.upload = self._api.upload
         self.download = self._api.download
-        # Of an account with more mailboxes than one answer may hold: all, and their state then.
-        self._listed: tuple[str, tuple[Mailbox, ...]] | None = None
+        # The Email states after our updates since the last reading.
         self._left: set[str] = set()
-        # How many mails were updated since it was last told what has changed.
+        # How many mails we have updated since the server last told all changes.
         self._updates = 0
         self._pages = Pages(owner.loop, self._page)
         self._unreadable: dict[str, str] = {}
-        # The state of the session in which the server refused mailboxes inside of an OR.
+        self._mailboxes = MailboxReader(self._api, self._unreadable)
+        # The state of the session in which the server refused mailboxes inside an OR.
         self._split_session: str | None = None
 
     def take_unreadable(self) -> dict[str, str]:
-        """What has been left alone since this was last asked, because its entry in an answer makes
-        no sense: by kind and id, and why."""
-        taken, self._unreadable = self._unreadable, {}
+        """The objects left alone since the last call of this because their entries in answers make
+        no sense: by kind and id, the reason."""
+        taken = dict(self._unreadable)
+        self._unreadable.clear()
         return taken
 
     async def identities(self) -> frozenset[str]:
-        """The addresses that the user sends from, lower-cased, where the server tells (RFC 8621
-        §6): not every token may ask, and Cyrus answers with empty ones."""
+        """The addresses that the user sends from, in lower case (RFC 8621 §6); none if the server
+        does not tell. Some tokens may not ask, and Cyrus 3.10.2 answers with empty ones (seen)."""
         if jmap.SUBMISSION not in (await self.session()).capabilities:
             return frozenset()
         call = Call("Identity/get", {"ids": None}, "identities", jmap.SUBMISSION)
@@ -85,22 +85,20 @@ class MailClient:
             return frozenset()
 
     async def take_reading(self, filters: Sequence[Filter], since: str | None = None) -> Reading:
-        """Names of the mailboxes, states, what has changed ``since`` a state, then the mail that
-        the filters match."""
-        is_listed = self._listed is not None
-        get: jmap.Arguments = {"ids": [] if is_listed else None, "properties": _MAILBOX_PROPERTIES}
+        """Read the mailboxes, the states, what has changed ``since`` an Email state, and the mail
+        that the filters match."""
+        is_paged = self._mailboxes.is_paged
         try:
-            boxes = [Call("Mailbox/get", get, "boxes")]
-            reading, answers = await self._read(boxes, filters, since)
+            reading, answers = await self._read([self._mailboxes.get()], filters, since)
         except MethodError as error:
-            if error.type != "requestTooLarge" or is_listed:
+            if error.type != "requestTooLarge" or is_paged:
                 raise
-            self._listed = ("", ())
+            self._mailboxes.is_paged = True
             return await self.take_reading(filters, since)
-        if is_listed:
-            mailboxes = await self._all_mailboxes(reading.states["Mailbox"])
+        if is_paged:
+            mailboxes = await self._mailboxes.by_page(reading.states["Mailbox"])
         else:
-            mailboxes = tuple(self._boxes(answers).values())
+            mailboxes = self._mailboxes.read(answers)
         return replace(reading, mailboxes=mailboxes)
 
     async def update_and_read(
@@ -110,8 +108,8 @@ class MailClient:
         since: str | None = None,
         watched: Container[str] = (),
     ) -> tuple[Written, Reading]:
-        """Update the mails; the last request also reads, afterwards, what :meth:`take_reading`
-        does."""
+        """Update the mails; the last request then also reads what :meth:`take_reading` does, except
+        mailboxes."""
         *others, last = await self._batches(patches, watched) or [{}]
         written = await self._update_batches(others, watched)
         calls = [*update_calls(last, watched)] if last else []
@@ -126,19 +124,19 @@ class MailClient:
     async def update(
         self, patches: Mapping[str, PatchObject], watched: Container[str] = ()
     ) -> Written:
-        """Update the mails, in as few requests as the limits allow. Those that are ``watched`` are
-        read again in the same request: what somebody else has done to them meanwhile shows."""
+        """Update the mails in as few requests as the limits allow. Mails in ``watched`` are read
+        again by the same request, to see what somebody else has done to them meanwhile."""
         return await self._update_batches(await self._batches(patches, watched), watched)
 
     async def changes(self, since: str) -> Changes | None:
-        """What has changed since a state; None where the server cannot tell."""
+        """What has changed since an Email state; None if the server cannot tell."""
         limits = (await self.session()).limits
         return self._changes(
             await self.call(changes_calls(since, limits.get, self._updates, self._headers))
         )
 
     async def arrivals(self, mail_ids: Sequence[str]) -> tuple[Arrival, ...]:
-        """These mails as they come in, those that are there; one request after the other."""
+        """Those of the mails that exist, read as new mail is; one request after the other."""
         found: list[Arrival] = []
         limits = (await self.session()).limits
         portions = list(_portions(mail_ids, limits.get, limits.request_bytes // 2))
@@ -151,7 +149,7 @@ class MailClient:
         return tuple(found)
 
     async def create(self, kind: str, objects: Mapping[str, jmap.Arguments]) -> Created:
-        """Create objects of a type (``Mailbox``, ``Email``) under keys of the caller's, in as
+        """Create objects of a type (``Mailbox``, ``Email``), by keys that the caller chooses, in as
         few requests as the limits allow."""
         limits = (await self.session()).limits
         ids: dict[str, str] = {}
@@ -165,13 +163,13 @@ class MailClient:
         return Created(ids, refused)
 
     async def destroy(self, mail_ids: Sequence[str]) -> dict[str, MethodError]:
-        """Delete mail for good; returns what was refused. Only for mail that Mailroom made."""
+        """Delete mail for good; returns what was refused. Only for mail that Mailroom created."""
         answers = await self.call([Call("Email/set", {"destroy": list(mail_ids)}, "set")])
         refused = jmap.read_undestroyed(answers["set"])
         return {mail_id: each for mail_id, each in refused.items() if each.type != "notFound"}
 
     async def read(self, mail_ids: Sequence[str]) -> tuple[Mail, ...]:
-        """The mails with these ids, those that are there."""
+        """The mails with these ids that exist."""
         limits = (await self.session()).limits
         found: list[Mail] = []
         for portion in _portions(mail_ids, limits.get, limits.request_bytes // 2):
@@ -182,7 +180,7 @@ class MailClient:
         return tuple(found)
 
     async def search(self, filters: Sequence[Filter]) -> list[Result]:
-        """All mail that each filter matches, or why the server could not tell."""
+        """For each filter, all mail that it matches, or why the server could not tell."""
         if not await self.is_split():
             results = await self._search(filters)
             if not any(map(_refuses_mailboxes_in_or, results, filters)):
@@ -193,8 +191,8 @@ class MailClient:
         return [_united([next(found) for _ in each]) for each in parts]
 
     async def is_split(self) -> bool:
-        """Whether this server is asked one query per mailbox: it has refused others, and the
-        session is still the one in which it did."""
+        """Whether the server gets one query for each mailbox, because it refused one for several in
+        the current session."""
         return self._split_session == (await self.session()).state
 
     async def _search(self, filters: Sequence[Filter]) -> list[Result]:
@@ -215,7 +213,7 @@ class MailClient:
         return [found[number] for number in range(len(filters))]
 
     async def _result(self, answers: Answers, number: int, query: Filter) -> Result:
-        """All that a query finds whose first page is in ``answers``."""
+        """All that a query finds; its first page is in ``answers``."""
         limits = (await self.session()).limits
         try:
             first = self._first_page(answers, number)
@@ -223,27 +221,11 @@ class MailClient:
         except MethodError as error:
             return error
 
-    async def _all_mailboxes(self, state: str) -> tuple[Mailbox, ...]:
-        """Page by page (RFC 8620 §5.1: a get of too many fails); anew when ``state`` is."""
-        if self._listed is None or self._listed[0] != state:
-            found: dict[str, Mailbox] = {}
-            while not found.keys() >= (more := await self._some_mailboxes(len(found))).keys():
-                found |= more
-            self._listed = (state, tuple(found.values()))
-        return self._listed[1]
-
-    async def _some_mailboxes(self, position: int) -> dict[str, Mailbox]:
-        limit = (await self.session()).limits.get
-        query = Call("Mailbox/query", {"position": position, "limit": limit}, "query")
-        get = {"#ids": query.ref("/ids"), "properties": _MAILBOX_PROPERTIES}
-        answers = await self.call([query, Call("Mailbox/get", get, "boxes")])
-        return self._boxes(answers)
-
     async def _read(
         self, before: Sequence[Call], filters: Sequence[Filter], since: str | None
     ) -> tuple[Reading, Answers]:
-        """States, then what has changed, then the queries: in this order nothing that the states
-        tell of is missed by what follows."""
+        """Read the states, then what has changed, then the queries: in this order the queries see
+        everything that the states cover."""
         limits = (await self.session()).limits
         email_state = Call("Email/get", {"ids": []}, "mails")
         changed = changes_calls(since, limits.get, self._updates, self._headers) if since else ()
@@ -267,8 +249,9 @@ class MailClient:
         else:
             found = [await self._result(answers, *pair) for pair in enumerate(filters)]
         if any(map(_refuses_mailboxes_in_or, found, filters)):
-            found = await self.search(filters)  # the states are older than what it finds, as ever
-        # Its states are of the whole account, so that of a mail is no mailbox's (0.15.5, seen).
+            found = await self.search(filters)  # the states are still older than what it finds
+        # Stalwart's states are of the whole account: a change of mail shows as one of mailboxes
+        # too, with the state of Email (0.15.5, seen).
         tells_by_email = (await self.session()).is_stalwart
         reading = Reading(
             sent_at,
@@ -288,8 +271,8 @@ class MailClient:
         return changes
 
     async def _probed(self, answers: Answers, filters: Sequence[Filter]) -> list[Result]:
-        """What the filters find, where each mailbox was asked whether there is anything: mostly
-        there is nothing, which costs no further request."""
+        """What the filters find if ``answers`` tell for each mailbox whether it has any such mail.
+        Mostly there is none, and no further request is needed."""
         results: list[list[Result]] = [[] for _ in filters]
         filled: list[tuple[int, Filter]] = []
         parts = [(number, part) for number, each in enumerate(filters) for part in by_mailbox(each)]
@@ -310,20 +293,16 @@ class MailClient:
         return self._first_page(await self.call(calls), 0)
 
     async def _is_sorted(self) -> bool:
-        """By when it was received; to sort, Stalwart reads its whole index of that (its source)."""
+        """Whether searches are sorted by date: to sort, Stalwart reads its whole index (its
+        source)."""
         return not (await self.session()).is_stalwart
 
     def _first_page(self, answers: Answers, number: int) -> Found:
-        """The page of a search that is in ``answers``, and its mails by their ids."""
+        """The first page of a search in ``answers``, and its mails by id."""
         page = jmap.read_page(answers[f"query{number}"])
         sifted = jmap.read_mails(answers[f"get{number}"])
         self._unreadable |= sifted.unreadable
         return page, {mail.id: mail for mail in sifted.entries}
-
-    def _boxes(self, answers: Answers) -> dict[str, Mailbox]:
-        sifted = jmap.read_mailboxes(answers["boxes"])
-        self._unreadable |= sifted.unreadable
-        return {box.id: box for box in sifted.entries}
 
     async def _batches(
         self, patches: Mapping[str, PatchObject], watched: Container[str]
@@ -335,7 +314,7 @@ class MailClient:
         if (await self.session()).is_stalwart:
             patches = {mail_id: escaped(patch) for mail_id, patch in patches.items()}
         for portion in _portions(patches.items(), most, limits.request_bytes // 2):
-            if batches:  # one alone travels with what others ask for in this turn of the loop
+            if batches:  # a single batch must go out in this turn, with the calls of others
                 await give_way(self._loop)
             batches.append(dict(portion))
         return batches
@@ -368,7 +347,7 @@ class MailClient:
 
 
 def _united(results: Sequence[Result]) -> Result:
-    """What the parts of a query have found: each mail once, or why one of them failed."""
+    """What the parts of a query have found: each mail once, or why a part failed."""
     mails: dict[str, Mail] = {}
     for result in results:
         if isinstance(result, MethodError):
@@ -383,7 +362,7 @@ def _refuses_mailboxes_in_or(result: Result, query: Filter) -> bool:
 
 
 def _unless_gone(result: Result) -> tuple[Mail, ...] | None:
-    """None where a mailbox of the filter is no more."""
+    """The mails; None if a mailbox of the filter no longer exists. Raises any other error."""
     if not isinstance(result, MethodError):
         return result
     if result.type != "invalidArguments":
@@ -401,7 +380,7 @@ def _joined(parts: Iterable[Written]) -> Written:
 
 
 def _portions(items: Iterable[T], most: int, most_bytes: int) -> Iterator[list[T]]:
-    """Cut into portions of at most so many items, and so many bytes as JSON."""
+    """Cut into portions of at most ``most`` items and, as JSON, ``most_bytes`` bytes."""
     portion: list[T] = []
     used = 0
     for item in items:
