@@ -10,7 +10,6 @@ uses a ramfs without that limit). A few may still have files of their own: ``ann
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -32,6 +31,7 @@ from mailroom.rules.configuration.fleet import (
     may_have_shared_book_secret,
     may_have_shared_secret,
 )
+from mailroom.values import replace
 
 _FOLDER = "accounts_"
 

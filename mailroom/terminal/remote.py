@@ -11,7 +11,6 @@ everything about it at the status socket.
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Self, cast
@@ -33,6 +32,7 @@ from mailroom.terminal.answers import (
     WaitingDocument,
 )
 from mailroom.terminal.harmless import harmless
+from mailroom.values import dataclass, replace
 from mailroom.wire.sse import Event, Parser
 
 # The service knows its own status.

@@ -8,7 +8,8 @@ was first used.
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+
+from mailroom.values import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ less than 2 MiB, and two of them have the same hash once in 10^11 times.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from mailroom.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

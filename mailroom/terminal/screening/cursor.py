@@ -1,7 +1,8 @@
 """A position in a changing list: it stays on its row, not at its number."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+
+from mailroom.values import dataclass
 
 
 @dataclass(slots=True)
