@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,6 @@ from mailroom.terminal.asked import (
     service_of,
     shards_of,
 )
-from mailroom.values import replace
 
 Command = Callable[[SimpleNamespace], int]
 

@@ -3,6 +3,7 @@
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Protocol
 from urllib.parse import unquote
@@ -14,7 +15,6 @@ from mailroom.rules.status.fleethealth import Fleet, Sum, accounts, healthz, sta
 from mailroom.rules.status.health import Snapshot
 from mailroom.rules.status.metrics import METRICS_TYPE, metrics_of_all
 from mailroom.rules.words import count
-from mailroom.values import replace
 from mailroom.wire.http1 import Answer, ReceivedRequest, json_answer
 
 _PREFIX = "/accounts/"

@@ -9,6 +9,7 @@ import json
 import pwd
 import re
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from typing import Any, Protocol
@@ -19,7 +20,6 @@ from mailroom.engine.loop import Promise
 from mailroom.errors import MailroomError, OrderRefused
 from mailroom.rules.status.health import Snapshot, healthz, status
 from mailroom.rules.status.metrics import METRICS_TYPE, metrics
-from mailroom.values import dataclass
 from mailroom.wire.http1 import Answer, ReceivedRequest, json_answer
 
 Document = dict[str, Any]

@@ -12,6 +12,7 @@ import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -48,7 +49,6 @@ from mailroom.rules.status.health import RefusedReload, Snapshot
 from mailroom.rules.status.ring import Ring
 from mailroom.rules.status.statusline import status_line
 from mailroom.tenants import Shared, Tenant, Tenants
-from mailroom.values import dataclass, replace
 from mailroom.work.account import Common
 from mailroom.work.reporter import Audience
 

@@ -8,6 +8,7 @@ has no name, ends the process.
 
 import heapq
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
 from math import inf
@@ -23,7 +24,6 @@ from mailroom.rules.configuration.fleet import SINGLE
 from mailroom.rules.polling.backoff import Backoff
 from mailroom.rules.status.fleethealth import Member, Sum
 from mailroom.rules.status.health import Phase, Snapshot, Trouble, Vitals, unchanged_seconds
-from mailroom.values import dataclass, replace
 from mailroom.wire.urls import without_query
 from mailroom.work.account import Account, Common
 from mailroom.work.commands import Commands

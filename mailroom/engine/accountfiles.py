@@ -9,6 +9,7 @@ import os
 import selectors
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,7 +20,6 @@ from mailroom.errors import ConfigurationError
 from mailroom.rules.configuration.config import Config, from_data, to_data
 from mailroom.rules.configuration.fleet import is_name, sharing
 from mailroom.rules.configuration.shard import Shard
-from mailroom.values import dataclass, replace
 
 _READ_BYTES = 65_536
 

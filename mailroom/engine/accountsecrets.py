@@ -10,6 +10,7 @@ uses a ramfs without that limit). A few may still have files of their own: ``ann
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -31,7 +32,6 @@ from mailroom.rules.configuration.fleet import (
     may_have_shared_book_secret,
     may_have_shared_secret,
 )
-from mailroom.values import replace
 
 _FOLDER = "accounts_"
 

@@ -10,13 +10,13 @@ import selectors
 import socket
 import struct
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
 from select import POLLHUP, poll
 from typing import Any
 
 from mailroom.engine.tasks import Cancelled, Promise, Task
-from mailroom.values import dataclass, replace
 from mailroom.wire.http1 import (
     Answer,
     BadRequest,

@@ -7,13 +7,13 @@ import os
 import selectors
 import socket
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import TypeVar
 
 from mailroom.engine.unit import behind
 from mailroom.errors import MailroomError
-from mailroom.values import dataclass
 from mailroom.wire.sse import Event, Parser
 
 # sysusers.d: which group may open which socket.

@@ -9,6 +9,7 @@ import json
 import os
 import selectors
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,7 +19,6 @@ from mailroom.engine.loop import Loop, Promise
 from mailroom.engine.unit import Installation, find, option
 from mailroom.errors import ConfigurationError
 from mailroom.rules.configuration.config import Config, from_data, to_data
-from mailroom.values import replace
 
 _SIZE_LIMIT_BYTES = 256 * 1024  # a hundred categories are 20 KiB
 

@@ -6,11 +6,11 @@ never appears in a message, a log line or a ``repr``.
 
 import unicodedata
 from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mailroom.errors import ConfigurationError
 from mailroom.rules.configuration.config import Config
-from mailroom.values import dataclass, field, replace
 from mailroom.wire.urls import origin
 
 _VARIABLES = {

@@ -13,13 +13,13 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from mailroom.engine.accountsecrets import parse, written
 from mailroom.engine.credentials import ACCOUNT_SECRETS, SECRETS
 from mailroom.engine.unit import Installation
 from mailroom.errors import MailroomError
-from mailroom.values import dataclass
 
 # With the host's key alone. By default a key bound to the TPM's measurement of the firmware would
 # be used as well, and after an update of the firmware no service would get its secrets.

@@ -4,10 +4,10 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from mailroom.errors import MailroomError
-from mailroom.values import dataclass
 
 # The persistent journal, and the one until the next boot (systemd-journald.service(8)).
 FOLDERS = (Path("/var/log/journal"), Path("/run/log/journal"))

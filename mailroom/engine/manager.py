@@ -3,11 +3,11 @@
 import os
 import subprocess
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mailroom.engine.unit import Installation
 from mailroom.errors import LastingTrouble
-from mailroom.values import dataclass, field
 
 # sd_booted(3).
 _BOOTED = Path("/run/systemd/system")

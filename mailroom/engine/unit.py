@@ -9,13 +9,13 @@ them it looks for what is there. This module, and only this one, knows where thi
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from shlex import quote
 
 from mailroom.engine.accountfolder import DEFAULTS, account_file, account_names
 from mailroom.errors import ConfigurationError, MailroomError, UsageError
 from mailroom.rules.configuration.shard import Shard
-from mailroom.values import dataclass, replace
 
 # User=mailroom-%i has to be a user name, which has at most 31 characters (systemd.exec(5)).
 _ACCOUNT = re.compile(r"[A-Za-z0-9_-]{1,22}")

@@ -4,13 +4,13 @@ A host may have shards: without an account or a socket, a command is about all o
 """
 
 import os
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from mailroom.engine.accountfolder import account_names
 from mailroom.engine.shards import EVERY_SHARD, is_drained, is_elsewhere, placed, services_here
 from mailroom.engine.unit import Installation, find
-from mailroom.values import replace
 
 if TYPE_CHECKING:
     from mailroom.terminal.past import Past

@@ -1,6 +1,7 @@
 """A command's own access to the account: configuration, loop, clients."""
 
 from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from mailroom.engine.accountsecrets import secrets_of
@@ -14,7 +15,6 @@ from mailroom.engine.unit import Installation
 from mailroom.rules.configuration.config import Config
 from mailroom.rules.status.health import Totals
 from mailroom.service import USER_AGENT
-from mailroom.values import dataclass
 from mailroom.work.clients import Clients, build_clients
 
 T = TypeVar("T")

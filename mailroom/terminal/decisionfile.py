@@ -5,12 +5,12 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from mailroom.errors import UsageError
 from mailroom.rules.triage.subject import SubjectKind
 from mailroom.terminal.naming import CategoryNames, whom
 from mailroom.terminal.remote import Decision, Whom
-from mailroom.values import dataclass
 
 # What a column of categories may be called, in any case.
 _CATEGORY = ("category", "group", "label", "folder", "mailbox", "destination", "box")

@@ -5,6 +5,7 @@ When interrupted it says what is there; the next run finds that by itself and co
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from rich.console import Console
 
@@ -26,7 +27,6 @@ from mailroom.terminal.interviewing import Interview
 from mailroom.terminal.live import show_live
 from mailroom.terminal.remote import Remote
 from mailroom.terminal.setup import show_setup
-from mailroom.values import dataclass, replace
 from mailroom.work.completeness import Completeness, completeness
 
 #: With ``--check``: something is left to do.

@@ -4,6 +4,7 @@ between. :mod:`mailroom.rules.account.interview` decides the order.
 
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from rich.console import Console
@@ -27,7 +28,6 @@ from mailroom.service import USER_AGENT
 from mailroom.terminal.asking import Asking, absolute
 from mailroom.terminal.context import Context, context_for
 from mailroom.terminal.screen import plain, tick
-from mailroom.values import replace
 from mailroom.work.abilities import abilities, taken
 from mailroom.work.autodiscovery import first_of, look_at
 from mailroom.work.check import Finding

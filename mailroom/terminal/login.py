@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from types import SimpleNamespace
 
@@ -33,7 +34,6 @@ from mailroom.terminal.interviewing import findings
 from mailroom.terminal.remote import which_account
 from mailroom.terminal.screen import tick
 from mailroom.terminal.secrets import files_for, holding
-from mailroom.values import asdict, dataclass, replace
 from mailroom.wire.urls import origin
 from mailroom.work.abilities import abilities
 from mailroom.work.check import Finding

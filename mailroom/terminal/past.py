@@ -7,6 +7,7 @@ that Mailroom made have only categories and days.
 import contextlib
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,7 +20,6 @@ from mailroom.terminal.lists import write_json
 from mailroom.terminal.moving import decided
 from mailroom.terminal.naming import canonical_key
 from mailroom.terminal.remote import Remote, Whom
-from mailroom.values import dataclass
 
 _DECISIONS = (
     *("sender_triaged", "sender_retriaged", "sender_unscreened"),

@@ -11,6 +11,7 @@ everything about it at the status socket.
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Self, cast
@@ -32,7 +33,6 @@ from mailroom.terminal.answers import (
     WaitingDocument,
 )
 from mailroom.terminal.harmless import harmless
-from mailroom.values import dataclass, replace
 from mailroom.wire.sse import Event, Parser
 
 # The service knows its own status.

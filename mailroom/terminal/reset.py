@@ -5,6 +5,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import TextIO
@@ -24,7 +25,6 @@ from mailroom.rules.words import count
 from mailroom.terminal.context import open_context
 from mailroom.terminal.remote import prefix
 from mailroom.terminal.screen import Document, plain
-from mailroom.values import dataclass
 from mailroom.work.reset import Fault, Reset
 
 _NOBODY = (FileNotFoundError, ConnectionRefusedError)

@@ -4,10 +4,10 @@ An arrival is read with what decides about its sender; mail in Sent, with its re
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from mailroom.values import dataclass
 from mailroom.wire.jmap import (
     Arguments,
     Call,

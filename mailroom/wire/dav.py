@@ -8,6 +8,7 @@ its own spelling, so that is kept as well, to be sent back.
 import codecs
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import quote, unquote_to_bytes, urljoin, urlsplit
 from xml.etree import ElementTree as ET
@@ -16,7 +17,6 @@ import defusedxml
 from defusedxml.ElementTree import fromstring, iterparse
 
 from mailroom.errors import ProtocolError
-from mailroom.values import dataclass
 
 DAV = "{DAV:}"
 CARDDAV = "{urn:ietf:params:xml:ns:carddav}"

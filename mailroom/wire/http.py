@@ -1,9 +1,9 @@
 """HTTP as values (RFC 9110): what our clients ask, and what a server answers."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from http import HTTPStatus
 
-from mailroom.values import dataclass, field
 from mailroom.wire.urls import without_query
 
 SILENCE_SECONDS = 30.0  # without a byte in either direction

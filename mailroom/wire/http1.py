@@ -8,10 +8,9 @@ import json
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from urllib.parse import parse_qsl, urlsplit
-
-from mailroom.values import dataclass, field, replace
 
 HEAD_LIMIT_BYTES = 8192
 BODY_LIMIT_BYTES = 8192

@@ -7,10 +7,10 @@ answer is a :class:`ProtocolError`, a failed method a :class:`MethodError`.
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from mailroom.errors import MailroomError, ProtocolError
-from mailroom.values import dataclass
 from mailroom.wire.problem import quoted
 
 CORE = "urn:ietf:params:jmap:core"

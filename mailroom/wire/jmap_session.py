@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from mailroom.errors import LastingTrouble, ProtocolError
-from mailroom.values import dataclass
 from mailroom.wire.jmap import CORE, MAIL, SIEVE, as_list, as_text, reading
 from mailroom.wire.urls import expand
 

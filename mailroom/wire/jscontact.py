@@ -6,9 +6,9 @@ them. A malformed property hides no card: it counts as one of those.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from mailroom.values import dataclass
 from mailroom.wire.jmap import Arguments, reading
 
 #: A property of ours within a note. At the top of a card Stalwart 0.15.5 refuses vendor properties;

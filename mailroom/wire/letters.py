@@ -1,9 +1,9 @@
 """Whom a mail went to, and which conversation it is part of (RFC 8621 §3.1, §4.1)."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from mailroom.values import dataclass
 from mailroom.wire.jmap import Arguments, read_addresses, sifted
 
 #: The properties of a letter, and those that show where a thread's mails are.

@@ -6,10 +6,10 @@ changes the direction of writing; HTML becomes plain text.
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html.parser import HTMLParser
 from typing import Any
 
-from mailroom.values import dataclass
 from mailroom.wire.jmap import (
     Address,
     Arguments,

@@ -7,8 +7,8 @@ and cut short.
 """
 
 import json
+from dataclasses import dataclass
 
-from mailroom.values import dataclass
 from mailroom.wire import dav
 
 _JMAP_ERROR = "urn:ietf:params:jmap:error:"

@@ -1,9 +1,9 @@
 """Sieve over JMAP as values (RFC 9661, and Cyrus' older form of it), and Sieve's strings."""
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
-from mailroom.values import dataclass
 from mailroom.wire.jmap import SIEVE, Arguments, reading
 
 #: RFC 9661 §1.3, and Cyrus' name from before the RFC. The first that is offered counts.

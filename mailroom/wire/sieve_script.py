@@ -6,8 +6,8 @@ requires. A :class:`ScriptError` means that it cannot be read here; the server m
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-from mailroom.values import dataclass
 from mailroom.wire.problem import quoted
 
 # RFC 5228 §2.10.5 asks for 15; no person has written a script that nests deeper than this.

@@ -5,9 +5,9 @@ every byte a fixed number of times, however the stream is cut into reads.
 """
 
 import re
+from dataclasses import dataclass
 
 from mailroom.errors import ProtocolError
-from mailroom.values import dataclass
 
 # A StateChange has some hundred bytes. A peer that needs more than this does not speak JMAP.
 MAX_LINE_BYTES = 1 << 20

@@ -11,11 +11,11 @@ bytes, so it cannot become the body of a PUT.
 
 import re
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Self
 
 from mailroom.errors import MailroomError
-from mailroom.values import dataclass
 
 PRODID = "-//Mailroom//EN"
 VERSIONS = ("3.0", "4.0")

@@ -5,6 +5,7 @@ The account polls when the schedule says so, and records the outcome of each pol
 
 import random
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from mailroom.engine.credentials import Logins
 from mailroom.engine.journal import Log
@@ -26,7 +27,6 @@ from mailroom.rules.polling.push import Push, PushStatus
 from mailroom.rules.polling.schedule import Schedule, Timing, Trigger
 from mailroom.rules.status import events
 from mailroom.rules.status.health import PollView, Snapshot, Trouble, Vitals
-from mailroom.values import dataclass, field
 from mailroom.wire.jmap import MethodError
 from mailroom.wire.jmap_push import CONTACTS_TYPE
 from mailroom.wire.urls import origin

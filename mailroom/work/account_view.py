@@ -1,6 +1,7 @@
 """An account as seen from outside: its current status."""
 
 import os
+from dataclasses import dataclass
 
 from mailroom import __version__
 from mailroom.engine.loop import Loop
@@ -9,7 +10,6 @@ from mailroom.rules.polling.push import Push
 from mailroom.rules.polling.schedule import Schedule
 from mailroom.rules.status import health
 from mailroom.rules.status.health import Phase, Snapshot
-from mailroom.values import dataclass
 from mailroom.work.history import History
 from mailroom.work.index import IndexKeeper
 from mailroom.work.listener import Listener

@@ -6,11 +6,11 @@ loop's turn, then all that were made in it go out in one request.
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 
 from mailroom.engine.loop import Owner, Promise, Task
 from mailroom.errors import MailroomError, ProtocolError
-from mailroom.values import dataclass, field, replace
 from mailroom.wire import jmap
 from mailroom.wire.http import Request
 from mailroom.wire.jmap import Answers, Call

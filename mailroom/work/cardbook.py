@@ -7,10 +7,10 @@ the same turn of the loop.
 import json
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from mailroom.engine.loop import Loop, give_way
-from mailroom.values import dataclass, field, replace
 from mailroom.wire import jmap
 from mailroom.wire.jmap import CONTACTS, Answers, Arguments, Call, MethodError
 from mailroom.wire.jmap_session import Session

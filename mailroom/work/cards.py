@@ -5,13 +5,13 @@ somebody else was faster, the card is read again and the change is made again.
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from http import HTTPStatus
 
 from mailroom.engine.loop import Loop
 from mailroom.errors import SenderFailed, TransientError
 from mailroom.rules.contacts.addressbook import AddressBook, Indexed
 from mailroom.rules.contacts.contact import summarise
-from mailroom.values import dataclass
 from mailroom.wire import dav
 from mailroom.wire.http import Request, Response
 from mailroom.wire.problem import read_problem_details

@@ -1,6 +1,7 @@
 """``mailroom check``: try everything that the service will need, and report each step."""
 
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -13,7 +14,6 @@ from mailroom.rules.screening.own import OwnAddresses
 from mailroom.rules.triage import queries
 from mailroom.rules.triage.places import Places, find_places, require_groups, resolve, undecided
 from mailroom.rules.words import count
-from mailroom.values import dataclass
 from mailroom.wire.http import Request
 from mailroom.wire.jmap import MethodError
 from mailroom.wire.jmap_push import event_source_url

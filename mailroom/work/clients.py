@@ -1,11 +1,12 @@
 """The clients of one account: where they log in, and with what."""
 
+from dataclasses import dataclass, replace
+
 from mailroom.engine.credentials import Basic, Bearer, Logins
 from mailroom.engine.loop import Owner
 from mailroom.engine.transfer import Http
 from mailroom.rules.configuration.config import Config
 from mailroom.rules.status.health import Totals
-from mailroom.values import dataclass, replace
 from mailroom.work.cardbook import CardBook
 from mailroom.work.carddav import CardDavContacts
 from mailroom.work.cards import CardDavClient

@@ -6,12 +6,12 @@ cards are read in portions of limited size: a card with a photo may be a megabyt
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from http import HTTPStatus
 from urllib.parse import quote, urljoin, urlsplit
 
 from mailroom.engine.loop import Loop, give_way, together
 from mailroom.errors import LastingTrouble, TooLarge
-from mailroom.values import replace
 from mailroom.wire import dav
 from mailroom.wire.http import MAX_BODY_BYTES, Request, Response
 from mailroom.wire.urls import without_query

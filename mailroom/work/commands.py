@@ -5,6 +5,7 @@ request cannot be met, and other MailroomErrors if a server fails.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any
 
@@ -19,7 +20,6 @@ from mailroom.rules.triage.history import before
 from mailroom.rules.triage.orders import Order, read_address, read_category, read_subject
 from mailroom.rules.triage.places import Places
 from mailroom.rules.triage.subject import Subject, SubjectKind
-from mailroom.values import asdict
 from mailroom.work.contacts import Contacts
 from mailroom.work.door import Door
 from mailroom.work.listing import Listing, row

@@ -1,9 +1,10 @@
 """How far an account is set up: what setup would create, and whether its rules are up to date."""
 
+from dataclasses import dataclass
+
 from mailroom.engine.loop import Loop
 from mailroom.rules.account.setup import ItemStatus
 from mailroom.rules.configuration.config import Config
-from mailroom.values import dataclass
 from mailroom.work.clients import Clients
 from mailroom.work.routing import NoSieve, Routing
 from mailroom.work.setup import Setup

@@ -10,6 +10,7 @@ all instances leave the same one.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from math import inf
 
@@ -23,7 +24,6 @@ from mailroom.rules.status.digest import DueDigest, FormerDigest, News, WaitingE
 from mailroom.rules.status.health import ConflictView, FailingSender, TriageView
 from mailroom.rules.triage.drags import DIGEST
 from mailroom.rules.triage.places import Places
-from mailroom.values import dataclass
 from mailroom.wire.jmap import (
     Arguments,
     Call,

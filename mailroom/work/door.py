@@ -9,6 +9,7 @@ New mail counts as seen only when the poll has done its work: after an interrupt
 
 from collections import deque
 from collections.abc import Container, Iterable, Mapping, Set
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
 
@@ -21,7 +22,6 @@ from mailroom.rules.triage import queries
 from mailroom.rules.triage.drags import PLACED, WAITING, asked_by
 from mailroom.rules.triage.places import Places
 from mailroom.rules.triage.verdicts import sender_of
-from mailroom.values import dataclass, replace
 from mailroom.wire.arrivals import Arrival, Changes
 from mailroom.wire.jmap import Mail, MethodError, PatchObject
 from mailroom.work.census import Census

@@ -2,11 +2,11 @@
 
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 from mailroom.rules.polling.schedule import Trigger
 from mailroom.rules.status import health
 from mailroom.rules.status.health import PollView, Totals, Trouble
-from mailroom.values import dataclass, field
 from mailroom.work.outcome import Contested, PollOutcome, Triaged
 
 

@@ -10,6 +10,7 @@ ETags, and then for whole cards in portions.
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from http import HTTPStatus
 
 from mailroom.engine.loop import Loop, give_way
@@ -17,7 +18,6 @@ from mailroom.errors import MailroomError, TooLarge, TransientError
 from mailroom.rules.contacts.addressbook import AddressBook, Indexed
 from mailroom.rules.contacts.contact import summarise
 from mailroom.rules.polling.backoff import Backoff
-from mailroom.values import replace
 from mailroom.wire import dav
 from mailroom.wire.http import SILENCE_SECONDS
 from mailroom.wire.urls import without_query

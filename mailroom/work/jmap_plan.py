@@ -7,6 +7,7 @@ follows.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from mailroom.errors import MailroomError, SenderFailed
 from mailroom.rules.contacts import contactcard
@@ -15,7 +16,6 @@ from mailroom.rules.contacts.contact import contact_uid
 from mailroom.rules.contacts.groups import bare_uid
 from mailroom.rules.contacts.roster import Change, Found, Membership, Plan, Provenance
 from mailroom.rules.names import normal_name
-from mailroom.values import dataclass, field
 from mailroom.wire.filters import any_of
 from mailroom.wire.jmap import MethodError
 from mailroom.wire.jscontact import JsCard

@@ -6,6 +6,7 @@ contacts and groups, decisions for domains and lists, and what Sent shows if not
 
 import contextlib
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from mailroom.engine.journal import Log
 from mailroom.engine.loop import Loop, both, give_way
@@ -18,7 +19,6 @@ from mailroom.rules.screening.standing import Facts, Standing, Who, admitted, st
 from mailroom.rules.screening.wide import Decisions, list_id
 from mailroom.rules.triage.places import Places
 from mailroom.rules.triage.verdicts import sender_of
-from mailroom.values import dataclass, replace
 from mailroom.wire.arrivals import Arrival
 from mailroom.wire.jmap import Mail, MethodError, PatchObject
 from mailroom.work.contacts import Contacts

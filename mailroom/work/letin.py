@@ -5,12 +5,12 @@ may have looked at it since. So such mail is let in only if the user asks for it
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from mailroom.engine.loop import Loop, both
 from mailroom.rules.configuration.config import Config
 from mailroom.rules.screening.own import OwnAddresses
 from mailroom.rules.triage.places import Places, find_places
-from mailroom.values import dataclass
 from mailroom.work.check import own_addresses
 from mailroom.work.clients import Clients
 from mailroom.work.door import Door

@@ -5,12 +5,12 @@ brought up to date each time somebody asks again, and forgotten when nobody does
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from mailroom.engine.loop import Owner, Timer, give_way
 from mailroom.rules.triage import queries
 from mailroom.rules.triage.verdicts import sender_of
-from mailroom.values import dataclass
 from mailroom.wire.arrivals import read_ids
 from mailroom.wire.jmap import Call, MethodError, read_state
 from mailroom.wire.previews import (

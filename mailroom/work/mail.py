@@ -6,11 +6,11 @@ server that refuses mailboxes inside an OR is asked mailbox by mailbox.
 
 import json
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from mailroom.engine.loop import Owner, give_way, together
 from mailroom.errors import CredentialsRefused, Forbidden, ProtocolError
-from mailroom.values import replace
 from mailroom.wire import jmap
 from mailroom.wire.arrivals import (
     Arrival,

@@ -7,6 +7,7 @@ such mail, contact and groups are written directly, and an interrupted order has
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -14,7 +15,6 @@ from mailroom.engine.loop import Promise
 from mailroom.errors import MailroomError, OrderRefused
 from mailroom.rules.triage.job import Job
 from mailroom.rules.triage.orders import Order, conflict_of
-from mailroom.values import dataclass, replace
 from mailroom.wire.jmap import Mail
 from mailroom.work.mail import MailClient
 from mailroom.work.outcome import Triaged

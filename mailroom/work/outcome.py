@@ -2,12 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from mailroom.errors import TransientError
 from mailroom.rules.polling.push import ReadState
 from mailroom.rules.triage.places import Places
 from mailroom.rules.triage.verdicts import Conflict
-from mailroom.values import dataclass
 from mailroom.work.judge import Admission
 from mailroom.work.reading import Reading
 from mailroom.work.survey import Survey

@@ -6,10 +6,10 @@ is recognised by the next poll, which then needs no second request.
 """
 
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any
 
 from mailroom.engine.loop import Loop, together
-from mailroom.values import dataclass
 from mailroom.wire.filters import Filter
 from mailroom.wire.jmap import Mail, Page
 

@@ -4,6 +4,7 @@ It is made from a survey, which only reads.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from mailroom.rules.configuration.config import Config
@@ -13,7 +14,6 @@ from mailroom.rules.triage.places import Places
 from mailroom.rules.triage.verdicts import MailPatch, Tap, marked
 from mailroom.rules.triage.whole import Whole, marks_of
 from mailroom.rules.words import count
-from mailroom.values import dataclass
 from mailroom.wire.jmap import Mail
 from mailroom.work.contacts import Failures
 from mailroom.work.judge import Admission

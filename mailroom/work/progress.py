@@ -2,11 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, field
 
 from mailroom.errors import MailroomError, SenderFailed
 from mailroom.rules.triage.job import Job
 from mailroom.rules.triage.verdicts import Label, MailPatch
-from mailroom.values import dataclass, field
 from mailroom.wire.jmap import MethodError
 from mailroom.work.judge import Admission
 from mailroom.work.survey import Survey

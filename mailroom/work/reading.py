@@ -1,8 +1,8 @@
 """What a request of a poll saw, and the outcome of one that wrote."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
-from mailroom.values import dataclass
 from mailroom.wire.arrivals import Changes
 from mailroom.wire.jmap import Mail, Mailbox, MethodError
 

@@ -5,6 +5,7 @@ the mail server while somebody watches on the control socket, and forgotten afte
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +15,6 @@ from mailroom.errors import MailroomError
 from mailroom.rules.screening.waiting import Summary
 from mailroom.rules.status import events
 from mailroom.rules.status.events import ServiceEvent
-from mailroom.values import dataclass
 from mailroom.wire.previews import MailLine, line_call, one_line, read_lines
 from mailroom.work.judge import Admission
 from mailroom.work.listing import Listing, WaitingSender, row

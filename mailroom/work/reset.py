@@ -5,6 +5,7 @@ never deleted; a contact only if it is still as it was read (If-Match).
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from mailroom.engine.loop import Loop, both, together
 from mailroom.errors import MailroomError, SenderFailed, TransientError
@@ -35,7 +36,6 @@ from mailroom.rules.contacts.roster import Found, Plan
 from mailroom.rules.screening.wide import Decisions, list_id
 from mailroom.rules.triage.drags import DIGEST, PLACED, WAITING
 from mailroom.rules.words import count
-from mailroom.values import dataclass, replace
 from mailroom.wire.filters import Filter, in_any
 from mailroom.wire.jmap import Call, Mail, MethodError, read_arrivals, read_counts, read_undestroyed
 from mailroom.work.clients import Clients

@@ -6,6 +6,7 @@ Cyrus 3.10.2 a ``stop`` in an included script does not stop the including one (s
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from mailroom.engine.loop import Loop, both, together
@@ -25,7 +26,6 @@ from mailroom.rules.screening.sieve import GROUP_CONDITIONS, REQUIRED, ScriptInp
 from mailroom.rules.screening.standing import Facts, Standing, standing
 from mailroom.rules.triage.places import find_places, require_groups
 from mailroom.rules.triage.verdicts import sender_of
-from mailroom.values import dataclass
 from mailroom.wire import jmap, sieve
 from mailroom.wire.filters import all_of, in_any
 from mailroom.wire.jmap import Answers, Call, Mail, MethodError

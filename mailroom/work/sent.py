@@ -12,12 +12,12 @@ may find that mail only later.
 from array import array
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 from math import inf
 
 from mailroom.engine.loop import Loop, give_way, together
 from mailroom.rules.addresses import canonical, spellings
-from mailroom.values import dataclass, replace
 from mailroom.wire.filters import Filter, all_of, any_of
 from mailroom.wire.jmap import Answers, Call, MethodError, read_page
 from mailroom.wire.letters import (

@@ -1,6 +1,7 @@
 """What a poll has read, and what follows from it."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from mailroom.errors import (
     MailroomError,
@@ -19,7 +20,6 @@ from mailroom.rules.triage.verdicts import (
     Verdicts,
 )
 from mailroom.rules.triage.whole import Refusal, Whole
-from mailroom.values import dataclass, field
 from mailroom.wire.jmap import Mail
 from mailroom.work.door import Visit
 from mailroom.work.judge import Admission

@@ -6,6 +6,7 @@ same time the senders' mail, their contacts, and the facts about new mail. If th
 """
 
 from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -42,7 +43,6 @@ from mailroom.rules.triage.verdicts import (
     without_crowd,
 )
 from mailroom.rules.triage.whole import Whole, parted
-from mailroom.values import replace
 from mailroom.wire.filters import Filter
 from mailroom.wire.jmap import Mail, Mailbox, MethodError
 from mailroom.work.contacts import Contacts

@@ -8,6 +8,7 @@ import base64
 import re
 from collections.abc import Callable, Collection, Coroutine, Iterable
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC
 from http import HTTPStatus
 from typing import Any
@@ -28,7 +29,6 @@ from mailroom.errors import (
 )
 from mailroom.rules.configuration.servers import fault_of_url, is_confidential
 from mailroom.rules.status.health import Totals
-from mailroom.values import replace
 from mailroom.wire.http import MAX_REDIRECTS, REDIRECTS, Request, Response
 from mailroom.wire.problem import ProblemDetails, quoted, read_problem_details
 from mailroom.wire.urls import origin, without_query

@@ -6,6 +6,7 @@ moved, and mail that is elsewhere is recognised as moved by the user.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 from mailroom.engine.loop import Loop, give_way
 from mailroom.errors import MailroomError, SenderFailed
@@ -18,7 +19,6 @@ from mailroom.rules.triage.drags import PLACED
 from mailroom.rules.triage.places import Places
 from mailroom.rules.triage.verdicts import MailPatch, sender_of
 from mailroom.rules.triage.whole import Refusal, Whole, sort_whole
-from mailroom.values import dataclass, field, replace
 from mailroom.wire.arrivals import Arrival
 from mailroom.wire.jmap import Mail, MethodError
 from mailroom.work.contacts import Contacts

@@ -6,11 +6,11 @@ outside the domain before it gets a secret.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from mailroom.rules.addresses import canonical, is_usable
 from mailroom.rules.configuration.servers import FASTMAIL_SESSION, session_url
-from mailroom.values import dataclass
 from mailroom.wire.urls import origin
 
 _HTTPS_PORT = 443

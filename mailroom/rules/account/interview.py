@@ -6,6 +6,7 @@ something out, and :func:`accept` takes an answer in.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
@@ -23,7 +24,6 @@ from mailroom.rules.account.questions import (
 from mailroom.rules.configuration.categories import DEFAULT_CATEGORIES
 from mailroom.rules.configuration.servers import FASTMAIL_SESSION, fault_of_url, session_url
 from mailroom.rules.names import normal_name
-from mailroom.values import replace
 
 # After this many refusals the user has to look something up.
 MOST_REFUSALS = 5

@@ -5,6 +5,7 @@ in advance. Their order is in :mod:`mailroom.rules.account.interview`.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from shlex import quote
 from typing import Literal
@@ -19,7 +20,6 @@ from mailroom.rules.account.autodiscovery import (
 from mailroom.rules.configuration.categories import DEFAULT_CATEGORIES
 from mailroom.rules.configuration.config import Config
 from mailroom.rules.configuration.servers import FASTMAIL_CARDDAV, FASTMAIL_SESSION, session_url
-from mailroom.values import dataclass, field
 
 Login = Literal["token", "password"]
 FEWER = ("Imbox", "Feed", "Paper Trail", "Jail")

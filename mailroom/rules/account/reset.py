@@ -10,6 +10,7 @@ An interrupted reset can simply be repeated: what tells Mailroom's from the user
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import ClassVar
 
@@ -23,7 +24,6 @@ from mailroom.rules.triage.drags import DIGEST, WAITING, with_keywords
 from mailroom.rules.triage.places import resolve
 from mailroom.rules.triage.verdicts import MailPatch, sender_of
 from mailroom.rules.words import count
-from mailroom.values import dataclass, field
 from mailroom.wire.jmap import Mail, Mailbox
 
 # Mail is moved and reported in portions of this size, so that the user sees progress.

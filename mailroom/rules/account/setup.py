@@ -5,6 +5,7 @@ missing. A name that already means something else is a clash, which only the use
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from mailroom.rules.configuration.config import Config
@@ -13,7 +14,6 @@ from mailroom.rules.contacts.roster import Group
 from mailroom.rules.names import folded_name, same_name
 from mailroom.rules.triage.places import resolve
 from mailroom.rules.words import count
-from mailroom.values import dataclass, replace
 from mailroom.wire.jmap import Mailbox
 
 # How many members of a deleted group are named; more would fill the screen.

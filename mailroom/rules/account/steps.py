@@ -5,9 +5,8 @@ interrupts.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
-
-from mailroom.values import dataclass
 
 
 class Step(StrEnum):

@@ -5,8 +5,7 @@ run something else in the same way: with the same secrets, in the same sandbox.
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-
-from mailroom.values import dataclass
+from dataclasses import dataclass
 
 # Settings about the service's life: what starts, ends and watches it, and where its output goes.
 _OF_ITS_LIFE = re.compile(

@@ -6,10 +6,10 @@ of its ancestors to its own.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from mailroom.rules.names import with_normal_names
-from mailroom.values import dataclass
 
 ContactType = Literal["company", "person"]
 

@@ -7,6 +7,7 @@ only at what exists and has the right type.
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
@@ -22,7 +23,6 @@ from mailroom.rules.configuration.document import Document, Path, Problem, shown
 from mailroom.rules.configuration.servers import fault_of_url
 from mailroom.rules.names import folded_name
 from mailroom.rules.screening.own import is_meaningful
-from mailroom.values import dataclass
 
 _HEADER = re.compile(r"[!-9;-~]+:\s*\S.*")  # RFC 5322, section 2.2
 _DOMAIN = re.compile(r"[^\s@*.]+(\.[^\s@*.]+)+")

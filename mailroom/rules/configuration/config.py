@@ -5,12 +5,12 @@ its libraries runs in a child process that has ended by then.
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from mailroom.rules.configuration.categories import Triage, category_from
 from mailroom.rules.configuration.servers import FASTMAIL_SESSION, carddav_url, session_url
 from mailroom.rules.names import with_normal_names
-from mailroom.values import asdict, dataclass, field
 from mailroom.wire.urls import without_query
 
 Level = Literal["debug", "info", "warning", "error"]

@@ -8,11 +8,10 @@ data is bounded by the size of the text.
 
 import json
 import re
+from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
-
-from mailroom.values import dataclass, field
 
 Path = tuple[str | int, ...]
 

@@ -6,10 +6,10 @@ account. Without such files ``mailroom.yaml`` is the only account, which has no 
 
 import re
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from mailroom.rules.configuration.config import ACCOUNT, Config
-from mailroom.values import fields
 from mailroom.wire.urls import origin
 
 #: The name of the only account of a process.

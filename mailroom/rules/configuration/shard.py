@@ -5,10 +5,10 @@ keeps a list, and an added shard takes a part of each other's accounts and moves
 """
 
 import re
+from dataclasses import dataclass
 from typing import Self
 
 from mailroom.errors import UsageError
-from mailroom.values import dataclass
 
 # Files, units and users are named after a shard, so it has only one name: 02/6 is refused.
 _NAME = re.compile(r"([1-9][0-9]{0,3})([/-])([1-9][0-9]{0,3})")

@@ -4,12 +4,12 @@ RFC 6352. Only the href identifies a card, since one UID may stand at two of the
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from mailroom.rules.addresses import is_pattern
 from mailroom.rules.contacts.contact import Entry
 from mailroom.rules.contacts.roster import Acquaintance, Provenance
 from mailroom.rules.names import normal_name, same_name
-from mailroom.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ note twice adds nothing, and an equal card means that nothing needs to be writte
 
 import uuid
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import date
 
 from mailroom.rules.addresses import addresses_in, is_pattern
@@ -15,7 +16,6 @@ from mailroom.rules.contacts.groups import bare_uid, has_prefix, member_uids, pr
 from mailroom.rules.contacts.kept import Kept, read_kept
 from mailroom.rules.contacts.roster import Filing, Provenance
 from mailroom.rules.names import clean_name, structured_name
-from mailroom.values import dataclass
 from mailroom.wire.jscontact import MARK
 from mailroom.wire.vcard import Card, CardView, Line, UnsafeCard, escape_text
 

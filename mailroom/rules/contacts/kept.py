@@ -12,10 +12,10 @@ no group. Whatever else somebody writes into the note stays.
 import re
 import uuid
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from mailroom.rules.names import normal_name
 from mailroom.rules.screening.wide import Decisions, canonical_domain, is_domain, list_id
-from mailroom.values import dataclass, field, replace
 
 _NAMESPACE = uuid.UUID("b1a9f0e7-52cf-4a57-9a0c-6d4b7f0f3c5e")
 _HEADING = re.compile("— Mailroom: whole domains and lists in (.+) —")

@@ -13,9 +13,9 @@ own cards as well; there it is understood, and removed on reset.
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import date
 
-from mailroom.values import dataclass
 from mailroom.wire.vcard import Card, CardView, Line, escape_text, unescape_text
 
 _HEADING = "— Mailroom —"

@@ -7,13 +7,13 @@ group.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from mailroom.rules.configuration.categories import Category
 from mailroom.rules.configuration.config import Config
 from mailroom.rules.contacts.roster import Found, Provenance
 from mailroom.rules.triage.places import resolve
 from mailroom.rules.triage.verdicts import sender_of
-from mailroom.values import dataclass
 from mailroom.wire.jmap import Mail, Mailbox
 
 

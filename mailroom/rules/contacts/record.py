@@ -8,8 +8,7 @@ was first used.
 
 import json
 from collections.abc import Callable
-
-from mailroom.values import dataclass, replace
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)

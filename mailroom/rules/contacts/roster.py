@@ -8,12 +8,12 @@ No plan ever writes a contact that the user made: only groups change, and of tho
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import date
 from enum import Enum
 
 from mailroom.rules.configuration.categories import Category
 from mailroom.rules.configuration.config import Config
-from mailroom.values import dataclass, replace
 
 
 class Provenance(Enum):

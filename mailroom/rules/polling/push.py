@@ -24,12 +24,12 @@ Nothing else can be told: RuntimeError.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
 from math import inf
 
 from mailroom.rules.polling.backoff import Backoff, Jitter
-from mailroom.values import dataclass
 
 # A server may hold its answer back until the first ping, which we ask for after 30 s.
 ANSWER_SECONDS = 45.0

@@ -34,11 +34,11 @@ never taken for an echo; at worst it waits.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from math import inf
 
 from mailroom.rules.polling.backoff import Backoff, Jitter
-from mailroom.values import dataclass, field
 
 # A poll reads two states of a type; no server sends one that is older than thirty polls.
 MAX_KNOWN_STATES = 64

@@ -7,13 +7,13 @@ destinations of that category; or if mail of people whom the user knows waits.
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 
 from mailroom.rules.screening.standing import Standing
 from mailroom.rules.triage.drags import PLACED
 from mailroom.rules.triage.places import Places
 from mailroom.rules.triage.verdicts import sender_of
 from mailroom.rules.words import count
-from mailroom.values import dataclass, field
 from mailroom.wire.jmap import Mail
 
 

@@ -5,9 +5,9 @@ run. What stands under a condition runs for some mail; only the user knows wheth
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 
-from mailroom.values import dataclass
 from mailroom.wire.sieve_script import Command, Condition, ScriptError, read_script
 
 _ENDS = ("stop", "return")

@@ -4,11 +4,11 @@ Only the script ``mailroom`` is ever written. A user's own active script stays a
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from mailroom.rules.screening.inclusion import Inclusion, inclusion
 from mailroom.rules.screening.sieve import without_decisions
 from mailroom.rules.triage.drags import WAITING
-from mailroom.values import dataclass
 
 SCRIPT_NAME = "mailroom"
 

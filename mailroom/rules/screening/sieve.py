@@ -7,6 +7,7 @@ script."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from mailroom.errors import LastingTrouble
 from mailroom.rules.addresses import spellings
@@ -17,7 +18,6 @@ from mailroom.rules.screening.standing import Standing, Who, deciding
 from mailroom.rules.screening.wide import Decisions
 from mailroom.rules.triage.drags import WAITING
 from mailroom.rules.triage.places import Places
-from mailroom.values import dataclass
 from mailroom.wire.sieve import block, string
 
 #: What the script needs; the last is the test for contact groups.

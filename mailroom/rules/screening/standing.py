@@ -6,6 +6,7 @@ that fits decides.
 """
 
 from collections.abc import Container, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 
 from mailroom.rules.configuration.categories import Category, Triage
@@ -13,7 +14,6 @@ from mailroom.rules.configuration.config import Config
 from mailroom.rules.triage.drags import PLACED, WAITING
 from mailroom.rules.triage.places import Places
 from mailroom.rules.triage.verdicts import MailPatch, moved
-from mailroom.values import dataclass
 from mailroom.wire.jmap import Mail
 
 # Placed or written by the user, or found to be spam (RFC 8621 §4.1.1).

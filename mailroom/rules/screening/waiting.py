@@ -5,8 +5,7 @@ less than 2 MiB, and two of them have the same hash once in 10^11 times.
 """
 
 from collections.abc import Iterable
-
-from mailroom.values import dataclass
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

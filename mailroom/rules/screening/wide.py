@@ -8,9 +8,9 @@ provider would cover strangers: these are refused.
 import functools
 import re
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 
 from mailroom.rules.addresses import canonical
-from mailroom.values import dataclass, field
 
 _LABEL = "[a-z0-9_-]{1,63}"
 # A host name with a dot in it; one that ends in a number is an IP address.

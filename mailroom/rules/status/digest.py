@@ -8,6 +8,7 @@ first counts.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from html import escape
 from textwrap import wrap
@@ -15,7 +16,6 @@ from urllib.parse import quote
 
 from mailroom.rules.status.health import ConflictView, FailingSender, TriageView
 from mailroom.rules.words import count
-from mailroom.values import dataclass
 
 _PREFIX = "mailroom-digest."
 _DAY_SECONDS = 86_400.0

@@ -8,12 +8,12 @@ has written and about what (``more``). ``at`` are seconds since the epoch.
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from mailroom.rules.screening.waiting import Summary
 from mailroom.rules.status.health import PushView, TriageView, Trouble, timestamp
-from mailroom.values import dataclass
 
 Document = dict[str, Any]
 

@@ -5,12 +5,12 @@ that account's answers, and in the counts.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 
 from mailroom.rules.polling.push import PushStatus
 from mailroom.rules.status.health import RefusedReload, Vitals, timestamp, unhealthy_reason
 from mailroom.rules.words import count
-from mailroom.values import dataclass
 
 # systemctl does not wrap its status line.
 _LINE_LIMIT = 240

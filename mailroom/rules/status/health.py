@@ -8,13 +8,13 @@ seconds since the epoch, ``_seconds`` are spans. The documents have the shapes o
 
 import math
 from collections import Counter
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from http import HTTPStatus
 
 from mailroom.rules.polling.push import PushStatus
 from mailroom.rules.screening.waiting import Summary
-from mailroom.values import dataclass, field
 
 # How many triages /status shows, and how many are kept so that they can be undone.
 RECENT_LIMIT = 20

@@ -7,9 +7,9 @@ of an earlier process were lost.
 
 import re
 from collections import deque
+from dataclasses import dataclass
 
 from mailroom.rules.status.events import ServiceEvent, encoded
-from mailroom.values import dataclass
 
 # All that events cost, however slow the readers are: each of them is only a place in the ring.
 RING_BYTES = 256 * 1024

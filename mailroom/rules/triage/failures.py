@@ -13,9 +13,9 @@ It is tried again after 1, 2, 4 … 60 minutes, or at once after a new tap: the 
 """
 
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 
 from mailroom.rules.triage.verdicts import Label
-from mailroom.values import dataclass
 
 _FIRST_DELAY_SECONDS = 60.0
 _LONGEST_DELAY_SECONDS = 3600.0

@@ -1,6 +1,7 @@
 """One sender's triage: what was found, and what has to be done about it. Values only."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 
 from mailroom.rules.configuration.categories import Category
@@ -9,7 +10,6 @@ from mailroom.rules.contacts.roster import Change, Filing, Found, category_of, t
 from mailroom.rules.names import name_mismatch
 from mailroom.rules.triage.places import Places
 from mailroom.rules.triage.verdicts import MailPatch, Tap, filed
-from mailroom.values import dataclass, replace
 from mailroom.wire.jmap import Mail
 
 

@@ -6,6 +6,7 @@ refused and they are carried out.
 """
 
 from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -20,7 +21,6 @@ from mailroom.rules.triage.places import Places
 from mailroom.rules.triage.subject import SCREENER, Subject, SubjectKind
 from mailroom.rules.triage.verdicts import Tap, Verdicts, sender_of
 from mailroom.rules.triage.whole import Whole
-from mailroom.values import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)

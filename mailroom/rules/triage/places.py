@@ -6,13 +6,13 @@ compared in normal form, however the server encodes an ``ü``.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from mailroom.errors import LastingTrouble, Missing
 from mailroom.rules.configuration.categories import ROLES, Category
 from mailroom.rules.configuration.config import Config
 from mailroom.rules.contacts.roster import Group
 from mailroom.rules.names import normal_name
-from mailroom.values import dataclass, field
 from mailroom.wire.jmap import Mailbox
 
 

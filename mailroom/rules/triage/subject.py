@@ -1,8 +1,7 @@
 """Whom a decision is about, and where they were before it."""
 
+from dataclasses import dataclass
 from enum import StrEnum
-
-from mailroom.values import dataclass
 
 # What is shown instead of a category if there is none.
 SCREENER = "Screener"

@@ -5,13 +5,13 @@ The rules are those of docs/behaviour.md. Nothing here reads or writes; a poll d
 
 from collections.abc import Container, Iterable, Mapping
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
 
 from mailroom.rules.addresses import canonical, is_usable, without_spaces
 from mailroom.rules.configuration.categories import Category
 from mailroom.rules.contacts.roster import Found
 from mailroom.rules.triage.drags import MOST_DRAGGED, WAITING, asked_by, with_keywords
 from mailroom.rules.triage.places import Places
-from mailroom.values import dataclass, replace
 from mailroom.wire.jmap import Mail
 
 MailPatch = Mapping[str, bool | None]

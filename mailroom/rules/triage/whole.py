@@ -6,12 +6,12 @@ contact, and the decisions about others of that domain, stay as they are.
 """
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from mailroom.rules.configuration.categories import Category
 from mailroom.rules.screening.wide import domain_of, list_id, refusal, registrable_domain
 from mailroom.rules.triage.places import Places
 from mailroom.rules.triage.verdicts import Label, MailPatch, Tap, filed, moved, sender_of
-from mailroom.values import dataclass, replace
 from mailroom.wire.jmap import Mail
 
 

@@ -1,8 +1,7 @@
 """A position in a changing list: it stays on its row, not at its number."""
 
 from collections.abc import Collection, Sequence
-
-from mailroom.values import dataclass
+from dataclasses import dataclass
 
 
 @dataclass(slots=True)

@@ -4,6 +4,7 @@ Everything is computed anew for each picture, but only for the visible rows.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from itertools import islice
 
@@ -15,7 +16,6 @@ from mailroom.terminal.screening.legend import help_lines, key_lines
 from mailroom.terminal.screening.lines import Line, Piece, clip, cut, fit, restyled, width, wrap
 from mailroom.terminal.screening.values import Choice, DoneDecision, Preview, Sender
 from mailroom.terminal.screening.window import Window
-from mailroom.values import dataclass
 
 # On a screen of this width the mail is beside the list, on a narrower one below it.
 _WIDE_COLUMNS = 110

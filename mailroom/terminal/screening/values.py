@@ -1,9 +1,8 @@
 """The screen's values. All text is harmless to show, except addresses and ids, which are as the
 service sends them."""
 
+from dataclasses import dataclass
 from datetime import datetime
-
-from mailroom.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)
