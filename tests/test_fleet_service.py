@@ -275,7 +275,7 @@ def test_accounts_that_cannot_be_listed_stay_as_they_are(household: Household) -
     with household.start() as service:
         service.until_told("READY=1")
         service.until(lambda: are_connected(service, 3), "push")
-        assert "is no file" in rows(service)["pipe"]["reason"]
+        assert "is not a regular file" in rows(service)["pipe"]["reason"]
         (folder / "pipe.yaml").unlink()
         os.rename(folder, household.folder / "kept")
         os.symlink("accounts.d", folder)  # ELOOP

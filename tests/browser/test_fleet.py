@@ -78,5 +78,5 @@ def test_an_owner_decides_for_the_own_account_alone(household: Household) -> Non
         browser.find(f'{row("kim@example.net")} [data-part="Jail"]').click()
         browser.find(f"{row('kim@example.net')}.done", "is in Jail now")
         choose(browser, "bert")
-        browser.find(".empty", "Only members of the group mailroom-control see who writes")
+        browser.find(".empty", "Only members of the group mailroom-control can see who writes")
         assert not browser.exists(ROW)
