@@ -29,7 +29,17 @@ _KEEPALIVE_IDLE_SECONDS, _KEEPALIVE_INTERVAL_SECONDS, _KEEPALIVE_PROBES = 60, 15
 
 
 class Exchange:
-    """One request on its way: the easy handle, what has come so far, and the promise for it."""
+    """One request on its way: the easy handle, what has come so far, and the promise for it.
+
+    ========= ========================================= ================================
+    phase     libcurl                                   our deadline, or nobody waits
+    ========= ========================================= ================================
+    new       looks at it: resolving                    released
+    resolving opens a socket: under way; ends: released parked, as it may not be removed
+    under way ends: released                            released
+    parked    ends: released
+    ========= ========================================= ================================
+    """
 
     def __init__(self, loop: Loop, request: Request) -> None:
         self.request = request
