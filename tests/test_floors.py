@@ -37,6 +37,14 @@ HEAVY = (
     "tests",
     *("argparse", "hashlib", "lzma", "shutil"),
 )
+# Loaded for who has contacts that way, has digests, or reads a mail's text at a terminal.
+BY_CARDDAV = {"mailroom.work.cards", "mailroom.work.index", "mailroom.wire.dav", "xml"}
+BY_JMAP = {"mailroom.work.cardbook", "mailroom.rules.contacts.cardset"}
+SELDOM = {
+    *("mailroom.work.digest", "mailroom.rules.status.digest", "textwrap"),
+    *("mailroom.wire.htmltext", "html"),
+    *("mailroom.work.setup", "mailroom.work.reset", "mailroom.work.routing", "random"),
+}
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:
@@ -117,19 +125,34 @@ def test_no_two_modules_import_each_other(name: str) -> None:
 
 
 def test_the_running_service_loads_nothing_heavy() -> None:
-    script = (
-        "import json, sys, mailroom.cli, mailroom.service; print(json.dumps(sorted(sys.modules)))"
-    )
+    loaded = modules_after("import mailroom.cli, mailroom.service")
+    assert "mailroom.service" in loaded
+    assert {module for module in HEAVY if module in loaded} == set()
+
+
+@pytest.mark.parametrize(
+    ("used", "unused"),
+    [
+        ("mailroom.service", BY_CARDDAV | BY_JMAP | SELDOM),
+        ("mailroom.service, mailroom.work.carddav", BY_JMAP | SELDOM),
+        ("mailroom.service, mailroom.work.jmap_contacts", BY_CARDDAV | SELDOM),
+    ],
+)
+def test_what_an_account_does_not_use_is_not_loaded(used: str, unused: set[str]) -> None:
+    assert modules_after(f"import {used}") & unused == set()
+
+
+def modules_after(script: str) -> set[str]:
+    """All that a process has loaded that has done this."""
+    telling = f"{script}; import json, sys; print(json.dumps(sorted(sys.modules)))"
     child = subprocess.run(
-        [sys.executable, "-c", script],
+        [sys.executable, "-c", telling],
         capture_output=True,
         text=True,
         check=True,
         cwd=PACKAGE.parent,
     )
-    loaded = set(json.loads(child.stdout))
-    assert "mailroom.service" in loaded
-    assert {module for module in HEAVY if module in loaded} == set()
+    return set(json.loads(child.stdout))
 
 
 def test_every_room_has_a_floor() -> None:

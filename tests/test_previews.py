@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailroom.wire.previews import LONGEST_TEXT, one_line, plain, read_text, text_of_html
+from mailroom.wire.htmltext import text_of_html
+from mailroom.wire.previews import LONGEST_TEXT, one_line, plain, read_text
 
 
 @pytest.mark.parametrize(

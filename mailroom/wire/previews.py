@@ -1,13 +1,12 @@
 """Mail as a person sees it (RFC 8621 §4.1): a line in a list, or its text.
 
 All of it is hostile: names, subjects and texts are shortened, and cleaned of what moves a cursor or
-changes the direction of writing; HTML becomes plain text.
+changes the direction of writing; HTML becomes plain text (:mod:`mailroom.wire.htmltext`).
 """
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html.parser import HTMLParser
 from typing import Any
 
 from mailroom.wire.jmap import (
@@ -33,16 +32,6 @@ _ASKED_BYTES = 4 * LONGEST_TEXT
 _REFUSED = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
-_SPACE = re.compile(r"[ \t\xa0]+")
-_EMPTY_LINES = re.compile(r"\n\s*\n\s*\n+")
-_BLOCKS = frozenset(
-    (
-        *("address", "article", "blockquote", "br", "dd", "div", "dl", "dt", "footer", "form"),
-        *("h1", "h2", "h3", "h4", "h5", "h6", "header", "hr", "li", "ol", "p", "pre", "section"),
-        *("table", "tr", "ul"),
-    )
-)
-_HIDDEN = frozenset(("head", "script", "style", "template", "title"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,36 +94,6 @@ def one_line(text: str, most: int = _LONGEST_SUBJECT) -> str:
     return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
-def text_of_html(html: str) -> str:
-    """The visible text of HTML, one line per block."""
-    reader = _TextReader()
-    reader.feed(html)
-    reader.close()
-    lines = (_SPACE.sub(" ", line).strip() for line in "".join(reader.parts).split("\n"))
-    return _EMPTY_LINES.sub("\n\n", "\n".join(lines)).strip()
-
-
-class _TextReader(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.parts: list[str] = []
-        self._hidden = 0
-
-    def handle_starttag(self, tag: str, attrs: object) -> None:
-        self._hidden += tag in _HIDDEN
-        if tag in _BLOCKS:
-            self.parts.append("\n")
-
-    def handle_endtag(self, tag: str) -> None:
-        self._hidden = max(0, self._hidden - (tag in _HIDDEN))
-        if tag in _BLOCKS and tag != "br":
-            self.parts.append("\n")
-
-    def handle_data(self, data: str) -> None:
-        if not self._hidden:
-            self.parts.append(" ".join(data.split("\n")))
-
-
 def _line(mail: Mapping[str, Any]) -> MailLine:
     subject = mail.get("subject")
     shown = one_line(subject if isinstance(subject, str) else "")
@@ -142,6 +101,9 @@ def _line(mail: Mapping[str, Any]) -> MailLine:
 
 
 def _text(mail: Mapping[str, Any]) -> MailText:
+    # It brings html.parser, half a MiB: a mail's text is read at a person's request only.
+    from mailroom.wire.htmltext import text_of_html  # noqa: PLC0415
+
     values = mail.get("bodyValues") or {}
     parts, is_truncated = [], False
     for part in mail.get("textBody") or ():

@@ -3,10 +3,11 @@
 The account polls when the schedule says so, and records the outcome of each poll in its history.
 """
 
-import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+from mailroom.engine.chance import chance
 from mailroom.engine.credentials import Logins
 from mailroom.engine.journal import Log
 from mailroom.engine.loop import Owner, Timer
@@ -33,13 +34,16 @@ from mailroom.wire.urls import origin
 from mailroom.work.account_view import AccountView
 from mailroom.work.clients import build_clients
 from mailroom.work.commands import Commands
-from mailroom.work.digest import Digester, DigestFacts
 from mailroom.work.gate import Servers
 from mailroom.work.history import History
 from mailroom.work.listener import Listener
+from mailroom.work.mail import MailClient
 from mailroom.work.outcome import PollOutcome
 from mailroom.work.poll import Poller
 from mailroom.work.reporter import Reporter
+
+if TYPE_CHECKING:
+    from mailroom.work.digest import Digester, DigestFacts
 
 # The first poll waits this long for the stream to open, so that one poll serves for both.
 _STREAM_FIRST_SECONDS = 2.0
@@ -64,7 +68,7 @@ class Common:
     numbers."""
 
     servers: Servers = field(default_factory=Servers)
-    jitter: Jitter = random.random
+    jitter: Jitter = chance
 
 
 class Account:
@@ -114,14 +118,8 @@ class Account:
         self.reporter = Reporter(
             self._owner, clients.mail, self.commands.listing, log, self._screener
         )
-        self._digester = Digester(
-            self._owner,
-            config,
-            clients.mail,
-            self.commands.listing,
-            log,
-            self._digest_facts,
-        )
+        is_wanted = config.digest.at is not None
+        self._digester = self._build_digester(clients.mail) if is_wanted else None
         polling = config.polling
         self._schedule = Schedule(
             Timing(polling.poll_interval, polling.quiet_seconds, polling.debounce_seconds), jitter
@@ -143,6 +141,12 @@ class Account:
             self._listener,
             self._index,
         )
+
+    def _build_digester(self, mail: MailClient) -> "Digester":
+        from mailroom.work.digest import Digester  # noqa: PLC0415 - few accounts have one
+
+        listing, facts = self.commands.listing, self._digest_facts
+        return Digester(self._owner, self._config, mail, listing, self._log, facts)
 
     def start(self) -> None:
         """Wait for the account's turn, open the stream and poll; then poll whenever one is due."""
@@ -266,7 +270,9 @@ class Account:
         places = self._poller.surveyor.places
         return places.screener if places else None
 
-    def _digest_facts(self) -> DigestFacts:
+    def _digest_facts(self) -> "DigestFacts":
+        from mailroom.work.digest import DigestFacts  # noqa: PLC0415 - few accounts have one
+
         snapshot = self.snapshot()
         places, recent = self._poller.surveyor.places, tuple(self._history.recent)
         conflicts, failing = snapshot.conflicts, snapshot.failing
@@ -274,7 +280,8 @@ class Account:
 
     def _poll_succeeded(self, outcome: PollOutcome, trigger: Trigger, began: float) -> None:
         history, now = self._history, self._loop.now()
-        self._digester.polled()
+        if self._digester:
+            self._digester.polled()
         self._schedule.poll_finished(
             now, outcome.read_at, outcome.known, outcome.again, outcome.echo
         )

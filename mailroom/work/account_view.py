@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from mailroom import __version__
 from mailroom.engine.loop import Loop
@@ -11,9 +12,11 @@ from mailroom.rules.polling.schedule import Schedule
 from mailroom.rules.status import health
 from mailroom.rules.status.health import Phase, Snapshot
 from mailroom.work.history import History
-from mailroom.work.index import IndexKeeper
 from mailroom.work.listener import Listener
 from mailroom.work.poll import Poller
+
+if TYPE_CHECKING:
+    from mailroom.work.index import IndexKeeper
 
 
 @dataclass(slots=True)
@@ -27,7 +30,7 @@ class AccountView:
     schedule: Schedule
     push: Push
     listener: Listener
-    index: IndexKeeper | None
+    index: "IndexKeeper | None"
     is_closed: bool = False
 
     def snapshot(self) -> Snapshot:

@@ -5,7 +5,7 @@ vCard 3, which a patch by JMAP would rewrite as vCard 4.
 """
 
 from collections.abc import Callable, Collection, Coroutine, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mailroom.errors import (
     CredentialsRefused,
@@ -21,10 +21,10 @@ from mailroom.rules.screening.wide import Decisions
 from mailroom.wire.jmap import CONTACTS, MethodError
 from mailroom.wire.jmap_session import Session
 from mailroom.wire.urls import origin
-from mailroom.work.carddav import CardDavContacts
-from mailroom.work.contacts import Contacts, Failures, Intention, Meanwhile
-from mailroom.work.discovery import NAME_ANOTHER
-from mailroom.work.jmap_contacts import JmapContacts
+from mailroom.work.contacts import NAME_ANOTHER, Contacts, Failures, Intention, Meanwhile
+
+if TYPE_CHECKING:
+    from mailroom.work.carddav import CardDavContacts
 
 # Refusals that asking again does not change.
 _REFUSALS = (MethodError, Forbidden, CredentialsRefused, ProtocolError)
@@ -32,21 +32,22 @@ _ADVICE = "give the credentials access to contacts, or provide the credential ca
 
 
 class ChosenContacts:
-    """One of the two. ``carddav`` is None without a login for it; ``has_own_secret`` says whether
-    its password is for CardDAV alone."""
+    """One of the two. ``by_jmap`` makes the one, when it is first needed; ``carddav`` is None
+    without a login for it; ``has_own_secret`` says whether its password is for CardDAV alone."""
 
     def __init__(
         self,
         way: ContactsWay,
         session: Callable[[], Coroutine[Any, Any, Session]],
-        jmap: JmapContacts,
-        carddav: CardDavContacts | None,
+        by_jmap: Callable[[], Contacts],
+        carddav: "CardDavContacts | None",
         *,
         has_own_secret: bool,
     ) -> None:
         self._by = way.by
         self._session = session
-        self._jmap = jmap
+        self._by_jmap = by_jmap
+        self._jmap: Contacts | None = None
         self._carddav = carddav
         self._has_own_secret = has_own_secret
         self._chosen: Contacts | None = None
@@ -149,12 +150,12 @@ class ChosenContacts:
                 "(contacts.by: jmap allows that)"
             )
         if self._by == "jmap":
-            return self._jmap, "as contacts.by says"
+            return self._jmap_contacts(), "as contacts.by says"
         other = " (contacts.by: carddav is possible)" if self._carddav else ""
-        return self._jmap, f"because the server offers it{other}"
+        return self._jmap_contacts(), f"because the server offers it{other}"
 
     async def _carddav_if_there(
-        self, carddav: CardDavContacts, trouble: str
+        self, carddav: "CardDavContacts", trouble: str
     ) -> tuple[Contacts, str]:
         """CardDAV, and why. Raises LastingTrouble if the server has contacts neither way, like
         Apache James."""
@@ -176,10 +177,14 @@ class ChosenContacts:
         if CONTACTS not in session.account_capabilities:
             return f"the session at {session.url} offers none by JMAP for this account"
         try:
-            await self._jmap.refresh()
+            await self._jmap_contacts().refresh()
         except _REFUSALS as error:
             return f"the server refuses contacts by JMAP ({error})"
         return None
+
+    def _jmap_contacts(self) -> Contacts:
+        self._jmap = self._jmap or self._by_jmap()
+        return self._jmap
 
     async def _has_apple_groups(self) -> bool:
         try:

@@ -1,22 +1,27 @@
-"""The clients of one account: where they log in, and with what."""
+"""The clients of one account: where they log in, and with what.
+
+Each way to the contacts is imported only where it is gone: the other's modules are half a MiB, and
+XML is one more.
+"""
 
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
 
 from mailroom.engine.credentials import Basic, Bearer, Logins
-from mailroom.engine.loop import Owner
+from mailroom.engine.loop import Loop, Owner
 from mailroom.engine.transfer import Http
 from mailroom.rules.configuration.config import Config
 from mailroom.rules.status.health import Totals
-from mailroom.work.cardbook import CardBook
-from mailroom.work.carddav import CardDavContacts
-from mailroom.work.cards import CardDavClient
 from mailroom.work.choice import ChosenContacts
 from mailroom.work.contacts import Contacts
 from mailroom.work.gate import Doorway, Servers
-from mailroom.work.index import IndexKeeper
-from mailroom.work.jmap_contacts import JmapContacts
 from mailroom.work.mail import MailClient
 from mailroom.work.web import Web
+
+if TYPE_CHECKING:
+    from mailroom.work.carddav import CardDavContacts
+    from mailroom.work.index import IndexKeeper
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +32,7 @@ class Clients:
     web: Web
     mail: MailClient
     contacts: Contacts
-    index: IndexKeeper | None
+    index: "IndexKeeper | None"
 
 
 def build_clients(
@@ -57,20 +62,34 @@ def build_clients(
     mail = MailClient(owner, web, config.jmap.url, [mark[0]] if mark else [])
     if logins.is_shared:
         web.confine()
-    carddav, index = None, None
+    carddav = None
     if logins.carddav is not None:
         dav_secret = _secret(logins.carddav_secret)
         dav_web = Web(loop, http, dav_login, dav_secret, totals, doorway, is_carddav=True)
-        cards = CardDavClient(loop, dav_web, config.carddav.url, config.carddav.addressbook)
-        carddav, index = CardDavContacts(loop, config, cards, mail.session), cards.index
+        carddav = _by_carddav(loop, config, dav_web, mail)
     contacts = ChosenContacts(
         config.contacts,
         mail.session,
-        JmapContacts(loop, config, CardBook(loop, mail.session, mail.call)),
+        partial(_by_jmap, loop, config, mail),
         carddav,
         has_own_secret=logins.carddav_secret == "carddav-password",
     )
-    return Clients(web, mail, contacts, index)
+    return Clients(web, mail, contacts, carddav.cards.index if carddav else None)
+
+
+def _by_jmap(loop: Loop, config: Config, mail: MailClient) -> Contacts:
+    from mailroom.work.cardbook import CardBook  # noqa: PLC0415 - see the module's docstring
+    from mailroom.work.jmap_contacts import JmapContacts  # noqa: PLC0415
+
+    return JmapContacts(loop, config, CardBook(loop, mail.session, mail.call))
+
+
+def _by_carddav(loop: Loop, config: Config, web: Web, mail: MailClient) -> "CardDavContacts":
+    from mailroom.work.carddav import CardDavContacts  # noqa: PLC0415 - as above
+    from mailroom.work.cards import CardDavClient  # noqa: PLC0415
+
+    cards = CardDavClient(loop, web, config.carddav.url, config.carddav.addressbook)
+    return CardDavContacts(loop, config, cards, mail.session)
 
 
 def _secret(name: str) -> str:

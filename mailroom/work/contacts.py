@@ -14,6 +14,9 @@ from mailroom.rules.contacts.record import Amendment, Record
 from mailroom.rules.contacts.roster import Acquaintance, Found, Group, Plan
 from mailroom.rules.screening.wide import Decisions
 
+#: What a user can do whose mail server has no contacts.
+NAME_ANOTHER = "name the server that has your contacts as carddav.url"
+
 #: By sender: why that sender's part of a plan failed.
 Failures = Mapping[str, MailroomError]
 #: Gives the plan for the contacts that were found.

@@ -8,6 +8,7 @@ from mailroom.rules.names import same_name
 from mailroom.wire import dav
 from mailroom.wire.http import Request, Response
 from mailroom.wire.urls import origin, without_query
+from mailroom.work.contacts import NAME_ANOTHER
 from mailroom.work.web import Web
 
 _WELL_KNOWN = "/.well-known/carddav"
@@ -25,7 +26,6 @@ _NOTHING = (
     HTTPStatus.NOT_IMPLEMENTED,
 )
 _ADVICE = "check carddav.url"
-NAME_ANOTHER = "name the server that has your contacts as carddav.url"
 
 
 async def find_book(web: Web, url: str, name: str | None) -> str:

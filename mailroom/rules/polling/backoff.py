@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-# Gives 0 <= x < 1, evenly spread: random.random. Passed in, so that tests control it.
+# Gives 0 <= x < 1, evenly spread. Passed in, so that tests control it.
 Jitter = Callable[[], float]
 
 # The share of a delay that jitter may take off. It adds nothing: the cap is a promise.
