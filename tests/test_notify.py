@@ -140,6 +140,8 @@ def test_a_systemd_that_does_not_listen_holds_nobody_up(
                 others.sendto(b"WATCHDOG=1", str(tmp_path / "notify"))
         waits = _waits()
         notify.status("idle")
+        was_behind = notify.is_behind
+        assert was_behind
         assert _waits() == waits
         notify.ready()
         assert _waits() > waits
@@ -150,6 +152,7 @@ def test_a_systemd_that_does_not_listen_holds_nobody_up(
     assert set(systemd.heard()) == {b"WATCHDOG=1"}
     notify.status("stopping")
     assert systemd.heard() == [b"STATUS=stopping"], "what was not taken is said again"
+    assert not notify.is_behind
     notify.close()
     systemd.close()
 
@@ -197,6 +200,26 @@ def test_the_loop_feeds_by_a_deadline(systemd: Systemd, notify: Notify) -> None:
     loop.call_at(clock.now() + 3600, lambda: None)
     loop.turn()
     assert systemd.heard() == []
+    loop.close()
+
+
+def test_a_loop_that_is_awake_anyhow_need_not_be_woken_up_to_feed(
+    systemd: Systemd, notify: Notify
+) -> None:
+    clock = VirtualClock()
+    loop = Loop(clock)
+    begin = clock.now()
+    Watchdog(loop, notify, 90.0)
+    instants = [begin + 61.0 * number for number in range(1, 11)]
+    for instant in instants:
+        loop.call_at(instant - 30.5, lambda: None)
+        loop.call_at(instant, lambda: None)
+    woken = []
+    while clock.now() < instants[-1]:
+        loop.turn()
+        woken.append(clock.now())
+    assert len(woken) == 20, "for the callbacks alone"
+    assert systemd.heard() == [b"WATCHDOG=1"] * 10, "the loop has yet to rest after the last"
     loop.close()
 
 

@@ -653,6 +653,25 @@ def test_a_stream_tells_its_head_first_and_then_its_bytes_as_they_come(wire: Wir
         assert received == text
 
 
+def test_nothing_but_its_pings_wakes_the_loop_up_while_a_stream_is_open(wire: Wire) -> None:
+    pings = [step for _ in range(10) for step in (Wait(31.0), chunk(b": ping\n\n"))]
+    stream = wire.stream(wire.peer(always(head("Transfer-Encoding: chunked"), *pings)))
+    wire.outcome(stream.head)
+    began, instants = wire.clock.now(), set[float]()
+    wire.loop.on_idle(lambda: instants.add(wire.clock.now() - began))
+    for _ in range(10):
+        wire.outcome(stream.read())
+    assert instants == {number * 31.0 for number in range(11)}
+
+
+def test_libcurl_is_called_once_a_minute_where_no_socket_stirs(wire: Wire) -> None:
+    wire.outcome(wire.stream(wire.peer(always(head("Transfer-Encoding: chunked")))).head)
+    began, instants = wire.clock.now(), set[float]()
+    wire.loop.on_idle(lambda: instants.add(wire.clock.now() - began))
+    wire.settle(150.0)
+    assert instants == {0.0, 60.0, 120.0}
+
+
 def test_a_stream_may_be_silent_for_longer_than_an_exchange(wire: Wire) -> None:
     """How long is too long is decided by what the server says of its pings."""
     peer = wire.peer(always(head("Transfer-Encoding: chunked"), Wait(1800), chunk(b"still here")))

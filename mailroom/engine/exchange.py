@@ -283,6 +283,8 @@ class StreamExchange(Exchange):
             return  # libcurl will answer this challenge
         if is_news and self.curl.getinfo(pycurl.RESPONSE_CODE):  # 0: that head was the proxy's
             self.head.resolve(Response(self._status, self._headers, url=self.request.url))
+            if self.timeout:  # silence is its reader's business from now on
+                self.timeout.cancel()
 
     def _on_body(self, chunk: bytes) -> int:
         self._chunks.append(chunk)

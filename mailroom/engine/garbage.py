@@ -29,7 +29,7 @@ class GarbageCollection:
         self._loop = loop
         self._look_at = loop.now() + _LOOK_SECONDS
         self._began = 0.0
-        loop.on_idle = self._look
+        loop.on_idle(self._look)
         gc.set_threshold(*_THRESHOLDS)
         gc.callbacks.append(self._watch)
 

@@ -126,9 +126,9 @@ class Loop:
         self.clock = clock
         self.now = clock.now
         self.turns = 0
-        self.on_idle: Callable[[], None] = _nothing  # called before the loop waits
         self.turn_began = self.now()
         self._selector = selectors.DefaultSelector()
+        self._idle_callbacks: list[Callable[[], None]] = []
         self._soon: deque[Timer] = deque()
         self._run_since_due = 0  # callbacks run since the deadlines were looked at
         self._deadlines: list[tuple[float, int, Timer]] = []
@@ -181,6 +181,11 @@ class Loop:
         if known is not None and fd >= 0 and fd in known:
             self._selector.unregister(fd)
 
+    def on_idle(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` each time before the loop waits: work that is due soon can be done now,
+        rather than by waking the loop up later."""
+        self._idle_callbacks.append(callback)
+
     def on_signal(self, number: signal.Signals, callback: Callable[[], None]) -> None:
         """Call ``callback`` from the loop when the signal comes, whatever the loop waits for.
 
@@ -210,7 +215,9 @@ class Loop:
         self.turns += 1
         until = self._next_instant()
         if until is None or until > self.now():
-            self.on_idle()
+            for callback in self._idle_callbacks:
+                callback()
+            until = self._next_instant()
         ready = self.clock.wait(self._selector, until)
         self.turn_began = self.now()
         for key, events in ready:
@@ -304,10 +311,6 @@ class Loop:
         arrived, self._arrived = self._arrived, {}
         for number in arrived:
             self._signals[number]()
-
-
-def _nothing() -> None:
-    pass
 
 
 async def together(

@@ -8,6 +8,7 @@ import contextlib
 import os
 import time
 from collections.abc import Mapping
+from math import inf
 
 import sdnotify
 
@@ -25,6 +26,8 @@ class Notify:
         is_supervised = bool(os.environ.get("NOTIFY_SOCKET"))
         self._notifier = sdnotify.SystemdNotifier() if is_supervised else None
         self._line: str | None = None
+        #: Whether the newest status line could not be sent.
+        self.is_behind = False
         self._patience_seconds = _PATIENCE_SECONDS
         if self._notifier is not None:
             self._notifier.debug = True  # then it raises errors, and we know what was not sent
@@ -39,11 +42,12 @@ class Notify:
 
     def status(self, line: str) -> None:
         """The line for ``systemctl status``; sent only if it differs from the last one sent."""
-        if line != self._line:
+        self.is_behind = line != self._line and self._notifier is not None
+        if self.is_behind:
             # A newline would begin another assignment.
             text = line.encode("ascii", "backslashreplace").decode("ascii").replace("\n", r"\n")
             if self._send(f"STATUS={text}", patience_seconds=0.0):
-                self._line = line
+                self._line, self.is_behind = line, False
 
     def watchdog(self) -> None:
         self._send("WATCHDOG=1")
@@ -86,8 +90,14 @@ def watchdog_interval(environ: Mapping[str, str], pid: int) -> float | None:
     return int(usec) / 2 / 1_000_000
 
 
+# After this part of the interval, a loop that is awake for something else feeds the watchdog, which
+# saves a wake-up: with the unit's 90 s, the poll of every minute does.
+_EARLY = 2 / 3
+
+
 class Watchdog:
-    """Feeds systemd's watchdog, at once and then by a deadline of the loop.
+    """Feeds systemd's watchdog, at once and then by a deadline of the loop, or shortly before if the
+    loop is awake anyway.
 
     If the loop no longer turns, nobody feeds it: that is the point. The deadline is one of
     CLOCK_BOOTTIME, so it is due at once when the machine resumes.
@@ -98,13 +108,22 @@ class Watchdog:
         self._notify = notify
         self._interval_seconds = interval_seconds
         self._timer: Timer | None = None
+        self._early_at = inf
+        loop.on_idle(self._feed_early)
         self.feed()
 
     def feed(self) -> None:
         self.stop()
         self._notify.watchdog()
-        self._timer = self._loop.call_at(self._loop.now() + self._interval_seconds, self.feed)
+        now = self._loop.now()
+        self._timer = self._loop.call_at(now + self._interval_seconds, self.feed)
+        self._early_at = now + _EARLY * self._interval_seconds
 
     def stop(self) -> None:
+        self._early_at = inf
         if self._timer is not None:
             self._timer.cancel()
+
+    def _feed_early(self) -> None:
+        if self._loop.now() >= self._early_at:
+            self.feed()

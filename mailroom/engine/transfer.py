@@ -24,8 +24,12 @@ from mailroom.errors import NoAnswer, ProtocolError, TimedOut, TransientError
 from mailroom.rules.configuration.config import Tls
 from mailroom.wire.http import Request, Response
 
-# libcurl wants to be called now and then even if no socket is ready (libcurl-multi(3)).
+# libcurl wants to be called now and then even if no socket is ready (libcurl-multi(3)). If one is, as
+# with each ping of a stream, that call does as well.
 _HOUSEKEEPING_SECONDS = 60.0
+# How long the deadline of that call stays as it is, however often libcurl is called: a thousand
+# accounts share one transfer.
+_PUT_OFF_SECONDS = 20.0
 _TLS = Tls()
 
 
@@ -60,6 +64,7 @@ class Transfer:
         self._not_begun: list[Exchange] = []
         self._timer: Timer | None = None
         self._housekeeping: Timer | None = None
+        self._put_off_at = 0.0
         self._is_closed = False
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._on_socket)
@@ -174,6 +179,7 @@ class Transfer:
                 self._finish(curl, 0, "")
             for curl, number, message in failed:
                 self._finish(curl, number, message)
+        self._schedule_housekeeping()
         self._end_if_idle()
 
     def _finish(self, curl: pycurl.Curl, number: int, message: str) -> None:
@@ -194,13 +200,13 @@ class Transfer:
             self._authorities.close()
 
     def _schedule_housekeeping(self) -> None:
-        if self._housekeeping and self._housekeeping.is_pending:
+        """See that libcurl, which has just been called, is called again before long."""
+        now = self._loop.now()
+        if self._housekeeping and self._exchanges and now < self._put_off_at:
             return
-
-        def housekeeping() -> None:
-            self._on_timeout()
-            if self._exchanges:
-                self._schedule_housekeeping()
-
-        when = self._loop.now() + _HOUSEKEEPING_SECONDS
-        self._housekeeping = self._loop.call_at(when, housekeeping)
+        if self._housekeeping:
+            self._housekeeping.cancel()
+        self._housekeeping = None
+        if self._exchanges:
+            self._put_off_at = now + _PUT_OFF_SECONDS
+            self._housekeeping = self._loop.call_at(now + _HOUSEKEEPING_SECONDS, self._on_timeout)
