@@ -100,6 +100,7 @@ class Service:
                 Common(),
                 self._audience,
                 self._tell_systemd_soon,
+                self._tell_systemd_again,
             )
         )
         self._is_fleet = self._will_tell = self._is_ready = self._is_listening = False
@@ -357,6 +358,12 @@ class Service:
         elif not self._will_tell:
             self._will_tell = True
             self._loop.call_at(self._loop.now() + _TELLING_SECONDS, self._tell_systemd)
+
+    def _tell_systemd_again(self) -> None:
+        """A poll has found all as it was: nothing new of the only account. Of many, one may have
+        gone stale meanwhile."""
+        if self._is_fleet or self._notify.is_behind:
+            self._tell_systemd_soon()
 
     def _tell_systemd(self) -> None:
         self._will_tell = False

@@ -51,6 +51,7 @@ class Shared:
     common: Common
     audience: Callable[[str], Audience]
     on_change: Callable[[], None]
+    on_same: Callable[[], None]
 
 
 class Tenant:
@@ -178,6 +179,7 @@ class Tenant:
             owner, transfer, config, who, self._log, self._history, self._shared.common
         )
         self.account.on_change = self._changed
+        self.account.on_same = self._polled
         self.account.reporter.audience = self._shared.audience(self.name)
         self._transfer = transfer
         self.account.start()
@@ -218,6 +220,10 @@ class Tenant:
     def _changed(self) -> None:
         self._note_change()
         self._shared.on_change()
+
+    def _polled(self) -> None:
+        self._note_change()
+        self._shared.on_same()
 
 
 class Tenants:

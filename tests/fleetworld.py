@@ -141,7 +141,7 @@ class FleetWorld:
         environ = {"MAILROOM_JMAP_PASSWORD": PASSWORD}
         audience = Audience(_ignore, lambda: False)
         self.tenants = Tenants(
-            Shared(self.loop, environ, log, "test", common, lambda _: audience, _nothing)
+            Shared(self.loop, environ, log, "test", common, lambda _: audience, _nothing, _nothing)
         )
         self.tenants.limit(Limits())
 

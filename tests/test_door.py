@@ -25,6 +25,7 @@ ANNA = "Anna <anna@friends.example>"
 BOB = "Bob <bob@example.org>"
 EVE = "Eve <eve@strangers.example>"
 WAITING, PLACED = "mailroom-waiting", "mailroom-placed"
+GLANCE = ("Mailbox/get", "Email/get", "Email/query")
 CARD = """BEGIN:VCARD
 VERSION:3.0
 UID:anna
@@ -794,10 +795,39 @@ def test_an_idle_poll_is_one_request_and_a_move_at_the_door_two() -> None:
 
 def test_as_long_as_nothing_has_changed_only_labels_are_looked_for() -> None:
     world = house()
-    number = world.request_count
+    number, told = world.request_count, list[str]()
+    world.account.on_change = lambda: told.append("change")
+    world.account.on_same = lambda: told.append("same")
     world.run_for(120.0)
-    glance = ("Mailbox/get", "Email/get", "Email/query", "Email/get")
-    assert [each.calls for each in world.requests_since(number)] == [glance] * 2
+    entries = world.requests_since(number)
+    assert [each.calls for each in entries] == [GLANCE] * 2
+    assert all(each.bytes_out < 600 for each in entries), "no names of mailboxes"
+    assert told == ["same"] * 2
+    friend = world.sandbox.deliver(ANNA, mailbox="Inbox")
+    world.settle()
+    assert at(world, friend) == ({"Inbox"}, set())
+    assert told[-1] == "change"
+
+
+def test_a_stream_that_the_server_has_ended_costs_a_look_at_the_labels() -> None:
+    """As Cyrus does every five minutes; what has changed meanwhile is seen."""
+    world = house()
+    number = world.request_count
+    world.sandbox.close_feeds()
+    world.run_for(5.0)
+    assert [each.calls for each in world.requests_since(number)] == [GLANCE]
+    world.sandbox.close_feeds()
+    friend = world.sandbox.deliver(ANNA, mailbox=gate(world))
+    world.run_for(5.0)
+    assert at(world, friend) == ({"Inbox"}, set())
+
+
+def test_a_mailbox_that_has_gone_is_missed_by_the_next_poll() -> None:
+    world = house(profile=CYRUS_WITHOUT_PUSH)
+    world.run_for(120.0)
+    world.sandbox.destroy_mailbox("Feed")
+    world.run_for(61.0)
+    assert world.named("mailboxes_missing")
 
 
 def test_what_others_have_changed_is_read_and_nothing_else_that_waits() -> None:

@@ -211,7 +211,7 @@ def _tenants(loop: Loop, folder: Path) -> Tenants:
     environ = {"CREDENTIALS_DIRECTORY": str(folder)}
     log = Log(lambda *_: True)
     tenants = Tenants(
-        Shared(loop, environ, log, "test", Common(), lambda _: audience, lambda: None)
+        Shared(loop, environ, log, "test", Common(), lambda _: audience, _nothing, _nothing)
     )
     tenants.trust(Tls())
     return tenants
@@ -243,4 +243,8 @@ def test_all_kinds_of_secrets_are_seen_on_their_way() -> None:
 
 
 def _ignore(_event: object) -> None:
+    pass
+
+
+def _nothing() -> None:
     pass

@@ -43,6 +43,7 @@ def tenants(tmp_path: Path, clock: VirtualClock) -> Iterator[Tenants]:
         Common(),
         lambda _name: Audience(lambda _event: None, lambda: False),
         lambda: None,
+        lambda: None,
     )
     made = Tenants(shared)
     made.trust(Tls())

@@ -96,7 +96,7 @@ _EARLY = 2 / 3
 
 
 class Watchdog:
-    """Feeds systemd's watchdog, at once and then by a deadline of the loop, or shortly before if the
+    """Feeds systemd's watchdog, at once and then by a deadline of the loop, or before it if the
     loop is awake anyway.
 
     If the loop no longer turns, nobody feeds it: that is the point. The deadline is one of

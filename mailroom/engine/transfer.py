@@ -24,8 +24,8 @@ from mailroom.errors import NoAnswer, ProtocolError, TimedOut, TransientError
 from mailroom.rules.configuration.config import Tls
 from mailroom.wire.http import Request, Response
 
-# libcurl wants to be called now and then even if no socket is ready (libcurl-multi(3)). If one is, as
-# with each ping of a stream, that call does as well.
+# libcurl wants to be called now and then even if no socket is ready (libcurl-multi(3)). If one is,
+# as with each ping of a stream, that call does as well.
 _HOUSEKEEPING_SECONDS = 60.0
 # How long the deadline of that call stays as it is, however often libcurl is called: a thousand
 # accounts share one transfer.

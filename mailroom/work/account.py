@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 _STREAM_FIRST_SECONDS = 2.0
 # Nobody needs the count at once. By then a poll has dealt with mail that is just coming in.
 _COUNT_SECONDS = 15.0
+# Nothing but the time calls for such a poll.
+_BY_TIME = (Trigger.SCHEDULED, Trigger.FALLBACK)
 _KINDS: tuple[tuple[type[MailroomError], str], ...] = (
     (CredentialsRefused, "credentials"),
     (Forbidden, "forbidden"),
@@ -72,7 +74,9 @@ class Common:
 
 
 class Account:
-    """One account at work. ``on_change`` is called whenever its snapshot may have changed.
+    """One account at work. ``on_change`` is called whenever its snapshot may have changed,
+    ``on_same`` instead where a poll that only the time called for has found all as it was: of that
+    only counts and instants tell.
 
     All its tasks belong to ``owner``, which gets errors that nobody foresaw, and CredentialsRefused
     if the server has never accepted the credentials.
@@ -91,6 +95,7 @@ class Account:
         common = common or Common()
         jitter = common.jitter
         self.on_change: Callable[[], None] = _nothing
+        self.on_same: Callable[[], None] = _nothing
         self._owner = owner
         self._loop = loop = owner.loop
         self._config = config
@@ -226,12 +231,13 @@ class Account:
         self._owner.spawn(self._poll(trigger, began), "poll")
 
     async def _poll(self, trigger: Trigger, began: float) -> None:
-        requests = self._history.totals.requests
+        requests, is_same = self._history.totals.requests, False
         try:
             outcome = await self._poller.poll(trigger)
         except MailroomError as error:
             self._poll_failed(error, trigger, began, requests)
         else:
+            is_same = outcome.is_unchanged and trigger in _BY_TIME and not self._history.trouble
             self._note_outcome(outcome, trigger, began, requests)
             if outcome.trouble is None:
                 self._poll_succeeded(outcome, trigger, began)
@@ -240,7 +246,10 @@ class Account:
                 self._poll_failed(outcome.trouble, trigger, began, requests)
             self.reporter.polled(outcome)
         self._arm()
-        self._has_changed()
+        if is_same:
+            self.on_same()
+        else:
+            self._has_changed()
 
     def _plan_count(self) -> None:
         """Plan the count of who waits. Only after a successful poll: a server in trouble is asked
@@ -291,7 +300,7 @@ class Account:
         self._tell_poll(trigger, began, outcome)
         history.last_poll = PollView(self._loop.clock.wall(), trigger)
         history.last_poll_ended = now
-        if not (outcome.is_idle and trigger in (Trigger.SCHEDULED, Trigger.FALLBACK)):
+        if not (outcome.is_idle and trigger in _BY_TIME):
             history.last_active_poll = history.last_poll
         if history.trouble:
             self._log.info("poll_recovered", after=history.trouble.kind)
@@ -328,7 +337,7 @@ class Account:
             trigger=trigger,
             senders=len(outcome.triaged),
             filed=outcome.filed,
-            arrivals=outcome.admitted.total(),
+            arrivals=len(outcome.admissions),
             requests=history.totals.requests - requests,
             seconds=self._loop.now() - began,
         )

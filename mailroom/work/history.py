@@ -33,9 +33,11 @@ class History:
         """Note what a poll has done, except for the triages."""
         self.totals.mails_filed += outcome.filed
         self.totals.conflicts += outcome.conflicts
-        self.totals.arrivals += outcome.admitted
+        if outcome.admissions:
+            self.totals.arrivals += outcome.admitted
         self.moved_at_once = outcome.crowd
-        self._note_conflicts(outcome.contested, at)
+        if outcome.contested or self.conflicts:
+            self._note_conflicts(outcome.contested, at)
 
     def note_triage(self, triaged: Triaged, trigger: Trigger, at: float) -> health.TriageView:
         """Note a sender that a poll has triaged; returns it in the form that the status shows."""

@@ -45,6 +45,7 @@ class PollOutcome:
     ``conflicts`` counts new conflicts; ``contested`` has all that the poll saw. ``trouble`` is
     passing trouble that kept some senders from being triaged. ``admissions`` are the decisions
     about new mail. ``crowd`` is how many senders were moved at once, too many to act on.
+    ``is_unchanged`` says that nothing is different from when a poll found nothing to do.
     """
 
     read_at: float
@@ -60,6 +61,7 @@ class PollOutcome:
     trouble: TransientError | None = None
     admissions: tuple[Admission, ...] = ()
     crowd: int = 0
+    is_unchanged: bool = False
 
     @property
     def admitted(self) -> Counter[str]:
@@ -81,10 +83,9 @@ def contested(survey: Survey) -> tuple[Contested, ...]:
     return tuple(Contested(each.sender, categories(each, places)) for each in conflicts)
 
 
-def known(survey: Survey, closing: Reading | None = None) -> dict[str, frozenset[str]]:
+def known(*readings: Reading) -> dict[str, frozenset[str]]:
     """The states whose changes this poll has dealt with: those read before a query for labels, and
     those that new mail was dealt with up to. By type (``Email``, ``Mailbox``)."""
-    readings = [survey.reading, *([closing] if closing else [])]
     known = {
         kind: frozenset(reading.states[kind] for reading in readings) for kind in readings[0].states
     }

@@ -39,6 +39,8 @@ from mailroom.work.wholes import WholeOutcome
 
 # From this failure of a sender on the log says ERROR: the first ones may mend themselves.
 _LOUD_ATTEMPTS = 3
+# Nobody has told of a change; after a reconnection there may have been one, as at any time.
+_UNTOLD = (Trigger.SCHEDULED, Trigger.FALLBACK, Trigger.RECONNECT)
 
 
 class Poller:
@@ -71,8 +73,9 @@ class Poller:
         return outcome
 
     async def _poll(self, orders: Sequence[Order], trigger: Trigger | None) -> PollOutcome:
-        is_regular = trigger in (Trigger.SCHEDULED, Trigger.FALLBACK)
-        survey = await self.surveyor.survey(orders, is_regular=is_regular)
+        if trigger in _UNTOLD and not orders and (reading := await self.surveyor.glance()):
+            return PollOutcome(reading.sent_at, known(reading), looks(reading), is_unchanged=True)
+        survey = await self.surveyor.survey(orders)
         self.orders.refuse(survey.orders_refused)
         if orders:
             survey = await labelled(survey, self.surveyor, self._mail)
@@ -156,7 +159,7 @@ class Poller:
         newcomers = len(survey.newcomers.keys() - refused.keys())
         return PollOutcome(
             read_at=closing.sent_at,
-            known=known(survey, closing),
+            known=known(survey.reading, closing),
             looks=looks(survey.reading, closing),
             again=is_again or self._has_news(closing, survey, work.patches()),
             echo=closing.states if closing.has_written else None,
@@ -178,7 +181,7 @@ class Poller:
             has_more = survey.visit.is_cut
         return PollOutcome(
             survey.reading.sent_at,
-            known(survey),
+            known(survey.reading),
             looks(survey.reading),
             again=has_more,
             contested=contested(survey),

@@ -47,8 +47,9 @@ from mailroom.wire.filters import Filter
 from mailroom.wire.jmap import Mail, Mailbox, MethodError
 from mailroom.work.contacts import Contacts
 from mailroom.work.door import Door
+from mailroom.work.glance import Glance
 from mailroom.work.mail import MailClient
-from mailroom.work.reading import Reading, States
+from mailroom.work.reading import Reading
 from mailroom.work.survey import Survey
 from mailroom.work.unindexed import unindexed
 from mailroom.work.wholes import Wholes
@@ -87,19 +88,24 @@ class Surveyor:
         # Why the last poll could not find that out.
         self._unacquainted: SentUnsearched | None = None
         self._recent: dict[str, tuple[Tap, float]] = {}
-        # The states in which there was nothing to do.
-        self._empty_at: States | None = None
+        self._glance = Glance(loop, mail)
 
     @property
     def places(self) -> Places | None:
         """The mailboxes, as the last poll found them; None before the first."""
         return self._known[1] if self._known else None
 
-    async def survey(self, orders: Sequence[Order] = (), *, is_regular: bool = False) -> Survey:
-        """Read all that a poll needs. ``is_regular``: the poll is only due by time, so one cheap
-        request comes first. Raises LastingTrouble if something is missing in the account."""
-        if is_regular and not orders and (unchanged := await self._glance()):
-            return unchanged
+    async def glance(self) -> Reading | None:
+        """What one cheap request has read, if nothing has changed since there was nothing to do;
+        else None."""
+        reading = await self._glance.look(self.places) if self.places else None
+        if reading and self._contacts.has_news:
+            await self._check_groups()
+        return reading
+
+    async def survey(self, orders: Sequence[Order] = ()) -> Survey:
+        """Read all that a poll needs. Raises LastingTrouble if something is missing in the
+        account."""
         reading, places = await self._begin()
         own = await self.own_addresses()
         asking, for_many = parted(reading.found[0] or (), places)
@@ -138,7 +144,7 @@ class Surveyor:
                 unsearched=triaged.unsearched,
                 orders_refused=triaged.orders_refused,
             )
-            self._empty_at = reading.states if survey.is_empty else None
+            self._glance.empty_at = reading.states if survey.is_empty else None
             return survey
         survey = await self._with_jobs(survey)
         return replace(survey, newcomers=self._newcomers(reading, survey.verdicts, places))
@@ -236,20 +242,6 @@ class Surveyor:
         if (await self._mail.session()).is_cyrus:
             return ()
         return await unindexed(self._loop, self._mail, queries.everything(places))
-
-    async def _glance(self) -> Survey | None:
-        """An empty survey if nothing has changed since there was nothing to do; else None. To ask
-        for all that the door needs takes Cyrus twice as long (3.10.2, seen: docs/performance.md).
-        """
-        places = self.places
-        if self._empty_at is None or places is None:
-            return None
-        reading = await self._mail.take_reading([queries.labelled(places)])
-        if reading.states != self._empty_at or reading.found != ((),):
-            return None
-        if self._contacts.has_news:
-            await self._check_groups()
-        return Survey(reading, places, Verdicts(), (), {})
 
     async def _begin(self) -> tuple[Reading, Places]:
         if self._has_groups:
