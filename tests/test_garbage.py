@@ -2,6 +2,8 @@
 leaves any, and to look does not hold the accounts up."""
 
 import gc
+import subprocess
+import sys
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +14,7 @@ import pytest
 from mailroom.engine.garbage import GarbageCollection
 from mailroom.engine.loop import Loop
 from tests.peer import always, answer
+from tests.process import ROOT
 from tests.test_door import house
 from tests.test_endpoint import GET, Client, Service
 from tests.test_transfer import Wire
@@ -123,3 +126,19 @@ def test_what_takes_long_to_look_at_is_looked_at_once(collection: GarbageCollect
     assert gc.get_freeze_count() > len(many) // 2
     collection.collect_all_again()
     assert gc.get_freeze_count() == 0
+
+
+def test_nothing_is_looked_for_while_the_service_is_imported(tmp_path: Path) -> None:
+    code = (
+        "import gc, os, sys\n"
+        "from mailroom.cli import main\n"
+        "def end(code): print(begun, gc.isenabled(), 'mailroom.service' in sys.modules)\n"
+        "begun, os._exit = [], end\n"
+        "gc.collect()\n"
+        "def watch(phase, info): begun.append('mailroom.service' in sys.modules)\n"
+        "gc.callbacks.append(watch)\n"
+        f"main(['run', '--config', {str(tmp_path / 'missing.yaml')!r}])\n"
+    )
+    child = [sys.executable, "-c", code]
+    told = subprocess.run(child, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert told.stdout == "[] True True\n", told.stderr[-500:]
