@@ -1,10 +1,15 @@
-"""How Hypothesis works here; ``--hypothesis-profile=default`` tries twice as much. And what real
-servers have done is noted."""
+"""How Hypothesis works here; ``--hypothesis-profile=default`` tries twice as much. What was done on
+real servers is noted, and what was measured on booted hosts is shown."""
+
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests import servers
+from tests.system.claims import Claims
+
+_CLAIMS = pytest.StashKey[Claims]()
 
 # A busy machine is slow, not wrong.
 settings.register_profile(
@@ -13,6 +18,32 @@ settings.register_profile(
 settings.load_profile("quick")
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if not hasattr(terminalreporter.config, "workerinput"):  # xdist's workers tell it as well
-        servers.note(terminalreporter.stats)
+@pytest.fixture(scope="session")
+def claims(pytestconfig: pytest.Config) -> Claims:
+    """Where tests note what they measured; it is shown at the end."""
+    return pytestconfig.stash.setdefault(_CLAIMS, Claims())
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker of xdist hands over what its tests measured."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["claims"] = session.config.stash.get(_CLAIMS, Claims()).rows
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Whoever has started the workers gathers it. (One that has crashed hands over nothing.)"""
+    rows = getattr(node, "workeroutput", {}).get("claims", [])
+    node.config.stash.setdefault(_CLAIMS, Claims()).extend(rows)
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    if hasattr(config, "workerinput"):  # xdist's workers tell it as well
+        return
+    servers.note(terminalreporter.stats)
+    if table := config.stash.get(_CLAIMS, Claims()).table():
+        terminalreporter.section("measured on Debian 13 (systemd 257) and Debian 12 (systemd 252)")
+        for line in table:
+            terminalreporter.write_line(line)

@@ -32,12 +32,23 @@ _LINT: tuple[Command, ...] = (
 # Whoever has done all that it was given takes from the others.
 _EVENLY = ("--dist", "worksteal")
 _CYRUS_ALONE = ("tests/system/test_contract.py", "tests/system/test_cyrus.py")
+# One flow on the page and one host that dies; the rest of both are layers of their own.
+_BROWSER_FLOW = "tests/browser/test_flow.py"
+_FAIL_OVER = "tests/system/cluster/test_cluster.py::test_a_host_dies"
 # Minutes for what is near to what runs anyway: the first evening of root, and of every host a unit.
 _LONG = (
     "tests/system/test_secrets.py",
     "tests/system/test_first_evening.py::test_a_user_has_it_as_well",
     "tests/system/test_first_evening.py::test_who_has_no_manager_is_told",
     "tests/system/test_first_evening.py::test_a_silent_name_server_costs_five_seconds_once",
+)
+# A host is mostly waiting, so two at a time: a file is all one worker's, for its tests share hosts,
+# and what takes longest begins.
+_SYSTEM = (
+    *("pytest", "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"),
+    *("-m", "system and not every", "--ignore-glob=*stalwart*"),
+    *(f"--deselect={each}" for each in _LONG),
+    *(_FAIL_OVER, _BROWSER_FLOW, "tests/system"),
 )
 # Rules are mostly waiting.
 _STALWART = (
@@ -65,6 +76,8 @@ class Layer:
 
     commands: tuple[Command, ...]
     obstacle: Callable[[], str | None] = lambda: None
+    #: What it may take on two cores; more is told, and fails nothing.
+    budget_seconds: int | None = None
     #: False: it need not run, even where all must.
     is_demanded: bool = True
     #: False: it runs only when named, and what fails in it is told and is nobody's fault here.
@@ -84,7 +97,9 @@ class Result:
     line: str
 
     def __str__(self) -> str:
-        return f"{self.name:<13} {self.verdict:<8} {self.seconds:4.0f} s  {self.line}"
+        budget = LAYERS[self.name].budget_seconds
+        over = f" (over its budget of {budget} s)" if budget and self.seconds > budget else ""
+        return f"{self.name:<13} {self.verdict:<8} {self.seconds:4.0f} s  {self.line}{over}"
 
 
 def _system_obstacle() -> str | None:
@@ -118,25 +133,18 @@ def _places(mark: str) -> tuple[str, ...]:
 
 
 LAYERS: Mapping[str, Layer] = {
-    "lint": Layer(_LINT),
-    "test-unit": Layer((("pytest", *_EVENLY, "-n", "auto", "-m", _UNIT),)),
+    "lint": Layer(_LINT, budget_seconds=60),
+    "test-unit": Layer((("pytest", *_EVENLY, "-n", "auto", "-m", _UNIT),), budget_seconds=240),
     # Mostly waiting for processes to start: more of them than cores.
-    "test-sandbox": Layer((("pytest", *_EVENLY, "-n", "4", "-m", "sandbox", *_places("sandbox")),)),
+    "test-sandbox": Layer(
+        (("pytest", *_EVENLY, "-n", "4", "-m", "sandbox", *_places("sandbox")),),
+        budget_seconds=180,
+    ),
     "test-rules": Layer(
-        (("pytest", *_EVENLY, "-n", "auto", "-m", "every", "tests/rules", "tests/screening"),)
+        (("pytest", *_EVENLY, "-n", "auto", "-m", "every", "tests/rules", "tests/screening"),),
+        budget_seconds=150,
     ),
-    "test-system": Layer(
-        (
-            (
-                *("pytest", "-m", "system and not every", "--ignore-glob=*stalwart*"),
-                *(f"--deselect={each}" for each in _LONG),
-                "--ignore=tests/system/cluster",
-                "tests/system",
-            ),
-            _CYRUS_RULES,
-        ),
-        _system_obstacle,
-    ),
+    "test-system": Layer((_SYSTEM, _CYRUS_RULES), _system_obstacle, budget_seconds=1200),
     # First evenings on fresh hosts, and secrets on all of them.
     "test-evening": Layer(
         (("pytest", "-m", "system", *_LONG),),
@@ -148,7 +156,7 @@ LAYERS: Mapping[str, Layer] = {
         _system_obstacle,
         is_extra=True,
     ),
-    # Ten minutes of hosts that die and come back.
+    # Ten minutes of hosts that die and come back; the first is in make test.
     "test-cluster": Layer(
         (("pytest", "-m", "system", "tests/system/cluster"),),
         _system_obstacle,

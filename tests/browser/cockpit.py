@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -29,14 +29,10 @@ _MORE = (
     "prometheus-node-exporter",
 )
 _NOT_YET = ("cockpit.socket", "prometheus.service", "prometheus-node-exporter.service")
-WITH_BROWSER = replace(
-    root.TRIXIE,
-    packages=(*root.TRIXIE.packages, *_MORE),
-    finish=(*root.TRIXIE.finish, *(("systemctl", "disable", unit) for unit in _NOT_YET)),
-)
-
+_FINISH = tuple(("systemctl", "disable", unit) for unit in _NOT_YET)
+WITH_BROWSER = root.TRIXIE.extended(*_MORE, finish=_FINISH)
 # The oldest release that Mailroom works on: Cockpit 287.
-ON_BOOKWORM = replace(WITH_BROWSER, release="bookworm")
+ON_BOOKWORM = root.BOOKWORM.extended(*_MORE, finish=_FINISH)
 
 # Width and height of what it is looked at on.
 WIDE, NARROW = (1280, 800), (360, 780)

@@ -7,10 +7,10 @@ import pytest
 from tests.browser.cockpit import WITH_BROWSER, Cockpit
 from tests.browser.scene import Visitor
 from tests.system import root
-from tests.system.conftest import bootable, claims, pytest_terminal_summary
+from tests.system.conftest import bootable
 from tests.system.host import Host
 
-__all__ = ["bootable", "claims", "pytest_terminal_summary"]
+__all__ = ["bootable"]
 
 
 @pytest.fixture(scope="module")

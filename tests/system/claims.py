@@ -1,6 +1,6 @@
 """What the booted hosts prove, in numbers: a table at the end of the run."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 _NOTHING = "-"
@@ -10,23 +10,30 @@ _NOTHING = "-"
 class Claims:
     """What was measured so far, by claim and by host: the number, and what it must not exceed."""
 
-    _rows: dict[str, dict[str, str]] = field(default_factory=dict)
-    _limits: dict[str, str] = field(default_factory=dict)
+    #: (claim, limit, host, measured), the last of a claim and a host counts; plain, so that a
+    #: process can tell another.
+    rows: list[tuple[str, str, str, str]] = field(default_factory=list)
+
+    def extend(self, rows: Iterable[tuple[str, str, str, str]]) -> None:
+        """Add what was measured in another process."""
+        self.rows.extend(rows)
 
     def at_most(self, limit: float, measured: float, host: str, claim: str, unit: str = "") -> None:
         """Note a measurement, and fail unless it keeps to `limit`."""
-        self._limits[claim] = _number(limit, unit)
-        self._rows.setdefault(claim, {})[host] = _number(measured, unit)
+        self.rows.append((claim, _number(limit, unit), host, _number(measured, unit)))
         assert measured <= limit, f"{claim}: {_number(measured, unit)} on {host}"
 
     def table(self) -> list[str]:
         """One line per claim: the claim, its limit, and what was measured on each host."""
-        hosts = sorted({host for row in self._rows.values() for host in row}, reverse=True)
+        hosts = sorted({host for _, _, host, _ in self.rows}, reverse=True)
+        found: dict[str, dict[str, str]] = {}
+        limits = {claim: limit for claim, limit, _, _ in self.rows}
+        for claim, _, host, measured in self.rows:
+            found.setdefault(claim, {})[host] = measured
         rows = [["claim", "at most", *hosts]]
-        for claim, row in self._rows.items():
-            rows.append([claim, self._limits[claim], *_cells(row, hosts)])
+        rows += [[claim, limits[claim], *_cells(row, hosts)] for claim, row in found.items()]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return [_line(row, widths) for row in rows] if self._rows else []
+        return [_line(row, widths) for row in rows] if self.rows else []
 
 
 def _cells(row: Mapping[str, str], hosts: list[str]) -> list[str]:

@@ -1,5 +1,6 @@
 """Fixtures of the tests on a booted host. Where none can be booted they are skipped, saying why."""
 
+import fcntl
 import os
 import subprocess
 from collections.abc import Iterator
@@ -8,12 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.system import prepare, root
-from tests.system.claims import Claims
 from tests.system.cyrus import Cyrus
 from tests.system.host import Host
 from tests.system.unit import PROJECT
-
-_CLAIMS = pytest.StashKey[Claims]()
 
 
 @pytest.fixture(scope="session")
@@ -53,24 +51,14 @@ def cyrus(tree: Path) -> Iterator[Cyrus]:
 
 @pytest.fixture(scope="session")
 def packages(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that ``make deb`` fills. (``tree`` skips where no host can be booted.)"""
+    """The folder that ``make deb`` fills, once for all workers. (``tree`` skips where no host can
+    be booted.)"""
     assert tree.is_dir()
-    folder = tmp_path_factory.mktemp("dist")
-    command = [str(PROJECT / "packaging/build-deb.sh"), str(folder)]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=600)
+    place = tmp_path_factory.getbasetemp()
+    folder = (place.parent if "PYTEST_XDIST_WORKER" in os.environ else place) / "dist"
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            command = [str(PROJECT / "packaging/build-deb.sh"), str(folder)]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=600)
     return folder
-
-
-@pytest.fixture(scope="session")
-def claims(pytestconfig: pytest.Config) -> Claims:
-    """Where tests note what they measured; it is shown at the end."""
-    return pytestconfig.stash.setdefault(_CLAIMS, Claims())
-
-
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    if table := config.stash.setdefault(_CLAIMS, Claims()).table():
-        terminalreporter.section("measured on Debian 13 (systemd 257) and Debian 12 (systemd 252)")
-        for line in table:
-            terminalreporter.write_line(line)

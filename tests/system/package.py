@@ -7,7 +7,6 @@ machine that is another, by the name SYSTEM. Needs nothing beyond the standard l
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 from tests.system import prepare, root
@@ -16,25 +15,21 @@ from tests.system.host import Host
 BUILD_SECONDS = 300.0
 
 # The test host, and on it what builds, examines and tests a package.
-BUILDER = replace(
-    root.TRIXIE,
-    packages=(
-        *root.TRIXIE.packages,
-        # Build-Depends
-        "bash-completion",
-        "debhelper",
-        "dh-python",
-        "pybuild-plugin-pyproject",
-        "python3-all",
-        "python3-setuptools",
-        # what examines it
-        "autopkgtest",
-        "libpam-systemd",  # for a manager of user units
-        "lintian",
-        "logcheck-database",
-        "man-db",
-        "zsh",
-    ),
+BUILDER = root.TRIXIE.extended(
+    # Build-Depends
+    "bash-completion",
+    "debhelper",
+    "dh-python",
+    "pybuild-plugin-pyproject",
+    "python3-all",
+    "python3-setuptools",
+    # what examines it
+    "autopkgtest",
+    "libpam-systemd",  # for a manager of user units
+    "lintian",
+    "logcheck-database",
+    "man-db",
+    "zsh",
 )
 
 _SOURCE = "/usr/src/mailroom/source"

@@ -2,9 +2,11 @@
 
 A root is a folder of the cache, named by a hash of its recipe: a changed recipe is another folder,
 and two runs may use one at the same time, because a host writes into an overlay of its own
-(:mod:`tests.system.host`). It is built beside its place and renamed, so it is whole or not there.
+(:mod:`tests.system.host`). It is built beside its place and renamed, so it is whole or not there,
+and by one run while the others wait.
 """
 
+import fcntl
 import hashlib
 import os
 import re
@@ -26,11 +28,17 @@ _TRANSPORT = re.compile(r"^Acquire::(?:https?|Check-|Retries)")
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """A Debian release, the packages to add to its minimal system, and commands to run after."""
+    """A Debian release, the packages to add to its minimal system or to the root of ``base``, and
+    commands to run after."""
 
     release: str
     packages: tuple[str, ...]
     finish: tuple[tuple[str, ...], ...] = ()
+    base: "Recipe | None" = None
+
+    def extended(self, *packages: str, finish: tuple[tuple[str, ...], ...] = ()) -> "Recipe":
+        """This one and more; its root is copied."""
+        return Recipe(self.release, packages, finish, self)
 
     @property
     def path(self) -> Path:
@@ -109,26 +117,36 @@ def ensure(recipe: Recipe = TRIXIE) -> Path:
     if recipe.path.is_dir():
         return recipe.path
     recipe.path.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=".building-", dir=recipe.path.parent))
-    try:
-        _build(recipe, work / "root")
-        if not recipe.path.exists():  # another run may have been faster; its root is as good
-            (work / "root").rename(recipe.path)
-    finally:
-        shutil.rmtree(work)
+    with recipe.path.with_name(f".{recipe.path.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not recipe.path.is_dir():  # another run may have built it meanwhile
+            _build_in_place(recipe)
     return recipe.path
 
 
+def _build_in_place(recipe: Recipe) -> None:
+    work = Path(tempfile.mkdtemp(prefix=".building-", dir=recipe.path.parent))
+    try:
+        _build(recipe, work / "root")
+        (work / "root").rename(recipe.path)
+    finally:
+        shutil.rmtree(work)
+
+
 def _build(recipe: Recipe, root: Path) -> None:
-    include = f"--include={','.join(_BASE)}"
-    source = (recipe.release, str(root), mirror(), *_script(recipe.release))
-    _step("debootstrap", "--variant=minbase", include, *source)
+    if recipe.base:
+        _step("cp", "--archive", "--reflink=auto", ensure(recipe.base), root)
+    else:
+        include = f"--include={','.join(_BASE)}"
+        source = (recipe.release, str(root), mirror(), *_script(recipe.release))
+        _step("debootstrap", "--variant=minbase", include, *source)
     guests = _borrow_network_settings(root)
     policy = root / "usr/sbin/policy-rc.d"
     policy.write_text("#!/bin/sh\nexit 101\n")  # invoke-rc.d(8): start nothing while installing
     policy.chmod(0o755)
     install = ("apt-get", "install", "--yes", "--no-install-recommends", *recipe.packages)
-    for command in (install, *recipe.finish, ("apt-get", "clean")):
+    update = ("apt-get", "update")
+    for command in (update, install, *recipe.finish, ("apt-get", "clean")):
         # Without /proc, forky's systemd-tmpfiles refuses; the namespace takes it away again.
         _step("unshare", "--pid", "--fork", f"--mount-proc={root}/proc", "chroot", root, *command)
     for path in (policy, *guests):

@@ -8,7 +8,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -28,9 +28,7 @@ PAGE = (PROJECT / "docs/first-evening.md").read_text()
 SESSION = PROJECT / "docs/first-evening.txt"
 FRESH = {
     "trixie": package.BUILDER,
-    "bookworm": replace(
-        root.BOOKWORM, packages=(*root.BOOKWORM.packages, "libpam-systemd", "openssl")
-    ),
+    "bookworm": root.BOOKWORM.extended("libpam-systemd", "openssl"),
 }
 SERVER = "mail.example.org"
 ZONE = {

@@ -9,7 +9,6 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -19,18 +18,14 @@ from tests.system.cluster.network import Network
 from tests.system.cyrus import CA_FILE, HTTPS_PORT, PASSWORD, Cyrus
 from tests.system.host import Host
 
-CLUSTER = replace(
-    root.TRIXIE,
-    packages=(
-        *root.TRIXIE.packages,
-        "corosync",
-        "crmsh",
-        "iproute2",
-        "openssh-server",
-        "pacemaker",
-        "pacemaker-cli-utils",
-        "rsync",
-    ),
+CLUSTER = root.TRIXIE.extended(
+    "corosync",
+    "crmsh",
+    "iproute2",
+    "openssh-server",
+    "pacemaker",
+    "pacemaker-cli-utils",
+    "rsync",
 )
 NUMBERS = {"n1": 1, "n2": 2, "n3": 3, "n4": 4}
 FIRST = ("n1", "n2", "n3")
