@@ -144,7 +144,7 @@ LAYERS: Mapping[str, Layer] = {
         (("pytest", *_EVENLY, "-n", "auto", "-m", "every", "tests/rules", "tests/screening"),),
         budget_seconds=150,
     ),
-    "test-system": Layer((_SYSTEM, _CYRUS_RULES), _system_obstacle, budget_seconds=1200),
+    "test-system": Layer((_SYSTEM, _CYRUS_RULES), _system_obstacle, budget_seconds=1260),
     # First evenings on fresh hosts, and secrets on all of them.
     "test-evening": Layer(
         (("pytest", "-m", "system", *_LONG),),

@@ -254,7 +254,7 @@ def test_a_script_of_an_earlier_version_is_written_anew_and_goes_when_none_is_ne
     home.script("mailroom", f'{extensions}fileinto :mailboxid "{screener}" "Screener";\n')
     home.user.put_card("dora.vcf", ALICE)
     home.user.receive(mail("Dora <dora@example.org>", "before"))
-    assert "is of an earlier version" in home.type("check", "--rules", code=1)
+    assert "is from an earlier version" in home.type("check", "--rules", code=1)
     assert "the script mailroom: written" in home.type("setup", "--apply", "--rules")
     home.user.receive(mail("Dora <dora@example.org>", "after"), mail("eve@example.org", "eve"))
     assert home.places() == {"before": ["Screener"], "after": ["Inbox"], "eve": ["Screener"]}
