@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
 from math import inf
+from typing import TYPE_CHECKING
 
 from mailroom.engine.accountsecrets import AccountSecrets, with_shared
 from mailroom.engine.credentials import Credentials, Logins, logins
@@ -26,9 +27,11 @@ from mailroom.rules.status.fleethealth import Member, Sum
 from mailroom.rules.status.health import Phase, Snapshot, Trouble, Vitals, unchanged_seconds
 from mailroom.wire.urls import without_query
 from mailroom.work.account import Account, Common
-from mailroom.work.commands import Commands
 from mailroom.work.history import History
 from mailroom.work.reporter import Audience
+
+if TYPE_CHECKING:
+    from mailroom.work.commands import Commands
 
 # The first and the longest wait before a restart: a bug that comes again at once must not burn the
 # processor.
@@ -136,7 +139,7 @@ class Tenant:
         found = self.account.vitals()
         return replace(found, phase=Phase.BACKING_OFF) if self._is_ended else found
 
-    def commands(self) -> Commands:
+    def commands(self) -> "Commands":
         """What a person can ask of it. Raises OrderRefused like :meth:`snapshot`."""
         return self._running().commands
 

@@ -37,12 +37,13 @@ HEAVY = (
     "tests",
     *("argparse", "hashlib", "lzma", "shutil"),
 )
-# Loaded for who has contacts that way, has digests, or reads a mail's text at a terminal.
+# Loaded for who has contacts that way, has digests, or asks and watches by commands.
 BY_CARDDAV = {"mailroom.work.cards", "mailroom.work.index", "mailroom.wire.dav", "xml"}
 BY_JMAP = {"mailroom.work.cardbook", "mailroom.rules.contacts.cardset"}
 SELDOM = {
     *("mailroom.work.digest", "mailroom.rules.status.digest", "textwrap"),
-    *("mailroom.wire.htmltext", "html"),
+    *("mailroom.work.commands", "mailroom.work.listing", "mailroom.work.preview"),
+    *("mailroom.wire.previews", "mailroom.wire.htmltext", "html", "mailroom.work.watching"),
     *("mailroom.work.setup", "mailroom.work.reset", "mailroom.work.routing", "random"),
 }
 

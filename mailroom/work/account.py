@@ -5,6 +5,7 @@ The account polls when the schedule says so, and records the outcome of each pol
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from mailroom.engine.chance import chance
@@ -33,16 +34,15 @@ from mailroom.wire.jmap_push import CONTACTS_TYPE
 from mailroom.wire.urls import origin
 from mailroom.work.account_view import AccountView
 from mailroom.work.clients import build_clients
-from mailroom.work.commands import Commands
 from mailroom.work.gate import Servers
 from mailroom.work.history import History
 from mailroom.work.listener import Listener
-from mailroom.work.mail import MailClient
 from mailroom.work.outcome import PollOutcome
 from mailroom.work.poll import Poller
 from mailroom.work.reporter import Reporter
 
 if TYPE_CHECKING:
+    from mailroom.work.commands import Commands
     from mailroom.work.digest import Digester, DigestFacts
 
 # The first poll waits this long for the stream to open, so that one poll serves for both.
@@ -110,21 +110,12 @@ class Account:
         if self._index:
             self._index.on_change = self._on_reading
         self._poller = Poller(loop, config, clients.mail, clients.contacts, log)
-        #: What people can ask of the account.
-        self.commands = Commands(
-            self._owner,
-            config,
-            clients.mail,
-            clients.contacts,
-            self._poller,
-            ask=lambda: self._ask_for_poll(Trigger.COMMAND),
-            recent=lambda: tuple(history.recent),
-        )
+        self._mail = clients.mail
         self.reporter = Reporter(
-            self._owner, clients.mail, self.commands.listing, log, self._screener
+            self._owner, clients.mail, lambda: self.commands.listing, log, self._screener
         )
         is_wanted = config.digest.at is not None
-        self._digester = self._build_digester(clients.mail) if is_wanted else None
+        self._digester = self._build_digester() if is_wanted else None
         polling = config.polling
         self._schedule = Schedule(
             Timing(polling.poll_interval, polling.quiet_seconds, polling.debounce_seconds), jitter
@@ -147,11 +138,26 @@ class Account:
             self._index,
         )
 
-    def _build_digester(self, mail: MailClient) -> "Digester":
+    @cached_property
+    def commands(self) -> "Commands":
+        """What people can ask of the account."""
+        from mailroom.work.commands import Commands  # noqa: PLC0415 - most only tap
+
+        return Commands(
+            self._owner,
+            self._config,
+            self._mail,
+            self._contacts,
+            self._poller,
+            ask=lambda: self._ask_for_poll(Trigger.COMMAND),
+            recent=lambda: tuple(self._history.recent),
+        )
+
+    def _build_digester(self) -> "Digester":
         from mailroom.work.digest import Digester  # noqa: PLC0415 - few accounts have one
 
         listing, facts = self.commands.listing, self._digest_facts
-        return Digester(self._owner, self._config, mail, listing, self._log, facts)
+        return Digester(self._owner, self._config, self._mail, listing, self._log, facts)
 
     def start(self) -> None:
         """Wait for the account's turn, open the stream and poll; then poll whenever one is due."""

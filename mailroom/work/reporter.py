@@ -6,8 +6,7 @@ the mail server while somebody watches on the control socket, and forgotten afte
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
 from mailroom.engine.journal import Log
 from mailroom.engine.loop import Owner, give_way
@@ -15,16 +14,15 @@ from mailroom.errors import MailroomError
 from mailroom.rules.screening.waiting import Summary
 from mailroom.rules.status import events
 from mailroom.rules.status.events import ServiceEvent
-from mailroom.wire.previews import MailLine, line_call, one_line, read_lines
 from mailroom.work.judge import Admission
-from mailroom.work.listing import Listing, WaitingSender, row
 from mailroom.work.mail import MailClient
 from mailroom.work.outcome import PollOutcome
 
+if TYPE_CHECKING:
+    from mailroom.work.listing import Listing, WaitingSender
+
 # Nobody reads the subjects of more new mail at once, and an event could not hold them.
 _MOST_ARRIVALS = 50
-# Characters of a name or subject in an event.
-_NAME_LENGTH = 100
 
 
 @dataclass(slots=True)
@@ -43,7 +41,7 @@ class Reporter:
         self,
         owner: Owner,
         mail: MailClient,
-        listing: Listing,
+        listing: "Callable[[], Listing]",
         log: Log,
         screener: Callable[[], str | None],
     ) -> None:
@@ -88,20 +86,10 @@ class Reporter:
         outcomes = PollOutcome.count(admissions)
         mails = None
         if self.audience.is_watching():
-            some = admissions[:_MOST_ARRIVALS]
-            lines = await self._lines([each.arrival.id for each in some])
-            mails = [_arrival(each, lines.get(each.arrival.id)) for each in some]
-        self.publish(events.arrival(at, outcomes, waiting, mails))
+            from mailroom.work.watching import arrivals  # noqa: PLC0415 - few are ever watched
 
-    async def _lines(self, mail_ids: Sequence[str]) -> Mapping[str, MailLine]:
-        """The subjects of the mails, by id; empty if they cannot be read."""
-        try:
-            answers = await self._mail.call([line_call(mail_ids, "lines")])
-            lines = read_lines(answers["lines"]).entries
-        except MailroomError as error:
-            self._log.debug("subjects_not_read", error=str(error))
-            return {}
-        return {line.mail.id: line for line in lines}
+            mails = await arrivals(admissions[:_MOST_ARRIVALS], self._mail, self._log)
+        self.publish(events.arrival(at, outcomes, waiting, mails))
 
     def _read_soon(self) -> None:
         """Read who waits; only one reading runs at a time."""
@@ -125,9 +113,11 @@ class Reporter:
         screener = self._screener()
         if screener is None:
             return
-        found = await self._listing.senders(screener)
+        from mailroom.work.watching import short_row, summary  # noqa: PLC0415 - as above
+
+        found = await self._listing().senders(screener)
         before, self._rows = self._rows, {each.address: each for each in found}
-        self._told = _summary(found)
+        self._told = summary(found)
         if before is None:
             if self._has_missed:
                 self.publish(events.waiting_unknown(self._clock.wall(), self._told))
@@ -137,41 +127,8 @@ class Reporter:
         changed = [each for each in found if before.get(each.address) != each]
         gone = [address for address in before if address not in self._rows]
         if changed or gone:
-            rows = [_short(row(each)) for each in changed]
+            rows = [short_row(each) for each in changed]
             self.publish(events.waiting(self._clock.wall(), self._told, rows, gone))
-
-
-def _summary(found: Sequence[WaitingSender]) -> Summary:
-    oldest = min((each.since for each in found), default=None)
-    return Summary(
-        senders=sum(bool(each.address) for each in found),
-        mails=sum(each.mails for each in found),
-        oldest=datetime.fromisoformat(oldest).timestamp() if oldest else None,
-    )
-
-
-def _arrival(admission: Admission, line: MailLine | None) -> dict[str, Any]:
-    mail, standing = admission.arrival.mail, admission.standing
-    sender = mail.senders[0] if mail.senders else None
-    return {
-        "id": mail.id,
-        "address": admission.sender or "",
-        "name": one_line(sender.name, _NAME_LENGTH) if sender else "",
-        "subject": one_line(line.subject, _NAME_LENGTH) if line else None,
-        "outcome": str(standing.who),
-        "category": standing.category.name if standing.category else None,
-        "waits": standing.waits,
-    }
-
-
-def _short(document: dict[str, Any]) -> dict[str, Any]:
-    """A row of who waits, its texts cut to what a person reads in a list."""
-    newest = document["newest"]
-    return {
-        **document,
-        "name": one_line(document["name"], _NAME_LENGTH),
-        "newest": {**newest, "subject": one_line(newest["subject"], _NAME_LENGTH)},
-    }
 
 
 def _to_nobody(_event: ServiceEvent) -> None:
