@@ -247,10 +247,10 @@ class Service:
 
     def _audience(self, name: str) -> Audience:
         def publish(event: ServiceEvent) -> None:
-            document = {"account": name, **event.document} if name else event.document
-            self._broadcast.publish(replace(event, document=document))
+            self._broadcast.publish(replace(event, document={"account": name, **event.document}))
 
-        return Audience(publish, lambda: self._broadcast.control.has_readers)
+        told = publish if name else self._broadcast.publish
+        return Audience(told, lambda: self._broadcast.control.has_readers)
 
     def _handle_signals(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):

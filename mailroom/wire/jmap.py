@@ -21,6 +21,8 @@ CONTACTS = "urn:ietf:params:jmap:contacts"
 
 T = TypeVar("T")
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
 # What reading untyped data can raise.
 _MALFORMED = (
     *(LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError),
@@ -110,15 +112,14 @@ def _detail(error: Exception) -> str:
 
 def encode_request(calls: Sequence[Call], account_id: str) -> bytes:
     """The request body (RFC 8620 §3.3); the account is added to every call."""
-    return json.dumps(
+    return _encode(
         {
             "using": [CORE, MAIL, *sorted({call.capability for call in calls} - {MAIL})],
             "methodCalls": [
                 [call.method, {"accountId": account_id, **call.arguments}, call.tag]
                 for call in calls
             ],
-        },
-        separators=(",", ":"),
+        }
     ).encode()
 
 

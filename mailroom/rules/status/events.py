@@ -155,10 +155,12 @@ def reload(at: float, problems: Sequence[str]) -> ServiceEvent:
     return ServiceEvent(EventKind.RELOAD, {"at": timestamp(at), "problems": list(problems)})
 
 
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
 def encoded(document: object) -> bytes:
     """JSON on one line. A lone surrogate, which UTF-8 cannot carry, becomes a question mark."""
-    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
-    return text.encode("utf-8", "replace")
+    return _encode(document).encode("utf-8", "replace")
 
 
 def _fitting(each: Sequence[Any]) -> list[Any]:

@@ -95,6 +95,8 @@ def _ascii(text: str) -> str:
     sdnotify loses a message with anything beyond Latin-1, and a newline would begin a new
     assignment in the middle of STATUS=.
     """
+    if text.isascii() and text.isprintable():
+        return text
     decomposed = unicodedata.normalize("NFKD", text.translate(_PLAIN))
     bare = "".join(char for char in decomposed if not unicodedata.combining(char))
     return "".join(
