@@ -35,6 +35,8 @@ _CYRUS_ALONE = ("tests/system/test_contract.py", "tests/system/test_cyrus.py")
 # One flow on the page and one host that dies; the rest of both are layers of their own.
 _BROWSER_FLOW = "tests/browser/test_flow.py"
 _FAIL_OVER = "tests/system/cluster/test_cluster.py::test_a_host_dies"
+# First evenings on fresh hosts build on one another.
+_EVENINGS = ("tests/system/test_secrets.py", "tests/system/test_first_evening.py")
 # Minutes for what is near to what runs anyway: the first evening of root, and of every host a unit.
 _LONG = (
     "tests/system/test_secrets.py",
@@ -147,7 +149,7 @@ LAYERS: Mapping[str, Layer] = {
     "test-system": Layer((_SYSTEM, _CYRUS_RULES), _system_obstacle, budget_seconds=1260),
     # First evenings on fresh hosts, and secrets on all of them.
     "test-evening": Layer(
-        (("pytest", "-m", "system", *_LONG),),
+        (("pytest", "-m", "system", *_EVENINGS),),
         _system_obstacle,
         is_extra=True,
     ),
