@@ -315,6 +315,7 @@ def test_what_is_kept_of_a_mail_is_less_than_twenty_five_bytes() -> None:
     context = SentClients()
     for number in range(4000):
         context.sandbox.send(f"s{number}@example.org", f"{number}")
+    SentClients().ask([BOB], whole=True)  # what is loaded and kept at the first time is not its own
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()

@@ -1,6 +1,7 @@
 """``mailroom check``: try everything that the service will need, and report each step."""
 
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -19,6 +20,7 @@ from mailroom.wire.jmap import MethodError
 from mailroom.wire.jmap_push import event_source_url
 from mailroom.wire.urls import origin
 from mailroom.work.clients import Clients
+from mailroom.work.glance import Glance
 from mailroom.work.ids import all_ids
 from mailroom.work.mail import MailClient
 from mailroom.work.sent import Sent
@@ -150,6 +152,8 @@ class Check:
             if not await mail.is_split():
                 raise
             filters = labelled
+        with suppress(MethodError):  # then every poll asks for all of it
+            await Glance(self._loop, mail).ask(places)
         state = (await mail.take_reading(labelled)).states["Email"]
         await mail.take_reading(filters, state)
         await mail.update_and_read({}, filters, state)

@@ -34,20 +34,25 @@ class Glance:
         server refuses the question: then a survey has to tell."""
         if self.empty_at is None:
             return None
-        probes = await self._probes(places)
         sent_at = self._loop.now()
-        answers = await self._mail.call([_MAILBOX_STATE, _EMAIL_STATE, *probes])
         try:
-            states = {
-                "Mailbox": jmap.read_state(answers[_MAILBOX_STATE.tag]),
-                "Email": jmap.read_state(answers[_EMAIL_STATE.tag]),
-            }
-            is_labelled = any(jmap.read_page(answers[each.tag]).ids for each in probes)
+            states, is_labelled = await self.ask(places)
         except MethodError:
             return None
         if is_labelled or states != self.empty_at:
             return None
         return Reading(sent_at, states, (), tells_by_email=(await self._mail.session()).is_stalwart)
+
+    async def ask(self, places: Places) -> tuple[States, bool]:
+        """The states, and whether any mail has a label. Raises MethodError if the server refuses
+        the question."""
+        probes = await self._probes(places)
+        answers = await self._mail.call([_MAILBOX_STATE, _EMAIL_STATE, *probes])
+        states = {
+            "Mailbox": jmap.read_state(answers[_MAILBOX_STATE.tag]),
+            "Email": jmap.read_state(answers[_EMAIL_STATE.tag]),
+        }
+        return states, any(jmap.read_page(answers[each.tag]).ids for each in probes)
 
     async def _probes(self, places: Places) -> list[Call]:
         """The calls that show whether any mail has a label: one, if the server takes that."""
