@@ -1,6 +1,7 @@
 """How Hypothesis works here; ``--hypothesis-profile=default`` tries twice as much. What was done on
 real servers is noted, and what was measured on booted hosts is shown."""
 
+import resource
 from typing import Any
 
 import pytest
@@ -8,6 +9,12 @@ from hypothesis import HealthCheck, settings
 
 from tests import servers
 from tests.system.claims import Claims
+
+# Crowds of clients are more than a shell's 1,024 files.
+_SOFT, _HARD = resource.getrlimit(resource.RLIMIT_NOFILE)
+if 0 <= _SOFT < 8192:
+    _MORE = min(8192, _HARD) if _HARD != resource.RLIM_INFINITY else 8192
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_MORE, _HARD))
 
 _CLAIMS = pytest.StashKey[Claims]()
 

@@ -1,5 +1,6 @@
 """WebDAV as values: what is asked in XML, what is read from it, and what is refused."""
 
+import gc
 import tracemalloc
 from urllib.parse import urlsplit
 from xml.etree import ElementTree as ET
@@ -36,6 +37,20 @@ def response(href: bytes, prop: bytes = b"", status: bytes = b"HTTP/1.1 200 OK")
 
 def card_response(card: bytes) -> bytes:
     return response(b"/a.vcf", b"<C:address-data>" + card + b"</C:address-data>")
+
+
+def test_a_body_that_was_read_does_not_wait_for_the_garbage_collector() -> None:
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        assert len(resources(response(b"/a.vcf", b"<getetag>" + b"x" * 2**20 + b"</getetag>"))) == 1
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert after - before < 2**18
 
 
 @pytest.mark.parametrize(

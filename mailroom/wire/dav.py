@@ -160,9 +160,14 @@ class _Pieces:
     def read(self, size: int = _PIECE_BYTES) -> bytes:
         piece = self._body[self._at : self._at + size]
         self._at += size
+        is_last = self._at >= len(self._body)
+        if is_last:
+            # Python 3.13's iterparse makes a class each time, which holds itself and this object:
+            # the body would stay until garbage is collected.
+            self._body = b""
         if not self._is_utf8:
             return piece
-        text = self._decoder.decode(piece, final=self._at >= len(self._body))
+        text = self._decoder.decode(piece, final=is_last)
         return _NOT_XML.sub(_UNREADABLE, text).encode()
 
 
