@@ -16,7 +16,7 @@ import pytest
 
 from mailroom import arguments
 from mailroom.engine.journal import MESSAGE_IDS, Fields, Level, text_line
-from mailroom.work.account import _EVENTS
+from mailroom.work.troublekind import EVENTS
 
 PROJECT = Path(__file__).resolve().parents[1]
 PACKAGING = PROJECT / "packaging"
@@ -226,7 +226,7 @@ def warnings() -> set[str]:
             if isinstance(node, ast.Call) and _name_of(node.func) in _WARNING:
                 words = [each.value for each in node.args[:2] if isinstance(each, ast.Constant)]
                 found |= {str(each) for each in words if re.fullmatch(r"[a-z_]+", str(each))}
-    return found | set(_EVENTS.values()) | {"log_lines_lost"}
+    return found | set(EVENTS.values()) | {"log_lines_lost"}
 
 
 _WARNING = ("warning", "error", "report", "_refuse")

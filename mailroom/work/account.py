@@ -18,9 +18,7 @@ from mailroom.errors import (
     Forbidden,
     LastingTrouble,
     MailroomError,
-    Missing,
     NoAnswer,
-    ProtocolError,
     TransientError,
 )
 from mailroom.rules.configuration.config import Config
@@ -29,7 +27,6 @@ from mailroom.rules.polling.push import Push, PushStatus
 from mailroom.rules.polling.schedule import Schedule, Timing, Trigger
 from mailroom.rules.status import events
 from mailroom.rules.status.health import PollView, Snapshot, Trouble, Vitals
-from mailroom.wire.jmap import MethodError
 from mailroom.wire.jmap_push import CONTACTS_TYPE
 from mailroom.wire.urls import origin
 from mailroom.work.account_view import AccountView
@@ -40,6 +37,7 @@ from mailroom.work.listener import Listener
 from mailroom.work.outcome import PollOutcome
 from mailroom.work.poll import Poller
 from mailroom.work.reporter import Reporter
+from mailroom.work.troublekind import event_of, kind_of
 
 if TYPE_CHECKING:
     from mailroom.work.commands import Commands
@@ -51,17 +49,6 @@ _STREAM_FIRST_SECONDS = 2.0
 _COUNT_SECONDS = 15.0
 # Nothing but the time calls for such a poll.
 _BY_TIME = (Trigger.SCHEDULED, Trigger.FALLBACK)
-_KINDS: tuple[tuple[type[MailroomError], str], ...] = (
-    (CredentialsRefused, "credentials"),
-    (Forbidden, "forbidden"),
-    (Missing, "missing"),
-    (LastingTrouble, "account"),
-    (TransientError, "network"),
-    (ProtocolError, "protocol"),
-    (MethodError, "method"),
-)
-# Poll failures that the user has to mend have their own event names and catalog entries.
-_EVENTS = {"credentials": "credentials_refused", "missing": "mailboxes_missing"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,7 +339,7 @@ class Account:
         self, error: MailroomError, trigger: Trigger, began: float, requests: int
     ) -> None:
         history, now = self._history, self._loop.now()
-        kind = next((kind for branch, kind in _KINDS if isinstance(error, branch)), "other")
+        kind = kind_of(error)
         history.note_failure(trigger, kind)
         if isinstance(error, CredentialsRefused | Forbidden):
             if self._is_hopeless(error):
@@ -402,8 +389,7 @@ class Account:
         is_lasting = isinstance(error, CredentialsRefused | Forbidden | LastingTrouble)
         history.trouble = history.last_error = Trouble(since, kind, reason, is_lasting)
         report = self._log.warning if is_new else self._log.debug
-        event = _EVENTS.get(kind, "poll_failed")
-        report(event, trigger=trigger, kind=kind, error=reason)
+        report(event_of(kind), trigger=trigger, kind=kind, error=reason)
         if is_new:
             self._tell(events.trouble(self._loop.clock.wall(), history.trouble))
 
