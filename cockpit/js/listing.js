@@ -1,10 +1,12 @@
 /* The list of who waits, as shown: the service's answer, and the decisions since.
 
    A decision is shown at once, but its row stays, as a line that can be undone, until the service has
-   confirmed it and a minute has passed. If it is refused, the row comes back with the reason. Nothing
-   here asks or draws. */
+   confirmed it and a minute has passed. If it is refused, the row comes back with the reason; if the
+   sender is gone by then, because somebody else has decided, the reason alone stays for a minute.
+   Nothing here asks or draws. */
 
 export const UNDO_MS = 60000;
+const REASON_MS = 60000;
 
 export class Listing {
     constructor() {
@@ -12,6 +14,10 @@ export class Listing {
         this.isKnown = false;
         this._decided = new Map();
         this._refusals = new Map();
+    }
+
+    _isListed(address) {
+        return this.listed.some(each => each.address === address);
     }
 
     /* What the service answered; `askedAt` is when it was asked. */
@@ -24,22 +30,19 @@ export class Listing {
             if (decision.phase === "done" && decision.doneAt < askedAt && there.has(address))
                 this._decided.delete(address);
         }
-        for (const address of this._refusals.keys()) {
-            if (!there.has(address))
-                this._refusals.delete(address);
-        }
     }
 
-    /* The rows, newest first: {entry, decision, refusal}. */
+    /* The rows, newest first: {entry, decision, refusal, isWaiting}. */
     rows(search = "") {
-        const decided = [...this._decided.values()];
-        const there = this.listed.filter(each => !this._decided.has(each.address));
-        const entries = [...there, ...decided.map(each => each.entry)].sort(newestFirst);
+        const there = new Map(this.listed.map(each => [each.address, each]));
+        const kept = [...this._decided.values(), ...this._refusals.values()].map(each => [each.entry.address, each.entry]);
+        const entries = [...new Map([...kept, ...there]).values()].sort(newestFirst);
         const wanted = search.trim().toLowerCase();
         return entries.filter(each => !wanted || matches(each, wanted)).map(entry => ({
             entry,
             decision: this._decided.get(entry.address) ?? null,
-            refusal: this._refusals.get(entry.address) ?? null,
+            refusal: this.refusalOf(entry.address),
+            isWaiting: there.has(entry.address) && !this._decided.has(entry.address),
         }));
     }
 
@@ -48,7 +51,7 @@ export class Listing {
     }
 
     refusalOf(address) {
-        return this._refusals.get(address) ?? null;
+        return this._refusals.get(address)?.reason ?? null;
     }
 
     begin(entry, category) {
@@ -62,9 +65,10 @@ export class Listing {
             Object.assign(decision, { phase: "done", answer, doneAt: now, until: now + UNDO_MS });
     }
 
-    refuse(address, reason) {
+    refuse(address, reason, now) {
+        const { entry } = this._decided.get(address);
         this._decided.delete(address);
-        this._refusals.set(address, reason);
+        this._refusals.set(address, { entry, reason, until: now + REASON_MS });
     }
 
     beginUndo(address) {
@@ -80,15 +84,23 @@ export class Listing {
             return;
         }
         this._decided.delete(address);
-        if (!this.listed.some(each => each.address === address))
+        if (!this._isListed(address))
             this.listed = [...this.listed, decision.entry];
     }
 
-    /* Forget what can no longer be undone; returns whether there was any. */
+    /* Forget what can no longer be undone, and why senders who are gone were not decided about;
+       returns whether there was any. */
     expire(now) {
-        const over = [...this._decided.values()].filter(each => each.phase === "done" && each.until <= now);
-        over.forEach(each => this._decided.delete(each.entry.address));
-        return over.length > 0;
+        const before = this._decided.size + this._refusals.size;
+        for (const [address, { phase, until }] of this._decided) {
+            if (phase === "done" && until <= now)
+                this._decided.delete(address);
+        }
+        for (const [address, { until }] of this._refusals) {
+            if (until <= now && !this._isListed(address))
+                this._refusals.delete(address);
+        }
+        return this._decided.size + this._refusals.size < before;
     }
 }
 

@@ -89,7 +89,7 @@ export class WaitingView {
 
     _drawBar(rows) {
         this._bar.hidden = false;
-        const undecided = rows.filter(row => !row.decision);
+        const undecided = rows.filter(row => row.isWaiting);
         const open = undecided.filter(row => this._isOpen(row));
         const all = make("input", {
             type: "checkbox", "aria-label": _("Choose all"), title: _("Choose all"),
@@ -149,23 +149,23 @@ export class WaitingView {
     }
 
     _isOpen(row) {
-        return !row.decision && row.entry.address !== "";
+        return row.isWaiting && row.entry.address !== "";
     }
 
     /* ---- one row ---- */
 
-    _print({ entry, decision, refusal }) {
+    _print({ entry, decision, refusal, isWaiting }) {
         const minute = relative(entry.since);
         const isChosen = this._chosen.has(entry.address);
-        return JSON.stringify([entry, decision?.phase, decision?.category, decision?.reason, refusal, minute, isChosen, this._page.categories.length]);
+        return JSON.stringify([entry, decision?.phase, decision?.category, decision?.reason, refusal, isWaiting, minute, isChosen, this._page.categories.length]);
     }
 
     _row(row) {
         const { entry } = row;
         const name = nameOf(entry);
         const given = { class: "row", role: "row", "aria-label": format(_("$0, $1, $2"), name, mails(entry.mails), plain(entry.newest.subject, "subject")) };
-        if (row.decision)
-            return make("div", { ...given, class: `row decided ${row.decision.phase}` }, this._decided(row));
+        if (!row.isWaiting)
+            return make("div", { ...given, class: `row decided ${row.decision?.phase ?? "gone"}` }, this._decided(row));
         const isChosen = this._chosen.has(entry.address);
         return make("div", { ...given, class: `row${isChosen ? " chosen" : ""}`, "aria-selected": String(isChosen) },
                     cell("choose", this._checkbox(entry, name, isChosen)),
@@ -190,8 +190,10 @@ export class WaitingView {
         }, make("bdi", {}, subject));
     }
 
-    _decided({ entry, decision }) {
+    _decided({ entry, decision, refusal }) {
         const name = make("bdi", { class: "name" }, nameOf(entry));
+        if (!decision)
+            return [cell("done", name, refused(refusal))];
         const { phase, category, answer, reason } = decision;
         const words = {
             sending: format(_("to $0 …"), category),
@@ -208,7 +210,7 @@ export class WaitingView {
     _keyed(event, row) {
         const category = this._page.categories.find(each => each.key === event.key);
         const isPart = event.target.matches("button, input");
-        if (event.key === "Enter" && !isPart && !row.decision)
+        if (event.key === "Enter" && !isPart && row.isWaiting)
             this._look(row.entry);
         else if (event.key === " " && !isPart && this._isOpen(row))
             this._choose(row.entry.address);
@@ -252,7 +254,7 @@ export class WaitingView {
             say(format(_("$0 is in $1 now"), name, category));
         } catch (error) {
             const reason = reasonOf(error);
-            this._listing.refuse(entry.address, reason);
+            this._listing.refuse(entry.address, reason, Date.now());
             say(format(_("$0 was not decided about: $1"), name, reason), { isUrgent: true });
         }
         this._page.outdate("waiting");

@@ -150,6 +150,13 @@ class Browser:
             actions += [{"type": "keyUp", "value": value} for value in (last, *reversed(held))]
         self.command("POST", "/actions", {"actions": [_source("key", actions)]})
 
+    def let_a_minute_pass(self) -> None:
+        """The page's clock goes forward, and the pointer is nowhere that keeps a list still."""
+        self.run("const now = Date.now; Date.now = () => now() + 61000")
+        move = {"type": "pointerMove", "duration": 0, "x": 1, "y": 1}
+        away = {"type": "pointer", "id": "mouse", "actions": [move]}
+        self.command("POST", "/actions", {"actions": [away]})
+
     def devtools(self, command: str, **parameters: Any) -> Any:
         body = {"cmd": command, "params": parameters}
         return self.command("POST", "/goog/cdp/execute", body)
