@@ -85,6 +85,27 @@ def test_a_friend_does_not_wait_and_a_stranger_does(
 
 @BOTH
 @WAYS
+def test_as_long_as_a_group_is_missing_its_members_do_not_become_strangers(
+    by: str, profile: Profile, contacts: str
+) -> None:
+    world = house(by, profile, contacts)
+    world.tap(comes(world, BOB), "@ToFeed")
+    world.settle()
+    [(href, group)] = [each for each in world.sandbox.cards().items() if "group-feed" in each[0]]
+    world.sandbox.delete_card(href)
+    comes(world, EVE)  # for a stranger, the address book is read again
+    mail = comes(world, BOB)
+    world.run_for(200.0)
+    assert world.healthz[0] == 503
+    assert at(world, mail) == ({gate(world)}, set())
+    world.sandbox.put_card(group, "group-feed.vcf")
+    world.run_for(61.0)
+    assert world.healthz[0] == 200
+    assert at(world, mail) == ({"Feed"}, set())
+
+
+@BOTH
+@WAYS
 @pytest.mark.parametrize("known", [["contacts"], ["contacts", "written"]])
 def test_a_contact_made_a_moment_ago_does_not_wait(
     known: list[str], by: str, profile: Profile, contacts: str

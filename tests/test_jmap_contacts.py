@@ -200,8 +200,21 @@ def test_a_change_of_groups_is_seen_by_the_next_poll_and_makes_none(world: World
     world.run_for(5.0)
     assert world.polls == polls
     world.run_for(60.0)
+    for _ in range(3):
+        assert "contact groups missing" in world.healthz[1]["reason"]
+        assert "Feed" in world.healthz[1]["reason"]
+        world.run_for(60.0)
+
+
+def test_a_change_of_groups_is_seen_although_the_first_look_at_them_fails(world: World) -> None:
+    world.settle()
+    fault = Fault(call="ContactCard/query", times=1, answer=Response(503))
+    world.sandbox.faults.add(fault)
+    world.sandbox.delete_card(f"{BOOK}group-feed.vcf")
+    world.run_for(60.0)
+    assert world.healthz[0] == 200
+    world.run_for(60.0)
     assert "contact groups missing" in world.healthz[1]["reason"]
-    assert "Feed" in world.healthz[1]["reason"]
 
 
 def test_a_group_that_somebody_fills_meanwhile_keeps_its_members(world: World) -> None:

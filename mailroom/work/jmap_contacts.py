@@ -65,7 +65,7 @@ class JmapContacts:
 
     async def refresh(self) -> None:
         """Read the groups, the decisions for domains and lists, and the default address book."""
-        self._pushed = ""
+        told = self._pushed
         filters = [_GROUPS, *await self._kept.filters()]
         look = await self._book.look(filters, properties=GROUP_PROPERTIES, others=[_BOOKS])
         cards = look.cards
@@ -73,6 +73,8 @@ class JmapContacts:
             cards = (await self._book.look([{}], properties=GROUP_PROPERTIES)).cards
         self._cards.set_groups(cards, look.state)
         self._kept.seen(cards)
+        if self._pushed == told:  # nothing further has been told meanwhile
+            self._pushed = ""
         try:
             self._book.default_id = read_default_book(look.answers[_BOOKS.tag])
         except MethodError:

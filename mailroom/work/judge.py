@@ -17,7 +17,7 @@ from mailroom.rules.contacts.roster import Acquaintance
 from mailroom.rules.screening.own import OwnAddresses
 from mailroom.rules.screening.standing import Facts, Standing, Who, admitted, standing
 from mailroom.rules.screening.wide import Decisions, list_id
-from mailroom.rules.triage.places import Places
+from mailroom.rules.triage.places import Places, require_groups
 from mailroom.rules.triage.verdicts import sender_of
 from mailroom.wire.arrivals import Arrival
 from mailroom.wire.jmap import Mail, MethodError, PatchObject
@@ -100,6 +100,7 @@ class Judge:
         decisions: Decisions | None = None,
     ) -> dict[Arrival, Facts]:
         """The facts about each mail. Sent is searched if nothing else decides about its sender.
+        Raises Missing if a group is gone.
 
         Contacts without an index are read at the same time. An index is brought up to date at the
         same time, since a contact may have been created a moment ago.
@@ -130,6 +131,8 @@ class Judge:
             for arrival, sender in strangers.items():
                 await give_way(self._loop)
                 facts[arrival] = self._known(arrival, sender, book, decided, own, places)
+        # Without its group a category's senders would be strangers.
+        require_groups(self._config, await self._contacts.groups())
         if answered is None:
             return facts
         for arrival, sender in senders.items():

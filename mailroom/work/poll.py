@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 
 from mailroom.engine.journal import Log
 from mailroom.engine.loop import Loop, both, give_way
-from mailroom.errors import Crowded, MailroomError, SenderFailed, TransientError
+from mailroom.errors import Crowded, MailroomError, Missing, SenderFailed, TransientError
 from mailroom.rules.configuration.config import Config
 from mailroom.rules.polling.schedule import Trigger
 from mailroom.rules.triage.drags import asked_by, is_moved, leaving, recovered, tidied
@@ -68,6 +68,7 @@ class Poller:
             outcome = await self._poll(orders, trigger)
         except MailroomError as error:
             self.orders.end(error)
+            self.surveyor.doubts_groups |= isinstance(error, Missing)
             raise
         self.orders.end()
         return outcome

@@ -63,7 +63,8 @@ _LOOKS = 3
 
 
 class Surveyor:
-    """Reads one account for its polls; keeps what one poll leaves to the next."""
+    """Reads one account for its polls; keeps what one poll leaves to the next. ``doubts_groups``:
+    something was missing in the account, so the next poll reads the groups again."""
 
     def __init__(
         self,
@@ -74,6 +75,7 @@ class Surveyor:
         door: Door,
     ) -> None:
         self.failures = Failures()
+        self.doubts_groups = False
         self._door = door
         self.wholes = Wholes(loop, config, mail, contacts, door)
         self._loop = loop
@@ -99,7 +101,7 @@ class Surveyor:
         """What one cheap request has read, if nothing has changed since there was nothing to do;
         else None."""
         reading = await self._glance.look(self.places) if self.places else None
-        if reading and self._contacts.has_news:
+        if reading and (self.doubts_groups or self._contacts.has_news):
             await self._check_groups()
         return reading
 
@@ -244,7 +246,7 @@ class Surveyor:
         return await unindexed(self._loop, self._mail, queries.everything(places))
 
     async def _begin(self) -> tuple[Reading, Places]:
-        if self._has_groups:
+        if self._has_groups and not self.doubts_groups:
             found = await self._look()
             if self._contacts.has_news:  # after the look: if that fails, this is not asked
                 await self._check_groups()
@@ -262,14 +264,14 @@ class Surveyor:
         try:
             await self._contacts.refresh()
         except TransientError:
-            if not self._has_groups:
+            if not self._has_groups or self.doubts_groups:
                 raise
             return  # what is known will do; a triage reads again, and reports the failure
         require_groups(self._config, await self._contacts.groups())
         if not self._has_groups:
             self._identities = await self._mail.identities()
             await self._door.begin()
-        self._has_groups = True
+        self._has_groups, self.doubts_groups = True, False
 
     async def _look(self) -> tuple[Reading, Places]:
         """States and labelled mail; read again if the mailboxes turn out to have changed."""
