@@ -288,6 +288,22 @@ def test_what_has_the_label_already_goes_on_by_itself() -> None:
     assert world.sandbox.mailboxes_of(mail) == {"Feed"}
 
 
+@pytest.mark.parametrize("tapped", ["anna@work.example", "anna@friends.example"])
+@pytest.mark.parametrize("ordered", ["anna@work.example", "anna@friends.example"])
+def test_an_order_for_a_sender_that_is_failing_is_tried_at_once(tapped: str, ordered: str) -> None:
+    world = house()
+    [mail] = world.deliver(f"Anna <{tapped}>")
+    world.settle()
+    world.sandbox.faults.add(Fault(path="/dav/", method="PUT", answer=Response(403)))
+    world.tap(mail, "@ToFeed")
+    world.settle()
+    assert [each["sender"] for each in world.status["failing_senders"]] == [tapped]
+    world.sandbox.faults.clear()
+    assert triage(world, ordered, "Feed")["filed"] == 1
+    assert world.sandbox.mailboxes_of(mail) == {"Feed"}
+    assert world.status["failing_senders"] == []
+
+
 def test_a_failure_of_an_order_without_mail_is_told_and_forgotten() -> None:
     world = house()
     world.sandbox.faults.add(Fault(path="/dav/", method="PUT", answer=Response(403), times=1))

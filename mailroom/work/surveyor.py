@@ -114,8 +114,7 @@ class Surveyor:
         verdicts, crowd = without_crowd(sort_out(asking, places, own), places)
         wholes, refused = await self.wholes.read(for_many, places) if for_many else ((), ())
         if orders:
-            for order in orders:
-                self.failures.succeeded(order.name)  # tried now, whatever failed before
+            self.failures.succeeded(*(order.name for order in orders))  # tried now
             verdicts, no_taps = with_taps(verdicts, orders, places, own)
             wholes, no_wholes = with_wholes(wholes, orders, places)
             orders_refused = {**no_taps, **no_wholes}
@@ -170,6 +169,8 @@ class Surveyor:
                 self._find_acquainted(verdicts.taps, places, survey.own),
             ),
         )
+        ordered = [found[each.name] for each in survey.orders if each.name in found]
+        self.failures.succeeded(*(address for each in ordered for address in each.addresses))
         verdicts, contested = without_contested(verdicts, survey.orders, found, places)
         verdicts = by_contact(verdicts, found, places)
         contested = {**contested, **in_conflict(verdicts, survey.orders, places)}

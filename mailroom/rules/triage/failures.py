@@ -8,8 +8,9 @@ It is tried again after 1, 2, 4 … 60 minutes, or at once after a new tap: the 
     unknown     failed                        failing, held back for a minute
     failing     failed, with known labels     failing, held back twice as long, an hour at most
     failing     failed, with a new label      failing, held back for a minute
-    any         succeeded, or keep_only       unknown
-                without it (labels gone)
+    any         succeeded (or an order), or   unknown
+                keep_only without it (labels
+                gone)
 """
 
 from collections.abc import Set as AbstractSet
@@ -72,11 +73,11 @@ class Failures:
         self._strikes[sender] = self._strikes.get(sender, 0) + 1
         return self._strikes[sender] < _STRIKES
 
-    def succeeded(self, sender: str) -> None:
-        self._failures.pop(sender, None)
-        self._strikes.pop(sender, None)
+    def succeeded(self, *senders: str) -> None:
+        for sender in senders:
+            self._failures.pop(sender, None)
+            self._strikes.pop(sender, None)
 
     def keep_only(self, senders: AbstractSet[str]) -> None:
         """Forget senders whose labels have been taken off."""
-        for sender in (self._failures.keys() | self._strikes.keys()) - senders:
-            self.succeeded(sender)
+        self.succeeded(*((self._failures.keys() | self._strikes.keys()) - senders))
