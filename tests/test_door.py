@@ -561,6 +561,69 @@ def test_a_move_that_comes_between_our_look_and_our_patch_is_the_users() -> None
     assert [each["category"] for each in world.named("sender_retriaged")] == ["Jail"]
 
 
+@WAYS
+@pytest.mark.parametrize(
+    ("chosen", "kept"),
+    [
+        ("Archive", ({"Archive"}, set())),
+        ("Inbox", ({"Inbox"}, {PLACED})),
+        ("Jail", ({"Jail", "@MailroomError"}, {WAITING})),  # the label asks for something else
+    ],
+)
+def test_such_a_move_stays_the_users_even_if_the_next_request_fails(
+    chosen: str, kept: tuple[set[str], set[str]], profile: Profile, contacts: str
+) -> None:
+    world = house("server", profile, contacts)
+    one, two = comes(world, EVE), comes(world, EVE)
+    done: list[str] = []
+
+    def move(entry: Entry, _request: object) -> None:
+        if "Email/set" in entry.calls and not done:
+            done.append(two)
+            world.sandbox.move(two, chosen)
+
+    world.sandbox.faults.add(Fault(call="Email/set", nth=2, answer=Response(503)))
+    world.tap(one, "@ToFeed")
+    world.sandbox.before(move)
+    world.run_for(30.0)
+    assert at(world, two) == kept
+    assert (at(world, one) == ({"Feed"}, set())) == (chosen != "Jail")
+
+
+def test_a_move_that_is_given_back_is_not_if_the_user_has_moved_the_mail_once_more() -> None:
+    world = house()
+    one, two = comes(world, EVE), comes(world, EVE)
+    moves = ["Archive", "Trash"]
+
+    def move(entry: Entry, _request: object) -> None:
+        if "Email/set" in entry.calls and moves:
+            world.sandbox.move(two, moves.pop(0))
+
+    world.sandbox.faults.add(Fault(call="Email/set", nth=2, answer=Response(503)))
+    world.tap(one, "@ToFeed")
+    world.sandbox.before(move)
+    world.run_for(30.0)
+    assert at(world, one) == ({"Feed"}, set())
+    assert at(world, two) == ({"Trash"}, set())
+
+
+def test_what_was_in_conflict_and_is_known_by_now_comes_to_inbox_after_a_restart() -> None:
+    """Its error label comes off in the same patch."""
+    world = house()
+    mails = [comes(world, EVE), comes(world, EVE)]
+    for mail, label in zip(mails, ("@ToFeed", "@ToJail"), strict=True):
+        world.tap(mail, label)
+    world.settle()
+    world.account.close()
+    for mail, label in zip(mails, ("@ToFeed", "@ToJail"), strict=True):
+        assert "@MailroomError" in world.sandbox.mailboxes_of(mail)
+        world.sandbox.unlabel(mail, label)
+    world.sandbox.put_card(CARD.replace("anna@friends", "eve@strangers"), "eve.vcf")
+    world.boot()
+    world.start().settle()
+    assert [at(world, mail) for mail in mails] == [({"Inbox"}, set())] * 2
+
+
 @BOTH
 @WAYS
 def test_mail_that_comes_while_its_sender_is_triaged_follows_at_once(

@@ -17,7 +17,7 @@ from mailroom.engine.loop import Loop, both, give_way
 from mailroom.errors import Crowded, MailroomError, Missing, SenderFailed, TransientError
 from mailroom.rules.configuration.config import Config
 from mailroom.rules.polling.schedule import Trigger
-from mailroom.rules.triage.drags import asked_by, is_moved, leaving, recovered, tidied
+from mailroom.rules.triage.drags import asked_by, is_moved, leaving, tidied
 from mailroom.rules.triage.job import Job, with_mail
 from mailroom.rules.triage.orders import Order
 from mailroom.rules.triage.places import Places
@@ -31,10 +31,11 @@ from mailroom.work.orders import Orders, labelled
 from mailroom.work.outcome import PollOutcome, Triaged, contested, known, looks
 from mailroom.work.poll_log import PollLog, is_new
 from mailroom.work.progress import Filing, Progress, Work
-from mailroom.work.reading import Reading, Written
+from mailroom.work.reading import Reading
 from mailroom.work.subjects import subjects_of
 from mailroom.work.survey import Survey
 from mailroom.work.surveyor import Surveyor
+from mailroom.work.undone import Undone
 from mailroom.work.wholes import WholeOutcome
 
 # From this failure of a sender on the log says ERROR: the first ones may mend themselves.
@@ -52,6 +53,7 @@ class Poller:
         self.door = Door(loop, config, mail, contacts, log)
         self.surveyor = Surveyor(loop, config, mail, contacts, self.door)
         self.orders = Orders()
+        self._undone = Undone(mail)
         self._loop = loop
         self._may_warn = config.mailroom.warnings_enabled
         self._mail = mail
@@ -74,7 +76,9 @@ class Poller:
         return outcome
 
     async def _poll(self, orders: Sequence[Order], trigger: Trigger | None) -> PollOutcome:
-        if trigger in _UNTOLD and not orders and (reading := await self.surveyor.glance()):
+        was_undone = await self._undone.restore()
+        may_be_idle = trigger in _UNTOLD and not orders and not was_undone
+        if may_be_idle and (reading := await self.surveyor.glance()):
             return PollOutcome(reading.sent_at, known(reading), looks(reading), is_unchanged=True)
         survey = await self.surveyor.survey(orders)
         self.orders.refuse(survey.orders_refused)
@@ -105,7 +109,7 @@ class Poller:
         )
         self.door.wrote(patches, written.refused, survey.places)
         mails = {key: mail for each in work.decided for key, mail in each.mails.items()}
-        self._recover({**survey.mails, **mails}, survey.places, patches, written, work.progress)
+        self._undone.note({**survey.mails, **mails}, survey.places, patches, written)
         for mail in survey.verdicts.unusable:
             subject = subjects.get(mail.id, "(it could not be read)")
             self._log.warning("sender_unusable", mail=mail.id, subject=subject)
@@ -152,11 +156,10 @@ class Poller:
         self._answer_failures(work)
         self.door.refused({key: refused[key] for key in work.letting_in if key in refused})
         has_arrivals = await self._close_door(survey, closing, work.dealt_with - refused.keys())
-        if progress.recovered:
-            await self._mail.update(progress.recovered)
+        was_undone = await self._undone.restore()
         admitted = [each for key, each in work.letting_in.items() if key not in refused]
         await self._told.admissions(admitted)
-        is_again = has_arrivals or bool(progress.recovered) or work.has_postponed
+        is_again = has_arrivals or was_undone or work.has_postponed
         newcomers = len(survey.newcomers.keys() - refused.keys())
         return PollOutcome(
             read_at=closing.sent_at,
@@ -201,21 +204,6 @@ class Poller:
         is_news = visit.has_more or await self.door.closed(closing, survey.places, ours)
         return is_news or visit.has_backlog
 
-    def _recover(
-        self,
-        before: Mapping[str, Mail],
-        places: Places,
-        patches: Mapping[str, MailPatch],
-        written: Written,
-        progress: Progress,
-    ) -> None:
-        """Note the moves by the user that our patches have undone, to restore them."""
-        for mail in written.after:
-            if mail.id in before and mail.id in patches:
-                patch = recovered(before[mail.id], patches[mail.id], mail, places)
-                if patch:
-                    progress.recovered[mail.id] = patch
-
     async def _triage(self, survey: Survey, progress: Progress) -> dict[str, Job]:
         """Do everything except the labelled mail. Returns, by sender, the jobs with the further
         mail found meanwhile, under addresses that were not known before the contact was read."""
@@ -259,7 +247,8 @@ class Poller:
             progress.moved |= patches.keys() - written.refused.keys()
             progress.note_refusals(written.refused, owners)
             self.door.wrote(patches, written.refused, places)
-            self._recover(mails, places, patches, written, progress)
+            self._undone.note(mails, places, patches, written)
+            await self._undone.restore()
 
     def _filing(self, jobs: Iterable[Job], survey: Survey, progress: Progress) -> Filing:
         """The patches that file the labelled mail, label off, and mail that was found late."""

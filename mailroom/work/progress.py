@@ -22,8 +22,6 @@ class Progress:
 
     errors: dict[str, MailroomError] = field(default_factory=dict)
     filed: Counter[str] = field(default_factory=Counter)
-    # By mail: the patch that restores a move by the user that our patch has undone.
-    recovered: dict[str, MailPatch] = field(default_factory=dict)
     # Mails that were moved to where their senders belong, whatever has failed since.
     moved: set[str] = field(default_factory=set)
 
@@ -108,9 +106,15 @@ class Work:
         return [each for each in self.decided if each.whole.name not in self.progress.errors]
 
     def patches(self) -> dict[str, MailPatch]:
+        # A mark takes nothing away from new mail but an error label without a reason.
+        letting_in = {
+            key: {**self.marks.get(key, {}), **each.patch}
+            for key, each in self.letting_in.items()
+            if each.patch
+        }
         return {
-            **{key: each.patch for key, each in self.letting_in.items() if each.patch},
             **self.marks,
+            **letting_in,
             **self.survey.newcomers,
             **{key: patch for key, (patch, _) in self.filing.items()},
         }
