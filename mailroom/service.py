@@ -49,8 +49,8 @@ from mailroom.rules.status.health import RefusedReload, Snapshot
 from mailroom.rules.status.ring import Ring
 from mailroom.rules.status.statusline import status_line
 from mailroom.tenants import Shared, Tenant, Tenants
-from mailroom.work.account import Common
-from mailroom.work.reporter import Audience
+from mailroom.work.account.account import Common
+from mailroom.work.account.reporter import Audience
 
 USER_AGENT = f"Mailroom/{__version__}"
 

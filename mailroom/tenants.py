@@ -26,12 +26,12 @@ from mailroom.rules.polling.backoff import Backoff
 from mailroom.rules.status.fleethealth import Member, Sum
 from mailroom.rules.status.health import Phase, Snapshot, Trouble, Vitals, unchanged_seconds
 from mailroom.wire.urls import without_query
-from mailroom.work.account import Account, Common
-from mailroom.work.history import History
-from mailroom.work.reporter import Audience
+from mailroom.work.account.account import Account, Common
+from mailroom.work.account.history import History
+from mailroom.work.account.reporter import Audience
 
 if TYPE_CHECKING:
-    from mailroom.work.commands import Commands
+    from mailroom.work.account.commands import Commands
 
 # The first and the longest wait before a restart: a bug that comes again at once must not burn the
 # processor.

@@ -16,7 +16,7 @@ from mailroom.engine.loop import Loop
 from mailroom.rules.configuration.config import from_data
 from mailroom.rules.status.health import Totals
 from mailroom.terminal.context import Context
-from mailroom.work.clients import build_clients
+from mailroom.work.account.clients import build_clients
 from tests.direct import DirectHttp
 from tests.sandbox import CYRUS_3_10, Profile, Sandbox
 from tests.sandbox.account import ROLES

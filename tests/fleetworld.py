@@ -13,9 +13,9 @@ from mailroom.engine.loop import Loop
 from mailroom.rules.configuration.config import Config, Limits, Tls, from_data
 from mailroom.rules.configuration.fleet import merged, sharing
 from mailroom.tenants import Shared, Tenants
-from mailroom.work.account import Common
-from mailroom.work.gate import Servers
-from mailroom.work.reporter import Audience
+from mailroom.work.account.account import Common
+from mailroom.work.account.reporter import Audience
+from mailroom.work.session.gate import Servers
 from tests.chaos.wire import Meeting, Spoil, rendered, streamed
 from tests.peer import Asked, Peer, Step, Wait
 from tests.sandbox import CYRUS_3_13, Profile, Sandbox

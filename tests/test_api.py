@@ -11,7 +11,7 @@ from mailroom.engine.loop import together
 from mailroom.errors import TransientError
 from mailroom.rules.status.health import Totals
 from mailroom.wire.jmap import Answers, Call, MethodError
-from mailroom.work.clients import build_clients
+from mailroom.work.account.clients import build_clients
 from tests.sandbox import CYRUS_3_10, Entry, Fault, Limits, Profile
 from tests.world import World
 

@@ -26,7 +26,7 @@ from mailroom.rules.account.autodiscovery import (
 )
 from mailroom.rules.configuration.servers import FASTMAIL_SESSION
 from mailroom.wire.http import Request, Response
-from mailroom.work.autodiscovery import first_of, look_at
+from mailroom.work.setup.autodiscovery import first_of, look_at
 from tests.process import ROOT
 from tests.virtual import VirtualClock
 from tests.zone import Records, Zone

@@ -18,7 +18,7 @@ from mailroom.rules.contacts.addressbook import Indexed
 from mailroom.rules.contacts.contact import summarise
 from mailroom.rules.status.statusline import status_line
 from mailroom.wire.vcard import Card, UnsafeCard
-from mailroom.work.cards import usable
+from mailroom.work.contacts.cards import usable
 from tests.command import Site
 from tests.sandbox import (
     CYRUS_3_10,

@@ -17,7 +17,7 @@ from mailroom.errors import (
     TransientError,
 )
 from mailroom.wire.vcard import Card, UnsafeCard
-from mailroom.work.cards import StoredCard, usable
+from mailroom.work.contacts.cards import StoredCard, usable
 from tests.sandbox import Entry, Fault
 from tests.sandbox import Request as Asked
 from tests.sandbox import Response as Answer

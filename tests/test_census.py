@@ -6,7 +6,7 @@ import pytest
 
 from mailroom.engine.journal import Fields, Level, Log
 from mailroom.rules.screening.waiting import Summary, WaitingMail
-from mailroom.work.census import Census
+from mailroom.work.screening.census import Census
 from tests.sandbox import (
     CYRUS_3_10,
     FASTMAIL,

@@ -8,8 +8,8 @@ import pytest
 from mailroom.errors import LastingTrouble
 from mailroom.rules.configuration.config import from_data
 from mailroom.rules.contacts.roster import Change, Plan, managed_groups
-from mailroom.work.check import Check, Finding, worst
-from mailroom.work.setup import Setup
+from mailroom.work.setup.check import Check, Finding, worst
+from mailroom.work.setup.setup import Setup
 from tests.command import Site
 from tests.sandbox import (
     CYRUS_3_10,

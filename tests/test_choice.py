@@ -11,7 +11,7 @@ from mailroom.errors import LastingTrouble, MailroomError, NoAddressBooks
 from mailroom.rules.status.health import Totals
 from mailroom.rules.status.statusline import status_line
 from mailroom.wire.urls import origin
-from mailroom.work.clients import build_clients
+from mailroom.work.account.clients import build_clients
 from tests.sandbox import CYRUS_3_10, CYRUS_3_13, FASTMAIL, JAMES, Fault, Profile, Response
 from tests.world import World
 

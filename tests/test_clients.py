@@ -8,7 +8,7 @@ from mailroom.engine.credentials import Basic, Logins
 from mailroom.engine.loop import Loop
 from mailroom.rules.configuration.config import from_data
 from mailroom.rules.status.health import Totals
-from mailroom.work.clients import build_clients
+from mailroom.work.account.clients import build_clients
 from tests.direct import DirectHttp
 from tests.sandbox import Sandbox
 from tests.virtual import VirtualClock

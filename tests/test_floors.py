@@ -17,6 +17,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "mailroom"
 FLOORS = {"errors": 0, "schema": 0, "wire": 0, "rules": 0, "engine": 1, "work": 2, "terminal": 3}
 TOP = 3  # as the service and the commands
+# The rooms of work/, each of which may use those before it.
+ROOMS = ("session", "mail", "contacts", "screening", "polling", "account", "setup")
 
 # What the kernel, time, chance and the environment are reached by.
 IMPURE = {
@@ -38,13 +40,27 @@ HEAVY = (
     *("argparse", "hashlib", "lzma", "shutil"),
 )
 # Loaded for who has contacts that way, has digests, or asks and watches by commands.
-BY_CARDDAV = {"mailroom.work.cards", "mailroom.work.index", "mailroom.wire.dav", "xml"}
-BY_JMAP = {"mailroom.work.cardbook", "mailroom.rules.contacts.cardset"}
+BY_CARDDAV = {
+    "mailroom.work.contacts.cards",
+    "mailroom.work.contacts.index",
+    "mailroom.wire.dav",
+    "xml",
+}
+BY_JMAP = {"mailroom.work.contacts.cardbook", "mailroom.rules.contacts.cardset"}
 SELDOM = {
-    *("mailroom.work.digest", "mailroom.rules.status.digest", "textwrap"),
-    *("mailroom.work.commands", "mailroom.work.listing", "mailroom.work.preview"),
-    *("mailroom.wire.previews", "mailroom.wire.htmltext", "html", "mailroom.work.watching"),
-    *("mailroom.work.setup", "mailroom.work.reset", "mailroom.work.routing", "random"),
+    *("mailroom.work.account.digest", "mailroom.rules.status.digest", "textwrap"),
+    *(
+        "mailroom.work.account.commands",
+        "mailroom.work.screening.listing",
+        "mailroom.work.polling.preview",
+    ),
+    *("mailroom.wire.previews", "mailroom.wire.htmltext", "html", "mailroom.work.account.watching"),
+    *(
+        "mailroom.work.setup.setup",
+        "mailroom.work.setup.reset",
+        "mailroom.work.setup.routing",
+        "random",
+    ),
 }
 
 
@@ -86,6 +102,15 @@ def rooted(module: str, roots: set[str]) -> bool:
 def test_a_module_imports_from_its_own_floor_or_lower_ones(name: str) -> None:
     inside = {module for module in imports(name) if rooted(module, {"mailroom"})}
     assert {module: floor(module) for module in inside if floor(module) > floor(name)} == {}
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("mailroom.work.")])
+def test_a_room_of_work_uses_only_those_before_it(name: str) -> None:
+    def order(module: str) -> int:
+        return ROOMS.index(module.split(".")[2])
+
+    others = {module for module in imports(name) if module.startswith("mailroom.work.")}
+    assert {module for module in others if order(module) > order(name)} == set()
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -135,8 +160,8 @@ def test_the_running_service_loads_nothing_heavy() -> None:
     ("used", "unused"),
     [
         ("mailroom.service", BY_CARDDAV | BY_JMAP | SELDOM),
-        ("mailroom.service, mailroom.work.carddav", BY_JMAP | SELDOM),
-        ("mailroom.service, mailroom.work.jmap_contacts", BY_CARDDAV | SELDOM),
+        ("mailroom.service, mailroom.work.contacts.carddav", BY_JMAP | SELDOM),
+        ("mailroom.service, mailroom.work.contacts.jmap_contacts", BY_CARDDAV | SELDOM),
     ],
 )
 def test_what_an_account_does_not_use_is_not_loaded(used: str, unused: set[str]) -> None:

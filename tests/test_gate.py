@@ -6,7 +6,7 @@ from mailroom.engine.loop import Loop, Promise
 from mailroom.errors import Silent
 from mailroom.wire.http import SILENCE_SECONDS
 from mailroom.wire.urls import origin
-from mailroom.work.gate import Doorway, Gate, Servers, Turn
+from mailroom.work.session.gate import Doorway, Gate, Servers, Turn
 from tests.virtual import NothingToWaitFor, VirtualClock
 from tests.world import World
 

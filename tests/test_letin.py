@@ -9,9 +9,9 @@ import pytest
 
 from mailroom.engine.journal import Log
 from mailroom.rules.triage.drags import PLACED, WAITING
-from mailroom.work.door import Door
-from mailroom.work.letin import LetIn, WaitingCount
-from mailroom.work.setup import Setup
+from mailroom.work.screening.door import Door
+from mailroom.work.setup.letin import LetIn, WaitingCount
+from mailroom.work.setup.setup import Setup
 from tests.command import Shell, Site, killed_anywhere
 from tests.sandbox import CYRUS_3_10, CYRUS_3_13, SMALL_LIMITS, Fault, Profile, serve
 

@@ -8,9 +8,9 @@ import pytest
 from mailroom.engine.credentials import Basic, Logins
 from mailroom.rules.status.health import Totals
 from mailroom.rules.triage.drags import PLACED, WAITING
-from mailroom.work.check import Finding
-from mailroom.work.clients import build_clients
-from mailroom.work.live import Live
+from mailroom.work.account.clients import build_clients
+from mailroom.work.setup.check import Finding
+from mailroom.work.setup.live import Live
 from tests.direct import DirectHttp
 from tests.sandbox import CYRUS_3_6, CYRUS_3_10, LATE_PUSH, Entry, Fault, Profile, Response
 from tests.world import World

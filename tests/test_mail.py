@@ -19,9 +19,9 @@ from mailroom.errors import (
 from mailroom.wire.filters import all_of, any_of, in_any
 from mailroom.wire.http import Request, Response
 from mailroom.wire.jmap import Call, Mail, MethodError
-from mailroom.work.mail import MailClient
-from mailroom.work.reading import Written
-from mailroom.work.web import Web
+from mailroom.work.mail.mail import MailClient
+from mailroom.work.mail.reading import Written
+from mailroom.work.session.web import Web
 from tests.direct import DirectHttp
 from tests.sandbox import (
     CYRUS_3_10,

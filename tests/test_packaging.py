@@ -16,7 +16,7 @@ import pytest
 
 from mailroom import arguments
 from mailroom.engine.journal import MESSAGE_IDS, Fields, Level, text_line
-from mailroom.work.troublekind import EVENTS
+from mailroom.work.polling.troublekind import EVENTS
 
 PROJECT = Path(__file__).resolve().parents[1]
 PACKAGING = PROJECT / "packaging"

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mailroom.engine.loop import Loop
 from mailroom.wire.jmap import Mail, Page
-from mailroom.work.pages import Found, Pages
+from mailroom.work.mail.pages import Found, Pages
 from tests.virtual import VirtualClock
 
 QUERY = {"inMailbox": "a"}

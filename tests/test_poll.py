@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from mailroom.work.outcome import PollOutcome, Triaged
+from mailroom.work.polling.outcome import PollOutcome, Triaged
 from tests.sandbox import (
     CYRUS_3_6,
     CYRUS_3_10,

@@ -9,12 +9,12 @@ import pytest
 from mailroom.engine.credentials import Basic, Logins
 from mailroom.engine.journal import Level, Log
 from mailroom.rules.status.health import Totals
-from mailroom.work.clients import Clients, build_clients
-from mailroom.work.door import Door
-from mailroom.work.outcome import PollOutcome
-from mailroom.work.poll import Poller
-from mailroom.work.preview import Row, preview
-from mailroom.work.surveyor import Surveyor
+from mailroom.work.account.clients import Clients, build_clients
+from mailroom.work.polling.outcome import PollOutcome
+from mailroom.work.polling.poll import Poller
+from mailroom.work.polling.preview import Row, preview
+from mailroom.work.polling.surveyor import Surveyor
+from mailroom.work.screening.door import Door
 from tests.rules.life import GROUPS, LABELS, Life, Step, address_of, at_random
 from tests.sandbox import CYRUS_3_10, SMALL_LIMITS, Fault
 from tests.world import World

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from mailroom.rules.status.events import EventKind, ServiceEvent, encoded
-from mailroom.work.reporter import Audience
+from mailroom.work.account.reporter import Audience
 from tests.sandbox import Fault, Response
 from tests.schemas import validate
 from tests.world import World

@@ -34,11 +34,11 @@ from mailroom.rules.contacts.roster import Group
 from mailroom.rules.triage.drags import PLACED, WAITING
 from mailroom.terminal.reset import progress_bars
 from mailroom.wire.jmap import Mailbox
-from mailroom.work.poll import Poller
-from mailroom.work.reset import Fault as Failed
-from mailroom.work.reset import Reset
-from mailroom.work.routing import Routing
-from mailroom.work.setup import Setup
+from mailroom.work.polling.poll import Poller
+from mailroom.work.setup.reset import Fault as Failed
+from mailroom.work.setup.reset import Reset
+from mailroom.work.setup.routing import Routing
+from mailroom.work.setup.setup import Setup
 from tests.command import Answering, Shell, Site, killed_anywhere
 from tests.sandbox import (
     CYRUS_3_10,

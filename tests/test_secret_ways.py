@@ -26,8 +26,8 @@ from mailroom.rules.configuration.config import Config, Tls, from_data
 from mailroom.rules.configuration.text import parse_account, parse_data
 from mailroom.tenants import Shared, Tenants
 from mailroom.wire.urls import origin
-from mailroom.work.account import Common
-from mailroom.work.reporter import Audience
+from mailroom.work.account.account import Common
+from mailroom.work.account.reporter import Audience
 from tests.peer import Asked, Peer, Step, answer
 from tests.sandbox import CYRUS_3_13
 from tests.sandbox.session import session

@@ -10,7 +10,7 @@ import pytest
 from mailroom.engine.loop import both
 from mailroom.wire.filters import in_any
 from mailroom.wire.jmap import MethodError
-from mailroom.work.sent import Answered, Sent
+from mailroom.work.screening.sent import Answered, Sent
 from tests.sandbox import (
     CYRUS_3_10,
     FASTMAIL,

@@ -11,9 +11,9 @@ from mailroom.engine.journal import Level, Log
 from mailroom.rules.account.setup import Item, ItemKind, ItemStatus, plan_mailboxes
 from mailroom.rules.configuration.config import Config, from_data
 from mailroom.wire.jmap import Mailbox
-from mailroom.work.check import Check
-from mailroom.work.poll import Poller
-from mailroom.work.setup import Setup
+from mailroom.work.polling.poll import Poller
+from mailroom.work.setup.check import Check
+from mailroom.work.setup.setup import Setup
 from tests.command import Shell, Site, killed_anywhere
 from tests.sandbox import CYRUS_3_10, SMALL_LIMITS, Fault, Profile, Sandbox, serve
 

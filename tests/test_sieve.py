@@ -31,10 +31,10 @@ from mailroom.rules.triage.places import find_places
 from mailroom.wire.jmap import Address, Mail, Mailbox
 from mailroom.wire.sieve import string
 from mailroom.wire.sieve_script import read_script
-from mailroom.work.check import Finding
-from mailroom.work.reset import Reset
-from mailroom.work.routing import NoSieve, Routed, Routing, Unroutable
-from mailroom.work.setup import Setup
+from mailroom.work.setup.check import Finding
+from mailroom.work.setup.reset import Reset
+from mailroom.work.setup.routing import NoSieve, Routed, Routing, Unroutable
+from mailroom.work.setup.setup import Setup
 from tests.command import Shell, Site, killed_anywhere
 from tests.sandbox import CYRUS_3_10, STALWART, Fault, Profile, Sandbox, serve
 from tests.sandbox.sieve import SieveSandbox

@@ -12,8 +12,8 @@ from mailroom.engine.loop import Loop
 from mailroom.rules.configuration.config import Config, Tls, from_data
 from mailroom.rules.configuration.fleet import merged, sharing
 from mailroom.tenants import Shared, Tenants
-from mailroom.work.account import Common
-from mailroom.work.reporter import Audience
+from mailroom.work.account.account import Common
+from mailroom.work.account.reporter import Audience
 from tests.fleetworld import FleetWorld
 from tests.virtual import VirtualClock
 

@@ -6,7 +6,7 @@ import pytest
 
 from mailroom.wire.filters import in_any
 from mailroom.wire.jmap import MethodError
-from mailroom.work.unindexed import unindexed
+from mailroom.work.mail.unindexed import unindexed
 from tests.sandbox import JAMES, STALWART, Fault, Profile
 from tests.virtual_clients import VirtualClients
 

@@ -17,7 +17,7 @@ from mailroom.errors import (
 )
 from mailroom.rules.configuration.servers import fault_of_url
 from mailroom.wire.http import Request
-from mailroom.work.web import retry_after
+from mailroom.work.session.web import retry_after
 from tests.sandbox import Fault
 from tests.sandbox import Response as Answer
 from tests.virtual_clients import ORIGIN, VirtualClients

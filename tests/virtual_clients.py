@@ -9,9 +9,9 @@ from mailroom.engine.credentials import Basic, Bearer
 from mailroom.engine.loop import Loop, Promise
 from mailroom.errors import MailroomError
 from mailroom.rules.status.health import Totals
-from mailroom.work.cards import CardDavClient
-from mailroom.work.mail import MailClient
-from mailroom.work.web import Web
+from mailroom.work.contacts.cards import CardDavClient
+from mailroom.work.mail.mail import MailClient
+from mailroom.work.session.web import Web
 from tests.direct import DirectHttp
 from tests.sandbox import CYRUS_3_10, Fault, Profile, Sandbox
 from tests.sandbox import Response as Answer

@@ -11,9 +11,9 @@ from mailroom.errors import MailroomError
 from mailroom.rules.configuration.categories import category_from
 from mailroom.rules.configuration.config import Config, from_data
 from mailroom.rules.status.health import healthz, status
-from mailroom.work.account import Account, Common
-from mailroom.work.gate import Servers
-from mailroom.work.history import History
+from mailroom.work.account.account import Account, Common
+from mailroom.work.account.history import History
+from mailroom.work.session.gate import Servers
 from tests.direct import DirectHttp
 from tests.sandbox import CYRUS_3_10, Entry, Profile, Sandbox
 from tests.sandbox.account import DEFAULT_CATEGORIES

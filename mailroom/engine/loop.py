@@ -280,7 +280,7 @@ class Loop:
     def _run_soon(self) -> None:
         """Run the queued callbacks in order, at least one, until the sockets have waited long
         enough. What they add runs before the deadlines, since a deadline of now serves to wait for
-        all that is under way (work/api.py); but no more than a fair share runs first."""
+        all that is under way (work/session/api.py); but no more than a fair share runs first."""
         enough_at = self.turn_began + _LONG_TURN_SECONDS
         for _ in range(_FAIR_SHARE):
             if not self._soon or self._failures:

@@ -15,8 +15,8 @@ from mailroom.errors import ConfigurationError, exit_code
 from mailroom.rules.words import count
 from mailroom.terminal.context import context_for
 from mailroom.terminal.screen import tick
-from mailroom.work.check import Check, Finding, worst
-from mailroom.work.routing import Routing
+from mailroom.work.setup.check import Check, Finding, worst
+from mailroom.work.setup.routing import Routing
 
 
 def show_check(

@@ -15,7 +15,7 @@ from mailroom.engine.unit import Installation
 from mailroom.rules.configuration.config import Config
 from mailroom.rules.status.health import Totals
 from mailroom.service import USER_AGENT
-from mailroom.work.clients import Clients, build_clients
+from mailroom.work.account.clients import Clients, build_clients
 
 T = TypeVar("T")
 

@@ -27,7 +27,7 @@ from mailroom.terminal.interviewing import Interview
 from mailroom.terminal.live import show_live
 from mailroom.terminal.remote import Remote
 from mailroom.terminal.setup import show_setup
-from mailroom.work.completeness import Completeness, completeness
+from mailroom.work.setup.completeness import Completeness, completeness
 
 #: With ``--check``: something is left to do.
 EXIT_WOULD_CHANGE = 3

@@ -28,9 +28,9 @@ from mailroom.service import USER_AGENT
 from mailroom.terminal.asking import Asking, absolute
 from mailroom.terminal.context import Context, context_for
 from mailroom.terminal.screen import plain, tick
-from mailroom.work.abilities import abilities, taken
-from mailroom.work.autodiscovery import first_of, look_at
-from mailroom.work.check import Finding
+from mailroom.work.setup.abilities import abilities, taken
+from mailroom.work.setup.autodiscovery import first_of, look_at
+from mailroom.work.setup.check import Finding
 
 T = TypeVar("T")
 

@@ -9,8 +9,8 @@ from mailroom.engine.unit import Installation
 from mailroom.errors import exit_code
 from mailroom.terminal.context import open_context
 from mailroom.terminal.screen import Document, tick
-from mailroom.work.check import worst
-from mailroom.work.live import Interrupted, Live
+from mailroom.work.setup.check import worst
+from mailroom.work.setup.live import Interrupted, Live
 
 _INTERRUPTED = 130
 

@@ -35,8 +35,8 @@ from mailroom.terminal.remote import which_account
 from mailroom.terminal.screen import tick
 from mailroom.terminal.secrets import files_for, holding
 from mailroom.wire.urls import origin
-from mailroom.work.abilities import abilities
-from mailroom.work.check import Finding
+from mailroom.work.setup.abilities import abilities
+from mailroom.work.setup.check import Finding
 
 SECRETS = "secrets"
 TOKEN, PASSWORD, CARDDAV = "jmap-token", "jmap-password", "carddav-password"

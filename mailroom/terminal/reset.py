@@ -25,7 +25,7 @@ from mailroom.rules.words import count
 from mailroom.terminal.context import open_context
 from mailroom.terminal.remote import prefix
 from mailroom.terminal.screen import Document, plain
-from mailroom.work.reset import Fault, Reset
+from mailroom.work.setup.reset import Fault, Reset
 
 _NOBODY = (FileNotFoundError, ConnectionRefusedError)
 

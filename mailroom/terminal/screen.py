@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mailroom.terminal.harmless import harmless
-from mailroom.work.check import Finding
+from mailroom.work.setup.check import Finding
 
 Document = Mapping[str, Any]
 

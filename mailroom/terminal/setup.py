@@ -16,10 +16,10 @@ from mailroom.rules.screening.scripts import SCRIPT_NAME, ScriptPlan, advice_to_
 from mailroom.rules.words import count
 from mailroom.terminal.context import Context, open_context, quietly
 from mailroom.terminal.screen import plain, table
-from mailroom.work.door import Door
-from mailroom.work.letin import LetIn
-from mailroom.work.routing import NoSieve, Routing, Unroutable
-from mailroom.work.setup import Setup
+from mailroom.work.screening.door import Door
+from mailroom.work.setup.letin import LetIn
+from mailroom.work.setup.routing import NoSieve, Routing, Unroutable
+from mailroom.work.setup.setup import Setup
 
 _STYLES = {
     ItemStatus.EXISTS: "dim",

@@ -16,9 +16,9 @@ from mailroom.terminal.answers import PlannedDocument
 from mailroom.terminal.context import open_context, quietly
 from mailroom.terminal.lists import write_json
 from mailroom.terminal.screen import plain, table
-from mailroom.work.door import Door
-from mailroom.work.preview import as_document, preview
-from mailroom.work.surveyor import Surveyor
+from mailroom.work.polling.preview import as_document, preview
+from mailroom.work.polling.surveyor import Surveyor
+from mailroom.work.screening.door import Door
 
 
 def show_triage(asked: Installation, environ: Mapping[str, str], *, as_json: bool) -> int:

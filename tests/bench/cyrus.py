@@ -12,7 +12,7 @@ from mailroom.rules.configuration.config import from_data
 from mailroom.rules.polling.schedule import Trigger
 from mailroom.rules.triage.drags import WAITING
 from mailroom.terminal.context import context_for, quietly
-from mailroom.work.poll import Poller
+from mailroom.work.polling.poll import Poller
 from tests.bench import trixie
 from tests.bench.effort import Effort
 from tests.bench.figures import Figure, typical, worst

@@ -115,7 +115,7 @@ def _summed(processes: Sequence[Counted]) -> Counted:
 
 
 class Process:
-    """One process: its accounts, its clock, its limits at the server (``work/gate.py``)."""
+    """One process: its accounts, its clock, its limits at the server (``work/session/gate.py``)."""
 
     def __init__(
         self, scenario: Scenario, limits: Limits, accounts: int, chance: random.Random

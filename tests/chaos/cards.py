@@ -17,8 +17,8 @@ from mailroom.rules.contacts.groups import bare_uid
 from mailroom.rules.contacts.roster import Provenance, managed_groups
 from mailroom.rules.status.health import Totals
 from mailroom.wire.vcard import Card, CardView
-from mailroom.work.clients import build_clients
-from mailroom.work.reset import Reset
+from mailroom.work.account.clients import build_clients
+from mailroom.work.setup.reset import Reset
 from tests.cards import SAFE, UNSAFE
 from tests.chaos.table import Case
 from tests.sandbox import CYRUS_3_10

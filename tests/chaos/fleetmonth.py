@@ -46,7 +46,7 @@ _BOUNDED = {
     "mailroom.rules.status.ring._Entry",
     "mailroom.rules.status.health.TriageView",
     "mailroom.engine.credentials.Credentials",
-    "mailroom.work.cards.StoredCard",
+    "mailroom.work.contacts.cards.StoredCard",
     "mailroom.wire.vcard.Card",
     "mailroom.wire.vcard.Line",
 }

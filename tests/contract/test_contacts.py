@@ -35,7 +35,7 @@ from mailroom.rules.contacts.roster import (
 from mailroom.rules.screening.wide import Decisions
 from mailroom.terminal.context import context_for
 from mailroom.wire.vcard import Card
-from mailroom.work.contacts import Contacts, Failures, Intention
+from mailroom.work.contacts.contacts import Contacts, Failures, Intention
 from tests.contract.peers import Client, Server, eventually, unique
 from tests.contract.test_carddav import Book
 

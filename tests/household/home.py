@@ -3,8 +3,8 @@
 from typing import Any
 
 from mailroom.engine.loop import Loop
-from mailroom.work.routing import Routing
-from mailroom.work.setup import Setup
+from mailroom.work.setup.routing import Routing
+from mailroom.work.setup.setup import Setup
 from tests.command import Site
 from tests.sandbox import Profile, Sandbox
 from tests.sandbox.sieve import SieveSandbox

@@ -13,7 +13,7 @@ from _pytest.mark import ParameterSet
 from mailroom.engine.credentials import Basic, Bearer, Logins
 from mailroom.rules.status.health import Totals
 from mailroom.rules.triage.drags import WAITING
-from mailroom.work.clients import build_clients
+from mailroom.work.account.clients import build_clients
 from tests.rules.user import User
 from tests.sandbox import CYRUS_3_10, PROFILES, Profile
 from tests.screening.table import OWN_GROUP, Card, Case, cases

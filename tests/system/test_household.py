@@ -16,8 +16,8 @@ import pytest
 from mailroom.engine.credentials import Basic, Logins
 from mailroom.rules.triage.drags import WAITING
 from mailroom.terminal.context import context_for
-from mailroom.work.routing import Routing
-from mailroom.work.setup import Setup
+from mailroom.work.setup.routing import Routing
+from mailroom.work.setup.setup import Setup
 from tests.household.day import Day, differences
 from tests.servers import SERVER
 from tests.system.cyrus import IMAP_PORT, LOOPBACK, PASSWORD, READY_SECONDS, Cyrus, User

@@ -26,7 +26,7 @@ from mailroom.rules.names import normal_name, same_name
 from mailroom.rules.status.health import Phase
 from mailroom.wire.http import Request, Response
 from mailroom.wire.vcard import CardView
-from mailroom.work.account import Account, Common
+from mailroom.work.account.account import Account, Common
 from tests.rules.table import Case, Trial, cases
 from tests.servers import SERVER
 from tests.system.cyrus import PASSWORD, Cyrus, CyrusError, User

@@ -12,9 +12,9 @@ from mailroom.engine.credentials import Basic
 from mailroom.engine.loop import Loop
 from mailroom.engine.transfer import Transfer
 from mailroom.rules.status.health import Totals
-from mailroom.work.mail import MailClient
-from mailroom.work.sent import Answered, Sent
-from mailroom.work.web import Web
+from mailroom.work.mail.mail import MailClient
+from mailroom.work.screening.sent import Answered, Sent
+from mailroom.work.session.web import Web
 from tests.servers import SERVER
 from tests.system.cyrus import PASSWORD, Cyrus, User, mail
 from tests.system.test_cyrus import deadline

@@ -1,8 +1,9 @@
 """What has to change in contacts and groups, as a plan of values.
 
 Nothing here knows vCard or JSContact, and nothing here writes: a plan is made from what was found,
-and one of the implementations of ``work/contacts`` carries it out. Every change of contacts is such
-a plan: a triage, taking a sender back, ``setup``, ``reset``, the live check. The dry run shows it.
+and one of the implementations of ``work/contacts/contacts`` carries it out. Every change of
+contacts is such a plan: a triage, taking a sender back, ``setup``, ``reset``, the live check. The
+dry run shows it.
 
 No plan ever writes a contact that the user made: only groups change, and of those only the members.
 """

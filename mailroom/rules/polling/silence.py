@@ -1,9 +1,9 @@
 """Whether a server answers nobody at all. One unanswered request does not prove that: the server
 may have been slow for one account.
 
-While a server is silent, no request waits in line for it (``work/gate.py``). An outage of a minute
-would make a line of a thousand polls, which would all reach the server within seconds of its return
-(docs/fleet.md, "On paper").
+While a server is silent, no request waits in line for it (``work/session/gate.py``). An outage of a
+minute would make a line of a thousand polls, which would all reach the server within seconds of its
+return (docs/fleet.md, "On paper").
 """
 
 from math import inf

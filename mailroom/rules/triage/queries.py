@@ -12,7 +12,7 @@ from mailroom.rules.triage.places import Places
 from mailroom.wire.filters import Filter, all_of, any_of, in_any
 
 # The search index may lag behind delivery, so the last hour is looked through as well. Cyrus does
-# that without the index; for others, see :mod:`mailroom.work.unindexed`.
+# that without the index; for others, see :mod:`mailroom.work.mail.unindexed`.
 _UNINDEXED_SECONDS = 3600.0
 # An OR of fifty addresses takes 68 ms in a mailbox of 20,000 mails (Cyrus 3.10.2, seen).
 _ADDRESSES_PER_QUERY = 50

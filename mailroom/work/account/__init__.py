@@ -1,0 +1,1 @@
+"""One account: everything that it holds, and what people ask of it."""

@@ -1,0 +1,1 @@
+"""Contacts: one interface, by CardDAV and by JMAP."""

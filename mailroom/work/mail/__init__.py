@@ -1,0 +1,1 @@
+"""The client for mail: searches and updates, mailboxes, pages of results."""

@@ -1,0 +1,1 @@
+"""HTTP and JMAP for one account: its credentials, its session, and limits on requests."""
