@@ -217,6 +217,40 @@ def test_a_change_of_groups_is_seen_although_the_first_look_at_them_fails(world:
     assert "contact groups missing" in world.healthz[1]["reason"]
 
 
+def test_without_push_a_change_of_groups_is_seen_within_minutes() -> None:
+    world = by_jmap(replace(CYRUS_3_13, name="without push", push="absent")).start()
+    world.settle()
+    world.sandbox.delete_card(f"{BOOK}group-feed.vcf")
+    world.run_for(370.0)
+    assert "contact groups missing" in world.healthz[1]["reason"]
+
+
+def test_a_change_of_groups_is_seen_that_came_while_the_stream_was_away() -> None:
+    world = by_jmap(STALWART).start()
+    world.run_for(400.0)
+    world.sandbox.close_feeds()
+    group = next(href for href in world.sandbox.cards() if "group-feed" in href)
+    world.sandbox.delete_card(group)
+    world.run_for(70.0)
+    assert "contact groups missing" in world.healthz[1]["reason"]
+
+
+def test_without_push_what_another_instance_has_decided_is_known_within_minutes() -> None:
+    world = by_jmap(replace(CYRUS_3_13, name="without push", push="absent")).start()
+    mail = world.sandbox.deliver(BOB)
+    first, world.account = world.account, world.new_account()
+    world.account.start()
+    world.settle()
+    world.tap(mail, "@ToFeed")
+    world.tap(mail, "@WholeDomain")
+    first.poll_now()
+    world.run_for(370.0)
+    first.close()
+    later = world.sandbox.deliver("Carol <carol@example.org>")
+    world.run_for(70.0)
+    assert world.sandbox.mailboxes_of(later) == {"Feed"}
+
+
 def test_a_group_that_somebody_fills_meanwhile_keeps_its_members(world: World) -> None:
     def join() -> None:
         text = world.sandbox.cards()[f"{BOOK}group-feed.vcf"]

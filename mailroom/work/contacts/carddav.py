@@ -41,12 +41,9 @@ from mailroom.rules.words import count
 from mailroom.wire.jmap import CONTACTS
 from mailroom.wire.jmap_session import Session
 from mailroom.work.contacts.cards import CardDavClient, StoredCard
-from mailroom.work.contacts.contacts import Failures, Intention, Meanwhile, local_day
+from mailroom.work.contacts.contacts import NEWS_SECONDS, Failures, Intention, Meanwhile, local_day
 from mailroom.work.contacts.dav_kept import DavKept
 from mailroom.work.contacts.dav_plan import MOST_UIDS, TRIES, DavPlanWriter
-
-# How old the door's knowledge of the address book may be: one REPORT in five minutes.
-_NEWS_SECONDS = 300.0
 
 
 class CardDavContacts:
@@ -79,12 +76,15 @@ class CardDavContacts:
     def pushed(self, state: str) -> None:
         """Ignored: the address book is synced before it is needed."""
 
+    def missed(self) -> None:
+        """Ignored, for the same reason."""
+
     @property
     def has_news(self) -> bool:
         """Push does not tell of CardDAV changes, except on Cyrus 3.13: some time after the last
         sync there may be some."""
         looked_at = max(self._refreshed_at, self.cards.index.synced_at)
-        return self._is_asked_always and self._loop.now() - looked_at >= _NEWS_SECONDS
+        return self._is_asked_always and self._loop.now() - looked_at >= NEWS_SECONDS
 
     async def has_apple_groups(self) -> bool:
         """Whether a managed group is a vCard 3. Cyrus 3.13.7 shows vCard 4 groups in that form as

@@ -62,6 +62,10 @@ class ChosenContacts:
         if self._chosen:
             self._chosen.pushed(state)
 
+    def missed(self) -> None:
+        if self._chosen:
+            self._chosen.missed()
+
     @property
     def has_news(self) -> bool:
         return self._chosen is not None and self._chosen.has_news

@@ -14,6 +14,9 @@ from mailroom.rules.contacts.record import Amendment, Record
 from mailroom.rules.contacts.roster import Acquaintance, Found, Group, Plan
 from mailroom.rules.screening.wide import Decisions
 
+#: How old the knowledge of groups and decisions may be if no event tells of changes: one request in
+#: five minutes.
+NEWS_SECONDS = 300.0
 #: What a user can do whose mail server has no contacts.
 NAME_ANOTHER = "name the server that has your contacts as carddav.url"
 
@@ -35,6 +38,9 @@ class Contacts(Protocol):
 
     def pushed(self, state: str) -> None:
         """Note the state of contacts that the server's event names."""
+
+    def missed(self) -> None:
+        """Note that there may have been changes of which no event has told."""
 
     @property
     def has_news(self) -> bool:

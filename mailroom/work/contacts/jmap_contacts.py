@@ -36,7 +36,7 @@ from mailroom.wire.filters import any_of
 from mailroom.wire.jmap import CONTACTS, Call, MethodError
 from mailroom.wire.jscontact import read_default_book
 from mailroom.work.contacts.cardbook import GROUP_PROPERTIES, CardBook, CardWrite, Filter
-from mailroom.work.contacts.contacts import Failures, Intention, Meanwhile, local_day
+from mailroom.work.contacts.contacts import NEWS_SECONDS, Failures, Intention, Meanwhile, local_day
 from mailroom.work.contacts.jmap_kept import JmapKept
 from mailroom.work.contacts.jmap_plan import (
     MOST_UIDS,
@@ -68,10 +68,12 @@ class JmapContacts:
         self._categories = [each.name for each in config.triage.categories]
         self._kept = JmapKept(book, self._categories)
         self._pushed = ""
+        self._has_missed = False
+        self._refreshed_at = loop.now()
 
     async def refresh(self) -> None:
         """Read the groups, the decisions for domains and lists, and the default address book."""
-        told = self._pushed
+        told, self._refreshed_at, self._has_missed = self._pushed, self._loop.now(), False
         filters = [_GROUPS, *await self._kept.filters()]
         look = await self._book.look(filters, properties=GROUP_PROPERTIES, others=[_BOOKS])
         cards = look.cards
@@ -96,10 +98,14 @@ class JmapContacts:
     def pushed(self, state: str) -> None:
         self._pushed = state
 
+    def missed(self) -> None:
+        self._has_missed = True
+
     @property
     def has_news(self) -> bool:
         """Push tells of our own writes too; those have states that we got in answers."""
-        return self._pushed not in ("", *self._book.states)
+        is_old = self._loop.now() - self._refreshed_at >= NEWS_SECONDS
+        return (self._has_missed and is_old) or self._pushed not in ("", *self._book.states)
 
     @property
     def is_indexed(self) -> bool:

@@ -42,6 +42,8 @@ from mailroom.work.screening.wholes import WholeOutcome
 _LOUD_ATTEMPTS = 3
 # Nobody has told of a change; after a reconnection there may have been one, as at any time.
 _UNTOLD = (Trigger.SCHEDULED, Trigger.FALLBACK, Trigger.RECONNECT)
+# The stream has been open since the last poll. Of other triggers, one may stand for a reconnection.
+_LISTENING = (Trigger.SCHEDULED, Trigger.PUSH)
 
 
 class Poller:
@@ -76,6 +78,8 @@ class Poller:
         return outcome
 
     async def _poll(self, orders: Sequence[Order], trigger: Trigger | None) -> PollOutcome:
+        if trigger not in _LISTENING:
+            self._contacts.missed()
         was_undone = await self._undone.restore()
         may_be_idle = trigger in _UNTOLD and not orders and not was_undone
         if may_be_idle and (reading := await self.surveyor.glance()):
