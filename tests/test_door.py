@@ -308,6 +308,11 @@ def test_who_is_taken_back_waits_for_sent_to_be_searched_and_holds_up_nobody(
     assert len(world.named("sent_not_searched")) >= 2
     told = [level for level, name, _ in world.events if name == "sent_not_searched"]
     assert told.count(Level.WARNING) == 1
+    asking = world.loop.spawn(world.account.commands.plan(), "a dry run")
+    world.run_until(lambda: asking.done)
+    [row] = asking.result()["rows"]
+    assert row["action"] == "nothing; the label stays"
+    assert "Sent cannot be searched" in row["reason"]
     world.sandbox.faults.clear()
     world.run_for(1800.0)
     assert at(world, mail) == ({"Inbox", "Screener"}, {WAITING})

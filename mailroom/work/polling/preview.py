@@ -19,6 +19,8 @@ from mailroom.work.contacts.contacts import Failures
 from mailroom.work.polling.survey import Survey
 from mailroom.work.screening.judge import Admission
 
+_PUT_OFF = "nothing; the label stays"
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -78,8 +80,10 @@ class _Preview:
         verdicts = self._survey.verdicts
         jobs = {job.tap.sender: job for job in self._survey.jobs}
         for tap in verdicts.taps:
-            action, reason = self._plan(tap, jobs[tap.sender])
-            yield from self._rows(tap.mails, action, reason)
+            if tap.sender in jobs:
+                yield from self._rows(tap.mails, *self._plan(tap, jobs[tap.sender]))
+        for tap, error in self._survey.put_off:
+            yield from self._rows(tap.mails, _PUT_OFF, str(error))
         for conflict in verdicts.conflicts:
             labels = " and ".join(sorted(map(self._asking, conflict.label_ids)))
             is_moved = not conflict.label_ids.isdisjoint(self._survey.places.drops)
@@ -153,7 +157,7 @@ class _Preview:
 
     def _plan(self, tap: Tap, job: Job) -> tuple[str, str]:
         if tap.sender in self._obstacles:
-            return "nothing; the label stays", str(self._obstacles[tap.sender])
+            return _PUT_OFF, str(self._obstacles[tap.sender])
         places, marks = self._survey.places, self._config.mailroom
         mails = (*tap.mails, *job.waiting)
         found = (job.patch(mail, places, may_warn=marks.warnings_enabled) for mail in mails)
