@@ -8,7 +8,7 @@ import pytest
 from mailroom.engine.loop import Task
 from mailroom.errors import MailroomError, OrderRefused
 from mailroom.wire.vcard import CardView
-from tests.sandbox import CYRUS_3_10, CYRUS_3_13, FASTMAIL, Fault, Profile, Response
+from tests.sandbox import CYRUS_3_10, CYRUS_3_13, FASTMAIL, Entry, Fault, Profile, Response
 from tests.world import World
 
 BOB = "Bob <bob@example.org>"
@@ -543,6 +543,26 @@ def test_what_the_next_poll_would_do() -> None:
     [row] = ask(world, world.account.commands.plan())["rows"]
     assert (row["mail"], row["labels"]) == (mail, ["@ToFeed"])
     assert "file 1 mail into Feed" in row["action"]
+
+
+@WAYS
+def test_who_looks_at_a_sender_disturbs_no_decision_that_is_under_way(
+    profile: Profile, contacts: str
+) -> None:
+    world = house(profile, contacts)
+    for address in ("bob@example.org", "eve@news.example.com"):
+        triage(world, address, "Feed")
+    looks: list[Task[Any]] = []
+
+    def look(entry: Entry, _request: object) -> None:
+        is_write = entry.method == "PUT" or "ContactCard/set" in entry.calls
+        if is_write and not looks:
+            looks.append(begin(world, world.account.commands.sender("eve@news.example.com")))
+
+    world.sandbox.before(look)
+    assert triage(world, "bob@example.org", None)["previous"] == "Feed"
+    assert end(world, looks[0])["category"] == "Feed"
+    assert groups_of(world, "bob@example.org") == set()
 
 
 def test_before_the_first_poll_nobody_knows() -> None:

@@ -125,13 +125,14 @@ class CardDavContacts:
         """The cards that the plan will need, by the index as it is, are fetched during the sync;
         only what the sync has changed is fetched afterwards."""
         self._plans.begin()
-        if self.cards.is_synced:
-            plan = intend(self._found(addresses))
-            await both(self._loop, self._plans.fetch_for(plan), self.cards.sync())
-        else:
-            await self.cards.sync()
-        await self._plans.fetch_for(intend(self._found(addresses)))
-        return self._found(addresses)
+        with self._plans.using():
+            if self.cards.is_synced:
+                plan = intend(self._found(addresses))
+                await both(self._loop, self._plans.fetch_for(plan), self.cards.sync())
+            else:
+                await self.cards.sync()
+            await self._plans.fetch_for(intend(self._found(addresses)))
+            return self._found(addresses)
 
     @property
     def is_indexed(self) -> bool:
@@ -161,9 +162,10 @@ class CardDavContacts:
             )
         ]
         told = (each for each in ours if each.entry.provenance is not Provenance.NONE)
-        await self._plans.fetch([card.href for card in told])
-        memberships = self.cards.book.memberships()
-        return tuple(self._contact(card, memberships) for card in ours)
+        with self._plans.using():
+            await self._plans.fetch([card.href for card in told])
+            memberships = self.cards.book.memberships()
+            return tuple(self._contact(card, memberships) for card in ours)
 
     async def obstacles(self, plan: Plan) -> Failures:
         return await self._plans.obstacles(plan)

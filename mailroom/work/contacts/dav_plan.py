@@ -4,7 +4,8 @@ However many senders a plan has, each group that changes is written once. Apart 
 that the user made are never written, so it does not matter whether they can be edited safely.
 """
 
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -66,6 +67,17 @@ class DavPlanWriter:
         self._found = found
         # Cards that were read for the coming writes; they count only while their ETag is current.
         self._read: dict[str, StoredCard | UnsafeCard] = {}
+        self._users = 0
+
+    @contextmanager
+    def using(self) -> Iterator[None]:
+        """Keep all cards that are read until the end of this. Polls and commands may be at work at
+        the same time."""
+        self._users += 1
+        try:
+            yield
+        finally:
+            self._users -= 1
 
     async def obstacles(self, plan: Plan) -> Failures:
         await self.fetch_for(plan)
@@ -76,6 +88,10 @@ class DavPlanWriter:
         }
 
     async def apply(self, plan: Plan, meanwhile: Meanwhile | None = None) -> Failures:
+        with self.using():
+            return await self._apply(plan, meanwhile)
+
+    async def _apply(self, plan: Plan, meanwhile: Meanwhile | None) -> Failures:
         failed: dict[str, MailroomError] = dict(await self.obstacles(plan))
         plan = plan.without(failed)
         contacts: dict[str, Found] = {}
@@ -115,8 +131,10 @@ class DavPlanWriter:
         await self.fetch(self._needed(plan))
 
     def begin(self) -> None:
-        """Forget what was read for the plan before: a new one is to come."""
-        self._read.clear()
+        """Forget what was read for the plan before, unless somebody uses it: a new one is to
+        come."""
+        if not self._users:
+            self._read.clear()
 
     def whole(self, href: str) -> StoredCard | None:
         """The card, if it was read and has not changed since."""
