@@ -23,6 +23,8 @@ JOURNAL_SOCKET = "/run/systemd/journal/socket"
 
 # The middle of a longer value is cut out, so that an entry fits into a datagram.
 _VALUE_LIMIT = 8192
+# What a value in a line is quoted for, besides what is not printable.
+_QUOTED_FOR = frozenset(' "=\\')
 # A pipe that is ready for writing takes this much at once (pipe(7)).
 _PIPE_BUF_BYTES = select.PIPE_BUF
 
@@ -271,8 +273,7 @@ def _clipped(text: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    is_plain = text.isprintable() and not any(char in text for char in ' "=\\')
-    if text and is_plain:
+    if text and text.isprintable() and _QUOTED_FOR.isdisjoint(text):
         return text
     doubled = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{_escaped(doubled)}"'
@@ -280,6 +281,8 @@ def _quoted(text: str) -> str:
 
 def _escaped(text: str, keep: str = "") -> str:
     """Without anything that moves the cursor, turns the direction of writing or ends a line."""
+    if text.isprintable():
+        return text
     return "".join(
         char
         if char.isprintable() or char in keep
