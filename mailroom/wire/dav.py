@@ -9,6 +9,7 @@ import codecs
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from http import HTTPStatus
 from urllib.parse import quote, unquote_to_bytes, urljoin, urlsplit
 from xml.etree import ElementTree as ET
@@ -184,6 +185,7 @@ def propfind(properties: Iterable[str]) -> bytes:
     return _serialize(root)
 
 
+@lru_cache(maxsize=16)  # at rest an account asks the same every five minutes
 def sync_collection(token: str | None, *, with_cards: bool) -> bytes:
     """The body of a REPORT for the changes since ``token``: ETags, and if ``with_cards``, what the
     index needs of each card."""

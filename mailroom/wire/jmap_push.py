@@ -5,7 +5,7 @@ the connection ends, and the poll that follows every reconnection sees what was 
 """
 
 import json
-from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlencode, urljoin, urlsplit, urlunsplit
 
@@ -27,10 +27,11 @@ _LEAST_MILLISECONDS = 1000
 _MOST_MILLISECONDS = 86_400_000
 
 
+@lru_cache(maxsize=64)  # called for each connection, with the same few sessions
 def event_source_url(
     template: str,
     session_url: str,
-    types: Sequence[str] = TYPES,
+    types: tuple[str, ...] = TYPES,
     closeafter: str = "no",
     ping: int = PING_SECONDS,
 ) -> str:

@@ -32,7 +32,8 @@ Use = Callable[[dav.Resource, bytes], None]
 
 
 class Collection:
-    """``url`` is where discovery starts (RFC 6764 §6); ``book_name`` chooses one of several."""
+    """``url`` is where discovery starts (RFC 6764 §6); ``book_name`` chooses one of several.
+    ``folder`` is the book's path in canonical form, once it is found."""
 
     def __init__(self, loop: Loop, web: Web, url: str, book_name: str | None) -> None:
         self._loop = loop
@@ -40,8 +41,8 @@ class Collection:
         self._url = url
         self._book_name = book_name
         self._book_url: str | None = None
-        # The book's path, in canonical form and in the server's spelling.
-        self._folder, self._folder_path = "", ""
+        self.folder = ""
+        self._folder_path = ""  # in the server's spelling
         # The server's spelling of hrefs that is not the book's path and the canonical rest.
         self._spellings: dict[str, str] = {}
         self._most_cards = _MOST_CARDS
@@ -52,7 +53,7 @@ class Collection:
         if self._book_url is None:
             self._book_url = await find_book(self._web, self._url, self._book_name)
             self._folder_path = urlsplit(self._book_url).path
-            self._folder = dav.canonical_href(self._folder_path)
+            self.folder = dav.canonical_href(self._folder_path)
         return self._book_url
 
     @property
@@ -77,7 +78,7 @@ class Collection:
             stored = dav.canonical_href(path)
         except ValueError:
             return href
-        is_inside = stored.startswith(self._folder) and not stored.endswith("/")
+        is_inside = stored.startswith(self.folder) and not stored.endswith("/")
         if not location or not is_inside:
             return href
         self.learn(dav.Resource(stored, path, HTTPStatus.OK, {}))
@@ -115,7 +116,7 @@ class Collection:
 
     def is_card(self, resource: dav.Resource) -> bool:
         """Whether it is neither the book itself nor another collection."""
-        return not resource.href.endswith("/") and f"{resource.href}/" != self._folder
+        return not resource.href.endswith("/") and f"{resource.href}/" != self.folder
 
     async def send(self, request: Request, accept: Iterable[int] = ()) -> Response:
         """The answer to a request to the book: a multistatus, or a status in ``accept``. If the
@@ -179,9 +180,9 @@ class Collection:
         """How the server spells the href; if it is not known yet, like the book's own path."""
         if href in self._spellings:
             return self._spellings[href]
-        if not href.startswith(self._folder):
+        if not href.startswith(self.folder):
             return href
-        return f"{self._folder_path}{href[len(self._folder) :]}"
+        return f"{self._folder_path}{href[len(self.folder) :]}"
 
 
 def etag_of(resource: dav.Resource) -> str:

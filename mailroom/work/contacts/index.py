@@ -172,7 +172,7 @@ class IndexKeeper:
         """Read and apply one answer; returns how many cards it names, and whether there is more.
         None if the server refuses the request."""
         url = await self._collection.url()
-        self._is_cyrus &= dav.canonical_href(url).startswith(_CYRUS_PATH)
+        self._is_cyrus &= self._collection.folder.startswith(_CYRUS_PATH)
         body = dav.sync_collection(self._token, with_cards=self._is_cyrus)
         request = xml_request("REPORT", url, body, "0")
         request = replace(request, patience_seconds=self._patience())
