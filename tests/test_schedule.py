@@ -158,6 +158,27 @@ TIMELINES: list[tuple[str, list[Told], list[Poll], float, list[tuple[float, str]
         [(0, "startup"), (7, "reconnect"), (67.2, "fallback")],
     ),
     (
+        "the poll after it takes the place of a regular one that is due meanwhile",
+        [C0, Told(60.1, "disconnected"), Told(61, "connected")],
+        [Poll()],
+        130,
+        [(0, "startup"), (61, "reconnect"), (121.2, "scheduled")],
+    ),
+    (
+        "a stream that does not return at once puts that off once, not with every attempt",
+        [C0, Told(60.1, "disconnected"), Told(61, "disconnected"), Told(62, "disconnected")],
+        [Poll()],
+        100,
+        [(0, "startup"), (62.1, "fallback")],
+    ),
+    (
+        "and none that is due later",
+        [C0, Told(30, "disconnected"), Told(59, "disconnected")],
+        [Poll()],
+        100,
+        [(0, "startup"), (60.2, "fallback")],
+    ),
+    (
         "a tap is acted on after the quiet time",
         [C0, Told(5, email(7))],
         [Poll()],

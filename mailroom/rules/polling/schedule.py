@@ -14,7 +14,8 @@ Trigger names it. None is due while one is running. The reasons change so:
     event, states known     none: a poll has seen its change, and those reported before it
     event, others           PUSH: quiet_seconds after the newest, at most debounce_seconds after the
                             first; ECHO_SECONDS instead of quiet_seconds while the echo is awaited
-    disconnected            as before; SCHEDULED is now called FALLBACK
+    disconnected            SCHEDULED no sooner than RETURN_SECONDS later, and called FALLBACK from
+                            then on; the others as before
     poll_started            only those that come during the poll
     poll_finished           SCHEDULED: poll_interval later (after the first poll and after failures
                             sooner, by a random part of up to nine tenths); PUSH for unknown events
@@ -48,6 +49,9 @@ ECHO_SECONDS = 1.5
 # A program that makes many decisions sends the next ones when the last are answered. This wait lets
 # one poll carry out all of them; no person notices it.
 GATHER_SECONDS = 0.03
+# A stream that has ended is usually open again by then, and the poll after that does instead of the
+# regular one. Cyrus ends it every five minutes, just when the fifth poll since is due.
+RETURN_SECONDS = 2.0
 # How long after the closing answer an event may arrive that the server sent before it.
 _EVENT_LATE_SECONDS = 0.25
 # Polls that fail late send many requests for nothing. This is how many they may send in a row
@@ -169,6 +173,8 @@ class Schedule:
 
     def disconnected(self, now: float) -> None:
         """The stream is gone, or could not be opened."""
+        if self._connected and (at := self._reasons.get(Trigger.SCHEDULED)) is not None:
+            self._reasons[Trigger.SCHEDULED] = max(at, now + RETURN_SECONDS)
         self._connected = False
 
     def event(self, now: float, states: Mapping[str, str]) -> None:
