@@ -54,8 +54,9 @@ from mailroom.work.account.reporter import Audience
 
 USER_AGENT = f"Mailroom/{__version__}"
 
-# With many accounts there is always something new to tell systemd.
-_TELLING_SECONDS = 1.0
+# What changes in this time is one status line: if a server ends the event stream, it is open again
+# a second later, and a poll follows.
+_TELLING_SECONDS = 1.5
 
 # How long a stop waits for pending clients.
 _DRAIN_SECONDS = 0.02
@@ -352,10 +353,7 @@ class Service:
         return tenant
 
     def _tell_systemd_soon(self) -> None:
-        """At once for a single account; for many, at most once a second."""
-        if not self._is_fleet:
-            self._tell_systemd()
-        elif not self._will_tell:
+        if not self._will_tell:
             self._will_tell = True
             self._loop.call_at(self._loop.now() + _TELLING_SECONDS, self._tell_systemd)
 

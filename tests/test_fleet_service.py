@@ -394,14 +394,14 @@ def test_every_event_says_whose_it_is(household: Household) -> None:
         assert parser.last_event_id
 
 
-def test_systemd_is_told_at_most_once_a_second(household: Household) -> None:
+def test_systemd_is_told_every_second_and_a_half_at_most(household: Household) -> None:
     """However often the number of those who wait changes."""
     with household.start() as service:
         service.until_told("READY=1")
         service.until(lambda: are_connected(service, 3), "push")
         service.hear()
         began, before, number = time.monotonic(), len(service.messages), 0
-        while time.monotonic() < began + 3.0:
+        while time.monotonic() < began + 4.0:
             for sandbox in household.sandboxes.values():
                 sandbox.deliver(f"b{number}@example.org")
             service.send(signal.SIGUSR1)
@@ -410,7 +410,7 @@ def test_systemd_is_told_at_most_once_a_second(household: Household) -> None:
         seconds = time.monotonic() - began
         told = [line for line in service.messages[before:] if line.startswith("STATUS=")]
         assert service.ask("/healthz")[1]["poll_count"] > 3 * seconds
-        assert 2 <= len(told) <= seconds + 1
+        assert 2 <= len(told) <= seconds / 1.5 + 1
 
 
 def alone(household: Household, *arguments: str) -> tuple[int, str]:

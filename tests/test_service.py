@@ -40,6 +40,23 @@ def url(sandbox: Sandbox) -> Iterator[str]:
         yield running.url
 
 
+def test_a_stream_that_ends_and_returns_is_one_status_line_and_one_poll(
+    sandbox: Sandbox, url: str, tmp_path: Path
+) -> None:
+    config = configuration(tmp_path, url, polling={"poll_interval": 3600})
+    with Process(tmp_path, config) as service:
+        service.until_told("STATUS=push connected; last poll ")
+        told, asked = len(service.messages), len(sandbox.log.entries)
+        sandbox.close_feeds()
+        service.until(lambda: "trigger=reconnect" in service.log, "a poll")
+        service.until(lambda: len(service.messages) > told, "a status line")
+        assert "; last poll" in service.messages[-1]
+        assert "(reconnect)" in service.messages[-1]
+        assert len(service.messages) == told + 1, service.messages[told:]
+        asked_since = [(entry.method, entry.path) for entry in sandbox.log.since(asked)]
+        assert asked_since == [("GET", "/jmap/eventsource/"), ("POST", "/jmap/")]
+
+
 def test_the_life_of_a_service(sandbox: Sandbox, url: str, tmp_path: Path) -> None:
     config = configuration(tmp_path, url, logging={"format": "json"})
     mail = sandbox.deliver(BOB)
