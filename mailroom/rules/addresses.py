@@ -92,6 +92,6 @@ def _readable(label: str) -> str:
         return label
     try:
         text = label[len(_ACE) :].encode("ascii").decode("punycode")
-    except (UnicodeError, ValueError, OverflowError):
+    except (ValueError, OverflowError):
         return label
     return text if text and text.isprintable() else label

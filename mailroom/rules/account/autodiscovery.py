@@ -13,7 +13,6 @@ from mailroom.rules.addresses import canonical, is_usable
 from mailroom.rules.configuration.servers import FASTMAIL_SESSION, session_url
 from mailroom.wire.urls import origin
 
-_HTTPS_PORT = 443
 # Fastmail's most common domains. Its others, and domains hosted there, are recognised by their mail
 # exchangers.
 _FASTMAIL_DOMAINS = ("fastmail.com", "fastmail.fm")
@@ -82,8 +81,7 @@ def candidates(domain: str, names: DnsAnswer) -> Iterator[Candidate]:
         yield Candidate(FASTMAIL_SESSION, f"Fastmail's{whose}")
         return
     for service in names.services:
-        port = "" if service.port == _HTTPS_PORT else f":{service.port}"
-        url = session_url(f"https://{service.host}{port}")
+        url = session_url(f"https://{service.host}:{service.port}")
         yield Candidate(url, f"named by the SRV record of {domain}")
     # With a silent name server, every further name would have to time out as well.
     is_hopeless = names.is_silent or names.is_unknown or names.has_no_service
@@ -112,7 +110,7 @@ def short(url: str) -> str:
 
 def is_within(url: str, domain: str) -> bool:
     """Whether the URL's host is the domain itself or below it."""
-    host = (urlsplit(url).hostname or "").rstrip(".").lower()
+    host = (urlsplit(url).hostname or "").rstrip(".")
     return host == domain or host.endswith(f".{domain}")
 
 

@@ -10,7 +10,7 @@ An interrupted reset can simply be repeated: what tells Mailroom's from the user
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar
 
@@ -186,7 +186,7 @@ class TriagedMail:
 
     senders: AbstractSet[str]
     since: str | None
-    decisions: Decisions = field(default_factory=Decisions)
+    decisions: Decisions
     listed: AbstractSet[str] = frozenset()
 
     def has(self, mail: Mail) -> bool:

@@ -87,8 +87,7 @@ def properties(
     taken = {
         key: in_effect[key]
         for key, values in said.items()
-        if key in in_effect
-        and (key in _YES_OR_NO or (len(values) > 1 and in_effect[key] in values))
+        if key in in_effect and (key in _YES_OR_NO or in_effect[key] in values)
     }
     lines = (f"{each.key}={taken.get(each.key, each.value)}" for each in kept)
     return [_expanded(line, means) for line in dict.fromkeys(lines)]
