@@ -124,6 +124,7 @@ def test_why_there_is_none(names: DnsAnswer, why: str) -> None:
         ("https://jmap.example.net/session", "jmap.example.net", False),
         ("https://jmap.example.net:444/session", "jmap.example.net", True),
         ("http://127.0.0.1:8008/jmap", "http://127.0.0.1:8008", False),
+        ("https://Mail.Example.ORG./jmap", None, False),
         (FASTMAIL_SESSION, None, True),
     ],
 )

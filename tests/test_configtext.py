@@ -33,6 +33,10 @@ NOT_READABLE = [
         "jmap:\n  - b\n url: 1",
         ["3: the indentation does not fit the lines above; align it with them"],
     ),
+    (
+        "jmap: |\n  x\n url: 1\ntls: {}\n",
+        ["3: the indentation does not fit the lines above; align it with them"],
+    ),
     ("jmap:\n---\ntls:\n", ["2: a second document begins ('---'); keep one"]),
     (
         "tls: {}\ntls x\njmap: {}\n",
@@ -52,6 +56,10 @@ NOT_READABLE = [
     (
         "jmap:\n  url: *j\n",
         ["2: anchors and aliases (&, *) are not used here; write it out, or quote it"],
+    ),
+    (
+        "jmap: !include\n\n  url: x\n",
+        ["1: tags (!) are not used here; take it away, or quote the value"],
     ),
     ("jmap: !include x", ["1: tags (!) are not used here; take it away, or quote the value"]),
     ("[" * 9999, ["1: is nested too deeply; see the example configuration"]),

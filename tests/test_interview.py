@@ -117,7 +117,20 @@ def test_every_question_says_why_and_how_it_is_answered_beforehand() -> None:
     }  # fmt: skip
     for question in story.asked:
         assert all(question.why), question
-        assert question.option.startswith("--"), question
+    assert {each.topic: each.option for each in story.asked} == {
+        Topic.ADDRESS: "--address",
+        Topic.TRUST: "--server URL",
+        Topic.CA_FILE: "--ca-file FILE",
+        Topic.LOGIN: "--token-file FILE or --password-file FILE",
+        Topic.USERNAME: "--username",
+        Topic.PASSWORD: "--password-file FILE",
+        Topic.CONTACTS_SERVER: "--contacts-server",
+        Topic.CONTACTS_USERNAME: "--contacts-username",
+        Topic.CONTACTS_PASSWORD: "--contacts-password-file FILE",
+        Topic.CATEGORIES: "--categories",
+        Topic.MAILBOX: "--mailbox Feed=OTHER",
+        Topic.SCREENING: "--screening",
+    }
     without_default = {each.topic for each in story.asked if each.default is None}
     assert without_default == {
         Topic.ADDRESS, Topic.PASSWORD, Topic.CONTACTS_SERVER, Topic.CONTACTS_PASSWORD
@@ -384,6 +397,11 @@ def test_the_configuration_is_small_and_says_only_what_differs() -> None:
     assert all(line.startswith("#") for line in text.splitlines()[:2])
 
 
+def test_letters_beyond_ascii_stay_readable_in_the_configuration() -> None:
+    story = Story({**ANNA, Topic.MAILBOX: "Später lesen"}, found=BASIC, taken=[(FULL,), ()])
+    assert 'destination_mailbox: "Später lesen"' in configuration(story.run())
+
+
 @pytest.mark.parametrize("name", ["yes", "10", "Ä b", 'a"b', "#x", "a: b", "@x", "null", "-"])
 def test_whatever_a_mailbox_is_called_the_configuration_says_it(name: str) -> None:
     story = Story({**ANNA, Topic.MAILBOX: name}, found=BASIC, taken=[(FULL,), ()])
@@ -422,6 +440,7 @@ def test_answers_that_say_something_else_than_the_configuration_are_told() -> No
         Topic.CATEGORIES: "all",
     }
     assert list(differences(parse(text, "x"), same)) == []
+    assert list(differences(parse(text, "x"), {Topic.USERNAME: "anna"})) == []
     other = {
         Topic.SERVER: "mail.example.net",
         Topic.USERNAME: "bob",
@@ -436,6 +455,17 @@ def test_answers_that_say_something_else_than_the_configuration_are_told() -> No
         "--categories fewer is not what the configuration says (all)",
         "--address b@b.example is not among the configuration's own_addresses",
     ]
+
+
+def test_at_the_end_the_user_is_told_how_to_decide_about_the_first_sender() -> None:
+    assert list(questions.afterwards(parse("", "x"))) == [
+        "",
+        "Now decide about the first sender: put @ToFeed on a mail in Screener,",
+        "or move it to Feed; in any mail app.",
+        "To see it happen: mailroom status --watch",
+    ]
+    only_inbox = parse("triage: {categories: [{name: Imbox, add_to_inbox: true}]}", "x")
+    assert list(questions.afterwards(only_inbox)) == ["To see it happen: mailroom status --watch"]
 
 
 def test_no_secret_is_ever_shown() -> None:

@@ -98,9 +98,25 @@ def test_what_systemd_run_has_no_word_for_is_said_as_it_is_in_effect(systemd: st
     assert said == [f"PrivateUsers={systemd}", "ProtectHome=yes"]
 
 
-def test_an_instance_is_told_as_it_is_and_as_a_path() -> None:
-    means = specifiers("mailroom-shard@2-6")
-    assert (means["i"], means["I"]) == ("2-6", "2/6")
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("%i", "2-6"),
+        ("%I", "2/6"),
+        ("%n", "mailroom-shard@2-6.service"),
+        ("%N", "mailroom-shard@2-6"),
+        ("%p", "mailroom-shard"),
+        ("%E/mailroom/%i.yaml", "/etc/mailroom/2-6.yaml"),
+        ("%t/mailroom", "/run/mailroom"),
+        ("50%%", "50%"),
+        ("%%i", "%i"),
+        ("%q", "%q"),
+    ],
+)
+def test_a_specifier_is_said_as_what_the_unit_means_by_it(written: str, meant: str) -> None:
+    settings = [Setting("Environment", f"A={written}")]
+    said = properties(settings, specifiers("mailroom-shard@2-6"), {})
+    assert said == [f"Environment=A={meant}"]
 
 
 @pytest.mark.parametrize(
