@@ -233,6 +233,21 @@ def test_by_jmap_a_group_of_the_users_own_is_written_anew_and_its_members_are_th
     assert plan(site, removes=True) == ()
 
 
+def test_mail_that_the_user_moves_before_saying_yes_stays_there() -> None:
+    """As long as the question is open, a phone may be used."""
+    site = ready()
+    filed = triage(site, "bob@example.org", "@ToFeed", mails=4)
+    context = site.context()
+    work = Reset(context.loop, context.config, context.clients)
+    steps = context.run(work.plan())
+    site.sandbox.move(filed[0], "Trash")
+    site.sandbox.move(filed[1], "Own")
+    site.sandbox.move(filed[2], "Own", "Feed")
+    assert context.run(work.apply(steps, lambda _: None)) == ()
+    places = [site.sandbox.mailboxes_of(mail) for mail in filed]
+    assert places == [{"Trash"}, {"Own"}, {"Own"}, {"Archive"}]
+
+
 def test_screener_and_destinations_can_be_deleted_afterwards_without_losing_mail() -> None:
     site, own, _ = owner()
     known = mails(site)

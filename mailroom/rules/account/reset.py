@@ -57,11 +57,13 @@ class RemoveRules:
 @dataclass(frozen=True, slots=True)
 class RefileMails:
     """Take mail out of Mailroom's mailboxes. ``target`` names the mailbox that it moves to; None:
-    it is in another mailbox already and only leaves ours."""
+    it is in another mailbox already and only leaves ours. ``mailboxes`` are the ids of those that
+    each mail was in when the step was planned."""
 
     stage: ClassVar[Stage] = Stage.MAIL
     patches: Mapping[str, MailPatch]
     target: str | None
+    mailboxes: Mapping[str, frozenset[str]]
 
     @property
     def text(self) -> str:
@@ -251,6 +253,7 @@ def plan_mails(
     patches: dict[str | None, dict[str, MailPatch]] = {
         places.inbox.name: {}, places.filed.name: {}, None: {},
     }  # fmt: skip
+    mailboxes: dict[str, frozenset[str]] = {}
     for mail in mails:
         taken = _taken(mail, arrivals.get(mail.id), places, triaged)
         target = _target(mail, taken, places)
@@ -258,10 +261,12 @@ def plan_mails(
         patch = {**(_patch(kept, taken) if taken else {}), **_without_keywords(mail)}
         if patch:
             patches[target.name if target else None][mail.id] = patch
+            mailboxes[mail.id] = mail.mailbox_ids
     for name, found in patches.items():
         items = list(found.items())
         for start in range(0, len(items), _MAILS_PER_STEP):
-            yield RefileMails(dict(items[start : start + _MAILS_PER_STEP]), name)
+            portion = dict(items[start : start + _MAILS_PER_STEP])
+            yield RefileMails(portion, name, {mail_id: mailboxes[mail_id] for mail_id in portion})
 
 
 def _without_keywords(mail: Mail) -> MailPatch:

@@ -192,7 +192,8 @@ class Reset:
         return arrivals
 
     async def _refile_the_rest(self, faults: list[Fault]) -> None:
-        """Refile mail that was filed after the plan, before the rules were removed."""
+        """Refile mail that was filed or moved after the plan: by the rules, before they were
+        removed, or by the user."""
         for step in await self._plan_mails():
             try:
                 await self._refile(step)
@@ -223,7 +224,15 @@ class Reset:
             raise error
 
     async def _refile(self, step: RefileMails) -> None:
-        refused = (await self._mail.update(step.patches)).refused
+        """Refile those of the mails that are where the plan has seen them: between plan and step
+        the user was asked, and may have moved mail."""
+        now = {mail.id: mail.mailbox_ids for mail in await self._mail.read(list(step.patches))}
+        patches = {
+            mail_id: patch
+            for mail_id, patch in step.patches.items()
+            if now.get(mail_id) == step.mailboxes[mail_id]
+        }
+        refused = (await self._mail.update(patches)).refused
         if refused:
             mail_id, error = next(iter(refused.items()))
             raise SenderFailed(
