@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailroom.wire.htmltext import text_of_html
-from mailroom.wire.previews import LONGEST_TEXT, one_line, plain, read_text
+from mailroom.wire.previews import LONGEST_TEXT, one_line, plain, read_lines, read_text
 
 
 @pytest.mark.parametrize(
@@ -78,3 +78,9 @@ def test_what_a_server_leaves_out_is_not_there(more: dict[str, object]) -> None:
 
 def test_no_such_mail() -> None:
     assert read_text({"list": []}) is None
+
+
+@pytest.mark.parametrize("received_at", ["yesterday", "", None, 7])
+def test_a_mail_that_came_at_no_time_is_left_out(received_at: object) -> None:
+    found = read_lines(mail(receivedAt=received_at))
+    assert (found.entries, list(found.unreadable)) == ((), ["mail M1"])

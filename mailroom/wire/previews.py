@@ -7,6 +7,7 @@ changes the direction of writing; HTML becomes plain text (:mod:`mailroom.wire.h
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from mailroom.wire.jmap import (
@@ -15,6 +16,7 @@ from mailroom.wire.jmap import (
     Call,
     Mail,
     Sifted,
+    as_text,
     read_addresses,
     read_mail,
     sifted,
@@ -95,9 +97,10 @@ def one_line(text: str, most: int = _LONGEST_SUBJECT) -> str:
 
 
 def _line(mail: Mapping[str, Any]) -> MailLine:
-    subject = mail.get("subject")
+    subject, received_at = mail.get("subject"), as_text(mail["receivedAt"])
+    datetime.fromisoformat(received_at)  # raises ValueError: others compute with it
     shown = one_line(subject if isinstance(subject, str) else "")
-    return MailLine(read_mail(mail), shown, str(mail["receivedAt"]))
+    return MailLine(read_mail(mail), shown, received_at)
 
 
 def _text(mail: Mapping[str, Any]) -> MailText:
