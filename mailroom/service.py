@@ -262,8 +262,8 @@ class Service:
     def _stop_for(self, number: signal.Signals) -> None:
         self._log.info("shutdown_signal_received", signal=number.name)
         self._notify.stopping()
-        for too_late in (signal.SIGHUP, signal.SIGUSR1):
-            self._loop.on_signal(too_late, _nothing)
+        for further in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+            self._loop.on_signal(further, _nothing)
         self._configuring.cancel()
         if len(self._tenants):
             self._tenants.close()

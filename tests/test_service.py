@@ -216,6 +216,15 @@ def test_stopped_while_idle(signal_number: signal.Signals, url: str, tmp_path: P
         _stops_at_once(service, f"idle, {signal_number.name}", signal_number)
 
 
+def test_stopped_by_both_signals_at_once(url: str, tmp_path: Path) -> None:
+    with Process(tmp_path, configuration(tmp_path, url)) as service:
+        service.until_told("STATUS=push connected; last poll ")
+        for number in (signal.SIGSTOP, signal.SIGINT, signal.SIGTERM):
+            service.send(number)
+        _stops_at_once(service, "by both signals", signal.SIGCONT)
+        assert service.events.count("shutdown_signal_received") == 1
+
+
 def test_stopped_while_connecting(tmp_path: Path) -> None:
     """The port's queue is full, so that nobody ever answers."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as deaf:

@@ -839,6 +839,21 @@ def test_whoever_waits_for_a_transfer_that_is_closed_hears_of_it(wire: Wire) -> 
     assert isinstance(wire.outcome(reading), TransientError)
 
 
+def test_whoever_sends_by_a_transfer_that_is_closed_hears_of_it(wire: Wire) -> None:
+    another = Transfer(wire.loop, "Mailroom/test")
+    another.close()
+    another.close()  # as often as one likes
+    peer = wire.peer(always(answer()))
+
+    sent = another.send(Request("GET", peer.url))
+    stream = another.stream(Request("GET", peer.url))
+    for promise in (sent, stream.head, stream.read()):
+        assert str(wire.outcome(promise)).endswith("given up, because HTTP was closed")
+    sent.abandon()
+    stream.close()
+    assert not peer.requests
+
+
 def test_a_closed_transfer_leaves_nothing_to_the_garbage_collector() -> None:
     """Of pycurl before 7.46 the collector would not find it: each reload would leave a handle."""
     gc.collect()

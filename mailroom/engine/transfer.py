@@ -87,10 +87,12 @@ class Transfer:
 
     def close(self) -> None:
         """Give up everything in flight, except exchanges that are still resolving a name. Whoever
-        waits for an answer gets an error."""
+        waits for an answer gets an error, and so does whoever sends anything from now on."""
+        if self._is_closed:
+            return
         self._is_closed = True
         for exchange in list(self._exchanges.values()):
-            exchange.fail(TransientError(f"{exchange.request}: given up, because HTTP was closed"))
+            exchange.fail(_given_up(exchange.request))
             self._abandon(exchange)
         self._end_if_idle()
 
@@ -101,6 +103,9 @@ class Transfer:
             problem = ProtocolError(f"{exchange.request}: this cannot be encoded as HTTP")
             problem.__cause__ = error
             exchange.fail(problem)
+            return
+        if self._is_closed:
+            exchange.fail(_given_up(exchange.request))
             return
         self._exchanges[curl] = exchange
         self._not_begun.append(exchange)
@@ -210,3 +215,7 @@ class Transfer:
         if self._exchanges:
             self._put_off_at = now + _PUT_OFF_SECONDS
             self._housekeeping = self._loop.call_at(now + _HOUSEKEEPING_SECONDS, self._on_timeout)
+
+
+def _given_up(request: Request) -> TransientError:
+    return TransientError(f"{request}: given up, because HTTP was closed")
