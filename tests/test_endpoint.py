@@ -658,8 +658,12 @@ def test_drain_breaks_work_off_and_says_so(service: Service, worker: Worker) -> 
 
 
 def test_work_that_a_reload_breaks_off_is_to_be_repeated(service: Service, worker: Worker) -> None:
-    [client] = begin(service, worker, DECIDE)
-    worker.begun[0].reject(Cancelled("the account is another one"))
+    gone, client = begin(service, worker, DECIDE, 2)
+    gone.hang_up()
+    while service.client_count > 1:
+        service.loop.turn()
+    for begun in worker.begun:
+        begun.reject(Cancelled("the account is another one"))
     status, headers, _body = client.answer()
     assert (status, headers["Connection"]) == (503, "keep-alive")
 

@@ -28,7 +28,7 @@ from mailroom.engine.loop import (
     within,
 )
 from mailroom.engine.tasks import Cancelled
-from mailroom.errors import TransientError
+from mailroom.errors import MailroomError, TransientError
 from tests.virtual import NothingToWaitFor, VirtualClock
 
 T = TypeVar("T")
@@ -942,6 +942,45 @@ def test_a_bug_in_a_deadline_is_told_to_the_owner(loop: Loop) -> None:
         loop.run()
 
 
+@pytest.mark.parametrize("error", [TransientError("no network"), ZeroDivisionError()])
+def test_what_runs_for_a_caller_has_its_bugs_for_its_owner(loop: Loop, error: Exception) -> None:
+    errors: list[Exception] = []
+    owner = Owner(loop, errors.append)
+    task = loop.spawn(_caught(owner.run(_refuse(error), "work")), "caller")
+    told = result_of(loop, task)
+    if isinstance(error, MailroomError):
+        assert (told, errors) == (error, [])
+    else:
+        assert (type(told), errors) == (Cancelled, [error])
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_what_runs_for_a_caller_ends_with_its_owner(loop: Loop, turns: int) -> None:
+    owner = Owner(loop)
+    task = loop.spawn(_caught(owner.run(_sleep_for_ever(), "work")), "caller")
+    for _ in range(turns):
+        loop.call_soon(_nothing)
+        loop.turn()
+    owner.close()
+    assert isinstance(result_of(loop, task), Cancelled)
+
+
+def test_what_runs_for_a_caller_ends_with_the_caller(loop: Loop) -> None:
+    came: list[str] = []
+
+    async def work() -> None:
+        try:
+            await _sleep_for_ever()
+        finally:
+            came.append("closed")
+
+    owner = Owner(loop)
+    task = loop.spawn(owner.run(work(), "work"), "caller")
+    loop.call_at(1001, task.cancel)
+    drain(loop)
+    assert came == ["closed"]
+
+
 def test_an_error_in_the_cleanup_of_several_at_once_is_told_to_the_owner(loop: Loop) -> None:
     """Those who do the work have no owner but the one who waits for them."""
     errors: list[Exception] = []
@@ -972,6 +1011,49 @@ def test_several_at_once_end_with_whoever_waits_for_them(loop: Loop) -> None:
     loop.call_at(1001, task.cancel)
     drain(loop)
     assert came == [0, 1, 2]  # the other two had not begun
+
+
+@pytest.mark.parametrize("turns", [2, 3])
+def test_an_error_of_the_world_among_several_at_once_goes_with_their_waiter(
+    loop: Loop, turns: int
+) -> None:
+    """Their waiter is cancelled: it must not take the error for its own, and try again."""
+    tried: list[Exception] = []
+
+    async def work() -> None:
+        try:
+            await both(loop, _refuse(TransientError("no network")), _sleep_for_ever())
+        except TransientError as error:
+            tried.append(error)
+            await _sleep_for_ever()
+
+    task = loop.spawn(work(), "work")
+    for _ in range(turns):
+        loop.call_soon(_nothing)
+        loop.turn()
+    task.cancel()
+    drain(loop)
+    assert task.done
+    assert not tried
+
+
+def test_after_an_error_in_the_cleanup_of_several_at_once_no_other_begins(loop: Loop) -> None:
+    errors: list[Exception] = []
+    begun: list[int] = []
+
+    async def work(number: int) -> None:
+        begun.append(number)
+        try:
+            await _sleep_for_ever()
+        finally:
+            raise ZeroDivisionError
+
+    owner = Owner(loop, errors.append)
+    owner.spawn(together(loop, [work(number) for number in range(5)], limit=2), "together")
+    loop.call_at(1001, owner.close)
+    drain(loop)
+    assert begun == [0, 1]
+    assert [type(error) for error in errors] == [ZeroDivisionError]
 
 
 def test_closing_the_loop_ends_every_task_and_hides_no_error() -> None:
@@ -1182,6 +1264,10 @@ def _unexpected(_events: int = 0) -> None:
 
 
 def _raise(error: Exception) -> None:
+    raise error
+
+
+async def _refuse(error: Exception) -> None:
     raise error
 
 

@@ -6,9 +6,19 @@ from typing import Any
 import pytest
 
 from mailroom.engine.loop import Task
+from mailroom.engine.tasks import Cancelled
 from mailroom.errors import MailroomError, OrderRefused
 from mailroom.wire.vcard import CardView
-from tests.sandbox import CYRUS_3_10, CYRUS_3_13, FASTMAIL, Entry, Fault, Profile, Response
+from tests.sandbox import (
+    CYRUS_3_10,
+    CYRUS_3_13,
+    FASTMAIL,
+    Delivery,
+    Entry,
+    Fault,
+    Profile,
+    Response,
+)
 from tests.world import World
 
 BOB = "Bob <bob@example.org>"
@@ -315,17 +325,6 @@ def test_a_failure_of_an_order_without_mail_is_told_and_forgotten() -> None:
     assert triage(world, "bob@example.org", "Feed")["category"] == "Feed"
 
 
-def test_an_account_that_is_closed_answers_whom_it_owes_an_answer() -> None:
-    world = house()
-    world.deliver(BOB)
-    document = {"address": "bob@example.org", "category": "Feed"}
-    task = begin(world, world.account.commands.triage(document, "anna"))
-    world.loop.turn()
-    world.account.close()
-    with pytest.raises(MailroomError, match="repeat"):
-        end(world, task)
-
-
 # Whole domains, and lists
 
 
@@ -614,3 +613,54 @@ def test_mail_of_a_domain_that_is_moved_while_the_labels_are_put_on_stays_moved(
     assert moved
     assert places[0] == {"Archive", "@WholeDomain", "@ToFeed"}  # not in Screener for a moment
     assert world.sandbox.mailboxes_of(mail) == {"Archive"}
+
+
+@pytest.mark.parametrize("command", ["triage", "undo", "waiting", "senders", "sender", "plan"])
+def test_who_asks_while_the_account_is_replaced_is_told_to_repeat(command: str) -> None:
+    """Whatever the command was waiting for at that moment."""
+    moments = 0
+    while moments < 100:
+        world = house(CYRUS_3_13, "jmap")
+        world.deliver(BOB)
+        world.sandbox.faults.add(Fault(delivery=Delivery(delay_seconds=0.1)))
+        before = world.request_count
+        task = begin(world, _error_of(_work(world, command)))
+        for _ in range(moments):
+            world.loop.turn()
+        was_in_time = task.done
+        if was_in_time:
+            break
+        world.account.close()
+        sent = world.request_count - before
+        world.run_for(3600)
+        assert task.done, f"{command} waits for ever after {moments} turns"
+        assert isinstance(task.result(), Cancelled)
+        assert world.request_count - before == sent
+        moments += 1
+    assert 2 <= moments < 100
+
+
+async def _error_of(work: Coroutine[Any, Any, Any]) -> Exception | None:
+    error: Exception | None = None
+    try:
+        await work
+    except (MailroomError, Cancelled) as its:
+        error = its
+    return error
+
+
+def _work(world: World, command: str) -> Coroutine[Any, Any, Any]:
+    commands = world.account.commands
+    match command:
+        case "triage":
+            return commands.triage({"address": "bob@example.org", "category": "Feed"}, "anna")
+        case "undo":
+            return commands.undo({"address": "anna@friends.example"}, "anna")
+        case "waiting":
+            return commands.waiting()
+        case "senders":
+            return commands.senders()
+        case "sender":
+            return commands.sender("bob@example.org")
+        case _:
+            return commands.plan()

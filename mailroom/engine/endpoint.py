@@ -17,6 +17,7 @@ from http import HTTPStatus
 
 from mailroom.engine.caller import Answerer, Caller, LateAnswer, error_answer
 from mailroom.engine.loop import Loop, Owner, Task
+from mailroom.engine.tasks import Cancelled
 from mailroom.wire.http1 import Answer
 
 CLIENT_LIMIT = 64
@@ -43,7 +44,7 @@ class Endpoint:
         self._clients: dict[int, Caller] = {}
         self._waiting: dict[int, Caller] = {}  # for work
         self._tasks: list[Task[Answer]] = []  # including those that nobody waits for any more
-        self._owner = Owner(loop)
+        self._owner = Owner(loop, self._failed)
         self._reaper_is_set = False
         self._is_draining = False
         listener.setblocking(False)
@@ -136,6 +137,11 @@ class Endpoint:
             f"{WAITING_LIMIT} requests are being worked on already; repeat",
             ("Retry-After", "1"),
         )
+
+    def _failed(self, error: Exception) -> None:
+        """Work has failed whose client has hung up. Its account may have been closed meanwhile."""
+        if not isinstance(error, Cancelled):
+            self._loop.fail(error)
 
     def _work_is_done(self, client: Caller) -> None:
         """Send in a turn of its own, not within the last step of the work."""

@@ -18,7 +18,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from mailroom.engine.clock import Clock
-from mailroom.engine.tasks import Promise, Task
+from mailroom.engine.tasks import Cancelled, Promise, Task
+from mailroom.errors import MailroomError
 
 # Whoever uses the loop needs promises and tasks as well.
 __all__ = [
@@ -94,6 +95,20 @@ class Owner:
         if self._is_closed:
             task.cancel()
         return task
+
+    async def run(self, coroutine: Coroutine[Promise[Any], None, T], name: str) -> T:
+        """Run it as a task of this owner for a caller of another one, with either of whom it ends.
+        If this owner is closed, the caller gets :class:`Cancelled`; so it does if there is a bug,
+        which is this owner's."""
+        task = self.spawn(coroutine, name)
+        task.abandon = task.cancel
+        try:
+            return await task
+        except (MailroomError, Cancelled):
+            raise
+        except Exception as error:  # the dispatcher
+            self.fail(error)
+            raise Cancelled(f"the task {name} has failed") from error
 
     def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
         """Like :meth:`Loop.call_at`, until the owner is closed."""
@@ -321,9 +336,11 @@ async def together(
     """Run the coroutines side by side, at most ``limit`` at a time; returns their results in order.
 
     When one fails, the others still run to their end; then the first error is raised. So nothing
-    is left in flight.
+    is left in flight. If the caller is cancelled, all are, and only bugs are raised: the caller
+    must not handle any other error as if it went on.
     """
     waiting = list(enumerate(coroutines))[::-1]
+    is_cancelled = True  # unless all have ended
     results: dict[int, T] = {}
     errors: list[Exception] = []
 
@@ -339,10 +356,15 @@ async def together(
     try:
         for task in [owner.spawn(worker(), "together") for _ in range(min(limit, len(waiting)))]:
             await task
-    finally:  # the caller may be cancelled
+        is_cancelled = False
+    finally:
+        unbegun = waiting.copy()
+        waiting.clear()  # a worker whose cleanup fails begins no other
         owner.close()
-        for _, coroutine in waiting:
+        for _, coroutine in unbegun:
             coroutine.close()
+        if is_cancelled:
+            errors = [error for error in errors if not isinstance(error, MailroomError)]
         if errors:
             raise errors[0]
     return [results[number] for number in range(len(coroutines))]

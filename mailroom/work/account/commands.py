@@ -4,10 +4,11 @@ Every method returns a document as ``mailroom/schema`` describes it. It raises O
 request cannot be met, and other MailroomErrors if a server fails.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import asdict
+from functools import wraps
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Concatenate, ParamSpec
 
 from mailroom.engine.journal import Log
 from mailroom.engine.loop import Owner, both, give_way
@@ -29,11 +30,26 @@ from mailroom.work.screening.door import Door
 from mailroom.work.screening.listing import Listing, row
 
 Document = dict[str, Any]
+P = ParamSpec("P")
+Answering = Coroutine[Any, Any, Document]
+
+
+def _of_the_account(
+    command: "Callable[Concatenate[Commands, P], Answering]",
+) -> "Callable[Concatenate[Commands, P], Answering]":
+    """Whoever asks belongs to a socket; what they ask for ends with the account."""
+
+    @wraps(command)
+    async def run(self: "Commands", /, *args: P.args, **kwargs: P.kwargs) -> Document:
+        return await self._owner.run(command(self, *args, **kwargs), command.__name__)
+
+    return run
 
 
 class Commands:
     """The commands of one account. ``ask`` requests a poll, which carries out the orders;
-    ``recent`` gives the triages that the process remembers, newest last."""
+    ``recent`` gives the triages that the process remembers, newest last. If the account is closed,
+    whoever waits for an answer gets :class:`~mailroom.engine.tasks.Cancelled`."""
 
     def __init__(
         self,
@@ -56,6 +72,7 @@ class Commands:
 
     # Decisions
 
+    @_of_the_account
     async def triage(self, document: Mapping[str, Any], by: str) -> Document:
         """Carry out a decision, and return when that is done; ``by`` is the user's name."""
         subject = read_subject(document, self._config)
@@ -64,6 +81,7 @@ class Commands:
         category = read_category(document["category"], self._config)
         return await self._carry_out(Order(subject, category, by))
 
+    @_of_the_account
     async def undo(self, document: Mapping[str, Any], by: str) -> Document:
         """Go back to the category before, which the note in Mailroom's contact tells, or else what
         this process remembers."""
@@ -105,6 +123,7 @@ class Commands:
             "screener": triage.screener_mailbox,
         }
 
+    @_of_the_account
     async def waiting(self, limit: int | None = None) -> Document:
         """Who waits, newest mail first; at most ``limit`` senders are listed."""
         found = await self.listing.senders(self._places().screener)
@@ -115,6 +134,7 @@ class Commands:
             "waiting": [row(each) for each in found[:limit]],
         }
 
+    @_of_the_account
     async def mail(self, mail_id: str) -> Document:
         """The text of a mail that waits."""
         found = await self.listing.text(mail_id, self._places().screener)
@@ -131,6 +151,7 @@ class Commands:
             "attachments": list(found.attachments),
         }
 
+    @_of_the_account
     async def senders(self, category: str | None = None) -> Document:
         """Who is in which category; with ``category``, only those in it."""
         chosen = read_category(category, self._config)
@@ -148,6 +169,7 @@ class Commands:
             "lists": _wide("list", decisions.lists, decisions.list_days, wanted),
         }
 
+    @_of_the_account
     async def sender(self, text: str) -> Document:
         """One sender: the contact, what was decided, and where the next mail will go."""
         address = read_address(text)
@@ -171,6 +193,7 @@ class Commands:
             "next": self._next(expected.get(address)),
         }
 
+    @_of_the_account
     async def plan(self) -> Document:
         """What the next poll would do."""
         running = self._poller
