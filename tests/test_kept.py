@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from mailroom.rules.configuration.config import Config
 from mailroom.rules.contacts.kept import Kept, merged, read_kept, with_kept
+from mailroom.rules.contacts.keptcard import is_bare
 from mailroom.rules.contacts.note import with_section
 from mailroom.rules.contacts.roster import Found
 from mailroom.rules.screening.wide import Decisions
@@ -74,6 +75,22 @@ def test_a_decision_that_stands_on_two_cards_is_where_it_was_put_last() -> None:
 def test_the_note_of_a_contact_keeps_none() -> None:
     card = with_section(Card.compose("3.0", []), "Feed", date(2026, 11, 26))
     assert read_kept(line.text for line in card.all("NOTE")) is None
+
+
+@pytest.mark.parametrize(
+    ("properties", "nobody_misses_it"),
+    [
+        ([("N", ";;;;")], True),
+        ([("N", "Feed;Mailroom;;;")], True),  # an address book program may fill it in
+        ([("N", ";;;;"), ("TEL", "1")], False),
+        ([("N", ";;;;"), ("NOTE", "mine")], False),
+    ],
+)
+def test_a_card_that_has_only_a_name_left_is_bare(
+    properties: list[tuple[str, str]], nobody_misses_it: bool
+) -> None:
+    card = Card.compose("3.0", [("UID", "x"), ("FN", "Mailroom: Feed"), *properties])
+    assert is_bare(card) == nobody_misses_it
 
 
 def test_decisions_are_lines_of_json() -> None:

@@ -134,6 +134,7 @@ def test_any_category_is_found_again(category: str) -> None:
         (rf"{FIRST}", []),
         (rf"before\n{FIRST}", ["NOTE:before"]),
         (rf"{FIRST}\nafter", ["NOTE:after"]),
+        (rf"Created by Mailroom\n{FIRST}", ["NOTE:Created by Mailroom"]),
         (rf"before\n\n{FIRST}\n\nafter", [r"NOTE:before\n\n\nafter"]),
         (rf"a\n{HEADING}\nb\nCreated by Mailroom\Nc", [r"NOTE:a\nb\Nc"]),
         # of an adopted contact, as earlier versions wrote it

@@ -455,6 +455,14 @@ def test_a_stream_beside_which_polls_time_out_twice_is_left_closed() -> None:
     assert (push.status, push.error) == (PushStatus.UNAVAILABLE, BLOCKING), "once is enough then"
 
 
+def test_of_the_polls_that_work_without_the_stream_only_the_first_counts_against_it() -> None:
+    push = connected()
+    push.timed_out(30.0)
+    assert push.worked(32.0, 31.0)
+    assert not push.worked(32.5, 32.2)
+    assert (push.status, push.next_attempt_at) == (PushStatus.DISCONNECTED, 33.0)
+
+
 def test_a_server_that_is_silent_without_a_stream_as_well_is_an_outage() -> None:
     push = connected()
     assert push.timed_out(30.0)

@@ -324,6 +324,7 @@ def test_only_trusted_origins_get_the_credentials(clients: VirtualClients, url: 
     [
         ("http://mail.example.org/", LastingTrouble),
         ("ftp://mail.example.org/", LastingTrouble),
+        ("http:///jmap/", LastingTrouble),
         ("https://[bad/", ProtocolError),
         ("https://mail.example.org:port/", ProtocolError),
         ("https://mail.exämple.org/", ProtocolError),
