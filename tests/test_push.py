@@ -414,6 +414,16 @@ def test_a_server_that_looks_once_a_minute_is_not_taken_for_deaf() -> None:
         push.changed(now + 119.0, {"Email": f"late {now}"})
 
 
+def test_a_stream_that_tells_a_change_in_time_is_trusted_as_at_first() -> None:
+    push = connected()
+    push.deafened(proven := deaf(push, 0.0))
+    connected(proven, push)
+    was_suspect = push.is_suspect
+    push.changed(proven + 100.0, {"Email": "b"})
+    assert (was_suspect, push.is_suspect) == (True, False)
+    assert deaf(push, proven + 200.0) == proven + 260.0 + 5.0
+
+
 def test_what_it_tells_right_at_the_beginning_proves_no_hearing() -> None:
     """A server that greets with its states, and tells no more."""
     push, now = connected(), 0.0
