@@ -53,12 +53,12 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """An action or a control; ``block`` is None if it ends with a semicolon."""
+    """An action or a control; ``block`` is empty if it ends with a semicolon."""
 
     name: str
     arguments: tuple[Argument, ...]
     tests: tuple[Condition, ...] = ()
-    block: tuple["Command", ...] | None = None
+    block: tuple["Command", ...] = ()
 
     @property
     def tags(self) -> frozenset[str]:

@@ -92,7 +92,7 @@ class _Walk:
         for command in chain:
             truth = _truth(command.tests[0]) if command.tests else True
             if truth is not False:
-                courses.append(self._course(command.block or ()))
+                courses.append(self._course(command.block))
             if truth is True:
                 break
         else:

@@ -48,7 +48,7 @@ def decide(scripts: Sequence[UserScript], wanted: Sequence[str]) -> ScriptPlan:
     ours = next((each for each in scripts if each.name == SCRIPT_NAME), None)
     active = next((each for each in scripts if each.is_active and each is not ours), None)
     is_current = ours is not None and ours.text in wanted
-    texts = {each.name: each.text for each in scripts if each is not ours}
+    texts = {each.name: each.text for each in scripts}
     included = inclusion(active.text, SCRIPT_NAME, texts) if active else Inclusion.ALWAYS
     is_at_work = active is not None or (ours is not None and ours.is_active)
     alike = {without_decisions(text) for text in wanted}
