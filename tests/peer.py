@@ -92,6 +92,14 @@ class Peer:
     def latest(self) -> "Connection":
         return self.connections[-1]
 
+    def forget(self) -> None:
+        """What was asked, and connections that either side has closed."""
+        self.requests.clear()
+        for connection in self.connections:
+            if connection.is_closed_by_client:
+                connection.end(End.CLOSE)
+        self.connections[:] = [each for each in self.connections if each.is_open]
+
     def _accept(self, _events: int) -> None:
         accepted, _ = self._listener.accept()
         self.connections.append(Connection(self._loop, self, accepted))
@@ -113,6 +121,11 @@ class Connection:
         self._is_waiting = False
         self._watch()
 
+    @property
+    def is_open(self) -> bool:
+        """At the peer's end."""
+        return self._socket.fileno() >= 0
+
     def do(self, *steps: Step) -> None:
         """Take these steps now."""
         self._steps = iter(steps)
@@ -123,7 +136,7 @@ class Connection:
         self._watch()
 
     def end(self, how: End) -> None:
-        if self._socket.fileno() < 0:
+        if not self.is_open:
             return
         self._loop.unwatch(self._socket.fileno())
         if how is End.RESET:  # lingering for no time sends RST instead of FIN (socket(7))
@@ -131,7 +144,7 @@ class Connection:
         self._socket.close()
 
     def _watch(self) -> None:
-        if self._socket.fileno() < 0:
+        if not self.is_open:
             return
         events = 0
         if self.received_bytes < self._peer.reads_bytes and not self.is_closed_by_client:
@@ -146,7 +159,7 @@ class Connection:
     def _on_ready(self, events: int) -> None:
         if events & selectors.EVENT_WRITE:
             self._advance()
-        if events & selectors.EVENT_READ and self._socket.fileno() >= 0:
+        if events & selectors.EVENT_READ and self.is_open:
             self._read()
         self._watch()
 
@@ -168,7 +181,7 @@ class Connection:
 
     def _advance(self) -> None:
         """Take steps until one has to wait."""
-        while not self._is_waiting and self._socket.fileno() >= 0:
+        while not self._is_waiting and self.is_open:
             if self._unsent:
                 if not self._send():
                     break

@@ -13,14 +13,13 @@ from functools import partial
 from tests.chaos.clients import open_files
 from tests.chaos.table import Case
 from tests.chaos.wire import WireWorld
-from tests.peer import End
 from tests.sandbox.jscontact import forget_cards
 
 MIB = 1 << 20
 _HOUR_SECONDS = 3600.0
 _DAY_HOURS, _NIGHT_HOURS = 24, 6
 _LABELS = ("@ToFeed", "@ToJail", "@ToTruck", "@ToScreener")
-_WARM_UP_HOURS = 72
+_WARM_UP_HOURS = 7 * _DAY_HOURS
 # A poll a minute, one more per drop of the stream, per tap, and per hour for what else there is.
 _POLLS_PER_HOUR = 60 + 4
 # The poll's own; a tap takes ten or so, a new stream one, a new session two.
@@ -82,13 +81,9 @@ class Month:
         """What only the tests keep."""
         world = self.world
         assert not world.named("poll_failed")
-        for grown in (world.events, world.asked_at, world.sandbox.log.entries,
-                      world.peer.requests):  # fmt: skip
+        for grown in (world.events, world.asked_at, world.sandbox.log.entries):
             grown.clear()
-        ended = [each for each in world.peer.connections if each.is_closed_by_client]
-        for connection in ended:
-            connection.end(End.CLOSE)
-            world.peer.connections.remove(connection)
+        world.peer.forget()
         forget_cards()
 
 

@@ -26,7 +26,6 @@ from tests.chaos.clients import open_files
 from tests.chaos.crash import BOBS_CARD
 from tests.chaos.table import Case
 from tests.fleetworld import PASSWORD, FleetWorld
-from tests.peer import End
 from tests.virtual import VirtualClock
 
 COUNT: Final = 200
@@ -209,10 +208,7 @@ class Month:
         for resident in world.residents.values():
             resident.asked.clear()
             resident.sandbox.log.entries.clear()
-        world.peer.requests.clear()
-        for connection in [each for each in world.peer.connections if each.is_closed_by_client]:
-            connection.end(End.CLOSE)
-            world.peer.connections.remove(connection)
+        world.peer.forget()
 
 
 def _configs(service: Service) -> Iterator[Config]:

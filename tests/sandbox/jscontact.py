@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, Final
 
+from tests.sandbox.cards import property_of
 from tests.sandbox.cardversions import member_of
 
 Card = dict[str, Any]
@@ -125,6 +126,7 @@ def forget_cards() -> None:
     """Let go of the cards that were looked at: every version of each is kept, so that a
     query need not read them all again."""
     _card_of.cache_clear()
+    property_of.cache_clear()
 
 
 def is_property(name: str) -> bool:
