@@ -87,3 +87,9 @@ def test_whatever_a_card_says_has_one_form(text: str) -> None:
     for address in addresses_in(text):
         assert is_usable(address) in (True, False)
         assert address in spellings(address)
+
+
+@pytest.mark.parametrize("hidden", ["\u202e", "\udcff", "\x00", "\u200b", "\xad"])
+@pytest.mark.parametrize("address", ["b{}ob@x.example", "bob@x.exa{}mple", "bob@x.example{}"])
+def test_what_cannot_be_seen_makes_an_address_unusable(address: str, hidden: str) -> None:
+    assert not is_usable(canonical(address.format(hidden)))

@@ -83,8 +83,11 @@ def _parts(text: str) -> list[str]:
 
 
 def _encoded(label: str) -> str:
-    """The label in ASCII; Python encodes any text as punycode."""
-    return label if label.isascii() else _ACE + label.encode("punycode").decode("ascii")
+    """The label in ASCII. Python encodes any text as punycode; what no domain has (bidi overrides,
+    lone surrogates) must stay to be seen."""
+    if label.isascii() or not label.isprintable():
+        return label
+    return _ACE + label.encode("punycode").decode("ascii")
 
 
 def _readable(label: str) -> str:
