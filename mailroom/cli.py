@@ -1,4 +1,5 @@
-"""Runs a command. An error that a user can cause is one clear line on stderr and an exit code."""
+"""Runs a command. An error that a user can cause is one clear line on stderr and an exit code; any
+other is a bug, with its traceback."""
 
 import errno
 import gc
@@ -11,7 +12,7 @@ from types import SimpleNamespace
 from typing import NoReturn
 
 from mailroom.engine.unit import AS_UNIT, find
-from mailroom.errors import ConfigurationError, MailroomError, UsageError, exit_code
+from mailroom.errors import EXIT_BUG, ConfigurationError, MailroomError, UsageError, exit_code
 from mailroom.rules.configuration.shard import Shard
 
 _STDERR = 2
@@ -27,7 +28,7 @@ def guarded(work: Callable[[], int]) -> int:
     """Do the work; returns its exit code, and prints errors that a user can cause in a line."""
     _open_standard_streams()
     try:
-        code = work()
+        code = _code(work)
         sys.stdout.flush()
         return code
     except MailroomError as error:
@@ -35,17 +36,33 @@ def guarded(work: Callable[[], int]) -> int:
         for problem in problems:
             _complain(problem)
         return exit_code(error)
-    except OSError as error:
-        return _give_up_output(error)
     except KeyboardInterrupt:
         return 130
+    except Exception as error:  # noqa: BLE001 - the end of a command
+        if isinstance(error, OSError) and error.errno in _UNWRITTEN:
+            return _give_up_output(error)
+        import traceback  # noqa: PLC0415 - only a bug needs it
+
+        traceback.print_exc()
+        _complain("this is a bug in mailroom: please report it, with the lines above")
+        return EXIT_BUG
+
+
+def _code(work: Callable[[], int]) -> int:
+    try:
+        return work()
+    except SystemExit:  # argparse's, which may have printed help
+        sys.stdout.flush()
+        raise
 
 
 def _open_standard_streams() -> None:
-    """Open what the caller has closed: else a socket of ours would get the number, and the log."""
+    """Open what the caller has closed: else a socket of ours would get the number, and the log. A
+    closed stdin is an empty one."""
     while (fd := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
         pass
     os.close(fd)
+    sys.stdin = sys.stdin or os.fdopen(0)
     sys.stdout = sys.stdout or os.fdopen(1, "w")
     sys.stderr = sys.stderr or os.fdopen(2, "w")
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -53,9 +70,7 @@ def _open_standard_streams() -> None:
 
 
 def _give_up_output(error: OSError) -> int:
-    """Nobody takes our output any more: drop what is still buffered. Other errors are bugs."""
-    if error.errno not in _UNWRITTEN:
-        raise error
+    """Nobody takes our output any more: drop what is still buffered."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if error.errno == errno.EPIPE:  # `mailroom status | head`: not an error
         return 0

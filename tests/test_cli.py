@@ -15,7 +15,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from mailroom.cli import main
+from mailroom.cli import guarded, main
 from mailroom.terminal.status import news
 from tests.process import SECRET, Process, configuration, environment, mailroom
 from tests.sandbox import Sandbox, serve
@@ -246,22 +246,73 @@ def _on_a_terminal(folder: Path, *arguments: str) -> str:
     return shown.decode()
 
 
+@pytest.mark.parametrize("command", ["config", "setup", "--help", "metrics"])
 @pytest.mark.parametrize(
-    ("closing", "error"), [("| true", ""), (">/dev/full", "mailroom: "), (">&-", "")]
+    ("closing", "code", "error"),
+    [
+        # What the shell takes its status from, and whether the command is it.
+        (" 2>err | true", 0, ""),
+        (" >/dev/full 2>err", 1, "mailroom: the output cannot be written"),
+        (" >&- 2>err", 0, ""),
+        (" >&- 2>&- <&-", 0, ""),
+        (" <&- 2>err >/dev/null", 0, ""),
+    ],
 )
-def test_output_that_nobody_takes(closing: str, error: str, tmp_path: Path) -> None:
-    config = configuration(tmp_path, "http://127.0.0.1:1")
-    command = f"{sys.executable} -m mailroom config --config {config} {closing}"
-    shown = subprocess.run(
-        ["sh", "-c", command],
-        env=environment(tmp_path),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert "Traceback" not in shown.stderr
-    assert "Exception ignored" not in shown.stderr
-    assert shown.stderr.startswith(error)
+def test_output_that_nobody_takes(
+    command: str, closing: str, code: int, error: str, url: str, tmp_path: Path
+) -> None:
+    config = configuration(tmp_path, url)
+    (tmp_path / "err").write_text("")
+    options = {"metrics": f"--socket {tmp_path}/status.sock", "--help": ""}
+    told = options.get(command, f"--config {config}")
+    script = f"set -o pipefail; {sys.executable} -m mailroom {command} {told} {closing}"
+    with Process(tmp_path, config) as service:
+        service.until_told("READY=1")
+        done = subprocess.run(
+            ["bash", "-c", script], env=environment(tmp_path), cwd=tmp_path, check=False
+        )
+    assert (tmp_path / "err").read_text().startswith(error)
+    assert "Traceback" not in (tmp_path / "err").read_text()
+    assert "Exception ignored" not in (tmp_path / "err").read_text()
+    assert done.returncode == code
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        ("triage - feed", 0, ""),
+        ("import -", 2, "no column of addresses"),
+        ("login --config CONFIG", 1, "no secret was given"),
+        ("init --config CONFIG --password-file -", 2, "empty"),
+        ("reset --apply --config CONFIG", 1, "a service answers"),
+    ],
+)
+def test_a_closed_stdin_is_an_empty_one(
+    arguments: str, code: int, told: str, url: str, tmp_path: Path
+) -> None:
+    config = tmp_path / "mailroom/mailroom.yaml"
+    config.parent.mkdir()
+    configuration(tmp_path, url).rename(config)
+    command = f"{sys.executable} -m mailroom {arguments.replace('CONFIG', str(config))} <&-"
+    with Process(tmp_path, config, socket_folder=config.parent) as service:
+        service.until_told("READY=1")
+        done = subprocess.run(
+            ["sh", "-c", command],
+            env=environment(tmp_path, XDG_CONFIG_HOME=str(tmp_path), HOME=str(tmp_path)),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert told in done.stderr
+    assert len(done.stderr.splitlines()) == (1 if told else 0)
+    assert done.returncode == code
+
+
+def test_a_bug_ends_a_command_with_70_and_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    assert guarded(lambda: 1 // 0) == 70
+    *traceback, last = capsys.readouterr().err.splitlines()
+    assert "ZeroDivisionError" in traceback[-1]
+    assert last.startswith("mailroom: this is a bug")
 
 
 # status --watch

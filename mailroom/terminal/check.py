@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping
 
-from rich.console import Console
-
 from mailroom.engine.accountfiles import AccountFile, AccountFiles, account_names
 from mailroom.engine.accountsecrets import secrets_of
 from mailroom.engine.clock import BoottimeClock
@@ -14,7 +12,7 @@ from mailroom.engine.unit import Installation
 from mailroom.errors import ConfigurationError, exit_code
 from mailroom.rules.words import count
 from mailroom.terminal.context import context_for
-from mailroom.terminal.screen import tick
+from mailroom.terminal.screen import output, tick
 from mailroom.work.setup.check import Check, Finding, worst
 from mailroom.work.setup.routing import Routing
 
@@ -26,7 +24,7 @@ def show_check(
 
     Raises ConfigurationError if there is nothing to check yet.
     """
-    console = Console(highlight=False, soft_wrap=True)
+    console = output()
     installation.existing_config()
     config = load_of(installation)
     tick(console, Finding("configuration", str(installation.file)))
@@ -48,7 +46,7 @@ def show_check(
 def show_files(installation: Installation) -> int:
     """Check the files of many accounts before they are reloaded. Raises ConfigurationError with all
     their problems."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = output()
     read: list[AccountFile] = []
     loop = Loop(BoottimeClock())
     try:

@@ -7,8 +7,6 @@ When interrupted it says what is there; the next run finds that by itself and co
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from rich.console import Console
-
 from mailroom.engine.configfile import load
 from mailroom.engine.configwrite import write_configuration
 from mailroom.engine.credentials import SECRETS, load_credentials, logins, variables
@@ -26,6 +24,7 @@ from mailroom.terminal.harmless import harmless
 from mailroom.terminal.interviewing import Interview
 from mailroom.terminal.live import show_live
 from mailroom.terminal.remote import Remote
+from mailroom.terminal.screen import output
 from mailroom.terminal.setup import show_setup
 from mailroom.work.setup.completeness import Completeness, completeness
 
@@ -71,7 +70,7 @@ class _Evening:
         self._installation = installation
         self._environ = environ
         self._asking = asking
-        self._console = Console(highlight=False, soft_wrap=True)
+        self._console = output()
 
     def check(self) -> int:
         """Say what is left, and change nothing."""

@@ -3,12 +3,10 @@
 import signal
 from collections.abc import Callable, Mapping
 
-from rich.console import Console
-
 from mailroom.engine.unit import Installation
 from mailroom.errors import exit_code
 from mailroom.terminal.context import open_context
-from mailroom.terminal.screen import Document, tick
+from mailroom.terminal.screen import Document, output, tick
 from mailroom.work.setup.check import worst
 from mailroom.work.setup.live import Interrupted, Live
 
@@ -23,7 +21,7 @@ def show_live(
 ) -> int:
     """Try a tap; returns the exit code: not 0 if push did not report it, if it took too long or if
     it failed. Ctrl+C cleans up as well, and ends with 130."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = output()
     context = open_context(installation, environ)
     live = Live(context.loop, context.config, context.clients, ask)
     for number in (signal.SIGINT, signal.SIGTERM):

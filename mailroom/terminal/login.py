@@ -32,7 +32,7 @@ from mailroom.rules.configuration.servers import FASTMAIL_SESSION
 from mailroom.terminal.context import context_for
 from mailroom.terminal.interviewing import findings
 from mailroom.terminal.remote import which_account
-from mailroom.terminal.screen import tick
+from mailroom.terminal.screen import output, tick
 from mailroom.terminal.secrets import files_for, holding
 from mailroom.wire.urls import origin
 from mailroom.work.setup.abilities import abilities
@@ -82,7 +82,7 @@ def show_login(asked: Installation, options: SimpleNamespace) -> int:
         raise ConfigurationError(
             [f"the secrets of {asked.unit}.service are root's: run it with sudo"]
         )
-    console = Console(highlight=False, soft_wrap=True)
+    console = output()
     trial = tried_as(asked)
     config = load_of(trial)
     kept: Mapping[str, str] = {}
@@ -140,7 +140,7 @@ def try_handed(asked: Installation, name: str, handed: Taker) -> int:
 
 def try_out(secret: Secret, trying: Trying) -> int:
     """Log in with the secret, and tell what the account can do. Raises CredentialsRefused."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = output()
     config = secret.config
     given = dict(trying.secrets)
     if secret.name == PASSWORD:

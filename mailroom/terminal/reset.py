@@ -24,7 +24,7 @@ from mailroom.rules.triage.decisions import decision_lines
 from mailroom.rules.words import count
 from mailroom.terminal.context import open_context
 from mailroom.terminal.remote import prefix
-from mailroom.terminal.screen import Document, plain
+from mailroom.terminal.screen import Document, output, plain
 from mailroom.work.setup.reset import Fault, Reset
 
 _NOBODY = (FileNotFoundError, ConnectionRefusedError)
@@ -59,7 +59,7 @@ def show_reset(
     Raises MailroomError if a service serves this account at one of the ``sockets``, or if a
     question cannot be asked.
     """
-    console = Console(highlight=False, soft_wrap=True)
+    console = output()
     context = open_context(installation, environ)
     if wishes.applies:
         _refuse_while_served(installation, sockets, context.config)

@@ -14,6 +14,18 @@ from mailroom.work.setup.check import Finding
 Document = Mapping[str, Any]
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Nobody reads on: the command ends as it does without rich (``cli``), not with rich's own
+        exit code."""
+        raise  # noqa: PLE0704 - rich calls this where it has caught the error
+
+
+def output(*, soft_wrap: bool = True) -> Console:
+    """Where a command shows things."""
+    return _Console(highlight=False, soft_wrap=soft_wrap)
+
+
 def tick(console: Console, finding: Finding) -> None:
     """One line for one step: done, failed and why, or doubtful."""
     mark = "[yellow]![/]" if finding.is_doubtful else "[green]✓[/]"

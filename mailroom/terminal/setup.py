@@ -15,7 +15,7 @@ from mailroom.rules.screening.byhand import instructions, unneeded, without_rule
 from mailroom.rules.screening.scripts import SCRIPT_NAME, ScriptPlan, advice_to_include
 from mailroom.rules.words import count
 from mailroom.terminal.context import Context, open_context, quietly
-from mailroom.terminal.screen import plain, table
+from mailroom.terminal.screen import output, plain, table
 from mailroom.work.screening.door import Door
 from mailroom.work.setup.letin import LetIn
 from mailroom.work.setup.routing import NoSieve, Routing, Unroutable
@@ -39,7 +39,7 @@ def show_setup(
     lets_in: bool,
 ) -> int:
     """Set up, or show what would be done; returns 1 if anything is in the way."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = output()
     context = open_context(installation, environ)
     setup = Setup(context.loop, context.config, context.clients)
     items = _applied(console, context, setup) if apply else _planned(console, context, setup)

@@ -3,20 +3,18 @@
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from rich.console import Console
-
 from mailroom.errors import MailroomError
 from mailroom.rules.triage.drags import MOST_DRAGGED
 from mailroom.rules.words import count
 from mailroom.terminal.following import following
 from mailroom.terminal.remote import Remote
-from mailroom.terminal.screen import Document, plain
+from mailroom.terminal.screen import Document, output, plain
 from mailroom.terminal.times import clock_face, span
 
 
 def show_status(document: Document) -> bool:
     """Print the service's status; returns whether it is healthy."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = output()
     for what, text in _status_rows(document):
         console.print(f"[bold]{what:<9}[/] {text}")
     for triage in document["recent_triages"][-5:]:
@@ -33,7 +31,7 @@ def watch(remote: Remote, before: Document) -> None:
 
     If the service is restarted, this waits for it.
     """
-    console = Console(highlight=False, soft_wrap=True)
+    console = output()
 
     def complain(problem: str) -> None:
         console.print(f"[red]{plain(problem)}[/]")

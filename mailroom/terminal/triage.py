@@ -7,7 +7,6 @@ process looks itself.
 from collections.abc import Mapping
 from typing import cast
 
-from rich.console import Console
 from rich.table import Table
 
 from mailroom.engine.journal import Log
@@ -15,7 +14,7 @@ from mailroom.engine.unit import Installation
 from mailroom.terminal.answers import PlannedDocument
 from mailroom.terminal.context import open_context, quietly
 from mailroom.terminal.lists import write_json
-from mailroom.terminal.screen import plain, table
+from mailroom.terminal.screen import output, plain, table
 from mailroom.work.polling.preview import as_document, preview
 from mailroom.work.polling.surveyor import Surveyor
 from mailroom.work.screening.door import Door
@@ -40,7 +39,7 @@ def show_plan(plan: PlannedDocument, *, as_json: bool) -> int:
     if as_json:
         write_json(plan)
         return 0
-    console = Console(highlight=False)
+    console = output(soft_wrap=False)
     crowd = plan["moved_at_once"]
     if crowd:
         console.print(
