@@ -83,9 +83,11 @@ def _about(command: ArgumentParser, *which: str) -> None:
     """The options that say which installation a command is about."""
     command.add_argument("--account", metavar="NAME", help="which account, of several")
     if "config" in which:
-        command.add_argument("--config", metavar="FILE", help="the configuration file")
+        command.add_argument(
+            "--config", metavar="FILE", type=_config, help="the configuration file"
+        )
     if "socket" in which:
-        command.add_argument("--socket", metavar="PATH", type=Path, help="the status socket")
+        command.add_argument("--socket", metavar="PATH", type=_socket, help="the status socket")
 
 
 def _run(run: ArgumentParser) -> None:
@@ -109,7 +111,7 @@ def _init(init: ArgumentParser) -> None:
         "--check", action="store_true", help="only say what is left; exit code 3 if anything is"
     )
     init.add_argument(
-        "--answers", metavar="FILE", type=Path, help="the answers (YAML or JSON); nothing is asked"
+        "--answers", metavar="FILE", type=_path, help="the answers (YAML or JSON); nothing is asked"
     )
     init.add_argument("--address", help="the mail address")
     init.add_argument("--server", metavar="URL", help="the JMAP server, by its host or URL")
@@ -135,7 +137,7 @@ def _init(init: ArgumentParser) -> None:
         "--screening", choices=["server", "mailroom", "off"], help="who sorts new mail"
     )
     init.add_argument("--account", metavar="NAME", help="for an instance, mailroom@NAME")
-    init.add_argument("--config", metavar="FILE", help="or the instance's file")
+    init.add_argument("--config", metavar="FILE", type=_config, help="or the instance's file")
 
 
 def _check(check: ArgumentParser) -> None:
@@ -173,7 +175,7 @@ def _whom(command: ArgumentParser) -> None:
 
 def _metrics(metrics: ArgumentParser) -> None:
     metrics.add_argument(
-        "--into", metavar="FOLDER", type=Path, help="write those of every service into FOLDER"
+        "--into", metavar="FOLDER", type=_path, help="write those of every service into FOLDER"
     )
     _about(metrics, "socket")
 
@@ -273,7 +275,10 @@ def _reset(reset: ArgumentParser) -> None:
         "--remove", action="store_true", help="also remove what setup made, if it is empty then"
     )
     reset.add_argument(
-        "--export", metavar="FILE", type=Path, help="first write the decisions to FILE (JSON lines)"
+        "--export",
+        metavar="FILE",
+        type=_path,
+        help="first write the decisions to FILE (JSON lines)",
     )
     _about(reset, "config", "socket")
 
@@ -298,6 +303,24 @@ def _watch(watch: ArgumentParser) -> None:
         help="run COMMAND for each event, one at a time, with the event as JSON on its stdin",
     )
     _about(watch, "socket")
+
+
+def _path(text: str) -> Path:
+    """An empty path is an empty variable of a shell, and means nothing."""
+    if not text:
+        raise ArgumentTypeError("the path is empty")
+    return Path(text)
+
+
+def _config(text: str) -> str:
+    return str(_path(text))
+
+
+def _socket(text: str) -> Path:
+    path = _path(text)
+    if not path.name:
+        raise ArgumentTypeError(f"{text!r} is a folder: name the socket in it")
+    return path
 
 
 def _seconds(text: str) -> float:

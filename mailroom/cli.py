@@ -102,7 +102,7 @@ def _parse(arguments: Sequence[str]) -> SimpleNamespace:
     match arguments:
         case ["run"]:
             return _running()
-        case ["run", "--config", file] if not file.startswith("-"):
+        case ["run", "--config", file] if file and not file.startswith("-"):
             return _running(config=file)
         case ["run", "--shard", shard] if not shard.startswith("-"):
             return _running(shard=shard)
@@ -125,6 +125,7 @@ def _carry_out(options: SimpleNamespace) -> int:
 
 def _run(options: SimpleNamespace) -> NoReturn:
     config, socket, shard = _what_to_run(options)
+    _find_secrets(config)
     gc.disable()  # imports leave next to no garbage; looking for it takes a tenth of the start
     from mailroom.engine.configfile import PendingConfig  # noqa: PLC0415
 
@@ -138,6 +139,17 @@ def _run(options: SimpleNamespace) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def _find_secrets(config: str | None) -> None:
+    """A user's secrets are where ``mailroom login`` stores them, which the user's unit says, and
+    by hand nobody does."""
+    from mailroom.engine.credentials import are_given  # noqa: PLC0415 - for this command only
+
+    if not are_given(os.environ):
+        found = find(os.environ, config=config)
+        if not found.is_system:
+            os.environ["CREDENTIALS_DIRECTORY"] = str(found.secrets)
 
 
 def _what_to_run(options: SimpleNamespace) -> tuple[str | None, Path | None, Shard | None]:

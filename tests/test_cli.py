@@ -76,6 +76,11 @@ def test_the_version_is_told_by_either_name(capsys: pytest.CaptureFixture[str]) 
     [
         [],
         ["nonsense"],
+        ["status", "--socket", ""],
+        ["status", "--socket", "."],
+        ["config", "--config", ""],
+        ["run", "--config", ""],
+        ["metrics", "--into", ""],
         ["run", "--nonsense"],
         ["triage"],
         ["poll", "now"],
@@ -306,6 +311,18 @@ def test_a_closed_stdin_is_an_empty_one(
     assert told in done.stderr
     assert len(done.stderr.splitlines()) == (1 if told else 0)
     assert done.returncode == code
+
+
+def test_a_user_who_runs_it_by_hand_has_the_secrets_that_login_stores(
+    url: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "home/mailroom"
+    folder.mkdir(parents=True)
+    config = configuration(folder, url)
+    (folder / "jmap-password").write_text(SECRET)
+    nothing_else = {"XDG_CONFIG_HOME": str(folder.parent), "MAILROOM_JMAP_PASSWORD": ""}
+    with Process(tmp_path, config, nothing_else) as service:
+        service.until_told("STATUS=push connected")
 
 
 def test_a_bug_ends_a_command_with_70_and_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:
