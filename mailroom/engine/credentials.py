@@ -228,10 +228,15 @@ def checked(name: str, secret: str, place: str) -> str:
 
     Raises ``ConfigurationError``, which says what is wrong without showing the secret.
     """
+    if fault := fault_of_secret(name, secret):
+        raise ConfigurationError([f"{place} {fault}; write the bare secret into it, one line"])
+    return secret
+
+
+def fault_of_secret(name: str, secret: str) -> str | None:
+    """Why the secret cannot stand in a header, or None."""
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in secret):
-        fault = "has a control character or more than one line"
-    elif name == "jmap-token" and not (secret.isascii() and " " not in secret):
-        fault = "has characters that no token has (RFC 6750, section 2.1)"
-    else:
-        return secret
-    raise ConfigurationError([f"{place} {fault}; write the bare secret into it, one line"])
+        return "has a control character or more than one line"
+    if name == "jmap-token" and not (secret.isascii() and " " not in secret):
+        return "has characters that no token has (RFC 6750, section 2.1)"
+    return None

@@ -166,22 +166,24 @@ def to_set_up(
     root: Path = Path("/"),
 ) -> Installation:
     """The installation to set up, which does not have to exist yet: an instance if an ``account``
-    is named, else root's is the system service and everybody else's their own. A ``config`` names
-    the installation whose unit reads it. Raises :class:`UsageError` if no unit would, and
-    :class:`MailroomError` as :func:`find` does."""
+    is named, else root's is the system service and everybody else's their own. A ``config``, or
+    ``$MAILROOM_CONFIG``, names the installation whose unit reads it. Raises :class:`UsageError` if
+    no unit would, and :class:`MailroomError` as :func:`find` does."""
     user = os.geteuid() if euid is None else euid
     places = _Places(environ, user, root)
     found = places.system() if user == 0 or account is not None else places.user()
     if account is not None:
         found = places.with_account(found, account, None, None)
-    if config is None:
+    option = "--config" if config else "$MAILROOM_CONFIG"
+    config = config or environ.get("MAILROOM_CONFIG")
+    if not config:
         return found
     named = places.of_config(Path(config))
     if named is None or (account is not None and named.file != found.file):
         wanted = found.file if account is not None else found.config
         raise UsageError(
             f"cannot set up {config}: the service that would be started reads {wanted}; leave "
-            "--config out, or write the file by hand and try it with mailroom check --config"
+            f"{option} out, or write the file by hand and try it with mailroom check --config"
         )
     return named
 

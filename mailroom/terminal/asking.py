@@ -2,14 +2,16 @@
 
 import getpass
 import os
+import shutil
 import sys
-from collections.abc import Mapping
-from pathlib import Path
+import textwrap
+from collections.abc import Iterable, Mapping
 from types import SimpleNamespace
-from typing import Any, TextIO
+from typing import TextIO
 
 from mailroom.errors import UsageError
 from mailroom.rules.account.questions import SECRETS, Login, Question, Topic
+from mailroom.terminal.answerfile import MAILBOXES, answers_in, secret_in
 from mailroom.terminal.harmless import harmless
 
 _PLAIN = tuple(
@@ -18,7 +20,9 @@ _PLAIN = tuple(
     if topic not in (*SECRETS, Topic.TRUST, Topic.LOGIN, Topic.MAILBOX, Topic.GO)
 )
 _FILES = {f"{topic}-file": topic for topic in SECRETS}
-_MAILBOXES = "mailboxes"
+_KNOWN = (*map(str, _PLAIN), *_FILES, MAILBOXES)
+# Longer lines are hard to read.
+_WIDEST = 88
 
 
 class Asking:
@@ -69,7 +73,7 @@ class Asking:
         return self._ask(question).lower() in ("y", "yes")
 
     def _ask(self, question: Question) -> str:
-        sys.stdout.write("\n" + "".join(f"  {harmless(line)}\n" for line in question.why))
+        sys.stdout.write("\n" + _filled(question.why))
         choices = f" ({'/'.join(question.choices)})" if question.choices else ""
         default = f" [{harmless(question.default)}]" if question.default else ""
         prompt = f"{question.prompt}{choices}{default}: "
@@ -78,19 +82,31 @@ class Asking:
         return input(prompt).strip() or question.default or ""
 
 
+def _filled(lines: Iterable[str]) -> str:
+    """The lines, indented; those too long for the terminal go on in the next."""
+    width = min(_WIDEST, shutil.get_terminal_size().columns)
+    wrapper = textwrap.TextWrapper(
+        max(width, 1),
+        initial_indent="  ",
+        subsequent_indent="  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return "".join(f"{wrapper.fill(harmless(line))}\n" for line in lines)
+
+
 def asking(options: SimpleNamespace, stdin: TextIO, *, may_ask: bool) -> Asking:
     """The answers from the command's options and the file of ``--answers``. Raises UsageError."""
-    answers = _from_file(options.answers) if options.answers else {}
+    answers, mailboxes = answers_in(options.answers, _KNOWN) if options.answers else ({}, {})
     for name in (*map(str, _PLAIN), *_FILES):
         if (value := getattr(options, name.replace("-", "_"))) is not None:
             answers[name] = value
-    mailboxes = dict(answers.pop(_MAILBOXES, {}))
     mailboxes |= dict(_pair(each) for each in options.mailbox or ())
-    given = {Topic(name): str(value) for name, value in answers.items() if name not in _FILES}
+    given = {Topic(name): value for name, value in answers.items() if name not in _FILES}
     if Topic.CA_FILE in given:
         given[Topic.CA_FILE] = absolute(given[Topic.CA_FILE])
     for name in _FILES.keys() & answers.keys():
-        given[_FILES[name]] = _secret(answers[name], stdin)
+        given[_FILES[name]] = secret_in(answers[name], stdin)
     may_ask = may_ask and not options.answers and stdin.isatty()
     return Asking(given, mailboxes, may_ask=may_ask)
 
@@ -100,40 +116,8 @@ def absolute(path: str) -> str:
     return os.path.abspath(os.path.expanduser(path))
 
 
-def _from_file(path: Path) -> dict[str, Any]:
-    """The answers in a YAML file; JSON is YAML, too."""
-    import yaml  # noqa: PLC0415 - files are rare
-
-    try:
-        data = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"the answers in {path} cannot be read: {error}") from error
-    if not isinstance(data or {}, dict):
-        raise UsageError(f"the answers in {path} are not a mapping: write KEY: VALUE lines")
-    known = {*map(str, _PLAIN), *_FILES, _MAILBOXES}
-    answers = {str(key).replace("_", "-"): value for key, value in (data or {}).items()}
-    if strange := sorted(answers.keys() - known):
-        raise UsageError(
-            f"{path}: nothing asks for {', '.join(strange)}; known: {', '.join(sorted(known))}"
-        )
-    # YAML 1.1 reads ``off`` as False.
-    return {key: "off" if value is False else value for key, value in answers.items()}
-
-
 def _pair(text: str) -> tuple[str, str]:
     name, equals, other = text.partition("=")
     if not (name and equals and other):
         raise UsageError(f"--mailbox {text}: write NAME=OTHER")
     return name, other
-
-
-def _secret(place: str, stdin: TextIO) -> str:
-    """A secret of one line, from a file or from standard input (``-``)."""
-    try:
-        text = stdin.read() if place == "-" else Path(place).read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"the secret in {place} cannot be read: {error}") from error
-    secret = text.rstrip("\r\n")
-    if not secret:
-        raise UsageError(f"the secret in {place} is empty")
-    return secret

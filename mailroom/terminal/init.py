@@ -4,8 +4,10 @@ It looks at what is there, asks for what is missing, says what it will do, does 
 When interrupted it says what is there; the next run finds that by itself and continues.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from mailroom.engine.configfile import load
 from mailroom.engine.configwrite import write_configuration
@@ -71,6 +73,7 @@ class _Evening:
         self._environ = environ
         self._asking = asking
         self._console = output()
+        self._told_last = ""  # of what is there
 
     def check(self) -> int:
         """Say what is left, and change nothing."""
@@ -105,8 +108,9 @@ class _Evening:
     # What is there
 
     def _look(self) -> _There:
-        """Raises ConfigurationError if the existing file is faulty, and TransientError."""
-        is_there = self._installation.config.exists()
+        """Raises ConfigurationError if the existing file is faulty, LastingTrouble if we may not
+        look for it, and TransientError."""
+        is_there = _is_there(self._installation.config)
         config = load(self._installation.config) if is_there else None
         if config:
             self._tell_differences(config)
@@ -150,15 +154,17 @@ class _Evening:
     def tell_what_is_there(self) -> None:
         """Say what exists: from before, or from an interrupted run."""
         made = [f"the configuration {self._installation.config}"]
-        made = made if self._installation.config.exists() else []
+        made = made if os.path.exists(self._installation.config) else []
         made += [f"the secret {name}" for name in SECRETS if self._has(name)]
         made += ["the running service"] if self.manager.is_active else []
-        if made:
-            self.tell(f"Already there: {', '.join(made)}. `mailroom init` continues from there.")
+        told = f"Already there: {', '.join(made)}. `mailroom init` continues from there."
+        if made and told != self._told_last:
+            self.tell(told)
+            self._told_last = told
 
     def _has(self, name: str) -> bool:
         files = self._installation.secret_file(name), self._installation.encrypted_file(name)
-        return any(file.exists() for file in files)
+        return any(map(os.path.exists, files))
 
     # The interview
 
@@ -258,3 +264,16 @@ class _Evening:
             self.tell(*questions.without_sudo(caller))
         if not self._installation.is_system and not self.manager.lingers():
             self.tell(*questions.LINGER)
+
+
+def _is_there(path: Path) -> bool:
+    """Whether it exists. Raises LastingTrouble if we may not know."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise LastingTrouble(
+            f"cannot look for {path}: {error.strerror}; check the folder, and whose it is"
+        ) from error
+    return True

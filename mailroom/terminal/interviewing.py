@@ -11,13 +11,13 @@ from rich.console import Console
 
 from mailroom.engine.cafile import fault_of_ca_file
 from mailroom.engine.clock import BoottimeClock
-from mailroom.engine.credentials import load_credentials, logins, variables
+from mailroom.engine.credentials import fault_of_secret, load_credentials, logins, variables
 from mailroom.engine.loop import Loop
 from mailroom.engine.names import ask_about
 from mailroom.engine.transfer import Http, Transfer
 from mailroom.errors import CredentialsRefused, LastingTrouble, UsageError
 from mailroom.rules.account import interview, questions
-from mailroom.rules.account.autodiscovery import candidates, why_none
+from mailroom.rules.account.autodiscovery import candidates, has_path, why_none
 from mailroom.rules.account.interview import MOST_REFUSALS, Action, next_move
 from mailroom.rules.account.proposal import configuration, credentials
 from mailroom.rules.account.questions import Abilities, Knowledge, Question, Topic
@@ -28,6 +28,7 @@ from mailroom.service import USER_AGENT
 from mailroom.terminal.asking import Asking, absolute
 from mailroom.terminal.context import Context, context_for
 from mailroom.terminal.screen import plain, tick
+from mailroom.wire.urls import without_query
 from mailroom.work.setup.abilities import abilities, taken
 from mailroom.work.setup.autodiscovery import first_of, look_at
 from mailroom.work.setup.check import Finding
@@ -78,6 +79,8 @@ class Interview:
             try:
                 if question.topic is Topic.CA_FILE:
                     answer = self._ca_file(answer)
+                if question.is_secret:
+                    _check_secret(question, answer)
                 return interview.accept(known, question, answer)
             except ValueError as error:
                 self._mend(UsageError(f"{question.option}: {error}"), str(error))
@@ -117,7 +120,9 @@ class Interview:
         with _web(known) as (loop, http):
             seen = _run(loop, look_at(loop, http, session_url(known.server)))
         if seen.fault and not seen.is_untrusted:
-            told = f"no JMAP server at {known.server}: {seen.fault}"
+            told = f"no JMAP server at {without_query(known.server)}: {seen.fault}"
+            if has_path(known.server):
+                told += ": check the path, or give the host alone"
             self._mend(LastingTrouble(f"{told} (--server)"), told)
         return interview.probed(known, seen)
 
@@ -175,6 +180,14 @@ def findings(able: Abilities) -> Iterator[Finding]:
         yield Finding("rules for new mail", told, is_doubtful=True)
     else:
         yield Finding("rules for new mail", "the server takes them (Sieve by JMAP)")
+
+
+def _check_secret(question: Question, answer: str) -> None:
+    """Raises ValueError if it cannot be a secret: a key such as an arrow was typed, or the file
+    has several lines."""
+    name = "jmap-token" if question.topic is Topic.TOKEN else "jmap-password"
+    if fault := fault_of_secret(name, answer):
+        raise ValueError(f"this secret {fault}")
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from rich.console import Console
 from mailroom.engine.accountfolder import account_names
 from mailroom.engine.configfile import load_of
 from mailroom.engine.confined import is_unit, run_confined
-from mailroom.engine.credentials import checked, load_credentials, logins, variables
+from mailroom.engine.credentials import fault_of_secret, load_credentials, logins, variables
 from mailroom.engine.credstore import remove, store, stored
 from mailroom.engine.handover import Taker
 from mailroom.engine.manager import Manager
@@ -92,7 +92,8 @@ def show_login(asked: Installation, options: SimpleNamespace) -> int:
     try:
         if not (typed := _asked_for(secret)):
             raise MailroomError("no secret was given: nothing is stored")
-        checked(secret.name, typed, "this secret")
+        if fault := fault_of_secret(secret.name, typed):
+            raise ConfigurationError([f"this secret {fault}: nothing is stored"])
         trying = Trying({**kept, secret.name: typed}, is_shared=trial.member != asked.member)
         code = _tried(trial, options, secret, trying)
     except (KeyboardInterrupt, EOFError):

@@ -101,6 +101,12 @@ def why_none(domain: str, names: DnsAnswer) -> str:
     return f"no JMAP server was found for {domain}{why}"
 
 
+def has_path(server: str) -> bool:
+    """Whether somebody has named a resource, and not only a host."""
+    url = session_url(server)
+    return session_url(origin(url)) != url
+
+
 def short(url: str) -> str:
     """A session's URL as the configuration writes it: only the host, if discovery from there finds
     it."""

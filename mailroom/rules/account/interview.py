@@ -194,7 +194,7 @@ def _with_ca_file(known: Knowledge, _question: Question, answer: str) -> Knowled
 def _with_server(known: Knowledge, _question: Question, answer: str) -> Knowledge:
     """A server that the user names is trusted, and so is one that was found and agreed to."""
     if fault := fault_of_url(answer):
-        raise ValueError(f"{answer!r} {fault}")
+        raise ValueError(f"this URL {fault}")  # which may hold a password
     if known.found and session_url(answer) == known.found[1].url:
         return replace(known, server=answer, **_looked_at(known.found[1]))
     return replace(known, server=answer, seen=None, is_trusted=False)
@@ -206,7 +206,7 @@ def _with_login(known: Knowledge, _question: Question, answer: str) -> Knowledge
 
 def _with_contacts_server(known: Knowledge, _question: Question, answer: str) -> Knowledge:
     if fault := fault_of_url(answer):
-        raise ValueError(f"{answer!r} {fault}")
+        raise ValueError(f"this URL {fault}")  # which may hold a password
     return replace(known, contacts_server=answer)
 
 

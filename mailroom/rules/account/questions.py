@@ -160,7 +160,7 @@ def which_address(known: Knowledge) -> Question:
         Topic.ADDRESS,
         "Mail address",
         (
-            "Mailroom looks after one mail account. The address tells where its server is, and",
+            "Mailroom looks after one mail account. The address tells where its server is, and "
             "which mail is your own.",
         ),
         known.address_guess,
@@ -189,7 +189,7 @@ def trust(known: Knowledge, url: str, source: str) -> Question:
         "Is that your mail server",
         (
             f"The server is {short(url)} ({source}).",
-            f"It is outside {known.domain}, and no signature vouches for it. Your secret would go",
+            f"It is outside {known.domain}, and no signature vouches for it. Your secret would go "
             "there: if you do not know the name, ask whoever runs your mail.",
         ),
         "no",
@@ -206,7 +206,7 @@ def which_ca_file(known: Knowledge) -> Question:
         (
             f"The certificate of {where} is not signed by an authority that this machine "
             f"trusts{also}.",
-            "If you have your own authority (or the server signs for itself), where is the",
+            "If you have your own authority (or the server signs for itself), where is the "
             f"certificate (PEM)? Whoever runs the server has it. {NO_CA_FILE}: another server.",
         ),
         NO_CA_FILE,
@@ -289,7 +289,7 @@ def mailbox(taken: Taken) -> Question:
     if taken.is_usable:
         why = (
             f"You have a mailbox {taken.name} already: it {taken.reason}.",
-            "Mailroom would file more mail into it. Press Enter to accept that, or give another",
+            "Mailroom would file more mail into it. Press Enter to accept that, or give another "
             "name for a mailbox of its own.",
         )
         default = taken.name
