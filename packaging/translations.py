@@ -51,12 +51,14 @@ class Catalog:
     @property
     def language(self) -> str:
         """Its code, such as ``de`` or ``pt_BR``."""
-        return re.findall(r"^Language: *(\w+)$", self.header, re.MULTILINE)[0]
+        code: str = re.findall(r"^Language: *(\w+)$", self.header, re.MULTILINE)[0]
+        return code
 
     @property
     def plural(self) -> str:
         """Which plural form a number takes, as an expression of ``n``."""
-        return _PLURAL.findall(self.header)[0].strip()
+        expression: str = _PLURAL.findall(self.header)[0]
+        return expression.strip()
 
 
 def phrases() -> dict[str, Phrase]:

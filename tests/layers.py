@@ -1,11 +1,13 @@
 """The layers of ``make test``, each by its name: ``python3 -m tests.layers [LAYER ...]``.
 
 A layer that cannot run here is told at the end, with the reason; REQUIRE_ALL=1 makes it a failure,
-but for a layer that needs what nobody can be asked to have.
+but for a layer that needs what nobody can be asked to have. The end also tells why single tests
+did not run.
 """
 
 import contextlib
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -24,7 +26,7 @@ Command = tuple[str, ...]
 _LINT: tuple[Command, ...] = (
     ("ruff", "check", "."),
     ("ruff", "format", "--check", "."),
-    ("mypy", "mailroom", "tests"),
+    ("mypy", "mailroom", "tests", "packaging"),
     # On its own: in one run the package of the same name hides the launcher. Here the launcher
     # hides the package's __init__, so what is found in other files is not to be believed.
     ("mypy", "--scripts-are-modules", "--follow-imports=silent", "mailroom.py"),
@@ -69,6 +71,8 @@ _CYRUS_RULES = (
     *("pytest", "-n", "5", "-m", "every"),
     *("tests/system/test_rules.py", "tests/system/test_screening.py"),
 )
+# As ``pytest -rs`` tells it: with the number of tests and a place.
+_SKIPPED = re.compile(r"SKIPPED \[\d+\] \S+: (.*)")
 _UNIT = "not (sandbox or system or every)"
 
 
@@ -223,18 +227,20 @@ def _run(name: str, layer: Layer) -> Result:
     began = time.monotonic()
     if reason := layer.obstacle():
         return Result(name, "not run", time.monotonic() - began, reason)
-    outcomes = [_run_command(command, layer.environment) for command in layer.commands]
+    outcomes = [run_command(command, layer.environment) for command in layer.commands]
     failures = [line for code, line in outcomes if code]
     verdict, lines = ("failed", failures) if failures else ("passed", [outcomes[-1][1]])
     return Result(name, verdict, time.monotonic() - began, "; ".join(lines))
 
 
-def _run_command(command: Command, more: Mapping[str, str]) -> tuple[int, str]:
-    """Run a module, show what it prints; its exit code and its last line."""
+def run_command(command: Command, more: Mapping[str, str]) -> tuple[int, str]:
+    """Run a module, show what it prints; its exit code, and its last line with what skipped tests
+    lack."""
     environment = {**os.environ, **more}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # or each of six workers compiles all tests
+    tells_skipped = ("-rs",) if command[0] == "pytest" else ()
     process = subprocess.Popen(
-        [sys.executable, "-m", *command],
+        [sys.executable, "-m", *command, *tells_skipped],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         env=environment,
@@ -242,12 +248,15 @@ def _run_command(command: Command, more: Mapping[str, str]) -> tuple[int, str]:
         errors="replace",
     )
     assert process.stdout is not None
-    line = ""
+    line, missing = "", dict[str, None]()
     with process:
         for line in process.stdout:
             sys.stdout.write(line)
             sys.stdout.flush()
-    return process.returncode, line.rstrip("\n")
+            if skipped := _SKIPPED.match(line):
+                missing[skipped[1]] = None
+    because = f" (skipped: {', '.join(missing)})" if missing else ""
+    return process.returncode, line.rstrip("\n") + because
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.layers import LAYERS, Result
+from tests.layers import LAYERS, Result, run_command
 
 PROJECT = Path(__file__).parents[1]
 PAGE = (PROJECT / "docs/testing.md").read_text()
@@ -48,3 +48,16 @@ def test_who_takes_longer_than_its_budget_says_so() -> None:
     assert "budget" not in str(Result("lint", "passed", budget, "ok"))
     assert f"(over its budget of {budget} s)" in str(Result("lint", "passed", budget + 1, "ok"))
     assert "budget" not in str(Result("test-cluster", "passed", 9999, "ok"))
+
+
+def test_what_skipped_tests_lack_is_in_the_last_line(tmp_path: Path) -> None:
+    (tmp_path / "test_some.py").write_text(
+        "import pytest\n"
+        "@pytest.mark.skip(reason='tmux is not installed')\ndef test_one(): pass\n"
+        "@pytest.mark.skip(reason='tmux is not installed')\ndef test_two(): pass\n"
+        "@pytest.mark.skip(reason='no: browser')\ndef test_three(): pass\n"
+        "def test_four(): pass\n"
+    )
+    code, line = run_command(("pytest", "-q", "-n", "0", str(tmp_path)), {})
+    assert (code, line.partition(" in ")[0]) == (0, "1 passed, 3 skipped")
+    assert line.endswith("(skipped: tmux is not installed, no: browser)")
