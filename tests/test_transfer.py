@@ -339,6 +339,13 @@ def test_a_compressed_answer_is_unpacked(wire: Wire) -> None:
     assert response.body == b"many " * 10_000
 
 
+def test_the_only_compression_asked_for_costs_the_server_little(wire: Wire) -> None:
+    """Whatever else this libcurl knows: Cyrus would take Brotli."""
+    peer = wire.peer(always(answer(b"body")))
+    wire.get(peer)
+    assert peer.requests[0].headers["accept-encoding"] == "gzip"
+
+
 @pytest.mark.parametrize("body", [None, b"x" * 300, b"x" * 2_000_000])
 def test_the_bytes_that_are_counted_are_those_of_the_wire(wire: Wire, body: bytes | None) -> None:
     packed = gzip.compress(os.urandom(20_000))

@@ -21,6 +21,11 @@ CONNECT_SECONDS = 10.0  # including the name look-up
 _STATUS_LINE = re.compile(r"HTTP/[0-9.]+ +([0-9]{3})")
 _LINE_BREAK = re.compile(r"[\r\n\0]")
 
+# What every libcurl and every server has. Offered Brotli as well (PyPI's wheels have it), Cyrus
+# 3.10.2 takes that, and 0.8 s of CPU to pack an answer with 4,096 mails into 49 kB; by gzip it is
+# 63 kB, and the whole answer takes 0.17 s (seen).
+_ENCODING = "gzip"
+
 # Events are short, and there is a stream for each account.
 _STREAM_BUFFER_BYTES = 2048
 
@@ -96,7 +101,7 @@ class Exchange:
             curl.setopt(pycurl.CUSTOMREQUEST, self.request.method)
 
     def _set_headers(self, curl: pycurl.Curl) -> None:
-        curl.setopt(pycurl.ACCEPT_ENCODING, "")
+        curl.setopt(pycurl.ACCEPT_ENCODING, _ENCODING)
         headers = [f"{name}: {value}" for name, value in self.request.headers.items()]
         if any(map(_LINE_BREAK.search, headers)):
             raise ValueError("a header with a line break")  # ETags and event ids come from outside
