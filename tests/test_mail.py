@@ -287,6 +287,17 @@ def test_small_limits_are_kept_in_searches_and_updates() -> None:
     assert all(entry.status in (200, 301) for entry in clients.sandbox.log.entries)
 
 
+def test_updates_wait_for_one_another() -> None:
+    """Cyrus does so itself, and those that wait there would time out."""
+    clients = VirtualClients(SMALL_LIMITS)
+    mails = [clients.sandbox.deliver(BOB) for _ in range(130)]
+    counts = watched(clients)
+    patch = {f"mailboxIds/{clients.sandbox.mailbox_id('Feed')}": True}
+    clients.run(clients.mail.update(dict.fromkeys(mails, patch)))
+    assert len(counts) > 1
+    assert max(counts) == 1
+
+
 def test_no_request_is_larger_than_allowed() -> None:
     limits = replace(CYRUS_3_10.limits, max_size_request=4000)
     clients = VirtualClients(replace(CYRUS_3_10, limits=limits))
