@@ -42,19 +42,19 @@ class Job:
         return frozenset((self.sender, *further))
 
     @property
-    def has_other_name(self) -> bool:
-        """Whether the tapped mail's display name differs from that of an existing contact."""
-        return (
-            self.category is not None
-            and self.contact is not None
-            and any(name_mismatch(name, self.contact.name) for name in self.tap.names)
-        )
+    def other_name(self) -> str | None:
+        """The first display name on the tapped mail that differs from that of an existing contact;
+        None if there is none."""
+        if self.category is None or self.contact is None:
+            return None
+        known = self.contact.name
+        return next((name for name in self.tap.names if name_mismatch(name, known)), None)
 
     def patch(self, mail: Mail, places: Places, *, may_warn: bool) -> MailPatch:
         """The patch that files the mail. Only tapped mail gets a warning; an existing one stays for
         as long as the name differs."""
         is_marked = mail.id in self.tap.mail_ids or places.warning in mail.mailbox_ids
-        warns = may_warn and self.has_other_name and is_marked
+        warns = may_warn and self.other_name is not None and is_marked
         return filed(mail, self.tap, places, warn=warns)
 
 

@@ -42,8 +42,8 @@ class PollLog:
     def marks(self, work: Work) -> None:
         """Log what the user has to look at; a conflict only when its mail gets the error label."""
         for job in work.done:
-            if job.has_other_name:
-                names = {"name": job.tap.names[0], "contact_name": _name_of(job)}
+            if job.other_name is not None:
+                names = {"name": job.other_name, "contact_name": _name_of(job)}
                 self._log.warning("name_mismatch", sender=job.tap.sender, **names)
         for conflict in work.survey.verdicts.conflicts:
             if is_new(conflict, work.marks):

@@ -162,7 +162,7 @@ class _Preview:
         mails = (*tap.mails, *job.waiting)
         found = (job.patch(mail, places, may_warn=marks.warnings_enabled) for mail in mails)
         parts = [*self._contact_steps(job), self._mail_step(tap, [each for each in found if each])]
-        if job.has_other_name and marks.warnings_enabled:
+        if job.other_name is not None and marks.warnings_enabled:
             parts.append(f"{marks.label_warning} on")
         reason = self._reason(tap, job)
         if tap.sender in self._failing:
@@ -201,7 +201,7 @@ class _Preview:
             return f"{label} takes the sender back"
         previous = job.previous if job.previous != tap.category else None
         was = f", was {previous.name}" if previous else ""
-        is_other = job.has_other_name and job.contact
+        is_other = job.other_name is not None and job.contact
         other = f"; the contact is called {job.contact.name}" if is_other and job.contact else ""
         return f"{label} asks for {tap.category.name}{was}{other}"
 
