@@ -136,9 +136,6 @@ class Service:
         first = self._reading or PendingConfig(self._options.config, self._environ)
         self._reading = None
         await self._read_configuration(first)
-        interval = watchdog_interval(self._environ, os.getpid())
-        if interval is not None:
-            Watchdog(self._loop, self._notify, interval)
         self._garbage.ignore_all()
         self._report_ready()
         if self._is_outdated:
@@ -187,14 +184,12 @@ class Service:
         self._is_outdated = False
         config = await reading.result(self._loop)
         # Unchanged parts stay the same objects, which all accounts share.
-        self._defaults = config = sharing(config, self._defaults or config)
-        self._log.threshold = Level[config.logging.level.upper()]
-        self._log.sink = choose_sink(self._environ, config.logging.format)
-        self._tenants.limit(config.limits)
-        self._tenants.trust(config.tls)
+        config = sharing(config, self._defaults or config)
         names, shard = account_names(reading.path, self._options.shard), self._options.shard
         if names or shard:
             self._tenants.check_secrets()
+            self._tenants.trust(config.tls)
+            self._govern(config)
             self._is_fleet = True  # also while their files are read
             self._listen()
             try:
@@ -203,10 +198,19 @@ class Service:
             finally:
                 self._is_fleet = self._tenants.get(SINGLE) is None
         else:
+            self._tenants.trust(config.tls)
             self._tenants.put_to_work(SINGLE, config, config)
             self._tenants.keep_only({SINGLE})
+            self._govern(config)
             self._is_fleet = False
             self._listen()
+
+    def _govern(self, config: Config) -> None:
+        """What the configuration says about the process itself is in effect from now on."""
+        self._defaults = config
+        self._log.threshold = Level[config.logging.level.upper()]
+        self._log.sink = choose_sink(self._environ, config.logging.format)
+        self._tenants.limit(config.limits)
 
     async def _read_accounts(self, files: AccountFiles, defaults: Config) -> None:
         """Put each account to work as it is read. One with a faulty file stays as it was. A shard
@@ -235,10 +239,15 @@ class Service:
         self._tenants.keep_only(names)
 
     def _report_ready(self) -> None:
-        """There is something to serve now. Only the first call, at the start, does anything."""
+        """There is something to serve now. Only the first call, at the start, does anything. From
+        now on systemd's watchdog counts, though the files of thousands of accounts are still read.
+        """
         if not self._is_ready:
             self._is_ready = True
             self._notify.ready()
+            interval = watchdog_interval(self._environ, os.getpid())
+            if interval is not None:
+                Watchdog(self._loop, self._notify, interval)
             self._log.info("service_started", version=__version__, account=self._told_account())
             self._tell_systemd()
 

@@ -238,8 +238,7 @@ class Tenants:
         self._credentials: dict[str, Credentials | ConfigurationError] = {}
         self._account_secrets = AccountSecrets(shared.environ)
         self._transfer: Transfer | None = None
-        self._former: Transfer | None = None
-        self._tls: Tls | None = None
+        self._transfers: dict[Tls, Transfer] = {}  # several only until a reading succeeds
         self._sum = Sum()
         self._changed: set[str] = set()  # since they were last added to the sum
         self._good_until: dict[str, float] = {}  # how long an account's part of the sum holds
@@ -297,14 +296,9 @@ class Tenants:
 
     def trust(self, tls: Tls) -> None:
         """Whom TLS trusts, for all accounts that are put to work from now on."""
-        if self._transfer and tls == self._tls:
-            return
-        if self._former and self._transfer:
-            self._transfer.close()  # of a reading that failed
-        else:
-            self._former = self._transfer
-        self._tls = tls
-        self._transfer = Transfer(self._shared.loop, self._shared.user_agent, tls)
+        if tls not in self._transfers:
+            self._transfers[tls] = Transfer(self._shared.loop, self._shared.user_agent, tls)
+        self._transfer = self._transfers[tls]
 
     def put_to_work(self, name: str, config: Config, defaults: Config) -> bool:
         """Run the account with this configuration; returns whether it was opened anew. Raises
@@ -326,20 +320,20 @@ class Tenants:
         for name in gone:
             self._all.pop(name).close()
             self._changed.add(name)
-        if self._former and self._transfer:
+        if self._transfer:
             for tenant in self:
                 tenant.use(self._transfer)
-            self._former.close()
-            self._former = None
+        others = [tls for tls, each in self._transfers.items() if each is not self._transfer]
+        for tls in others:
+            self._transfers.pop(tls).close()
         return gone
 
     def close(self) -> None:
         """End all accounts, and close all connections."""
         for tenant in self:
             tenant.close()
-        for transfer in (self._former, self._transfer):
-            if transfer:
-                transfer.close()
+        for transfer in self._transfers.values():
+            transfer.close()
 
     def _tenant(self, name: str) -> Tenant:
         return self._all.setdefault(name, Tenant(name, self._shared, self._changed_by))

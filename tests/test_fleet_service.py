@@ -63,10 +63,10 @@ class Household:
     def file(self, name: str) -> Path:
         return self.folder / "accounts.d" / f"{name}.yaml"
 
-    def start(self, *arguments: str) -> Process:
+    def start(self, *arguments: str, **variables: str) -> Process:
         secrets = {"CREDENTIALS_DIRECTORY": str(self.folder / "credentials")}
-        variables = {**secrets, "MAILROOM_JMAP_PASSWORD": ""}
-        return Process(self.folder / "run", self.config, variables, arguments=arguments)
+        given = {**secrets, "MAILROOM_JMAP_PASSWORD": "", **variables}
+        return Process(self.folder / "run", self.config, given, arguments=arguments)
 
 
 @pytest.fixture
@@ -208,6 +208,14 @@ def test_an_administrator_logs_in_on_behalf_of_each_account_at_one_server(
     assert {each.partition(" ")[2] for each in behalf["otto"]} == {"None"}
     assert household.authorizations["anna"] - {""} == {f"Basic {admin}"}
     assert admin not in "".join(household.authorizations["otto"])
+
+
+def test_the_watchdog_is_fed_while_further_accounts_are_read(household: Household) -> None:
+    """It counts from the first account on, when systemd is told that the service is ready."""
+    household.file("zoe").write_text("triage: {categories: [" + "A, " * 80_000 + "]}")  # takes long
+    with household.start(WATCHDOG_USEC="100000") as service:
+        service.until_told("READY=1").until_told("WATCHDOG=1", 2)
+        assert "zoe" not in rows(service)
 
 
 def test_what_is_wrong_with_one_account_is_its_own_matter(household: Household) -> None:

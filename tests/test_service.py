@@ -164,6 +164,20 @@ def test_a_refused_reload_stays_in_the_status_until_it_is_mended(url: str, tmp_p
         assert service.stop()[0] == 0
 
 
+def test_a_refused_reload_changes_nothing_at_all(url: str, tmp_path: Path) -> None:
+    """Also if only the secrets show that it cannot be used: a password needs a user name."""
+    config = configuration(tmp_path, url)
+    given = json.loads(config.read_text())
+    with Process(tmp_path, config) as service:
+        service.until_told("STATUS=push connected; last poll ")
+        del given["jmap"]["username"]
+        config.write_text(json.dumps(given | {"logging": {"format": "json", "level": "debug"}}))
+        service.send(signal.SIGHUP)
+        service.until_told("STATUS=reload refused, the old configuration is in effect: ")
+        assert service.stop()[0] == 0
+        assert {"config_refused", "service_stopped"} <= {*service.events}
+
+
 def test_a_reload_reads_no_secret(url: str, tmp_path: Path) -> None:
     """As under systemd, whose credentials are fixed at the start: one rule for all."""
     secret = tmp_path / "jmap-password"

@@ -125,6 +125,27 @@ def test_bugs_that_are_days_apart_do_not_make_the_pauses_longer(
     assert anna._restarts.failures == 1
 
 
+def test_a_reading_that_failed_costs_no_connection(tenants: Tenants) -> None:
+    """Nor do connections end that accounts have by it: their files come before the fault."""
+    defaults = from_data(DEFAULTS)
+    configs = {name: from_data(merged(DEFAULTS, {}, name)) for name in ("anna", "otto")}
+    for name, config in configs.items():
+        tenants.put_to_work(name, config, defaults)
+    anna, otto = tenants
+    before = otto.account
+    tenants.trust(Tls(ca_file="/first.pem"))
+    tenants.put_to_work("anna", configs["anna"], defaults)
+    tenants.trust(Tls(ca_file="/second.pem"))
+    assert anna._transfer is not None
+    assert not anna._transfer._is_closed
+    tenants.trust(Tls())
+    assert tenants.put_to_work("anna", configs["anna"], defaults)
+    assert not tenants.put_to_work("otto", configs["otto"], defaults)
+    tenants.keep_only({"anna", "otto"})
+    assert otto.account is before
+    assert len(tenants._transfers) == 1
+
+
 def test_one_of_many_speaks_of_few_mails_at_a_time() -> None:
     """Whoever sweeps thousands holds neither the loop nor the server for long."""
     with FleetWorld() as world:
