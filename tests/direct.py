@@ -163,5 +163,7 @@ class _DirectStream:
         if self._reader is None or self._reader.done or self._feed is None:
             return
         chunk = self._feed.take()
-        if chunk or self._feed.closed:
+        if chunk or (self._feed.closed and not self._feed.is_broken_off):
             self._reader.resolve(chunk)
+        elif self._feed.is_broken_off:
+            self._reader.reject(TransientError(f"{self._request}: the answer ended in the middle"))

@@ -2,12 +2,13 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
 
 from mailroom.engine.journal import Level
-from tests.sandbox import CYRUS_3_10, Entry, Fault, Feed, Request, Response
+from tests.sandbox import CYRUS_3_10, Entry, Fault, Feed, Request, Response, Sandbox
 from tests.world import World
 
 STREAM = "/jmap/eventsource"
@@ -171,15 +172,29 @@ def test_an_outage_is_told_once_and_its_end(world: World) -> None:
 
 
 @pytest.mark.parametrize(("lived_seconds", "level"), [(300.0, Level.INFO), (30.0, Level.WARNING)])
-def test_a_stream_that_has_lived_may_be_closed_without_alarm(
-    world: World, lived_seconds: float, level: Level
+@pytest.mark.parametrize("end", [Sandbox.close_feeds, Sandbox.break_off_feeds])
+def test_a_stream_that_has_lived_may_end_without_alarm(
+    world: World, end: Callable[[Sandbox], None], lived_seconds: float, level: Level
 ) -> None:
     world.start()
     world.run_for(lived_seconds)
-    world.sandbox.close_feeds()
+    end(world.sandbox)
     world.run_for(10.0)
-    told = [told for told, event, _ in world.events if event == "eventsource_disconnected"]
-    assert told == [level]
+    assert losses(world) == [level]
+    assert world.status["eventsource"]["connected"]
+
+
+def test_that_it_cannot_be_opened_again_is_alarming(world: World) -> None:
+    world.start()
+    world.run_for(300.0)
+    world.sandbox.faults.add(Fault(path=STREAM, breaks="before"))
+    world.sandbox.break_off_feeds()
+    world.run_for(3600.0)
+    assert losses(world)[:3] == [Level.INFO, Level.WARNING, Level.DEBUG]
+
+
+def losses(world: World) -> list[Level]:
+    return [level for level, event, _ in world.events if event == "eventsource_disconnected"]
 
 
 def test_a_stream_with_a_line_that_never_ends_is_given_up(world: World, streams: Streams) -> None:

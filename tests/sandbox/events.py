@@ -61,6 +61,8 @@ class Feed:
         self._unseen: dict[str, str] = {}
         self._unseen_id = 0
         self.closed = False
+        #: True: it is closed, but its connection does not say so.
+        self.is_broken_off = False
         #: True: nothing arrives any more, and nobody is told; the path is dead.
         self.is_cut_off = False
 
@@ -81,6 +83,11 @@ class Feed:
         if not self.closed:
             self.closed = True
             self._listener()
+
+    def break_off(self) -> None:
+        """End the connection in the middle of the stream."""
+        self.is_broken_off = True
+        self.close()
 
     @property
     def deadline(self) -> float | None:

@@ -238,7 +238,7 @@ class _Connection(BaseHTTPRequestHandler):
             data, ended = feed.take(), feed.closed
         if data:
             self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
-        if ended:
+        if ended and not feed.is_broken_off:
             self.wfile.write(b"0\r\n\r\n")
         self.wfile.flush()
         return not ended and self.connection not in ready

@@ -153,6 +153,13 @@ class Sandbox(Account):
                 feed.close()
             self._feeds.clear()
 
+    def break_off_feeds(self) -> None:
+        """End every event stream's connection without a word, as Cyrus 3.10.2 does over TLS."""
+        with self.lock:
+            for feed in self._feeds:
+                feed.break_off()
+            self._feeds.clear()
+
     def cut_off_feeds(self) -> None:
         """Have every event stream that is open fall silent, as when a path dies unnoticed."""
         with self.lock:

@@ -111,8 +111,7 @@ class Push:
                         is unavailable
     reconnect_count  -- connections opened after the first
     error            -- why there is no connection, in words, or None
-    is_routine       -- the last connection was stable, and the server closed it properly (Cyrus
-                        does so every 5 minutes)
+    is_routine       -- the last connection was stable, and the server closed it, or may have
     last_event_id    -- what to send as Last-Event-ID; empty: nothing
 
     An event that cannot happen in the present status is a bug of the caller: RuntimeError.
@@ -264,18 +263,29 @@ class Push:
             self._blockades = 0
         return False
 
-    def ended(self, now: float, error: str | None, retry_after: float | None = None) -> None:
+    def ended(
+        self,
+        now: float,
+        error: str | None,
+        retry_after: float | None = None,
+        *,
+        is_broken_off: bool = False,
+    ) -> None:
         """The connection is gone: the server closed it (``error`` None), or it failed for that
         reason. ``retry_after`` is what the server asks for, in seconds.
 
-        Both count as an attempt: a server that answers and closes at once is not asked in a busy
-        loop.
+        ``is_broken_off`` says that the connection itself has failed. In the middle of a stream that
+        looks like a server's way to close it: Cyrus 3.10.2, after five minutes, ends TLS without a
+        word (seen).
+
+        All of it counts as an attempt: a server that answers and closes at once is not asked in a
+        busy loop.
         """
         self._check("ended")
         is_stable = self._has_lived(now)
         if is_stable:
             self._failures.reset()
-        self.is_routine = is_stable and error is None
+        self.is_routine = is_stable and (error is None or is_broken_off)
         self._wait(now, self._failures.fail(retry_after), PushStatus.DISCONNECTED, error)
 
     def expired(self, now: float) -> None:

@@ -85,12 +85,19 @@ class Listener:
             except CredentialsRefused:
                 push.refused(self._loop.now(), HTTPStatus.UNAUTHORIZED)
             except MailroomError as error:
-                wait = error.retry_after if isinstance(error, TransientError) else None
-                if push.deadline is not None:  # else a poll gave it up at the same instant
-                    push.ended(self._loop.now(), str(error), wait)
+                self._ended(error)
             self._report()
             self._on_status()
             await self._until_due()
+
+    def _ended(self, error: MailroomError) -> None:
+        if self._push.deadline is None:
+            return  # a poll gave the stream up at the same instant
+        now, reason = self._loop.now(), str(error)
+        if isinstance(error, TransientError):
+            self._push.ended(now, reason, error.retry_after, is_broken_off=True)
+        else:
+            self._push.ended(now, reason)
 
     async def _until_due(self) -> None:
         """Wait for the time of the next attempt, which may be moved either way, and for our turn at
@@ -172,12 +179,14 @@ class Listener:
             return
         event, report = "eventsource_disconnected", self._log.warning
         reason = error or "the server ended the stream"
+        if self._push.is_routine:
+            self._log.info(event, error=reason)
+            self._last_report = ""
+            return
         if reason in _SUSPICIONS:
             event = _SUSPICIONS[reason]
         elif status is PushStatus.UNAVAILABLE:
             event, report, reason = "eventsource_unavailable", self._log.info, "no push here"
-        elif self._push.is_routine:
-            report = self._log.info
         is_new = self._last_report != reason
         self._last_report = reason
         (report if is_new else self._log.debug)(event, error=reason)
