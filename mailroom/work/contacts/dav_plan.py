@@ -23,9 +23,7 @@ from mailroom.rules.contacts.contact import (
     summarise,
     without_section,
 )
-from mailroom.rules.contacts.groups import (
-    with_members,
-)
+from mailroom.rules.contacts.groups import with_members
 from mailroom.rules.contacts.roster import (
     Change,
     Filing,

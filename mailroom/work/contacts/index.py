@@ -72,8 +72,8 @@ class IndexKeeper:
         self._book = book
         self._token: str | None = None
         self._has_sync = True
-        self._is_cyrus = True  # until proven otherwise,
-        self._is_proven = False  # and proven by a sync token of its form
+        # Taken for Cyrus until something shows otherwise; a sync token of its form proves it.
+        self._is_cyrus, self._is_proven = True, False
         self._looked_at = loop.now()
         self._is_in_doubt = False
         self._gate = Gate()

@@ -3,9 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from mailroom.errors import (
-    MailroomError,
-)
+from mailroom.errors import MailroomError
 from mailroom.rules.contacts.roster import Plan
 from mailroom.rules.screening.own import OwnAddresses
 from mailroom.rules.triage.job import Job
