@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mailroom.engine.client import ask
+from mailroom.engine.client import ask, who_may
 from mailroom.engine.sockets import listen
 from mailroom.errors import MailroomError
 
@@ -104,8 +104,22 @@ def test_a_service_that_hangs_is_not_waited_for_long(path: Path) -> None:
         ask(path, "GET", "/healthz", timeout_seconds=0.01)
 
 
+@pytest.mark.parametrize(
+    ("socket_path", "told"),
+    [
+        ("/run/mailroom/status.sock", "join the group mailroom-status (sudo adduser YOU"),
+        ("/run/mailroom/office/control.sock", "join the group mailroom-control (sudo adduser YOU"),
+        ("/run/mailroom-shard/1-2/control.sock", "join the group mailroom-control (sudo adduser"),
+        ("/run/user/1000/mailroom/control.sock", "or as the user whose service it is"),
+        ("/tmp/status.sock", "or as the user whose service it is"),
+    ],
+)
+def test_a_group_is_named_where_it_helps(socket_path: str, told: str) -> None:
+    assert told in who_may(Path(socket_path))
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-def test_who_may_not_ask_is_told_of_the_group(path: Path) -> None:
+def test_who_may_not_ask_is_told_who_may(path: Path) -> None:
     with listen(path):
         for parent in (path.parent, path.parent.parent, path.parent.parent.parent):
             parent.chmod(0o755)
@@ -113,7 +127,7 @@ def test_who_may_not_ask_is_told_of_the_group(path: Path) -> None:
         os.seteuid(65534)
         try:
             with pytest.raises(
-                MailroomError, match=r"join the group mailroom-status .* log in again"
+                MailroomError, match=r"no permission to ask at .*: ask as root, or as the user"
             ):
                 ask(path, "GET", "/healthz")
         finally:

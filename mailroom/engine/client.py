@@ -169,6 +169,15 @@ class _UnixConnection(http.client.HTTPConnection):
         self.request(asked.method, asked.target, asked.body or None, _JSON if asked.body else {})
 
 
+def who_may(path: Path) -> str:
+    """Who may open a socket, in words. Groups are for the system's services alone."""
+    asked = behind(path)
+    if not (asked.is_system and asked.unit):
+        return "ask as root, or as the user whose service it is"
+    group = _GROUPS.get(path.name, "mailroom-status")
+    return f"ask as root, or join the group {group} (sudo adduser YOU {group}) and log in again"
+
+
 @contextlib.contextmanager
 def _explained(path: Path, timeout_seconds: float) -> Iterator[None]:
     """Turns what goes wrong at ``path`` into words, with what can be done about it."""
@@ -187,11 +196,7 @@ def _explained(path: Path, timeout_seconds: float) -> Iterator[None]:
             "and is this its socket (--socket names another)?"
         ) from error
     except PermissionError as error:
-        group = _GROUPS.get(path.name, "mailroom-status")
-        raise NotAllowed(
-            f"no permission to ask at {path}: ask as root, or join the group {group} "
-            f"(sudo adduser YOU {group}) and log in again"
-        ) from error
+        raise NotAllowed(f"no permission to ask at {path}: {who_may(path)}") from error
     except (TimeoutError, BlockingIOError) as error:  # the latter if its backlog is full
         raise MailroomError(
             f"the service at {path} did not answer within {timeout_seconds:g} s: {asked.look_up()}"
