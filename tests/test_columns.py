@@ -19,6 +19,19 @@ def test_no_line_is_wider_than_the_terminal() -> None:
     assert shown[1].startswith("y" + " " * 39 + "  1  Zoë")
 
 
+@pytest.mark.parametrize("width", [80, 60, 40, 20, 8, 1])
+def test_what_comes_last_has_room_too(width: int) -> None:
+    lines = [
+        ["a" * 60, "3", "15:36:20", "n" * 30, "s" * 90],
+        ["b@x", "1", "15:36:20", "Bob", "Sale"],
+    ]
+    shown = aligned(lines, width)
+    assert all(cells(line) <= width for line in shown)
+    if width >= 40:
+        assert shown[0].endswith("s" * (width // 5 - 1) + "…")
+        assert shown[1].endswith("  Sale")
+
+
 @pytest.mark.parametrize(
     ("text", "width", "shown"),
     [

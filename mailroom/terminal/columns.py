@@ -9,8 +9,10 @@ from collections.abc import Iterable, Sequence
 from mailroom.terminal.harmless import harmless
 from mailroom.terminal.times import clock_face
 
-# A column is as wide as its widest cell, but leaves room for the others.
+# A column is as wide as its widest cell, but leaves room for the others: this share of the terminal
+# for the last, which is often a subject.
 _WIDEST = 40
+_LAST_SHARE = 0.2
 _GAP = "  "
 _ELLIPSIS = "…"
 
@@ -38,6 +40,7 @@ def _seen(cell: object) -> str:
 def aligned(lines: Sequence[Sequence[str]], width: int) -> list[str]:
     """The lines in columns, each at most ``width`` cells of a terminal wide."""
     widths = [min(_WIDEST, max(map(cells, column))) for column in zip(*lines, strict=True)]
+    _make_room(widths, width)
     shown = []
     for line in lines:
         *others, last = line
@@ -46,6 +49,18 @@ def aligned(lines: Sequence[Sequence[str]], width: int) -> list[str]:
         ]
         shown.append(cut(_GAP.join([*padded, last]).rstrip(), width))
     return shown
+
+
+def _make_room(widths: list[int], width: int) -> None:
+    """Narrow the widest columns until the last has its share."""
+    if len(widths) < 2:  # noqa: PLR2004 - the last is the only one
+        return
+    last = min(widths[-1], int(width * _LAST_SHARE))
+    while sum(widths[:-1]) + len(_GAP) * (len(widths) - 1) + last > width:
+        widest = max(range(len(widths) - 1), key=widths.__getitem__)
+        if widths[widest] <= 1:
+            return
+        widths[widest] -= 1
 
 
 def cut(text: str, width: int) -> str:

@@ -118,7 +118,7 @@ def _column_of_addresses(rows: Sequence[Sequence[str]]) -> int:
         for index, cell in enumerate(row):
             counts[index] = counts.get(index, 0) + ("@" in cell)
     if not any(counts.values()):
-        raise UsageError("it has no column of addresses, and no JSON lines either")
+        raise UsageError("the file has no column of addresses, and no JSON lines either")
     return max(counts, key=lambda index: counts[index])
 
 
