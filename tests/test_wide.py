@@ -98,6 +98,17 @@ def test_what_stands_for_strangers_is_refused(domain: str, reason: str | None) -
 
 
 @pytest.mark.parametrize(
+    "domain",
+    ["fastmail.com", "googlemail.com", "icloud.com", "live.com", "outlook.de", "proton.me",
+     "qq.com", "seznam.cz", "t-online.de", "web.de", "yahoo.fr", "yandex.ru"],
+)  # fmt: skip
+def test_nobody_decides_about_all_users_of_a_large_provider(domain: str) -> None:
+    assert refusal(domain, ()) == (
+        f"{domain} is a mail provider: anybody can have an address there"
+    )
+
+
+@pytest.mark.parametrize(
     ("header", "found"),
     [
         ("News of the shop <News.Example.org>", "news.example.org"),
