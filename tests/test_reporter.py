@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mailroom.rules.status.events import EventKind, ServiceEvent, encoded
+from mailroom.rules.status.events import EventKind, ServiceEvent, encoded, reload
 from mailroom.work.account.reporter import Audience
 from tests.sandbox import Fault, Response
 from tests.schemas import validate
@@ -193,3 +193,10 @@ def test_push_is_told_when_it_goes_and_comes(watched: Watched) -> None:
     told = watched.of(EventKind.PUSH)
     assert [each["status"] for each in told][-1] == "connected"
     assert "connected" not in [each["status"] for each in told][:-1] != []
+
+
+@pytest.mark.parametrize("problems", [(), ("mailroom.yaml:3: jmpa: is not a known key",)])
+def test_a_reload_is_told_with_what_is_wrong(problems: tuple[str, ...]) -> None:
+    event = reload(1764000000.5, problems)
+    validate("event-reload", event.document)
+    assert event.document == {"at": "2025-11-24T16:00:00.500Z", "problems": list(problems)}

@@ -43,6 +43,10 @@ def test_a_list_is_known_by_its_id() -> None:
     assert DECISIONS.of_list(None) is None
 
 
+# 253 letters, the most that a domain may have (RFC 1035 §2.3.4).
+LONGEST = ".".join([*["a" * 60] * 4, "b.example"])
+
+
 @pytest.mark.parametrize(
     ("address", "domain"),
     [
@@ -67,6 +71,8 @@ def test_a_list_is_known_by_its_id() -> None:
         ("bob@a..example", None),
         ("bob@", None),
         ("", None),
+        (f"bob@{LONGEST}", "b.example"),
+        (f"bob@x{LONGEST}", None),
     ],
 )
 def test_a_whole_domain_is_what_somebody_has_registered(address: str, domain: str | None) -> None:
