@@ -1,5 +1,6 @@
 """Decisions for whole domains and lists, in the notes of cards."""
 
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -98,7 +99,8 @@ def test_decisions_are_lines_of_json() -> None:
                 noted_on="2026-11-21")  # fmt: skip
     wide = Decisions({"shop.example": "Feed"}, {"news.example.org": "Jail"},
                      {"shop.example": "2026-11-26"})  # fmt: skip
-    assert list(decision_lines([bob], wide, Config())) == [
+    nobody = replace(bob, addresses=())  # the user has taken the address out of the card
+    assert list(decision_lines([bob, nobody], wide, Config())) == [
         '{"address": "bob@example.org", "category": "Feed", "since": "2026-11-21"}',
         '{"domain": "shop.example", "category": "Feed", "since": "2026-11-26"}',
         '{"list": "news.example.org", "category": "Jail", "since": null}',

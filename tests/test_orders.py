@@ -347,6 +347,32 @@ def test_a_whole_domain() -> None:
     assert back["category"] is None
 
 
+def domain_labelled(world: World) -> str:
+    """A mail whose labels decide about its whole domain."""
+    [mail] = world.deliver(EVE)
+    world.sandbox.label(mail, "@WholeDomain")
+    world.tap(mail, "@ToFeed")
+    return mail
+
+
+def test_a_command_yields_to_labels_that_decide_otherwise_about_the_domain() -> None:
+    world = house()
+    mail = domain_labelled(world)
+    document = {"domain": "example.com", "category": "Jail"}
+    refused = refusal(world, world.account.commands.triage(document, "anna"))
+    assert (refused.status, refused.further) == (409, {"categories": ["Feed", "Jail"]})
+    world.settle()
+    assert world.sandbox.mailboxes_of(mail) == {"Feed"}
+
+
+def test_labels_that_decide_the_same_about_the_domain_answer_the_command() -> None:
+    world = house()
+    mail = domain_labelled(world)
+    document = {"domain": "example.com", "category": "Feed"}
+    assert ask(world, world.account.commands.triage(document, "anna"))["filed"] == 1
+    assert world.sandbox.mailboxes_of(mail) == {"Feed"}
+
+
 def test_mail_of_a_whole_domain_is_labelled_before_it_is_decided() -> None:
     world = house()
     [mail] = world.deliver(EVE)
