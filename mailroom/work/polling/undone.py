@@ -18,6 +18,8 @@ class Undone:
         self._mail = mail
         # By mail: the patch, and the mail for which it was made.
         self._left: dict[str, tuple[PatchObject, Mail]] = {}
+        # Those noted since the last attempt: what they were made for was read a moment ago.
+        self._fresh: set[str] = set()
 
     def __bool__(self) -> bool:
         return bool(self._left)
@@ -35,17 +37,21 @@ class Undone:
                 patch = recovered(before[mail.id], patches[mail.id], mail, places)
                 if patch:
                     self._left[mail.id] = patch, mail
+                    self._fresh.add(mail.id)
 
     async def restore(self) -> bool:
-        """Restore them; returns whether there were any. Mail that somebody has moved once more
-        stays there."""
+        """Restore them; returns whether there were any. The first attempt asks for nothing: a kill
+        before it loses the move. After a failure they are read again, and mail that somebody has
+        moved once more stays there."""
         if not self._left:
             return False
-        now = {mail.id: mail.mailbox_ids for mail in await self._mail.read(sorted(self._left))}
+        unread = self._left.keys() - self._fresh
+        self._fresh.clear()
+        now = {mail.id: mail.mailbox_ids for mail in await self._mail.read(sorted(unread))}
         patches = {
             mail_id: patch
             for mail_id, (patch, after) in self._left.items()
-            if now.get(mail_id) == after.mailbox_ids
+            if mail_id not in unread or now.get(mail_id) == after.mailbox_ids
         }
         if patches:
             await self._mail.update(patches)
