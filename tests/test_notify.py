@@ -157,6 +157,29 @@ def test_a_systemd_that_does_not_listen_holds_nobody_up(
     systemd.close()
 
 
+def test_a_systemd_that_was_not_listening_hears_later_that_the_service_is_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise it would end the service when the time for its start is over."""
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    systemd, notify = Systemd(str(tmp_path / "notify")), Notify()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as others:
+        others.setblocking(False)
+        notify.status("idle")
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                others.sendto(b"WATCHDOG=1", str(tmp_path / "notify"))
+        notify.ready()
+        notify.status("idle")
+        assert notify.is_behind
+    assert b"READY=1" not in systemd.heard()
+    notify.status("idle")
+    notify.status("idle")
+    assert systemd.heard() == [b"READY=1\nSTATUS=idle"]
+    notify.close()
+    systemd.close()
+
+
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # sdnotify lets go of its socket
 def test_an_address_where_nobody_is_disturbs_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -26,7 +26,8 @@ class Notify:
         is_supervised = bool(os.environ.get("NOTIFY_SOCKET"))
         self._notifier = sdnotify.SystemdNotifier() if is_supervised else None
         self._line: str | None = None
-        #: Whether the newest status line could not be sent.
+        self._is_ready_due = False
+        #: Whether the newest status line, or READY=1, could not be sent.
         self.is_behind = False
         self._patience_seconds = _PATIENCE_SECONDS
         if self._notifier is not None:
@@ -37,17 +38,21 @@ class Notify:
             self._notifier.socket.close()
 
     def ready(self) -> None:
-        """The service is up, or its reload is done."""
-        self._send("READY=1")
+        """The service is up, or its reload is done. If systemd does not take it now, it goes out
+        with the next status line."""
+        self._is_ready_due = not self._send("READY=1")
 
     def status(self, line: str) -> None:
-        """The line for ``systemctl status``; sent only if it differs from the last one sent."""
-        self.is_behind = line != self._line and self._notifier is not None
+        """The line for ``systemctl status``; sent only if it differs from the last one sent, or
+        has to bring READY=1."""
+        is_news = line != self._line or self._is_ready_due
+        self.is_behind = is_news and self._notifier is not None
         if self.is_behind:
             # A newline would begin another assignment.
             text = line.encode("ascii", "backslashreplace").decode("ascii").replace("\n", r"\n")
-            if self._send(f"STATUS={text}", patience_seconds=0.0):
-                self._line, self.is_behind = line, False
+            ready = "READY=1\n" if self._is_ready_due else ""
+            if self._send(f"{ready}STATUS={text}", patience_seconds=0.0):
+                self._line, self.is_behind, self._is_ready_due = line, False, False
 
     def watchdog(self) -> None:
         self._send("WATCHDOG=1")
@@ -63,7 +68,7 @@ class Notify:
 
     def stopping(self) -> None:
         """The service is stopping: from now on no message is worth a wait."""
-        self._patience_seconds = 0.0
+        self._patience_seconds, self._is_ready_due = 0.0, False
         self._send("STOPPING=1")
 
     def _send(self, message: str, patience_seconds: float | None = None) -> bool:
