@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from mailroom.engine.broadcast import Broadcast
 from mailroom.engine.caller import Answerer, Reply, error_answer
-from mailroom.routes import Routes, ServedAccount, user_name
+from mailroom.routes import UNKNOWN, Routes, ServedAccount, user_name
 from mailroom.rules.status.fleethealth import Fleet, Sum, accounts, healthz, status
 from mailroom.rules.status.health import Snapshot
 from mailroom.rules.status.metrics import METRICS_TYPE, metrics_of_all
@@ -78,7 +78,8 @@ class FleetRoutes:
         if rest == "events":
             told = "/events has the events of all accounts, each with its account"
             return error_answer(HTTPStatus.NOT_FOUND, told)
-        may_control = has_control or self._name_of(uid) in account.owners
+        user = self._name_of(uid)
+        may_control = has_control or (user != UNKNOWN and user in account.owners)
         routes = Routes(account, self._broadcast, self._name_of)
         return routes.answerer(has_control=may_control)(replace(request, path=f"/{rest}"), uid)
 

@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import Coroutine, Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -16,9 +17,11 @@ from mailroom.engine.endpoint import Endpoint
 from mailroom.engine.loop import Loop, Promise
 from mailroom.engine.sockets import listen
 from mailroom.errors import OrderRefused, TransientError
+from mailroom.fleetroutes import FleetRoutes
 from mailroom.routes import UNKNOWN, Commands, Routes, user_name
 from mailroom.rules.status.health import Snapshot
 from mailroom.rules.status.ring import Ring
+from mailroom.wire.http1 import Answer, ReceivedRequest
 from tests.sandbox import CYRUS_3_10
 from tests.schemas import is_valid, schema, validate
 from tests.test_health import SNAPSHOTS
@@ -495,3 +498,15 @@ def test_a_real_account_answers_in_the_promised_shapes() -> None:
     assert told("decision", commands.undo({"address": "bob@example.org"}, "anna"))["filed"] == 1
     world.sandbox.label(world.deliver("Eve <eve@example.org>")[0], "@ToFeed")
     assert told("plan", commands.plan())["rows"]
+
+
+def test_a_user_who_cannot_be_named_owns_no_account() -> None:
+    """Not even that of an owner who is called so."""
+    account: Any = SimpleNamespace(owners=("anna", UNKNOWN), commands=Account)
+    process: Any = SimpleNamespace(is_fleet=True, account=lambda _name: account)
+    broadcast = Broadcast(Loop(VirtualClock()), Ring("e"), lambda: None)
+    routes = FleetRoutes(process, broadcast, lambda uid: {1000: "anna"}.get(uid, UNKNOWN))
+    answer = routes.answerer(has_control=False)
+    request = ReceivedRequest("GET", "/accounts/anna/categories", keep_alive=True)
+    replies = [answer(request, uid) for uid in (1000, 65534)]
+    assert [reply.status for reply in replies if isinstance(reply, Answer)] == [200, 403]
