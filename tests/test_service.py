@@ -62,7 +62,7 @@ def test_the_life_of_a_service(sandbox: Sandbox, url: str, tmp_path: Path) -> No
     mail = sandbox.deliver(BOB)
     with Process(tmp_path, config, {"WATCHDOG_USEC": "400000"}) as service:
         service.until_told("READY=1").until_told("STATUS=push connected; last poll ")
-        assert service.messages.index("WATCHDOG=1") < service.messages.index("READY=1")
+        assert service.messages.index("READY=1") < service.messages.index("WATCHDOG=1")
 
         sandbox.label(mail, "@ToFeed")
         service.until_told("STATUS=push connected; last poll ", 2)
