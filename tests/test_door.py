@@ -814,6 +814,14 @@ def test_who_was_decided_about_by_name_is_not_touched_by_a_whole_domain() -> Non
     assert at(world, comes(world, "Boss <boss@shop.example>")) == ({"Imbox", "Inbox"}, set())
 
 
+def test_mail_of_a_whole_domain_comes_to_inbox_where_its_category_says_so() -> None:
+    world = house()
+    one = comes(world, "News <news@shop.example>")
+    decide(world, one, "@ToImbox", "@WholeDomain")
+    assert at(world, one) == ({"Imbox", "Inbox"}, set())
+    assert at(world, comes(world, "Help <help@shop.example>")) == ({"Imbox", "Inbox"}, set())
+
+
 def test_a_whole_domain_that_is_decided_anew_takes_its_mail_along() -> None:
     world = house()
     one = comes(world, "News <news@shop.example>")

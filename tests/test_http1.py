@@ -142,6 +142,8 @@ def test_head_and_body_of_exactly_the_limit_are_taken() -> None:
     body = b"y" * BODY_LIMIT_BYTES
     assert read_whole(head + b"\r\n\r\n" + body) == [ReceivedRequest("POST", "/", True, body=body)]
     assert read_whole(head + b"x\r\n\r\n" + body) == [431]
+    # also if its end has not arrived yet
+    assert read_pieces([head, b"\r\n\r\n", body]) == read_whole(head + b"\r\n\r\n" + body)
 
 
 FRAGMENTS = st.sampled_from(

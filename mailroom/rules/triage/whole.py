@@ -47,16 +47,14 @@ class Whole:
 
     def patch(self, mail: Mail, places: Places) -> MailPatch:
         """The patch that files a mail by this decision; labelled mail loses its labels."""
-        whole = self.category and replace(self.category, add_to_inbox=self._adds_to_inbox)
-        tap = Tap(self.name, whole, self.label_id, self.mails)
+        category = self.category
+        if category and self.is_list:
+            # A list's mail never comes to Inbox by its category: it has many writers.
+            category = replace(category, add_to_inbox=False)
+        tap = Tap(self.name, category, self.label_id, self.mails)
         patch = filed(mail, tap, places)
         off = {f"mailboxIds/{each}": None for each in _scopes(places) & mail.mailbox_ids}
         return {**patch, **off} if off else patch
-
-    @property
-    def _adds_to_inbox(self) -> bool:
-        """A list's mail never comes to Inbox by its category: it has many writers."""
-        return self.category is not None and self.category.add_to_inbox and not self.is_list
 
 
 @dataclass(frozen=True, slots=True)
