@@ -27,7 +27,7 @@ from mailroom.wire.jmap import (
     read_refusals,
     read_state,
 )
-from mailroom.wire.jmap_session import SessionLimits, read_session
+from mailroom.wire.jmap_session import SessionLimits, blob_url, read_session
 from tests.sandbox import Request, Sandbox
 
 URL = "https://mail.example.org/jmap"
@@ -69,6 +69,14 @@ def core_with(**changes: Any) -> bytes:
 def test_cyrus_is_known_by_its_session(url: str, extension: str | None, is_cyrus: bool) -> None:
     extended = {**SESSION["capabilities"], **({extension: {}} if extension else {})}
     assert read_session(session_with(apiUrl=url, capabilities=extended), URL).is_cyrus is is_cyrus
+
+
+def test_where_files_are_is_filled_in_for_the_account() -> None:
+    session = read_session(session_with(), URL)
+    place = blob_url("/files/{accountId}/{blobId}?accept={type}", session, blobId="b 1", type="x/y")
+    assert place == "https://mail.example.org/files/alice/b%201?accept=x%2Fy"
+    with pytest.raises(ProtocolError, match="names no place for files"):
+        blob_url(None, session)
 
 
 def test_a_session_is_read() -> None:

@@ -98,7 +98,7 @@ def _is_cyrus(data: Mapping[str, Any]) -> bool:
     """Whether the server is Cyrus, or Fastmail, which runs on it. Cyrus has relative URLs (3.6.1,
     3.10.2 and 3.13.7, seen), and may name extensions of its own; a proxy may make the URLs
     absolute."""
-    host = urlsplit(as_text(data["apiUrl"])).hostname or ""
+    host = urlsplit(as_text(data["apiUrl"])).hostname
     is_extended = any(name.startswith(_CYRUS_EXTENSIONS) for name in data["capabilities"])
     return not host or is_extended or f".{host}".endswith(".fastmail.com")
 
