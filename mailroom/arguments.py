@@ -24,24 +24,36 @@ _SECONDS = {"min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
 def parse(arguments: Sequence[str]) -> SimpleNamespace:
-    """The options as parsed; wrong use ends the process, as argparse does."""
+    """The options as parsed; wrong use ends the process, as argparse does, with the usage of the
+    command in question."""
     made = parser()
-    options = made.parse_args(arguments, SimpleNamespace())
+    options, strange = made.parse_known_args(arguments, SimpleNamespace())
+    if fault := _fault(options, strange):
+        options.parser.error(fault)
     if options.name is None:
         made.print_help(sys.stderr)
         made.exit(EXIT_USAGE)
-    if options.name == "check" and options.within is not None and not options.live:
-        made.error("--within is for check --live")
-    if options.name == "triage":
-        if options.dry_run and options.words:
-            made.error("triage --dry-run is about the next poll, and takes no address")
-        if not options.dry_run and len(options.words) < _ADDRESS_AND_CATEGORY:
-            made.error("triage takes addresses (- for the lines of stdin), then the category")
+    del options.parser
     return options
 
 
+def _fault(options: SimpleNamespace, strange: Sequence[str]) -> str | None:
+    """What is wrong with options that are each well formed; ``strange`` has what is left over."""
+    if strange:
+        return f"unrecognized arguments: {' '.join(strange)}"
+    if options.name == "check" and options.within is not None and not options.live:
+        return "--within is for check --live"
+    if options.name == "triage":
+        if options.dry_run and options.words:
+            return "--dry-run is about the next poll, and takes no address"
+        if not options.dry_run and len(options.words) < _ADDRESS_AND_CATEGORY:
+            return "name addresses (- for the lines of stdin), then the category"
+    return None
+
+
 def parser() -> ArgumentParser:
-    """All commands and their options; ``name`` is the command's."""
+    """All commands and their options; ``name`` is the command's, ``parser`` the command's own,
+    which tells its usage."""
     made = ArgumentParser(
         prog="mailroom",
         description="Screen mail: one label on one mail files its sender for good.",
@@ -49,10 +61,14 @@ def parser() -> ArgumentParser:
     made.add_argument(
         "--version", action="version", version=f"mailroom {__version__}", help="print the version"
     )
+    made.set_defaults(parser=made)
     commands = made.add_subparsers(title="commands", metavar="COMMAND", dest="name")
 
     def add(name: str, summary: str) -> ArgumentParser:
-        return commands.add_parser(name, help=summary, description=summary)
+        command = commands.add_parser(name, help=summary, description=summary)
+        command.register("type", None, _text)  # of arguments for which no type is named
+        command.set_defaults(parser=command)
+        return command
 
     _run(add("run", "run the service, in the foreground"))
     _check(add("check", "check configuration, credentials, servers, mailboxes, groups"))
@@ -305,11 +321,15 @@ def _watch(watch: ArgumentParser) -> None:
     _about(watch, "socket")
 
 
+def _text(text: str) -> str:
+    """An empty argument is an empty variable of a shell, and means nothing."""
+    if not text.strip():
+        raise ArgumentTypeError("must not be empty")
+    return text
+
+
 def _path(text: str) -> Path:
-    """An empty path is an empty variable of a shell, and means nothing."""
-    if not text:
-        raise ArgumentTypeError("the path is empty")
-    return Path(text)
+    return Path(_text(text))
 
 
 def _config(text: str) -> str:

@@ -5,6 +5,7 @@ import os
 import pty
 import subprocess
 import sys
+from argparse import _SubParsersAction
 from collections.abc import Iterator
 from copy import deepcopy
 from importlib.resources import files
@@ -15,12 +16,15 @@ from typing import Any
 import jsonschema
 import pytest
 
+from mailroom.arguments import parse, parser
 from mailroom.cli import guarded, main
 from mailroom.terminal.status import news
 from tests.process import SECRET, Process, configuration, environment, mailroom
 from tests.sandbox import Sandbox, serve
 from tests.world import World
 
+# Whatever is no number or instant is refused in the same words.
+_NUMBERS = ("--within", "--since")
 COMMANDS = ("run", "check", "status", "poll", "config", "triage", "setup", "reset",
             "version")  # fmt: skip
 
@@ -95,6 +99,52 @@ def test_wrong_use_ends_with_2(arguments: list[str], capsys: pytest.CaptureFixtu
         main(arguments)
     assert ended.value.code == 2
     assert "usage: mailroom" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["triage"], "name addresses"),
+        (["triage", "bob@x.example"], "name addresses"),
+        (["triage", "--dry-run", "bob@x.example"], "takes no address"),
+        (["check", "--within", "3"], "--within is for check --live"),
+        (["poll", "now"], "unrecognized arguments: now"),
+        (["waiting", "--nonsense"], "unrecognized arguments: --nonsense"),
+        (["sender", ""], "argument ADDRESS: must not be empty"),
+    ],
+)
+def test_wrong_use_shows_the_usage_of_the_command(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(arguments)
+    shown = capsys.readouterr().err
+    assert shown.startswith(f"usage: mailroom {arguments[0]} ")
+    assert f"\nmailroom {arguments[0]}: error: " in shown
+    assert told in shown
+
+
+def _with_values() -> Iterator[tuple[str, str]]:
+    """Every command with each of its arguments that takes a value; "" for a positional one."""
+    commands = next(each for each in parser()._actions if isinstance(each, _SubParsersAction))
+    for name, command in commands.choices.items():
+        for action in command._actions:
+            if action.nargs != 0:
+                yield name, next(iter(action.option_strings), "")
+
+
+@pytest.mark.parametrize("empty", ["", " "])
+@pytest.mark.parametrize(("command", "option"), list(_with_values()))
+def test_no_argument_may_be_empty(
+    command: str, option: str, empty: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse([command, f"{option}={empty}" if option else empty])
+    assert ended.value.code == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"mailroom {command}: error: argument ")
+    if option not in _NUMBERS:
+        assert last.endswith(": must not be empty")
 
 
 # What a user did wrong

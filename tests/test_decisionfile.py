@@ -70,6 +70,13 @@ def test_what_is_no_list_of_decisions(text: str) -> None:
         parse(text, NAMES, "feed")
 
 
+@pytest.mark.parametrize("text", ["b@x,Feed\n", "b@x\n", '{"address": "b@x", "category": "Feed"}'])
+def test_a_category_for_other_lines_that_does_not_exist(text: str) -> None:
+    """Also if no line needs it."""
+    with pytest.raises(UsageError, match=r"no category 'feeed': .* did you mean Feed\?"):
+        parse(text, NAMES, "feeed")
+
+
 def test_back_to_screener_by_either_name() -> None:
     assert told("b@x,screener\nc@x,stranger'sroom") == ["address:b@x>None", "address:c@x>None"]
 

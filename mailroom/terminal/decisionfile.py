@@ -33,7 +33,9 @@ Parsed = Decision | Bad
 
 def parse(text: str, names: CategoryNames, category: str | None) -> list[Parsed]:
     """Every decision of the file, each once; ``category`` is for lines that name none. Raises
-    :class:`UsageError` if it is not such a file."""
+    :class:`UsageError` if it is not such a file, or if there is no such ``category``."""
+    if category is not None:
+        names.find(category)
     text = text.removeprefix("\ufeff")  # spreadsheets begin their files with it
     is_json = text.lstrip().startswith("{")
     lines = _json_lines(text) if is_json else _csv_lines(text, names)
