@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailroom.wire.htmltext import text_of_html
-from mailroom.wire.previews import LONGEST_TEXT, one_line, plain, read_lines, read_text
+from mailroom.wire.previews import LONGEST_TEXT, one_line, plain, read_lines, read_text, text_call
 
 
 @pytest.mark.parametrize(
@@ -83,6 +83,18 @@ def mail(**more: object) -> dict[str, object]:
     told: dict[str, object] = {"id": "M1", "from": None, "mailboxIds": {"S": True}, "subject": None}
     told |= {"receivedAt": "2026-11-27T01:00:00Z", "to": None, "textBody": parts}
     return {"list": [told | more]}
+
+
+def test_no_more_of_a_mail_is_asked_for_than_its_preview_may_need() -> None:
+    """Otherwise a mail of many megabytes would come whole, and the limit of an answer refuse it."""
+    most = text_call("M1", "t").arguments["maxBodyValueBytes"]
+    assert LONGEST_TEXT <= most <= 4 * LONGEST_TEXT
+
+
+def test_a_text_that_just_fits_is_whole() -> None:
+    found = read_text(mail(bodyValues={"1": {"value": "x" * LONGEST_TEXT}}))
+    assert found is not None
+    assert (len(found.text), found.is_truncated) == (LONGEST_TEXT, False)
 
 
 def test_a_text_of_several_parts_is_cut_where_it_is_too_long() -> None:
