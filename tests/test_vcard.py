@@ -211,6 +211,9 @@ def test_new_lines_stand_before_the_end_or_where_they_are_told() -> None:
     card = Card.parse(card_of("FN:Bob"))
     assert bytes(card.with_lines([("A", "1"), ("B", "2")])) == card_of("FN:Bob", "A:1", "B:2")
     assert bytes(card.with_lines([("A", "1")], before=2)) == card_of("A:1", "FN:Bob")
+    blank = b"\r\n"  # a server may send one after the card
+    card = Card.parse(card_of("FN:Bob") + blank)
+    assert bytes(card.with_lines([("A", "1")])) == card_of("FN:Bob", "A:1") + blank
 
 
 def test_lines_are_left_out_by_their_place() -> None:
