@@ -55,7 +55,7 @@ class Office(VirtualClients):
         """What these mails, the only ones that there are, amount to."""
         mails = [self.sandbox.mail(each) for each in mail_ids]
         there = [mail for mail in mails if self.sandbox.mailbox_id("Screener") in mail.mailbox_ids]
-        senders = {mail.addresses("from")[0].email if mail.senders else "" for mail in there}
+        senders = {mail.addresses("from")[0].email for mail in there if mail.senders}
         return Summary(
             len(senders), len(there), min((mail.received_at for mail in there), default=None)
         )
@@ -69,7 +69,7 @@ def test_all_of_screener_is_counted_and_nothing_else(profile: Profile) -> None:
     for mailbox in ("Inbox", "Feed", "Archive"):
         office.sandbox.deliver("other@example.org", mailbox=mailbox)
     assert office.census.summary is None
-    assert office.catch_up() == Summary(33, 34, office.sandbox.mail(ids[0]).received_at)
+    assert office.catch_up() == Summary(32, 34, office.sandbox.mail(ids[0]).received_at)
 
 
 def test_an_empty_screener_costs_one_request() -> None:

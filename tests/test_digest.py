@@ -100,14 +100,14 @@ def test_it_says_who_waits_what_was_filed_and_what_needs_the_user() -> None:
         conflicts=(ConflictView("joe@example.org", ("Feed", "Jail"), DUE.at),),
         failing=(FailingSender("mia@example.org", "its contact has no UID", 3, None),),
     )
-    assert digest.subject(told) == "Mailroom: 2 senders waiting, 1 sender filed, 2 need you"
+    assert digest.subject(told) == "Mailroom: 1 sender waiting, 1 sender filed, 2 need you"
     assert digest.text(told, UTC) == (
         "Needs you\n\n"
         "* joe@example.org\n"
         "  asked for Feed and Jail at once: take one off, or move one back\n\n"
         "* mia@example.org\n"
         "  could not be filed: its contact has no UID\n\n"
-        "Waiting: 2 senders, 4 mails\n\n"
+        "Waiting: 1 sender, 4 mails\n\n"
         "* Bob <bob@example.org>\n"
         "  One & <two>\n"
         "  3 mails, the newest of Thu 26 Nov, 06:59\n\n"
@@ -119,6 +119,12 @@ def test_it_says_who_waits_what_was_filed_and_what_needs_the_user() -> None:
         "  Feed, 2 mails, before Jail, by anna\n\n"
         "To decide: label a mail, move it, or type mailroom screen.\n"
     )
+
+
+def test_mail_without_a_usable_sender_is_no_sender() -> None:
+    told = news(waiting=(WaitingEntry("", "", 2, "", DUE.at),))
+    assert digest.subject(told) == "Mailroom: 2 mails without a usable sender waiting"
+    assert digest.text(told, UTC).startswith("Waiting: 2 mails without a usable sender\n")
 
 
 def test_in_text_lines_have_72_characters_where_words_allow_it() -> None:

@@ -15,6 +15,7 @@ import pytest
 from mailroom.errors import MailroomError
 from mailroom.terminal.following import as_document, following, lines, run
 from mailroom.terminal.remote import Remote
+from mailroom.terminal.times import clock_face
 from mailroom.wire.sse import Event
 from tests.scripted import Scripted
 
@@ -67,6 +68,13 @@ TOLD: dict[str, tuple[dict[str, Any], list[str]]] = {
     "nobody waits": (
         {"event": "waiting", "senders": 0, "mails": 0, "oldest": None},
         ["nobody waits"],
+    ),
+    "only mail without a usable sender": (
+        {"event": "waiting", "senders": 0, "mails": 2, "oldest": "2026-11-21T09:00:00.000Z"},
+        [
+            "2 mails without a usable sender waiting, the oldest since "
+            + clock_face("2026-11-21T09:00:00.000Z")
+        ],
     ),
     "push": (
         {"event": "push", "status": "disconnected", "error": "no byte for 75 s"},

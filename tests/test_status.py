@@ -35,11 +35,15 @@ def test_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
         ({"senders": 0, "mails": 0, "oldest": None}, "waiting   nobody\n"),
         (
             {"senders": 2, "mails": 5, "oldest": "2026-11-01T12:00:00.000Z"},
-            "waiting   2 senders with 5 mails, the oldest since T\n",
+            "waiting   2 senders, 5 mails, the oldest since T\n",
+        ),
+        (
+            {"senders": 0, "mails": 1, "oldest": "2026-11-21T09:00:00.000Z"},
+            "waiting   1 mail without a usable sender, the oldest since T\n",
         ),
         (
             {"senders": 1, "mails": 1, "oldest": "2026-11-01T12:00:00.000Z"},
-            "waiting   1 sender with 1 mail, the oldest since T\n",
+            "waiting   1 sender, 1 mail, the oldest since T\n",
         ),
     ],
 )

@@ -39,7 +39,7 @@ NOBODY = {
     "since": "2026-11-19T09:00:00.000Z",
 }
 WAITING = {
-    "senders": 2,
+    "senders": 1,
     "mails": 4,
     "oldest": "2026-11-19T09:00:00.000Z",
     "waiting": [BOB, NOBODY],
@@ -124,7 +124,7 @@ def test_a_line_for_each_who_waits(shell: Shell) -> None:
 
 
 def test_a_bare_number_of_those_who_wait(shell: Shell) -> None:
-    assert shell.says("waiting", "--count") == "2\n"
+    assert shell.says("waiting", "--count") == "1\n"
     assert shell.asked == [("GET /waiting?limit=1", None)]
 
 

@@ -61,7 +61,7 @@ export class WaitingView {
         this._bar.hidden = true;
         if (waiting)
             this._page.countWaiting(waiting.senders);
-        const counts = waiting?.senders
+        const counts = waiting?.mails
             ? format(_("$0 with $1, the oldest came $2"), senders(waiting.senders), mails(waiting.mails), relative(waiting.oldest))
             : _("Nobody waits");
         fill(this._body, emptyState("mail", counts, this._page.whoMayDecide()));

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from mailroom.errors import MailroomError
-from mailroom.rules.words import count
+from mailroom.rules.words import count, who_waits
 from mailroom.terminal.harmless import harmless
 from mailroom.terminal.remote import Remote
 from mailroom.terminal.times import clock_face
@@ -202,8 +202,8 @@ def _arrivals(document: Document) -> Iterator[str]:
 def _waiting(document: Document) -> str:
     if not document["mails"]:
         return "nobody waits"
-    who = f"{count(document['senders'], 'sender')} with {count(document['mails'], 'mail')} waiting"
-    return f"{who}, the oldest since {clock_face(document['oldest'])}"
+    who = who_waits(document["senders"], document["mails"])
+    return f"{who} waiting, the oldest since {clock_face(document['oldest'])}"
 
 
 def _lost(document: Document) -> str:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from mailroom.errors import MailroomError
 from mailroom.rules.triage.drags import MOST_DRAGGED
-from mailroom.rules.words import count
+from mailroom.rules.words import count, who_waits
 from mailroom.terminal.following import following
 from mailroom.terminal.remote import Remote
 from mailroom.terminal.screen import Document, output, plain
@@ -191,7 +191,7 @@ def _arrivals(by_outcome: Document) -> str:
 def _waiting(waiting: Document) -> str:
     if not waiting["mails"]:
         return "nobody"
-    who = f"{count(waiting['senders'], 'sender')} with {count(waiting['mails'], 'mail')}"
+    who = who_waits(waiting["senders"], waiting["mails"])
     return f"{who}, the oldest since {clock_face(waiting['oldest'])}"
 
 

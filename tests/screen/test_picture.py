@@ -100,6 +100,8 @@ def test_whatever_mail_says_keeps_to_its_place(said: str, size: tuple[int, int])
         (board(), "Nobody waits."),
         (board("bob@a"), "1 sender waits"),
         (board("bob@a", "eve@a"), "2 senders wait"),
+        (board("bob@a", ""), "1 sender waits"),
+        (board(""), "Waiting: 1 mail without a usable sender"),
     ],
 )
 def test_how_many_wait_is_told(room: Board, said: str) -> None:

@@ -7,6 +7,8 @@ less than 2 MiB, and two of them have the same hash once in 10^11 times.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+_NOBODY = hash("")
+
 
 @dataclass(frozen=True, slots=True)
 class WaitingMail:
@@ -20,8 +22,8 @@ class WaitingMail:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """How many mails wait, of how many addresses; ``oldest`` is when the first of them came, None
-    if nobody waits."""
+    """How many mails wait, of how many senders who can be decided about (mail without a usable
+    sender counts as mail only); ``oldest`` is when the first of them came, None if none waits."""
 
     senders: int = 0
     mails: int = 0
@@ -58,7 +60,8 @@ class Waiting:
     def summary(self) -> Summary:
         if self._summary is None:
             oldest = min(self._received.values(), default=None)
-            self._summary = Summary(len(self._mails_of), len(self._senders), oldest)
+            senders = len(self._mails_of) - (_NOBODY in self._mails_of)
+            self._summary = Summary(senders, len(self._senders), oldest)
         return self._summary
 
     def _drop(self, key: int) -> None:

@@ -15,7 +15,7 @@ from textwrap import wrap
 from urllib.parse import quote
 
 from mailroom.rules.status.health import ConflictView, FailingSender, TriageView
-from mailroom.rules.words import count
+from mailroom.rules.words import count, who_waits
 
 _PREFIX = "mailroom-digest."
 _DAY_SECONDS = 86_400.0
@@ -67,6 +67,16 @@ class News:
     failing: tuple[FailingSender, ...] = ()
 
     @property
+    def senders(self) -> int:
+        """How many of those who wait can be decided about."""
+        return sum(bool(each.address) for each in self.waiting)
+
+    @property
+    def mails(self) -> int:
+        """How many mails wait."""
+        return sum(each.mails for each in self.waiting)
+
+    @property
     def is_any(self) -> bool:
         """Whether anything has happened since the former digest."""
         arrived = any(self.since < each.received_at <= self.due.at for each in self.waiting)
@@ -97,7 +107,8 @@ def since_when(former: Sequence[FormerDigest], due: DueDigest, at: str, zone: tz
 
 def subject(news: News) -> str:
     """Subject line of the digest."""
-    parts = [f"{count(len(news.waiting), 'sender')} waiting"] if news.waiting else []
+    who = count(news.senders, "sender") if news.senders else who_waits(0, news.mails)
+    parts = [f"{who} waiting"] if news.waiting else []
     parts += [f"{count(len(news.filed), 'sender')} filed"] if news.filed else []
     needing = len(news.conflicts) + len(news.failing)
     parts += [f"{needing} need you" if needing > 1 else "1 needs you"] if needing else []
@@ -186,11 +197,10 @@ def _html_entry(entry: _Entry) -> str:
 
 def _chapters(news: News, zone: tzinfo) -> list[_Chapter]:
     """The titles, each with its entries."""
-    mails = count(sum(each.mails for each in news.waiting), "mail")
     chapters = [
         ("Needs you", [*map(_contested, news.conflicts), *map(_failing, news.failing)]),
         (
-            f"Waiting: {count(len(news.waiting), 'sender')}, {mails}",
+            f"Waiting: {who_waits(news.senders, news.mails)}",
             [_waiting(each, zone) for each in news.waiting],
         ),
         (_filed_since(news, zone), list(map(_filed, news.filed))),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from itertools import islice
 
-from mailroom.rules.words import count
+from mailroom.rules.words import count, who_waits
 from mailroom.terminal.harmless import harmless
 from mailroom.terminal.screening.board import Board, Pane, place_of
 from mailroom.terminal.screening.keyboard import Keyboard, Mode
@@ -105,9 +105,7 @@ def _title(scene: Scene, columns: int) -> Line:
         return [("title", fit(" Any key goes back", columns))]
     told = "Mailroom"
     if board.waiting is not None:
-        senders = len(board.senders)
-        waits = "waits" if senders == 1 else "wait"
-        told = f"{count(senders, 'sender')} {waits}" if senders else "Nobody waits"
+        told = _who_waits(board)
     extra = [f"{len(board.chosen)} chosen"] if board.chosen else []
     if board.search and board.pane is Pane.WAITING:
         extra.append(f"{len(board.cursor.rows)} with “{board.search}”")
@@ -118,6 +116,14 @@ def _title(scene: Scene, columns: int) -> Line:
         return [("title", fit(f" {left}", columns))]
     room = max(0, columns - width(left) - 4)
     return [("title", f" {left}  "), ("wrong", fit(board.away, room + 1))]
+
+
+def _who_waits(board: Board) -> str:
+    senders = sum(map(bool, board.senders))  # by address: mail without a usable sender has none
+    if senders:
+        return f"{count(senders, 'sender')} {'waits' if senders == 1 else 'wait'}"
+    mails = sum(each.mails for each in board.senders.values())
+    return f"Waiting: {who_waits(0, mails)}" if mails else "Nobody waits"
 
 
 def _message(scene: Scene, columns: int) -> Line:
