@@ -909,10 +909,12 @@ def test_as_long_as_nothing_has_changed_only_labels_are_looked_for() -> None:
 def test_a_stream_that_the_server_has_ended_costs_a_look_at_the_labels() -> None:
     """As Cyrus does every five minutes; what has changed meanwhile is seen."""
     world = house()
-    number = world.request_count
+    number, told = world.request_count, list[str]()
+    world.account.on_same = lambda: told.append("same")
     world.sandbox.close_feeds()
     world.run_for(5.0)
     assert [each.calls for each in world.requests_since(number)] == [GLANCE]
+    assert told == [], "it is another poll than those that only the time calls for"
     world.sandbox.close_feeds()
     friend = world.sandbox.deliver(ANNA, mailbox=gate(world))
     world.run_for(5.0)

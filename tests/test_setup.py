@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 
 from mailroom.engine.journal import Level, Log
+from mailroom.errors import LastingTrouble
+from mailroom.rules.account.questions import Taken
 from mailroom.rules.account.setup import Item, ItemKind, ItemStatus, plan_mailboxes
 from mailroom.rules.configuration.config import Config, from_data
 from mailroom.wire.jmap import Mailbox
 from mailroom.work.polling.poll import Poller
+from mailroom.work.setup.abilities import taken
 from mailroom.work.setup.check import Check
 from mailroom.work.setup.setup import Setup
 from tests.command import Shell, Site, killed_anywhere
@@ -93,6 +96,29 @@ def test_a_category_and_its_children_get_their_own_of_everything() -> None:
         "contact group Bills", "contact group Mailroom", "contact group Mailroom screened",
     }  # fmt: skip
     assert set(outcomes(plan(Site(configuration=CHILDREN)))) == expected
+
+
+def in_the_way(site: Site) -> tuple[Taken, ...]:
+    context = site.context()
+    return context.run(taken(context.loop, context.config, context.clients))
+
+
+def test_the_users_own_mailboxes_are_noticed_before_anything_is_made() -> None:
+    site = Site(configuration={"triage": {"screener_mailbox": "Archive"}})
+    site.sandbox.create_mailbox("Feed")
+    site.sandbox.create_mailbox("Jail")
+    site.sandbox.deliver("Bob <bob@example.org>", mailbox="Feed")
+    screener, feed = sorted(in_the_way(site), key=lambda each: each.name)
+    assert (screener.name, screener.is_usable) == ("Archive", False)
+    assert screener.reason.startswith("is the account's archive")
+    assert feed == Taken("Feed", "holds 1 mail, which stays yours", is_usable=True)
+
+
+def test_a_label_that_is_another_mailbox_of_the_account_ends_it() -> None:
+    category = {"name": "Feed", "label": "Archive"}
+    site = Site(configuration={"triage": {"categories": [category]}})
+    with pytest.raises(LastingTrouble, match="the label Archive is the account's archive"):
+        in_the_way(site)
 
 
 def test_only_what_is_missing_is_created() -> None:
