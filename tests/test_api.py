@@ -12,6 +12,7 @@ from mailroom.errors import TransientError
 from mailroom.rules.status.health import Totals
 from mailroom.wire.jmap import Answers, Call, MethodError
 from mailroom.work.account.clients import build_clients
+from mailroom.work.session.gate import Servers
 from tests.sandbox import CYRUS_3_10, Entry, Fault, Limits, Profile
 from tests.world import World
 
@@ -21,14 +22,14 @@ T = TypeVar("T")
 class Line:
     """One account's API, over which several talk at once."""
 
-    def __init__(self, **limits: int) -> None:
+    def __init__(self, servers: Servers | None = None, **limits: int) -> None:
         profile: Profile = replace(CYRUS_3_10, limits=Limits(**limits))
         self.world = World(profile)
         who = Basic("alice", "secret")
         http = self.world.new_http()
         loop = self.world.loop
         self.mail = build_clients(
-            loop.root, http, self.world.config, Logins(who, who), Totals()
+            loop.root, http, self.world.config, Logins(who, who), Totals(), servers or Servers()
         ).mail
         self.run(self.mail.session())
 
@@ -108,6 +109,19 @@ def test_more_bytes_than_a_request_may_have_are_several() -> None:
     line = Line(max_size_request=10_000)
     _, entries = line.at_once([echo("x" * 4000)], [echo("y" * 4000)], [echo("z" * 4000)])
     assert [len(entry.calls) for entry in entries] == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("get", "set_", "asked_for"), [(500, 500, (100, 100)), (50, 500, (50, 100)), (40, 30, (40, 30))]
+)
+def test_among_many_accounts_each_asks_for_fewer_objects_at_once(
+    get: int, set_: int, asked_for: tuple[int, int]
+) -> None:
+    servers = Servers()
+    servers.objects_at_once = 100
+    line = Line(servers, max_objects_in_get=get, max_objects_in_set=set_)
+    limits = line.run(line.mail.session()).limits
+    assert (limits.get, limits.set) == asked_for
 
 
 def test_a_call_that_fails_is_its_partys_alone() -> None:
