@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from mailroom import __version__
-from mailroom.engine.accountfolder import account_file
+from mailroom.engine.accountfolder import account_file, ignored_files
 from mailroom.engine.unit import usual_sockets
 from mailroom.errors import UsageError
 from mailroom.terminal.asked import (
@@ -40,6 +40,8 @@ def check(options: SimpleNamespace) -> int:
     from mailroom.terminal.check import show_check, show_files  # noqa: PLC0415 - brings rich
 
     asked = installation_of(options)
+    for problem in ignored_files(asked.config):
+        sys.stderr.write(f"mailroom: {problem}\n")
     if has_many(asked) and not (options.rules or options.live):
         return show_files(asked)
     code = show_check(of_one(asked), os.environ, rules=options.rules)

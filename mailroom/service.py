@@ -18,6 +18,7 @@ from pathlib import Path
 
 from mailroom import __version__
 from mailroom.engine.accountfiles import AccountFile, AccountFiles, account_names
+from mailroom.engine.accountfolder import ignored_files
 from mailroom.engine.broadcast import Broadcast
 from mailroom.engine.clock import BoottimeClock
 from mailroom.engine.configfile import PendingConfig
@@ -185,6 +186,8 @@ class Service:
         config = await reading.result(self._loop)
         # Unchanged parts stay the same objects, which all accounts share.
         config = sharing(config, self._defaults or config)
+        if ignored := ignored_files(reading.path):
+            self._log.warning("account_ignored", problem="; ".join(ignored))
         names, shard = account_names(reading.path, self._options.shard), self._options.shard
         if names or shard:
             self._tenants.check_secrets()

@@ -474,6 +474,19 @@ def test_check_without_a_name_reads_all_files(household: Household) -> None:
     assert "zoe.yaml:2: nonsense" in told
 
 
+def test_a_file_with_another_ending_is_told_and_ignored(household: Household) -> None:
+    household.file("otto").rename(wrong := household.file("otto").with_suffix(".yml"))
+    told = f"{wrong} is ignored: rename it to otto.yaml"
+    code, shown = alone(household, "check")
+    assert (code, f"mailroom: {told}\n" in shown) == (0, True), shown
+    with household.start() as service:
+        service.until_told("READY=1")
+        assert service.log.count(told) == 1
+        service.send(signal.SIGHUP)
+        service.until(lambda: "config_reloaded" in service.events, "the reload")
+        assert service.log.count(told) == 2
+
+
 def test_reset_is_refused_while_the_account_is_served_and_done_when_it_is_switched_off(
     household: Household,
 ) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mailroom.engine.accountfolder import account_names
+from mailroom.engine.accountfolder import account_names, ignored_files
 from mailroom.engine.unit import Installation, behind, checked_account, find, option, usual_sockets
 from mailroom.errors import ConfigurationError, MailroomError
 
@@ -299,3 +299,16 @@ def test_a_command_is_told_what_it_does_not_find_by_itself(monkeypatch: pytest.M
 )
 def test_the_usual_sockets(environ: dict[str, str], paths: list[str]) -> None:
     assert [os.fspath(path) for path in usual_sockets(environ)] == paths
+
+
+def test_files_that_look_like_an_accounts_are_named(tmp_path: Path) -> None:
+    config, folder = tmp_path / "mailroom.yaml", tmp_path / "accounts.d"
+    assert ignored_files(config) == []
+    folder.mkdir()
+    for name in ("anna.yaml", "b.c.yml", "OTTO.YAML", ".zoe.yml", "README", "anna.yaml~", "yml"):
+        (folder / name).touch()
+    assert ignored_files(config) == [
+        f"{folder}/OTTO.YAML is ignored: rename it to OTTO.yaml",
+        f"{folder}/b.c.yml is ignored: rename it to b.c.yaml",
+    ]
+    assert ignored_files(tmp_path / "office.yaml") == []

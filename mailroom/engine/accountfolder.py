@@ -7,6 +7,8 @@ from pathlib import Path
 DEFAULTS = "mailroom.yaml"
 _ACCOUNTS = "accounts.d"
 _SUFFIX = ".yaml"
+# How people may end a name instead, in any case.
+_SIMILAR = (".yaml", ".yml")
 
 
 def account_file(config: Path, name: str) -> Path:
@@ -37,6 +39,25 @@ def listed_accounts(config: Path) -> list[str]:
         return []
     found = (file.removesuffix(_SUFFIX) for file in files if file.endswith(_SUFFIX))
     return sorted(name for name in found if not name.startswith("."))
+
+
+def ignored_files(config: Path) -> list[str]:
+    """What to do about files that look like an account's and are none, a clause for each. Empty if
+    the folder may not be read."""
+    folder = accounts_folder(config)
+    if folder is None:
+        return []
+    try:
+        files = sorted(os.listdir(folder))
+    except OSError:
+        return []
+    return [
+        f"{folder / file} is ignored: rename it to {Path(file).stem}{_SUFFIX}"
+        for file in files
+        if not file.startswith(".")
+        and Path(file).suffix.lower() in _SIMILAR
+        and not file.endswith(_SUFFIX)
+    ]
 
 
 def accounts_folder(config: Path) -> Path | None:

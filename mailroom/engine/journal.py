@@ -36,6 +36,7 @@ MESSAGE_IDS: Mapping[str, str] = MappingProxyType(
         "service_stopped": "6fcfe96aff3e48ada6bc9bc89a497f03",
         "config_reloaded": "336eaf8f99a244699b751d4a75d6ad03",
         "config_refused": "3c4c7214d1a24bb2acc350b61140430e",
+        "account_ignored": "82c4b0c3fbda40a7a96597ab98624d79",
         "credentials_refused": "e059d5cf8e454f13a5ae361a292dac9a",
         "mailboxes_missing": "e04d9de1a8654e529e96dca19576fc40",
         "eventsource_disconnected": "fee99bad765547b982f09ee0d5d6157a",
