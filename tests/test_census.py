@@ -111,6 +111,14 @@ def test_what_comes_and_goes_is_counted_without_a_request() -> None:
     assert office.census.summary == Summary(1, 1, 2.0)
 
 
+def test_what_is_told_meanwhile_is_not_read() -> None:
+    office = Office()
+    office.catch_up()
+    office.census.look_at(["M1"])
+    office.census.seen([WaitingMail("M1", "a@x.example", 2.0)])
+    assert not office.census.is_behind
+
+
 def test_what_waits_is_read_again_when_somebody_has_changed_it() -> None:
     office = Office()
     ids = [office.sandbox.deliver(sender) for sender in (BOB, EVE, EVE)]
