@@ -12,6 +12,7 @@ from tests.sandbox import (
     CYRUS_3_13,
     CYRUS_WITHOUT_PUSH,
     FASTMAIL,
+    SMALL_LIMITS,
     Entry,
     Fault,
     Profile,
@@ -593,6 +594,102 @@ def test_such_a_move_stays_the_users_even_if_the_next_request_fails(
     world.run_for(30.0)
     assert at(world, two) == kept
     assert (at(world, one) == ({"Feed"}, set())) == (chosen != "Jail")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "kept"),
+    [("Archive", ({"Archive"}, set())), ("Inbox", ({"Inbox"}, {PLACED}))],
+)
+def test_such_a_move_stays_the_users_even_if_the_next_batch_fails(
+    chosen: str, kept: tuple[set[str], set[str]]
+) -> None:
+    world = house("server", SMALL_LIMITS)
+    one, *others = [comes(world, EVE) for _ in range(15)]
+    world.tap(one, "@ToFeed")
+    moved: list[str] = []
+
+    def move(entry: Entry, _request: object) -> None:
+        if "Email/set" in entry.calls and not moved:
+            moved.append(others[0])
+            world.sandbox.move(moved[0], chosen)
+
+    world.sandbox.faults.add(Fault(call="Email/set", nth=2, answer=Response(503)))
+    world.sandbox.before(move)
+    world.run_for(60.0)
+    assert at(world, others[0]) == kept
+    assert all(at(world, each) == ({"Feed"}, set()) for each in (one, *others[1:]))
+
+
+def test_such_a_move_stays_the_users_even_if_the_closing_look_fails() -> None:
+    """It is read in the same request as what the patches of labelled mail have left."""
+    world = house()
+    one = comes(world, EVE)
+    moved: list[str] = []
+
+    def move(entry: Entry, _request: object) -> None:
+        if "Email/set" in entry.calls and not moved:
+            moved.append(one)
+            world.sandbox.move(one, "Archive", "@ToFeed")
+
+    def without_query(response: Response) -> Response:
+        document = json.loads(response.body)
+        if "set" in [tag for _, _, tag in document["methodResponses"]] and not spoiled:
+            spoiled.append(one)
+            document["methodResponses"] = [
+                ["error", {"type": "serverFail"}, tag]
+                if name == "Email/query"
+                else [name, each, tag]
+                for name, each, tag in document["methodResponses"]
+            ]
+        return json_response(document)
+
+    spoiled: list[str] = []
+    world.sandbox.faults.add(Fault(call="Email/set", rewrite=without_query))
+    world.tap(one, "@ToFeed")
+    world.sandbox.before(move)
+    world.run_for(60.0)
+    assert (moved, spoiled) == ([one], [one])
+    assert at(world, one) == ({"Archive"}, set())
+
+
+@pytest.mark.parametrize("label", ["@ToFeed", None])
+def test_what_a_poll_has_done_is_told_even_if_the_look_after_it_fails(label: str | None) -> None:
+    world = house("mailroom")
+    other = comes(world, BOB)
+    before = world.status["totals"]
+    spoiled: list[int] = []
+
+    def change(entry: Entry, _request: object) -> None:
+        if "Email/set" in entry.calls and not spoiled:
+            world.sandbox.set_keywords(other, add=["$seen"])
+
+    def spoil(entry: Entry, *_: object) -> None:
+        if "Email/set" in entry.calls and not spoiled:
+            spoiled.append(entry.number)
+            world.sandbox.faults.add(Fault(method="POST", times=1, answer=Response(503)))
+
+    if label:
+        mail = comes(world, EVE)
+        world.tap(mail, label)
+    else:
+        mail = world.sandbox.deliver(EVE, mailbox="Inbox")
+    world.sandbox.before(change)
+    world.sandbox.after(spoil)
+    world.run_for(60.0)
+    assert len(spoiled) == 1
+    now = world.status["totals"]
+    assert now["polls_failed"] == before["polls_failed"] + 1
+    if label:
+        assert at(world, mail) == ({"Feed"}, set())
+        assert [each["sender"] for each in world.status["recent_triages"]] == [
+            "eve@strangers.example"
+        ]
+        assert now["mails_filed"] == before["mails_filed"] + 1
+    else:
+        assert at(world, mail) == ({"Screener"}, {WAITING})
+        assert sum(now["arrivals"].values()) == sum(before["arrivals"].values()) + 1
+        told = [each["sender"] for each in world.named("mail_screened")]
+        assert told == ["bob@example.org", "eve@strangers.example"]
 
 
 def test_a_move_that_is_given_back_is_not_if_the_user_has_moved_the_mail_once_more() -> None:

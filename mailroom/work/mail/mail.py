@@ -5,7 +5,7 @@ server that refuses mailboxes inside an OR is asked mailbox by mailbox.
 """
 
 import json
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -40,6 +40,10 @@ from mailroom.work.session.web import Web
 T = TypeVar("T")
 
 Result = tuple[Mail, ...] | MethodError
+
+
+def _ignore(_: object) -> None:
+    """For callers that wait for the end."""
 
 
 class MailClient:
@@ -107,26 +111,35 @@ class MailClient:
         filters: Sequence[Filter],
         since: str | None = None,
         watched: Container[str] = (),
+        tell: Callable[[Written], None] = _ignore,
     ) -> tuple[Written, Reading]:
-        """Update the mails; the last request then also reads what :meth:`take_reading` does, except
-        mailboxes."""
+        """Update the mails as :meth:`update` does; the last request then also reads what
+        :meth:`take_reading` does, except mailboxes."""
         *others, last = await self._batches(patches, watched) or [{}]
-        written = await self._update_batches(others, watched)
+        parts = [await self._update_batches(others, watched, tell)]
         calls = [*update_calls(last, watched)] if last else []
         self._updates += len(last)
-        reading, answers = await self._read(
-            [*calls, Call("Mailbox/get", {"ids": []}, "boxes")], filters, since
+
+        def note(answers: Answers) -> None:
+            if last:
+                parts.append(self._written(answers, last, watched))
+                tell(parts[-1])
+
+        reading, _ = await self._read(
+            [*calls, Call("Mailbox/get", {"ids": []}, "boxes")], filters, since, note
         )
-        if last:
-            written = _joined([written, self._written(answers, last, watched)])
-        return written, replace(reading, has_written=bool(last))
+        return _joined(parts), replace(reading, has_written=bool(last))
 
     async def update(
-        self, patches: Mapping[str, PatchObject], watched: Container[str] = ()
+        self,
+        patches: Mapping[str, PatchObject],
+        watched: Container[str] = (),
+        tell: Callable[[Written], None] = _ignore,
     ) -> Written:
         """Update the mails in as few requests as the limits allow. Mails in ``watched`` are read
-        again by the same request, to see what somebody else has done to them meanwhile."""
-        return await self._update_batches(await self._batches(patches, watched), watched)
+        again by the same request, to see what somebody else has done to them meanwhile. ``tell``
+        hears the outcome of each request at once: the next may fail."""
+        return await self._update_batches(await self._batches(patches, watched), watched, tell)
 
     async def changes(self, since: str) -> Changes | None:
         """What has changed since an Email state; None if the server cannot tell."""
@@ -222,10 +235,15 @@ class MailClient:
             return error
 
     async def _read(
-        self, before: Sequence[Call], filters: Sequence[Filter], since: str | None
+        self,
+        before: Sequence[Call],
+        filters: Sequence[Filter],
+        since: str | None,
+        note: Callable[[Answers], None] = _ignore,
     ) -> tuple[Reading, Answers]:
         """Read the states, then what has changed, then the queries: in this order the queries see
-        everything that the states cover."""
+        everything that the states cover. ``note`` gets the answers before anything is made of them:
+        any of the calls may have failed."""
         limits = (await self.session()).limits
         email_state = Call("Email/get", {"ids": []}, "mails")
         changed = changes_calls(since, limits.get, self._updates, self._headers) if since else ()
@@ -239,6 +257,7 @@ class MailClient:
         sent_at, earlier = self._loop.now(), frozenset(self._left)
         self._left.clear()
         answers = await self.call([*before, email_state, *changed, *queries])
+        note(answers)
         changes = self._changes(answers) if changed else None
         states = {
             "Mailbox": jmap.read_state(answers["boxes"]),
@@ -320,7 +339,10 @@ class MailClient:
         return batches
 
     async def _update_batches(
-        self, batches: Sequence[Mapping[str, PatchObject]], watched: Container[str]
+        self,
+        batches: Sequence[Mapping[str, PatchObject]],
+        watched: Container[str],
+        tell: Callable[[Written], None],
     ) -> Written:
         """One batch after the other. Side by side they gain nothing: Cyrus 3.10.2 keeps all other
         requests of the account waiting until one is done (seen), so the last of many would time
@@ -332,6 +354,7 @@ class MailClient:
             if state := jmap.read_new_state(answers["set"]):
                 self._left.add(state)
             parts.append(self._written(answers, batch, watched))
+            tell(parts[-1])
         return _joined(parts)
 
     def _written(

@@ -11,6 +11,7 @@ succeeded for the sender.
 """
 
 from collections.abc import Iterable, Mapping, Sequence, Set
+from functools import partial
 
 from mailroom.engine.journal import Log
 from mailroom.engine.loop import Loop, both, give_way
@@ -105,15 +106,15 @@ class Poller:
         work.filing |= self._filing(going, survey, work.progress)
         subjects = await subjects_of(self._mail, survey.verdicts.unusable)
         patches = work.patches()
+        mails = {key: mail for each in work.decided for key, mail in each.mails.items()}
         written, closing = await self._mail.update_and_read(
             patches,
             await self.surveyor.filters(survey.places),
             survey.visit.state if survey.visit else None,
             leaving(patches, survey.places),
+            partial(self._undone.note, {**survey.mails, **mails}, survey.places, patches),
         )
         self.door.wrote(patches, written.refused, survey.places)
-        mails = {key: mail for each in work.decided for key, mail in each.mails.items()}
-        self._undone.note({**survey.mails, **mails}, survey.places, patches, written)
         for mail in survey.verdicts.unusable:
             subject = subjects.get(mail.id, "(it could not be read)")
             self._log.warning("sender_unusable", mail=mail.id, subject=subject)
@@ -159,11 +160,10 @@ class Poller:
         )
         self._answer_failures(work)
         self.door.refused({key: refused[key] for key in work.letting_in if key in refused})
-        has_arrivals = await self._close_door(survey, closing, work.dealt_with - refused.keys())
-        was_undone = await self._undone.restore()
+        ended = await self._look_back(survey, closing, work.dealt_with - refused.keys())
         admitted = [each for key, each in work.letting_in.items() if key not in refused]
         await self._told.admissions(admitted)
-        is_again = has_arrivals or was_undone or work.has_postponed
+        is_again = bool(ended) or work.has_postponed
         newcomers = len(survey.newcomers.keys() - refused.keys())
         return PollOutcome(
             read_at=closing.sent_at,
@@ -176,7 +176,7 @@ class Poller:
             conflicts=sum(is_new(conflict, work.marks) for conflict in verdicts.conflicts),
             contested=contested(survey),
             failed=len(work.efforts) - len(triaged),
-            trouble=trouble,
+            trouble=ended if isinstance(ended, TransientError) else trouble,
             admissions=tuple(admitted),
             crowd=survey.crowd,
         )
@@ -196,6 +196,18 @@ class Poller:
             admissions=tuple(survey.admissions),
             crowd=survey.crowd,
         )
+
+    async def _look_back(
+        self, survey: Survey, closing: Reading, done: Set[str]
+    ) -> bool | MailroomError:
+        """Finish the door's visit, and restore moves that our patches have undone. Returns whether
+        another poll is due at once, or what failed: what was done has to be told all the same, and
+        the next poll does the rest."""
+        try:
+            has_arrivals = await self._close_door(survey, closing, done)
+            return await self._undone.restore() or has_arrivals
+        except MailroomError as error:
+            return error
 
     async def _close_door(self, survey: Survey, closing: Reading, done: Set[str]) -> bool:
         """Finish the door's visit; returns whether there is more new mail. ``done`` are the mails
@@ -247,11 +259,11 @@ class Poller:
         progress.filed.update(owners.values())
         if owners:
             patches = {mail_id: sweep[mail_id][0] for mail_id in owners}
-            written = await self._mail.update(patches, leaving(patches, places))
+            note = partial(self._undone.note, mails, places, patches)
+            written = await self._mail.update(patches, leaving(patches, places), note)
             progress.moved |= patches.keys() - written.refused.keys()
             progress.note_refusals(written.refused, owners)
             self.door.wrote(patches, written.refused, places)
-            self._undone.note(mails, places, patches, written)
             await self._undone.restore()
 
     def _filing(self, jobs: Iterable[Job], survey: Survey, progress: Progress) -> Filing:
