@@ -281,7 +281,9 @@ def reset(options: SimpleNamespace) -> int:
         export=options.export,
     )
     if options.handed:
-        wishes = replace(wishes, create=lambda _path: options.handed.writer("export"))
+        from mailroom.terminal.secrets import handed_file  # noqa: PLC0415
+
+        wishes = replace(wishes, create=lambda _path: handed_file(options.handed))
     return show_reset(asked, os.environ, sockets, wishes)
 
 

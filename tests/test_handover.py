@@ -7,13 +7,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
 
 from mailroom.engine.handover import Giver, Opening, Taker
+from mailroom.engine.newfile import NewFile
 from mailroom.errors import MailroomError
+from mailroom.terminal.secrets import EXPORT, EXPORTED, handed_file
 
 ARGUMENTS = ["reset", "--to", "two words", "$HOME", "ä"]
 
@@ -69,6 +71,20 @@ def test_files_are_opened_by_the_caller_when_they_are_wanted(tmp_path: Path) -> 
             taker.writer("export")
         os.close(taker.stdin)
     assert new.read_text() == "ü\n"
+
+
+@pytest.mark.parametrize("character", ["ü", "\ud800"])
+def test_an_export_stays_only_if_all_of_it_could_be_written(tmp_path: Path, character: str) -> None:
+    path, is_whole = tmp_path / "new", character.isprintable()
+    expected = nullcontext() if is_whole else pytest.raises(UnicodeEncodeError)
+    with closing(NewFile(path)) as new:
+        files: dict[str, Opening] = {EXPORT: new.open, EXPORTED: new.keep}
+        with both(files, 0) as (taker, _, _), expected, handed_file(taker) as file:
+            os.close(taker.stdin)
+            file.write("ü\n")
+            file.flush()
+            file.write(character)
+    assert path.exists() is is_whole
 
 
 def test_a_file_that_nobody_has_named_is_not_opened() -> None:

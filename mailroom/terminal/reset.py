@@ -4,7 +4,7 @@ import json
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from mailroom.engine.accountfolder import account_file
 from mailroom.engine.client import ask
+from mailroom.engine.newfile import new_file
 from mailroom.engine.shards import is_elsewhere
 from mailroom.engine.unit import Installation, behind
 from mailroom.errors import MailroomError
@@ -27,12 +28,10 @@ from mailroom.terminal.remote import prefix
 from mailroom.terminal.screen import Document, output, plain
 from mailroom.work.setup.reset import Fault, Reset
 
+# Makes the file, and removes it if writing fails.
+Create = Callable[[Path], AbstractContextManager[TextIO]]
+
 _NOBODY = (FileNotFoundError, ConnectionRefusedError)
-
-
-def _create(path: Path) -> TextIO:
-    """A new file; an existing one stays."""
-    return path.open("x", encoding="utf-8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +44,7 @@ class Wishes:
     target: str | None = None
     removes: bool = False
     export: Path | None = None
-    create: Callable[[Path], TextIO] = _create
+    create: Create = new_file
 
 
 def show_reset(
@@ -114,7 +113,7 @@ def _are_rules_off(reset: Reset, wishes: Wishes) -> bool:
 
 def _export(
     console: Console,
-    create: Callable[[Path], TextIO],
+    create: Create,
     path: Path,
     reset: Reset,
     config: Config,
@@ -124,6 +123,9 @@ def _export(
     try:
         with create(path) as file:
             file.writelines(f"{line}\n" for line in lines)
+    except FileExistsError as error:
+        fault = f"{error.strerror}; name another file"
+        raise MailroomError(f"cannot export to {path}: {fault}") from error
     except OSError as error:
         raise MailroomError(f"cannot export to {path}: {error.strerror}") from error
     console.print(plain(f"{count(len(lines), 'decision')} written to {path}"))

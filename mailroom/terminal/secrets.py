@@ -4,20 +4,23 @@ As root it is run as the system's unit is; for a user's service it reads the sam
 environment has the secrets, as in a container, they are used directly.
 """
 
+import contextlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum, auto
 from functools import partial
 from types import SimpleNamespace
+from typing import TextIO
 
 from mailroom.engine.configfile import read
 from mailroom.engine.confined import is_unit, run_confined
 from mailroom.engine.credentials import are_given
-from mailroom.engine.handover import Opening
+from mailroom.engine.handover import Opening, Taker
+from mailroom.engine.newfile import NewFile
 from mailroom.engine.unit import Installation
 from mailroom.errors import ConfigurationError
 
-CONFIG, ACCOUNT, EXPORT = "config", "account", "export"
+CONFIG, ACCOUNT, EXPORT, EXPORTED = "config", "account", "export", "exported"
 
 
 class Way(Enum):
@@ -51,8 +54,9 @@ def run_with_secrets(
     match choose(asked, os.environ, os.geteuid(), is_unit):
         case Way.AS_THE_UNIT:
             asked.existing_config()
-            given = (_arguments(options, asked), files_for(options, asked))
-            return run_confined(asked.unit or "", *given, os.environ)
+            with _export_of(options) as export:
+                given = (_arguments(options, asked), files_for(options, asked) | export)
+                return run_confined(asked.unit or "", *given, os.environ)
         case Way.AS_ROOT if options.name != "config":  # the file's content is not secret
             raise ConfigurationError(
                 [f"the secrets of {asked.unit}.service are root's: run it with sudo"]
@@ -77,9 +81,27 @@ def files_for(options: SimpleNamespace, asked: Installation) -> dict[str, Openin
         files[CONFIG] = partial(holding, read(asked.config))
         if asked.member is not None:
             files[ACCOUNT] = partial(holding, read(asked.file))
-    if export := vars(options).get("export"):
-        files[EXPORT] = partial(os.open, export, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     return files
+
+
+@contextlib.contextmanager
+def _export_of(options: SimpleNamespace) -> Iterator[dict[str, Opening]]:
+    """The file of an export. It is removed at the end, unless the command has asked to read what it
+    has written."""
+    path = vars(options).get("export")
+    if path is None:
+        yield {}
+        return
+    with contextlib.closing(NewFile(path)) as new:
+        yield {EXPORT: new.open, EXPORTED: new.keep}
+
+
+@contextlib.contextmanager
+def handed_file(handed: Taker) -> Iterator[TextIO]:
+    """The same file, to be written by the confined command. Raises OSError."""
+    with handed.writer(EXPORT) as file:
+        yield file
+    handed.read(EXPORTED)
 
 
 def holding(text: str) -> int:

@@ -139,8 +139,10 @@ def test_a_question_is_answered_at_the_terminal_and_files_are_the_callers(stage:
     assert "0 decisions written to /root/out.jsonl" in terminal.told
     assert stage.host.run("stat", "--format=%U", "/root/out.jsonl").stdout == "root\n"
     stage.run("setup --apply --rules")
+    stage.host.run("sh", "-c", "echo mine > /root/out.jsonl")
     code, _, err = stage.run("reset --apply --yes --export /root/out.jsonl")
-    assert (code, err) == (1, "mailroom: cannot export to /root/out.jsonl: File exists\n")
+    told = "mailroom: cannot export to /root/out.jsonl: File exists; name another file\n"
+    assert (code, err) == (1, told)
 
 
 def test_ctrl_c_ends_what_runs_and_leaves_nothing(stage: Stage) -> None:
