@@ -352,7 +352,15 @@ def test_a_user_runs_it_for_himself(configured: Host) -> None:
 
 
 def test_removed_it_keeps_what_is_the_administrators(configured: Host) -> None:
+    metrics = "/var/lib/prometheus/node-exporter"
+    configured.run("mkdir", "-p", metrics)
+    kept = [f"{metrics}/node.prom"]
+    gone = [f"{metrics}/mailroom.prom", f"{metrics}/mailroom@office.prom"]
+    configured.run("touch", *kept, *gone)
     removed = configured.run("apt-get", "remove", "--yes", "mailroom")
+    there = configured.run("find", metrics, "-type", "f").stdout
+    configured.run("rm", "-r", "/var/lib/prometheus")
+    assert there.split() == kept
     assert "Warning: " not in removed.stdout + removed.stderr
     assert configured.run("systemctl", "list-units", "--no-legend", "mailroom*").stdout == ""
     assert configured.run("test", "-e", "/run/mailroom", check=False).returncode == 1
@@ -361,6 +369,7 @@ def test_removed_it_keeps_what_is_the_administrators(configured: Host) -> None:
 
 
 def test_purged_it_leaves_nothing(configured: Host, claims: Claims) -> None:
+    configured.run("touch", "/etc/credstore/.mailroom.jmap-token.0a1b2c3d")  # of a killed login
     configured.run("apt-get", "purge", "--yes", "mailroom")
     before = set(configured.read("/root/before").splitlines())
     left = set(files(configured).splitlines()) - before
