@@ -596,3 +596,19 @@ def test_a_secret_that_has_been_changed_is_asked_for_anew(place: Place) -> None:
         assert answer_all(terminal) == ["Password", "Go on"]
         assert terminal.end() == 0, terminal.told
     assert place.secret.read_text().strip() == PASSWORD
+
+
+@pytest.mark.parametrize("is_configured", [False, True])
+def test_a_password_takes_the_place_of_a_token(place: Place, is_configured: bool) -> None:
+    """The service would use the token instead."""
+    if is_configured:
+        assert place.run(*place.answers())[0] == 0
+        place.secret.unlink()
+    else:
+        place.secret.parent.mkdir(parents=True)
+    token = place.secret.with_name("jmap-token")
+    token.write_text("an-old-token")
+    token.chmod(0o600)
+    code, told = place.run(*place.answers())
+    assert (code, told.count("All is well.")) == (0, 1), told
+    assert not token.exists()

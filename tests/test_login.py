@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from mailroom.engine.configfile import load
+from mailroom.engine.credentials import CARDDAV, PASSWORD, TOKEN
 from mailroom.errors import LastingTrouble
 from mailroom.rules.configuration.config import Config
 from mailroom.rules.configuration.text import parse
-from mailroom.terminal.login import CARDDAV, PASSWORD, TOKEN, Secret, Trying, try_out, usual
+from mailroom.terminal.login import Secret, Trying, try_out, usual
 from tests.process import ROOT
 from tests.sandbox import CYRUS_3_10, FASTMAIL, Profile, Sandbox, serve
 from tests.sandbox.account import ROLES

@@ -20,6 +20,7 @@ _VARIABLES = {
 }
 # The names of the credentials.
 SECRETS = tuple(_VARIABLES)
+TOKEN, PASSWORD, CARDDAV = SECRETS
 # The credential with the secrets of many accounts (``engine/accountsecrets``).
 ACCOUNT_SECRETS = "account-secrets"
 # A credential that systemd has decrypted has another name (``Installation.encrypted_file``).
@@ -123,6 +124,13 @@ def load_credentials(environ: Mapping[str, str]) -> Credentials:
 def variables(secrets: Mapping[str, str]) -> dict[str, str]:
     """The environment in which :func:`load_credentials` finds these secrets."""
     return {_VARIABLES[name]: secret for name, secret in secrets.items()}
+
+
+def replaced(stored: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str]:
+    """The secrets once ``new`` ones are stored: a password takes the place of a token, which would
+    be used instead."""
+    gone = {TOKEN} if PASSWORD in new else set()
+    return {**{name: stored[name] for name in stored.keys() - gone}, **new}
 
 
 def logins(config: Config, credentials: Credentials) -> Logins:

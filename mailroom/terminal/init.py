@@ -11,8 +11,16 @@ from pathlib import Path
 
 from mailroom.engine.configfile import load
 from mailroom.engine.configwrite import write_configuration
-from mailroom.engine.credentials import SECRETS, load_credentials, logins, variables
-from mailroom.engine.credstore import store, stored
+from mailroom.engine.credentials import (
+    PASSWORD,
+    SECRETS,
+    TOKEN,
+    load_credentials,
+    logins,
+    replaced,
+    variables,
+)
+from mailroom.engine.credstore import remove, store, stored
 from mailroom.engine.manager import Manager
 from mailroom.engine.unit import Installation
 from mailroom.errors import ConfigurationError, CredentialsRefused, LastingTrouble, MailroomError
@@ -100,7 +108,7 @@ class _Evening:
         if not self._is_agreed(left, known):
             self.tell("Nothing has been changed.")
             return 1
-        secrets = {**there.secrets, **(self._keep(left, known) if known else {})}
+        secrets = replaced(there.secrets, self._keep(left, known) if known else {})
         self._set_up(secrets, rules=Step.RULES in left)
         self._start()
         return self._prove(secrets)
@@ -217,6 +225,9 @@ class _Evening:
             kept = store(self._installation, name, secrets[name])
             how = " (encrypted: only this host can read it)" if kept.is_encrypted else ""
             self.tell(f"secret: {kept.path}{how}")
+        if PASSWORD in secrets:
+            for path in remove(self._installation, TOKEN):
+                self.tell(f"removed: {path}: the token would be used instead of the password")
         return secrets
 
     def _set_up(self, secrets: Mapping[str, str], *, rules: bool) -> None:

@@ -11,7 +11,13 @@ from rich.console import Console
 
 from mailroom.engine.cafile import fault_of_ca_file
 from mailroom.engine.clock import BoottimeClock
-from mailroom.engine.credentials import fault_of_secret, load_credentials, logins, variables
+from mailroom.engine.credentials import (
+    fault_of_secret,
+    load_credentials,
+    logins,
+    replaced,
+    variables,
+)
 from mailroom.engine.loop import Loop
 from mailroom.engine.names import ask_about
 from mailroom.engine.transfer import Http, Transfer
@@ -155,7 +161,7 @@ class Interview:
         """The account as it would be configured now. Raises ConfigurationError for a secret that is
         malformed."""
         config = self._config or parse(configuration(known), "the configuration")
-        given = load_credentials(variables({**self._secrets, **credentials(known)}))
+        given = load_credentials(variables(replaced(self._secrets, credentials(known))))
         context = context_for(config, logins(config, given))
         try:
             yield context

@@ -19,7 +19,15 @@ from rich.console import Console
 from mailroom.engine.accountfolder import account_names
 from mailroom.engine.configfile import load_of
 from mailroom.engine.confined import is_unit, run_confined
-from mailroom.engine.credentials import fault_of_secret, load_credentials, logins, variables
+from mailroom.engine.credentials import (
+    CARDDAV,
+    PASSWORD,
+    TOKEN,
+    fault_of_secret,
+    load_credentials,
+    logins,
+    variables,
+)
 from mailroom.engine.credstore import remove, store, stored
 from mailroom.engine.handover import Taker
 from mailroom.engine.manager import Manager
@@ -39,7 +47,6 @@ from mailroom.work.setup.abilities import abilities
 from mailroom.work.setup.check import Finding
 
 SECRETS = "secrets"
-TOKEN, PASSWORD, CARDDAV = "jmap-token", "jmap-password", "carddav-password"
 _OPTIONS = {TOKEN: "--token", PASSWORD: "--password", CARDDAV: "--carddav"}
 _INTERRUPTED = 130
 
