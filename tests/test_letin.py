@@ -133,3 +133,21 @@ def test_the_command_tells_who_waits_and_lets_them_in_only_when_told(
         assert len(subjects(site, "Inbox")) == 4
         assert shell.run("setup") == 0
         assert "whom you know" not in capsys.readouterr().out
+
+
+@pytest.mark.sandbox
+@pytest.mark.parametrize("words", [[], ["--rules"]])
+def test_mail_that_could_not_be_let_in_ends_the_command_with_1(
+    words: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("MAILROOM_JMAP_PASSWORD", "secret")
+    monkeypatch.setenv("MAILROOM_CARDDAV_PASSWORD", "secret")
+    site = waiting()
+    site.sandbox.faults.add(Fault(call="Email/set", rewrite=_refuse))
+    with serve(site.sandbox) as running:
+        shell = Shell(site, running.url, tmp_path)
+        assert shell.run("setup", "--apply", "--let-known-in", *words) == 1
+        assert "of 2 senders whom you know: let in, 4 not\n" in capsys.readouterr().out

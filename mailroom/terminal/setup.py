@@ -44,17 +44,19 @@ def show_setup(
     setup = Setup(context.loop, context.config, context.clients)
     items = _applied(console, context, setup) if apply else _planned(console, context, setup)
     is_ready = all(item.status in (ItemStatus.EXISTS, ItemStatus.CREATED) for item in items)
+    refused = 0
     if is_ready and context.config.screening.by != "off":
-        _show_known(console, context, apply=apply and lets_in)
+        refused = _show_known(console, context, apply=apply and lets_in)
     if rules and is_ready:
-        return _show_rules(console, context, apply=apply)
+        return _show_rules(console, context, apply=apply) or int(refused > 0)
     if rules:
         console.print("The routing rules follow once all of this is there.")
-    return int(any(item.is_fault for item in items))
+    return int(refused > 0 or any(item.is_fault for item in items))
 
 
-def _show_known(console: Console, context: Context, *, apply: bool) -> None:
-    """Tell of people who wait although they are known, or let them in."""
+def _show_known(console: Console, context: Context, *, apply: bool) -> int:
+    """Tell of people who wait although they are known, or let them in; returns how many mails the
+    server refused to move."""
     door = Door(
         context.loop, context.config, context.clients.mail, context.clients.contacts, Log(quietly)
     )
@@ -62,7 +64,7 @@ def _show_known(console: Console, context: Context, *, apply: bool) -> None:
         LetIn(context.loop, context.config, context.clients, door).known(apply=apply)
     )
     if not known.mails:
-        return
+        return 0
     whose = f"{count(known.mails, 'mail')} of {count(known.senders, 'sender')} whom you know"
     if apply:
         told = f"{whose}: let in" + (f", {known.refused} not" if known.refused else "")
@@ -71,6 +73,7 @@ def _show_known(console: Console, context: Context, *, apply: bool) -> None:
         advice = context.config.command("setup --apply --let-known-in")
         told = f"{whose} {verb} in Screener: {advice} lets them in"
     console.print(plain(told))
+    return known.refused
 
 
 def _show_rules(console: Console, context: Context, *, apply: bool) -> int:
