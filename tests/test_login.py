@@ -175,7 +175,7 @@ def test_broken_off_nothing_is_stored_and_the_terminal_shows_again(place: Place,
     [
         ("", 1, "no secret was given: nothing is stored"),
         ("\n", 1, "no secret was given: nothing is stored"),
-        ("two\nlines", 78, "this secret has a control character or more than one line; write the "),
+        ("two\nlines", 78, "this secret has a control character or more than one line: nothing is"),
     ],
 )
 def test_what_cannot_be_a_secret_is_not_tried(
