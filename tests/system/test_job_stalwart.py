@@ -117,7 +117,7 @@ def test_what_the_journal_tells_has_no_secret(scene: Scene) -> None:
     scene.unit.await_status(is_triaged("carol@example.org"))
     triaged = scene.unit.events("sender_triaged")[-1]
     assert (triaged["MAILROOM_CATEGORY"], triaged["MAILROOM_FILED"]) == ("Paper Trail", "1")
-    assert scene.unit.show("StatusText").startswith("push connected; last poll ")
+    scene.unit.await_told("push connected; last poll ")
     assert PASSWORD not in json.dumps(scene.unit.host.journal(SERVICE))
 
 

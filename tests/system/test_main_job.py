@@ -67,7 +67,7 @@ def test_the_journal_and_systemctl_tell_the_story(pushed: Scene) -> None:
     assert [each["MAILROOM_TRIGGER"] for each in polls if each["MAILROOM_SENDERS"] == "1"][
         -1
     ] == "push"
-    assert pushed.unit.show("StatusText").startswith("push connected; last poll ")
+    pushed.unit.await_told("push connected; last poll ")
     # As a word: systemd names the credential account-secrets.
     assert not re.search(rf"\b{PASSWORD}\b", json.dumps(pushed.unit.host.journal(SERVICE)))
 
@@ -115,7 +115,7 @@ def test_without_push_fallback_polls_do_the_work_and_say_so(unpushed: Scene) -> 
     polls = unpushed.unit.events("poll_completed")
     assert "fallback" in {entry["MAILROOM_TRIGGER"] for entry in polls}
     assert "push" not in unpushed.unit.status()["totals"]["polls"]
-    assert "no push" in unpushed.unit.show("StatusText")
+    unpushed.unit.await_told("no push")
 
 
 def test_refused_credentials_end_it_for_good_and_it_says_so(unpushed: Scene) -> None:

@@ -113,7 +113,7 @@ def test_a_server_that_is_down_is_waited_for(scene: Scene, claims: Claims) -> No
     down = unit.await_status(lambda status: status["phase"] == "backing-off")
     assert down["pid"] == before["pid"]
     assert not down["eventsource"]["connected"]
-    assert unit.show("StatusText").startswith("polls fail, trying again: ")
+    unit.await_told("polls fail, trying again: ")
     assert unit.show("ActiveState") == "active"
 
     Cyrus.start(unit.host)

@@ -196,8 +196,7 @@ def test_reload_takes_a_good_configuration_and_refuses_a_bad_one(
     assert running.show("ActiveState") == "active"
     # To systemctl it looked like success, so it stays where people look, until it is mended.
     assert answer["refused_reload"]["problems"]
-    told = "reload refused, the old configuration is in effect: "
-    running.await_status(lambda _: running.show("StatusText").startswith(told))
+    running.await_told("reload refused, the old configuration is in effect: ")
     running.configure(CONFIGURATION)
     running.systemctl("reload")
     running.await_status(lambda status: status["refused_reload"] is None)

@@ -107,6 +107,10 @@ class Unit:
                 raise AssertionError(f"not within {seconds} s; the last answer: {answer}")
         return answer
 
+    def await_told(self, start: str) -> None:
+        """Wait until the status line begins so; systemd gets one every 1.5 s at most."""
+        self.await_status(lambda _: self.show("StatusText").startswith(start))
+
     @contextlib.contextmanager
     def asked_on_and_on(self) -> Iterator[list[bool]]:
         """Meanwhile somebody asks /healthz as often as possible: whether there was an answer."""
