@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from mailroom.engine.client import ask, who_may
+from mailroom.engine.client import ask, follow, who_may
 from mailroom.engine.sockets import listen
 from mailroom.errors import MailroomError
+from mailroom.wire.sse import Parser
 
 
 class Service:
@@ -53,6 +54,18 @@ def service(path: Path, request: pytest.FixtureRequest) -> Iterator[Service]:
 def test_status_and_body_come_back(service: Service, path: Path) -> None:
     assert ask(path, "POST", "/poll") == (202, b"{}\n")
     assert service.asked.startswith(b"POST /poll HTTP/1.1\r\nHost: mailroom\r\n")
+
+
+_STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\nid: e-8\ndata: x\n\n"
+
+
+@pytest.mark.parametrize("service", [_STREAM], indirect=True)
+@pytest.mark.parametrize("last", ["e-7", ""])
+def test_events_are_followed_from_the_last_one_on(service: Service, path: Path, last: str) -> None:
+    heard = [[each.data for each in events] for events in follow(path, Parser(last))]
+    assert heard == [[], ["x"]]
+    assert service.asked.startswith(b"GET /events HTTP/1.1\r\n")
+    assert (b"\r\nLast-Event-ID: e-7\r\n" in service.asked) is bool(last)
 
 
 @pytest.mark.parametrize(
