@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from mailroom.engine.confined import run_confined
+from mailroom.errors import MailroomError
+
 PROJECT = Path(__file__).parent.parent
 
 UNIT = """\
@@ -120,13 +123,29 @@ def test_ctrl_c_is_for_what_runs(host: Path) -> None:
         assert process.wait(60) == 130
 
 
-def test_what_systemd_could_not_begin_is_said_with_where_to_look(host: Path) -> None:
-    (host / "broken").touch()
-    with called(host, "check") as process:
-        out, err = process.communicate(timeout=60)
-    assert (process.returncode, out) == (1, "")
-    assert err.startswith("refused: cannot run this as mailroom.service is run (status 243): see ")
-    assert "journalctl -u mailroom-command-" in err
+@pytest.fixture
+def here(host: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same host, for a command of this process."""
+    monkeypatch.setenv("PATH", f"{host}/bin:/usr/bin:/bin")
+    monkeypatch.setenv("PYTHONPATH", str(PROJECT))
+    return host
+
+
+def test_what_systemd_could_not_begin_is_said_with_where_to_look(here: Path) -> None:
+    (here / "broken").touch()
+    with pytest.raises(MailroomError) as told:
+        run_confined("mailroom", ["check"], {}, os.environ)
+    assert str(told.value) == (
+        "cannot run this as mailroom.service is run (status 243): see journalctl -u "
+        f"mailroom-command-{os.getpid()} and systemctl status mailroom"
+    )
+
+
+def test_signals_are_the_callers_again_when_it_has_ended(here: Path) -> None:
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.getsignal(each) for each in signals]
+    assert run_confined("mailroom", ["check"], {}, os.environ) == 7
+    assert [signal.getsignal(each) for each in signals] == before
 
 
 @pytest.mark.parametrize("line", ["ExecStart=/bin/sleep infinity", ""])

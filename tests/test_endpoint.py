@@ -300,6 +300,16 @@ def test_a_kept_connection_is_closed_after_five_idle_seconds(service: Service) -
     assert service.clock.now() == begin + PATIENCE_SECONDS
 
 
+def test_the_idle_seconds_count_from_the_moment_when_an_answer_is_taken(service: Service) -> None:
+    client = service.ask(request("GET", "/big"))
+    service.loop.turn()
+    service.clock.advance(PATIENCE_SECONDS - 1)
+    assert client.answer()[2] == b"x" * BIG
+    taken = service.clock.now()
+    assert client.wait_for_the_end() == b""
+    assert service.clock.now() == taken + PATIENCE_SECONDS
+
+
 def test_an_answer_that_nobody_takes_is_dropped_after_five_seconds(service: Service) -> None:
     begin = service.clock.now()
     lazy = service.ask(request("GET", "/big"))

@@ -773,6 +773,16 @@ def test_an_error_that_another_waiter_takes_is_not_told_twice(loop: Loop) -> Non
     drain(loop)
 
 
+def test_an_error_that_its_owner_has_is_not_told_again_when_a_waiter_goes(loop: Loop) -> None:
+    task = loop.spawn(_fail_at(loop, 1005, ZeroDivisionError()), "failing")
+    with pytest.raises(ZeroDivisionError):
+        loop.run()
+    waiter = loop.spawn(_wait_for(task), "waiter")
+    loop.call_soon(waiter.cancel)
+    drain(loop)
+    assert waiter.done
+
+
 def test_an_error_of_the_world_does_not_matter_once_its_waiter_has_gone(loop: Loop) -> None:
     task = _cancelled_as_it_fails(loop, TransientError("no network"))
     drain(loop)

@@ -1,8 +1,11 @@
 """Where the sockets come from: bound by us, or handed over by systemd."""
 
 import os
+import shutil
 import socket
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,6 +75,33 @@ def test_a_socket_is_given_to_a_group_by_its_members(tmp_path: Path) -> None:
     with both["status"], both["control"]:
         for name, group in ("status", 7), ("control", 8):
             assert (tmp_path / f"{name}.sock").stat().st_gid == group
+
+
+_UNSHARE = ["unshare", "--mount", "sh", "-c", 'mount --bind "$1" /etc/group && exec "$2" -c "$3"']
+
+
+def _may_have_namespaces() -> bool:
+    if os.geteuid() != 0 or shutil.which("unshare") is None:
+        return False
+    return subprocess.run(["unshare", "--mount", "true"], check=False).returncode == 0
+
+
+@pytest.mark.skipif(not _may_have_namespaces(), reason="needs root and namespaces")
+def test_a_group_counts_for_its_members(tmp_path: Path) -> None:
+    """Nobody else could give it a socket."""
+    host = tmp_path / "group"
+    host.write_text("root:x:0:\nmailroom-status:x:64007:\nmailroom-control:x:64008:\n")
+    told = (
+        "import os; from mailroom.engine.sockets import groups\n"
+        "for ours in [], [64007], [64008, 64007]: os.setgroups(ours); print(groups())"
+    )
+    command = [*_UNSHARE, "sh", str(host), sys.executable, told]
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert found.splitlines() == [
+        "{}",
+        "{'status': 64007}",
+        "{'status': 64007, 'control': 64008}",
+    ]
 
 
 def test_where_one_socket_cannot_be_made_the_other_is_taken_away_again(tmp_path: Path) -> None:

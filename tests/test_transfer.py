@@ -711,6 +711,14 @@ def test_bytes_that_came_before_an_error_are_read_before_it(wire: Wire) -> None:
         assert isinstance(wire.outcome(stream.read()), TransientError)
 
 
+def test_a_head_that_came_together_with_an_error_is_told_before_it(wire: Wire) -> None:
+    sent = head("Transfer-Encoding: chunked") + chunk(b"a") + b"this is no chunk\r\n"
+    stream = wire.stream(wire.peer(always(sent)))
+    assert wire.outcome(stream.head).status == 200
+    assert wire.outcome(stream.read()) == b"a"
+    assert isinstance(wire.outcome(stream.read()), TransientError)
+
+
 def test_204_means_a_head_and_an_end(wire: Wire) -> None:
     stream = wire.stream(wire.peer(always(head(status="204 No Content"))))
     assert wire.outcome(stream.head).status == 204

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mailroom.engine.accountfolder import account_names, ignored_files
+from mailroom.engine.accountfolder import account_names, ignored_files, listed_accounts
 from mailroom.engine.unit import Installation, behind, checked_account, find, option, usual_sockets
 from mailroom.errors import ConfigurationError, MailroomError
 
@@ -167,6 +167,8 @@ def test_many_accounts_stand_beside_mailroom_yaml_alone(place: Place) -> None:
     assert account_names(place.root / SYSTEM_FILE) == ["anna"]
     assert account_names(place.root / "etc/mailroom/office.yaml") == []
     assert account_names(place.root / USER_FILE) == []
+    place.put("home/alice/.config/mailroom/accounts.d")  # a file, no folder
+    assert listed_accounts(place.root / USER_FILE) == []
 
 
 def test_an_account_that_is_switched_off_is_none_of_the_service_and_can_be_named(
