@@ -3,9 +3,15 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
-from mailroom.engine.accountsecrets import AccountSecrets, parse, written
-from mailroom.engine.credentials import logins
+from mailroom.engine.accountfiles import AccountFile, AccountFiles, account_names
+from mailroom.engine.accountsecrets import AccountSecrets, parse, secrets_of, written
+from mailroom.engine.clock import BoottimeClock
+from mailroom.engine.configfile import load, load_of
+from mailroom.engine.credentials import Credentials, logins
+from mailroom.engine.loop import Loop
+from mailroom.engine.unit import find
 from mailroom.errors import ConfigurationError
 from mailroom.rules.configuration.config import Config, from_data
 from mailroom.rules.configuration.fleet import (
@@ -139,3 +145,80 @@ def test_a_secret_that_no_header_can_carry_is_its_accounts_matter(tmp_path: Path
     with pytest.raises(ConfigurationError, match=r"the secret anna\.jmap-token has characters"):
         found.of("anna")
     assert found.of("otto").jmap_token == "good"
+
+
+SHARED = {
+    "MAILROOM_JMAP_PASSWORD": "of all",
+    "MAILROOM_CARDDAV_PASSWORD": "books of all",
+}
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """The defaults, beside the files of anna, who has all by default, and otto, who has not."""
+    path = tmp_path / "etc/mailroom/mailroom.yaml"
+    (path.parent / "accounts.d").mkdir(parents=True)
+    path.write_text(yaml.safe_dump(DEFAULTS))
+    (path.parent / "accounts.d/anna.yaml").touch()
+    (path.parent / "accounts.d/otto.yaml").write_text("jmap: {url: 'https://else.example'}\n")
+    return path
+
+
+def _secrets(config: Path, account: str, **more: str) -> Credentials:
+    """What a command about this account has."""
+    installation = find({}, account=account, euid=0, root=config.parents[2])
+    return secrets_of(installation, load_of(installation), {**SHARED, **more})
+
+
+def test_a_command_has_the_password_of_all_for_the_server_of_the_defaults(config: Path) -> None:
+    anna = _secrets(config, "anna")
+    assert (anna.jmap_password, anna.carddav_password) == ("of all", "books of all")
+    assert anna.is_shared
+    assert anna.sources == {
+        "jmap-token": "not set",
+        "jmap-password": "set (from the environment)",
+        "carddav-password": "set (from the environment)",
+    }
+
+
+def test_a_command_has_no_password_of_all_for_another_server(config: Path) -> None:
+    otto = _secrets(config, "otto")
+    assert (otto.jmap_password, otto.carddav_password, otto.is_shared) == (None, None, False)
+
+
+def test_an_account_with_a_secret_of_its_own_needs_none_of_all(
+    config: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "anna.jmap-token").write_text("t1")
+    anna = _secrets(config, "anna", CREDENTIALS_DIRECTORY=str(tmp_path))
+    assert (anna.jmap_token, anna.jmap_password, anna.is_shared) == ("t1", None, False)
+
+
+def test_each_account_is_read_and_a_faulty_file_is_its_own_matter(config: Path) -> None:
+    folder = config.parent / "accounts.d"
+    (folder / "eve.yaml").write_text("jmap: {}\njmap: {}\n")
+    (folder / "two words.yaml").touch()
+    (folder / "zoe.yaml").mkdir()
+    read: list[AccountFile] = []
+    clock = BoottimeClock()
+    loop = Loop(clock)
+    names = account_names(config)
+    reading = loop.spawn(AccountFiles(config, names, load(config)).each(loop, read.append), "read")
+    while not reading.done:
+        loop.turn()
+    loop.close()
+    clock.close()
+    reading.result()
+    urls = {each.name: each.config.jmap.url for each in read if each.config}
+    assert urls == {
+        "anna": "https://mail.example.org/.well-known/jmap",
+        "otto": "https://else.example/.well-known/jmap",
+    }
+    assert {each.name: each.problems for each in read if not each.config} == {
+        "eve": (f"{folder}/eve.yaml:2: jmap: is given twice, first on line 1; keep one",),
+        "two words": (
+            f"{folder}/two words.yaml: 'two words' cannot be an account's name: at most 64 "
+            "letters, digits and @ . _ + -",
+        ),
+        "zoe": (f"{folder}/zoe.yaml: is not a regular file; remove it",),
+    }

@@ -45,9 +45,7 @@ class Credentials:
     is_shared: bool = False
 
     def or_shared(self, shared: "Credentials") -> "Credentials":
-        """The same; an account without a secret of its own gets the shared passwords."""
-        if self.jmap_token or self.jmap_password:
-            return self
+        """The same for an account without a secret of its own: it gets the shared passwords."""
         own = {name: told for name, told in self.sources.items() if told != _NOT_SET}
         return replace(
             self,
