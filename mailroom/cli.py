@@ -124,9 +124,9 @@ def _carry_out(options: SimpleNamespace) -> int:
 
 
 def _run(options: SimpleNamespace) -> NoReturn:
+    gc.disable()  # imports leave next to no garbage; looking for it takes a tenth of the start
     config, socket, shard = _what_to_run(options)
     _find_secrets(config)
-    gc.disable()  # imports leave next to no garbage; looking for it takes a tenth of the start
     from mailroom.engine.configfile import PendingConfig  # noqa: PLC0415
 
     reading = PendingConfig(config, os.environ)  # a child reads while we import the rest

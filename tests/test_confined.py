@@ -40,8 +40,9 @@ echo $$ >{pid}
 exec "$@"
 """
 PLAYED = """
-import os, sys
+import os, signal, sys
 from mailroom.engine.handover import Taker
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 taker = Taker.from_stdin()
 try:
     print(sys.argv[1:], taker.arguments, os.read(0, 9), flush=True)
@@ -67,7 +68,7 @@ def host(tmp_path: Path) -> Path:
     names = ("unit", "pid", "asked", "broken", "played")
     paths = {name: tmp_path / name for name in names}
     (tmp_path / "unit").write_text(UNIT.format(python=sys.executable, **paths))
-    (tmp_path / "played").write_text(PLAYED.replace("import os,", "import os, signal,"))
+    (tmp_path / "played").write_text(PLAYED)
     (tmp_path / "bin").mkdir()
     for name, text in (("systemctl", SYSTEMCTL), ("systemd-run", SYSTEMD_RUN)):
         (tmp_path / "bin" / name).write_text(text.format_map(paths))
