@@ -2,6 +2,7 @@
 real servers is noted, and what was measured on booted hosts is shown."""
 
 import resource
+import signal
 from typing import Any
 
 import pytest
@@ -15,6 +16,10 @@ _SOFT, _HARD = resource.getrlimit(resource.RLIMIT_NOFILE)
 if 0 <= _SOFT < 8192:
     _MORE = min(8192, _HARD) if _HARD != resource.RLIM_INFINITY else 8192
     resource.setrlimit(resource.RLIMIT_NOFILE, (_MORE, _HARD))
+
+# A shell's background job ignores Ctrl+C, and all that it starts would as well.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _CLAIMS = pytest.StashKey[Claims]()
 
