@@ -164,6 +164,27 @@ def test_the_reason_is_the_label_and_what_the_sender_was(label: str, reason: str
     assert row.reason == f"{reason}; the service holds this sender back: the card is broken"
 
 
+@pytest.mark.parametrize(
+    ("is_edited", "step"),
+    [(False, "delete the contact"), (True, "into the group Mailroom screened")],
+)
+def test_what_becomes_of_the_contact_that_was_made_is_told(is_edited: bool, step: str) -> None:
+    world = World()
+    first, second = world.deliver(BOB, count=2)
+    world.tap(first, "@ToFeed")
+    world.start().settle()
+    world.account.close()
+    [(href, text)] = [(h, t) for h, t in world.sandbox.cards().items() if "bob@example.org" in t]
+    if is_edited:
+        edited = text.replace("END:VCARD", "TEL:+49 30 1\r\nEND:VCARD")
+        world.sandbox.put_card(edited, href.rpartition("/")[2])
+    world.tap(second, "@ToScreener")
+    (row,) = rows_of(world)
+    assert step in row.action.split("; ")
+    poll(world)
+    assert (href in world.sandbox.cards()) is is_edited
+
+
 CONTACT = (
     "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:bob\r\nFN:Bob\r\nEMAIL:bob@example.org\r\nEND:VCARD\r\n"
 )
@@ -177,13 +198,39 @@ def closed(by: str = "server") -> World:
     return world
 
 
+def meet(world: World, who: str) -> str:
+    """Bob becomes who he is to be; returns the Message-ID of what his mail answers."""
+    if who == "contact":
+        world.sandbox.put_card(CONTACT)
+    if who in ("written", "screened"):
+        world.sandbox.send(BOB)
+    if who == "domain":
+        decision = clients(world).contacts.decide("example.org", "Feed", is_list=False)
+        deciding = world.loop.spawn(decision, "decision")
+        world.run_until(lambda: deciding.done)
+    if who == "screened":
+        world.tap(world.deliver(BOB)[0], "@ToScreener")
+        poll(world)
+    is_answer = who == "thread"
+    return world.sandbox.mail(world.sandbox.send("eve@example.net")).message_id if is_answer else ""
+
+
 @pytest.mark.parametrize(
     ("by", "came_to", "who", "action", "reason"),
     [
         ("server", "Screener", "contact", "move it to Inbox", "its sender is in your address book"),
         ("server", "Screener", "written", "move it to Inbox", "you have written to its sender"),
+        (
+            "server",
+            "Screener",
+            "thread",
+            "move it to Inbox",
+            "you have written in its conversation",
+        ),
+        ("server", "Screener", "domain", "move it to Feed", "its sender's domain is in Feed"),
         ("server", "Screener", "unknown", "", ""),
         ("mailroom", "Inbox", "unknown", "move it to Screener", "its sender is unknown"),
+        ("mailroom", "Inbox", "screened", "move it to Screener", "its sender is screened"),
         ("mailroom", "Inbox", "contact", "", ""),
     ],
 )
@@ -191,11 +238,8 @@ def test_what_becomes_of_new_mail_is_told_and_done(
     by: str, came_to: str, who: str, action: str, reason: str
 ) -> None:
     world = closed(by)
-    if who == "contact":
-        world.sandbox.put_card(CONTACT)
-    if who == "written":
-        world.sandbox.send(BOB)
-    mail = world.sandbox.deliver(BOB, mailbox=came_to)
+    references = meet(world, who)
+    mail = world.sandbox.deliver(BOB, mailbox=came_to, references=references)
     rows = rows_of(world)
     assert [(row.action, row.reason, row.labels) for row in rows] == (
         [(action, reason, ())] if action else []

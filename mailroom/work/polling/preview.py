@@ -180,11 +180,7 @@ class _Preview:
         if change.leaves:
             yield f"out of the group {_listed(sorted(change.leaves))}"
         if change.releases:
-            yield (
-                f"take Mailroom's note out of the contact {name}"
-                if change.contact and change.contact.is_edited
-                else "delete the contact"
-            )
+            yield "delete the contact"
 
     def _mail_step(self, tap: Tap, patches: Sequence[MailPatch]) -> str:
         mails = count(len(patches), "mail")
