@@ -117,7 +117,7 @@ class Setup:
 
     async def _held(self) -> Mapping[str, int]:
         """How many mails the managed mailboxes hold that exist already, by name."""
-        names = [name for name in self._config.managed_mailboxes if resolve(name, self._mailboxes)]
+        names = self._config.managed_mailboxes
         ids = {name: box.id for name in names if (box := resolve(name, self._mailboxes))}
         arguments = {"ids": sorted(set(ids.values())), "properties": ["id", "totalEmails"]}
         if not ids:
