@@ -241,6 +241,20 @@ def test_there_is_one_mail_a_day_where_anything_is_new(profile: Profile) -> None
     assert len(world.named("digest_made")) == 1
 
 
+@pytest.mark.parametrize(
+    ("user", "to"),
+    [("alice@example.org", "alice@example.org"), ("alice", "mailroom@digest.invalid")],
+)
+def test_it_is_from_mailroom_to_the_user(user: str, to: str) -> None:
+    world = Morning(jmap={"url": "https://mail.example.org", "username": user})
+    world.start()
+    world.sandbox.deliver(BOB)
+    world.until_midnight(20)
+    made = world.sandbox.mail(world.digests[0])
+    assert [str(each) for each in made.addresses("from")] == ["Mailroom <mailroom@digest.invalid>"]
+    assert [each.email for each in made.addresses("to")] == [to]
+
+
 def test_the_former_one_goes_to_trash_unless_it_is_flagged_or_was_put_elsewhere() -> None:
     world = Morning()
     world.start()

@@ -1,5 +1,6 @@
 """Decisions by command, as whoever types them sees it: the same as a label, and told at once."""
 
+import json
 from collections.abc import Coroutine
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.sandbox import (
     Fault,
     Profile,
     Response,
+    json_response,
 )
 from tests.world import World
 
@@ -371,6 +373,24 @@ def test_labels_that_decide_the_same_about_the_domain_answer_the_command() -> No
     document = {"domain": "example.com", "category": "Feed"}
     assert ask(world, world.account.commands.triage(document, "anna"))["filed"] == 1
     assert world.sandbox.mailboxes_of(mail) == {"Feed"}
+
+
+def test_that_labelled_mail_of_the_domain_could_not_be_filed_is_answered() -> None:
+    world = house()
+    mail = domain_labelled(world)
+
+    def refuse(response: Response) -> Response:
+        document = json.loads(response.body)
+        for name, answer, _ in document["methodResponses"]:
+            if name == "Email/set":
+                answer["updated"] = {}
+                answer["notUpdated"] = {mail: {"type": "forbidden", "description": "not today"}}
+        return json_response(document)
+
+    world.sandbox.faults.add(Fault(call="Email/set", rewrite=refuse, times=1))
+    document = {"domain": "example.com", "category": "Feed"}
+    refused = refusal(world, world.account.commands.triage(document, "anna"))
+    assert "not today" in str(refused)
 
 
 def test_mail_of_a_whole_domain_is_labelled_before_it_is_decided() -> None:

@@ -33,7 +33,7 @@ from mailroom.rules.contacts.record import Record
 from mailroom.rules.contacts.roster import Group
 from mailroom.rules.triage.drags import PLACED, WAITING
 from mailroom.terminal.reset import progress_bars
-from mailroom.wire.jmap import Mailbox
+from mailroom.wire.jmap import Mailbox, MethodError
 from mailroom.work.polling.poll import Poller
 from mailroom.work.setup.reset import Fault as Failed
 from mailroom.work.setup.reset import Reset
@@ -467,13 +467,15 @@ def test_mail_of_lists_and_domains_that_were_decided_about_is_mailrooms_matter(
     other = sandbox.deliver("Gus <gus@example.net>", headers=head)
     shop = sandbox.deliver("Shop <offers@shop.example>")
     own = sandbox.deliver("Hal <hal@example.com>", mailbox="Feed")
+    cooks = {"List-Id": "Cooks <cooks.lists.example>"}
+    undecided = sandbox.deliver("Ian <ian@example.com>", mailbox="Feed", headers=cooks)
     for mail, label in ((post, "@WholeList"), (shop, "@WholeDomain")):
         sandbox.label(mail, label)
         sandbox.label(mail, "@ToFeed")
     poll(site)
-    assert sandbox.mails_in("Feed") == {post, other, shop, own}
+    assert sandbox.mails_in("Feed") == {post, other, shop, own, undecided}
     assert reset(site) == ()
-    assert sandbox.mails_in("Feed") == {own}
+    assert sandbox.mails_in("Feed") == {own, undecided}
     assert sandbox.mails_in("Archive") == {post, other, shop}
     assert plan(site) == ()
 
@@ -637,6 +639,27 @@ def test_mails_that_are_refused_are_told_and_hold_up_what_would_forget_them() ->
     assert faults[0].reason.startswith("the server refused 2 mails; mail ")
     assert faults[0].reason.endswith(": Email/set failed: forbidden (not today)")
     assert {fault.reason for fault in faults[1:]} == {"waits for earlier steps: run it again"}
+    assert len(site.sandbox.group_members("Mailroom")) == 1
+
+
+def test_mail_that_could_not_be_refiled_is_not_tried_again_in_the_same_run() -> None:
+    site = ready()
+    triage(site, "Bob <bob@example.org>", "@ToFeed")
+    site.sandbox.faults.add(Fault(call="Email/set", method_error="forbidden"))
+    failed, *waiting = reset(site)
+    assert isinstance(failed.step, RefileMails)
+    assert {fault.reason for fault in waiting} == {"waits for earlier steps: run it again"}
+
+
+def test_without_a_search_for_what_to_refile_nothing_is_undone() -> None:
+    site = ready()
+    triage(site, "Bob <bob@example.org>", "@ToFeed")
+    site.sandbox.faults.add(Fault(call="Email/query", method_error="unsupportedFilter"))
+    before = len(site.sandbox.log.entries)
+    with pytest.raises(MethodError, match="unsupportedFilter"):
+        reset(site)
+    calls = {call for entry in site.sandbox.log.since(before) for call in entry.calls}
+    assert "Email/set" not in calls
     assert len(site.sandbox.group_members("Mailroom")) == 1
 
 

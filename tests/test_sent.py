@@ -150,6 +150,17 @@ def test_of_many_mails_to_somebody_a_few_are_read() -> None:
     assert request.bytes_out < 5000
 
 
+@pytest.mark.parametrize("profile", SERVERS, ids=named)
+def test_where_all_the_mails_to_somebody_were_read_they_are_not_searched_for_again(
+    profile: Profile,
+) -> None:
+    context = SentClients(profile)
+    for number in range(10):
+        context.sandbox.send(f'"{BOB}" <mallory{number}@example.net>')
+    context.index()
+    assert len(context.requests_of([BOB])) == 1
+
+
 # Conversations
 
 
@@ -248,6 +259,15 @@ def test_so_are_more_than_five_hundred_threads() -> None:
     asked = context.requests_of([], threads)
     assert [entry.calls for entry in asked].count(("Thread/get", "Email/get")) == 0
     assert context.ask([], threads).conversations == set(sent)
+
+
+def test_of_the_mails_in_sent_little_more_than_the_recipients_is_read() -> None:
+    context = SentClients()
+    for each in strangers(60):
+        context.sandbox.send(each, "A long subject " * 20)
+    [*_, read] = context.requests_of([f"x{number}@example.org" for number in range(60)])
+    assert read.calls == ("Email/get",)
+    assert read.bytes_out < 60 * 250
 
 
 def test_all_of_sent_is_read_once_an_hour_with_a_glance_at_what_is_new_each_time() -> None:

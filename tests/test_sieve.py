@@ -466,7 +466,11 @@ def test_where_no_rules_are_needed_a_script_of_ours_goes(by: str) -> None:
     assert set(scripts(site)) == {"mailroom", "mine"}
     assert lift(changed, apply=True)
     assert set(scripts(site)) == {"mine"}
+    before = len(site.sandbox.log.entries)
     assert not lift(changed, apply=True)
+    assert [entry.calls for entry in site.sandbox.log.since(before) if entry.calls] == [
+        ("SieveScript/get",)
+    ]
     wanted = {"mailroom": "there is no mail from a triaged", "off": "none of Mailroom's"}
     assert check(changed).detail.startswith(wanted[by])
 
@@ -496,6 +500,16 @@ def test_the_users_active_script_stays_as_it_is_and_the_user_is_told() -> None:
     site.sandbox.script("mine").text = text  # type: ignore[attr-defined]
     assert check(site).error is None
     assert apply(site).decision.users_active is None
+    assert scripts(site)["mine"] == (text, True)
+
+
+def test_a_script_of_the_users_may_be_in_any_encoding() -> None:
+    """RFC 5228 §2.1 has UTF-8; other programs write what they like: here Latin-1."""
+    site = ready()
+    text = 'require "include"; include :personal "mailroom"; # gr\udcfcn'
+    own_script(site, text, is_active=True)
+    apply(site)
+    assert check(site).detail == "the script mailroom is active and up to date"
     assert scripts(site)["mine"] == (text, True)
 
 

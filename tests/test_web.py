@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mailroom.engine.credentials import Basic
 from mailroom.errors import (
     CredentialsRefused,
     Crowded,
@@ -17,8 +18,10 @@ from mailroom.errors import (
 )
 from mailroom.rules.configuration.servers import fault_of_url
 from mailroom.wire.http import Request
-from mailroom.work.session.web import retry_after
+from mailroom.work.session.web import Web, retry_after
+from tests.direct import DirectHttp
 from tests.sandbox import Fault
+from tests.sandbox import Request as Asked
 from tests.sandbox import Response as Answer
 from tests.virtual_clients import ORIGIN, VirtualClients
 
@@ -355,6 +358,28 @@ def test_this_machine_is_trusted_without_tls(clients: VirtualClients, url: str) 
     clients.web.trust(url)
     clients.answers(Answer(200))
     assert clients.run(clients.web.send(Request("GET", url))).status == 200
+
+
+@pytest.mark.parametrize(("name", "told"), [("bob", ["bob"]), (None, [])])
+def test_whoever_acts_for_somebody_else_names_them_with_every_request(
+    clients: VirtualClients, name: str | None, told: list[str]
+) -> None:
+    async def login() -> Basic:
+        return Basic("admin", "secret", authorize_as=name)
+
+    http = DirectHttp(clients.loop, clients.sandbox)
+    web = Web(clients.loop, http, login, "the credential jmap-password", clients.totals)
+    web.trust(URL)
+    named: list[list[str]] = []
+
+    def look(_: object, request: Asked) -> None:
+        named.append([value for key, value in request.headers.items() if key == "Authorize-As"])
+
+    clients.sandbox.before(look)
+    clients.answers(Answer(200), times=None)
+    clients.run(web.send(GET))
+    clients.run(web.send(GET))
+    assert named == [told, told]
 
 
 def test_every_request_is_counted(clients: VirtualClients) -> None:

@@ -267,5 +267,5 @@ class _ScriptMethods(SetHandler):
             "id": script.id,
             "name": script.name,
             "isActive": script.is_active,
-            "blobId": self._sandbox.keep(script.text.encode()),
+            "blobId": self._sandbox.keep(script.text.encode(errors="surrogateescape")),
         }
