@@ -94,6 +94,22 @@ def test_a_card_whose_lines_have_names_that_are_none_is_kept_and_its_sender_tria
     assert [line for line in odd if f"\r\n{line}\r\n" not in kept] == []
 
 
+def test_a_contact_that_was_deleted_and_comes_again_leaves_the_group_that_kept_it() -> None:
+    """Who deletes a card leaves it in its group, and Mailroom makes it with the same UID again."""
+    world = started()
+    tap(world, "@ToJail")
+    [uid] = world.sandbox.group_members("Jail")
+    [made] = [href for href, card in world.sandbox.cards().items() if f"UID:{uid}\r" in card]
+    world.sandbox.delete_card(made)
+    assert world.sandbox.group_members("Jail") == {uid}
+    world.boot()
+    world.start().settle()
+    tap(world)
+    assert world.sandbox.group_members("Feed") == {uid}
+    assert world.sandbox.group_members("Jail") == set()
+    assert not world.named("sender_failed")
+
+
 def test_a_card_that_is_stored_elsewhere_is_known_there() -> None:
     world = started(replace(WAYWARD_CARDDAV, locks_the_book=False))
     tap(world)
