@@ -1,7 +1,11 @@
 """The client for cards by JMAP, against a server in memory."""
 
+import json
+
+import pytest
+
 from mailroom.work.contacts.cardbook import CardBook, CardWrite
-from tests.sandbox import CYRUS_3_13
+from tests.sandbox import CYRUS_3_13, Fault, Response, json_response
 from tests.virtual_clients import VirtualClients
 
 CARD = """BEGIN:VCARD
@@ -29,3 +33,26 @@ def test_a_card_that_is_gone_already_need_not_be_deleted() -> None:
     book = CardBook(clients.loop, clients.mail.session, clients.mail.call)
     written = clients.run(book.set([CardWrite("destroy", "gone")]))
     assert written.refused == {}
+
+
+@pytest.mark.parametrize(("limit", "requests"), [(500, 1), (None, 2)])
+def test_without_a_total_the_limit_that_is_told_shows_which_page_is_the_last(
+    limit: int | None, requests: int
+) -> None:
+    clients = VirtualClients(CYRUS_3_13)
+    clients.sandbox.put_card(CARD)
+    book = CardBook(clients.loop, clients.mail.session, clients.mail.call)
+    clients.run(book.look([{}]))
+
+    def rewrite(response: Response) -> Response:
+        document = json.loads(response.body)
+        for name, answer, _ in document["methodResponses"]:
+            if name == "ContactCard/query":
+                del answer["total"]
+                answer |= {} if limit is None else {"limit": limit}
+        return json_response(document)
+
+    clients.sandbox.faults.add(Fault(call="ContactCard/query", rewrite=rewrite))
+    before = len(clients.requests)
+    assert "anna" in {each.uid for each in clients.run(book.look([{}])).cards}
+    assert len(clients.requests) - before == requests
