@@ -49,7 +49,7 @@ def test_without_a_total_the_limit_that_is_told_shows_which_page_is_the_last(
         for name, answer, _ in document["methodResponses"]:
             if name == "ContactCard/query":
                 del answer["total"]
-                answer |= {} if limit is None else {"limit": limit}
+                answer.update({} if limit is None else {"limit": limit})
         return json_response(document)
 
     clients.sandbox.faults.add(Fault(call="ContactCard/query", rewrite=rewrite))
