@@ -14,6 +14,7 @@ from tests.sandbox import (
     CYRUS_3_10,
     CYRUS_3_13,
     FASTMAIL,
+    SMALL_LIMITS,
     Delivery,
     Entry,
     Fault,
@@ -327,6 +328,28 @@ def test_a_failure_of_an_order_without_mail_is_told_and_forgotten() -> None:
     assert triage(world, "bob@example.org", "Feed")["category"] == "Feed"
 
 
+def refusing(response: Response, mail: str) -> Response:
+    """The answer of a server that has not updated the mail."""
+    document = json.loads(response.body)
+    for name, answer, _ in document["methodResponses"]:
+        if name == "Email/set":
+            answer["updated"] = {}
+            answer["notUpdated"] = {mail: {"type": "forbidden", "description": "not today"}}
+    return json_response(document)
+
+
+def test_mail_that_could_not_be_labelled_is_not_tried_again() -> None:
+    world = house()
+    [mail] = world.deliver(BOB)
+    world.sandbox.faults.add(
+        Fault(call="Email/set", rewrite=lambda answer: refusing(answer, mail), times=1)
+    )
+    world.sandbox.faults.add(Fault(path="/dav/", method="PUT", answer=Response(403), times=1))
+    document = {"address": "bob@example.org", "category": "Feed"}
+    refused = refusal(world, world.account.commands.triage(document, "anna"))
+    assert "tries again" not in str(refused)
+
+
 # Whole domains, and lists
 
 
@@ -379,15 +402,9 @@ def test_that_labelled_mail_of_the_domain_could_not_be_filed_is_answered() -> No
     world = house()
     mail = domain_labelled(world)
 
-    def refuse(response: Response) -> Response:
-        document = json.loads(response.body)
-        for name, answer, _ in document["methodResponses"]:
-            if name == "Email/set":
-                answer["updated"] = {}
-                answer["notUpdated"] = {mail: {"type": "forbidden", "description": "not today"}}
-        return json_response(document)
-
-    world.sandbox.faults.add(Fault(call="Email/set", rewrite=refuse, times=1))
+    world.sandbox.faults.add(
+        Fault(call="Email/set", rewrite=lambda answer: refusing(answer, mail), times=1)
+    )
     document = {"domain": "example.com", "category": "Feed"}
     refused = refusal(world, world.account.commands.triage(document, "anna"))
     assert "not today" in str(refused)
@@ -562,6 +579,25 @@ def test_who_is_where(profile: Profile, contacts: str) -> None:
     ]
     [only] = ask(world, world.account.commands.senders("Feed"))["senders"]
     assert only["address"] == "bob@example.org"
+
+
+def test_of_two_who_ask_at_once_who_waits_the_second_needs_no_reading() -> None:
+    world = house()
+    world.deliver(BOB)
+    before = world.request_count
+    both = [begin(world, world.account.commands.waiting()) for _ in range(2)]
+    first, second = (end(world, task) for task in both)
+    assert first == second
+    calls = [call for entry in world.requests_since(before) for call in entry.calls]
+    assert calls.count("Email/query") == 1
+
+
+def test_who_waits_is_read_within_the_limits_of_the_server() -> None:
+    world = house(SMALL_LIMITS)
+    for number in range(2 * SMALL_LIMITS.limits.max_objects_in_get):
+        world.deliver(f"s{number}@example.org")
+    told = ask(world, world.account.commands.waiting())
+    assert told["senders"] == 2 * SMALL_LIMITS.limits.max_objects_in_get
 
 
 @WAYS
