@@ -160,6 +160,7 @@ def test_a_friend_who_is_taken_back_is_screened_though_no_mail_is_there(
     world = house(profile, contacts)
     triage(world, "anna@work.example", None)
     assert groups_of(world, "anna@friends.example") == {"Mailroom screened", "Mailroom"}
+    assert world.history.totals.triaged == {"Screener": 1}
 
 
 def test_somebody_whom_the_user_has_written_to_is_screened_when_taken_back() -> None:

@@ -122,11 +122,10 @@ class PlanWriter:
     def _group_orders(
         self, plan: Plan, uids: Mapping[str, str], work: _Work
     ) -> tuple[list[CardWrite], dict[str, dict[str, str]]]:
-        """A patch for each group that changes; and for each creation what it would leave behind if
-        it failed: by sender, the group's name and the member's UID."""
+        """A patch for each group that changes; and what a creation would leave behind if it failed:
+        by sender, the group's name and the member's UID."""
         orders: list[CardWrite] = []
         new: dict[str, dict[str, str]] = {}
-        creations = {each.sender for each in plan.changes if each.creates}
         memberships = self._with_remains(plan, uids).memberships
         for name in sorted({*memberships, *work.strays}):
             group = self._cards.group(name)
@@ -142,7 +141,7 @@ class PlanWriter:
             if patch:
                 orders.append(CardWrite("update", group.id, patch))
             there = bare_members(group)
-            for sender in joins & creations:
+            for sender in joins:
                 if uids[sender] not in there:
                     new.setdefault(sender, {})[name] = uids[sender]
         work.strays.clear()
