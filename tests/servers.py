@@ -35,6 +35,10 @@ _SUBJECTS = {
     "test_stream_cyrus313": "polls where an open stream holds up all else, contacts by {way}",
     "test_job_stalwart": "the service as a unit, and its commands, contacts by {way}",
     "test_digest": "the daily mail",
+    "test_household": "a day of a household, mail by mail",
+    "test_screening": "every case of screening, delivered by LMTP",
+    "test_sent": "whom the user has written to",
+    "test_sieve": "Sieve scripts, as Mailroom writes them",
     "test_cyrus": "what Mailroom's design takes from Cyrus",
 }
 _WAYS = {"carddav": "CardDAV", "jmap": "JMAP"}
