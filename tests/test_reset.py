@@ -290,6 +290,15 @@ def test_what_is_in_use_again_is_not_removed() -> None:
     assert "Billboard" not in boxes
 
 
+def test_a_group_is_removed_although_somebody_has_changed_a_card_since_it_was_read() -> None:
+    site = ready(CYRUS_3_13, "jmap")
+    context = site.context()
+    context.run(context.clients.contacts.refresh())
+    site.sandbox.put_card(ALICE, "alice.vcf")
+    assert context.run(context.clients.contacts.remove_group("Feed"))
+    assert not [card for card in site.sandbox.cards().values() if "FN:Feed" in card]
+
+
 def test_mailboxes_that_the_configuration_names_no_more_are_told() -> None:
     site, _, _ = owner()
     site.config = from_data(
