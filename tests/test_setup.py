@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from mailroom.work.setup.abilities import taken
 from mailroom.work.setup.check import Check
 from mailroom.work.setup.setup import Setup
 from tests.command import Shell, Site, killed_anywhere
-from tests.sandbox import CYRUS_3_10, SMALL_LIMITS, Fault, Profile, Sandbox, serve
+from tests.sandbox import CYRUS_3_10, CYRUS_3_13, SMALL_LIMITS, Fault, Profile, Sandbox, serve
 
 CHILDREN = {
     "triage": {
@@ -455,6 +456,24 @@ def test_what_setup_makes_is_recorded_before_it_is_made() -> None:
     assert "Feed" not in record.mailboxes
     assert {"Feed", "Mailroom"} <= record.groups
     assert record.since is not None
+
+
+@pytest.mark.parametrize(("profile", "by"), [(CYRUS_3_10, "carddav"), (CYRUS_3_13, "jmap")])
+def test_what_another_process_has_recorded_is_known_at_once(profile: Profile, by: str) -> None:
+    site = Site(profile, {"contacts": {"by": by}})
+    apply(site)
+    [(href, before)] = [each for each in site.sandbox.cards().items() if "FN:Mailroom\r" in each[1]]
+    other, door = site.context(), "2026-11-27T12:00:00Z"
+    other.run(other.clients.contacts.refresh())
+    other.run(other.clients.contacts.amend_record(lambda record: replace(record, door=door)))
+    after = site.sandbox.cards()[href]
+    site.sandbox.put_card(before, href.rpartition("/")[2])
+    context = site.context()
+    context.run(context.clients.contacts.refresh())
+    site.sandbox.put_card(after, href.rpartition("/")[2])
+    record = context.run(context.clients.contacts.record())
+    assert record is not None
+    assert record.door == door
 
 
 def test_what_is_there_and_not_empty_stays_the_users_and_setup_says_so() -> None:
