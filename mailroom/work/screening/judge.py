@@ -247,7 +247,7 @@ class Judge:
         named = list_id(arrival.list_id) if arrival.list_id else None
         return Facts(
             is_bounce=arrival.is_bounce,
-            is_own=sender is not None and sender in own,
+            is_own=sender in own,
             groups=known.groups,
             is_in_book=known.is_in_book,
             by_list=decisions.of_list(named) if named else None,
