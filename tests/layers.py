@@ -52,7 +52,7 @@ _SYSTEM = (
     *("pytest", "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"),
     *("-m", "system and not every", "--ignore-glob=*stalwart*"),
     *(f"--deselect={each}" for each in _LONG),
-    *(_FAIL_OVER, _BROWSER_FLOW, "tests/system"),
+    *(_FAIL_OVER, _BROWSER_FLOW, *sorted(map(str, Path("tests/system").glob("test_*.py")))),
 )
 # Rules are mostly waiting.
 _STALWART = (

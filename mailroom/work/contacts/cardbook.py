@@ -4,9 +4,8 @@ The first request of each read or write is gathered: it goes out with the calls 
 the same turn of the loop.
 """
 
-import json
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -15,6 +14,7 @@ from mailroom.wire import jmap
 from mailroom.wire.jmap import CONTACTS, Answers, Arguments, Call, MethodError
 from mailroom.wire.jmap_session import Session
 from mailroom.wire.jscontact import CardPage, JsCard, read_card_page, read_cards
+from mailroom.work.session.portions import json_bytes, portions
 
 _GET, _SET, _QUERY = "ContactCard/get", "ContactCard/set", "ContactCard/query"
 # The error of a set when somebody else has changed something since (RFC 8620 §5.3).
@@ -115,7 +115,9 @@ class CardBook:
         """
         limits = (await self.session()).limits
         most_bytes = limits.request_bytes // 4  # leaves room for others in the same request
-        batches = [self._placed(part) for part in _batches(orders, limits.set, most_bytes)]
+        batches = [
+            self._placed(part) for part in portions(orders, limits.set, most_bytes, _bytes_of)
+        ]
         most_calls = limits.calls if state is None else 1
         outcome, newest = CardsWritten(), state or ""
         for start in range(0, len(batches), most_calls):
@@ -198,18 +200,8 @@ def _is_last(page: CardPage, limit: int, seen: int) -> bool:
     return not page.ids or (len(page.ids) < limit and (is_all_told or is_below_limit))
 
 
-def _batches(orders: Sequence[CardWrite], most: int, most_bytes: int) -> Iterator[list[CardWrite]]:
-    batch: list[CardWrite] = []
-    used = 0
-    for order in orders:
-        size = len(order.key) + len(json.dumps(order.value))
-        if batch and (len(batch) == most or used + size > most_bytes):
-            yield batch
-            batch, used = [], 0
-        batch.append(order)
-        used += size
-    if batch:
-        yield batch
+def _bytes_of(order: CardWrite) -> int:
+    return len(order.key) + json_bytes(order.value)
 
 
 def _set_call(batch: Sequence[CardWrite], state: str | None, number: int) -> Call:

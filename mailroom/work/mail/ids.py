@@ -1,9 +1,7 @@
 """The ids alone of all that queries find, unsorted. The ids of ten thousand mails are a few pages,
 so the caller can choose what to read of them, and in portions of any size."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
-from typing import TypeVar
+from collections.abc import Sequence
 
 from mailroom.engine.loop import Loop
 from mailroom.wire import jmap
@@ -11,8 +9,6 @@ from mailroom.wire.filters import Filter
 from mailroom.wire.jmap import Call
 from mailroom.work.mail.mail import MailClient
 from mailroom.work.mail.pages import Found, Pages
-
-T = TypeVar("T")
 
 # The most that Stalwart sends at once (its source).
 _MOST_IDS = 5000
@@ -39,13 +35,6 @@ async def all_ids(
         await pages.ids(first, query, _MOST_IDS, most)
         for first, query in zip(firsts, queries, strict=True)
     ]
-
-
-def portions(items: Iterable[T], most: int) -> Iterator[list[T]]:
-    """Cut into portions of at most ``most`` items."""
-    remaining = iter(items)
-    while portion := list(islice(remaining, most)):
-        yield portion
 
 
 def _call(query: Filter, tag: int, limit: int = _MOST_IDS, position: int = 0) -> Call:

@@ -4,10 +4,8 @@ Searches are batched: one request has several queries, each with a get of the ma
 server that refuses mailboxes inside an OR is asked mailbox by mailbox.
 """
 
-import json
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar
 
 from mailroom.engine.loop import Owner, give_way, together
 from mailroom.errors import CredentialsRefused, Forbidden, ProtocolError
@@ -35,9 +33,8 @@ from mailroom.work.mail.mailboxes import MailboxReader
 from mailroom.work.mail.pages import Found, Pages
 from mailroom.work.mail.reading import Reading, Written
 from mailroom.work.session.api import Api
+from mailroom.work.session.portions import portions
 from mailroom.work.session.web import Web
-
-T = TypeVar("T")
 
 Result = tuple[Mail, ...] | MethodError
 
@@ -152,10 +149,10 @@ class MailClient:
         """Those of the mails that exist, read as new mail is; one request after the other."""
         found: list[Arrival] = []
         limits = (await self.session()).limits
-        portions = list(_portions(mail_ids, limits.get, limits.request_bytes // 2))
-        for portion in portions:
+        parts = list(portions(mail_ids, limits.get, limits.request_bytes // 2))
+        for portion in parts:
             calls = arrival_calls(portion, self._headers)
-            answers = await self.call(calls, gathers=len(portions) == 1)
+            answers = await self.call(calls, gathers=len(parts) == 1)
             sifted = read_arrivals(answers["created"])
             self._unreadable |= sifted.unreadable
             found += sifted.entries
@@ -167,7 +164,7 @@ class MailClient:
         limits = (await self.session()).limits
         ids: dict[str, str] = {}
         refused: dict[str, MethodError] = {}
-        for portion in _portions(objects.items(), limits.set, limits.request_bytes // 2):
+        for portion in portions(objects.items(), limits.set, limits.request_bytes // 2):
             method, batch = f"{kind}/set", dict(portion)
             answers = await self.call([Call(method, {"create": batch}, "set")])
             made = jmap.read_created(answers["set"], method, batch)
@@ -185,7 +182,7 @@ class MailClient:
         """The mails with these ids that exist."""
         limits = (await self.session()).limits
         found: list[Mail] = []
-        for portion in _portions(mail_ids, limits.get, limits.request_bytes // 2):
+        for portion in portions(mail_ids, limits.get, limits.request_bytes // 2):
             get = Call("Email/get", {"ids": portion, "properties": MAIL_PROPERTIES}, "mails")
             sifted = jmap.read_mails((await self.call([get]))["mails"])
             self._unreadable |= sifted.unreadable
@@ -216,12 +213,12 @@ class MailClient:
 
         async def one(pairs: Sequence[tuple[int, Filter]]) -> None:
             calls = search_calls(pairs, limits.get, is_sorted=is_sorted)
-            answers = await self.call(calls, gathers=len(portions) == 1)
+            answers = await self.call(calls, gathers=len(parts) == 1)
             for number, query in pairs:
                 found[number] = await self._result(answers, number, query)
 
-        portions = list(_portions(enumerate(filters), per_request, limits.request_bytes // 2))
-        requests = [one(pairs) for pairs in portions]
+        parts = list(portions(enumerate(filters), per_request, limits.request_bytes // 2))
+        requests = [one(pairs) for pairs in parts]
         await together(self._loop, requests, limits.concurrent)
         return [found[number] for number in range(len(filters))]
 
@@ -332,7 +329,7 @@ class MailClient:
         most = min(limits.set, limits.get) if is_read else limits.set
         if (await self.session()).is_stalwart:
             patches = {mail_id: escaped(patch) for mail_id, patch in patches.items()}
-        for portion in _portions(patches.items(), most, limits.request_bytes // 2):
+        for portion in portions(patches.items(), most, limits.request_bytes // 2):
             if batches:  # a single batch must go out in this turn, with the calls of others
                 await give_way(self._loop)
             batches.append(dict(portion))
@@ -400,18 +397,3 @@ def _joined(parts: Iterable[Written]) -> Written:
         refused |= part.refused
         after += part.after
     return Written(refused, tuple(after))
-
-
-def _portions(items: Iterable[T], most: int, most_bytes: int) -> Iterator[list[T]]:
-    """Cut into portions of at most ``most`` items and, as JSON, ``most_bytes`` bytes."""
-    portion: list[T] = []
-    used = 0
-    for item in items:
-        size = len(json.dumps(item))
-        if portion and (len(portion) == most or used + size > most_bytes):
-            yield portion
-            portion, used = [], 0
-        portion.append(item)
-        used += size
-    if portion:
-        yield portion

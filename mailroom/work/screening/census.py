@@ -18,8 +18,9 @@ from mailroom.rules.screening.waiting import Summary, Waiting, WaitingMail
 from mailroom.rules.triage import queries
 from mailroom.rules.triage.verdicts import sender_of
 from mailroom.wire.jmap import Call, Mail, read_mail, sifted
-from mailroom.work.mail.ids import all_ids, portions
+from mailroom.work.mail.ids import all_ids
 from mailroom.work.mail.mail import MailClient
+from mailroom.work.session.portions import portions
 
 _PROPERTIES = ("id", "from", "mailboxIds", "receivedAt")
 # To read so many takes a few milliseconds of computing.

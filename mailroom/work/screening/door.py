@@ -26,11 +26,12 @@ from mailroom.rules.triage.verdicts import sender_of
 from mailroom.wire.arrivals import Arrival, Changes
 from mailroom.wire.jmap import Mail, MethodError, PatchObject
 from mailroom.work.contacts.contacts import Contacts
-from mailroom.work.mail.ids import all_ids, portions
+from mailroom.work.mail.ids import all_ids
 from mailroom.work.mail.mail import MailClient
 from mailroom.work.mail.reading import Reading
 from mailroom.work.screening.census import Census
 from mailroom.work.screening.judge import Judge
+from mailroom.work.session.portions import portions
 
 # What one poll takes on: so many pages of changes, and so many portions of the backlog, each of so
 # many mails. If there is more, the next poll is due at once.

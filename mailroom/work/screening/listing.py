@@ -22,9 +22,10 @@ from mailroom.wire.previews import (
     read_text,
     text_call,
 )
-from mailroom.work.mail.ids import all_ids, portions
+from mailroom.work.mail.ids import all_ids
 from mailroom.work.mail.mail import MailClient
 from mailroom.work.session.gate import Gate
+from mailroom.work.session.portions import portions
 
 # To read so many mails takes a few milliseconds of computing.
 _MOST = 500

@@ -26,9 +26,10 @@ from mailroom.wire.letters import (
     Letter,
     read_letters,
 )
-from mailroom.work.mail.ids import all_ids, portions
+from mailroom.work.mail.ids import all_ids
 from mailroom.work.mail.mail import MailClient
 from mailroom.work.mail.pages import nothing_follows
+from mailroom.work.session.portions import portions
 
 # An address, or the ids of threads.
 _Question = str | tuple[str, ...]

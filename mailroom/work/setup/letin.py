@@ -12,9 +12,10 @@ from mailroom.rules.configuration.config import Config
 from mailroom.rules.screening.own import OwnAddresses
 from mailroom.rules.triage.places import Places, find_places
 from mailroom.work.account.clients import Clients
-from mailroom.work.mail.ids import all_ids, portions
+from mailroom.work.mail.ids import all_ids
 from mailroom.work.screening.door import Door
 from mailroom.work.screening.judge import Admission
+from mailroom.work.session.portions import portions
 from mailroom.work.setup.check import own_addresses
 
 # As many as the door works on at once.
