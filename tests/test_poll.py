@@ -348,8 +348,21 @@ def test_the_name_that_one_logs_in_with_is_an_own_address_where_it_is_one() -> N
     assert world.sandbox.mailboxes_of(bobs) == {"Feed"}
 
 
+def test_newcomers_count_as_filed() -> None:
+    world = World(configuration={"screening": {"by": "off"}})
+    (mail,) = world.deliver(BOB)
+    world.start().settle()
+    world.tap(mail, "@ToFeed")
+    world.settle()
+    late = world.sandbox.deliver(BOB, mailbox="Screener")
+    world.settle()
+    assert world.sandbox.mailboxes_of(late) == {"Feed"}
+    assert [each["filed"] for each in world.named("poll_completed")] == [0, 1, 1]
+    assert world.status["totals"]["mails_filed"] == 2
+
+
 def test_newcomers_that_could_not_be_filed_are_not_counted_as_filed() -> None:
-    world = World()
+    world = World(configuration={"screening": {"by": "off"}})
     (mail,) = world.deliver(BOB)
     world.start().settle()
     world.tap(mail, "@ToFeed")
