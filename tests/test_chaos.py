@@ -13,7 +13,7 @@ from tests.chaos import clients, crash, endurance, fleet, fleetmonth, streams
 from tests.chaos.__main__ import exit_code, main
 from tests.chaos.kept import BusyError, Kept, fingerprint
 from tests.chaos.rows import ROWS
-from tests.chaos.table import Case, Result, Row, Tried, run, told
+from tests.chaos.table import Case, Measured, Result, Row, run, told
 from tests.chaos.troubles import EVERYTHING
 
 # A process that is killed tells nobody what it was about to do; a test's process lives on.
@@ -195,14 +195,16 @@ def test_a_failure_is_kept_and_told_again(tmp_path: Path) -> None:
 
 def test_a_row_that_is_done_is_told_as_it_was(tmp_path: Path) -> None:
     row = Row("row", "what", list, "things", 2)
+    case = Case("a", lambda: Measured(1.0, {"moves lost": 2}))
     with Kept(row, "1", tmp_path) as kept:
-        kept.note(Tried("a", 1.5, 1.0, {"moves lost": 2}))
+        [first] = run(row, [case], kept)
         assert kept.finished is None
         kept.finish("today")
     with Kept(row, "1", tmp_path) as kept:
         assert kept.finished == "today"
         result = told(row, kept.tried)
-    assert (result.count, result.seconds, result.worst) == (1, 1.5, 1.0)
+    assert str(result) == str(first)
+    assert "1 things (at most 2)" in str(result)
     assert "2 moves lost" in str(result)
 
 

@@ -137,14 +137,14 @@ def told(row: Row, tried: Iterable[Tried]) -> Result:
 
 def _try(row: Row, case: Case, began: float) -> Tried:
     """Try a case, which has been coming since ``began``."""
-    failure, value, counts = None, 0.0, Counter[str]()
+    failure, value, counts = None, 0.0, dict[str, int]()
     try:
         found = case.run()
     except Exception:  # noqa: BLE001 - whatever it is, the row has failed, and the others go on
         failure = traceback.format_exc(limit=-8)
     else:
         measured = found if isinstance(found, Measured) else Measured(found, {})
-        value, counts = measured.value, Counter(measured.counts)
+        value, counts = measured.value, dict(measured.counts)
         failure = f"{value:g} {row.unit}" if value > row.limit else None
     gc.collect(1)
     return Tried(case.name, time.monotonic() - began, value, counts, failure)
