@@ -18,6 +18,8 @@ from tests.chaos.crash import BOB, Moment, Service, differences, kill, undisturb
 from tests.chaos.table import Case, Measured
 
 KILLS, LOST = "kills between a patch and what gives a move back", "moves lost"
+_LABEL = "@ToFeed"
+CONFLICTS = "conflicts of a move given back with a label that was still on"
 
 
 @dataclass(slots=True)
@@ -56,6 +58,12 @@ class Story:
         service = self.scenario.begin()
         return service, Theft(service, service.world.mails[self.mail], self.goal)
 
+    def resolve(self, service: Service) -> None:
+        """The user is told that the label and the move contradict each other, and takes the label
+        off."""
+        service.sandbox.unlabel(service.world.mails[-1], _LABEL)
+        service.work()
+
 
 def _tap(label: str, mail: int) -> Act:
     return lambda world: world.tap(world.mails[mail], label)
@@ -65,7 +73,7 @@ def _stories() -> Iterator[tuple[str, Story]]:
     for rules, way in product(RULES, WAYS):
         newcomer = BOB if RULES[rules] == "server" else EVE
         for name, act, mail, goal in (
-            ("a move that a triage swallows", _tap("@ToFeed", -1), -3, "Jail"),
+            ("a move that a triage swallows", _tap(_LABEL, -1), -3, "Jail"),
             ("a move that the door swallows", arrival(newcomer), -1, "Feed"),
         ):
             scenario = DoorScenario([act], [], way, rules)
@@ -99,6 +107,9 @@ def killed(
     assert kill(service, number, moment)
     was_open = theft.is_open
     service.work()
+    is_conflict = "@MailroomError" in service.sandbox.mailboxes_of(theft.mail)
+    if is_conflict:
+        story.resolve(service)
     found, expected = service.state(), kept()[2]
     is_lost = was_open and found != expected
     if is_lost:
@@ -107,7 +118,7 @@ def killed(
         assert places - {theft.goal} == mails[theft.mail] - {theft.goal}, places
         expected = ({**mails, theft.mail: places}, *others)
     assert found == expected, f"\n{differences(found, expected)}"
-    return Measured(0.0, {KILLS: int(was_open), LOST: int(is_lost)})
+    return Measured(0.0, {KILLS: was_open, LOST: is_lost, CONFLICTS: is_conflict})
 
 
 def _undisturbed(story: Story) -> tuple[int, int, Any]:
