@@ -116,14 +116,7 @@ def _system_obstacle() -> str | None:
 
 
 def _forky_obstacle() -> str | None:
-    """Build the root of Debian's release to come, and say why there is none today."""
-    if obstacle := _system_obstacle():
-        return obstacle
-    try:
-        root.ensure(root.FORKY)
-    except (RuntimeError, OSError, subprocess.SubprocessError) as error:
-        return str(error).strip().rpartition("\n")[2]
-    return None
+    return _system_obstacle() or prepare.forky_obstacle()
 
 
 def _place_obstacle(variable: str) -> str | None:

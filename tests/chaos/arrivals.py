@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tests.chaos.crash import BOB, BOBS_CARD, Service, populate, watch
+from tests.chaos import crash
+from tests.chaos.crash import BOB, BOBS_CARD, Service, Stage, populate, watch
 from tests.sandbox import CYRUS_3_10, CYRUS_3_13, Profile
 from tests.world import BOOK, World
 
@@ -55,12 +56,12 @@ def arrival(*senders: str) -> Act:
     return act
 
 
-def move(mailbox: str, mail: int = -1) -> Act:
+def move(mailbox: str, mail: int = -1) -> crash.Act:
     return lambda world: world.sandbox.move(world.mails[mail], mailbox)
 
 
-def whole(name: str, mail: int) -> Act:
-    def act(world: World) -> None:
+def whole(name: str, mail: int) -> crash.Act:
+    def act(world: Stage) -> None:
         world.tap(world.mails[mail], "@WholeDomain")
         world.tap(world.mails[mail], name)
 

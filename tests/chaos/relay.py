@@ -18,6 +18,7 @@ from tests.chaos.crash import Moment
 from tests.system import root
 from tests.system.cyrus import HTTP_PORT, LOOPBACK
 from tests.system.host import Host
+from tests.system.root import Recipe
 from tests.system.scene import Scene, set_up
 
 CONFIGURATION = "/etc/mailroom/mailroom.yaml"
@@ -169,10 +170,12 @@ class Relay:
 
 
 @contextlib.contextmanager
-def staged(poll_interval: int, more: str = "") -> Iterator[tuple[Scene, Relay]]:
+def staged(
+    poll_interval: int, more: str = "", recipe: Recipe = root.TRIXIE
+) -> Iterator[tuple[Scene, Relay]]:
     """A booted host with Cyrus, and Mailroom that reaches it through the relay, with ``more`` in
     its configuration."""
-    with Host.boot(root.ensure()) as host, Relay(host) as relay:
+    with Host.boot(root.ensure(recipe)) as host, Relay(host) as relay:
         scene = set_up(host, push=True, poll_interval=poll_interval)
         text = host.read(CONFIGURATION)
         scene.unit.configure(text.replace(f":{HTTP_PORT}", f":{relay.port}") + more)

@@ -104,6 +104,13 @@ ROWS: Mapping[str, Row] = {
             obstacle=prepare.obstacle,
         ),
         Row(
+            "forky",
+            "likewise, on the Debian to come and its Cyrus",
+            cyrus.forky_cases,
+            obstacle=prepare.forky_obstacle,
+            is_demanded=False,
+        ),
+        Row(
             "stalwart",
             "likewise, at requests to Stalwart, both ways of contacts",
             stalwart.cases,

@@ -26,6 +26,11 @@ _KILLS: Mapping[str, int] = {
     "six senders": 4,
     "fifty senders": 2,
 }
+_AT_DOOR: Mapping[str, int] = {
+    "a friend and strangers": 4,
+    "a mail moved while another comes": 4,
+    "a whole domain": 4,
+}
 
 
 def obstacle() -> str | None:
@@ -36,22 +41,25 @@ def obstacle() -> str | None:
 def cases() -> Iterator[Case]:
     for way in ("carddav", "jmap"):
         yield from cases_by(way, _KILLS)
+        yield from cases_by(way, _AT_DOOR, unit.AT_DOOR)
 
 
-def cases_by(way: str, kills: Mapping[str, int]) -> Iterator[Case]:
+def cases_by(
+    way: str, kills: Mapping[str, int], configuration: str = unit.CONFIGURATION
+) -> Iterator[Case]:
     """As many kills of each scenario, contacts by one way."""
-    with staged(way) as (scene, relay):
+    with staged(way, configuration) as (scene, relay):
         yield from unit.cases(scene, relay, renew, kills, f" by {way}")
 
 
 @contextlib.contextmanager
-def staged(way: str) -> Iterator[tuple[Scene, Relay]]:
+def staged(way: str, configuration: str) -> Iterator[tuple[Scene, Relay]]:
     """A booted host with Stalwart in its network, which Mailroom knows by the relay alone."""
     with Host.boot(root.ensure()) as host, Relay(host) as relay:
         url = f"http://{LOOPBACK}:{relay.port}"
         with Stalwart.run(host, known_as=url) as stalwart:
             relay.target = stalwart.program.port
-            more = f"contacts:\n  by: {way}\n{unit.CONFIGURATION}"
+            more = f"contacts:\n  by: {way}\n{configuration}"
             user = stalwart.user("anna")
             scene = at_work(Unit(host), user, url, unit.POLL_SECONDS, more)
             scene.unit.await_status(lambda status: status["eventsource"]["connected"])

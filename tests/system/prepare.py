@@ -30,6 +30,17 @@ def obstacle() -> str | None:
     return None
 
 
+def forky_obstacle() -> str | None:
+    """Build the root of Debian's release to come, and say why there is none today."""
+    if told := obstacle():
+        return told
+    try:
+        root.ensure(root.FORKY)
+    except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+        return str(error).strip().rpartition("\n")[2]
+    return None
+
+
 def missing_packages() -> list[str]:
     """The Debian packages to install first."""
     return sorted(package for tool, package in TOOLS.items() if not shutil.which(tool))
