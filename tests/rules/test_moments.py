@@ -14,14 +14,19 @@ Act = Callable[[World], None]
 _REQUESTS = 9
 
 
-def _moments(user: Act, profile: Profile = CYRUS_3_10) -> Iterator[World]:
-    """A triage of two mails, disturbed by the user at one moment after the other; each world
-    when it has come to rest."""
+def _moments(
+    user: Act, profile: Profile = CYRUS_3_10, *, was_triaged: bool = False
+) -> Iterator[World]:
+    """A triage of three mails, disturbed by the user at one moment after the other; each world
+    when it has come to rest. ``was_triaged``: it is not the first of their sender."""
     # Between two requests is after the one: the server does nothing until the other.
     for moment, at in [("before", 1), *(("after", each) for each in range(1, _REQUESTS + 1))]:
         world = World(profile, BOOK)
         world.deliver(BOB, count=3)
         world.start().settle()
+        if was_triaged:
+            world.tap(world.mails[0], "@ToJail")
+            world.settle()
         number = world.request_count + at
         done: list[int] = []
 
@@ -90,17 +95,24 @@ def test_mail_that_the_user_moves_away_meanwhile_is_not_lost() -> None:
         assert _places(world)[0] == {"Feed"}
 
 
-def test_a_card_that_the_user_edits_meanwhile_keeps_the_edit() -> None:
+@pytest.mark.parametrize("was_triaged", [False, True])
+def test_a_card_that_the_user_edits_meanwhile_keeps_the_edit(was_triaged: bool) -> None:
+    """The card of a new sender is only written once, that of a triaged one is written again."""
+    edited: list[World] = []
+
     def user(world: World) -> None:
         for href, card in world.sandbox.cards().items():
             if "EMAIL" in card:
-                edited = card.replace("FN:Bob", "FN:Bobby")
-                world.sandbox.put_card(edited, href.rpartition("/")[2])
+                edited.append(world)
+                new = card.replace("END:VCARD", "TEL:+47 12345\r\nEND:VCARD")
+                world.sandbox.put_card(new, href.rpartition("/")[2])
 
-    for world in _moments(user):
+    for world in _moments(user, was_triaged=was_triaged):
         (card,) = (card for card in world.sandbox.cards().values() if "EMAIL" in card)
-        assert card.count("Triaged to Feed") == 1
+        assert ("TEL:+47 12345" in card) is (world in edited)
+        assert card.count("riaged to Feed") == 1
         assert _places(world) == [{"Feed"}] * 3
+    assert edited
 
 
 def test_a_group_that_somebody_else_fills_meanwhile_keeps_its_members() -> None:
