@@ -480,9 +480,12 @@ def test_more_cards_than_fit_one_request_are_fetched_in_several(clients: Virtual
     assert clients.requests.count(f"REPORT {BOOK}") == 3
 
 
-def test_cards_are_told_apart_by_href_however_it_is_written(clients: VirtualClients) -> None:
+@pytest.mark.parametrize("written", ["%40b.vcf", "@b.vcf", "%40%62.vcf"])
+def test_cards_are_told_apart_by_href_however_it_is_written(
+    clients: VirtualClients, written: str
+) -> None:
     href = clients.sandbox.put_card(vcard("b@b", "EMAIL:b@example.org"), "b@b.vcf")
-    clients.sandbox.faults.add(rewriting(lambda text: text.replace("@b.vcf", "%40b.vcf"), "REPORT"))
+    clients.sandbox.faults.add(rewriting(lambda text: text.replace("%40b.vcf", written), "REPORT"))
     synced(clients)
     clients.sandbox.faults.clear()
     absolute = rewriting(lambda text: text.replace(f">{BOOK}b", f">{ORIGIN}{BOOK}b"), "REPORT")

@@ -1,5 +1,7 @@
 """Decisions for whole domains and lists, in the notes of cards."""
 
+import re
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import date
 
@@ -55,11 +57,24 @@ def test_what_else_is_in_the_note_stays() -> None:
     assert with_kept("mine", KEPT) == f"mine\n{NOTE}"
 
 
-@given(st.text())
+def of_the_user(lines: Iterable[str]) -> list[str]:
+    """Those that nobody could take for ours."""
+    return [
+        each for each in lines if not each.strip().startswith(("— Mailroom: ", "domain", "list"))
+    ]
+
+
+TYPED = st.sampled_from(["mine", "", " yours ", "— Mailroom —", *NOTE.split("\n")])
+
+
+@given(st.text() | st.lists(TYPED).map("\n".join))
 def test_no_line_of_a_users_is_lost(text: str) -> None:
-    kept = read_kept([with_kept(text, KEPT)])
+    written = with_kept(text, KEPT)
+    kept = read_kept([written])
     assert kept is not None
     assert kept.days.items() >= KEPT.days.items()
+    typed = re.split("\r\n|\r|\n", text) if text else []
+    assert of_the_user(written.split("\n")) == of_the_user(typed)
 
 
 def test_a_decision_that_stands_on_two_cards_is_where_it_was_put_last() -> None:

@@ -329,26 +329,33 @@ def test_a_failure_of_an_order_without_mail_is_told_and_forgotten() -> None:
     assert triage(world, "bob@example.org", "Feed")["category"] == "Feed"
 
 
-def refusing(response: Response, mail: str) -> Response:
-    """The answer of a server that has not updated the mail."""
-    document = json.loads(response.body)
-    for name, answer, _ in document["methodResponses"]:
-        if name == "Email/set":
-            answer["updated"] = {}
-            answer["notUpdated"] = {mail: {"type": "forbidden", "description": "not today"}}
-    return json_response(document)
+def refusing(world: World, mail: str) -> Fault:
+    """Once, the server leaves the mail as it is now, and says so."""
+    places = world.sandbox.mailboxes_of(mail)
+
+    def rewrite(response: Response) -> Response:
+        world.sandbox.move(mail, *places)
+        document = json.loads(response.body)
+        for name, answer, _ in document["methodResponses"]:
+            if name == "Email/set":
+                answer["updated"] = {}
+                answer["notUpdated"] = {mail: {"type": "forbidden", "description": "not today"}}
+        return json_response(document)
+
+    return Fault(call="Email/set", rewrite=rewrite, times=1)
 
 
 def test_mail_that_could_not_be_labelled_is_not_tried_again() -> None:
     world = house()
     [mail] = world.deliver(BOB)
-    world.sandbox.faults.add(
-        Fault(call="Email/set", rewrite=lambda answer: refusing(answer, mail), times=1)
-    )
+    world.sandbox.faults.add(refusing(world, mail))
     world.sandbox.faults.add(Fault(path="/dav/", method="PUT", answer=Response(403), times=1))
     document = {"address": "bob@example.org", "category": "Feed"}
     refused = refusal(world, world.account.commands.triage(document, "anna"))
     assert "tries again" not in str(refused)
+    world.run_for(120.0)
+    assert world.sandbox.mailboxes_of(mail) == {"Screener"}
+    assert groups_of(world, "bob@example.org") == set()
 
 
 # Whole domains, and lists
@@ -402,10 +409,7 @@ def test_labels_that_decide_the_same_about_the_domain_answer_the_command() -> No
 def test_that_labelled_mail_of_the_domain_could_not_be_filed_is_answered() -> None:
     world = house()
     mail = domain_labelled(world)
-
-    world.sandbox.faults.add(
-        Fault(call="Email/set", rewrite=lambda answer: refusing(answer, mail), times=1)
-    )
+    world.sandbox.faults.add(refusing(world, mail))
     document = {"domain": "example.com", "category": "Feed"}
     refused = refusal(world, world.account.commands.triage(document, "anna"))
     assert "not today" in str(refused)
