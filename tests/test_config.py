@@ -57,10 +57,30 @@ def test_the_guide_names_every_key_and_its_default() -> None:
         for key, rule in schema.get("properties", {}).items():
             row = re.search(rf"(?m)^\| `{key}` \| (.*?) \|", chapter)
             assert row, f"{section}.{key} is not in docs/configuration.md"
-            if isinstance(rule["default"], str):
-                assert row[1] == f"`{rule['default']}`" or section == "carddav"
+            told = _IN_WORDS.get(f"{section}.{key}", _shown(rule["default"]))
+            assert row[1] == told, f"{section}.{key}"
     for key in SCHEMA["$defs"]["category"]["properties"]:
         assert f"| `{key}` |" in GUIDE
+
+
+# What follows from other keys, and lists.
+_IN_WORDS = {
+    "carddav.url": "Fastmail's for Fastmail, else the origin of `jmap.url`",
+    "carddav.username": "`$MAILROOM_CARDDAV_USERNAME`, else `jmap.username`, else the name in the "
+    "JMAP session",
+    "carddav.addressbook": "the account's default one",
+    "triage.categories": "the list below",
+    "screening.known": "all three",
+}
+
+
+def _shown(default: object) -> str:
+    """A default as the guide writes it."""
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
+    if isinstance(default, str):
+        return f"`{default}`"
+    return str(default or "none") if default != [] else "none"
 
 
 def test_the_schema_is_a_schema() -> None:
