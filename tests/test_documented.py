@@ -17,6 +17,8 @@ from mailroom.terminal.asking import asking
 from tests.documented import PROJECT, Block, Entry, blocks, entries
 
 BLOCKS, ENTRIES = blocks(), entries()
+# How a block is tried here: each has a test below.
+WAYS = ("account", "answers", "configuration", "faults", "make")
 
 
 def entries_of(block: Block) -> list[Entry]:
@@ -32,6 +34,7 @@ def test_of_every_block_it_is_known_who_has_tried_it(block: Block) -> None:
     known = entries_of(block)
     assert len(known) == 1, f"tests/documented.yaml has {len(known)} entries about {block}"
     assert [bool(known[0].by), bool(known[0].here), bool(known[0].why)].count(True) == 1
+    assert known[0].here in ("", *WAYS), "no test here tries it so"
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: f"{entry.page}: {entry.begins}")
