@@ -15,13 +15,18 @@ _REQUESTS = 9
 
 
 def _moments(
-    user: Act, profile: Profile = CYRUS_3_10, *, was_triaged: bool = False
+    user: Act,
+    profile: Profile = CYRUS_3_10,
+    *,
+    by: str = "server",
+    was_triaged: bool = False,
 ) -> Iterator[World]:
     """A triage of three mails, disturbed by the user at one moment after the other; each world
-    when it has come to rest. ``was_triaged``: it is not the first of their sender."""
+    when it has come to rest. ``by``: who screens; ``was_triaged``: it is not the first triage of
+    their sender."""
     # Between two requests is after the one: the server does nothing until the other.
     for moment, at in [("before", 1), *(("after", each) for each in range(1, _REQUESTS + 1))]:
-        world = World(profile, BOOK)
+        world = World(profile, {**BOOK, "screening": {"by": by}})
         world.deliver(BOB, count=3)
         world.start().settle()
         if was_triaged:
@@ -78,13 +83,16 @@ def test_a_tap_taken_back_leaves_a_whole_triage_or_none() -> None:
         assert _places(world) in ([{"Feed"}] * 3, [{"Screener"}] * 3)
 
 
+@pytest.mark.parametrize("by", ["server", "off"])
 @pytest.mark.parametrize("profile", [CYRUS_3_10, CYRUS_3_6], ids=lambda each: each.name)
-def test_mail_that_arrives_meanwhile_is_filed_as_well(profile: Profile) -> None:
+def test_mail_that_arrives_meanwhile_is_filed_as_well(profile: Profile, by: str) -> None:
+    """By the door; or, where there is none, because its sender was triaged a moment ago."""
+
     def user(world: World) -> None:
         world.mails.append(world.sandbox.deliver(BOB))
         world.sandbox.deliver("Carol <carol@example.org>")
 
-    for world in _moments(user, profile):
+    for world in _moments(user, profile, by=by):
         assert _places(world) == [{"Feed"}] * 4
         assert len(world.sandbox.mails_in("Screener")) == 1
 
