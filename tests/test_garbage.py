@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType, FunctionType, MethodType
 
 import pytest
 
@@ -21,6 +22,14 @@ from tests.test_transfer import Wire
 from tests.virtual import VirtualClock
 
 
+def _name(thing: object) -> str:
+    """Where it comes from: its class, and of a function, a method or a frame the code."""
+    if isinstance(thing, FrameType):
+        return f"{thing.f_globals.get('__name__')}.{thing.f_code.co_qualname}"
+    named = thing if isinstance(thing, FunctionType | MethodType) else type(thing)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
 @contextmanager
 def finding() -> Iterator[Callable[[], set[str]]]:
     """What of ours has been left to the collector since; it does not look before that."""
@@ -30,8 +39,7 @@ def finding() -> Iterator[Callable[[], set[str]]]:
 
     def found() -> set[str]:
         gc.collect()
-        names = {f"{type(each).__module__}.{type(each).__qualname__}" for each in gc.garbage}
-        return {name for name in names if name.startswith("mailroom.")}
+        return {name for name in map(_name, gc.garbage) if name.startswith("mailroom.")}
 
     try:
         yield found
