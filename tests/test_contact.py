@@ -6,7 +6,7 @@ from dataclasses import astuple, replace
 from datetime import date
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mailroom.rules.configuration.categories import Category, category_from
@@ -24,6 +24,7 @@ from mailroom.rules.contacts.contact import (
 from mailroom.rules.contacts.roster import Filing, Provenance
 from mailroom.wire.vcard import Card, CardView, UnsafeCard
 from tests.cards import SAFE, UNSAFE
+from tests.hostile import EVERY, texts
 
 FEED, IMBOX = category_from("Feed"), category_from("Imbox")
 PERSON = category_from({"name": "Person", "contact_type": "person"})
@@ -261,10 +262,9 @@ def test_an_entry_takes_less_than_a_kibibyte_photos_or_not(name: str) -> None:
     assert sum(sys.getsizeof(part) for part in own) <= 1024
 
 
-HOSTILE = st.text(st.characters(), max_size=40)
-
-
-@given(HOSTILE, st.sampled_from([FEED, PERSON]))
+@given(texts, st.sampled_from([FEED, PERSON]))
+@example(EVERY, FEED)
+@example(EVERY, PERSON)
 def test_no_display_name_breaks_a_card(display_name: str, category: Category) -> None:
     card = created(replace(BOB, display_name=display_name, category=category))
     assert Card.parse(bytes(card)) == card

@@ -4,9 +4,9 @@ import unicodedata
 
 import pytest
 from hypothesis import example, given
-from hypothesis import strategies as st
 
 from mailroom.terminal.harmless import harmless, harmless_lines
+from tests.hostile import EVERY, texts
 
 
 @pytest.mark.parametrize(
@@ -33,13 +33,8 @@ def test_what_is_shown(text: object, shown: str) -> None:
     assert harmless(text) == shown
 
 
-#: Of what may not be shown, one character of each kind and more: among all characters, chance finds
-#: hardly any.
-STEERS = "\x1b\x9b\0\u2028\u2029\u202e\u2066\u200b\ufeff\ud800\ue000\uffff\u0300\ufe0f"
-
-
-@given(st.lists(st.sampled_from(STEERS) | st.text(max_size=2)).map("".join))
-@example("a".join(STEERS))
+@given(texts)
+@example(EVERY)
 def test_nothing_steers(text: str) -> None:
     shown = harmless(text)
     unwanted = {"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"}

@@ -8,8 +8,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import example, given
 
 from mailroom.rules.polling.push import PushStatus
 from mailroom.rules.screening.standing import Who
@@ -37,6 +36,7 @@ from mailroom.rules.status.health import (
 )
 from mailroom.rules.status.metrics import metrics
 from mailroom.rules.status.statusline import status_line
+from tests.hostile import EVERY, texts
 from tests.schemas import schema
 
 NOON = 1_795_262_400.0  # 2026-11-21T12:00:00Z
@@ -306,7 +306,8 @@ def test_of_an_empty_screener_only_the_age_is_left_out() -> None:
     assert waiting == {"mailroom_waiting_senders": 0, "mailroom_waiting_mails": 0}
 
 
-@given(st.text())
+@given(texts)
+@example(EVERY)
 def test_label_values_come_through_whatever_they_contain(category: str) -> None:
     text = metrics(snapshot(totals=Totals(triaged=Counter({category: 1}))))
     escaped = category.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
@@ -412,7 +413,8 @@ def test_the_status_line_is_ascii_of_one_line(reason: str, written: str) -> None
     assert status_line(snapshot(trouble=trouble)).startswith(f"{written}; push connected")
 
 
-@given(st.text(), st.text())
+@given(texts, texts)
+@example(EVERY, EVERY)
 def test_the_status_line_is_printable_and_bounded(reason: str, trigger: str) -> None:
     line = status_line(
         snapshot(

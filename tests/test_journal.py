@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mailroom.engine.journal import (
@@ -27,6 +27,7 @@ from mailroom.engine.journal import (
     json_line,
     text_line,
 )
+from tests.hostile import EVERY, texts
 
 
 class Collected:
@@ -117,10 +118,12 @@ def test_a_line_that_is_worth_attention_says_so() -> None:
     assert text_line(Level.ERROR, "e", {}) == "e level=error"
 
 
-VALUES = st.text(st.characters()) | st.floats(allow_nan=False, allow_infinity=False) | st.integers()
+VALUES = texts | st.floats(allow_nan=False, allow_infinity=False) | st.integers()
 
 
 @given(VALUES, VALUES)
+@example(EVERY, "\\")
+@example("a b", 'a"b')
 def test_every_line_is_one_printable_line_of_the_same_words(one: object, two: object) -> None:
     line = text_line(Level.INFO, "e", {"one": one, "two": two})
     assert line.isprintable()
@@ -130,6 +133,8 @@ def test_every_line_is_one_printable_line_of_the_same_words(one: object, two: ob
 
 
 @given(VALUES)
+@example(EVERY)
+@example(1.0004)
 def test_every_json_line_is_one_object_in_ascii(value: object) -> None:
     line = json_line(Level.INFO, "e", {"value": value}, 1.0)
     assert line.isascii()
@@ -246,7 +251,8 @@ def test_a_value_of_several_lines_stays_one_field(journald: Journald, sink: Jour
     assert "\n" not in entry["MESSAGE"]
 
 
-@given(value=st.text(st.characters()))
+@given(value=texts)
+@example(value=EVERY)
 def test_no_value_becomes_another_field(
     value: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -3,8 +3,7 @@
 import unicodedata
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import example, given
 
 from mailroom.rules.names import (
     clean_name,
@@ -14,6 +13,7 @@ from mailroom.rules.names import (
     same_name,
     structured_name,
 )
+from tests.hostile import EVERY, EVERY_WHOLE, texts, whole_texts
 
 
 @pytest.mark.parametrize(
@@ -77,16 +77,21 @@ def test_a_persons_name_is_taken_apart(name: str, structured: tuple[str, ...]) -
     assert structured_name(name) == structured
 
 
-@given(st.text(st.characters(), max_size=50))
+@given(texts)
+@example(EVERY)
 def test_a_clean_name_is_one_printable_line_of_utf8(display_name: str) -> None:
     clean = clean_name(display_name)
     clean.encode()
     assert clean == clean_name(clean) == clean.strip()
     assert len(clean.splitlines()) <= 1
+    assert not [each for each in clean if unicodedata.category(each) in ("Cc", "Cs", "Zl", "Zp")]
+    assert set(clean).isdisjoint("\u202a\u202e\u2066\u2069\ufffe\uffff")
     assert not name_mismatch(display_name, clean)
 
 
-@given(st.text())
+@given(whole_texts)
+@example("α\u0345\u0301")
+@example(EVERY_WHOLE)
 def test_a_name_is_the_same_in_every_normal_form(name: str) -> None:
     decomposed = unicodedata.normalize("NFD", name)
     assert same_name(name, decomposed)

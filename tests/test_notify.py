@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, example, given, settings
 
 from mailroom.engine.loop import Loop
 from mailroom.engine.notify import Notify, Watchdog, watchdog_interval
+from tests.hostile import EVERY, texts
 from tests.virtual import VirtualClock
 
 
@@ -90,7 +90,8 @@ def test_a_status_line_is_sent_when_it_differs_from_the_last(
     assert systemd.heard() == [b"STATUS=idle", b"STATUS=busy", b"STATUS=idle"]
 
 
-@given(st.text(min_size=1))
+@given(texts.filter(bool))
+@example(EVERY)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
 def test_no_line_is_lost_or_becomes_an_assignment(
     systemd: Systemd, notify: Notify, text: str

@@ -3,11 +3,12 @@
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mailroom.wire.htmltext import text_of_html
 from mailroom.wire.previews import LONGEST_TEXT, one_line, plain, read_lines, read_text, text_call
+from tests.hostile import EVERY, texts
 
 
 @pytest.mark.parametrize(
@@ -64,7 +65,8 @@ def test_broken_html_takes_no_longer_than_any_other(piece: str) -> None:
     assert time.process_time() - began < 1.0
 
 
-@given(st.text())
+@given(texts)
+@example(EVERY)
 def test_no_text_moves_a_cursor_or_turns_the_direction_of_writing(text: str) -> None:
     shown = plain(text)
     assert all(char in "\n\t" or char >= " " for char in shown)

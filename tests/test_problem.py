@@ -3,10 +3,11 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mailroom.wire.problem import ProblemDetails, quoted, read_problem_details
+from tests.hostile import EVERY, texts
 
 LIMIT = b'{"type":"urn:ietf:params:jmap:error:limit","limit":"maxCallsInRequest","status":400}'
 UNKNOWN = b'{"type":"urn:ietf:params:jmap:error:unknownCapability","detail":"no such thing"}'
@@ -75,7 +76,9 @@ def test_long_words_are_cut_short() -> None:
     assert quoted("ab" * 5000) == "ab" * 99 + "a…"
 
 
-@given(st.text())
+@given(texts)
+@example(EVERY)
+@example(EVERY * 9)
 def test_words_are_printable_and_on_one_line(words: str) -> None:
     assert quoted(words).isprintable()
     assert len(quoted(words)) <= 200

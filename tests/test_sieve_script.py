@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from mailroom.wire.sieve import block, string
 from mailroom.wire.sieve_script import Command, Condition, ScriptError, Tag, read_script
+from tests.hostile import EVERY, texts
 
 KEEP = Command("keep", ())
 
@@ -93,7 +94,8 @@ def test_what_is_no_script_is_refused_with_its_line(text: str, says: str) -> Non
     assert str(raised.value) == says
 
 
-@given(st.text())
+@given(texts)
+@example(EVERY)
 def test_a_string_of_ours_is_read_as_it_was(text: str) -> None:
     assert read_script(f"a {string(text)};") == (Command("a", ((text,),)),)
 

@@ -17,6 +17,7 @@ from mailroom.rules.triage.verdicts import (
     sort_out,
 )
 from mailroom.wire.jmap import Address, Mail, Mailbox
+from tests.hostile import texts
 
 OTHERS = ("Archive", "Trash", "Junk", "Sent", "Drafts", "Holidays")
 CONFIG = from_data({})
@@ -332,7 +333,7 @@ def test_the_first_address_counts_even_if_it_cannot_be_used() -> None:
     assert sender_of(Mail("m", (), frozenset())) is None
 
 
-@given(st.text() | st.emails())
+@given(st.text() | st.emails() | texts.map("b{}b@mail.example".format))
 def test_an_address_that_can_be_used_is_plain(address: str) -> None:
     sender = sender_of(mail("Screener", address))
     if sender is not None:

@@ -4,11 +4,12 @@ import re
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mailroom.wire.vcard import Card, CardView, Line, UnsafeCard, escape_text, unescape_text
 from tests.cards import SAFE, UNSAFE
+from tests.hostile import EVERY, texts
 
 
 def card_of(*lines: str, ending: str = "\r\n") -> bytes:
@@ -347,7 +348,8 @@ def test_what_is_composed_is_read_again_and_well_folded(properties: list[tuple[s
         physical.decode()
 
 
-@given(st.text())
+@given(texts)
+@example(EVERY)
 def test_escaped_text_is_one_line_and_comes_back(text: str) -> None:
     value = escape_text(text)
     assert "\n" not in value
