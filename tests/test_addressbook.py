@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from mailroom.rules.contacts.addressbook import AddressBook, Indexed
 from mailroom.rules.contacts.contact import Entry
+from mailroom.rules.contacts.kept import Kept
 from mailroom.rules.contacts.roster import Acquaintance, Provenance
 
 BOB = "bob@example.org"
@@ -22,6 +23,11 @@ def contact(href: str, *addresses: str, uid: str | None = None) -> Indexed:
 def group(href: str, name: str, *members: str) -> Indexed:
     entry = Entry(href, (), name, True, frozenset(members), frozenset(), Provenance.NONE, None)
     return Indexed(href, '"1"', entry)
+
+
+def keeping(href: str) -> Indexed:
+    card = contact(href)
+    return replace(card, entry=replace(card.entry, kept=Kept("Feed")))
 
 
 def book_of(*cards: Indexed) -> AddressBook:
@@ -88,9 +94,10 @@ def test_a_card_that_changes_is_found_as_it_is_now() -> None:
 
 
 def test_a_book_can_be_emptied() -> None:
-    book = book_of(contact("a", BOB), FEED)
+    book = book_of(contact("a", BOB), FEED, keeping("k"))
     book.clear()
     assert (len(book), book.contact(BOB, []), book.group("Feed")) == (0, None, None)
+    assert book.keeping() == []
 
 
 cards = st.builds(
@@ -103,7 +110,7 @@ cards = st.builds(
 )
 
 
-@given(st.lists(cards | st.sampled_from("abc"), max_size=12))
+@given(st.lists(cards | st.sampled_from("abc").map(keeping) | st.sampled_from("abc"), max_size=12))
 def test_an_index_that_was_changed_is_as_one_made_anew(course: list[Indexed | str]) -> None:
     book, there = AddressBook(), dict[str, Indexed]()
     for step in course:
@@ -116,6 +123,7 @@ def test_an_index_that_was_changed_is_as_one_made_anew(course: list[Indexed | st
     fresh = book_of(*there.values())
     assert len(book) == len(there)
     assert list(book.groups()) == list(fresh.groups())
+    assert book.keeping() == fresh.keeping()
     for address in ("1@x", "2@x", "3@x"):
         assert book.contact(address, []) == fresh.contact(address, [])
 

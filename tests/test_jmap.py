@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mailroom.errors import LastingTrouble, MailroomError, ProtocolError
@@ -28,6 +28,7 @@ from mailroom.wire.jmap import (
     read_state,
 )
 from mailroom.wire.jmap_session import SessionLimits, blob_url, read_session
+from tests.hostile import EVERY, texts
 from tests.sandbox import Request, Sandbox
 
 URL = "https://mail.example.org/jmap"
@@ -36,7 +37,7 @@ HEADERS = {"Authorization": SANDBOX.authorization}
 SESSION = SANDBOX.handle(Request("GET", "/jmap", "", HEADERS)).json() | {"state": "s1"}
 ACCOUNT = SESSION["accounts"]["alice"]
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | texts,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=5,
 )
@@ -232,6 +233,8 @@ def answered(data: Any) -> Answers:
 
 
 @given(st.sampled_from(paths_of(ANSWERS)), JSON)
+@example(("methodResponses", 0, 0), EVERY)
+@example(("methodResponses", 0), ["error", {"type": EVERY, "description": EVERY}, "a"])
 def test_whatever_stands_in_an_answer_is_no_bug(path: tuple[Any, ...], value: Any) -> None:
     def read() -> None:
         answers = answered(spoilt(ANSWERS, path, value))
@@ -246,11 +249,12 @@ def test_whatever_stands_in_an_answer_is_no_bug(path: tuple[Any, ...], value: An
 BOX = {"id": "2", "name": "B"}
 
 
-@given(JSON)
-def test_whatever_stands_in_a_list_of_mailboxes_is_no_bug(value: Any) -> None:
+@given(JSON, st.just("1") | texts)
+@example(7, EVERY)
+def test_whatever_stands_in_a_list_of_mailboxes_is_no_bug(value: Any, id_: str) -> None:
     for name in ("id", "name", "parentId", "role"):
         try:
-            found = read_mailboxes({"list": [{"id": "1", "name": "A", name: value}, BOX]})
+            found = read_mailboxes({"list": [{"id": id_, "name": "A", name: value}, BOX]})
         except ProtocolError:
             continue
         assert [box.id for box in found.entries][-1] == "2"
