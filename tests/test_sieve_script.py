@@ -114,7 +114,9 @@ PIECES = st.sampled_from(
 )
 
 
-@given(st.text() | st.lists(PIECES).map("".join))
+@given(texts | st.lists(PIECES).map("".join))
+@example("\x1b[2J")
+@example("a \u202e;")
 @example("9" * 10_000 + ";")
 @example("a " * 10_000)
 def test_no_text_raises_anything_but_a_script_error(text: str) -> None:
