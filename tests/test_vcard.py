@@ -291,7 +291,12 @@ def test_hostile_lines_of_a_megabyte_take_linear_time(line: str) -> None:
     assert time.process_time() - began < 10
 
 
-VALUES = st.text(st.characters(exclude_characters="\r\n\0", codec="utf-8"), max_size=60)
+CHARACTERS = st.characters(exclude_characters="\r\n\0", codec="utf-8")
+LONG = st.builds(
+    "{}{}".format, st.text("abcd", max_size=4), st.sampled_from(["é", "€", "📬", "aé"])
+)
+SPACES = st.text(" \tab", max_size=60)
+VALUES = st.text(CHARACTERS, max_size=60) | SPACES | LONG.map(lambda text: text * 50)
 HEADS = st.sampled_from(["FN", "item1.EMAIL;TYPE=HOME", 'ADR;LABEL="a:b;c"', "x-a_b", "NOTE"])
 PROPERTIES = st.lists(st.tuples(HEADS, VALUES), max_size=8)
 FOLDS = st.lists(st.integers(1, 30), max_size=6)
@@ -339,6 +344,8 @@ def test_an_edit_touches_only_the_line_that_it_names(
 
 
 @given(PROPERTIES)
+@example([("NOTE", start + "é€📬" * 50) for start in ("", "a", "aa", "aaa")])
+@example([("NOTE", "a" * length) for length in range(60, 80)])
 def test_what_is_composed_is_read_again_and_well_folded(properties: list[tuple[str, str]]) -> None:
     card = Card.compose("3.0", properties)
     assert Card.parse(bytes(card)) == card
