@@ -1071,13 +1071,24 @@ def test_what_a_failing_poll_takes_counts_towards_its_pause() -> None:
     assert fail(schedule, 15, seconds=9.0) == 6.0
 
 
-def test_after_a_success_requests_are_free_again() -> None:
+def test_a_minute_later_requests_are_free_again() -> None:
     schedule = Schedule(Timing(), no_jitter)
     schedule.started(0.0)
     assert fail(schedule, 14) == 12.0
     schedule.poll_started(12.0)
     schedule.poll_finished(12.0, 12.0, {})
     assert fail(schedule, 14) == 12.0
+
+
+def test_a_success_in_between_makes_no_request_free() -> None:
+    """With a server that fails now and then, an account sent it 61 in a minute (seen)."""
+    schedule = Schedule(Timing(), no_jitter)
+    schedule.started(0.0)
+    assert fail(schedule, 14) == 12.0
+    schedule.poll_started(12.0)
+    schedule.poll_finished(12.0, 12.0, {})
+    schedule.event(12.0, {"Email": "1"})
+    assert fail(schedule, 14) == 3 * (14 + 14 - 10) - 12.25
 
 
 # Decisions by command

@@ -55,8 +55,8 @@ RETURN_SECONDS = 2.0
 # How long after the closing answer an event may arrive that the server sent before it.
 _EVENT_LATE_SECONDS = 0.25
 # Polls that fail late send many requests for nothing. This is how many they may send in a row
-# before the server is spared, and the pause for each further one: no minute sees more than one a
-# second.
+# before the server is spared, and the pause for each further one, also if a poll succeeds in
+# between: no minute sees more than one a second.
 _FREE_REQUESTS = 10
 _SECONDS_PER_REQUEST = 3.0
 _LONGEST_PAUSE_SECONDS = 60.0
@@ -123,9 +123,8 @@ class Schedule:
         self._trigger = Trigger.STARTUP
         self._poll_started_at = -inf
         self._ended_at = -inf
-        # Of the polls that failed in a row: when the first began, and how many requests they sent.
-        self._failing_since = -inf
-        self._requests = 0
+        # When the requests of failed polls would have ended with that pause after each of them.
+        self._spent_until = -inf
 
     @property
     def failures(self) -> int:
@@ -241,12 +240,9 @@ class Schedule:
         It is tried again for the same reason, unless a higher one joins.
         """
         self._end_poll("poll_failed", now)
-        if not self.failures:
-            self._failing_since, self._requests = self._poll_started_at, 0
-        self._requests += requests
-        spared_until = self._failing_since + _SECONDS_PER_REQUEST * (
-            self._requests - _FREE_REQUESTS
-        )
+        begun_at = max(self._spent_until, self._poll_started_at)
+        self._spent_until = begun_at + _SECONDS_PER_REQUEST * requests
+        spared_until = self._spent_until - _SECONDS_PER_REQUEST * _FREE_REQUESTS
         pause = min(spared_until - now, _LONGEST_PAUSE_SECONDS)
         self._not_before = now + max(self._backoff.fail(retry_after), pause)
         self._turn = None
