@@ -3,7 +3,7 @@
 Each has a sandbox of its own behind the one port: who asks is told by the credentials.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -84,6 +84,13 @@ class Resident:
     def tap(self, mail_id: str, label: str) -> None:
         self.sandbox.label(mail_id, label)
 
+    def _while_wrong(self, steps: Iterable[Step]) -> Iterator[Step]:
+        """Once nothing is wrong any more, what was answered slowly comes at once."""
+        spoil = self.spoil
+        for step in steps:
+            if not isinstance(step, Wait) or self.spoil is spoil:
+                yield step
+
     def recover(self) -> None:
         """Nothing is wrong any more."""
         self.spoil = lambda _: None
@@ -95,7 +102,7 @@ class Resident:
         meeting = Meeting(asked, self.sandbox)
         steps = self.spoil(meeting)
         if steps is not None:
-            return steps
+            return self._while_wrong(steps)
         response = meeting.handled()
         if response.feed is not None:
             connection = self._world.peer.asking
