@@ -55,6 +55,12 @@ class FleetRoutes:
         self._broadcast = broadcast
         self._name_of = name_of
         self._single = Routes(process, broadcast, name_of)
+        self._sums: Mapping[str, Callable[[], Answer]] = {
+            "/healthz": lambda: json_answer(*healthz(process.sum())),
+            "/status": lambda: json_answer(HTTPStatus.OK, status(process.fleet())),
+            "/accounts": lambda: json_answer(HTTPStatus.OK, accounts(process.fleet().members)),
+            "/metrics": self._metrics,
+        }
 
     def answerer(self, *, has_control: bool) -> Answerer:
         """For the control socket, or the status socket."""
@@ -84,24 +90,19 @@ class FleetRoutes:
         return routes.answerer(has_control=may_control)(replace(request, path=f"/{rest}"), uid)
 
     def _sum(self, request: ReceivedRequest) -> Answer:
+        answer = self._sums.get(request.path)
+        if answer is None:
+            names = self._process.names()
+            several = f"there are {count(len(names), 'account')} here"
+            return _which(names, f"{several}: ask for /accounts/NAME{request.path}")
         if request.method not in ("GET", "HEAD"):
             allowed = ("Allow", "GET, HEAD")
             return error_answer(HTTPStatus.METHOD_NOT_ALLOWED, "only GET, HEAD", allowed)
-        match request.path:
-            case "/healthz":
-                return json_answer(*healthz(self._process.sum()))
-            case "/status":
-                return json_answer(HTTPStatus.OK, status(self._process.fleet()))
-            case "/accounts":
-                return json_answer(HTTPStatus.OK, accounts(self._process.fleet().members))
-            case "/metrics":
-                text = metrics_of_all(self._process.snapshots())
-                return Answer(HTTPStatus.OK, text.encode(), METRICS_TYPE)
-            case _:
-                names = self._process.names()
-                several = f"there are {count(len(names), 'account')} here"
-                told = f"{several}: ask for /accounts/NAME{request.path}"
-                return _which(names, told)
+        return answer()
+
+    def _metrics(self) -> Answer:
+        text = metrics_of_all(self._process.snapshots())
+        return Answer(HTTPStatus.OK, text.encode(), METRICS_TYPE)
 
 
 def _which(names: list[str], told: str) -> Answer:

@@ -350,9 +350,10 @@ def test_commands_are_about_the_account_that_is_named(household: Household) -> N
         service.until(
             lambda: [row["last_poll_at"] for row in rows(service).values()] != before, "a poll"
         )
-        code, told = run(household, service, "waiting")
-        assert code == 2
-        assert "there are 3 accounts here: name one with --account: anna, otto, zoe" in told
+        for command in ("waiting", "triage bob@example.org feed", "undo bob@example.org"):
+            code, told = run(household, service, *command.split())
+            assert code == 2
+            assert "there are 3 accounts here: name one with --account: anna, otto, zoe" in told
         code, told = run(household, service, "senders", "--account", "eve")
         assert (code, "there is no account eve: there are anna, otto, zoe" in told) == (2, True)
         code, told = run(household, service, "status")
