@@ -93,11 +93,11 @@ class Tenant:
 
     def put_to_work(self, config: Config, who: Logins, transfer: Transfer) -> bool:
         """Run it with this configuration from now on; returns whether it was opened anew. If only
-        ``logging`` differs, connections and address book are kept."""
+        what concerns the whole process differs, connections and address book are kept."""
         self.problems = ()
         self._note_change()
         before, self._at_work = self._at_work, (config, who)
-        is_same = before == (replace(config, logging=before[0].logging), who) if before else False
+        is_same = before is not None and before == (_with_process_of(config, before[0]), who)
         if is_same and not self._is_ended and transfer is self._transfer:
             return False
         self._restarts.reset()
@@ -203,7 +203,7 @@ class Tenant:
         self._is_ended = True
         now = self._shared.loop.clock.wall()
         if isinstance(error, CredentialsRefused):
-            self._log.error("credentials_refused", problem=str(error))
+            self._log.error("credentials_refused", error=str(error))
             trouble = Trouble(now, "credentials", str(error), is_lasting=True)
             wait = _REFUSED_SECONDS
         else:
@@ -356,6 +356,11 @@ class Tenants:
             return known
         of_all = partial(self._secrets, SINGLE, defaults, defaults)
         return with_shared(known, of_all, config, defaults)
+
+
+def _with_process_of(config: Config, other: Config) -> Config:
+    """The configuration, with what the other one says about the whole process."""
+    return replace(config, logging=other.logging, limits=other.limits)
 
 
 def _traceback(error: Exception) -> str:

@@ -66,6 +66,19 @@ def test_of_a_thousand_accounts_the_one_that_has_changed_is_touched(tenants: Ten
     assert [each.name for each in tenants if each.account is not before[each.name]] == ["a500"]
 
 
+def test_what_concerns_the_whole_process_touches_no_account(tenants: Tenants) -> None:
+    defaults = from_data(DEFAULTS)
+    config = reading(defaults)["a0"]
+    assert tenants.put_to_work("a0", config, defaults)
+    other = from_data(
+        {**DEFAULTS, "logging": {"level": "debug"}, "limits": {"starts_per_second": 1}}
+    )
+    assert other.limits != config.limits
+    changed = replace(config, logging=other.logging, limits=other.limits)
+    assert not tenants.put_to_work("a0", changed, defaults)
+    assert tenants.put_to_work("a0", replace(changed, owners=("anna",)), defaults)
+
+
 def test_a_sum_follows_what_changes_what_goes_and_what_grows_old(
     tenants: Tenants, clock: VirtualClock
 ) -> None:
