@@ -52,19 +52,22 @@ class Past:
     def before(self, whom: Whom) -> Earlier | None:
         """Where somebody was before the current category; None if the journal does not tell."""
         current = self._current(whom)
+        # An address without a former category may be that of a contact of the user's own.
+        first = None if whom.kind is SubjectKind.ADDRESS else Earlier(None)
         is_told = False
         everywhere = _and_other_addresses(self.remote, whom)
         try:
             for event in self._told(everywhere, _DECISIONS, newest_first=True):
                 if event["category"] != current:
                     # If it lacks the current category, somebody has changed groups by hand.
-                    return Earlier(None) if is_told else None
+                    was_screened = event["category"] is None
+                    return (Earlier(None) if was_screened else first) if is_told else None
                 if event["previous"]:
                     return Earlier(event["previous"])
                 is_told = True  # a stranger's, or a repeated one: an earlier entry may tell more
         except NoJournal:
             return None
-        return Earlier(None) if is_told and current else None
+        return first if is_told and current else None
 
     def events(self, whom: Sequence[Whom], since: float | None) -> Iterator[Event]:
         """What was done, and what failed, oldest first. Raises :class:`NoJournal`."""
