@@ -120,14 +120,14 @@ class Service:
             self._configuring = self._loop.spawn(self._start(), "start")
             self._loop.run()
         except ConfigurationError as error:
-            code = self._refuse(EXIT_CONFIGURATION, "config_refused", *error.problems)
+            code = self._refuse(EXIT_CONFIGURATION, "config_refused", "problem", *error.problems)
         except CredentialsRefused as error:
-            code = self._refuse(EXIT_CREDENTIALS, "credentials_refused", str(error))
+            code = self._refuse(EXIT_CREDENTIALS, "credentials_refused", "error", str(error))
         except MailroomError as error:
-            code = self._refuse(1, "start_refused", str(error))
+            code = self._refuse(1, "start_refused", "problem", str(error))
         except Exception as error:  # noqa: BLE001 - systemd restarts us, the journal has the details
             sys.excepthook(type(error), error, error.__traceback__)
-            code = self._refuse(EXIT_BUG, "bug", "the traceback is in the journal")
+            code = self._refuse(EXIT_BUG, "bug", "problem", "the traceback is in the journal")
         else:
             code = 0
         self._stop()
@@ -382,10 +382,11 @@ class Service:
         elif self._tenants.get(SINGLE):
             self._notify.status(status_line(self.snapshot(), _local_clock_face))
 
-    def _refuse(self, code: int, event: str, *problems: str) -> int:
-        """The process will end with ``code``: say why, in the log and in ``systemctl status``."""
+    def _refuse(self, code: int, event: str, field: str, *problems: str) -> int:
+        """The process will end with ``code``: say why, in a field of the log and in ``systemctl
+        status``."""
         for problem in problems:
-            self._log.error(event, problem=problem)
+            self._log.error(event, **{field: problem})
         self._notify.status(f"{event.replace('_', ' ')}: {problems[0]}")
         return code
 

@@ -1,6 +1,7 @@
 """The files for node_exporter: one for each service, whole or not there."""
 
 import contextlib
+import json
 import re
 import socket
 import threading
@@ -8,11 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from mailroom.engine.sockets import listen
 from mailroom.errors import MailroomError
 from mailroom.terminal.textfiles import write_metrics
 
+RULES = Path(__file__).parents[1] / "packaging/prometheus/mailroom.rules.yml"
 METRICS = """# HELP mailroom_healthy 1 when healthy, as /healthz says.
 # TYPE mailroom_healthy gauge
 mailroom_healthy{account="a"} 1
@@ -88,6 +91,19 @@ def test_every_service_of_the_host_has_a_file(root: Path) -> None:
     )
     assert written["mailroom.prom"].count("# HELP") == 3
     assert (root / "textfiles/mailroom.prom").stat().st_mode & 0o777 == 0o644
+
+
+def test_the_alert_about_old_files_is_for_those_of_every_service(root: Path) -> None:
+    with service(root), service(root, "office"), service(root, "2-6", "\n"):
+        write_metrics(root / "textfiles", root)
+    rules = [
+        rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]
+    ]
+    [told] = [rule["expr"] for rule in rules if rule["alert"] == "MailroomMetricsStale"]
+    [quoted] = re.findall(r'file=~(".*")', told)
+    pattern = json.loads(quoted)
+    assert all(re.fullmatch(pattern, f"/var/{name}") for name in files(root))
+    assert len(files(root)) == 3
 
 
 def test_a_service_that_does_not_answer_is_down_and_says_nothing_else(root: Path) -> None:
