@@ -83,8 +83,8 @@ class Commands:
 
     @_of_the_account
     async def undo(self, document: Mapping[str, Any], by: str) -> Document:
-        """Go back to the category before, which the note in Mailroom's contact tells, or else what
-        this process remembers."""
+        """Go back to the category before, which this process remembers, or else the note in
+        Mailroom's contact tells."""
         subject = read_subject(document, self._config)
         found = await self._with_note(subject) if subject.kind is SubjectKind.ADDRESS else None
         current = category_of(found.groups, self._config) if found else None

@@ -1,1 +1,1 @@
-"""Polls and push: what a poll reads, does and tells."""
+"""Polls: what a poll reads, does and tells."""

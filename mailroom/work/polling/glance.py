@@ -1,4 +1,4 @@
-"""The first request of a poll that is only due by time: has anything changed?
+"""The first request of a poll that nobody asked for and no event caused: has anything changed?
 
 If the states are those of a poll that found nothing to do, and no mail has a label, then there is
 still nothing to do. It asks for labels whatever the states say, so that a label is found even if

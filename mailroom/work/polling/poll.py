@@ -66,8 +66,8 @@ class Poller:
 
     async def poll(self, trigger: Trigger | None = None) -> PollOutcome:
         """Poll once; ``trigger`` is the reason. Raises TransientError, CredentialsRefused,
-        ProtocolError, MethodError and LastingTrouble. The next poll does what was not done by then,
-        except orders for senders without mail."""
+        Forbidden, ProtocolError, MethodError and LastingTrouble. The next poll does what was not
+        done by then, except orders for senders without mail."""
         orders = self.orders.take()
         try:
             outcome = await self._poll(orders, trigger)
