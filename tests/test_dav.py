@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mailroom.errors import ProtocolError
 from mailroom.wire import dav
 from mailroom.wire.vcard import Card, CardView, UnsafeCard
-from tests.hostile import whole_texts
+from tests.hostile import texts, whole_texts
 
 URL = "https://mail.example.org/dav/book/"
 HEAD = b'<?xml version="1.0" encoding="utf-8"?>'
@@ -251,6 +251,30 @@ def test_what_is_no_multistatus_is_an_error_that_names_the_url(body: bytes) -> N
 def test_no_body_is_too_strange(body: bytes) -> None:
     with pytest.raises(ProtocolError):
         list(dav.Multistatus(body, URL))
+
+
+PIECES = st.sampled_from(
+    [
+        *("<response>", "</response>", "<propstat>", "</propstat>", "<prop>", "</prop>", "<href/>"),
+        *("<href>/a.vcf</href>", "<href>http://[bad/</href>", "<href>http://m:x/a</href>", "%ff"),
+        *("<status>HTTP/1.1 200 OK</status>", "<status>HTTP/1.1 two</status>", "<status/>"),
+        *("<getetag>1</getetag>", "<sync-token/>", "<error/>", "<![CDATA[", "]]>", "&amp;", "&"),
+    ]
+)
+WHOLE = st.lists(PIECES | texts).map("".join).map("<response><href>/a</href>{}</response>".format)
+
+
+@given(st.lists(PIECES | WHOLE).map("".join))
+@example("<response/>")
+@example("<response><href>http://[bad/</href></response>")
+@example("<response><href>/a</href><status>HTTP/1.1 two</status></response>")
+def test_no_response_is_too_strange(inner: str) -> None:
+    body = f'<multistatus xmlns="DAV:">{inner}</multistatus>'.encode("utf-8", "surrogatepass")
+    try:
+        found = list(dav.Multistatus(body, URL))
+    except ProtocolError:
+        return
+    assert all(each.status >= 0 for each in found)
 
 
 @given(st.binary())

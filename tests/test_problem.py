@@ -100,5 +100,9 @@ JSON = st.recursive(
     st.sampled_from(["application/json", "application/xml", "text/plain", ""]),
     st.binary() | JSON.map(json.dumps).map(str.encode),
 )
+@example("application/json", json.dumps(EVERY).encode())
+@example("application/json", json.dumps({"detail": EVERY, "limit": EVERY}).encode())
+@example("application/json", json.dumps({"error": EVERY}).encode())
+@example("application/json", json.dumps({"errors": [{"message": EVERY, "type": EVERY}]}).encode())
 def test_no_body_is_too_strange(content_type: str, body: bytes) -> None:
     assert str(read_problem_details(content_type, body)).isprintable()
