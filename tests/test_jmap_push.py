@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mailroom.errors import ProtocolError
@@ -130,13 +130,32 @@ def test_an_unreadable_state_event_is_the_servers_error(data: str) -> None:
         changed_states(Event("state", data, ""), "alice")
 
 
-@given(st.text() | st.recursive(st.none() | st.text(), st.lists, max_leaves=10).map(json.dumps))
+WORDS = st.sampled_from(["changed", "alice", "Email", "Mailbox", "@type", "StateChange", "bob"])
+JSON = st.recursive(
+    st.none() | st.integers() | WORDS | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3),
+    max_leaves=10,
+)
+CHANGES = st.fixed_dictionaries(
+    {"changed": JSON | st.fixed_dictionaries({"alice": JSON | st.dictionaries(WORDS, JSON)})},
+    optional={"@type": st.just("StateChange") | JSON},
+)
+
+
+@given(st.text() | (JSON | CHANGES).map(json.dumps))
+@example('{"changed": {"alice": {"Email": "1"}}}')
+@example('{"changed": {"alice": ["Email"]}}')
+@example('{"changed": ["alice"]}')
+@example('{"changed": {"alice": {"Email": null}}}')
+@example('{"@type": {}, "changed": null}')
 def test_any_event_gives_states_or_a_protocol_error(data: str) -> None:
     try:
         states = changed_states(Event("state", data, ""), "alice")
     except ProtocolError:
         return
-    assert states == {}
+    given_states = json.loads(data)["changed"].get("alice", {}) if states else {}
+    assert states.items() <= given_states.items()
+    assert all(isinstance(state, str) for state in states.values())
 
 
 @pytest.mark.parametrize(
