@@ -5,7 +5,7 @@ import time
 import tracemalloc
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mailroom.errors import ProtocolError
@@ -177,13 +177,28 @@ PIECES = st.sampled_from(
 )  # fmt: skip
 
 
-@given(st.lists(st.one_of(PIECES, st.binary(max_size=3)), max_size=40), st.data())
+# Of loose pieces alone, chance makes hardly a line that says anything.
+NAMES = [b"data", b"event", b"id", b"retry", b"x", b"", b"\xef\xbb\xbfdata"]
+SEPARATORS = [b":", b": ", b":  ", b""]
+CONTENTS = [b"x", b"", b"12", b"1\0", b"\xc3\xa9", b"\xff", b"\xd9\xa3", b"1.5", b":"]
+ENDS = [b"\n", b"\r", b"\r\n", b"\n\n", b"\r\r", b"\r\n\r\n"]
+LINES = st.tuples(*map(st.sampled_from, (NAMES, SEPARATORS, CONTENTS, ENDS))).map(b"".join)
+#: Each line once, and an event after each: it shows what the line has changed.
+EVERY = [
+    b"".join((*line, b"\ndata: y\n\n")) for line in itertools.product(NAMES, SEPARATORS, CONTENTS)
+]
+
+
+@given(
+    st.lists(LINES | PIECES | st.binary(max_size=3), max_size=40),
+    st.lists(st.floats(0, 1)).map(sorted),
+)
+@example([b"\xef\xbb\xbf", *EVERY], [0.001, 0.5])
 def test_any_bytes_in_any_cut_read_as_the_standard_says(
-    pieces: list[bytes], data: st.DataObject
+    pieces: list[bytes], cuts: list[float]
 ) -> None:
     stream = b"".join(pieces)
-    cuts = data.draw(st.lists(st.integers(0, len(stream)), max_size=6).map(sorted))
-    edges = [0, *cuts, len(stream)]
+    edges = [0, *(int(cut * len(stream)) for cut in cuts), len(stream)]
     chunks = [stream[a:b] for a, b in itertools.pairwise(edges)]
     assert read(*chunks) == reference(stream)
     assert read(*by_byte(stream)) == reference(stream)
