@@ -4,7 +4,7 @@ from datetime import date
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mailroom.rules.configuration.categories import category_from
@@ -20,7 +20,7 @@ from mailroom.rules.contacts.contactcard import (
 )
 from mailroom.rules.contacts.contactcard import values_of as values_of_card
 from mailroom.rules.contacts.roster import Filing, Provenance
-from mailroom.wire.jscontact import JsCard, Note, read_card
+from mailroom.wire.jscontact import MARK, RECORD, JsCard, Note, read_card
 from mailroom.wire.vcard import Card, UnsafeCard
 from tests.sandbox.contactcards import patched
 from tests.sandbox.jscontact import card_of, vcard_of
@@ -212,18 +212,23 @@ def test_a_property_that_is_not_what_it_should_be_hides_no_card(bad: dict[str, A
     assert found_in(card, ()).provenance is Provenance.NONE
 
 
+KEYS = [
+    *("note", "full", "kind", "value", "address", "x", "name", "components", "units"),
+    *(MARK, RECORD),
+]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=20),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(["note", "full", "kind", "value", "address", "x"]), inner)
-    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner),
     max_leaves=12,
 )
 PROPERTIES = ("name", "emails", "notes", "organizations", "members", "uid", "kind", "phones")
 
 
 @given(st.dictionaries(st.sampled_from(PROPERTIES), JSON))
+@example({"members": 7, "name": {"components": 7}, "organizations": {"o": {"units": 7}}})
+@example({"name": {"components": [7, {"kind": "given", "value": 7}]}, "emails": {"e": {"x": 7}}})
+@example({"organizations": {"o": {"units": [7, {"name": 7}]}}, "notes": {"mailroom": {MARK: 7}}})
+@example({"notes": {"mailroom": {"note": "Created by Mailroom", MARK: "x", RECORD: "{}"}}})
 def test_whatever_a_server_shows_is_read_and_nothing_of_it_is_ours(card: dict[str, Any]) -> None:
     shown = read_card({"id": "x", **card})
     assert not is_unedited(shown)
