@@ -823,7 +823,7 @@ def test_an_exchange_that_nobody_waits_for_any_more_is_given_up(wire: Wire) -> N
     assert closed == {"/one": True, "/other": False}
 
 
-@pytest.mark.parametrize("turns", range(4))
+@pytest.mark.parametrize("turns", range(5))
 def test_an_exchange_can_be_given_up_at_any_moment(wire: Wire, turns: int) -> None:
     """Before libcurl has begun it, while it connects, with half an answer."""
     peer = wire.peer(always(head("Content-Length: 8") + b"half"))
@@ -892,11 +892,14 @@ def test_what_libcurl_had_not_begun_with_is_not_sent_after_close(wire: Wire) -> 
     assert [asked.method for asked in peer.requests] == ["GET"]
 
 
-def test_a_closed_transfer_lets_the_loop_go_on(wire: Wire) -> None:
+@pytest.mark.parametrize("connections", [0, 2])
+def test_a_closed_transfer_lets_the_loop_go_on(wire: Wire, connections: int) -> None:
+    """Before libcurl has begun with anything, and while it waits for answers."""
     another = Transfer(wire.loop, "Mailroom/test")
-    peer = wire.peer(always())
+    peer = wire.peer(always(head("Content-Length: 8") + b"half"))
     another.send(Request("GET", peer.url))
-    another.stream(Request("GET", peer.url))  # closed before libcurl has begun with it
+    another.stream(Request("GET", peer.url))
+    wire.until(lambda: len(peer.connections) == connections)
     another.close()
     wire.settle(100)
     assert all(connection.is_closed_by_client for connection in peer.connections)
