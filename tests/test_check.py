@@ -14,8 +14,10 @@ from tests.command import Site
 from tests.sandbox import (
     CYRUS_3_10,
     FASTMAIL,
+    JAMES,
     NO_SEARCH,
     PROFILES,
+    STALWART,
     Entry,
     Fault,
     Profile,
@@ -227,20 +229,34 @@ def test_a_pattern_of_the_users_own_is_told_and_no_error(is_triaged: bool) -> No
     assert found_out.detail.endswith(told)
 
 
-@pytest.mark.parametrize("name", PROFILES)
-def test_check_asks_all_that_the_service_lives_by(name: str) -> None:
-    world = World(PROFILES[name])
+def lived_and_checked(
+    profile: Profile, configuration: dict[str, Any] | None = None
+) -> tuple[set[Any], set[Any]]:
+    """What a service at work asks, and what ``mailroom check`` does."""
+    world = World(profile, configuration)
     lived = questions(world.sandbox)
     mails = world.deliver("Bob <bob@example.org>", count=2)
     world.start()
     world.tap(mails[0], "@ToFeed")
     world.run_for(130.0)
     assert world.sandbox.mails_in("Feed") == set(mails)
-    site = ready(PROFILES[name])
+    site = ready(profile, configuration)
     checked = questions(site.sandbox)
     findings(site)
     assert lived
+    return lived, checked
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_check_asks_all_that_the_service_lives_by(name: str) -> None:
+    lived, checked = lived_and_checked(PROFILES[name])
     assert lived <= checked
+
+
+@pytest.mark.parametrize("profile", [CYRUS_3_10, STALWART, JAMES], ids=lambda each: each.name)
+def test_where_nobody_decides_it_asks_what_the_service_searches_for(profile: Profile) -> None:
+    lived, checked = lived_and_checked(profile, {"screening": {"by": "off"}})
+    assert {each for each in lived if each[0] != "Email/get"} <= checked
 
 
 @pytest.mark.parametrize(
