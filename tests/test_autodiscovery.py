@@ -263,6 +263,11 @@ def to(url: str) -> Response:
         (Response(200, {}, SESSION), Seen(HERE)),
         (Response(200, {}, b"<html>"), Seen(HERE, fault=f"{HERE}: the answer is no JMAP session")),
         (Response(200, {}, b"[]"), Seen(HERE, fault=f"{HERE}: the answer is no JMAP session")),
+        (
+            Response(200, {}, b"[" * 100_000),
+            Seen(HERE, fault=f"{HERE}: the answer is no JMAP session"),
+        ),
+        (Response(302, {}), Seen(HERE, fault=f"{HERE}: the answer is 302")),
         (Response(404, {}), Seen(HERE, fault=f"{HERE}: the answer is 404")),
         (Response(403, {}), Seen(HERE, fault=f"{HERE}: the answer is 403")),
         (None, Seen(HERE, fault=f"GET {HERE}: nobody there")),

@@ -1,5 +1,6 @@
 """The live check: what it says of the service, and that it leaves no trace, whatever happens."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,17 @@ from mailroom.work.account.clients import build_clients
 from mailroom.work.setup.check import Finding
 from mailroom.work.setup.live import Live
 from tests.direct import DirectHttp
-from tests.sandbox import CYRUS_3_6, CYRUS_3_10, LATE_PUSH, Entry, Fault, Profile, Response
+from tests.sandbox import (
+    CYRUS_3_6,
+    CYRUS_3_10,
+    LATE_PUSH,
+    Entry,
+    Fault,
+    Profile,
+    Request,
+    Response,
+    json_response,
+)
 from tests.world import World
 
 STEPS = ["service", "test mail", "label", "triage", "mail", "contact", "traces"]
@@ -82,6 +93,19 @@ def test_the_test_mail_announces_itself_to_nobody() -> None:
     world.sandbox.after(look)
     run(world, live(world))
     assert all("$seen" in each for each in keywords)
+
+
+def test_whoever_opens_the_test_mail_reads_what_it_is() -> None:
+    world = lived_in()
+    texts: set[str] = set()
+
+    def look(_entry: Entry, _request: object, _response: object) -> None:
+        mails = world.sandbox._store.mails.values()
+        texts.update(each.text for each in mails if "checks" in each.subject)
+
+    world.sandbox.after(look)
+    run(world, live(world))
+    assert texts == {"mailroom check --live made this mail, and will remove it."}
 
 
 @pytest.mark.parametrize(
@@ -214,9 +238,11 @@ def test_the_label_gets_a_poll_of_its_own() -> None:
 
 
 def test_what_a_poll_in_progress_may_write_is_waited_for() -> None:
-    """A service that polls for ever: neither the label nor the cleaning waits for ever."""
+    """A service that polls for ever, and whose push never opens: nothing waits for ever."""
     world = lived_in()
     world.account.close()
+    status = world.status
+    push = status["eventsource"] | {"status": "connecting"}
     instants: list[float] = []
 
     def look(entry: Entry, _request: object) -> None:
@@ -224,10 +250,12 @@ def test_what_a_poll_in_progress_may_write_is_waited_for() -> None:
             instants.append(world.clock.now())
 
     world.sandbox.before(look)
-    test = live(world, lambda: world.status | {"phase": "polling"})
+    test = live(world, lambda: status | {"phase": "polling", "eventsource": push})
+    began = world.clock.now()
     findings = run(world, test)
     assert findings[-1].detail == "all removed"
     made_at, labelled_at, destroyed_at, *looked_at = instants
+    assert made_at - began == pytest.approx(5.0, abs=0.1)
     assert labelled_at - made_at == pytest.approx(3.0, abs=0.1)
     assert destroyed_at - labelled_at == pytest.approx(150.0, abs=0.1)
     assert looked_at[0] - destroyed_at == pytest.approx(30.0, abs=0.1)
@@ -331,3 +359,24 @@ def test_what_cannot_be_removed_is_named() -> None:
     traces = run(world, test)[-1]
     assert traces.error is not None
     assert f"mail and contact of {test.sender} may be left" in traces.detail
+
+
+def test_a_mail_that_the_server_will_not_delete_is_named() -> None:
+    world = lived_in()
+
+    def refuse(entry: Entry, request: Request) -> None:
+        if entry.calls != ("Email/set",):
+            return
+        [[name, arguments, call_id]] = json.loads(request.body)["methodCalls"]
+        if ids := arguments.get("destroy"):
+            refused = {each: {"type": "forbidden"} for each in ids}
+            answer = [name, {"accountId": "alice", "notDestroyed": refused}, call_id]
+            body = {"methodResponses": [answer], "sessionState": "0"}
+            world.sandbox.faults.add(Fault(answer=json_response(body), times=1))
+
+    world.sandbox.before(refuse)
+    test = live(world)
+    traces = run(world, test)[-1]
+    assert traces.error is not None
+    assert traces.detail.startswith(f"mail and contact of {test.sender} may be left: ")
+    assert traces.detail.endswith("forbidden")

@@ -475,6 +475,14 @@ def test_where_no_rules_are_needed_a_script_of_ours_goes(by: str) -> None:
     assert check(changed).detail.startswith(wanted[by])
 
 
+def test_a_script_of_the_users_that_includes_none_of_ours_is_in_nobodys_way() -> None:
+    """What it includes may have been deleted long ago."""
+    site = ready()
+    own_script(site, 'require "include"; include :personal "mailroom";', is_active=True)
+    assert not lift(site, apply=True)
+    assert set(scripts(site)) == {"mine"}
+
+
 def test_what_is_told_where_no_rules_are_needed() -> None:
     config = from_data({"screening": {"by": "mailroom"}})
     shown, done = (list(unneeded(config, was_there=True, apply=apply)) for apply in (False, True))
@@ -499,7 +507,8 @@ def test_the_users_active_script_stays_as_it_is_and_the_user_is_told() -> None:
     text = 'require "include";\nkeep;\ninclude :personal "mailroom";\n'
     site.sandbox.script("mine").text = text  # type: ignore[attr-defined]
     assert check(site).error is None
-    assert apply(site).decision.users_active is None
+    again = apply(site)
+    assert (again.text, again.decision.users_active) == (routed.text, None)
     assert scripts(site)["mine"] == (text, True)
 
 
