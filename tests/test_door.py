@@ -168,6 +168,24 @@ def test_mail_that_was_there_before_the_door_is_left_alone() -> None:
     assert at(world, arrived) == ({"Inbox"}, set())
 
 
+@pytest.mark.parametrize(("seconds", "place"), [(0.0, "Screener"), (-1.0, "Inbox")])
+def test_the_door_begins_with_the_second_in_which_it_is_first_used(
+    seconds: float, place: str
+) -> None:
+    world = World(configuration={"screening": {"by": "mailroom"}})
+    since = float(int(world.clock.wall()))
+    world.start().settle()
+    mail = comes(world, EVE, received_at=since + seconds)
+    assert world.sandbox.mailboxes_of(mail) == {place}
+
+
+def test_mail_that_the_servers_rules_have_let_into_inbox_stays_there() -> None:
+    world = house("server")
+    mail = world.sandbox.deliver(EVE, mailbox="Inbox")
+    world.settle()
+    assert at(world, mail) == ({"Inbox"}, set())
+
+
 def test_without_a_door_nothing_of_it_happens() -> None:
     world = house("off")
     assert at(world, comes(world, ANNA)) == ({"Screener"}, set())
@@ -176,6 +194,17 @@ def test_without_a_door_nothing_of_it_happens() -> None:
     world.settle()
     assert at(world, stranger) == ({"Feed"}, set())
     assert not world.named("sender_triaged")
+
+
+def test_without_a_door_nobody_has_to_be_kept_waiting_by_a_group() -> None:
+    world = house("off")
+    world.sandbox.send(BOB, "a question")
+    mail = comes(world, BOB)
+    for label in ("@ToFeed", "@ToScreener"):
+        world.tap(mail, label)
+        world.settle()
+    assert at(world, mail) == ({"Screener"}, set())
+    assert world.sandbox.group_members("Mailroom screened") == set()
 
 
 @pytest.mark.parametrize("keyword", ["$seen", "$flagged", "$answered", "$draft", "$junk", PLACED])
@@ -232,6 +261,19 @@ def test_who_is_taken_back_from_a_whole_domain_waits_from_then_on() -> None:
     assert at(world, bob) == ({"Screener"}, {WAITING})
     assert at(world, comes(world, "Bob <bob@shop.example>")) == ({"Screener"}, {WAITING})
     assert at(world, comes(world, "Carol <carol@shop.example>")) == ({"Feed"}, set())
+
+
+def test_mail_that_comes_while_its_domain_is_decided_about_goes_where_the_domain_does() -> None:
+    """It is in Inbox still, where the mail of the domain is not looked for."""
+    world = house("mailroom")
+    one = comes(world, "News <news@shop.example>")
+    with world.sandbox.lock:
+        world.sandbox.label(one, "@ToFeed")
+        world.sandbox.label(one, "@WholeDomain")
+        late = world.sandbox.deliver("Bob <bob@shop.example>", mailbox="Inbox")
+    world.settle()
+    assert at(world, one) == at(world, late) == ({"Feed"}, set())
+    assert not [each for each in world.named("mail_screened") if "bob" in str(each["sender"])]
 
 
 def test_who_is_in_a_second_card_is_taken_back_all_the_same() -> None:
@@ -320,6 +362,17 @@ def test_who_is_taken_back_waits_for_sent_to_be_searched_and_holds_up_nobody(
     assert at(world, mail) == ({"Inbox", "Screener"}, {WAITING})
     assert world.sandbox.group_members("Mailroom screened")
     assert at(world, comes(world, BOB))[0] == {"Screener"}
+
+
+@pytest.mark.parametrize(
+    ("known", "searches"), [([], False), (["contacts"], False), (["written"], True)]
+)
+def test_sent_is_searched_only_where_what_it_shows_counts(known: list[str], searches: bool) -> None:
+    world = World(configuration={"screening": {"by": "mailroom", "known": known}})
+    world.start().settle()
+    world.sandbox.faults.add(Fault(path="/jmap/", method="POST", rewrite=without_sent))
+    comes(world, EVE)
+    assert bool(world.named("sent_not_searched")) is searches
 
 
 def test_new_mail_is_given_up_when_sent_was_not_searched_for_an_hour() -> None:
@@ -421,6 +474,37 @@ def test_who_waits_is_counted_and_what_decided_as_well(by: str) -> None:
     world.sandbox.move(max(world.sandbox.mails_in("Screener")), "Archive")
     world.run_for(30.0)
     assert world.status["waiting"] == {"senders": 0, "mails": 0, "oldest": None}
+
+
+def test_what_we_have_moved_ourselves_is_not_read_again_to_be_counted() -> None:
+    world = house()
+    mails = [comes(world, EVE) for _ in range(3)]
+    comes(world, BOB)
+    number = world.request_count
+    world.tap(mails[0], "@ToFeed")
+    world.settle()
+    assert world.status["waiting"]["mails"] == 1
+    assert [e for e in world.requests_since(number) if e.calls == ("Email/get",)] == []
+
+
+def test_a_closing_look_that_cannot_tell_what_has_changed_is_no_reason_for_another_poll() -> None:
+    world = house("mailroom")
+
+    def forget(response: Response) -> Response:
+        document = json.loads(response.body)
+        document["methodResponses"] = [
+            ["error", {"type": "cannotCalculateChanges"}, tag]
+            if name == "Email/changes"
+            else [name, found, tag]
+            for name, found, tag in document["methodResponses"]
+        ]
+        return json_response(document)
+
+    world.sandbox.faults.add(Fault(call="Email/set", rewrite=forget))
+    polls = world.polls
+    mail = comes(world, EVE)
+    assert at(world, mail) == ({"Screener"}, {WAITING})
+    assert world.polls == polls + 1
 
 
 # Moving is tapping
@@ -798,6 +882,7 @@ def test_many_senders_moved_at_once_are_no_decisions() -> None:
     world.tap(comes(world, BOB), "@ToJail")
     world.settle()
     assert world.polls - polls == 2  # for the mail and for the label: what was moved is no news
+    assert world.status["moved_at_once"] == 60
     with world.sandbox.lock:
         for mail in mails[10:]:
             world.sandbox.move(mail, "Screener")

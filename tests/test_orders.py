@@ -22,6 +22,7 @@ from tests.sandbox import (
     Response,
     json_response,
 )
+from tests.test_door import without_sent
 from tests.world import World
 
 BOB = "Bob <bob@example.org>"
@@ -169,6 +170,15 @@ def test_somebody_whom_the_user_has_written_to_is_screened_when_taken_back() -> 
     world.settle()
     triage(world, "bob@example.org", None)
     assert groups_of(world, "bob@example.org") == {"Mailroom screened", "Mailroom"}
+
+
+def test_who_cannot_be_taken_back_as_long_as_sent_is_not_searched_is_told_so() -> None:
+    world = house()
+    world.sandbox.faults.add(Fault(path="/jmap/", method="POST", rewrite=without_sent))
+    document = {"address": "bob@example.org", "category": None}
+    refused = refusal(world, world.account.commands.triage(document, "anna"))
+    assert refused.status == 502
+    assert "Sent cannot be searched" in str(refused)
 
 
 @WAYS
@@ -363,21 +373,31 @@ def test_mail_that_could_not_be_labelled_is_not_tried_again() -> None:
 
 def test_a_whole_domain() -> None:
     world = house()
-    [mail] = world.deliver(EVE)
+    mails = world.deliver(EVE, count=3)
     document = {"domain": "Example.com", "category": "Feed"}
     answer = ask(world, world.account.commands.triage(document, "anna"))
     assert answer == {
         "domain": "example.com",
         "category": "Feed",
         "previous": None,
-        "filed": 1,
+        "filed": 3,
         "by": "anna",
     }
-    assert world.sandbox.mailboxes_of(mail) == {"Feed"}
+    assert world.sandbox.mails_in("Feed") == set(mails)
     [told] = world.named("domain_triaged")
     assert told["by"] == "anna"
     back = ask(world, world.account.commands.undo({"domain": "example.com"}, "anna"))
-    assert back["category"] is None
+    assert (back["category"], back["previous"], back["by"]) == (None, "Feed", "anna")
+    assert world.sandbox.mails_in("Screener") == set(mails)
+
+
+def test_a_whole_domain_is_decided_about_where_no_label_says_so() -> None:
+    world = house()
+    world.sandbox.destroy_mailbox("@WholeDomain")
+    mails = world.deliver(EVE, count=2)
+    document = {"domain": "example.com", "category": "Feed"}
+    assert ask(world, world.account.commands.triage(document, "anna"))["filed"] == 2
+    assert world.sandbox.mails_in("Feed") == set(mails)
 
 
 def domain_labelled(world: World) -> str:

@@ -3,10 +3,18 @@
 import dataclasses
 import json
 from collections import Counter
+from typing import Any
 
 import pytest
 
+from mailroom.rules.configuration.config import Config
+from mailroom.rules.triage.verdicts import Verdicts
+from mailroom.rules.triage.whole import Refusal
+from mailroom.wire.jmap import Mail
+from mailroom.work.mail.reading import Reading
 from mailroom.work.polling.outcome import PollOutcome, Triaged
+from mailroom.work.polling.survey import Survey
+from mailroom.work.screening.door import Visit
 from tests.sandbox import (
     CYRUS_3_6,
     CYRUS_3_10,
@@ -23,6 +31,7 @@ from tests.sandbox import (
 )
 from tests.sandbox import Request as SandboxRequest
 from tests.sandbox.log import most_at_once
+from tests.screening.test_decision import places_of
 from tests.world import World
 
 DELAY = 0.05
@@ -309,6 +318,40 @@ def test_a_poll_that_did_anything_is_not_idle() -> None:
     assert not dataclasses.replace(nothing, failed=1).is_idle
 
 
+def test_a_survey_that_found_anything_is_not_empty() -> None:
+    nothing = Survey(
+        *(Reading(0.0, {"Email": "1"}, ()), places_of(Config()), Verdicts(), (), {}),
+        visit=Visit("1"),
+    )
+    assert nothing.is_empty
+    own = Mail("M1", (), frozenset(), frozenset())
+    changes: list[dict[str, Any]] = [
+        {"verdicts": Verdicts(own=(own,))},
+        {"visit": None},
+        {"visit": Visit(None)},
+        {"visit": Visit("1", has_more=True)},
+        {"visit": Visit("1", has_backlog=True)},
+        {"keywords": {"M1": {"keywords/$seen": True}}},
+        {"crowd": 60},
+        {"refused": (Refusal((own,), "no"),)},
+    ]
+    for change in changes:
+        assert not dataclasses.replace(nothing, **change).is_empty, change
+
+
+def test_a_sender_who_is_held_back_is_not_tried_by_the_poll_of_another() -> None:
+    world = World()
+    href, text = next((h, t) for h, t in world.sandbox.cards().items() if "FN:Feed" in t)
+    world.sandbox.put_card(text.replace("VERSION:3.0", "VERSION:2.1"), href.rpartition("/")[2])
+    [bob], [carol] = world.deliver(BOB), world.deliver("Carol <carol@example.org>")
+    world.start().settle()
+    for mail, label in ((bob, "@ToFeed"), (carol, "@ToJail")):
+        world.tap(mail, label)
+        world.settle()
+    assert world.sandbox.mailboxes_of(carol) == {"Jail"}
+    assert [failing["attempts"] for failing in world.status["failing_senders"]] == [1]
+
+
 @pytest.mark.parametrize(("times", "fails"), [(2, 0), (3, 1)])
 def test_mailboxes_that_change_with_every_look_are_looked_at_three_times(
     times: int, fails: int
@@ -554,6 +597,9 @@ def test_on_a_server_that_refuses_nested_mailboxes_each_is_asked_for_on_its_own(
     world.settle()
     assert world.sandbox.mails_in("Feed") == set(mails)
     assert len(world.requests_since(number)) <= 30
+    number = world.request_count
+    world.run_for(100.0)  # the door knows the sender for good: nobody looks for more of the mail
+    assert [entry.calls.count("Email/query") for entry in by_jmap(world, number)] in ([9], [9, 9])
 
 
 def test_a_new_session_is_asked_again_whether_it_takes_them() -> None:
