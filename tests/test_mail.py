@@ -201,6 +201,26 @@ def test_an_api_on_another_host_that_the_session_names_gets_the_credentials() ->
     assert clients.run(clients.mail.take_reading(())).mailboxes
 
 
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [("uploadUrl", "jmap/upload/{accountId}/"), ("downloadUrl", "jmap/d/{accountId}/{blobId}/")],
+)
+def test_a_place_for_files_on_another_host_gets_them_too(name: str, path: str) -> None:
+    clients = VirtualClients()
+    place = f"https://files.eu.example.org/{path}"
+
+    def move(answer: Answer) -> Answer:
+        return json_response(json.loads(answer.body) | {name: place})
+
+    clients.sandbox.faults.add(Fault(method="GET", path="/jmap", rewrite=move, times=1))
+    clients.answers(Answer(200, {}, b'{"blobId": "B1"}'), path="/jmap/upload")
+    clients.answers(Answer(200, {}, b"keep;"), path="/jmap/d/")
+    if name == "uploadUrl":
+        assert clients.run(clients.mail.upload(b"keep;", "application/sieve")) == "B1"
+    else:
+        assert clients.run(clients.mail.download("B1", "application/sieve")) == b"keep;"
+
+
 def test_an_api_without_tls_does_not_get_them() -> None:
     clients = VirtualClients()
 
