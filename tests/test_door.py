@@ -13,6 +13,7 @@ from tests.sandbox import (
     CYRUS_WITHOUT_PUSH,
     FASTMAIL,
     SMALL_LIMITS,
+    STALWART,
     Entry,
     Fault,
     Profile,
@@ -122,6 +123,12 @@ def test_a_contact_made_a_moment_ago_does_not_wait(
 @WAYS
 def test_whom_the_user_has_written_to_is_known(by: str, profile: Profile, contacts: str) -> None:
     world = house(by, profile, contacts)
+    world.sandbox.send("Bob <bob@example.org>", "a question")
+    assert at(world, comes(world, BOB)) == ({"Inbox"}, set())
+
+
+def test_whom_the_user_has_written_to_is_known_before_a_search_can_tell() -> None:
+    world = house("mailroom", STALWART)
     world.sandbox.send("Bob <bob@example.org>", "a question")
     assert at(world, comes(world, BOB)) == ({"Inbox"}, set())
 

@@ -333,6 +333,8 @@ def test_a_failure_of_an_order_without_mail_is_told_and_forgotten() -> None:
     world.sandbox.faults.add(Fault(path="/dav/", method="PUT", answer=Response(403), times=1))
     document = {"address": "bob@example.org", "category": "Feed"}
     refused = refusal(world, world.account.commands.triage(document, "anna"))
+    assert refused.status == 502
+    assert "403" in str(refused)
     assert "tries again" not in str(refused)
     world.settle()
     assert world.status["failing_senders"] == []
@@ -433,6 +435,18 @@ def test_that_labelled_mail_of_the_domain_could_not_be_filed_is_answered() -> No
     document = {"domain": "example.com", "category": "Feed"}
     refused = refusal(world, world.account.commands.triage(document, "anna"))
     assert "not today" in str(refused)
+
+
+@pytest.mark.parametrize("waiting", [0, 1])
+def test_that_the_decision_about_the_domain_could_not_be_kept_is_answered(waiting: int) -> None:
+    world = house()
+    world.deliver(EVE, count=waiting)
+    world.sandbox.faults.add(Fault(path="/dav/", method="PUT", answer=Response(403), times=1))
+    document = {"domain": "example.com", "category": "Feed"}
+    refused = refusal(world, world.account.commands.triage(document, "anna"))
+    assert refused.status == 502
+    assert "403" in str(refused)
+    assert ("tries again" in str(refused)) is bool(waiting)
 
 
 def test_mail_of_a_whole_domain_is_labelled_before_it_is_decided() -> None:
