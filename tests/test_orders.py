@@ -9,7 +9,10 @@ import pytest
 from mailroom.engine.loop import Task
 from mailroom.engine.tasks import Cancelled
 from mailroom.errors import MailroomError, OrderRefused
+from mailroom.rules.triage.orders import Order
+from mailroom.rules.triage.subject import Subject, SubjectKind
 from mailroom.wire.vcard import CardView
+from mailroom.work.polling.orders import Orders
 from tests.sandbox import (
     CYRUS_3_10,
     CYRUS_3_13,
@@ -734,6 +737,18 @@ def test_mail_of_a_domain_that_is_moved_while_the_labels_are_put_on_stays_moved(
     assert moved
     assert places[0] == {"Archive", "@WholeDomain", "@ToFeed"}  # not in Screener for a moment
     assert world.sandbox.mailboxes_of(mail) == {"Archive"}
+
+
+def test_orders_that_no_poll_will_carry_out_are_answered() -> None:
+    orders = Orders()
+    bob, eve = (Subject(SubjectKind.ADDRESS, each) for each in ("bob@x.example", "eve@x.example"))
+    under_way = orders.place(Order(bob, None, "anna"))
+    orders.take()
+    placed = orders.place(Order(eve, None, "anna"))
+    orders.close()
+    for answer in (under_way, placed):
+        with pytest.raises(OrderRefused, match="repeat it"):
+            answer.result()
 
 
 @pytest.mark.parametrize("command", ["triage", "undo", "waiting", "senders", "sender", "plan"])

@@ -352,6 +352,21 @@ def test_a_sender_who_is_held_back_is_not_tried_by_the_poll_of_another() -> None
     assert [failing["attempts"] for failing in world.status["failing_senders"]] == [1]
 
 
+@pytest.mark.parametrize("is_first", [True, False])
+def test_contacts_that_cannot_be_read_fail_the_first_poll_and_no_later_one(is_first: bool) -> None:
+    """What is known of them will do, as long as nobody is triaged."""
+    world = World()
+    if not is_first:
+        world.start().settle()
+    world.sandbox.faults.add(Fault(path="/dav/", answer=Response(503)))
+    if is_first:
+        world.account.start()
+    number = world.request_count
+    world.run_for(600.0)
+    assert any(entry.path.startswith("/dav/") for entry in world.requests_since(number))
+    assert bool(world.named("poll_failed")) is is_first
+
+
 @pytest.mark.parametrize(("times", "fails"), [(2, 0), (3, 1)])
 def test_mailboxes_that_change_with_every_look_are_looked_at_three_times(
     times: int, fails: int
