@@ -512,6 +512,45 @@ def test_a_label_that_is_off_and_still_shown_makes_no_busy_loop(address: str) ->
     assert told == [reason] * ("@" in address)
 
 
+def test_labels_of_a_domain_that_are_off_and_still_shown_are_looked_at_once_more() -> None:
+    world = World()
+    (mail,) = world.deliver(BOB)
+    world.start().settle()
+    labels = [world.sandbox.mailbox_id(name) for name in ("@ToFeed", "@WholeDomain")]
+    head = {"id": mail, "from": [{"email": "bob@example.org"}], "keywords": {}}
+    shown = {
+        "Email/query": {"ids": [mail], "total": 1},
+        "Email/get": {"list": [head | {"mailboxIds": dict.fromkeys(labels, True)}]},
+    }
+
+    def still_there(answer: Response) -> Response:
+        content = json.loads(answer.body)
+        for name, arguments, tag in content["methodResponses"]:
+            if tag.startswith(("query", "get")):
+                arguments.update(shown[name])
+        return dataclasses.replace(answer, body=json.dumps(content).encode())
+
+    world.sandbox.faults.add(Fault(call="Email/set", rewrite=still_there, times=1))
+    polls = world.polls
+    with world.sandbox.lock:
+        world.sandbox.label(mail, "@WholeDomain")
+        world.tap(mail, "@ToFeed")
+    world.run_for(30.0)
+    assert len(world.named("domain_triaged")) == 1
+    assert world.polls == polls + 2
+
+
+def test_trouble_that_passes_fails_no_sender() -> None:
+    world = World()
+    (mail,) = world.deliver(BOB)
+    world.start().settle()
+    world.sandbox.faults.add(Fault(method="PUT", answer=Response(503), times=1))
+    world.tap(mail, "@ToFeed")
+    world.run_for(50.0)
+    assert world.sandbox.mailboxes_of(mail) == {"Feed"}
+    assert world.named("sender_failed") == []
+
+
 def test_a_mail_without_a_usable_sender_is_told_by_its_subject() -> None:
     world = World()
     lost = world.sandbox.deliver(None, subject="Your parcel\r\nis here")
