@@ -21,9 +21,6 @@ class Undone:
         # Those noted since the last attempt: what they were made for was read a moment ago.
         self._fresh: set[str] = set()
 
-    def __bool__(self) -> bool:
-        return bool(self._left)
-
     def note(
         self,
         before: Mapping[str, Mail],

@@ -123,7 +123,7 @@ class Check:
         places = find_places(self._config, (await mail.take_reading(())).mailboxes)
         if self._config.screening.by == "off":
             labelled = queries.labelled(places)
-            await mail.take_reading([labelled])
+            await mail.read([_NOBODY])
             await mail.take_reading([labelled, queries.newcomers(places, now, is_dated=is_dated)])
             await mail.update_and_read({}, [labelled])
         else:
