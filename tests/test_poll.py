@@ -512,7 +512,7 @@ def test_a_label_that_is_off_and_still_shown_makes_no_busy_loop(address: str) ->
     assert told == [reason] * ("@" in address)
 
 
-def test_labels_of_a_domain_that_are_off_and_still_shown_are_looked_at_once_more() -> None:
+def test_labels_of_a_domain_that_are_off_and_still_shown_make_no_busy_loop() -> None:
     world = World()
     (mail,) = world.deliver(BOB)
     world.start().settle()
@@ -530,14 +530,16 @@ def test_labels_of_a_domain_that_are_off_and_still_shown_are_looked_at_once_more
                 arguments.update(shown[name])
         return dataclasses.replace(answer, body=json.dumps(content).encode())
 
-    world.sandbox.faults.add(Fault(call="Email/set", rewrite=still_there, times=1))
+    world.sandbox.faults.add(Fault(call="Email/set", rewrite=still_there))
     polls = world.polls
     with world.sandbox.lock:
         world.sandbox.label(mail, "@WholeDomain")
         world.tap(mail, "@ToFeed")
     world.run_for(30.0)
-    assert len(world.named("domain_triaged")) == 1
-    assert world.polls == polls + 2
+    assert world.polls == polls + 1
+    [failure] = world.named("sender_failed")
+    assert failure["sender"] == "@example.org"
+    assert "still shows it" in str(failure["error"])
 
 
 def test_trouble_that_passes_fails_no_sender() -> None:

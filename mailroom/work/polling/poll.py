@@ -148,10 +148,9 @@ class Poller:
     ) -> PollOutcome:
         """Report the outcome to the log, to clients that wait, and to the next poll."""
         survey, progress = work.survey, work.progress
-        verdicts, places = survey.verdicts, survey.places
         owners = {key: sender for key, (_, sender) in work.filing.items()}
         progress.note_refusals(refused, owners)
-        _note_labels_left(closing.found[0] or (), work.done, places, progress)
+        _note_labels_left(closing.found[0] or (), work, progress)
         self._told.marks(work)
         trouble = self._note_failures(work.efforts, progress)
         triaged = (
@@ -173,7 +172,7 @@ class Poller:
             echo=closing.states if closing.has_written else None,
             triaged=triaged,
             filed=sum(each.filed for each in triaged) + newcomers,
-            conflicts=sum(is_new(conflict, work.marks) for conflict in verdicts.conflicts),
+            conflicts=sum(is_new(each, work.marks) for each in survey.verdicts.conflicts),
             contested=contested(survey),
             failed=len(work.efforts) - len(triaged),
             trouble=ended if isinstance(ended, TransientError) else trouble,
@@ -377,14 +376,14 @@ def _labels(mails: Iterable[Mail], places: Places) -> set[Label]:
     return {(mail.id, label_id) for mail in mails for label_id in asked_by(mail, places)}
 
 
-def _note_labels_left(
-    seen: Iterable[Mail], done: Iterable[Job], places: Places, progress: Progress
-) -> None:
-    """Fail the senders whose labels the server says it took off but still shows: otherwise each
-    poll would cause the next."""
-    left = {mail.id: asked_by(mail, places) for mail in seen}
-    for job in done:
-        if any(label_id in left.get(mail_id, ()) for mail_id, label_id in job.tap.labels):
-            progress.errors[job.sender] = SenderFailed(
+def _note_labels_left(seen: Iterable[Mail], work: Work, progress: Progress) -> None:
+    """Fail the senders, domains and lists whose labels the server says it took off but still shows:
+    otherwise each poll would cause the next."""
+    left = _labels(seen, work.survey.places)
+    done = {job.sender: job.tap.labels for job in work.done}
+    done |= {each.whole.name: each.whole.labels for each in work.decided}
+    for name, labels in done.items():
+        if not labels.isdisjoint(left):
+            progress.errors[name] = SenderFailed(
                 "the server says that it took the label off, but still shows it"
             )
