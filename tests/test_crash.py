@@ -70,11 +70,19 @@ def test_a_service_killed_again_and_again_gets_there() -> None:
     assert job.state() == expected
 
 
-def test_a_move_is_lost_only_by_a_kill_before_it_was_given_back() -> None:
-    name = "a move that the door swallows, without rules, by JMAP"
+@pytest.mark.parametrize(
+    ("name", "conflicts"),
+    [
+        ("a move that the door swallows, without rules, by JMAP", 0),
+        # After the move is given back, after its answer, and before the label comes off.
+        ("a move that a triage swallows, with rules, by JMAP", 3),
+    ],
+)
+def test_a_move_is_lost_only_by_a_kill_before_it_was_given_back(name: str, conflicts: int) -> None:
     cases = [case for case in swallowed.cases() if case.name.startswith(name)]
     *_, result = run(ROWS["kill"], cases)
     assert result.failures == []
     # After the patch, after its answer, and before what gives the move back.
-    assert result.counts == {swallowed.KILLS: 3, swallowed.LOST: 3}
+    counts = {swallowed.KILLS: 3, swallowed.LOST: 3, swallowed.CONFLICTS: conflicts}
+    assert result.counts == counts
     assert f"3 {swallowed.LOST}" in str(result)
