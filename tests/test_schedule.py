@@ -1080,6 +1080,15 @@ def test_a_minute_later_requests_are_free_again() -> None:
     assert fail(schedule, 14) == 12.0
 
 
+def test_a_poll_that_failed_after_hundreds_of_requests_delays_none_of_later() -> None:
+    schedule = Schedule(Timing(), no_jitter)
+    schedule.started(0.0)
+    assert [fail(schedule, 300) for _ in range(3)] == [60.0, 60.0, 60.0]
+    schedule.poll_started(180.0)
+    schedule.poll_finished(180.0, 180.0, {})
+    assert fail(schedule, 1) == 1.0  # at 240
+
+
 def test_a_success_in_between_makes_no_request_free() -> None:
     """With a server that fails now and then, an account sent it 61 in a minute (seen)."""
     schedule = Schedule(Timing(), no_jitter)

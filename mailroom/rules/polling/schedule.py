@@ -240,10 +240,12 @@ class Schedule:
         It is tried again for the same reason, unless a higher one joins.
         """
         self._end_poll("poll_failed", now)
+        free = _SECONDS_PER_REQUEST * _FREE_REQUESTS
         begun_at = max(self._spent_until, self._poll_started_at)
-        self._spent_until = begun_at + _SECONDS_PER_REQUEST * requests
-        spared_until = self._spent_until - _SECONDS_PER_REQUEST * _FREE_REQUESTS
-        pause = min(spared_until - now, _LONGEST_PAUSE_SECONDS)
+        spent_until = begun_at + _SECONDS_PER_REQUEST * requests
+        # Or a poll that failed after hundreds would still delay those of an hour later.
+        self._spent_until = min(spent_until, now + free + _LONGEST_PAUSE_SECONDS)
+        pause = self._spent_until - free - now
         self._not_before = now + max(self._backoff.fail(retry_after), pause)
         self._turn = None
         trigger = Trigger.SCHEDULED if self._trigger is Trigger.FALLBACK else self._trigger
