@@ -3,6 +3,8 @@
 import dataclasses
 import json
 from collections import Counter
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import pytest
@@ -482,6 +484,15 @@ def test_an_address_that_the_search_does_not_take_keeps_nobody_waiting() -> None
     assert not world.named("poll_failed")
 
 
+def _showing(shown: Mapping[str, Any], answer: Response) -> Response:
+    """The answer, whose searches find this, by method."""
+    content = json.loads(answer.body)
+    for name, arguments, tag in content["methodResponses"]:
+        if tag.startswith(("query", "get")):
+            arguments.update(shown[name])
+    return dataclasses.replace(answer, body=json.dumps(content).encode())
+
+
 @pytest.mark.parametrize("address", ["bob@example.org", "nobody"])
 def test_a_label_that_is_off_and_still_shown_makes_no_busy_loop(address: str) -> None:
     world = World()
@@ -495,14 +506,7 @@ def test_a_label_that_is_off_and_still_shown_makes_no_busy_loop(address: str) ->
         },
     }
 
-    def still_there(answer: Response) -> Response:
-        content = json.loads(answer.body)
-        for name, arguments, tag in content["methodResponses"]:
-            if tag.startswith(("query", "get")):
-                arguments.update(shown[name])
-        return dataclasses.replace(answer, body=json.dumps(content).encode())
-
-    world.sandbox.faults.add(Fault(call="Email/set", rewrite=still_there))
+    world.sandbox.faults.add(Fault(call="Email/set", rewrite=partial(_showing, shown)))
     polls = world.polls
     world.tap(mail, "@ToFeed")
     world.run_for(30.0)
@@ -523,14 +527,7 @@ def test_labels_of_a_domain_that_are_off_and_still_shown_make_no_busy_loop() -> 
         "Email/get": {"list": [head | {"mailboxIds": dict.fromkeys(labels, True)}]},
     }
 
-    def still_there(answer: Response) -> Response:
-        content = json.loads(answer.body)
-        for name, arguments, tag in content["methodResponses"]:
-            if tag.startswith(("query", "get")):
-                arguments.update(shown[name])
-        return dataclasses.replace(answer, body=json.dumps(content).encode())
-
-    world.sandbox.faults.add(Fault(call="Email/set", rewrite=still_there))
+    world.sandbox.faults.add(Fault(call="Email/set", rewrite=partial(_showing, shown)))
     polls = world.polls
     with world.sandbox.lock:
         world.sandbox.label(mail, "@WholeDomain")
