@@ -1,6 +1,7 @@
 """Shards as units: they make their sockets themselves, and what was stopped stays stopped."""
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,14 @@ class Shards:
         """The exit code, and all that is said."""
         done = self.host.run("sh", "-c", f"{command} 2>&1", check=False, stdin=stdin)
         return done.returncode, done.stdout
+
+    def await_waiting(self, account: str, senders: int, seconds: float = 20) -> None:
+        """Wait until mail of so many senders waits."""
+        deadline = time.monotonic() + seconds
+        count = f"mailroom waiting --account {account} --count"
+        while (told := self.run(count)) != (0, f"{senders}\n"):
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not within {seconds} s; the last answer: {told}")
 
     def accounts(self, shard: str) -> set[str]:
         return {each["account"] for each in self.ask(shard, "/accounts")["accounts"]}
@@ -362,6 +371,7 @@ def test_a_decision_is_made_by_the_shard_that_has_the_account(household: Househo
     shards = household.shards
     for name, user in household.users.items():
         user.receive(mail("bob@example.net", "hello"))
+        shards.await_waiting(name, senders=1)  # what still stands in Inbox is filed a poll later
         code, told = shards.run(f"mailroom triage --account {name} bob@example.net feed")
         assert code == 0, told
         [found] = user.mails(user.mailboxes()["Feed"])
