@@ -5,15 +5,12 @@ Not those that no command could do, nor those without a label; what is said to t
 for ``tests/test_orders.py``.
 """
 
-from collections.abc import Iterator
-
 import pytest
-from _pytest.mark import ParameterSet
 
-from tests.rules.table import Case, Trial, cases
+from tests.rules.servers import on_servers, try_on
+from tests.rules.table import Case, cases
 from tests.rules.user import Commander
-from tests.sandbox import CYRUS_3_10, PROFILES, Profile
-from tests.world import BOOK, World
+from tests.sandbox import Profile
 
 
 def _is_by_label(case: Case) -> bool:
@@ -24,27 +21,13 @@ def _is_by_label(case: Case) -> bool:
     )
 
 
-def _pairs() -> Iterator[ParameterSet]:
-    """Each rule with its servers; those beside Cyrus 3.10 take half a minute."""
-    for case in filter(_is_by_label, cases()):
-        for name in filter(case.concerns, PROFILES):
-            marks = [] if name == CYRUS_3_10.name else [pytest.mark.every]
-            if case.gap:
-                marks.append(pytest.mark.xfail(reason=case.gap, strict=True))
-            ways = ("carddav", "jmap") if PROFILES[name].has_jmap_contacts else ("carddav",)
-            for way in ways:
-                where = name if way == "carddav" else f"{name} by {way}"
-                yield pytest.param(
-                    case, PROFILES[name], way, id=f"{case.name} ({where})", marks=marks
-                )
+_BY_LABEL = list(filter(_is_by_label, cases()))
 
 
-@pytest.mark.parametrize(("case", "profile", "way"), list(_pairs()))
+@pytest.mark.parametrize(("case", "profile", "way"), list(on_servers(_BY_LABEL)))
 def test_rule_by_command(case: Case, profile: Profile, way: str) -> None:
-    by = {"contacts": {"by": way}}
-    world = World(profile, {**BOOK, **by, **case.section("configuration")})
-    Trial(case, world, 30.0 if profile.push == "available" else 65.0, Commander).run()
+    try_on(case, profile, way, Commander)
 
 
 def test_most_rules_can_be_tried_by_command() -> None:
-    assert len(list(filter(_is_by_label, cases()))) > 70
+    assert len(_BY_LABEL) > 70
