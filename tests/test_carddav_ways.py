@@ -287,6 +287,22 @@ def test_without_sync_etags_and_multiget_are_enough(answer: Answer) -> None:
     assert [name for name in names if knows(clients, name)] == ["bobby", "eve"]
 
 
+def test_a_book_that_a_listing_does_not_call_one_is_not_taken_for_a_card() -> None:
+    clients = VirtualClients()
+    clients.sandbox.put_card(contact("bob"), "bob.vcf")
+
+    def untyped(told: Answer) -> Answer:
+        return replace(told, body=re.sub(rb"<[^<>]*collection */>", b"", told.body))
+
+    clients.sandbox.faults.add(refusing_sync(Answer(403)))
+    clients.sandbox.faults.add(Fault(method="PROPFIND", path=BOOK, rewrite=untyped))
+    asked: list[bytes] = []
+    clients.sandbox.before(lambda _, request: asked.append(request.body))
+    sync(clients)
+    assert knows(clients, "bob")
+    assert not [body for body in asked if f"{BOOK}<".encode() in body]
+
+
 def test_a_server_without_sync_does_the_whole_job_and_no_403_ends_it() -> None:
     world = World()
     world.sandbox.faults.add(refusing_sync(Answer(403)))

@@ -631,6 +631,20 @@ def test_a_server_that_does_not_tell_them_is_not_asked_for_more() -> None:
     assert clients.run(clients.mail.identities()) == set()
 
 
+def test_a_server_that_sends_no_mail_is_not_asked_for_them() -> None:
+    clients = VirtualClients()
+
+    def without(answer: Answer) -> Answer:
+        session = json.loads(answer.body)
+        for each in (session["capabilities"], session["accounts"]["alice"]["accountCapabilities"]):
+            each.pop("urn:ietf:params:jmap:submission", None)
+        return json_response(session)
+
+    clients.sandbox.faults.add(Fault(method="GET", path="/jmap", rewrite=without))
+    assert clients.run(clients.mail.identities()) == frozenset()
+    assert not any("Identity/get" in entry.calls for entry in clients.sandbox.log.entries)
+
+
 # More mailboxes than a get may show (RFC 8620 §5.1)
 
 

@@ -647,6 +647,7 @@ def test_what_is_known_of_a_sender(profile: Profile, contacts: str) -> None:
     world = house(profile, contacts)
     stranger = ask(world, world.account.commands.sender("bob@example.org"))
     assert (stranger["category"], stranger["next"]["mailbox"]) == (None, "Screener")
+    assert (stranger["addresses"], stranger["name"]) == (["bob@example.org"], "")
     friend = ask(world, world.account.commands.sender("anna@work.example"))
     assert friend["next"] == {"outcome": "contact", "category": None, "mailbox": "Inbox"}
     world.deliver(BOB)

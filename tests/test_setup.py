@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mailroom.engine.journal import Level, Log
-from mailroom.errors import LastingTrouble
+from mailroom.errors import LastingTrouble, SenderFailed
 from mailroom.rules.account.questions import Taken
 from mailroom.rules.account.setup import Item, ItemKind, ItemStatus, plan_mailboxes
 from mailroom.rules.configuration.config import Config, from_data
@@ -19,7 +19,16 @@ from mailroom.work.setup.abilities import taken
 from mailroom.work.setup.check import Check
 from mailroom.work.setup.setup import Setup
 from tests.command import Shell, Site, killed_anywhere
-from tests.sandbox import CYRUS_3_10, CYRUS_3_13, SMALL_LIMITS, Fault, Profile, Sandbox, serve
+from tests.sandbox import (
+    CYRUS_3_10,
+    CYRUS_3_13,
+    SMALL_LIMITS,
+    Entry,
+    Fault,
+    Profile,
+    Sandbox,
+    serve,
+)
 
 CHILDREN = {
     "triage": {
@@ -474,6 +483,23 @@ def test_what_another_process_has_recorded_is_known_at_once(profile: Profile, by
     record = context.run(context.clients.contacts.record())
     assert record is not None
     assert record.door == door
+
+
+def test_a_book_that_never_holds_still_fails_the_record_with_the_reason() -> None:
+    site = Site(CYRUS_3_13, {"contacts": {"by": "jmap"}})
+    apply(site)
+    others = iter(range(99))
+
+    def disturb(entry: Entry, _: object) -> None:
+        if "ContactCard/set" in entry.calls:
+            site.sandbox.put_card(ANN.replace("UID:ann", f"UID:other{next(others)}"))
+
+    site.sandbox.before(disturb)
+    context, door = site.context(), "2026-11-27T12:00:00Z"
+    with pytest.raises(SenderFailed, match="changed the contacts 5 times"):
+        context.run(
+            context.clients.contacts.amend_record(lambda record: replace(record, door=door))
+        )
 
 
 def test_what_is_there_and_not_empty_stays_the_users_and_setup_says_so() -> None:
