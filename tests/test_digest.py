@@ -235,7 +235,9 @@ def test_there_is_one_mail_a_day_where_anything_is_new(profile: Profile) -> None
     world.run_for(300)
     [first] = world.digests
     assert world.sandbox.mailboxes_of(first) == {"Inbox"}
-    assert "Bob <bob@example.org>" in world.sandbox.mail(first).text
+    made = world.sandbox.mail(first)
+    assert made.subject == "Mailroom: 1 sender waiting"
+    assert "Bob <bob@example.org>" in made.text
     world.sleep_for(86_400)
     assert world.digests == [first]
     assert len(world.named("digest_made")) == 1

@@ -8,10 +8,20 @@ from itertools import pairwise
 import pytest
 
 from mailroom.engine.journal import Level
-from tests.sandbox import CYRUS_3_10, Entry, Fault, Feed, Request, Response, Sandbox
+from tests.sandbox import (
+    CYRUS_3_10,
+    Entry,
+    Fault,
+    Feed,
+    Request,
+    Response,
+    Sandbox,
+    json_response,
+)
 from tests.world import World
 
 STREAM = "/jmap/eventsource"
+QUERY = "?types={types}&closeafter={closeafter}&ping={ping}"
 # The pauses of three minutes.
 DOUBLING = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]
 
@@ -249,3 +259,33 @@ def test_a_redirect_of_the_stream_elsewhere_is_not_followed(world: World, stream
     assert {request.path for request in streams.requests} == {STREAM + "/"}
     error = world.healthz[1]["eventsource"]["error"]
     assert "redirected to another origin, https://elsewhere.example/events" in error
+
+
+def named(url: str) -> Fault:
+    """The session names this place for the stream."""
+
+    def move(answer: Response) -> Response:
+        if b"eventSourceUrl" not in answer.body:
+            return answer
+        return json_response(json.loads(answer.body) | {"eventSourceUrl": url})
+
+    return Fault(method="GET", path="/jmap", rewrite=move)
+
+
+def test_a_stream_on_another_host_that_the_session_names_gets_the_credentials(
+    world: World, streams: Streams
+) -> None:
+    world.sandbox.faults.add(named(f"https://push.example.org{STREAM}/{QUERY}"))
+    world.start().settle()
+    assert world.healthz[1]["eventsource"]["connected"]
+    [request] = streams.requests
+    assert request.headers["Authorization"].startswith("Basic ")
+
+
+def test_a_stream_without_tls_is_not_asked_for(world: World, streams: Streams) -> None:
+    world.sandbox.faults.add(named(f"http://mail.example.org{STREAM}/{QUERY}"))
+    world.start().run_for(60.0)
+    assert not streams.requests
+    error = world.healthz[1]["eventsource"]["error"]
+    assert "which would send the credentials in the clear" in error
+    assert world.healthz[1]["status"] == "ok"

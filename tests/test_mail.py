@@ -328,6 +328,7 @@ def test_no_request_is_larger_than_allowed() -> None:
     assert written == Written({})
     long = [any_of({"from": f"{'x' * 250}{n}@example.org"} for n in range(7)) for _ in range(3)]
     assert clients.run(clients.mail.search(long)) == [(), (), ()]
+    assert len(clients.run(clients.mail.arrivals(mails))) == 200
     assert max(entry.bytes_in for entry in clients.sandbox.log.entries) <= 4000
 
 
