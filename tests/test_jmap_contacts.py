@@ -367,6 +367,30 @@ def test_a_refused_contact_keeps_its_senders_label_and_leaves_no_member(world: W
     assert not world.sandbox.group_members("Mailroom")
 
 
+def test_a_refused_card_of_decisions_keeps_the_labels_and_leaves_none(world: World) -> None:
+    world.settle()
+    before = set(world.sandbox.cards())
+    answered_so = refused("created").rewrite
+    assert answered_so is not None
+
+    def refuse(response: Response) -> Response:
+        for href in set(world.sandbox.cards()) - before:
+            world.sandbox.delete_card(href)
+        return answered_so(response)
+
+    world.sandbox.faults.add(Fault(call="ContactCard/set", rewrite=refuse, times=1))
+    mail_id = world.deliver("News <news@shop.example>")[0]
+    with world.sandbox.lock:
+        world.sandbox.label(mail_id, "@ToFeed")
+        world.sandbox.label(mail_id, "@WholeDomain")
+    world.run_for(5.0)
+    assert {"@ToFeed", "@WholeDomain"} <= world.sandbox.mailboxes_of(mail_id)
+    (failed,) = world.named("sender_failed")
+    assert "a card that keeps decisions cannot be changed" in str(failed["error"])
+    assert "forbidden" in str(failed["error"])
+    assert set(world.sandbox.cards()) == before
+
+
 def test_a_refused_group_fails_its_senders_and_no_others(world: World) -> None:
     bob, carol = world.deliver(BOB)[0], world.deliver("Carol <carol@example.org>")[0]
     world.sandbox.put_card(vcard("carol", "EMAIL:carol@example.org"))
