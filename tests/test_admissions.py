@@ -56,6 +56,25 @@ def test_mail_of_a_triaged_sender_is_told_with_its_category() -> None:
     assert [(each["outcome"], each["category"]) for each in told(world)] == [("category", "Feed")]
 
 
+def test_a_stranger_whose_mail_was_moved_although_the_server_denies_it_is_counted() -> None:
+    world = house("mailroom")
+
+    def deny(response: Response) -> Response:
+        document = json.loads(response.body)
+        for name, answer, _ in document["methodResponses"]:
+            if name == "Email/set":
+                error = {"type": "serverFail"}
+                answer["notUpdated"] = dict.fromkeys(answer["updated"] or {}, error)
+                answer["updated"] = None
+        return json_response(document)
+
+    world.sandbox.faults.add(Fault(call="Email/set", rewrite=deny, times=1))
+    mail_id = comes(world, "eve@example.org")
+    assert world.sandbox.mailboxes_of(mail_id) == {"Screener"}
+    world.run_for(15.0)  # long before the next poll
+    assert world.status["waiting"]["mails"] == 1
+
+
 def test_mail_that_cannot_be_moved_waits_until_it_can_and_only_the_refusal_is_told() -> None:
     world = house("server")
 

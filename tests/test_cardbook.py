@@ -1,9 +1,11 @@
 """The client for cards by JMAP, against a server in memory."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
+from mailroom.wire.jmap import Arguments
 from mailroom.work.contacts.cardbook import CardBook, CardWrite
 from tests.sandbox import CYRUS_3_13, Fault, Response, json_response
 from tests.virtual_clients import VirtualClients
@@ -56,3 +58,19 @@ def test_without_a_total_the_limit_that_is_told_shows_which_page_is_the_last(
     before = len(clients.requests)
     assert "anna" in {each.uid for each in clients.run(book.look([{}])).cards}
     assert len(clients.requests) - before == requests
+
+
+def test_many_cards_are_written_in_requests_that_the_server_takes() -> None:
+    limits = replace(CYRUS_3_13.limits, max_size_request=20_000)
+    clients = VirtualClients(replace(CYRUS_3_13, limits=limits))
+    book = CardBook(clients.loop, clients.mail.session, clients.mail.call)
+    before = len(clients.sandbox.cards())
+    orders = [CardWrite("create", uid, new_contact(uid)) for uid in map(str, range(60))]
+    assert len(clients.run(book.set(orders)).created) == 60
+    assert len(clients.sandbox.cards()) == before + 60
+    assert max(entry.bytes_in for entry in clients.sandbox.log.entries) <= 20_000
+
+
+def new_contact(uid: str) -> Arguments:
+    note = {"n": {"note": "x" * 1_000}}
+    return {"@type": "Card", "version": "1.0", "uid": uid, "name": {"full": uid}, "notes": note}

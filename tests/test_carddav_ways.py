@@ -303,6 +303,14 @@ def test_a_book_that_a_listing_does_not_call_one_is_not_taken_for_a_card() -> No
     assert not [body for body in asked if f"{BOOK}<".encode() in body]
 
 
+def test_a_book_that_is_empty_and_stays_so_costs_one_request() -> None:
+    clients = VirtualClients(STALWART)
+    for href in clients.sandbox.cards():
+        clients.sandbox.delete_card(href)
+    sync(clients)
+    assert sync(clients) == [f"REPORT {BOOK}"]
+
+
 def test_a_server_without_sync_does_the_whole_job_and_no_403_ends_it() -> None:
     world = World()
     world.sandbox.faults.add(refusing_sync(Answer(403)))

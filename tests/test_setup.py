@@ -502,6 +502,33 @@ def test_a_book_that_never_holds_still_fails_the_record_with_the_reason() -> Non
         )
 
 
+@pytest.mark.parametrize(
+    ("profile", "by", "write", "said"),
+    [
+        (CYRUS_3_10, "carddav", "DELETE", "the group Feed was changed 5 times"),
+        (CYRUS_3_13, "jmap", "ContactCard/set", "changed the contacts 5 times"),
+    ],
+)
+def test_a_group_that_never_holds_still_stays(
+    profile: Profile, by: str, write: str, said: str
+) -> None:
+    site = Site(profile, {"contacts": {"by": by}})
+    apply(site)
+    [(href, text)] = [each for each in site.sandbox.cards().items() if "FN:Feed\r" in each[1]]
+    others = iter(range(99))
+
+    def disturb(entry: Entry, _: object) -> None:
+        if write in (entry.method, *entry.calls):
+            changed = text.replace("END:VCARD", f"NOTE:{next(others)}\r\nEND:VCARD")
+            site.sandbox.put_card(changed, href.rpartition("/")[2])
+
+    site.sandbox.before(disturb)
+    context = site.context()
+    with pytest.raises(SenderFailed, match=said):
+        context.run(context.clients.contacts.remove_group("Feed"))
+    assert href in site.sandbox.cards()
+
+
 def test_what_is_there_and_not_empty_stays_the_users_and_setup_says_so() -> None:
     site = Site()
     site.sandbox.create_mailbox("Feed")

@@ -21,6 +21,8 @@ _GET, _SET, _QUERY = "ContactCard/get", "ContactCard/set", "ContactCard/query"
 _MISMATCH = "stateMismatch"
 #: What is read of a group to know its members.
 GROUP_PROPERTIES = ("id", "kind", "uid", "name", "members", "notes")
+# How many sets a request has at most; together they leave a part of it to others.
+_BATCHES = 3
 _STATES = 64  # an event may name the state of an earlier write
 
 Filter = Mapping[str, Any]
@@ -114,11 +116,11 @@ class CardBook:
         other, and Stalwart 0.15.5 carries out the later one although it refused the first (seen).
         """
         limits = (await self.session()).limits
-        most_bytes = limits.request_bytes // 4  # leaves room for others in the same request
+        most_bytes = limits.request_bytes // (_BATCHES + 1)
         batches = [
             self._placed(part) for part in portions(orders, limits.set, most_bytes, _bytes_of)
         ]
-        most_calls = limits.calls if state is None else 1
+        most_calls = min(limits.calls, _BATCHES) if state is None else 1
         outcome, newest = CardsWritten(), state or ""
         for start in range(0, len(batches), most_calls):
             some = batches[start : start + most_calls]
