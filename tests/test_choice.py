@@ -76,6 +76,11 @@ def test_groups_in_vcard_3_stay_with_carddav() -> None:
     assert words.endswith("; because the server offers it (contacts.by: carddav is possible)")
 
 
+def test_where_carddav_cannot_tell_of_groups_contacts_go_by_jmap() -> None:
+    _, words = described(CYRUS_3_13, fault=Fault(path="/dav", answer=Response(403)))
+    assert "because the server offers it" in words
+
+
 def test_groups_that_were_made_by_jmap_stay_with_jmap() -> None:
     """On Cyrus, CardDAV shows them as vCard 3 all the same."""
     world = World(CYRUS_3_13, {"contacts": {"by": "auto"}})

@@ -238,14 +238,21 @@ def test_there_is_one_mail_a_day_where_anything_is_new(profile: Profile) -> None
     made = world.sandbox.mail(first)
     assert made.subject == "Mailroom: 1 sender waiting"
     assert "Bob <bob@example.org>" in made.text
-    world.sleep_for(86_400)
+    world.run_for(300)
+    number = world.request_count
+    world.run_for(3600)
+    assert len(world.requests_since(number)) <= 60 + 12 + 2  # polls, the book, a count
+    world.sleep_for(86_400 - 3900)
     assert world.digests == [first]
     assert len(world.named("digest_made")) == 1
 
 
 @pytest.mark.parametrize(
     ("user", "to"),
-    [("alice@example.org", "alice@example.org"), ("alice", "mailroom@digest.invalid")],
+    [
+        ("alice@example.org", "alice@example.org"),
+        ("alice", "Mailroom <mailroom@digest.invalid>"),
+    ],
 )
 def test_it_is_from_mailroom_to_the_user(user: str, to: str) -> None:
     world = Morning(jmap={"url": "https://mail.example.org", "username": user})
@@ -254,7 +261,7 @@ def test_it_is_from_mailroom_to_the_user(user: str, to: str) -> None:
     world.until_midnight(20)
     made = world.sandbox.mail(world.digests[0])
     assert [str(each) for each in made.addresses("from")] == ["Mailroom <mailroom@digest.invalid>"]
-    assert [each.email for each in made.addresses("to")] == [to]
+    assert [str(each) for each in made.addresses("to")] == [to]
 
 
 def test_the_former_one_goes_to_trash_unless_it_is_flagged_or_was_put_elsewhere() -> None:

@@ -1035,6 +1035,35 @@ def test_a_whole_domain_is_taken_back() -> None:
     assert at(world, comes(world, "Help <help@shop.example>")) == ({"Screener"}, {WAITING})
 
 
+@WAYS
+def test_a_whole_domain_is_taken_back_and_others_stay(profile: Profile, contacts: str) -> None:
+    world = house("server", profile, contacts)
+    one = comes(world, "News <news@shop.example>")
+    two = comes(world, "News <news@bank.example>")
+    decide(world, one, "@ToFeed", "@WholeDomain")
+    decide(world, two, "@ToFeed", "@WholeDomain")
+    decide(world, one, "@ToScreener", "@WholeDomain")
+    assert at(world, comes(world, "Help <help@shop.example>")) == ({"Screener"}, {WAITING})
+    assert at(world, comes(world, "Help <help@bank.example>")) == ({"Feed"}, set())
+
+
+@WAYS
+def test_a_card_of_decisions_that_the_user_has_used_outlives_them(
+    profile: Profile, contacts: str
+) -> None:
+    world = house("server", profile, contacts)
+    one = comes(world, "News <news@shop.example>")
+    decide(world, one, "@ToFeed", "@WholeDomain")
+    [(href, text)] = [each for each in world.sandbox.cards().items() if "shop.example" in each[1]]
+    used = text.replace("END:VCARD", "TEL:+49 30 1\r\nEND:VCARD")
+    world.sandbox.put_card(used, href.rpartition("/")[2])
+    world.settle()
+    decide(world, one, "@ToScreener", "@WholeDomain")
+    text = world.sandbox.cards()[href]
+    assert "+49 30 1" in text
+    assert "shop.example" not in text
+
+
 @BOTH
 @WAYS
 def test_a_whole_list_is_decided_for_at_once(by: str, profile: Profile, contacts: str) -> None:

@@ -2,8 +2,9 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -87,9 +88,15 @@ def rename(world: World, uid: str, name: str) -> None:
 # What it costs
 
 
+@pytest.mark.parametrize("is_old", [False, True])
 @pytest.mark.parametrize("profile", [CYRUS_3_13, FASTMAIL, FEW_CALLS], ids=lambda p: p.name)
-def test_a_new_sender_takes_four_requests_one_after_the_other(profile: Profile) -> None:
+def test_a_new_sender_takes_four_requests_one_after_the_other(
+    profile: Profile, is_old: bool
+) -> None:
+    """Also in an account that was set up before there was a screened group."""
     world = by_jmap(profile)
+    if is_old:
+        world.sandbox.delete_card("/x/group-mailroom-screened.vcf")
     mails = world.deliver(BOB, count=20)
     world.start()
     number = after_first_poll(world)
@@ -406,6 +413,57 @@ def test_a_refused_group_fails_its_senders_and_no_others(world: World) -> None:
     world.run_for(200.0)
     assert world.sandbox.mailboxes_of(bob) == {"Feed"}
     assert world.sandbox.mailboxes_of(carol) == {"Jail"}
+
+
+def test_who_cannot_be_taken_out_of_a_group_keeps_the_label(world: World) -> None:
+    tap(world, "@ToFeed")
+    left: set[str] = set()
+
+    def look(name: str, arguments: Mapping[str, Any]) -> None:
+        if name == "ContactCard/set":
+            patches = (arguments.get("update") or {}).items()
+            left.update(key for key, patch in patches if patch.get(f"members/{UID}", True) is None)
+
+    def refuse(response: Response) -> Response:
+        """Out of Feed, not into Jail."""
+        data = json.loads(response.body)
+        for name, arguments, _ in data["methodResponses"]:
+            if name == "ContactCard/set":
+                done = arguments["updated"] or {}
+                arguments["notUpdated"] = {key: {"type": "forbidden"} for key in done.keys() & left}
+                arguments["updated"] = dict.fromkeys(done.keys() - left)
+        return replace(response, body=json.dumps(data).encode())
+
+    world.sandbox.before_call(look)
+    world.sandbox.faults.add(Fault(call="ContactCard/set", rewrite=refuse, times=1))
+    mail_id = world.deliver(BOB)[0]
+    world.tap(mail_id, "@ToJail")
+    world.run_for(5.0)
+    assert "@ToJail" in world.sandbox.mailboxes_of(mail_id)
+    (failed,) = world.named("sender_failed")
+    assert "the contact group Feed cannot be changed" in str(failed["error"])
+
+
+def test_what_another_writes_into_a_card_of_decisions_meanwhile_stays(world: World) -> None:
+    decide(world, "News <news@shop.example>")
+    [(href, text)] = [each for each in world.sandbox.cards().items() if "shop.example" in each[1]]
+    more = text.replace("domain shop.example", "domain bank.example\\ndomain shop.example")
+    before_first(
+        world, "ContactCard/set", lambda: world.sandbox.put_card(more, href.rpartition("/")[2])
+    )
+    decide(world, "Post <post@mail.example>")
+    kept = world.sandbox.cards()[href].replace("\r\n ", "")
+    domains = ("shop.example", "bank.example", "mail.example")
+    assert [each for each in domains if f"domain {each}" not in kept] == []
+
+
+def decide(world: World, sender: str) -> None:
+    """The whole domain of a sender goes to Feed."""
+    mail_id = world.deliver(sender)[0]
+    with world.sandbox.lock:
+        world.sandbox.label(mail_id, "@ToFeed")
+        world.sandbox.label(mail_id, "@WholeDomain")
+    world.settle()
 
 
 def test_an_error_of_the_whole_method_fails_the_poll_and_the_next_one_does_it(

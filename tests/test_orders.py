@@ -648,6 +648,7 @@ def test_what_is_known_of_a_sender(profile: Profile, contacts: str) -> None:
     stranger = ask(world, world.account.commands.sender("bob@example.org"))
     assert (stranger["category"], stranger["next"]["mailbox"]) == (None, "Screener")
     assert (stranger["addresses"], stranger["name"]) == (["bob@example.org"], "")
+    assert not stranger["is_ours"]
     friend = ask(world, world.account.commands.sender("anna@work.example"))
     assert friend["next"] == {"outcome": "contact", "category": None, "mailbox": "Inbox"}
     world.deliver(BOB)
@@ -692,6 +693,7 @@ def test_who_looks_at_a_sender_disturbs_no_decision_that_is_under_way(
 def test_before_the_first_poll_nobody_knows() -> None:
     world = World()
     assert refusal(world, world.account.commands.waiting()).status == 503
+    assert refusal(world, world.account.commands.plan()).status == 503
 
 
 def test_a_mail_that_is_moved_while_the_label_is_put_on_stays_moved() -> None:

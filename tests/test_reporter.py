@@ -84,6 +84,24 @@ def test_a_tap_is_a_poll_and_a_triage(watched: Watched) -> None:
     assert [each["mails"] for each in watched.of(EventKind.WAITING)] == [0]
 
 
+def test_a_poll_that_failed_has_done_nothing(watched: Watched) -> None:
+    watched.world.sandbox.faults.add(Fault(path="/jmap", answer=Response(503), times=1))
+    watched.world.deliver(BOB)
+    watched.world.run_for(5.0)
+    [poll, *_] = watched.of(EventKind.POLL)
+    assert "503" in poll["error"]
+    assert (poll["senders"], poll["filed"], poll["arrivals"]) == (0, 0, 0)
+
+
+def test_a_long_name_and_subject_are_cut(watched: Watched) -> None:
+    watched.watch()
+    watched.arrive(f"{'B' * 150} <bob@example.org>", subject="x" * 150)
+    watched.world.settle()
+    [arrival] = watched.of(EventKind.ARRIVAL)
+    [told] = arrival["mails"]
+    assert (len(told["name"]), len(told["subject"])) == (100, 100)
+
+
 def test_without_anybody_who_watches_no_name_and_no_subject_is_read(watched: Watched) -> None:
     watched.arrive(BOB)
     watched.arrive(BOB)

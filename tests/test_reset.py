@@ -415,6 +415,19 @@ def test_contacts_go_or_stay_by_whose_they_are(profile: Profile, by: str) -> Non
         assert site.sandbox.group_members(group) == set()
 
 
+@pytest.mark.parametrize(("profile", "by"), [(CYRUS_3_10, "carddav"), (CYRUS_3_13, "jmap")])
+def test_the_note_of_an_earlier_version_is_removed_but_by_jmap(profile: Profile, by: str) -> None:
+    site = ready(profile, by)
+    section = "\\n— Mailroom —\\nAdopted by Mailroom\\nTriaged to Feed on 2025-11-21"
+    old = ALICE.replace("met in Oslo", f"met in Oslo{section}")
+    site.sandbox.put_card(old, "alice.vcf")
+    triage(site, "Alice <alice@example.org>", "@ToFeed")
+    assert reset(site) == ()
+    left = contacts(site)["Alice"].replace("\r\n ", "")
+    assert left == (ALICE if by == "carddav" else old)
+    assert site.sandbox.group_members("Mailroom") == set()
+
+
 def test_the_dry_run_says_exactly_what_is_done_and_writes_nothing() -> None:
     site = everything_happened()
     before = mails(site), site.sandbox.cards()

@@ -502,6 +502,17 @@ def test_a_book_that_never_holds_still_fails_the_record_with_the_reason() -> Non
         )
 
 
+@pytest.mark.parametrize(("profile", "by"), [(CYRUS_3_10, "carddav"), (CYRUS_3_13, "jmap")])
+def test_a_group_that_is_there_is_not_made_again(profile: Profile, by: str) -> None:
+    site = Site(profile, {"contacts": {"by": by}})
+    apply(site)
+    before = site.sandbox.cards()
+    context = site.context()
+    context.run(context.clients.contacts.refresh())
+    assert not context.run(context.clients.contacts.create_group("Feed"))
+    assert site.sandbox.cards() == before
+
+
 @pytest.mark.parametrize(
     ("profile", "by", "write", "said"),
     [
