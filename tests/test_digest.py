@@ -1,6 +1,8 @@
 """The daily mail: when it is due, what it says, and that there is one."""
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -14,7 +16,7 @@ from mailroom.rules.status.digest import DueDigest, FormerDigest, News, WaitingE
 from mailroom.rules.status.health import ConflictView, FailingSender, TriageView
 from mailroom.rules.triage.drags import DIGEST
 from tests.command import Killed
-from tests.sandbox import CYRUS_3_10, FASTMAIL, JAMES, STALWART, Fault, Profile
+from tests.sandbox import CYRUS_3_10, FASTMAIL, JAMES, STALWART, Fault, Profile, Response
 from tests.world import World
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -262,6 +264,26 @@ def test_it_is_from_mailroom_to_the_user(user: str, to: str) -> None:
     made = world.sandbox.mail(world.digests[0])
     assert [str(each) for each in made.addresses("from")] == ["Mailroom <mailroom@digest.invalid>"]
     assert [str(each) for each in made.addresses("to")] == [to]
+
+
+def test_where_there_is_no_inbox_there_is_none() -> None:
+    world = Morning(CYRUS_3_10)
+
+    def without_role(response: Response) -> Response:
+        document = json.loads(response.body)
+        for name, answer, _ in document.get("methodResponses", ()):
+            if name == "Mailbox/get":
+                for mailbox in answer["list"]:
+                    if mailbox.get("role") == "inbox":
+                        mailbox |= {"role": None, "name": "Post"}
+        return replace(response, body=json.dumps(document).encode())
+
+    world.sandbox.faults.add(Fault(call="Mailbox/get", rewrite=without_role))
+    world.start()
+    world.sandbox.deliver(BOB)
+    world.until_midnight(20)
+    assert world.digests == []
+    assert not world.named("digest_failed")
 
 
 def test_the_former_one_goes_to_trash_unless_it_is_flagged_or_was_put_elsewhere() -> None:

@@ -66,11 +66,9 @@ class CardDavContacts:
         self._categories = [each.name for each in config.triage.categories]
         self._kept = DavKept(cards, session)
         self._is_asked_always = config.screening.by != "off"
-        self._refreshed_at = loop.now()
         self._plans = DavPlanWriter(loop, config, cards, session, self._contact)
 
     async def refresh(self) -> None:
-        self._refreshed_at = self._loop.now()
         await self.cards.sync()
 
     def pushed(self, state: str) -> None:
@@ -83,8 +81,8 @@ class CardDavContacts:
     def has_news(self) -> bool:
         """Push does not tell of CardDAV changes, except on Cyrus 3.13: some time after the last
         sync there may be some."""
-        looked_at = max(self._refreshed_at, self.cards.index.synced_at)
-        return self._is_asked_always and self._loop.now() - looked_at >= NEWS_SECONDS
+        is_old = self._loop.now() - self.cards.index.synced_at >= NEWS_SECONDS
+        return self._is_asked_always and is_old
 
     async def has_apple_groups(self) -> bool:
         """Whether a managed group is a vCard 3. Cyrus 3.13.7 shows vCard 4 groups in that form as
