@@ -312,6 +312,14 @@ def test_answers_of_several_requests_are_found_alike() -> None:
     assert read_state(answers["b"]) == "s"
 
 
+def test_a_call_that_was_left_without_an_answer_is_named_also_by_its_other_tag() -> None:
+    answers = Answers()
+    answers.add(b'{"methodResponses": []}', CALLS, URL)
+    part = answers.part({"mine": CALLS[0].tag})
+    with pytest.raises(ProtocolError, match=f"left {CALLS[0].method} without an answer"):
+        part["mine"]
+
+
 def test_of_several_answers_with_one_tag_the_first_is_the_calls_own() -> None:
     """What a method does besides is answered after it, under the same tag (RFC 8621 §7.5)."""
     first, other = ANSWERS["methodResponses"]

@@ -1,4 +1,5 @@
-"""One name for one thing: what docs/words.md has retired does not come back."""
+"""Numbers with their nouns; and one name for one thing: what docs/words.md has retired does not
+come back."""
 
 import json
 import re
@@ -6,6 +7,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+
+import pytest
+
+from mailroom.rules.words import who_waits
 
 PROJECT = Path(__file__).resolve().parents[1]
 WORDS = PROJECT / "docs/words.md"
@@ -84,6 +89,19 @@ def pages() -> Iterator[tuple[str, str]]:
         yield path.name, "\n".join(descriptions(json.loads(path.read_text())))
     for path in sources("mailroom"):
         yield path.name, messages(path.read_text())
+
+
+@pytest.mark.parametrize(
+    ("senders", "mails", "text"),
+    [
+        (0, 0, "0 senders, 0 mails"),
+        (1, 1, "1 sender, 1 mail"),
+        (2, 3, "2 senders, 3 mails"),
+        (0, 1, "1 mail without a usable sender"),
+    ],
+)
+def test_who_waits_is_told_with_the_numbers(senders: int, mails: int, text: str) -> None:
+    assert who_waits(senders, mails) == text
 
 
 def test_no_retired_name_is_used() -> None:
