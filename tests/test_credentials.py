@@ -68,6 +68,18 @@ def test_what_systemd_has_decrypted_wins(tmp_path: Path) -> None:
     assert found.sources["jmap-token"] == "set (from the credentials directory)"
 
 
+def test_an_account_without_a_secret_gets_the_shared_ones_and_tells_its_own() -> None:
+    own = {"jmap-password": "not set", "carddav-password": "in anna's file"}
+    shared = {"jmap-password": "in the file of all", "carddav-password": "not set"}
+    credentials = Credentials(carddav_password="own", sources=own).or_shared(
+        Credentials(jmap_password="shared", sources=shared)
+    )
+    assert (credentials.jmap_password, credentials.carddav_password) == ("shared", "own")
+    assert credentials.sources["jmap-password"] == "in the file of all"
+    assert credentials.sources["carddav-password"] == "in anna's file"
+    assert credentials.is_shared
+
+
 def test_nothing_set_is_no_error_until_somebody_wants_to_log_in() -> None:
     found = load_credentials({"MAILROOM_JMAP_TOKEN": ""})
     assert set(found.sources.values()) == {"not set"}

@@ -53,6 +53,8 @@ def test_the_accounts_name_stands_wherever_the_defaults_say_so() -> None:
     assert config.account == "anna@x.org"
     with pytest.raises(ConfigurationError, match=r"a\.yaml:1: jmap\.authorize_as: .* is not ASCII"):
         parse_account("jmap: {authorize_as: ärger}", "a.yaml", "anna", defaults)
+    with pytest.raises(ConfigurationError, match=r"a\.yaml:1: jmap\.authorize_as: .* a space"):
+        parse_account("jmap: {authorize_as: ' anna'}", "a.yaml", "anna", defaults)
 
 
 def test_what_follows_from_another_key_follows_from_the_accounts() -> None:

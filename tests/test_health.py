@@ -403,6 +403,7 @@ def test_an_idle_hour_leaves_the_status_line_as_it_was() -> None:
         ("mailboxes missing: Büro, Ærø", "mailboxes missing: Buro, \\xc6r\\xf8"),
         ("a\nREADY=1", "a\\nREADY=1"),
         ("no “Feed” — run setup…", 'no "Feed" - run setup...'),
+        ("3–5 of ‘Feed’", "3-5 of 'Feed'"),
         ("\u202egro.elpmaxe", "\\u202egro.elpmaxe"),
         ("📬", "\\U0001f4ec"),
         ("/home/a~/x y\x7f", "/home/a~/x y\\x7f"),

@@ -59,3 +59,13 @@ def test_a_file_that_another_process_writes_stays_if_it_is_whole(
         os.close(new.keep())
     new.close()
     assert path.exists() is is_whole
+
+
+def test_what_somebody_puts_in_its_place_meanwhile_is_not_read(path: Path) -> None:
+    new = NewFile(path)
+    os.close(new.open())
+    path.unlink()
+    (path.parent / "theirs").write_text("theirs")
+    path.symlink_to("theirs")
+    with pytest.raises(OSError, match="symbolic links"):
+        new.keep()
