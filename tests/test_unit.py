@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 
 from mailroom.engine.accountfolder import account_names, ignored_files, listed_accounts
-from mailroom.engine.unit import Installation, behind, checked_account, find, option, usual_sockets
+from mailroom.engine.unit import (
+    Installation,
+    behind,
+    checked_account,
+    find,
+    of_this_host,
+    option,
+    usual_sockets,
+)
 from mailroom.errors import ConfigurationError, MailroomError
 
 SYSTEM_FILE = "etc/mailroom/mailroom.yaml"
@@ -314,3 +322,13 @@ def test_files_that_look_like_an_accounts_are_named(tmp_path: Path) -> None:
         f"{folder}/b.c.yml is ignored: rename it to b.c.yaml",
     ]
     assert ignored_files(tmp_path / "office.yaml") == []
+
+
+def test_services_of_this_host_are_those_with_a_socket_and_a_possible_name(tmp_path: Path) -> None:
+    run = tmp_path / "run/mailroom"
+    for folder in (run, run / "zoe", run / "anna", run / "not an account", run / ".old"):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "status.sock").touch()
+    (run / "otto").mkdir()
+    found = [each.status_socket.parent.name for each in of_this_host(tmp_path)]
+    assert found == ["mailroom", "anna", "zoe"]
