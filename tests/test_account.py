@@ -631,3 +631,10 @@ def test_a_laptop_that_wakes_up_polls_once_though_everything_is_due_at_once() ->
     world.settle()
     assert polls < world.polls <= polls + 2  # one more where the new stream is opened after it
     assert world.sandbox.mailboxes_of(mail) == {"Feed"}
+
+
+def test_every_request_but_that_for_the_stream_is_counted_once() -> None:
+    world = World().start()
+    world.settle()
+    asked = [entry for entry in world.requests_since(0) if not entry.is_stream]
+    assert world.status["totals"]["requests"] == len(asked)
