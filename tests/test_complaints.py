@@ -88,10 +88,9 @@ def test_a_sweep_of_10_000_mails_holds_nobody_up(
         service.hear()
         fed = service.messages.count("WATCHDOG=1")
         sandbox.label(mails[0], "@ToFeed")
-        service.until(lambda: service.ask("/status")[1]["phase"] == "polling")
         began = service.processor_seconds
         waits: list[float] = []
-        while service.ask("/status")[1]["phase"] == "polling":
+        while sandbox.mails_in("@ToFeed"):  # a poll that was on its way already is not the sweep
             asked = service.processor_seconds
             assert service.ask("/healthz")[0] == 200
             waits.append(service.processor_seconds - asked)
