@@ -5,11 +5,12 @@ import errno
 import gc
 import io
 import os
+import stat
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from mailroom.engine.unit import AS_UNIT, find
 from mailroom.errors import EXIT_BUG, ConfigurationError, MailroomError, UsageError, exit_code
@@ -70,16 +71,26 @@ def _open_standard_streams() -> None:
 
 
 def _give_up_output(error: OSError) -> int:
-    """Nobody takes our output any more: drop what is still buffered."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if error.errno == errno.EPIPE:  # `mailroom status | head`: not an error
+    """Nobody takes our output any more. After `mailroom status | head`, or if the terminal is gone,
+    that is no error."""
+    is_device = stat.S_ISCHR(os.fstat(sys.stdout.fileno()).st_mode)
+    _drop_what_is_buffered(sys.stdout)
+    if error.errno == errno.EPIPE or (error.errno == errno.EIO and is_device):
         return 0
     _complain(f"the output cannot be written: {error.strerror}")
     return 1
 
 
 def _complain(message: str) -> None:
-    sys.stderr.write(f"mailroom: {message}\n")
+    try:
+        sys.stderr.write(f"mailroom: {message}\n")
+    except OSError:  # nobody is there to read it; the exit code tells
+        _drop_what_is_buffered(sys.stderr)
+
+
+def _drop_what_is_buffered(stream: TextIO) -> None:
+    """Else Python tries to write it once more at the end, and turns the exit code into 120."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _options(arguments: Sequence[str]) -> SimpleNamespace:

@@ -331,3 +331,16 @@ def test_when_the_terminal_goes_away_it_ends(three: Room, hears_of_it: bool) -> 
     terminal = three.open(within=within)
     terminal.shows("3 senders wait")
     assert terminal.hang_up() == 0
+
+
+@pytest.mark.parametrize(("command", "code"), [("version", 0), ("config", 78)])
+def test_a_terminal_that_is_gone_changes_no_exit_code(
+    room: Room, tmp_path: Path, command: str, code: int
+) -> None:
+    (tmp_path / "mailroom.yaml").write_text("nonsense: true\n")
+    given = {**os.environ, "MAILROOM_CONFIG": str(tmp_path / "mailroom.yaml")}
+    script = 'trap "" HUP; echo ready; read _; exec "$@"'
+    late = ("sh", "-c", script, "sh", sys.executable, "-m", "mailroom", command)
+    terminal = Terminal(room.loop, late, (80, 24), given)
+    terminal.shows("ready")
+    assert terminal.hang_up() == code
