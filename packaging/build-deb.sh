@@ -1,7 +1,7 @@
 #!/bin/sh
 # Build the Debian package, with its source package, into a folder: packaging/build-deb.sh [dist]
-# Where the Build-Depends are installed, any user can build it on the spot. On other machines it needs
-# root, and is built in a temporary Debian 13 (tests/system/package.py).
+# Where the Build-Depends are installed, any user can build it on the spot. Elsewhere it needs root, and
+# is built in a temporary Debian 13 (tests/system/package.py).
 set -eu
 
 umask 022
@@ -25,6 +25,11 @@ tell_what_is_missing() {
     exit 1
 }
 
+can_build_elsewhere() {
+    cd "$project"
+    python3 -c 'import sys; from tests.system.prepare import obstacle; sys.exit(obstacle() is not None)'
+}
+
 build_elsewhere() {
     cd "$project"
     python3 -m tests.system.package "$source" "$output" "$PRETTY_NAME"
@@ -44,7 +49,7 @@ PRETTY_NAME='no Debian' ID='' VERSION_ID=''
 [ ! -r /etc/os-release ] || . /etc/os-release
 if dpkg-checkbuilddeps -I "$source/debian/control" 2>/dev/null; then
     build_here
-elif [ "$ID $VERSION_ID" = 'debian 13' ]; then
+elif [ "$ID $VERSION_ID" = 'debian 13' ] && ! can_build_elsewhere; then
     tell_what_is_missing
 else
     build_elsewhere
