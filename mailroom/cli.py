@@ -5,7 +5,6 @@ import errno
 import gc
 import io
 import os
-import stat
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -73,9 +72,11 @@ def _open_standard_streams() -> None:
 def _give_up_output(error: OSError) -> int:
     """Nobody takes our output any more. After `mailroom status | head`, or if the terminal is gone,
     that is no error."""
-    is_device = stat.S_ISCHR(os.fstat(sys.stdout.fileno()).st_mode)
+    from mailroom.terminal.hangup import has_hung_up  # noqa: PLC0415 - seldom needed
+
+    is_unread = error.errno == errno.EPIPE or has_hung_up(sys.stdout.fileno())
     _drop_what_is_buffered(sys.stdout)
-    if error.errno == errno.EPIPE or (error.errno == errno.EIO and is_device):
+    if is_unread:
         return 0
     _complain(f"the output cannot be written: {error.strerror}")
     return 1

@@ -344,3 +344,15 @@ def test_a_terminal_that_is_gone_changes_no_exit_code(
     terminal = Terminal(room.loop, late, (80, 24), given)
     terminal.shows("ready")
     assert terminal.hang_up() == code
+
+
+def test_what_cannot_be_read_is_told_on_a_terminal_that_is_there(room: Room) -> None:
+    """Not taken for a terminal that is gone, although the error is the same."""
+    code = (
+        "import errno, sys; from mailroom.cli import guarded\n"
+        "def work(): raise OSError(errno.EIO, 'Input/output error')\n"
+        "sys.exit(guarded(work))"
+    )
+    terminal = Terminal(room.loop, (sys.executable, "-c", code), (80, 24), os.environ)
+    assert terminal.ends() == 1
+    terminal.shows("Input/output error")

@@ -7,7 +7,6 @@ notices a new size, and writes only the lines that have changed. What is used he
 
 import contextlib
 import os
-import select
 import selectors
 import signal
 import termios
@@ -18,6 +17,7 @@ import urwid
 from urwid.raw_display import Screen
 
 from mailroom.engine.loop import Loop, Timer
+from mailroom.terminal.hangup import has_hung_up
 from mailroom.terminal.screening.lines import Line
 
 # Style, foreground, background, and what stands for it without colour. The terminal's own colours
@@ -126,7 +126,7 @@ class _Hook:
     def watch_file(self, fd: int, callback: Callable[[], object]) -> int:
         def ready(_events: int) -> None:
             # A terminal that is gone stays ready forever, and not every process gets a SIGHUP.
-            if _is_gone(fd):
+            if has_hung_up(fd):
                 self._on_gone()
             else:
                 callback()
@@ -144,12 +144,6 @@ class _Hook:
     def remove_alarm(self, timer: Timer) -> bool:
         timer.cancel()
         return True
-
-
-def _is_gone(fd: int) -> bool:
-    poll = select.poll()
-    poll.register(fd, select.POLLIN)
-    return any(events & (select.POLLHUP | select.POLLERR) for _, events in poll.poll(0))
 
 
 def _drop(_result: object) -> None:
